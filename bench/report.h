@@ -1,0 +1,47 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+
+namespace silurus::bench {
+
+/// One figure of a benchmark.
+struct Row {
+  std::string name;                  ///< "modes/0.00001/search/offload/clients=4"
+  double value = 0;                  ///< the median of the runs
+  std::string unit;                  ///< "ops/s", "us", "bytes", ...
+  std::string baseline = {};         ///< what it is compared with: "tcp"; empty if nothing
+  std::optional<double> ratio = {};  ///< value / baseline's value in the same run; for times, the
+                                     ///< inverse: above 1 is always better than the baseline
+  std::vector<double> spread = {};   ///< the single runs, smallest first
+  std::optional<double> bar = {};    ///< what the ratio (or, without one, the value) must reach
+  bool bar_is_upper = false;         ///< the bar must not be exceeded
+};
+
+/// Median of some figures; at least one.
+double median(std::vector<double> values);
+
+/// Collects the rows of a run, prints them as they come, writes them as JSON at the end:
+/// {"machine": {...}, "command": ..., "commit": ..., "rows": [{"name", "value", "unit", "baseline",
+/// "ratio", "spread"}, ...]}.
+class Report {
+ public:
+  /// `command`: as the user typed it.
+  explicit Report(std::string command);
+
+  /// A line on stdout.
+  void add(Row row);
+  /// The table of all rows with a ratio or a bar, and which bars are missed.
+  void print_summary() const;
+  Status write_json(const std::string& path) const;
+  const std::vector<Row>& rows() const { return rows_; }
+
+ private:
+  std::string command_;
+  std::vector<Row> rows_;
+};
+
+}  // namespace silurus::bench

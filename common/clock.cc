@@ -1,0 +1,13 @@
+#include "common/clock.h"
+
+#include <ctime>
+
+namespace silurus {
+
+Nanoseconds SystemClock::now() const {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * kSecond + t.tv_nsec;
+}
+
+}  // namespace silurus

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+
+namespace silurus {
+
+/// Nanoseconds of a monotonic clock with an arbitrary start. Only differences mean anything.
+using Nanoseconds = std::int64_t;
+
+/// A monotonic clock. Protocol code never asks the system for the time: it is handed a Clock, so
+/// that the very same code runs in virtual time (transport/sim). Thread-safe.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual Nanoseconds now() const = 0;
+};
+
+/// CLOCK_MONOTONIC.
+class SystemClock final : public Clock {
+ public:
+  Nanoseconds now() const override;
+};
+
+/// A clock that stands still until it is told to move: for tests of policies and leases.
+class ManualClock final : public Clock {
+ public:
+  Nanoseconds now() const override { return now_; }
+  void advance(Nanoseconds by) { now_ += by; }
+
+ private:
+  Nanoseconds now_ = 1'000'000'000;
+};
+
+constexpr Nanoseconds kMicrosecond = 1'000;
+constexpr Nanoseconds kMillisecond = 1'000'000;
+constexpr Nanoseconds kSecond = 1'000'000'000;
+
+}  // namespace silurus

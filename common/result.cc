@@ -1,0 +1,44 @@
+#include "common/result.h"
+
+#include <cstring>
+
+namespace silurus {
+
+std::string_view to_string(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument:
+      return "invalid-argument";
+    case ErrorCode::kNotFound:
+      return "not-found";
+    case ErrorCode::kOutOfMemory:
+      return "out-of-memory";
+    case ErrorCode::kUnavailable:
+      return "unavailable";
+    case ErrorCode::kConnectionLost:
+      return "connection-lost";
+    case ErrorCode::kDeadlineExceeded:
+      return "deadline-exceeded";
+    case ErrorCode::kProtocol:
+      return "protocol";
+    case ErrorCode::kUnsupported:
+      return "unsupported";
+    case ErrorCode::kIo:
+      return "io";
+    case ErrorCode::kPermission:
+      return "permission";
+    case ErrorCode::kTooLarge:
+      return "too-large";
+    case ErrorCode::kConflict:
+      return "conflict";
+  }
+  return "unknown";
+}
+
+Error errno_error(ErrorCode code, std::string what, int errno_value) {
+  what += ": ";
+  what += std::strerror(errno_value);
+  what += " (errno " + std::to_string(errno_value) + ")";
+  return {code, std::move(what)};
+}
+
+}  // namespace silurus

@@ -1,0 +1,159 @@
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "rtree/geometry.h"
+#include "transport/fabric.h"
+
+// The messages between client and server: fixed little-endian structs without padding, written in
+// place into rings. A request is answered by one or more messages of type kAnswer with its
+// request id; all but the last carry kMore. Whoever reads one checks it first (decode.h).
+
+namespace silurus::protocol {
+
+static_assert(std::endian::native == std::endian::little, "the wire format is little-endian");
+
+constexpr std::uint32_t kMagic = 0x524c4953;  // "SILR"
+constexpr std::uint32_t kVersion = 1;
+
+enum class MessageType : std::uint8_t {
+  kAnswer = 0,
+  kRange = 1,        ///< RangeRequest
+  kNearest = 2,      ///< NearestRequest
+  kWrite = 3,        ///< WriteRequest and its operations
+  kStats = 4,        ///< Header alone; answered with JSON text
+  kLoadBegin = 5,    ///< Header alone: starts a bulk load; the tree must be empty
+  kLoadEntries = 6,  ///< LoadEntries and its entries; each answered, so that clients can pace
+  kLoadCommit = 7,   ///< LoadCommit: builds and publishes; answered when that is done
+  kLoadAbort = 8,    ///< Header alone
+};
+
+constexpr std::uint8_t kMore = 1;  ///< flag of an answer: another segment follows
+
+/// Begins every message.
+struct Header {
+  MessageType type;
+  std::uint8_t flags;
+  std::uint16_t code;  ///< of an answer: 0 or an ErrorCode, then text follows AnswerHeader
+  std::uint32_t request_id;
+};
+
+/// A range search: 2-D fits one cache line together with a ring's own header.
+template <int D>
+struct RangeRequest {
+  Header header;
+  std::uint32_t limit;  ///< UINT32_MAX: none
+  rtree::Predicate predicate;
+  rtree::ResultShape shape;
+  std::uint16_t reserved;  ///< 0
+  rtree::Box<D> window;
+};
+
+template <int D>
+struct NearestRequest {
+  Header header;
+  std::uint32_t k;
+  std::uint32_t reserved;  ///< 0
+  rtree::Point<D> point;
+};
+
+enum class OperationKind : std::uint32_t { kInsert = 0, kErase = 1, kUpdate = 2 };
+
+/// One write. `to` is used by updates only.
+template <int D>
+struct Operation {
+  std::uint64_t id;
+  OperationKind kind;
+  std::uint32_t reserved;  ///< 0
+  rtree::Box<D> box;
+  rtree::Box<D> to;
+};
+
+/// Followed by `count` Operations, which become visible in one version. One that fails (unknown
+/// entry, bad box) leaves the others alone. `sequence` counts a client's write requests.
+struct WriteRequest {
+  Header header;
+  std::uint64_t sequence;
+  std::uint32_t count;
+  std::uint32_t reserved;  ///< 0
+};
+
+/// Followed by `count` rtree::Entry<D>.
+struct LoadEntries {
+  Header header;
+  std::uint32_t count;
+  std::uint32_t reserved;  ///< 0
+};
+
+struct LoadCommit {
+  Header header;
+  double fill;            ///< of leaves; 0 for the server's default
+  std::uint64_t entries;  ///< how many were sent: checked
+};
+
+/// Begins every answer. What follows, `count` times, depends on the request:
+///  kRange    nothing, ids (u64), or rtree::Entry<D>, by the shape asked for;
+///  kNearest  rtree::Neighbor;
+///  kWrite    FailedOperation, one for each that failed;
+///  kStats    bytes of JSON;
+///  kLoad*    nothing (count: entries in the tree, after kLoadCommit);
+///  an error  bytes of text, UTF-8, not terminated.
+struct AnswerHeader {
+  Header header;
+  rtree::Version version;  ///< of the tree that answered
+  std::uint64_t count;     ///< in this segment; a kCount range: the total
+};
+
+struct FailedOperation {
+  std::uint32_t index;  ///< in the request
+  std::uint32_t code;   ///< ErrorCode
+};
+
+/// What a client says of itself when connecting.
+struct ClientHello {
+  std::uint32_t magic = kMagic;
+  std::uint32_t version = kVersion;
+  std::uint32_t dimensions = 0;  ///< 0: whatever the server has
+  std::uint32_t reserved = 0;
+};
+
+/// What the server says: all that a client needs to send requests and to walk the tree.
+struct ServerHello {
+  std::uint32_t magic = kMagic;
+  std::uint32_t version = kVersion;
+  std::uint32_t dimensions = 0;
+  std::uint32_t node_format = 0;        ///< rtree::kNodeFormat: layout, fanouts, chunk size
+  std::uint64_t instance = 0;           ///< random: a restarted server is another one
+  std::uint64_t grace_ns = 0;           ///< time lease of one-sided reads
+  std::uint64_t heartbeat_ns = 0;       ///< interval of heartbeats to active clients
+  std::uint32_t chunk_bytes = 0;
+  std::uint32_t chunks_per_region = 0;  ///< node in chunk c: region c / this
+  std::uint32_t max_batch = 0;          ///< operations in one WriteRequest
+  std::uint32_t one_sided = 0;          ///< 1 if regions are exposed on this connection
+};
+
+/// The mailbox that the server keeps at each active client (DESIGN: heartbeats).
+struct Heartbeat {
+  std::uint64_t sequence;            ///< 1, 2, 3, ...
+  rtree::Version version;            ///< published
+  std::uint32_t cpu_busy_permyriad;  ///< of the server's workers since the last: 10,000 = all busy
+  std::uint32_t queued;              ///< requests seen waiting at the last sweep
+};
+
+// Nothing padded, nothing of a size that a compiler chooses.
+static_assert(sizeof(Header) == 8 && sizeof(RangeRequest<2>) == 48 && sizeof(RangeRequest<3>) == 64);
+static_assert(sizeof(NearestRequest<2>) == 32 && sizeof(Operation<2>) == 80);
+static_assert(sizeof(WriteRequest) == 24 && sizeof(LoadEntries) == 16 && sizeof(LoadCommit) == 24);
+static_assert(sizeof(AnswerHeader) == 24 && sizeof(FailedOperation) == 8);
+static_assert(sizeof(ClientHello) == 16 && sizeof(ServerHello) == 64 && sizeof(Heartbeat) == 24);
+static_assert(sizeof(rtree::Entry<2>) == 40 && sizeof(rtree::Neighbor) == 16);
+static_assert(std::has_unique_object_representations_v<Header> &&
+              std::has_unique_object_representations_v<AnswerHeader> &&
+              std::has_unique_object_representations_v<ServerHello>);
+static_assert(sizeof(ServerHello) <= transport::kMaxHelloBytes &&
+              sizeof(Heartbeat) <= transport::kMailboxBytes);
+
+}  // namespace silurus::protocol

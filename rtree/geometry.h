@@ -1,0 +1,173 @@
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+
+namespace silurus::rtree {
+
+/// A point of D coordinates. Finite wherever the library accepts one.
+template <int D>
+struct Point {
+  std::array<double, D> at{};
+  friend bool operator==(const Point&, const Point&) = default;
+};
+
+/// A closed axis-parallel box, min[d] <= max[d] in every dimension; a point is a box with
+/// min == max.
+template <int D>
+struct Box {
+  std::array<double, D> min{};
+  std::array<double, D> max{};
+  friend bool operator==(const Box&, const Box&) = default;
+};
+
+/// What the tree stores. The tree is a multiset of (id, box) pairs: it does not require ids to be
+/// unique, and erase and update name an entry by both.
+template <int D>
+struct Entry {
+  std::uint64_t id = 0;
+  Box<D> box;
+  friend bool operator==(const Entry&, const Entry&) = default;
+};
+
+/// Which entries a range search finds, by the relation of their box to the window. Edges count as
+/// inside (boxes are closed).
+enum class Predicate : std::uint8_t {
+  kIntersects = 0,  ///< box and window share a point
+  kWithin = 1,      ///< the box lies within the window
+  kContains = 2,    ///< the box contains the window
+};
+
+/// What a range search returns of each entry found.
+enum class ResultShape : std::uint8_t {
+  kCount = 0,    ///< nothing but how many
+  kIds = 1,      ///< ids
+  kEntries = 2,  ///< ids and exact boxes
+};
+
+/// A range search.
+template <int D>
+struct RangeQuery {
+  Box<D> window;
+  Predicate predicate = Predicate::kIntersects;
+  ResultShape shape = ResultShape::kIds;
+  std::uint64_t limit = UINT64_MAX;  ///< stop after so many entries; which ones is unspecified
+};
+
+/// What a range search found, in no particular order.
+template <int D>
+struct RangeResult {
+  std::uint64_t count = 0;
+  std::vector<std::uint64_t> ids;  ///< count of them, unless only a count was asked for
+  std::vector<Box<D>> boxes;       ///< parallel to ids if entries were asked for, else empty
+
+  void clear() {
+    count = 0;
+    ids.clear();
+    boxes.clear();
+  }
+};
+
+/// The k entries nearest to a point, by Euclidean distance from the point to the box (0 inside).
+template <int D>
+struct NearestQuery {
+  Point<D> point;
+  std::uint32_t k = 1;  ///< at least 1
+};
+
+struct Neighbor {
+  std::uint64_t id;
+  double distance;
+  friend bool operator==(const Neighbor&, const Neighbor&) = default;
+};
+
+/// Nearest first; equal distances in the order of ids. At the k-th place too: of entries at equal
+/// distance the smaller ids are kept.
+using NearestResult = std::vector<Neighbor>;
+
+/// Refuses NaN, infinite and inverted boxes with an error that names the field ("box.min[1] is
+/// nan").
+template <int D>
+Status check_box(const Box<D>& box, std::string_view name = "box") {
+  for (int d = 0; d < D; ++d) {
+    const auto field = [&](const char* side) {
+      return std::string(name) + "." + side + "[" + std::to_string(d) + "]";
+    };
+    if (!std::isfinite(box.min[d]) || !std::isfinite(box.max[d])) {
+      const bool is_min = !std::isfinite(box.min[d]);
+      return fail(ErrorCode::kInvalidArgument,
+                  field(is_min ? "min" : "max") + " is " +
+                      std::to_string(is_min ? box.min[d] : box.max[d]) +
+                      ": coordinates must be finite");
+    }
+    if (box.min[d] > box.max[d]) {
+      return fail(ErrorCode::kInvalidArgument,
+                  field("min") + " = " + std::to_string(box.min[d]) + " is above " + field("max") +
+                      " = " + std::to_string(box.max[d]));
+    }
+  }
+  return {};
+}
+
+/// Refuses NaN and infinite points.
+template <int D>
+Status check_point(const Point<D>& point, std::string_view name = "point") {
+  for (int d = 0; d < D; ++d) {
+    if (!std::isfinite(point.at[d])) {
+      return fail(ErrorCode::kInvalidArgument, std::string(name) + "[" + std::to_string(d) +
+                                                   "] is " + std::to_string(point.at[d]) +
+                                                   ": coordinates must be finite");
+    }
+  }
+  return {};
+}
+
+template <int D>
+bool intersects(const Box<D>& a, const Box<D>& b) {
+  for (int d = 0; d < D; ++d)
+    if (a.min[d] > b.max[d] || b.min[d] > a.max[d]) return false;
+  return true;
+}
+
+/// Whether `outer` contains `inner`, edges included.
+template <int D>
+bool contains(const Box<D>& outer, const Box<D>& inner) {
+  for (int d = 0; d < D; ++d)
+    if (inner.min[d] < outer.min[d] || inner.max[d] > outer.max[d]) return false;
+  return true;
+}
+
+/// Whether an entry of that box belongs to the answer of the query.
+template <int D>
+bool matches(const RangeQuery<D>& query, const Box<D>& box) {
+  switch (query.predicate) {
+    case Predicate::kIntersects:
+      return intersects(box, query.window);
+    case Predicate::kWithin:
+      return contains(query.window, box);
+    case Predicate::kContains:
+      return contains(box, query.window);
+  }
+  return false;
+}
+
+/// Square of the distance from a point to a box: the sum over dimensions, in their order, of
+/// squared gaps, in double. Every traversal computes exactly this, so that distances compare equal.
+template <int D>
+double squared_distance(const Point<D>& point, const Box<D>& box) {
+  double sum = 0;
+  for (int d = 0; d < D; ++d) {
+    const double below = box.min[d] - point.at[d];
+    const double above = point.at[d] - box.max[d];
+    const double gap = below > 0 ? below : (above > 0 ? above : 0);
+    sum += gap * gap;
+  }
+  return sum;
+}
+
+}  // namespace silurus::rtree
