@@ -2,6 +2,8 @@
 add_library(silurus_options INTERFACE)
 target_compile_options(silurus_options INTERFACE
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-align -Wformat=2
+  # g++ 12 warns of std::string's own operator+ (GCC bug 105651)
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   $<$<BOOL:${SILURUS_WERROR}>:-Werror>)
 if(SILURUS_SANITIZE)
   target_compile_options(silurus_options INTERFACE

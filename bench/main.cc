@@ -1,0 +1,53 @@
+// silurus-bench: measures Silurus, always next to what it is compared with in the same run.
+
+#include <cstdio>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/report.h"
+
+namespace silurus::bench {
+namespace {
+
+/// A subcommand: reads its own options (argv[0] is its name), returns the exit status.
+struct Command {
+  std::string_view name;
+  std::string_view summary;
+  int (*run)(int argc, char** argv, const std::string& command_line);
+};
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> all = {};
+  return all;
+}
+
+int usage(std::FILE* to, int status) {
+  std::fprintf(to, "usage: silurus-bench COMMAND [OPTIONS]\n\ncommands:\n");
+  for (const Command& command : commands()) {
+    std::fprintf(to, "  %-10s %s\n", std::string(command.name).c_str(),
+                 std::string(command.summary).c_str());
+  }
+  std::fprintf(to, "\nsilurus-bench COMMAND --help lists the options of one.\n");
+  return status;
+}
+
+int run(int argc, char** argv) {
+  const std::span<char*> arguments(argv, static_cast<std::size_t>(argc));
+  if (argc < 2) return usage(stderr, 2);
+  const std::string_view name = arguments[1];
+  if (name == "--help" || name == "-h" || name == "help") return usage(stdout, 0);
+  std::string line;
+  for (const char* argument : arguments) line += (line.empty() ? "" : " ") + std::string(argument);
+  for (const Command& command : commands()) {
+    if (command.name == name) return command.run(argc - 1, argv + 1, line);
+  }
+  std::fprintf(stderr, "silurus-bench: unknown command '%s'\n", argv[1]);
+  return usage(stderr, 2);
+}
+
+}  // namespace
+}  // namespace silurus::bench
+
+int main(int argc, char** argv) { return silurus::bench::run(argc, argv); }

@@ -1,0 +1,114 @@
+#include "bench/report.h"
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "common/check.h"
+
+#ifndef SILURUS_COMMIT
+#define SILURUS_COMMIT "unknown"
+#endif
+
+namespace silurus::bench {
+namespace {
+
+std::string cpu_model() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  }
+  return "unknown";
+}
+
+nlohmann::ordered_json machine() {
+  utsname name{};
+  uname(&name);
+  const long pages = sysconf(_SC_PHYS_PAGES);
+  const long page = sysconf(_SC_PAGE_SIZE);
+  return {{"cpu", cpu_model()},
+          {"cores", sysconf(_SC_NPROCESSORS_ONLN)},
+          {"memory_gib", static_cast<double>(pages) * static_cast<double>(page) / (1u << 30)},
+          {"kernel", name.release}};
+}
+
+/// Whether the row reaches its bar; rows without a bar do.
+bool reaches_bar(const Row& row) {
+  if (!row.bar) return true;
+  const double reached = row.ratio.value_or(row.value);
+  return row.bar_is_upper ? reached <= *row.bar : reached >= *row.bar;
+}
+
+void print(const Row& row, std::size_t name_width) {
+  std::printf("%-*s %14.6g %-8s", static_cast<int>(name_width), row.name.c_str(), row.value,
+              row.unit.c_str());
+  if (row.spread.size() > 1) {
+    std::printf(" [%.4g .. %.4g]", row.spread.front(), row.spread.back());
+  }
+  if (row.ratio) std::printf("  %.3g x %s", *row.ratio, row.baseline.c_str());
+  if (row.bar) {
+    std::printf("  (bar %s %g: %s)", row.bar_is_upper ? "<=" : ">=", *row.bar,
+                reaches_bar(row) ? "reached" : "MISSED");
+  }
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+double median(std::vector<double> values) {
+  SILURUS_CHECK(!values.empty());
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+Report::Report(std::string command) : command_(std::move(command)) {}
+
+void Report::add(Row row) {
+  std::sort(row.spread.begin(), row.spread.end());
+  print(row, 44);
+  rows_.push_back(std::move(row));
+}
+
+void Report::print_summary() const {
+  std::size_t width = 0, missed = 0;
+  for (const Row& row : rows_) width = std::max(width, row.name.size());
+  std::printf("\n%zu rows; ratios and bars:\n", rows_.size());
+  for (const Row& row : rows_) {
+    if (row.ratio || row.bar) print(row, width);
+    if (!reaches_bar(row)) ++missed;
+  }
+  std::printf("%zu bar%s missed\n", missed, missed == 1 ? "" : "s");
+}
+
+Status Report::write_json(const std::string& path) const {
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (const Row& row : rows_) {
+    nlohmann::ordered_json out = {{"name", row.name}, {"value", row.value}, {"unit", row.unit}};
+    if (!row.baseline.empty()) out["baseline"] = row.baseline;
+    if (row.ratio) out["ratio"] = *row.ratio;
+    if (row.bar) {
+      out["bar"] = *row.bar;
+      out["reached"] = reaches_bar(row);
+    }
+    out["spread"] = row.spread;
+    rows.push_back(std::move(out));
+  }
+  const nlohmann::ordered_json all = {{"machine", machine()},
+                                      {"command", command_},
+                                      {"commit", SILURUS_COMMIT},
+                                      {"rows", std::move(rows)}};
+  std::ofstream file(path);
+  file << all.dump(2) << "\n";
+  file.close();
+  if (!file) return fail(ErrorCode::kIo, "cannot write the benchmark's rows to " + path);
+  return {};
+}
+
+}  // namespace silurus::bench
