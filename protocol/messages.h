@@ -31,6 +31,10 @@ enum class MessageType : std::uint8_t {
   kLoadAbort = 8,    ///< Header alone
 };
 
+/// Requests of one connection that may be unanswered at once. A client that has more of them on the
+/// way is disconnected. Answers come in any order, and segments of several may be interleaved.
+constexpr std::uint32_t kMaxRequestsInFlight = 1024;
+
 constexpr std::uint8_t kMore = 1;  ///< flag of an answer: another segment follows
 
 /// Begins every message.

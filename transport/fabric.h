@@ -184,9 +184,9 @@ class AcceptHandler {
   /// Looks at what the client says of itself and answers with our own hello (at most
   /// kMaxHelloBytes), or refuses: the client's connect() fails with that error.
   virtual Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) = 0;
-  /// A new connection, on the thread of the poller that it now belongs to; the handler owns it and
-  /// must set_handler() before it returns.
-  virtual void on_accept(std::unique_ptr<Connection> connection) = 0;
+  /// A new connection, on the thread of `poller`, which it now belongs to (one of those given to
+  /// listen()); the handler owns it and must set_handler() before it returns.
+  virtual void on_accept(std::unique_ptr<Connection> connection, Poller& poller) = 0;
 };
 
 struct ListenOptions {
