@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "rtree/geometry.h"
+#include "rtree/node_ref.h"
 #include "transport/fabric.h"
 
 // The messages between client and server: fixed little-endian structs without padding, written in
@@ -35,7 +36,12 @@ enum class MessageType : std::uint8_t {
 /// way is disconnected. Answers come in any order, and segments of several may be interleaved.
 constexpr std::uint32_t kMaxRequestsInFlight = 1024;
 
-constexpr std::uint8_t kMore = 1;  ///< flag of an answer: another segment follows
+constexpr std::uint8_t kMore = 1;               ///< flag of an answer: another segment follows
+constexpr std::uint32_t kNoLimit = UINT32_MAX;  ///< limit of a range search without one
+constexpr std::size_t kMaxErrorText = 1024;     ///< bytes of text of an error answer
+/// Every connection carries messages of at least this length, so that every request but a batch,
+/// and at least one element of any answer, fits into one.
+constexpr std::size_t kMinMessageBytes = 256;
 
 /// Begins every message.
 struct Header {
@@ -49,7 +55,7 @@ struct Header {
 template <int D>
 struct RangeRequest {
   Header header;
-  std::uint32_t limit;  ///< UINT32_MAX: none
+  std::uint32_t limit;  ///< kNoLimit: none
   rtree::Predicate predicate;
   rtree::ResultShape shape;
   std::uint16_t reserved;  ///< 0
@@ -129,14 +135,15 @@ struct ServerHello {
   std::uint32_t magic = kMagic;
   std::uint32_t version = kVersion;
   std::uint32_t dimensions = 0;
-  std::uint32_t node_format = 0;        ///< rtree::kNodeFormat: layout, fanouts, chunk size
-  std::uint64_t instance = 0;           ///< random: a restarted server is another one
-  std::uint64_t grace_ns = 0;           ///< time lease of one-sided reads
-  std::uint64_t heartbeat_ns = 0;       ///< interval of heartbeats to active clients
+  std::uint32_t node_format = 0;   ///< rtree::kNodeFormat: layout, fanouts, chunk size
+  std::uint64_t instance = 0;      ///< random: a restarted server is another one
+  std::uint64_t grace_ns = 0;      ///< time lease of one-sided reads
+  std::uint64_t heartbeat_ns = 0;  ///< interval of heartbeats to active clients
   std::uint32_t chunk_bytes = 0;
   std::uint32_t chunks_per_region = 0;  ///< node in chunk c: region c / this
   std::uint32_t max_batch = 0;          ///< operations in one WriteRequest
   std::uint32_t one_sided = 0;          ///< 1 if regions are exposed on this connection
+  std::uint64_t root_offset = 0;        ///< of the rtree::RootBlock in region 0; 64-byte aligned
 };
 
 /// The mailbox that the server keeps at each active client (DESIGN: heartbeats).
@@ -148,11 +155,15 @@ struct Heartbeat {
 };
 
 // Nothing padded, nothing of a size that a compiler chooses.
-static_assert(sizeof(Header) == 8 && sizeof(RangeRequest<2>) == 48 && sizeof(RangeRequest<3>) == 64);
+static_assert(sizeof(Header) == 8 && sizeof(RangeRequest<2>) == 48 &&
+              sizeof(RangeRequest<3>) == 64);
 static_assert(sizeof(NearestRequest<2>) == 32 && sizeof(Operation<2>) == 80);
 static_assert(sizeof(WriteRequest) == 24 && sizeof(LoadEntries) == 16 && sizeof(LoadCommit) == 24);
 static_assert(sizeof(AnswerHeader) == 24 && sizeof(FailedOperation) == 8);
 static_assert(sizeof(ClientHello) == 16 && sizeof(ServerHello) == 64 && sizeof(Heartbeat) == 24);
+static_assert(sizeof(AnswerHeader) + sizeof(rtree::Entry<3>) <= kMinMessageBytes &&
+              sizeof(WriteRequest) + sizeof(Operation<3>) <= kMinMessageBytes &&
+              sizeof(RangeRequest<3>) <= kMinMessageBytes);
 static_assert(sizeof(rtree::Entry<2>) == 40 && sizeof(rtree::Neighbor) == 16);
 static_assert(std::has_unique_object_representations_v<Header> &&
               std::has_unique_object_representations_v<AnswerHeader> &&

@@ -1,0 +1,296 @@
+#include "protocol/decode.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace silurus::protocol {
+namespace {
+
+tl::unexpected<Error> broken(std::string message) {
+  return fail(ErrorCode::kProtocol, std::move(message));
+}
+
+std::string_view name(MessageType type) {
+  switch (type) {
+    case MessageType::kAnswer:
+      return "answer";
+    case MessageType::kRange:
+      return "range";
+    case MessageType::kNearest:
+      return "nearest";
+    case MessageType::kWrite:
+      return "write";
+    case MessageType::kStats:
+      return "stats";
+    case MessageType::kLoadBegin:
+      return "load-begin";
+    case MessageType::kLoadEntries:
+      return "load-entries";
+    case MessageType::kLoadCommit:
+      return "load-commit";
+    case MessageType::kLoadAbort:
+      return "load-abort";
+  }
+  return "unknown";
+}
+
+tl::unexpected<Error> wrong_length(MessageType type, std::size_t is, std::size_t should) {
+  return broken(std::string(name(type)) + " message of " + std::to_string(is) +
+                " bytes; it should have " + std::to_string(should));
+}
+
+/// Copies a fixed struct from the front of a message, if it is long enough.
+template <typename T>
+bool copy_front(std::span<const std::byte> message, T& out) {
+  if (message.size() < sizeof(T)) return false;
+  std::memcpy(static_cast<void*>(&out), message.data(), sizeof(T));
+  return true;
+}
+
+/// What holds for every request's header.
+Status check_request_header(const Header& header, MessageType type) {
+  if (header.type != type) {
+    return broken("message of type " + std::to_string(static_cast<unsigned>(header.type)) +
+                  " where " + std::string(name(type)) + " was expected");
+  }
+  if (header.flags != 0 || header.code != 0) {
+    return broken(std::string(name(type)) + " request with flags " + std::to_string(header.flags) +
+                  " and code " + std::to_string(header.code) + "; both must be 0");
+  }
+  return {};
+}
+
+/// A message that is exactly one T.
+template <typename T>
+Result<T> decode_exact(std::span<const std::byte> message, MessageType type) {
+  T request;
+  if (message.size() != sizeof(T) || !copy_front(message, request)) {
+    return wrong_length(type, message.size(), sizeof(T));
+  }
+  if (auto ok = check_request_header(request.header, type); !ok) return fail(ok.error());
+  return request;
+}
+
+/// A message that is a T followed by T::count elements, at least one.
+template <typename T, typename Element>
+Result<std::pair<T, Array<Element>>> decode_counted(std::span<const std::byte> message,
+                                                    MessageType type, std::uint32_t max_count) {
+  T request;
+  if (!copy_front(message, request)) return wrong_length(type, message.size(), sizeof(T));
+  if (auto ok = check_request_header(request.header, type); !ok) return fail(ok.error());
+  if (request.reserved != 0) return broken(std::string(name(type)) + ": reserved field is not 0");
+  if (request.count == 0) return broken(std::string(name(type)) + " request of no elements");
+  if (request.count > max_count) {
+    return fail(ErrorCode::kTooLarge, std::string(name(type)) + " request of " +
+                                          std::to_string(request.count) +
+                                          " elements; the limit is " + std::to_string(max_count));
+  }
+  const std::size_t should = sizeof(T) + std::size_t{request.count} * sizeof(Element);
+  if (message.size() != should) return wrong_length(type, message.size(), should);
+  return std::pair{request, Array<Element>(message.subspan(sizeof(T)), request.count)};
+}
+
+Status check_identity(std::string_view who, std::uint32_t magic, std::uint32_t version) {
+  if (magic != kMagic) {
+    return broken("the " + std::string(who) + " does not speak the protocol of Silurus");
+  }
+  if (version != kVersion) {
+    return fail(ErrorCode::kUnsupported,
+                "the " + std::string(who) + " speaks version " + std::to_string(version) +
+                    " of the protocol, this program version " + std::to_string(kVersion) +
+                    ": use client and server of the same release");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Header> decode_header(std::span<const std::byte> message) {
+  Header header;
+  if (!copy_front(message, header)) {
+    return broken("message of " + std::to_string(message.size()) + " bytes is too short");
+  }
+  if (static_cast<unsigned>(header.type) > static_cast<unsigned>(MessageType::kLoadAbort)) {
+    return broken("message of unknown type " + std::to_string(static_cast<unsigned>(header.type)));
+  }
+  return header;
+}
+
+template <int D>
+Result<RangeMessage<D>> decode_range(std::span<const std::byte> message) {
+  const auto request = decode_exact<RangeRequest<D>>(message, MessageType::kRange);
+  if (!request) return fail(request.error());
+  if (request->predicate > rtree::Predicate::kContains) {
+    return broken("range request with unknown predicate " +
+                  std::to_string(static_cast<unsigned>(request->predicate)));
+  }
+  if (request->shape > rtree::ResultShape::kEntries) {
+    return broken("range request with unknown result shape " +
+                  std::to_string(static_cast<unsigned>(request->shape)));
+  }
+  if (request->reserved != 0) return broken("range request: reserved field is not 0");
+  if (auto ok = rtree::check_box(request->window, "window"); !ok) return fail(ok.error());
+  return RangeMessage<D>{request->header,
+                         {.window = request->window,
+                          .predicate = request->predicate,
+                          .shape = request->shape,
+                          .limit = request->limit == kNoLimit ? UINT64_MAX : request->limit}};
+}
+
+template <int D>
+Result<NearestMessage<D>> decode_nearest(std::span<const std::byte> message) {
+  const auto request = decode_exact<NearestRequest<D>>(message, MessageType::kNearest);
+  if (!request) return fail(request.error());
+  if (request->reserved != 0) return broken("nearest request: reserved field is not 0");
+  if (request->k == 0) return fail(ErrorCode::kInvalidArgument, "k is 0: it must be at least 1");
+  if (auto ok = rtree::check_point(request->point); !ok) return fail(ok.error());
+  return NearestMessage<D>{request->header, {.point = request->point, .k = request->k}};
+}
+
+template <int D>
+Result<WriteMessage<D>> decode_write(std::span<const std::byte> message, std::uint32_t max_batch) {
+  auto decoded =
+      decode_counted<WriteRequest, Operation<D>>(message, MessageType::kWrite, max_batch);
+  if (!decoded) return fail(decoded.error());
+  return WriteMessage<D>{decoded->first.header, decoded->first.sequence, decoded->second};
+}
+
+template <int D>
+Status check_operation(const Operation<D>& operation) {
+  if (operation.kind > OperationKind::kUpdate || operation.reserved != 0) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "operation of unknown kind " + std::to_string(static_cast<std::uint32_t>(operation.kind)));
+  }
+  if (auto ok = rtree::check_box(operation.box); !ok) return ok;
+  return operation.kind == OperationKind::kUpdate ? rtree::check_box(operation.to, "to") : Status{};
+}
+
+template <int D>
+Result<LoadEntriesMessage<D>> decode_load_entries(std::span<const std::byte> message) {
+  auto decoded =
+      decode_counted<LoadEntries, rtree::Entry<D>>(message, MessageType::kLoadEntries, UINT32_MAX);
+  if (!decoded) return fail(decoded.error());
+  return LoadEntriesMessage<D>{decoded->first.header, decoded->second};
+}
+
+template <int D>
+Status append_entries(const Array<rtree::Entry<D>>& from, std::vector<rtree::Entry<D>>& entries) {
+  const std::size_t before = entries.size();
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    const auto& entry = entries.emplace_back(from[i]);
+    if (auto ok = rtree::check_box(entry.box); !ok) {
+      Error error = std::move(ok.error());
+      error.message = "entry " + std::to_string(i) + " of the message, id " +
+                      std::to_string(entry.id) + ": " + error.message;
+      entries.resize(before);
+      return fail(std::move(error));
+    }
+  }
+  return {};
+}
+
+Result<LoadCommit> decode_load_commit(std::span<const std::byte> message) {
+  const auto request = decode_exact<LoadCommit>(message, MessageType::kLoadCommit);
+  if (!request) return fail(request.error());
+  if (!(request->fill >= 0 && request->fill <= 1)) {
+    return fail(ErrorCode::kInvalidArgument,
+                "fill is " + std::to_string(request->fill) +
+                    ": it must be above 0 and at most 1, or 0 for the server's default");
+  }
+  return request;
+}
+
+Result<Header> decode_bare(std::span<const std::byte> message) {
+  const auto header = decode_header(message);
+  if (!header) return header;
+  if (message.size() != sizeof(Header)) {
+    return wrong_length(header->type, message.size(), sizeof(Header));
+  }
+  if (header->type != MessageType::kStats && header->type != MessageType::kLoadBegin &&
+      header->type != MessageType::kLoadAbort) {
+    return broken(std::string(name(header->type)) + " message without its content");
+  }
+  if (auto ok = check_request_header(*header, header->type); !ok) return fail(ok.error());
+  return header;
+}
+
+Result<Answer> decode_answer(std::span<const std::byte> message) {
+  AnswerHeader fixed;
+  if (!copy_front(message, fixed)) {
+    return wrong_length(MessageType::kAnswer, message.size(), sizeof(AnswerHeader));
+  }
+  if (fixed.header.type != MessageType::kAnswer) {
+    return broken("message of type " + std::to_string(static_cast<unsigned>(fixed.header.type)) +
+                  " where an answer was expected");
+  }
+  if ((fixed.header.flags & ~kMore) != 0) {
+    return broken("answer with unknown flags " + std::to_string(fixed.header.flags));
+  }
+  return Answer{fixed.header, fixed.version, fixed.count, message.subspan(sizeof(AnswerHeader))};
+}
+
+Error answer_error(const Answer& answer) {
+  const auto known =
+      answer.header.code >= static_cast<std::uint16_t>(ErrorCode::kInvalidArgument) &&
+      answer.header.code <= static_cast<std::uint16_t>(ErrorCode::kConflict);
+  Error error{known ? static_cast<ErrorCode>(answer.header.code) : ErrorCode::kProtocol, {}};
+  error.message.resize(answer.payload.size());
+  std::memcpy(error.message.data(), answer.payload.data(), answer.payload.size());
+  std::ranges::replace_if(
+      error.message, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  return error;
+}
+
+Result<ClientHello> decode_client_hello(std::span<const std::byte> bytes,
+                                        std::uint32_t dimensions) {
+  ClientHello hello;
+  if (!copy_front(bytes, hello)) return broken("the client does not speak the protocol of Silurus");
+  if (auto ok = check_identity("client", hello.magic, hello.version); !ok) return fail(ok.error());
+  if (hello.dimensions != 0 && hello.dimensions != dimensions) {
+    return fail(ErrorCode::kUnsupported, "the server's tree has " + std::to_string(dimensions) +
+                                             " dimensions, the client wants " +
+                                             std::to_string(hello.dimensions));
+  }
+  return hello;
+}
+
+Result<ServerHello> decode_server_hello(std::span<const std::byte> bytes,
+                                        std::uint32_t dimensions) {
+  ServerHello hello;
+  if (!copy_front(bytes, hello)) return broken("the server does not speak the protocol of Silurus");
+  if (auto ok = check_identity("server", hello.magic, hello.version); !ok) return fail(ok.error());
+  if (hello.dimensions != 2 && hello.dimensions != 3) {
+    return broken("the server says that its tree has " + std::to_string(hello.dimensions) +
+                  " dimensions");
+  }
+  if (dimensions != 0 && hello.dimensions != dimensions) {
+    return fail(ErrorCode::kUnsupported,
+                "the server's tree has " + std::to_string(hello.dimensions) +
+                    " dimensions, this client has " + std::to_string(dimensions));
+  }
+  if (hello.max_batch == 0) return broken("the server says that it takes batches of 0 operations");
+  if (hello.one_sided > 1 ||
+      (hello.one_sided == 1 &&
+       (hello.grace_ns == 0 || hello.chunks_per_region == 0 || hello.chunk_bytes == 0 ||
+        hello.chunk_bytes % 64 != 0 || hello.root_offset % 64 != 0))) {
+    return broken("the server's hello describes memory that cannot be read: chunks of " +
+                  std::to_string(hello.chunk_bytes) + " bytes, " +
+                  std::to_string(hello.chunks_per_region) + " in a region, grace period " +
+                  std::to_string(hello.grace_ns) + " ns");
+  }
+  return hello;
+}
+
+#define SILURUS_INSTANTIATE(D)                                                                 \
+  template Result<RangeMessage<D>> decode_range<D>(std::span<const std::byte>);                \
+  template Result<NearestMessage<D>> decode_nearest<D>(std::span<const std::byte>);            \
+  template Result<WriteMessage<D>> decode_write<D>(std::span<const std::byte>, std::uint32_t); \
+  template Status check_operation<D>(const Operation<D>&);                                     \
+  template Result<LoadEntriesMessage<D>> decode_load_entries<D>(std::span<const std::byte>);   \
+  template Status append_entries<D>(const Array<rtree::Entry<D>>&, std::vector<rtree::Entry<D>>&);
+SILURUS_INSTANTIATE(2)
+SILURUS_INSTANTIATE(3)
+#undef SILURUS_INSTANTIATE
+
+}  // namespace silurus::protocol

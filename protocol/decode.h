@@ -1,0 +1,147 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "common/check.h"
+#include "common/result.h"
+#include "protocol/messages.h"
+#include "rtree/geometry.h"
+
+// Checks messages before anyone believes them. The bytes lie in a ring that the peer can still
+// write, so every function here copies the fixed part first and then checks the copy; what varies
+// in length is handed out as an Array, which copies one element at a time. Nobody reads a byte
+// twice.
+//
+// Two kinds of refusal: kProtocol and kTooLarge say that the peer doesn't keep to the format (close
+// the connection); kInvalidArgument says that a well-formed message asks for nonsense, such as a
+// NaN (answer with the error). All functions are pure; any thread.
+
+namespace silurus::protocol {
+
+/// Elements in memory that the peer may still change: reading one copies it.
+template <typename T>
+class Array {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  Array() = default;
+  /// `bytes`: exactly count * sizeof(T) of them.
+  Array(std::span<const std::byte> bytes, std::size_t count) : bytes_(bytes), count_(count) {
+    SILURUS_CHECK(bytes.size() == count * sizeof(T));
+  }
+
+  std::size_t size() const { return count_; }
+  bool empty() const { return count_ == 0; }
+  T operator[](std::size_t i) const {
+    SILURUS_CHECK(i < count_);
+    T value;
+    std::memcpy(static_cast<void*>(&value), bytes_.data() + i * sizeof(T), sizeof(T));
+    return value;
+  }
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::span<const std::byte> bytes_;
+  std::size_t count_ = 0;
+};
+
+/// The header that every message begins with; refuses messages too short for one and unknown types.
+/// Says nothing of what follows.
+Result<Header> decode_header(std::span<const std::byte> message);
+
+// --- requests, as the server sees them ----------------------------------------------------------
+
+template <int D>
+struct RangeMessage {
+  Header header;
+  rtree::RangeQuery<D> query;  ///< checked: can be given to a cursor
+};
+template <int D>
+Result<RangeMessage<D>> decode_range(std::span<const std::byte> message);
+
+template <int D>
+struct NearestMessage {
+  Header header;
+  rtree::NearestQuery<D> query;  ///< checked: k >= 1, the point finite
+};
+template <int D>
+Result<NearestMessage<D>> decode_nearest(std::span<const std::byte> message);
+
+template <int D>
+struct WriteMessage {
+  Header header;
+  std::uint64_t sequence;
+  Array<Operation<D>> operations;  ///< 1 .. max_batch; each still to be checked (check_operation)
+};
+template <int D>
+Result<WriteMessage<D>> decode_write(std::span<const std::byte> message, std::uint32_t max_batch);
+
+/// Kind known, boxes finite and not inverted. A bad operation fails alone.
+template <int D>
+Status check_operation(const Operation<D>& operation);
+
+template <int D>
+struct LoadEntriesMessage {
+  Header header;
+  Array<rtree::Entry<D>> entries;  ///< at least 1; each still to be checked (append_entries)
+};
+template <int D>
+Result<LoadEntriesMessage<D>> decode_load_entries(std::span<const std::byte> message);
+
+/// Copies the entries to the end of `entries`. At the first bad box (named by its place in the
+/// message) nothing of the message stays in it.
+template <int D>
+Status append_entries(const Array<rtree::Entry<D>>& from, std::vector<rtree::Entry<D>>& entries);
+
+/// fill is 0 or in (0, 1].
+Result<LoadCommit> decode_load_commit(std::span<const std::byte> message);
+
+/// A request that is a Header and nothing more: kStats, kLoadBegin, kLoadAbort.
+Result<Header> decode_bare(std::span<const std::byte> message);
+
+// --- answers, as the client sees them -----------------------------------------------------------
+
+/// One segment of an answer.
+struct Answer {
+  Header header;
+  rtree::Version version;
+  std::uint64_t count;
+  std::span<const std::byte> payload;  ///< untrusted, and of any length
+
+  bool more() const { return (header.flags & kMore) != 0; }
+  bool is_error() const { return header.code != 0; }
+};
+Result<Answer> decode_answer(std::span<const std::byte> message);
+
+/// The payload as `answer.count` elements; refuses a length that doesn't fit.
+template <typename T>
+Result<Array<T>> answer_array(const Answer& answer) {
+  // Divide, don't multiply: a count from the wire may be anything.
+  if (answer.payload.size() % sizeof(T) != 0 || answer.payload.size() / sizeof(T) != answer.count) {
+    return fail(ErrorCode::kProtocol, "answer says " + std::to_string(answer.count) +
+                                          " elements of " + std::to_string(sizeof(T)) +
+                                          " bytes but carries " +
+                                          std::to_string(answer.payload.size()) + " bytes");
+  }
+  return Array<T>(answer.payload, static_cast<std::size_t>(answer.count));
+}
+
+/// The Error that an error answer carries. The code is one that this build knows (else kProtocol);
+/// unprintable bytes of the text become '?'.
+Error answer_error(const Answer& answer);
+
+// --- hellos ------------------------------------------------------------------------------------
+
+/// What a server checks: magic, version, and that the client wants `dimensions` or doesn't care.
+Result<ClientHello> decode_client_hello(std::span<const std::byte> hello, std::uint32_t dimensions);
+
+/// What a client checks: magic, version, dimensions as wanted (0: 2 or 3), plausible sizes.
+Result<ServerHello> decode_server_hello(std::span<const std::byte> hello, std::uint32_t dimensions);
+
+}  // namespace silurus::protocol

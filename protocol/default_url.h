@@ -1,0 +1,12 @@
+#pragma once
+
+#include <string>
+
+namespace silurus::protocol {
+
+/// Where a server listens and a client looks when nobody says otherwise: the environment variable
+/// SILURUS_SERVER; else shm:///run/user/UID/silurus.sock where the system has that folder (a login
+/// session's own), shm:///tmp/silurus-UID.sock where it hasn't.
+std::string default_url();
+
+}  // namespace silurus::protocol

@@ -1,0 +1,184 @@
+#include "protocol/encode.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/check.h"
+
+namespace silurus::protocol {
+namespace {
+
+Header request_header(MessageType type, std::uint32_t request_id) {
+  return {.type = type, .flags = 0, .code = 0, .request_id = request_id};
+}
+
+template <typename T>
+std::size_t put(std::span<std::byte> out, std::size_t at, const T* values, std::size_t count = 1) {
+  const std::size_t bytes = count * sizeof(T);
+  SILURUS_CHECK(at + bytes <= out.size());
+  if (bytes != 0) std::memcpy(out.data() + at, values, bytes);
+  return at + bytes;
+}
+
+}  // namespace
+
+template <int D>
+std::size_t encode_range(std::span<std::byte> out, std::uint32_t request_id,
+                         const rtree::RangeQuery<D>& query) {
+  const RangeRequest<D> request{
+      .header = request_header(MessageType::kRange, request_id),
+      .limit = static_cast<std::uint32_t>(std::min<std::uint64_t>(query.limit, kNoLimit)),
+      .predicate = query.predicate,
+      .shape = query.shape,
+      .reserved = 0,
+      .window = query.window};
+  return put(out, 0, &request);
+}
+
+template <int D>
+std::size_t encode_nearest(std::span<std::byte> out, std::uint32_t request_id,
+                           const rtree::NearestQuery<D>& query) {
+  const NearestRequest<D> request{.header = request_header(MessageType::kNearest, request_id),
+                                  .k = query.k,
+                                  .reserved = 0,
+                                  .point = query.point};
+  return put(out, 0, &request);
+}
+
+template <int D>
+std::size_t encode_write(std::span<std::byte> out, std::uint32_t request_id, std::uint64_t sequence,
+                         std::span<const Operation<D>> operations) {
+  const WriteRequest request{.header = request_header(MessageType::kWrite, request_id),
+                             .sequence = sequence,
+                             .count = static_cast<std::uint32_t>(operations.size()),
+                             .reserved = 0};
+  return put(out, put(out, 0, &request), operations.data(), operations.size());
+}
+
+template <int D>
+std::size_t encode_load_entries(std::span<std::byte> out, std::uint32_t request_id,
+                                std::span<const rtree::Entry<D>> entries) {
+  const LoadEntries request{.header = request_header(MessageType::kLoadEntries, request_id),
+                            .count = static_cast<std::uint32_t>(entries.size()),
+                            .reserved = 0};
+  return put(out, put(out, 0, &request), entries.data(), entries.size());
+}
+
+std::size_t encode_load_commit(std::span<std::byte> out, std::uint32_t request_id, double fill,
+                               std::uint64_t entries) {
+  const LoadCommit request{.header = request_header(MessageType::kLoadCommit, request_id),
+                           .fill = fill,
+                           .entries = entries};
+  return put(out, 0, &request);
+}
+
+std::size_t encode_bare(std::span<std::byte> out, MessageType type, std::uint32_t request_id) {
+  const Header header = request_header(type, request_id);
+  return put(out, 0, &header);
+}
+
+AnswerEncoder::AnswerEncoder(AnswerTo to, std::uint16_t code, std::uint64_t count,
+                             const void* first, std::uint32_t first_bytes, const void* second,
+                             std::uint32_t second_bytes)
+    : to_(to),
+      first_(static_cast<const std::byte*>(first)),
+      second_(static_cast<const std::byte*>(second)),
+      first_bytes_(first_bytes),
+      second_bytes_(second_bytes),
+      count_(count),
+      code_(code),
+      done_(false) {}
+
+AnswerEncoder AnswerEncoder::count(AnswerTo to, std::uint64_t count) {
+  return {to, 0, count, nullptr, 0};
+}
+
+template <int D>
+AnswerEncoder AnswerEncoder::range(AnswerTo to, rtree::ResultShape shape,
+                                   const rtree::RangeResult<D>& result) {
+  if (shape == rtree::ResultShape::kCount) return count(to, result.count);
+  SILURUS_CHECK(result.ids.size() == result.count);
+  if (shape == rtree::ResultShape::kIds) {
+    return {to, 0, result.count, result.ids.data(), sizeof(std::uint64_t)};
+  }
+  // An Entry is an id and a box with nothing between them: the two arrays are woven together.
+  static_assert(sizeof(rtree::Entry<D>) == sizeof(std::uint64_t) + sizeof(rtree::Box<D>));
+  SILURUS_CHECK(result.boxes.size() == result.count);
+  return {to,
+          0,
+          result.count,
+          result.ids.data(),
+          sizeof(std::uint64_t),
+          result.boxes.data(),
+          sizeof(rtree::Box<D>)};
+}
+
+AnswerEncoder AnswerEncoder::nearest(AnswerTo to, std::span<const rtree::Neighbor> neighbors) {
+  return {to, 0, neighbors.size(), neighbors.data(), sizeof(rtree::Neighbor)};
+}
+
+AnswerEncoder AnswerEncoder::write(AnswerTo to, std::span<const FailedOperation> failed) {
+  return {to, 0, failed.size(), failed.data(), sizeof(FailedOperation)};
+}
+
+AnswerEncoder AnswerEncoder::text(AnswerTo to, std::string_view text) {
+  return {to, 0, text.size(), text.data(), 1};
+}
+
+AnswerEncoder AnswerEncoder::error(AnswerTo to, const Error& error) {
+  return {to, static_cast<std::uint16_t>(error.code), std::min(error.message.size(), kMaxErrorText),
+          error.message.data(), 1};
+}
+
+std::size_t AnswerEncoder::next_bytes(std::size_t max_message_bytes) const {
+  SILURUS_CHECK(!done_ && max_message_bytes >= kMinMessageBytes);
+  if (element_bytes() == 0) return sizeof(AnswerHeader);
+  const std::uint64_t fit = (max_message_bytes - sizeof(AnswerHeader)) / element_bytes();
+  return sizeof(AnswerHeader) +
+         static_cast<std::size_t>(std::min(fit, count_ - sent_)) * element_bytes();
+}
+
+void AnswerEncoder::encode_next(std::span<std::byte> out) {
+  SILURUS_CHECK(!done_ && out.size() >= sizeof(AnswerHeader));
+  AnswerHeader fixed{.header = {.type = MessageType::kAnswer,
+                                .flags = 0,
+                                .code = code_,
+                                .request_id = to_.request_id},
+                     .version = to_.version,
+                     .count = count_};
+  if (element_bytes() == 0) {
+    done_ = true;
+  } else {
+    fixed.count = (out.size() - sizeof(AnswerHeader)) / element_bytes();
+    done_ = sent_ + fixed.count >= count_;
+    if (!done_) fixed.header.flags = kMore;
+  }
+  std::size_t at = put(out, 0, &fixed);
+  if (element_bytes() == 0) return;
+  if (second_bytes_ == 0) {
+    put(out, at, first_ + sent_ * first_bytes_, fixed.count * first_bytes_);
+  } else {
+    for (std::uint64_t i = sent_; i < sent_ + fixed.count; ++i) {
+      at = put(out, at, first_ + i * first_bytes_, first_bytes_);
+      at = put(out, at, second_ + i * second_bytes_, second_bytes_);
+    }
+  }
+  sent_ += fixed.count;
+}
+
+#define SILURUS_INSTANTIATE(D)                                                             \
+  template std::size_t encode_range<D>(std::span<std::byte>, std::uint32_t,                \
+                                       const rtree::RangeQuery<D>&);                       \
+  template std::size_t encode_nearest<D>(std::span<std::byte>, std::uint32_t,              \
+                                         const rtree::NearestQuery<D>&);                   \
+  template std::size_t encode_write<D>(std::span<std::byte>, std::uint32_t, std::uint64_t, \
+                                       std::span<const Operation<D>>);                     \
+  template std::size_t encode_load_entries<D>(std::span<std::byte>, std::uint32_t,         \
+                                              std::span<const rtree::Entry<D>>);           \
+  template AnswerEncoder AnswerEncoder::range<D>(AnswerTo, rtree::ResultShape,             \
+                                                 const rtree::RangeResult<D>&);
+SILURUS_INSTANTIATE(2)
+SILURUS_INSTANTIATE(3)
+#undef SILURUS_INSTANTIATE
+
+}  // namespace silurus::protocol

@@ -1,0 +1,397 @@
+#include "protocol/decode.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "common/random.h"
+#include "protocol/encode.h"
+
+namespace silurus::protocol {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+constexpr std::uint32_t kMaxBatch = 64;
+
+rtree::Box<2> box2(double xmin, double ymin, double xmax, double ymax) {
+  return {{xmin, ymin}, {xmax, ymax}};
+}
+
+template <typename T>
+Bytes bytes_of(const T& value) {
+  Bytes bytes(sizeof(T));
+  std::memcpy(bytes.data(), &value, sizeof(T));
+  return bytes;
+}
+
+template <typename T>
+void poke(Bytes& bytes, std::size_t offset, T value) {
+  std::memcpy(bytes.data() + offset, &value, sizeof(T));
+}
+
+Bytes range_message(const rtree::RangeQuery<2>& query) {
+  Bytes out(sizeof(RangeRequest<2>));
+  EXPECT_EQ(encode_range<2>(out, 7, query), out.size());
+  return out;
+}
+
+Bytes nearest_message(const rtree::NearestQuery<2>& query) {
+  Bytes out(sizeof(NearestRequest<2>));
+  EXPECT_EQ(encode_nearest<2>(out, 7, query), out.size());
+  return out;
+}
+
+std::vector<Operation<2>> some_operations() {
+  return {{1, OperationKind::kInsert, 0, box2(0, 0, 1, 1), {}},
+          {2, OperationKind::kErase, 0, box2(-1, -1, 1, 1), {}},
+          {3, OperationKind::kUpdate, 0, box2(0, 0, 1, 1), box2(5, 5, 6, 6)}};
+}
+
+Bytes write_message(std::span<const Operation<2>> operations) {
+  Bytes out(write_bytes<2>(operations.size()));
+  EXPECT_EQ(encode_write<2>(out, 7, 42, operations), out.size());
+  return out;
+}
+
+Bytes load_message(std::span<const rtree::Entry<2>> entries) {
+  Bytes out(load_entries_bytes<2>(entries.size()));
+  EXPECT_EQ(encode_load_entries<2>(out, 7, entries), out.size());
+  return out;
+}
+
+Bytes commit_message(double fill) {
+  Bytes out(sizeof(LoadCommit));
+  EXPECT_EQ(encode_load_commit(out, 7, fill, 10), out.size());
+  return out;
+}
+
+Bytes bare_message(MessageType type) {
+  Bytes out(sizeof(Header));
+  EXPECT_EQ(encode_bare(out, type, 7), out.size());
+  return out;
+}
+
+/// Every decoder of requests, as a server would call them: by the header's type. Touches all that
+/// it is given, so that a sanitizer sees reads beyond the message.
+bool decode_any(std::span<const std::byte> message) {
+  const auto header = decode_header(message);
+  if (!header) return false;
+  switch (header->type) {
+    case MessageType::kAnswer: {
+      const auto answer = decode_answer(message);
+      if (!answer) return false;
+      if (answer->is_error()) return !answer_error(*answer).message.empty();
+      const auto ids = answer_array<std::uint64_t>(*answer);
+      if (!ids) return false;
+      std::uint64_t sum = 0;
+      for (std::size_t i = 0; i < ids->size(); ++i) sum += (*ids)[i];
+      return sum != 1;
+    }
+    case MessageType::kRange: {
+      const auto range = decode_range<2>(message);
+      EXPECT_TRUE(!range || rtree::check_box(range->query.window));
+      return range.has_value();
+    }
+    case MessageType::kNearest: {
+      const auto nearest = decode_nearest<2>(message);
+      EXPECT_TRUE(!nearest || nearest->query.k >= 1);
+      return nearest.has_value();
+    }
+    case MessageType::kWrite: {
+      const auto write = decode_write<2>(message, kMaxBatch);
+      if (!write) return false;
+      bool all_good = true;
+      for (std::size_t i = 0; i < write->operations.size(); ++i) {
+        all_good &= check_operation<2>(write->operations[i]).has_value();
+      }
+      return all_good;
+    }
+    case MessageType::kLoadEntries: {
+      const auto load = decode_load_entries<2>(message);
+      std::vector<rtree::Entry<2>> entries;
+      return load && append_entries<2>(load->entries, entries);
+    }
+    case MessageType::kLoadCommit:
+      return decode_load_commit(message).has_value();
+    default:
+      return decode_bare(message).has_value();
+  }
+}
+
+std::vector<Bytes> one_of_each() {
+  const std::vector<rtree::Entry<2>> entries{{1, box2(0, 0, 1, 1)}, {2, box2(2, 2, 2, 2)}};
+  const std::vector<std::uint64_t> ids{1, 2, 3};
+  rtree::RangeResult<2> result{.count = 3, .ids = ids, .boxes = {}};
+  auto answer = AnswerEncoder::range<2>({7, 3}, rtree::ResultShape::kIds, result);
+  Bytes answer_bytes(answer.next_bytes(kMinMessageBytes));
+  answer.encode_next(answer_bytes);
+  return {range_message({.window = box2(0, 0, 1, 1)}),
+          nearest_message({.point = {{1, 2}}, .k = 3}),
+          write_message(some_operations()),
+          load_message(entries),
+          commit_message(0.7),
+          bare_message(MessageType::kStats),
+          bare_message(MessageType::kLoadBegin),
+          bare_message(MessageType::kLoadAbort),
+          answer_bytes};
+}
+
+TEST(Decode, ARangeRequestArrivesAsItWasSent) {
+  const rtree::RangeQuery<2> query{.window = box2(-25, 63, -13, 67),
+                                   .predicate = rtree::Predicate::kWithin,
+                                   .shape = rtree::ResultShape::kEntries,
+                                   .limit = 17};
+  const auto decoded = decode_range<2>(range_message(query));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->header.request_id, 7u);
+  EXPECT_EQ(decoded->query.window, query.window);
+  EXPECT_EQ(decoded->query.predicate, query.predicate);
+  EXPECT_EQ(decoded->query.shape, query.shape);
+  EXPECT_EQ(decoded->query.limit, 17u);
+}
+
+TEST(Decode, NoLimitStaysNoLimit) {
+  const auto decoded = decode_range<2>(range_message({.window = box2(0, 0, 1, 1)}));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->query.limit, UINT64_MAX);
+}
+
+TEST(Decode, AWriteBatchArrivesAsItWasSent) {
+  const auto operations = some_operations();
+  const auto message = write_message(operations);
+  const auto decoded = decode_write<2>(message, kMaxBatch);
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->sequence, 42u);
+  ASSERT_EQ(decoded->operations.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto operation = decoded->operations[i];
+    EXPECT_EQ(operation.id, operations[i].id);
+    EXPECT_EQ(operation.kind, operations[i].kind);
+    EXPECT_EQ(operation.box, operations[i].box);
+    EXPECT_EQ(operation.to, operations[i].to);
+    EXPECT_TRUE(check_operation<2>(operation));
+  }
+}
+
+TEST(Decode, ABatchOverTheLimitIsTooLarge) {
+  const std::vector<Operation<2>> operations(kMaxBatch + 1);
+  const auto decoded = decode_write<2>(write_message(operations), kMaxBatch);
+  ASSERT_FALSE(decoded);
+  EXPECT_EQ(decoded.error().code, ErrorCode::kTooLarge);
+}
+
+TEST(Decode, ACountThatOverflowsIsRefused) {
+  auto message = write_message(some_operations());
+  poke<std::uint32_t>(message, offsetof(WriteRequest, count), UINT32_MAX);
+  EXPECT_FALSE(decode_write<2>(message, UINT32_MAX));
+}
+
+TEST(Decode, BadCoordinatesAreTheCallersFaultAndNamed) {
+  auto message = range_message({.window = box2(0, 0, 1, 1)});
+  poke(message, offsetof(RangeRequest<2>, window) + 8, std::numeric_limits<double>::quiet_NaN());
+  const auto nan = decode_range<2>(message);
+  ASSERT_FALSE(nan);
+  EXPECT_EQ(nan.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(nan.error().message.find("window.min[1]"), std::string::npos) << nan.error().message;
+
+  auto operation = some_operations()[2];
+  operation.to.min[0] = 9;
+  const auto inverted = check_operation<2>(operation);
+  ASSERT_FALSE(inverted);
+  EXPECT_NE(inverted.error().message.find("to.min[0]"), std::string::npos);
+}
+
+TEST(Decode, NearestOfNoneIsTheCallersFault) {
+  const auto decoded = decode_nearest<2>(nearest_message({.point = {{1, 2}}, .k = 0}));
+  ASSERT_FALSE(decoded);
+  EXPECT_EQ(decoded.error().code, ErrorCode::kInvalidArgument);
+}
+
+TEST(Decode, ABadEntryLeavesNothingOfItsMessage) {
+  std::vector<rtree::Entry<2>> entries{{1, box2(0, 0, 1, 1)}, {2, box2(3, 0, 1, 1)}};
+  const auto message = load_message(entries);
+  const auto decoded = decode_load_entries<2>(message);
+  ASSERT_TRUE(decoded);
+  std::vector<rtree::Entry<2>> into{{9, box2(0, 0, 1, 1)}};
+  const auto appended = append_entries<2>(decoded->entries, into);
+  ASSERT_FALSE(appended);
+  EXPECT_NE(appended.error().message.find("entry 1"), std::string::npos);
+  EXPECT_EQ(into.size(), 1u);
+}
+
+TEST(Decode, AFillBeyondOneIsRefused) {
+  EXPECT_TRUE(decode_load_commit(commit_message(0)));
+  EXPECT_TRUE(decode_load_commit(commit_message(1)));
+  EXPECT_FALSE(decode_load_commit(commit_message(1.01)));
+  EXPECT_FALSE(decode_load_commit(commit_message(-0.5)));
+  EXPECT_FALSE(decode_load_commit(commit_message(std::nan(""))));
+}
+
+TEST(Decode, EveryTruncationAndExtensionIsRefused) {
+  for (const Bytes& whole : one_of_each()) {
+    ASSERT_TRUE(decode_any(whole));
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+      const Bytes part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
+      EXPECT_FALSE(decode_any(part)) << "type " << int(whole[0]) << " cut to " << size;
+    }
+    Bytes longer = whole;
+    longer.push_back(std::byte{0});
+    EXPECT_FALSE(decode_any(longer)) << "type " << int(whole[0]);
+  }
+}
+
+TEST(Decode, RandomCorruptionIsRefusedOrHarmless) {
+  constexpr std::uint64_t kSeed = 20261121;
+  SCOPED_TRACE(kSeed);
+  Random random(kSeed);
+  const auto messages = one_of_each();
+  std::size_t refused = 0;
+  for (int round = 0; round < 50'000; ++round) {
+    Bytes message = messages[random.below(messages.size())];
+    const auto flips = 1 + random.below(8);
+    for (std::uint64_t i = 0; i < flips; ++i) {
+      message[random.below(message.size())] = static_cast<std::byte>(random());
+    }
+    message.resize(random.below(4) == 0 ? random.below(message.size() + 1) : message.size());
+    message.shrink_to_fit();
+    refused += decode_any(message) ? 0 : 1;
+  }
+  EXPECT_GT(refused, 10'000u);
+}
+
+TEST(Decode, RandomBytesAreRefusedOrHarmless) {
+  constexpr std::uint64_t kSeed = 11;
+  SCOPED_TRACE(kSeed);
+  Random random(kSeed);
+  for (int round = 0; round < 20'000; ++round) {
+    Bytes message(random.below(200));
+    for (auto& byte : message) byte = static_cast<std::byte>(random());
+    if (!message.empty()) message[0] = static_cast<std::byte>(random.below(10));
+    decode_any(message);
+  }
+}
+
+/// All segments of an answer as messages of at most `max` bytes.
+std::vector<Bytes> segments(AnswerEncoder answer, std::size_t max) {
+  std::vector<Bytes> messages;
+  while (!answer.done()) {
+    messages.emplace_back(answer.next_bytes(max));
+    EXPECT_LE(messages.back().size(), max);
+    answer.encode_next(messages.back());
+  }
+  return messages;
+}
+
+TEST(Encode, ALargeAnswerIsCutAndEveryPartButTheLastSaysMore) {
+  rtree::RangeResult<2> result;
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    result.ids.push_back(i);
+    result.boxes.push_back(box2(double(i), 0, double(i) + 1, 1));
+  }
+  result.count = 100;
+  const auto messages =
+      segments(AnswerEncoder::range<2>({9, 5}, rtree::ResultShape::kEntries, result), 300);
+  ASSERT_GT(messages.size(), 1u);
+  std::uint64_t next = 0;
+  for (std::size_t m = 0; m < messages.size(); ++m) {
+    const auto answer = decode_answer(messages[m]);
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->header.request_id, 9u);
+    EXPECT_EQ(answer->version, 5u);
+    EXPECT_EQ(answer->more(), m + 1 < messages.size());
+    const auto entries = answer_array<rtree::Entry<2>>(*answer);
+    ASSERT_TRUE(entries);
+    for (std::size_t i = 0; i < entries->size(); ++i, ++next) {
+      EXPECT_EQ((*entries)[i], (rtree::Entry<2>{next, result.boxes[next]}));
+    }
+  }
+  EXPECT_EQ(next, 100u);
+}
+
+TEST(Encode, AnEmptyAnswerIsOneMessage) {
+  const rtree::RangeResult<2> result;
+  const auto messages =
+      segments(AnswerEncoder::range<2>({9, 5}, rtree::ResultShape::kIds, result), 256);
+  ASSERT_EQ(messages.size(), 1u);
+  const auto answer = decode_answer(messages[0]);
+  ASSERT_TRUE(answer);
+  EXPECT_FALSE(answer->more());
+  EXPECT_EQ(answer->count, 0u);
+}
+
+TEST(Encode, ACountIsOneMessageHoweverLarge) {
+  const auto messages = segments(AnswerEncoder::count({9, 5}, 10'000'000), 256);
+  ASSERT_EQ(messages.size(), 1u);
+  EXPECT_EQ(decode_answer(messages[0])->count, 10'000'000u);
+}
+
+TEST(Encode, AnErrorArrivesWithItsCodeAndText) {
+  const Error error{ErrorCode::kConflict, std::string(600, 'x') + "\n"};
+  std::string text;
+  ErrorCode code{};
+  for (const auto& message : segments(AnswerEncoder::error({9, 5}, error), 256)) {
+    const auto answer = decode_answer(message);
+    ASSERT_TRUE(answer);
+    ASSERT_TRUE(answer->is_error());
+    code = answer_error(*answer).code;
+    text += answer_error(*answer).message;
+  }
+  EXPECT_EQ(code, ErrorCode::kConflict);
+  EXPECT_EQ(text, std::string(600, 'x') + "?");
+}
+
+TEST(Encode, AnUnknownErrorCodeIsAProtocolError) {
+  auto messages = segments(AnswerEncoder::error({9, 5}, {ErrorCode::kIo, "?"}), 256);
+  poke<std::uint16_t>(messages[0], offsetof(Header, code), 999);
+  EXPECT_EQ(answer_error(*decode_answer(messages[0])).code, ErrorCode::kProtocol);
+}
+
+TEST(Hello, AnotherVersionIsNamedOnBothSides) {
+  ClientHello client;
+  client.version = 77;
+  const auto refused = decode_client_hello(bytes_of(client), 2);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+  EXPECT_NE(refused.error().message.find("77"), std::string::npos);
+
+  ServerHello server;
+  server.version = 78;
+  const auto server_refused = decode_server_hello(bytes_of(server), 2);
+  ASSERT_FALSE(server_refused);
+  EXPECT_NE(server_refused.error().message.find("78"), std::string::npos);
+}
+
+TEST(Hello, AnotherDimensionIsRefusedUnlessTheClientDoesNotCare) {
+  ClientHello client;
+  client.dimensions = 3;
+  EXPECT_FALSE(decode_client_hello(bytes_of(client), 2));
+  client.dimensions = 0;
+  EXPECT_TRUE(decode_client_hello(bytes_of(client), 2));
+}
+
+TEST(Hello, GarbageIsNotAHello) {
+  EXPECT_FALSE(decode_client_hello(Bytes(3), 2));
+  EXPECT_FALSE(decode_client_hello(Bytes(16, std::byte{0x47}), 2));
+  EXPECT_FALSE(decode_server_hello(Bytes(64, std::byte{0x47}), 2));
+}
+
+TEST(Hello, ExposedMemoryMustBeDescribed) {
+  ServerHello server;
+  server.dimensions = 2;
+  server.max_batch = 128;
+  EXPECT_TRUE(decode_server_hello(bytes_of(server), 0));
+  server.one_sided = 1;
+  EXPECT_FALSE(decode_server_hello(bytes_of(server), 0));
+  server.grace_ns = 50'000'000;
+  server.chunk_bytes = 4096;
+  server.chunks_per_region = 1024;
+  EXPECT_TRUE(decode_server_hello(bytes_of(server), 0));
+  server.chunk_bytes = 100;
+  EXPECT_FALSE(decode_server_hello(bytes_of(server), 0));
+}
+
+}  // namespace
+}  // namespace silurus::protocol
