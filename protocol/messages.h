@@ -168,7 +168,8 @@ static_assert(sizeof(rtree::Entry<2>) == 40 && sizeof(rtree::Neighbor) == 16);
 static_assert(std::has_unique_object_representations_v<Header> &&
               std::has_unique_object_representations_v<AnswerHeader> &&
               std::has_unique_object_representations_v<ServerHello>);
-static_assert(sizeof(ServerHello) <= transport::kMaxHelloBytes &&
+static_assert(sizeof(ClientHello) <= transport::kMaxClientHelloBytes &&
+              sizeof(ServerHello) <= transport::kMaxHelloBytes &&
               sizeof(Heartbeat) <= transport::kMailboxBytes);
 
 }  // namespace silurus::protocol

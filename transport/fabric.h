@@ -54,6 +54,9 @@ struct ConnectionLimits {
 constexpr std::size_t kMailboxBytes = 128;
 /// Bytes that each side may say of itself when connecting (protocol version, identity, ...).
 constexpr std::size_t kMaxHelloBytes = 128;
+/// Those of the client, fewer: all that the RDMA connection manager's request leaves (56 bytes,
+/// less what the fabric itself has to say).
+constexpr std::size_t kMaxClientHelloBytes = 32;
 
 /// Memory that clients may read one-sidedly, and never write. Regions of a listener are numbered
 /// 0, 1, 2, ... in the order in which they were exposed.
@@ -85,9 +88,9 @@ struct ReadRequest {
 
 enum class PostStatus : std::uint8_t {
   kPosted,
-  kWouldBlock,      ///< no credit or too many in flight: try again after on_writable or a completion
-  kUnknownRegion,   ///< not announced to this client yet (it will be), or never exposed
-  kInvalid,         ///< outside the region or the buffer, or too long
+  kWouldBlock,     ///< no credit or too many in flight: try again after on_writable or a completion
+  kUnknownRegion,  ///< not announced to this client yet (it will be), or never exposed
+  kInvalid,        ///< outside the region or the buffer, or too long
   kClosed,
 };
 
@@ -97,9 +100,10 @@ struct ConnectionCounters {
   std::uint64_t messages_received = 0;
   std::uint64_t message_bytes_sent = 0;
   std::uint64_t message_bytes_received = 0;
-  std::uint64_t reads = 0;       ///< one-sided reads posted
+  std::uint64_t reads = 0;  ///< one-sided reads posted
   std::uint64_t read_bytes = 0;
-  std::uint64_t doorbells = 0;   ///< times that the card (or the kernel, or the peer) was rung
+  std::uint64_t doorbells = 0;      ///< times that the card (or the kernel, or the peer) was rung
+  std::uint64_t work_requests = 0;  ///< verbs: work requests posted, receives included
   std::uint64_t would_block = 0;
 };
 
@@ -134,8 +138,8 @@ class Connection {
   /// For messages to people: "tcp://127.0.0.1:40122", "shm pid 4711".
   virtual std::string peer() const = 0;
 
-  /// Room for one message of at most `bytes` (<= max_message_bytes), 8-byte aligned, to be filled in
-  /// place; empty if it would block. At most one at a time.
+  /// Room for one message of at most `bytes` (<= max_message_bytes), 8-byte aligned, to be filled
+  /// in place; empty if it would block. At most one at a time.
   virtual std::span<std::byte> reserve(std::size_t bytes) = 0;
   /// Sends the first `bytes` of what was reserved (0: gives it back). May be held back until the
   /// next flush() or progress(), so that several go out together.
@@ -181,8 +185,8 @@ class Poller {
 class AcceptHandler {
  public:
   virtual ~AcceptHandler() = default;
-  /// Looks at what the client says of itself and answers with our own hello (at most
-  /// kMaxHelloBytes), or refuses: the client's connect() fails with that error.
+  /// Looks at what the client says of itself (at most kMaxClientHelloBytes) and answers with our
+  /// own hello (at most kMaxHelloBytes), or refuses: the client's connect() fails with that error.
   virtual Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) = 0;
   /// A new connection, on the thread of `poller`, which it now belongs to (one of those given to
   /// listen()); the handler owns it and must set_handler() before it returns.
@@ -211,6 +215,33 @@ class Listener {
   virtual std::uint64_t ring_bytes() const = 0;
 };
 
+class MulticastGroup;
+
+/// Receives the datagrams of a group, on the thread of its poller, from within progress().
+class MulticastHandler {
+ public:
+  virtual ~MulticastHandler() = default;
+  /// One datagram that another member sent, whole; the bytes are valid only during the call and
+  /// 8-byte aligned. Datagrams may be lost, repeated and reordered.
+  virtual void on_datagram(MulticastGroup& group, std::span<const std::byte> datagram) = 0;
+  /// The last callback: the group is gone (port down, left by the network). Not after our leaving.
+  virtual void on_group_lost(MulticastGroup& group, const Error& reason) = 0;
+};
+
+/// A multicast group that this poller has joined. Destroying it leaves the group. A member does not
+/// receive what it sends itself; what it sends, it sends to all other members at once.
+class MulticastGroup {
+ public:
+  virtual ~MulticastGroup() = default;
+  /// Of one datagram: what the path carries in one packet. Fixed once joined.
+  virtual std::size_t max_datagram_bytes() const = 0;
+  /// Copies and sends one datagram: kPosted, kWouldBlock (too many under way: try again after
+  /// progress()), kInvalid (too long or empty) or kClosed. No promise that it arrives anywhere.
+  virtual PostStatus send(std::span<const std::byte> datagram) = 0;
+  /// messages_*, message_bytes_*, doorbells and would_block are used.
+  virtual const ConnectionCounters& counters() const = 0;
+};
+
 struct ConnectOptions {
   Nanoseconds timeout = 5 * kSecond;
 };
@@ -229,10 +260,17 @@ class Fabric {
                                                    AcceptHandler& handler) = 0;
   /// Connects, waiting at most the timeout (set-up may block). The sim fabric runs its world.
   virtual Result<std::unique_ptr<Connection>> connect(const Address& address,
-                                                      const ConnectOptions& options,
-                                                      Poller& poller,
+                                                      const ConnectOptions& options, Poller& poller,
                                                       std::span<const std::byte> hello,
                                                       ConnectionHandler& handler) = 0;
+  /// Joins a multicast group ("rdma://239.1.2.3:port"; the address chooses the device by the
+  /// routing table), waiting at most the timeout. kUnsupported without kMulticast.
+  virtual Result<std::unique_ptr<MulticastGroup>> join(const Address& group,
+                                                       const ConnectOptions& /*options*/,
+                                                       Poller& /*poller*/,
+                                                       MulticastHandler& /*handler*/) {
+    return fail(ErrorCode::kUnsupported, group.scheme + " has no multicast");
+  }
 };
 
 /// The fabric of a scheme ("shm", "tcp"), or kUnsupported with the list of those built in.
