@@ -19,14 +19,14 @@ constexpr std::array kSizeUnits{Unit{"", 1},
                                 Unit{"b", 1},
                                 Unit{"k", kKibi},
                                 Unit{"kib", kKibi},
-                                Unit{"m", kKibi * kKibi},
-                                Unit{"mib", kKibi * kKibi},
-                                Unit{"g", kKibi * kKibi * kKibi},
-                                Unit{"gib", kKibi * kKibi * kKibi},
-                                Unit{"t", kKibi * kKibi * kKibi * kKibi},
-                                Unit{"tib", kKibi * kKibi * kKibi * kKibi}};
-constexpr std::array kDurationUnits{Unit{"ns", 1}, Unit{"us", 1e3}, Unit{"ms", 1e6},
-                                    Unit{"s", 1e9}, Unit{"min", 60e9}};
+                                Unit{"m", kKibi* kKibi},
+                                Unit{"mib", kKibi* kKibi},
+                                Unit{"g", kKibi* kKibi* kKibi},
+                                Unit{"gib", kKibi* kKibi* kKibi},
+                                Unit{"t", kKibi* kKibi* kKibi* kKibi},
+                                Unit{"tib", kKibi* kKibi* kKibi* kKibi}};
+constexpr std::array kDurationUnits{Unit{"ns", 1}, Unit{"us", 1e3}, Unit{"ms", 1e6}, Unit{"s", 1e9},
+                                    Unit{"min", 60e9}};
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
@@ -39,7 +39,8 @@ bool same_name(std::string_view text, std::string_view name) {
 
 /// The number times its unit, or an error that quotes the text and says what was expected.
 template <std::size_t N>
-Result<double> parse(std::string_view text, const std::array<Unit, N>& units, const char* expected) {
+Result<double> parse(std::string_view text, const std::array<Unit, N>& units,
+                     const char* expected) {
   const auto refuse = [&] {
     return fail(ErrorCode::kInvalidArgument,
                 "'" + std::string(text) + "' is not " + std::string(expected));

@@ -1,0 +1,53 @@
+#include "common/histogram.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "common/random.h"
+
+namespace silurus {
+namespace {
+
+TEST(Histogram, PercentilesAreWithinSixPercent) {
+  constexpr std::uint64_t kSeed = 7;
+  SCOPED_TRACE(kSeed);
+  Random random(kSeed);
+  Histogram histogram;
+  std::vector<double> values;
+  for (int i = 0; i < 20000; ++i) {
+    const double value = std::floor(std::exp(random.uniform(0, 40)));
+    values.push_back(value);
+    histogram.add(static_cast<std::uint64_t>(value));
+  }
+  std::sort(values.begin(), values.end());
+  for (const double share : {0.01, 0.5, 0.9, 0.99, 0.999}) {
+    const double exact = values[static_cast<std::size_t>(std::ceil(share * 20000)) - 1];
+    EXPECT_NEAR(histogram.percentile(share), exact, 0.0626 * exact + 0.5) << share;
+  }
+}
+
+TEST(Histogram, HoldsTheSmallestAndTheLargestValue) {
+  Histogram histogram;
+  EXPECT_EQ(histogram.percentile(0.5), 0);
+  histogram.add(0);
+  EXPECT_EQ(histogram.percentile(1), 0);
+  histogram.add(UINT64_MAX);
+  EXPECT_GT(histogram.percentile(1), 0x1p63);
+}
+
+TEST(Histogram, MergeAddsCounts) {
+  Histogram one;
+  Histogram two;
+  one.add(5, 3);
+  two.add(9, 4);
+  one.merge(two);
+  EXPECT_EQ(one.count(), 7u);
+  EXPECT_EQ(one.percentile(0.1), 5);
+  EXPECT_EQ(one.percentile(1), 9);
+}
+
+}  // namespace
+}  // namespace silurus
