@@ -1,4 +1,4 @@
-#include "common/histogram.h"
+#include "common/counters.h"
 
 #include <gtest/gtest.h>
 
@@ -11,11 +11,11 @@
 namespace silurus {
 namespace {
 
-TEST(Histogram, PercentilesAreWithinSixPercent) {
+TEST(SharedHistogram, PercentilesAreWithinSixPercent) {
   constexpr std::uint64_t kSeed = 7;
   SCOPED_TRACE(kSeed);
   Random random(kSeed);
-  Histogram histogram;
+  SharedHistogram histogram;
   std::vector<double> values;
   for (int i = 0; i < 20000; ++i) {
     const double value = std::floor(std::exp(random.uniform(0, 40)));
@@ -29,8 +29,8 @@ TEST(Histogram, PercentilesAreWithinSixPercent) {
   }
 }
 
-TEST(Histogram, HoldsTheSmallestAndTheLargestValue) {
-  Histogram histogram;
+TEST(SharedHistogram, HoldsTheSmallestAndTheLargestValue) {
+  SharedHistogram histogram;
   EXPECT_EQ(histogram.percentile(0.5), 0);
   histogram.add(0);
   EXPECT_EQ(histogram.percentile(1), 0);
@@ -38,9 +38,9 @@ TEST(Histogram, HoldsTheSmallestAndTheLargestValue) {
   EXPECT_GT(histogram.percentile(1), 0x1p63);
 }
 
-TEST(Histogram, MergeAddsCounts) {
-  Histogram one;
-  Histogram two;
+TEST(SharedHistogram, MergeAddsCounts) {
+  SharedHistogram one;
+  SharedHistogram two;
   one.add(5, 3);
   two.add(9, 4);
   one.merge(two);
