@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "datasets/isolated.h"
+
 namespace silurus::datasets {
 namespace {
 
@@ -341,9 +343,7 @@ class GshhgSource final : public Source<2> {
   rtree::Point<2> last_;
 };
 
-}  // namespace
-
-Result<std::unique_ptr<Source<2>>> open_gshhg(const std::string& path) {
+Result<std::unique_ptr<Source<2>>> open_here(const std::string& path) {
   auto file = NetcdfFile::open(path);
   if (!file) return fail(file.error());
   auto layout = read_layout(*file);
@@ -358,6 +358,12 @@ Result<std::unique_ptr<Source<2>>> open_gshhg(const std::string& path) {
                          " longitudes and " + std::to_string(latitude->length) + " latitudes");
   }
   return std::make_unique<GshhgSource>(std::move(*file), std::move(*layout), *longitude, *latitude);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Source<2>>> open_gshhg(const std::string& path) {
+  return isolate<2>(path, [&] { return open_here(path); });
 }
 
 }  // namespace silurus::datasets

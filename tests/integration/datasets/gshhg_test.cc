@@ -12,7 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "common/random.h"
 #include "datasets/open.h"
+#include "tests/support/seed.h"
 
 namespace silurus::datasets {
 namespace {
@@ -118,6 +120,19 @@ class GshhgFile : public testing::Test {
     return {std::istreambuf_iterator<char>(in), {}};
   }
   void set_bytes(std::string_view bytes) const { std::ofstream(path_, std::ios::binary) << bytes; }
+
+  /// Whatever was done to the file: an error that names it, or boxes that are boxes.
+  void expect_error_or_sane_boxes(const std::string& what) const {
+    const auto entries = read();
+    if (!entries) {
+      ASSERT_THAT(entries.error().message, HasSubstr(path_.string())) << what;
+      return;
+    }
+    for (const auto& entry : *entries) {
+      ASSERT_TRUE(rtree::check_box(entry.box).has_value()) << what;
+      ASSERT_TRUE(rtree::contains({{-180, -90}, {180, 90}}, entry.box)) << what;
+    }
+  }
 
   std::filesystem::path path_;
 };
@@ -233,6 +248,20 @@ TEST_F(GshhgFile, TruncatedAnywhereIsAnError) {
     ASSERT_FALSE(entries.has_value()) << "cut to " << size << " of " << whole.size();
     ASSERT_EQ(entries.error().code, ErrorCode::kProtocol);
     ASSERT_THAT(entries.error().message, HasSubstr(path_.string()));
+  }
+}
+
+TEST_F(GshhgFile, DamagedAnywhereIsAnErrorOrStillSane) {
+  Random random(testing_support::seed(20261122));
+  write(good());
+  const std::string whole = bytes();
+  for (int round = 0; round < 500; ++round) {
+    std::string damaged = whole;
+    for (std::uint64_t i = 0; i <= random.below(4); ++i) {
+      damaged[random.below(damaged.size())] = static_cast<char>(random.below(256));
+    }
+    set_bytes(damaged);
+    expect_error_or_sane_boxes("round " + std::to_string(round));
   }
 }
 
