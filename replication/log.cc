@@ -1,0 +1,157 @@
+#include "replication/log.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/check.h"
+
+namespace silurus::replication {
+
+std::optional<Record> LogReader::next() {
+  const std::uint64_t size = ring_.size();
+  const std::uint64_t offset = at_.lsn % size;
+  std::span<const std::byte> from = ring_.subspan(offset, std::min(kMaxRecordBytes, size - offset));
+  if (from.size() < kMaxRecordBytes) {
+    std::memcpy(wrapped_, from.data(), from.size());
+    std::memcpy(wrapped_ + from.size(), ring_.data(), kMaxRecordBytes - from.size());
+    from = wrapped_;
+  }
+  std::optional<Record> record = decode_record(at_, from);
+  if (record) at_ = after(*record);
+  return record;
+}
+
+Log::Tail Log::find_tail(std::span<const std::byte> ring, LogPosition start) {
+  Tail tail{.end = start};
+  LogReader reader(ring, start);
+  std::uint64_t open_records = 0;
+  while (const auto record = reader.next()) {
+    // A chain can't be longer than its ring: what comes then would be this very lap again.
+    if (reader.position().lsn - start.lsn > ring.size()) break;
+    ++open_records;
+    if ((record->header.flags & kBatchEnd) == 0) continue;
+    tail.end = reader.position();
+    tail.records += std::exchange(open_records, 0);
+    tail.last_stamp = record->header.stamp;
+  }
+  tail.dropped_records = open_records;
+  return tail;
+}
+
+Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<PersistentMemory> ring, LogPosition start) {
+  SILURUS_CHECK(ring->size() >= kMinBytes && ring->size() % 8 == 0);
+  const Tail found = find_tail(ring->bytes(), start);
+  std::unique_ptr<Log> log(new Log(std::move(ring), start, found));
+  log->flush_wrapped(start.lsn, found.end.lsn);
+  if (Status drained = log->ring_->drain(); !drained) return fail(drained.error());
+  return log;
+}
+
+Log::Log(std::unique_ptr<PersistentMemory> ring, LogPosition start, const Tail& found)
+    : ring_(std::move(ring)),
+      found_(found),
+      end_(found.end),
+      start_(start.lsn),
+      durable_(found.end.lsn) {}
+
+bool Log::has_room(std::uint64_t bytes) const {
+  // Pairs with the release in trim(): the checkpoint that makes the older records superfluous is
+  // durable before they are overwritten.
+  const std::uint64_t used = end_.lsn + batch_.size() - start_.load(std::memory_order_acquire);
+  return used + bytes + kReservedBytes <= ring_->size();
+}
+
+bool Log::append(RecordHeader header, std::span<const std::byte> payload) {
+  return put(header, payload, kReservedBytes);
+}
+
+bool Log::put(RecordHeader header, std::span<const std::byte> payload, std::uint64_t reserved) {
+  const std::size_t bytes = sizeof header + payload.size();
+  // Pairs with the release in trim(), see has_room().
+  const std::uint64_t used = end_.lsn + batch_.size() - start_.load(std::memory_order_acquire);
+  if (used + bytes + reserved > ring_->size()) return false;
+  LogPosition at = end_;
+  if (!batch_.empty()) {
+    RecordHeader last;
+    std::memcpy(&last, batch_.data() + last_record_, sizeof last);
+    at = {end_.lsn + batch_.size(), last.checksum};
+  }
+  last_record_ = batch_.size();
+  batch_.resize(last_record_ + bytes);
+  last_chain_ = at.chain;
+  header.flags = 0;
+  encode_record(at, header, payload, std::span(batch_).subspan(last_record_));
+  return true;
+}
+
+void Log::end_batch() {
+  SILURUS_CHECK(!batch_.empty());
+  const std::span last = std::span(batch_).subspan(last_record_);
+  RecordHeader header;
+  std::memcpy(&header, last.data(), sizeof header);
+  header.flags = kBatchEnd;
+  std::byte payload[kMaxPayloadBytes];
+  std::memcpy(payload, last.data() + sizeof header, header.length);
+  const LogPosition end =
+      encode_record({header.lsn, last_chain_}, header, std::span(payload, header.length), last);
+  store_wrapped(end_.lsn, batch_);
+  end_ = end;
+  batch_.clear();
+}
+
+void Log::abandon_batch() { batch_.clear(); }
+
+Status Log::commit() {
+  if (failed_) return fail(*failed_);
+  // Only this thread writes durable_.
+  const Lsn from = durable_.load(std::memory_order_relaxed);
+  if (from == end_.lsn) return {};
+  flush_wrapped(from, end_.lsn);
+  if (Status drained = ring_->drain(); !drained) {
+    failed_ = drained.error();
+    return drained;
+  }
+  flushes_.fetch_add(1, std::memory_order_relaxed);  // a counter: orders nothing
+  // Pairs with the acquire in durable(): a reader of records below it sees their bytes.
+  durable_.store(end_.lsn, std::memory_order_release);
+  return {};
+}
+
+Status Log::append_restart(Stamp stamp, std::uint32_t epoch, std::uint64_t nonce) {
+  SILURUS_CHECK(batch_.empty());
+  const RestartPayload payload{nonce};
+  if (!put({.checksum = 0,
+            .lsn = 0,
+            .stamp = stamp,
+            .epoch = epoch,
+            .length = 0,
+            .type = RecordType::kRestart,
+            .flags = 0},
+           std::as_bytes(std::span(&payload, 1)), 0)) {
+    return fail(ErrorCode::kTooLarge, "the log is full: a checkpoint must come first");
+  }
+  end_batch();
+  return commit();
+}
+
+void Log::trim(LogPosition start) {
+  SILURUS_CHECK(start.lsn >= start_.load(std::memory_order_relaxed) && start.lsn <= durable());
+  // Pairs with the acquire in has_room() and append().
+  start_.store(start.lsn, std::memory_order_release);
+}
+
+void Log::flush_wrapped(Lsn from, Lsn to) {
+  const std::uint64_t offset = from % ring_->size();
+  const std::uint64_t first = std::min(to - from, ring_->size() - offset);
+  ring_->flush(offset, first);
+  ring_->flush(0, to - from - first);
+}
+
+void Log::store_wrapped(Lsn lsn, std::span<const std::byte> bytes) {
+  const std::uint64_t offset = lsn % ring_->size();
+  const std::size_t first = std::min<std::uint64_t>(bytes.size(), ring_->size() - offset);
+  ring_->store(offset, bytes.first(first));
+  if (first < bytes.size()) ring_->store(0, bytes.subspan(first));
+}
+
+}  // namespace silurus::replication

@@ -1,0 +1,216 @@
+#include "replication/persistent_memory.h"
+
+#include <fcntl.h>
+#include <libpmem.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "common/check.h"
+
+namespace silurus::replication {
+namespace {
+
+/// Stores of at least so many bytes bypass the cache: they won't be read again soon.
+constexpr std::size_t kStreamingBytes = 1024;
+
+/// Ranges that are flushed one by one before a drain gives up and flushes their hull.
+constexpr std::size_t kMaxPendingRanges = 64;
+
+ErrorCode code_of(int errno_value) {
+  switch (errno_value) {
+    case ENOENT:
+      return ErrorCode::kNotFound;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return ErrorCode::kPermission;
+    case ENOSPC:
+    case EDQUOT:
+      return ErrorCode::kTooLarge;
+    default:
+      return ErrorCode::kIo;
+  }
+}
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  ~FileDescriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+Result<std::shared_ptr<PersistentFile>> map_read_only(const std::string& path, int fd,
+                                                      std::uint64_t size) {
+  if (size == 0) return fail(ErrorCode::kProtocol, path + " is empty");
+  void* at = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) return fail(errno_error(ErrorCode::kIo, "cannot map " + path, errno));
+  return std::make_shared<PersistentFile>(path, std::span(static_cast<std::byte*>(at), size), fd,
+                                          false, false);
+}
+
+}  // namespace
+
+/// A view of a mapped file. On an ordinary file, flush() notes ranges and drain() msyncs them.
+class MappedMemory final : public PersistentMemory {
+ public:
+  MappedMemory(std::shared_ptr<PersistentFile> file, std::span<std::byte> bytes,
+               std::uint64_t offset_in_file)
+      : file_(std::move(file)), writable_(bytes), offset_in_file_(offset_in_file) {
+    bytes_ = bytes;
+    pending_.reserve(kMaxPendingRanges);
+  }
+
+  void store(std::uint64_t offset, std::span<const std::byte> data) override {
+    SILURUS_CHECK(offset <= writable_.size() && data.size() <= writable_.size() - offset);
+    std::byte* to = writable_.data() + offset;
+    if (!file_->is_pmem_) {
+      std::memcpy(to, data.data(), data.size());
+    } else if (data.size() >= kStreamingBytes) {
+      ::pmem_memcpy(to, data.data(), data.size(), PMEM_F_MEM_NODRAIN | PMEM_F_MEM_NONTEMPORAL);
+    } else {
+      ::pmem_memcpy(to, data.data(), data.size(), PMEM_F_MEM_NOFLUSH);
+    }
+  }
+
+  void flush(std::uint64_t offset, std::uint64_t length) override {
+    SILURUS_CHECK(offset <= writable_.size() && length <= writable_.size() - offset);
+    if (length == 0) return;
+    if (file_->is_pmem_) {
+      ::pmem_flush(writable_.data() + offset, length);
+      return;
+    }
+    if (!pending_.empty() && pending_.back().end == offset) {
+      pending_.back().end = offset + length;
+    } else if (pending_.size() < kMaxPendingRanges) {
+      pending_.push_back({offset, offset + length});
+    } else {
+      pending_[0].begin = std::min(pending_[0].begin, offset);
+      pending_[0].end = std::max(pending_[0].end, offset + length);
+    }
+  }
+
+  Status drain() override {
+    if (file_->is_pmem_) {
+      ::pmem_drain();
+      return {};
+    }
+    for (const Range& range : pending_) {
+      if (::pmem_msync(writable_.data() + range.begin, range.end - range.begin) != 0) {
+        return fail(
+            errno_error(ErrorCode::kIo, "cannot write " + file_->path_ + " to its disk", errno));
+      }
+    }
+    pending_.clear();
+    return {};
+  }
+
+  Status reserve(std::uint64_t offset, std::uint64_t length) override {
+    SILURUS_CHECK(offset <= writable_.size() && length <= writable_.size() - offset);
+    if (file_->is_device_ || length == 0) return {};
+    const int error = ::posix_fallocate(file_->fd_, static_cast<off_t>(offset_in_file_ + offset),
+                                        static_cast<off_t>(length));
+    if (error == 0) return {};
+    return fail(errno_error(code_of(error),
+                            "no room for " + std::to_string(length) + " bytes in " + file_->path_,
+                            error));
+  }
+
+  bool is_pmem() const override { return file_->is_pmem_; }
+
+ private:
+  struct Range {
+    std::uint64_t begin;
+    std::uint64_t end;
+  };
+
+  std::shared_ptr<PersistentFile> file_;
+  std::span<std::byte> writable_;
+  std::uint64_t offset_in_file_;
+  std::vector<Range> pending_;
+};
+
+Result<std::shared_ptr<PersistentFile>> PersistentFile::map(const std::string& path,
+                                                            const MapOptions& options) {
+  const int flags = (options.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC |
+                    (options.create && !options.read_only ? O_CREAT : 0);
+  FileDescriptor fd(::open(path.c_str(), flags, 0600));
+  if (fd.get() < 0) return fail(errno_error(code_of(errno), "cannot open " + path, errno));
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) {
+    return fail(errno_error(ErrorCode::kIo, "cannot examine " + path, errno));
+  }
+  const bool is_device = S_ISCHR(status.st_mode);
+  if (!is_device && !S_ISREG(status.st_mode)) {
+    return fail(ErrorCode::kInvalidArgument, path + " is neither a file nor a devdax device");
+  }
+  auto size = static_cast<std::uint64_t>(status.st_size);
+  if (options.read_only && !is_device) {
+    if (size < options.size) {
+      return fail(ErrorCode::kProtocol, path + " has " + std::to_string(size) + " bytes, not " +
+                                            std::to_string(options.size) + ": it was cut short");
+    }
+    return map_read_only(path, fd.release(), size);
+  }
+  if (!is_device && size < options.size) {
+    if (::ftruncate(fd.get(), static_cast<off_t>(options.size)) != 0) {
+      return fail(errno_error(
+          code_of(errno),
+          "cannot make " + path + " " + std::to_string(options.size) + " bytes large", errno));
+    }
+    size = options.size;
+  }
+  std::size_t mapped = 0;
+  int is_pmem = 0;
+  void* at = ::pmem_map_file(path.c_str(), 0, 0, 0, &mapped, &is_pmem);
+  if (at == nullptr) {
+    return fail(errno_error(code_of(errno), "cannot map " + path, errno));
+  }
+  auto file =
+      std::make_shared<PersistentFile>(path, std::span(static_cast<std::byte*>(at), mapped),
+                                       is_device ? -1 : fd.release(), is_pmem != 0, is_device);
+  if (mapped < options.size) {
+    return fail(ErrorCode::kTooLarge, path + " has " + std::to_string(mapped) +
+                                          " bytes, too few for the " +
+                                          std::to_string(options.size) + " needed");
+  }
+  return file;
+}
+
+PersistentFile::PersistentFile(std::string path, std::span<std::byte> bytes, int fd, bool is_pmem,
+                               bool is_device)
+    : path_(std::move(path)), bytes_(bytes), fd_(fd), is_pmem_(is_pmem), is_device_(is_device) {}
+
+PersistentFile::~PersistentFile() {
+  ::pmem_unmap(bytes_.data(), bytes_.size());
+  if (fd_ >= 0) ::close(fd_);
+}
+
+std::unique_ptr<PersistentMemory> PersistentFile::view(const std::shared_ptr<PersistentFile>& file,
+                                                       std::uint64_t offset, std::uint64_t length) {
+  SILURUS_CHECK(offset <= file->size() && length <= file->size() - offset);
+  return std::make_unique<MappedMemory>(file, file->bytes_.subspan(offset, length), offset);
+}
+
+Status sync_directory(const std::string& path) {
+  FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.get() < 0) return fail(errno_error(code_of(errno), "cannot open " + path, errno));
+  if (::fsync(fd.get()) != 0) {
+    return fail(errno_error(ErrorCode::kIo, "cannot write " + path + " to its disk", errno));
+  }
+  return {};
+}
+
+}  // namespace silurus::replication

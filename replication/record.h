@@ -1,0 +1,123 @@
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <type_traits>
+
+#include "common/result.h"
+#include "rtree/geometry.h"
+
+// The records of the operation log, as they lie on persistent memory and as they are sent to
+// backups: little-endian, no padding, versioned by the container (the superblock of a data
+// directory, the hello of a connection). Pure functions over bytes.
+
+namespace silurus::replication {
+
+static_assert(std::endian::native == std::endian::little, "the log is little-endian");
+
+/// Version of everything in this file. A change of any byte of the format counts it up.
+constexpr std::uint32_t kRecordFormat = 1;
+
+/// Place of a record in the endless stream of all records of a tree: the bytes before it. The
+/// first record has LSN 0. So an LSN is at once an order, a distance, and an address in the ring.
+using Lsn = std::uint64_t;
+
+/// A hybrid logical clock's reading (hybrid_clock.h).
+using Stamp = std::uint64_t;
+
+enum class RecordType : std::uint8_t {
+  kInsert = 1,  ///< EntryPayload
+  kErase = 2,   ///< EntryPayload
+  kUpdate = 3,  ///< UpdatePayload
+  /// A server took the log over: RestartPayload. Makes every later checksum differ from those of
+  /// records that an earlier server wrote at the same places and a crash took back.
+  kRestart = 4,
+};
+
+/// The last record of a batch. A batch is what one version consists of: it counts whole or not at
+/// all.
+constexpr std::uint8_t kBatchEnd = 1;
+
+/// Begins every record; `length` bytes of payload follow, then the next record.
+struct RecordHeader {
+  std::uint64_t checksum;  ///< XXH3-64 of the rest and the payload, seeded with that of the record
+                           ///< before
+  Lsn lsn;
+  Stamp stamp;           ///< of the batch
+  std::uint32_t epoch;   ///< of the view that wrote it; 1 without views
+  std::uint16_t length;  ///< of the payload in bytes, a multiple of 8
+  RecordType type;
+  std::uint8_t flags;
+};
+
+template <int D>
+struct EntryPayload {
+  std::uint64_t id;
+  rtree::Box<D> box;
+};
+
+template <int D>
+struct UpdatePayload {
+  std::uint64_t id;
+  rtree::Box<D> from;
+  rtree::Box<D> to;
+};
+
+struct RestartPayload {
+  std::uint64_t nonce;  ///< random
+};
+
+/// A payload is never larger: 3-D updates are the largest.
+constexpr std::size_t kMaxPayloadBytes = 128;
+constexpr std::size_t kMaxRecordBytes = sizeof(RecordHeader) + kMaxPayloadBytes;
+/// What one 2-D insert may take of the log.
+constexpr std::size_t kMaxInsertBytes = 96;
+
+static_assert(sizeof(RecordHeader) == 32 && sizeof(EntryPayload<2>) == 40 &&
+              sizeof(UpdatePayload<2>) == 72 && sizeof(UpdatePayload<3>) <= kMaxPayloadBytes);
+static_assert(std::has_unique_object_representations_v<RecordHeader> &&
+              std::has_unique_object_representations_v<RestartPayload>);
+static_assert(sizeof(RecordHeader) + sizeof(EntryPayload<2>) <= kMaxInsertBytes);
+
+/// A place between two records: where the next one starts, and what its checksum is seeded with.
+struct LogPosition {
+  Lsn lsn = 0;
+  std::uint64_t chain = 0;
+  friend bool operator==(const LogPosition&, const LogPosition&) = default;
+};
+
+/// A record that was verified; the payload points into the caller's bytes.
+struct Record {
+  RecordHeader header;
+  std::span<const std::byte> payload;
+};
+
+/// Writes a record to the front of `to` (kMaxRecordBytes suffice) and returns the position after
+/// it. Of the header, checksum, lsn and length are filled in here.
+LogPosition encode_record(LogPosition at, RecordHeader header, std::span<const std::byte> payload,
+                          std::span<std::byte> to);
+
+/// The record at the front of `from`, or nothing if the bytes are not an intact record of that
+/// place and chain (torn, stale, foreign, cut short).
+std::optional<Record> decode_record(LogPosition at, std::span<const std::byte> from);
+
+/// The position after a record.
+inline LogPosition after(const Record& record) {
+  return {record.header.lsn + sizeof(RecordHeader) + record.header.length, record.header.checksum};
+}
+
+/// The payload as its type, or nothing if its length is another (another dimension, a damage that
+/// the checksum missed).
+template <typename Payload>
+std::optional<Payload> payload_as(const Record& record) {
+  static_assert(std::is_trivially_copyable_v<Payload> && sizeof(Payload) % 8 == 0);
+  if (record.payload.size() != sizeof(Payload)) return std::nullopt;
+  Payload payload;
+  __builtin_memcpy(&payload, record.payload.data(), sizeof(Payload));
+  return payload;
+}
+
+}  // namespace silurus::replication
