@@ -106,9 +106,9 @@ Status check_box(const Box<D>& box, std::string_view name = "box") {
                       ": coordinates must be finite");
     }
     if (box.min[d] > box.max[d]) {
-      return fail(ErrorCode::kInvalidArgument,
-                  field("min") + " = " + std::to_string(box.min[d]) + " is above " + field("max") +
-                      " = " + std::to_string(box.max[d]));
+      return fail(ErrorCode::kInvalidArgument, field("min") + " = " + std::to_string(box.min[d]) +
+                                                   " is above " + field("max") + " = " +
+                                                   std::to_string(box.max[d]));
     }
   }
   return {};

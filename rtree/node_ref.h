@@ -45,6 +45,17 @@ class NodeRef {
 };
 static_assert(sizeof(NodeRef) == 8);
 
+/// Stands for the level of a root that isn't known yet: only its name is published.
+constexpr std::uint32_t kAnyLevel = UINT32_MAX;
+
+/// A node that a search needs. Level 0 is a leaf; the level tells how many bytes to fetch. Of a
+/// root it may be kAnyLevel.
+struct WantedNode {
+  NodeRef ref;
+  std::uint32_t level;
+  friend constexpr bool operator==(const WantedNode&, const WantedNode&) = default;
+};
+
 }  // namespace silurus::rtree
 
 template <>

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -10,6 +13,11 @@
 #include "rtree/arena.h"
 #include "rtree/cursor.h"
 #include "rtree/geometry.h"
+#include "rtree/node.h"
+#include "rtree/reader_slots.h"
+#include "rtree/reclaimer.h"
+#include "rtree/root_block.h"
+#include "rtree/split.h"
 
 namespace silurus::rtree {
 
@@ -20,64 +28,223 @@ struct TreeOptions {
   /// Memory that nodes may take, retired ones included. Reaching it is an error of the write that
   /// needed more (kOutOfMemory), which then has no effect; searches and erasures go on.
   std::uint64_t memory_budget_bytes = std::uint64_t{4} << 30;
+  /// Retired memory beyond which reclaim() asks the writer to wait; 0: a quarter of the budget.
+  std::uint64_t retired_limit_bytes = 0;
   /// Store a checksum in each node at publication (for remote readers that verify).
   bool checksums = true;
 };
 
 struct BulkLoadOptions {
-  double fill = 0.0;       ///< of leaves, in (0, 1]; 0 for the default
-  unsigned threads = 0;    ///< 0: all cores
+  /// How full leaves and inner nodes are made, in (0, 1]; 0 for kDefaultFill. Room is left for the
+  /// inserts that follow. Below two fifths it counts as two fifths.
+  double fill = 0.0;
+  unsigned threads = 0;  ///< 0: all cores
 };
 
-struct TreeStats { /* version, entries, height, nodes, leaves, bytes used, bytes retired, ... */ };
+/// 56 bytes an entry in all, in 2-D.
+inline constexpr double kDefaultFill = 0.75;
+
+/// Figures of a tree, each true at some moment not long ago.
+struct TreeStats {
+  Version version = 0;
+  std::uint64_t entries = 0;
+  std::uint32_t height = 0;         ///< levels: 1 for a tree of one leaf
+  std::uint64_t nodes = 0;          ///< of the current version and the batch
+  std::uint64_t bytes_used = 0;     ///< by those nodes and by the RootBlock
+  std::uint64_t bytes_retired = 0;  ///< nodes of older versions, not yet recycled
+  std::uint64_t bytes_held = 0;     ///< of those, what snapshots hold
+  std::uint64_t bytes_budget = 0;
+  std::uint32_t slabs = 0;
+  std::uint64_t copied_nodes = 0;  ///< since creation: copies on write
+  std::uint64_t split_nodes = 0;
+  std::uint64_t recycled_nodes = 0;
+};
 
 template <int D>
 class Snapshot;
 
 /// The copy-on-write R*-tree. One writer at a time, many readers at once, no locks between them.
+///
+/// A writer's changes go into an unpublished batch. The first change of a node in a batch copies it
+/// into a new chunk, further ones change the copy in place; publish() makes the batch the current
+/// version at once. A published node never changes until its memory is recycled, which waits for
+/// the readers of its versions (see reclaim()).
+///
+///   AnonymousSlabs slabs;
+///   SystemClock clock;
+///   auto tree = Tree<2>::create({}, slabs, clock);
+///   (*tree)->insert({42, {{1.0, 2.0}, {1.5, 2.5}}});
+///   (*tree)->publish();
+///   RangeResult<2> found;
+///   (*tree)->snapshot().range({.window = {{0, 0}, {2, 2}}}, found);
 template <int D>
 class Tree {
  public:
+  /// An empty tree, published as version 1. The slabs and the clock must outlive it.
+  /// kInvalidArgument for a budget below kMinimumBudgetBytes or a negative grace.
   static Result<std::unique_ptr<Tree>> create(const TreeOptions& options, SlabSource& slabs,
                                               const Clock& clock);
-  ~Tree();
+  /// No snapshot may be alive.
+  ~Tree() = default;
+  Tree(const Tree&) = delete;
+  Tree& operator=(const Tree&) = delete;
 
-  // --- the writer: one thread at a time (the caller's promise)
-  /// Changes go into an unpublished batch that no reader sees until publish().
+  /// Chunks that inserts leave to erasures, so that a full tree can be thinned out.
+  static constexpr std::uint32_t kSpareChunks = 128;
+  static constexpr std::uint64_t kMinimumBudgetBytes = 4 * kSpareChunks * kChunkBytes<D>;
+
+  // --- the writer: one thread at a time (the caller's promise). A call that fails changes nothing.
+
+  /// Adds an entry to the batch. kInvalidArgument (check_box), kOutOfMemory.
   Status insert(const Entry<D>& entry);
-  /// kNotFound if there is no such (id, box).
+  /// Removes one such (id, box) from the batch. kNotFound if there is none, kInvalidArgument;
+  /// kOutOfMemory only if so much is retired that even the spare chunks are used up.
   Status erase(const Entry<D>& entry);
   /// Moves an entry: readers see it at the old box or at the new one, never at both or neither.
   Status update(std::uint64_t id, const Box<D>& from, const Box<D>& to);
   /// Makes the batch the current version; returns its number. Nothing changed: the current one.
   Version publish();
-  /// Builds the tree from entries and publishes it. kConflict unless the tree is empty.
+  /// Builds the tree from entries and publishes it: top-down packing by halving along the longer
+  /// side (as Boost.Geometry's packing constructor). kConflict unless the tree is empty,
+  /// kInvalidArgument, kOutOfMemory.
   Result<Version> bulk_load(std::vector<Entry<D>> entries, const BulkLoadOptions& options);
-  /// Recycles what may be recycled; returns how long the writer should wait before it goes on
-  /// because too much is retired (0: not at all).
+  /// Recycles what may be recycled (publish() does so too); returns how long the writer should wait
+  /// before it goes on, because too much is retired (0: not at all).
   Nanoseconds reclaim();
 
   // --- readers: any thread
-  /// The current version, pinned until the Snapshot is destroyed.
+
+  /// The current version, pinned until the Snapshot is destroyed. Wait-free but for a retry when a
+  /// version is published at that very moment.
   Snapshot<D> snapshot() const;
   TreeStats stats() const;
+
+ private:
+  friend class Snapshot<D>;
+
+  /// The way from the root to a node: `nodes[level]`, and which child of it comes next.
+  struct Path {
+    std::array<NodeRef, kMaxLevel + 1> nodes;
+    std::array<std::uint32_t, kMaxLevel + 1> child;
+  };
+  /// A leaf's entry and the way to it.
+  struct Found {
+    Path path;
+    std::uint32_t index;
+  };
+  /// A node that a split added.
+  struct NewSibling {
+    NodeRef ref;
+    FloatBox<D> box;
+  };
+
+  Tree(const TreeOptions& options, Arena<D> arena, const Clock& clock);
+
+  RootBlock<D>& root_block() const { return *reinterpret_cast<RootBlock<D>*>(arena_.root_block()); }
+  const Node<D>& node(NodeRef ref) const { return arena_.node(ref.chunk()); }
+  /// A node of the batch, to be changed.
+  Node<D>& own_node(NodeRef ref) { return arena_.mutable_node(ref.chunk()); }
+  bool is_own(NodeRef ref) const { return ref.is_born_in(pending_); }
+  Node<D>& root_node() { return own_node(root_); }
+
+  Status reserve(std::uint64_t chunks, std::uint64_t spare);
+  NodeRef new_node(std::uint32_t level);
+  /// The node itself if it was born in the batch, else its copy in the batch.
+  NodeRef own(NodeRef ref);
+  void drop(NodeRef ref);
+  void own_path(Path& path, std::uint32_t down_to_level);
+
+  Path choose_leaf(const Box<D>& box) const;
+  void insert_reserved(const Entry<D>& entry);
+  void add_child(Path& path, std::uint32_t level, NewSibling added);
+  void grow_root(NewSibling added);
+  NewSibling split_leaf(Node<D>& leaf, const Entry<D>& entry);
+  NewSibling split_inner(Node<D>& inner, NewSibling added);
+  void set_items(Node<D>& node, std::span<const SplitItem<D>> items);
+
+  std::optional<Found> find(const Entry<D>& entry) const;
+  void erase_found(Found& found);
+  void repair_underflow(Path& path);
+  void join_with_sibling(Node<D>& parent, std::uint32_t index);
+  void remove_child(Node<D>& parent, std::uint32_t index);
+  void shrink_root();
+
+  void seal_batch();
+  void update_stats();
+
+  const TreeOptions options_;
+  const Clock* clock_;
+  Arena<D> arena_;
+  std::shared_ptr<ReaderSlots> slots_;
+  Reclaimer reclaimer_;
+
+  // The batch.
+  Version current_ = 0;        ///< published
+  Version pending_ = 1;        ///< of the batch
+  NodeRef root_;               ///< of the batch; the published one while nothing has changed
+  std::vector<NodeRef> born_;  ///< in the batch; may name dropped nodes
+  std::vector<RetiredNode> retired_;
+  std::vector<std::uint64_t> pinned_words_;
+  std::vector<Version> pinned_;
+
+  /// Written by the writer, read by stats(): relaxed, each true by itself.
+  struct Counters {
+    std::atomic<std::uint64_t> nodes{0};
+    std::atomic<std::uint64_t> retired{0};
+    std::atomic<std::uint64_t> held{0};
+    std::atomic<std::uint64_t> slabs{0};
+    std::atomic<std::uint64_t> copied{0};
+    std::atomic<std::uint64_t> split{0};
+    std::atomic<std::uint64_t> recycled{0};
+  };
+  Counters counters_;
 };
 
 /// One version of the tree, which stays readable as long as this object lives. Movable. Any number
-/// of threads may search one Snapshot at once.
+/// of threads may search one Snapshot at once. The tree must outlive it.
 template <int D>
 class Snapshot {
  public:
-  Version version() const;
-  std::uint64_t size() const;
-  WantedNode root() const;
-  const Node<D>& node(NodeRef ref) const;
+  Snapshot(Snapshot&& other) noexcept
+      : tree_(other.tree_), held_(std::exchange(other.held_, {})), root_(other.root_) {}
+  Snapshot& operator=(Snapshot&& other) noexcept {
+    std::swap(tree_, other.tree_);
+    std::swap(held_, other.held_);
+    std::swap(root_, other.root_);
+    return *this;
+  }
+  ~Snapshot() {
+    if (held_.slot != nullptr) ReaderSlots::release(held_);
+  }
+
+  Version version() const { return node(root_).birth(); }
+  /// Number of entries.
+  std::uint64_t size() const { return node(root_).header.entries; }
+  WantedNode root() const { return {root_, node(root_).level()}; }
+  const Node<D>& node(NodeRef ref) const { return tree_->node(ref); }
+
+  /// kInvalidArgument for a window that check_box refuses.
   Status range(const RangeQuery<D>& query, RangeResult<D>& result) const;
+  /// kInvalidArgument for a point that check_point refuses and for k = 0.
   Status nearest(const NearestQuery<D>& query, NearestResult& result) const;
-  /// Several searches interleaved, each prefetching its next node while the others run.
-  Status range_batch(std::span<const RangeQuery<D>> queries, std::span<RangeResult<D>> results) const;
-  /// Checks every invariant; the error says which one broke where.
+  /// Several searches interleaved, each prefetching its next node while the others run; one result
+  /// for each query. A query that is refused fails the batch before it begins.
+  Status range_batch(std::span<const RangeQuery<D>> queries,
+                     std::span<RangeResult<D>> results) const;
+  Status nearest_batch(std::span<const NearestQuery<D>> queries,
+                       std::span<NearestResult> results) const;
+  /// Checks every invariant; the error says which one broke where. Takes time and memory
+  /// proportional to the tree.
   Status validate() const;
+
+ private:
+  friend class Tree<D>;
+  Snapshot(const Tree<D>* tree, HeldSlot held, NodeRef root)
+      : tree_(tree), held_(held), root_(root) {}
+
+  const Tree<D>* tree_;
+  HeldSlot held_;
+  NodeRef root_;
 };
 
 }  // namespace silurus::rtree

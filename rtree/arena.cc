@@ -1,0 +1,113 @@
+#include "rtree/arena.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <string>
+
+#include "common/check.h"
+#include "rtree/root_block.h"
+
+namespace silurus::rtree {
+namespace {
+
+constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
+
+}  // namespace
+
+AnonymousSlabs::~AnonymousSlabs() {
+  for (const auto& mapping : mappings_) munmap(mapping.data(), mapping.size());
+}
+
+Result<std::span<std::byte>> AnonymousSlabs::allocate(std::size_t bytes) {
+  const std::size_t mapped = bytes + kHugePageBytes;  // to begin at a huge page
+  void* start = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (start == MAP_FAILED) {
+    const int cause = errno;
+    return fail(errno_error(ErrorCode::kOutOfMemory,
+                            "cannot map " + std::to_string(bytes) + " bytes for nodes", cause));
+  }
+  mappings_.emplace_back(static_cast<std::byte*>(start), mapped);
+  const auto address = reinterpret_cast<std::uintptr_t>(start);
+  const std::size_t skipped = (kHugePageBytes - address % kHugePageBytes) % kHugePageBytes;
+  std::byte* first = static_cast<std::byte*>(start) + skipped;
+  // Advice: without huge pages everything works, more slowly.
+  (void)madvise(first, (bytes + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes,
+                MADV_HUGEPAGE);
+  return std::span<std::byte>(first, bytes);
+}
+
+template <int D>
+Arena<D>::Arena(SlabSource& slabs, std::uint32_t max_chunks)
+    : slabs_(&slabs),
+      max_chunks_(max_chunks),
+      slab_bases_(std::make_unique<std::byte*[]>(max_chunks / kChunksPerSlab + 1)) {}
+
+template <int D>
+Result<Arena<D>> Arena<D>::create(SlabSource& slabs, std::uint32_t max_chunks) {
+  Arena arena(slabs, max_chunks);
+  if (Status added = arena.add_slabs_for(kRootChunks<D>); !added) return fail(added.error());
+  arena.next_ = kRootChunks<D>;
+  return arena;
+}
+
+template <int D>
+Status Arena<D>::add_slabs_for(std::uint64_t chunks) {
+  while (std::uint64_t{slab_count_} * kChunksPerSlab < chunks) {
+    auto slab = slabs_->allocate(kSlabBytes<D>);
+    if (!slab) return fail(slab.error());
+    SILURUS_CHECK(slab->size() >= kSlabBytes<D>);
+    SILURUS_CHECK(reinterpret_cast<std::uintptr_t>(slab->data()) % alignof(Node<D>) == 0);
+    slab_bases_[slab_count_++] = slab->data();
+  }
+  return {};
+}
+
+template <int D>
+Status Arena<D>::reserve(std::uint64_t count, std::uint64_t spare) {
+  if (free_.size() >= count + spare) return {};
+  const std::uint64_t fresh = count + spare - free_.size();
+  if (next_ + fresh > max_chunks_) {
+    return fail(ErrorCode::kOutOfMemory,
+                "the tree's memory budget of " +
+                    std::to_string(std::uint64_t{max_chunks_} * kChunkBytes<D>) +
+                    " bytes is used up");
+  }
+  return free_.size() >= count ? Status{} : add_slabs_for(next_ + count - free_.size());
+}
+
+template <int D>
+Status Arena<D>::reserve_run(std::uint64_t count, std::uint64_t spare) {
+  if (next_ + count + spare > max_chunks_) {
+    return fail(ErrorCode::kOutOfMemory,
+                std::to_string(count) + " nodes of " + std::to_string(kChunkBytes<D>) +
+                    " bytes do not fit the tree's memory budget of " +
+                    std::to_string(std::uint64_t{max_chunks_} * kChunkBytes<D>) + " bytes");
+  }
+  return add_slabs_for(next_ + count);
+}
+
+template <int D>
+std::uint32_t Arena<D>::allocate() {
+  if (!free_.empty()) {
+    const std::uint32_t chunk = free_.back();
+    free_.pop_back();
+    return chunk;
+  }
+  SILURUS_CHECK(next_ < std::uint64_t{slab_count_} * kChunksPerSlab);
+  return next_++;
+}
+
+template <int D>
+std::uint32_t Arena<D>::allocate_run(std::uint32_t count) {
+  const std::uint32_t first = next_;
+  next_ += count;
+  SILURUS_CHECK(next_ <= std::uint64_t{slab_count_} * kChunksPerSlab);
+  return first;
+}
+
+template class Arena<2>;
+template class Arena<3>;
+
+}  // namespace silurus::rtree

@@ -1,0 +1,210 @@
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#include "rtree/split.h"
+#include "rtree/tree.h"
+
+namespace silurus::rtree {
+namespace {
+
+/// Entries below which another thread doesn't pay.
+constexpr std::size_t kParallelEntries = 1 << 15;
+
+/// Shares evenly out: where part `index` of `parts` begins.
+std::size_t part_begin(std::size_t size, std::size_t parts, std::size_t index) {
+  return static_cast<std::size_t>(static_cast<unsigned __int128>(size) * index / parts);
+}
+
+/// The shape of a packed tree, which follows from the number of entries alone. Subtrees are shared
+/// out evenly, so no node is emptier than half of what the fill asks for.
+template <int D>
+class Shape {
+ public:
+  Shape(std::size_t entries, double fill) {
+    const double kept = std::clamp(fill, 0.4, 1.0);
+    const auto leaf = static_cast<std::size_t>(std::round(kept * kLeafFanout<D>));
+    inner_ = static_cast<std::size_t>(std::round(kept * kInnerFanout<D>));
+    capacity_.push_back(leaf);
+    while (capacity_.back() < entries) capacity_.push_back(capacity_.back() * inner_);
+    nodes_ = count(entries, height() - 1);
+  }
+
+  std::uint32_t height() const { return static_cast<std::uint32_t>(capacity_.size()); }
+  /// Nodes of the whole tree.
+  std::uint64_t nodes() const { return nodes_; }
+  /// Children of a node of that level with so many entries below it.
+  std::size_t children(std::size_t entries, std::uint32_t level) const {
+    return (entries + capacity_[level - 1] - 1) / capacity_[level - 1];
+  }
+  /// Nodes of a subtree, its root included. Thread-safe once the whole tree was counted.
+  std::uint64_t subtree(std::size_t entries, std::uint32_t level) const {
+    return level == 0 ? 1 : counted_.at({level, entries});
+  }
+
+ private:
+  std::uint64_t count(std::size_t entries, std::uint32_t level) {
+    if (level == 0) return 1;
+    const auto known = counted_.find({level, entries});
+    if (known != counted_.end()) return known->second;
+    const std::size_t parts = children(entries, level);
+    std::uint64_t sum = 1;
+    for (std::size_t i = 0; i < parts; ++i) {
+      sum += count(part_begin(entries, parts, i + 1) - part_begin(entries, parts, i), level - 1);
+    }
+    return counted_[{level, entries}] = sum;
+  }
+
+  std::size_t inner_;
+  std::vector<std::size_t> capacity_;  ///< entries below a node, by level
+  std::map<std::pair<std::uint32_t, std::size_t>, std::uint64_t> counted_;
+  std::uint64_t nodes_ = 0;
+};
+
+/// Runs both, on two threads if there are any to spare; each is told how many it may use.
+template <typename F, typename G>
+void run_both(unsigned threads, F&& first, G&& second) {
+  if (threads > 1) {
+    try {
+      std::thread other([&] { first(threads / 2); });
+      second(threads - threads / 2);
+      other.join();
+      return;
+    } catch (const std::system_error&) {
+      // No thread to be had: do it all here.
+    }
+  }
+  first(1u);
+  second(1u);
+}
+
+/// Writes the nodes of a packed tree into a run of chunks, parents before children.
+template <int D>
+class Packer {
+ public:
+  Packer(Arena<D>& arena, const Shape<D>& shape, Version birth, bool checksums)
+      : arena_(arena), shape_(shape), birth_(birth), checksums_(checksums) {}
+
+  void build(std::span<Entry<D>> entries, std::uint32_t level, std::uint32_t chunk,
+             unsigned threads) {
+    Node<D>& node = arena_.mutable_node(chunk);
+    node.header = NodeHeader{};
+    node.header.birth = birth_;
+    node.header.level = level;
+    node.header.entries = entries.size();
+    if (level == 0) {
+      node.header.count = static_cast<std::uint32_t>(entries.size());
+      for (std::uint32_t i = 0; i < entries.size(); ++i) node.set_entry(i, entries[i]);
+    } else {
+      const std::size_t parts = shape_.children(entries.size(), level);
+      node.header.count = static_cast<std::uint32_t>(parts);
+      std::uint32_t next = chunk + 1;
+      for (std::size_t i = 0; i < parts; ++i) {
+        node.inner.children[i] = NodeRef(next, birth_).word();
+        const std::size_t size =
+            part_begin(entries.size(), parts, i + 1) - part_begin(entries.size(), parts, i);
+        next += static_cast<std::uint32_t>(shape_.subtree(size, level - 1));
+      }
+      build_children(node, entries, 0, parts, threads);
+    }
+    if (checksums_) node.header.checksum = node_checksum(node);
+  }
+
+ private:
+  /// Children [first, last) of a node, out of all its entries: halves them along the longer side of
+  /// their centres until one child is left.
+  void build_children(Node<D>& node, std::span<Entry<D>> all, std::size_t first, std::size_t last,
+                      unsigned threads) {
+    const std::size_t parts = node.count();
+    const std::size_t begin = part_begin(all.size(), parts, first);
+    const std::size_t end = part_begin(all.size(), parts, last);
+    const std::span<Entry<D>> here = all.subspan(begin, end - begin);
+    if (last - first == 1) {
+      const auto index = static_cast<std::uint32_t>(first);
+      const std::uint32_t chunk = node.child(index).chunk();
+      build(here, node.level() - 1, chunk, threads);
+      node.set_child_box(index, node_bounds(arena_.node(chunk)));
+      return;
+    }
+    const std::size_t middle = first + (last - first) / 2;
+    const int axis = longest_axis(here);
+    const auto cut = static_cast<std::ptrdiff_t>(part_begin(all.size(), parts, middle) - begin);
+    std::nth_element(
+        here.begin(), here.begin() + cut, here.end(),
+        [axis](const Entry<D>& a, const Entry<D>& b) { return centre(a, axis) < centre(b, axis); });
+    run_both(
+        here.size() < kParallelEntries ? 1 : threads,
+        [&](unsigned share) { build_children(node, all, first, middle, share); },
+        [&](unsigned share) { build_children(node, all, middle, last, share); });
+  }
+
+  static double centre(const Entry<D>& entry, int axis) {
+    return 0.5 * entry.box.min[axis] + 0.5 * entry.box.max[axis];
+  }
+
+  static int longest_axis(std::span<const Entry<D>> entries) {
+    int longest = 0;
+    double length = -1;
+    for (int d = 0; d < D; ++d) {
+      double low = centre(entries[0], d);
+      double high = low;
+      for (const Entry<D>& entry : entries) {
+        low = std::min(low, centre(entry, d));
+        high = std::max(high, centre(entry, d));
+      }
+      if (high - low > length) {
+        length = high - low;
+        longest = d;
+      }
+    }
+    return longest;
+  }
+
+  Arena<D>& arena_;
+  const Shape<D>& shape_;
+  const Version birth_;
+  const bool checksums_;
+};
+
+}  // namespace
+
+template <int D>
+Result<Version> Tree<D>::bulk_load(std::vector<Entry<D>> entries, const BulkLoadOptions& options) {
+  if (node(root_).header.entries != 0) {
+    return fail(ErrorCode::kConflict, "a bulk load needs an empty tree; this one has " +
+                                          std::to_string(node(root_).header.entries) + " entries");
+  }
+  if (!(options.fill >= 0 && options.fill <= 1)) {
+    return fail(ErrorCode::kInvalidArgument, "fill = " + std::to_string(options.fill) +
+                                                 " is not in (0, 1], nor 0 for the default");
+  }
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (Status checked = check_box(entries[i].box); !checked) {
+      return fail(checked.error().code,
+                  "entry " + std::to_string(i) + ": " + checked.error().message);
+    }
+  }
+  if (entries.empty()) return publish();
+  const Shape<D> shape(entries.size(), options.fill == 0 ? kDefaultFill : options.fill);
+  if (shape.height() > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree would be too high");
+  if (Status reserved = arena_.reserve_run(shape.nodes(), kSpareChunks); !reserved) {
+    return fail(reserved.error());
+  }
+  const auto nodes = static_cast<std::uint32_t>(shape.nodes());
+  const NodeRef root(arena_.allocate_run(nodes), pending_);
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  Packer<D> packer(arena_, shape, pending_, options_.checksums);
+  packer.build(entries, shape.height() - 1, root.chunk(),
+               options.threads == 0 ? cores : options.threads);
+  drop(root_);
+  root_ = root;
+  return publish();
+}
+
+template Result<Version> Tree<2>::bulk_load(std::vector<Entry<2>>, const BulkLoadOptions&);
+template Result<Version> Tree<3>::bulk_load(std::vector<Entry<3>>, const BulkLoadOptions&);
+
+}  // namespace silurus::rtree

@@ -1,0 +1,143 @@
+#include "rtree/choose.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rtree/choose.cc"
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace silurus::rtree {
+namespace HWY_NAMESPACE {
+namespace {
+
+// Plain loops over rows, for the compiler to vectorise with the instruction set of the target.
+
+/// Candidates whose overlap is compared, at most.
+constexpr int kMaxCandidates = 16;
+
+HWY_INLINE float smaller(float a, float b) { return a < b ? a : b; }
+HWY_INLINE float larger(float a, float b) { return a > b ? a : b; }
+
+/// By how much each child's margin grows to take the box: 0 only if it covers it.
+template <int D>
+HWY_INLINE void margin_growth(const Node<D>& node, const FloatBox<D>& box, float* growth) {
+  const std::uint32_t count = node.header.count;
+  for (std::uint32_t i = 0; i < count; ++i) growth[i] = 0;
+  for (int d = 0; d < D; ++d) {
+    const float* min = node.inner.bounds[2 * d];
+    const float* max = node.inner.bounds[2 * d + 1];
+    const float box_min = box.min[d];
+    const float box_max = box.max[d];
+    for (std::uint32_t i = 0; i < count; ++i) {
+      growth[i] += larger(min[i] - box_min, 0) + larger(box_max - max[i], 0);
+    }
+  }
+}
+
+/// By how much the overlap of child `index` with each other child grows if it takes the box; their
+/// sum is returned.
+template <int D>
+HWY_INLINE float overlap_growth(const Node<D>& node, std::uint32_t index, const FloatBox<D>& box,
+                                float* growth) {
+  const std::uint32_t count = node.header.count;
+  alignas(64) float before[kInnerFanout<D>];
+  for (std::uint32_t i = 0; i < count; ++i) before[i] = growth[i] = 1;
+  for (int d = 0; d < D; ++d) {
+    const float* min = node.inner.bounds[2 * d];
+    const float* max = node.inner.bounds[2 * d + 1];
+    const float old_min = min[index];
+    const float old_max = max[index];
+    const float new_min = smaller(old_min, box.min[d]);
+    const float new_max = larger(old_max, box.max[d]);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      before[i] *= larger(smaller(max[i], old_max) - larger(min[i], old_min), 0);
+      growth[i] *= larger(smaller(max[i], new_max) - larger(min[i], new_min), 0);
+    }
+  }
+  float sum = 0;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    growth[i] = i == index ? 0 : growth[i] - before[i];
+    sum += growth[i];
+  }
+  return sum;
+}
+
+template <int D>
+HWY_INLINE std::uint32_t smallest_covering(const Node<D>& node, const float* growth) {
+  std::uint32_t best = kInnerFanout<D>;
+  float best_area = 0;
+  for (std::uint32_t i = 0; i < node.header.count; ++i) {
+    if (growth[i] != 0) continue;
+    float area = 1;
+    for (int d = 0; d < D; ++d)
+      area *= node.inner.bounds[2 * d + 1][i] - node.inner.bounds[2 * d][i];
+    if (best == kInnerFanout<D> || area < best_area) {
+      best = i;
+      best_area = area;
+    }
+  }
+  return best;
+}
+
+HWY_INLINE std::uint32_t index_of_least(const float* values, std::uint32_t count) {
+  std::uint32_t best = 0;
+  for (std::uint32_t i = 1; i < count; ++i)
+    if (values[i] < values[best]) best = i;
+  return best;
+}
+
+template <int D>
+std::uint32_t choose(const Node<D>& node, const FloatBox<D>& box) {
+  alignas(64) float margin[kInnerFanout<D>];
+  alignas(64) float overlap[kInnerFanout<D>];
+  const std::uint32_t count = node.header.count;
+  margin_growth(node, box, margin);
+  const std::uint32_t covering = smallest_covering(node, margin);
+  if (covering != kInnerFanout<D>) return covering;
+  std::uint32_t candidate = index_of_least(margin, count);
+  std::uint32_t best = candidate;
+  float best_growth = overlap_growth(node, candidate, box, overlap);
+  float farthest = 0;  // children beyond it don't matter to the first candidate's overlap
+  for (std::uint32_t i = 0; i < count; ++i)
+    if (overlap[i] > 0) farthest = larger(farthest, margin[i]);
+  for (int tried = 1; tried < kMaxCandidates && best_growth > 0; ++tried) {
+    margin[candidate] = std::numeric_limits<float>::infinity();
+    candidate = index_of_least(margin, count);
+    if (!(margin[candidate] <= farthest)) break;
+    const float growth = overlap_growth(node, candidate, box, overlap);
+    if (growth < best_growth) {
+      best = candidate;
+      best_growth = growth;
+    }
+  }
+  return best;
+}
+
+std::uint32_t choose_2d(const Node<2>& node, const FloatBox<2>& box) { return choose(node, box); }
+std::uint32_t choose_3d(const Node<3>& node, const FloatBox<3>& box) { return choose(node, box); }
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace silurus::rtree
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace silurus::rtree {
+namespace {
+
+HWY_EXPORT(choose_2d);
+HWY_EXPORT(choose_3d);
+
+}  // namespace
+
+template <>
+std::uint32_t choose_child(const Node<2>& inner, const FloatBox<2>& box) {
+  return HWY_DYNAMIC_DISPATCH(choose_2d)(inner, box);
+}
+template <>
+std::uint32_t choose_child(const Node<3>& inner, const FloatBox<3>& box) {
+  return HWY_DYNAMIC_DISPATCH(choose_3d)(inner, box);
+}
+
+}  // namespace silurus::rtree
+#endif  // HWY_ONCE

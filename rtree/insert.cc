@@ -1,0 +1,139 @@
+#include <algorithm>
+#include <array>
+
+#include "rtree/choose.h"
+#include "rtree/split.h"
+#include "rtree/tree.h"
+
+namespace silurus::rtree {
+template <int D>
+Status Tree<D>::insert(const Entry<D>& entry) {
+  if (Status checked = check_box(entry.box); !checked) return checked;
+  // At worst every node on the path is copied and split, and a new root made.
+  const std::uint64_t height = node(root_).level() + 1;
+  if (height > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree is too high");
+  if (Status reserved = reserve(2 * height + 1, kSpareChunks); !reserved) return reserved;
+  insert_reserved(entry);
+  return {};
+}
+
+template <int D>
+auto Tree<D>::choose_leaf(const Box<D>& box) const -> Path {
+  Path path;
+  const FloatBox<D> rounded = round_outward(box);
+  NodeRef ref = root_;
+  for (std::uint32_t level = node(root_).level();; --level) {
+    path.nodes[level] = ref;
+    if (level == 0) return path;
+    const Node<D>& inner = node(ref);
+    path.child[level] = choose_child(inner, rounded);
+    ref = inner.child(path.child[level]);
+  }
+}
+
+template <int D>
+void Tree<D>::insert_reserved(const Entry<D>& entry) {
+  Path path = choose_leaf(entry.box);
+  own_path(path, 0);
+  const FloatBox<D> box = round_outward(entry.box);
+  for (std::uint32_t level = root_node().level(); level > 0; --level) {
+    Node<D>& inner = own_node(path.nodes[level]);
+    ++inner.header.entries;
+    for (int d = 0; d < D; ++d) {
+      float& min = inner.inner.bounds[2 * d][path.child[level]];
+      float& max = inner.inner.bounds[2 * d + 1][path.child[level]];
+      min = std::min(min, box.min[d]);
+      max = std::max(max, box.max[d]);
+    }
+  }
+  Node<D>& leaf = own_node(path.nodes[0]);
+  if (leaf.count() < kLeafFanout<D>) {
+    leaf.set_entry(leaf.header.count++, entry);
+    ++leaf.header.entries;
+    return;
+  }
+  add_child(path, 1, split_leaf(leaf, entry));
+}
+
+template <int D>
+void Tree<D>::add_child(Path& path, std::uint32_t level, NewSibling added) {
+  for (;; ++level) {
+    const Node<D>& split = own_node(path.nodes[level - 1]);
+    if (level > root_node().level()) return grow_root(added);
+    Node<D>& parent = own_node(path.nodes[level]);
+    parent.set_child_box(path.child[level], node_bounds(split));
+    if (parent.count() < kInnerFanout<D>) {
+      parent.set_child(parent.header.count++, added.ref, added.box);
+      return;
+    }
+    added = split_inner(parent, added);
+  }
+}
+
+template <int D>
+void Tree<D>::grow_root(NewSibling added) {
+  const NodeRef old = root_;
+  root_ = new_node(node(old).level() + 1);
+  Node<D>& root = root_node();
+  root.set_child(0, old, node_bounds(node(old)));
+  root.set_child(1, added.ref, added.box);
+  root.header.count = 2;
+  root.header.entries = node(old).header.entries + node(added.ref).header.entries;
+}
+
+template <int D>
+auto Tree<D>::split_leaf(Node<D>& leaf, const Entry<D>& entry) -> NewSibling {
+  std::array<SplitItem<D>, kLeafFanout<D> + 1> items;
+  for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) {
+    items[i] = {leaf.entry_box(i), leaf.leaf.ids[i]};
+  }
+  items[kLeafFanout<D>] = {entry.box, entry.id};
+  const std::uint32_t kept = split_items<D>(items, kLeafFanout<D> * 2 / 5, kLeafFanout<D>);
+  const NodeRef ref = new_node(0);
+  Node<D>& sibling = own_node(ref);
+  set_items(leaf, std::span(items).first(kept));
+  set_items(sibling, std::span(items).subspan(kept));
+  counters_.split.store(counters_.split.load(std::memory_order_relaxed) + 1,
+                        std::memory_order_relaxed);
+  return {ref, node_bounds(sibling)};
+}
+
+template <int D>
+auto Tree<D>::split_inner(Node<D>& inner, NewSibling added) -> NewSibling {
+  std::array<SplitItem<D>, kInnerFanout<D> + 1> items;
+  for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) {
+    items[i] = {widen(inner.child_box(i)), inner.inner.children[i]};
+  }
+  items[kInnerFanout<D>] = {widen(added.box), added.ref.word()};
+  const std::uint32_t kept = split_items<D>(items, kInnerFanout<D> * 2 / 5, kInnerFanout<D>);
+  const NodeRef ref = new_node(inner.level());
+  set_items(inner, std::span(items).first(kept));
+  set_items(own_node(ref), std::span(items).subspan(kept));
+  counters_.split.store(counters_.split.load(std::memory_order_relaxed) + 1,
+                        std::memory_order_relaxed);
+  return {ref, node_bounds(own_node(ref))};
+}
+
+template <int D>
+void Tree<D>::set_items(Node<D>& made, std::span<const SplitItem<D>> items) {
+  made.header.count = static_cast<std::uint32_t>(items.size());
+  made.header.entries = made.is_leaf() ? items.size() : 0;
+  for (std::uint32_t i = 0; i < items.size(); ++i) {
+    if (made.is_leaf()) {
+      made.set_entry(i, {items[i].word, items[i].box});
+      continue;
+    }
+    const NodeRef child = NodeRef::from_word(items[i].word);
+    made.set_child(i, child, round_outward(items[i].box));
+    made.header.entries += node(child).header.entries;
+  }
+}
+
+template Status Tree<2>::insert(const Entry<2>&);
+template Status Tree<3>::insert(const Entry<3>&);
+template void Tree<2>::insert_reserved(const Entry<2>&);
+template void Tree<3>::insert_reserved(const Entry<3>&);
+template void Tree<2>::set_items(Node<2>&, std::span<const SplitItem<2>>);
+template void Tree<3>::set_items(Node<3>&, std::span<const SplitItem<3>>);
+
+}  // namespace silurus::rtree

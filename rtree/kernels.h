@@ -1,0 +1,77 @@
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <optional>
+
+#include "rtree/geometry.h"
+#include "rtree/node.h"
+
+// What is done to all entries of a node at once, compiled for each instruction set and chosen at
+// run time (Google Highway). Pure functions of a node; any thread.
+
+namespace silurus::rtree {
+
+/// A set of entries of one node: bit i % 64 of word i / 64 is entry i.
+struct EntryMask {
+  std::array<std::uint64_t, kMaxFanout / 64> words{};
+
+  std::uint32_t count() const {
+    std::uint32_t sum = 0;
+    for (const std::uint64_t word : words) sum += static_cast<std::uint32_t>(std::popcount(word));
+    return sum;
+  }
+  /// Takes out the first one, if any.
+  std::optional<std::uint32_t> pop() {
+    for (std::uint32_t w = 0; w < words.size(); ++w) {
+      if (words[w] == 0) continue;
+      const auto bit = static_cast<std::uint32_t>(std::countr_zero(words[w]));
+      words[w] &= words[w] - 1;
+      return w * 64 + bit;
+    }
+    return std::nullopt;
+  }
+  template <typename Visit>
+  void for_each(Visit&& visit) const {
+    for (std::uint32_t w = 0; w < words.size(); ++w) {
+      for (std::uint64_t rest = words[w]; rest != 0; rest &= rest - 1) {
+        visit(w * 64 + static_cast<std::uint32_t>(std::countr_zero(rest)));
+      }
+    }
+  }
+};
+
+/// A range query's bounds, ready to be compared with what nodes hold.
+template <int D>
+struct RangeLimits {
+  /// A child may hold answers if its min[d] <= inner_upper[d] and max[d] >= inner_lower[d] for all
+  /// d. Exactly what comparing its floats with the query's doubles would say.
+  std::array<float, D> inner_upper;
+  std::array<float, D> inner_lower;
+  /// order_keys that an entry's min and max are compared with: min at most and max at least that,
+  /// or, `within`, min at least and max at most.
+  std::array<std::int64_t, D> min_key;
+  std::array<std::int64_t, D> max_key;
+  bool within;
+
+  static RangeLimits of(const Box<D>& window, Predicate predicate);
+};
+
+template <int D>
+struct Kernels {
+  /// Children that may hold answers.
+  EntryMask (*scan_inner)(const Node<D>& node, const RangeLimits<D>& limits);
+  /// Entries that are answers, exactly.
+  EntryMask (*scan_leaf)(const Node<D>& node, const RangeLimits<D>& limits);
+  /// squared_distance of the point from each child's (entry's) box; kMaxFanout places, 64-byte
+  /// aligned. Rounding is monotonous, so a child's is never above that of an entry below it.
+  void (*inner_distances)(const Node<D>& node, const Point<D>& point, double* distances);
+  void (*leaf_distances)(const Node<D>& node, const Point<D>& point, double* distances);
+};
+
+/// The best for this machine.
+template <int D>
+const Kernels<D>& kernels();
+
+}  // namespace silurus::rtree

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+// How leaves and inner nodes hold coordinates.
+
+namespace silurus::rtree {
+
+/// Maps finite doubles to integers of the same order: the bits, with those of negatives flipped but
+/// for the sign. Its own inverse on the bits. -0.0 maps to -1, +0.0 to 0: whoever compares takes
+/// the key of the zero that makes `<=` and `>=` true for both (upper_key, lower_key).
+constexpr std::int64_t order_key(double value) {
+  const auto bits = std::bit_cast<std::int64_t>(value);
+  return bits ^ ((bits >> 63) & INT64_MAX);
+}
+constexpr double from_order_key(std::int64_t key) {
+  return std::bit_cast<double>(key ^ ((key >> 63) & INT64_MAX));
+}
+
+/// `x <= bound` is `order_key(x) <= upper_key(bound)`, zeros of both signs being equal.
+constexpr std::int64_t upper_key(double bound) { return bound == 0 ? 0 : order_key(bound); }
+/// `x >= bound` is `order_key(x) >= lower_key(bound)`.
+constexpr std::int64_t lower_key(double bound) { return bound == 0 ? -1 : order_key(bound); }
+
+/// The high word of a key orders as the key does; equal ones are told apart by the low word.
+constexpr std::int32_t high_word(std::int64_t key) { return static_cast<std::int32_t>(key >> 32); }
+constexpr std::uint32_t low_word(std::int64_t key) { return static_cast<std::uint32_t>(key); }
+constexpr std::int64_t join_words(std::int32_t high, std::uint32_t low) {
+  return static_cast<std::int64_t>(
+      (static_cast<std::uint64_t>(static_cast<std::uint32_t>(high)) << 32) | low);
+}
+
+/// The float next below (above) a float, by its bits.
+constexpr float next_down(float value) {
+  if (value == 0) return -std::numeric_limits<float>::denorm_min();
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return std::bit_cast<float>(value > 0 ? bits - 1 : bits + 1);
+}
+constexpr float next_up(float value) { return -next_down(-value); }
+
+/// The largest float (or -infinity) not above a finite double.
+constexpr float round_down(double value) {
+  const auto nearest = static_cast<float>(value);
+  return static_cast<double>(nearest) > value ? next_down(nearest) : nearest;
+}
+/// The smallest float (or infinity) not below a finite double.
+constexpr float round_up(double value) {
+  const auto nearest = static_cast<float>(value);
+  return static_cast<double>(nearest) < value ? next_up(nearest) : nearest;
+}
+
+}  // namespace silurus::rtree

@@ -1,0 +1,47 @@
+#include "rtree/node.h"
+
+#include <xxhash.h>
+
+namespace silurus::rtree {
+
+template <int D>
+std::uint64_t node_checksum(const Node<D>& node) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(&node);
+  const std::size_t skipped = sizeof(node.header.checksum);
+  const std::uint64_t hash =
+      XXH3_64bits(bytes + skipped, node_bytes<D>(node.header.level) - skipped);
+  return hash != 0 ? hash : 1;
+}
+
+template <int D>
+const Node<D>* check_node(std::span<const std::byte> bytes, WantedNode expected,
+                          std::uint64_t chunk_count, bool verify_checksum) {
+  if (bytes.size() < sizeof(NodeHeader)) return nullptr;
+  const auto* node = reinterpret_cast<const Node<D>*>(bytes.data());
+  const NodeHeader& header = node->header;
+  if (!expected.ref || !expected.ref.is_born_in(header.birth) || header.level > kMaxLevel) {
+    return nullptr;
+  }
+  if (expected.level != kAnyLevel && header.level != expected.level) return nullptr;
+  if (bytes.size() < node_bytes<D>(header.level)) return nullptr;
+  if (header.level == 0) {
+    if (header.count > kLeafFanout<D> || header.entries != header.count) return nullptr;
+  } else {
+    if (header.count == 0 || header.count > kInnerFanout<D>) return nullptr;
+    if (header.entries < header.count) return nullptr;
+    for (std::uint32_t i = 0; i < header.count; ++i) {
+      const NodeRef child = node->child(i);
+      if (child.birth() == 0 && child.chunk() == 0) return nullptr;
+      if (child.chunk() >= chunk_count) return nullptr;
+    }
+  }
+  if (verify_checksum && header.checksum != node_checksum(*node)) return nullptr;
+  return node;
+}
+
+template std::uint64_t node_checksum(const Node<2>&);
+template std::uint64_t node_checksum(const Node<3>&);
+template const Node<2>* check_node(std::span<const std::byte>, WantedNode, std::uint64_t, bool);
+template const Node<3>* check_node(std::span<const std::byte>, WantedNode, std::uint64_t, bool);
+
+}  // namespace silurus::rtree

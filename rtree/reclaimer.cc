@@ -1,0 +1,41 @@
+#include "rtree/reclaimer.h"
+
+#include <algorithm>
+
+namespace silurus::rtree {
+
+void Reclaimer::retire(std::span<const RetiredNode> nodes, Nanoseconds now) {
+  for (const RetiredNode& node : nodes) waiting_.push_back({node, now});
+}
+
+void Reclaimer::settle(const RetiredNode& node, std::span<const Version> pinned) {
+  const auto pin = std::lower_bound(pinned.begin(), pinned.end(), node.birth);
+  if (pin != pinned.end() && *pin < node.death) {
+    held_[*pin].push_back(node);
+    ++held_count_;
+  } else {
+    freed_.push_back(node.chunk);
+  }
+}
+
+std::span<const std::uint32_t> Reclaimer::collect(Nanoseconds now,
+                                                  std::span<const Version> pinned) {
+  freed_.clear();
+  for (auto bucket = held_.begin(); bucket != held_.end();) {
+    if (std::binary_search(pinned.begin(), pinned.end(), bucket->first)) {
+      ++bucket;
+      continue;
+    }
+    const std::vector<RetiredNode> nodes = std::move(bucket->second);
+    bucket = held_.erase(bucket);
+    held_count_ -= nodes.size();
+    for (const RetiredNode& node : nodes) settle(node, pinned);
+  }
+  while (!waiting_.empty() && waiting_.front().published + grace_ <= now) {
+    settle(waiting_.front().node, pinned);
+    waiting_.pop_front();
+  }
+  return freed_;
+}
+
+}  // namespace silurus::rtree

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "rtree/node.h"
+#include "rtree/node_ref.h"
+
+namespace silurus::rtree {
+
+/// One of the two copies of the root node in a RootBlock.
+template <int D>
+struct RootMirror {
+  std::atomic<Version> version;  ///< that this copy is of; 0 while it is being written
+  std::uint64_t checksum;        ///< node_checksum(node), whether or not nodes hold checksums
+  std::uint8_t reserved[48];
+  Node<D> node;
+  std::atomic<Version> version_again;  ///< the same, written last
+  std::uint8_t reserved_again[56];
+};
+
+/// What lies at offset 0 of slab 0, so that whoever can read that slab finds the tree.
+///
+/// * `root` names the current root: one aligned 8-byte word, the only thing here that is read
+///   atomically by a NIC. It is the truth; a reader needs nothing else. The version of the tree is
+///   the version that its root was born in (every change copies the root), its height is the level
+///   in the root node's header: fetch the root as WantedNode{root, kAnyLevel}.
+/// * `version` and `level` in the same line are hints for people and statistics.
+/// * `mirrors[v & 1]` is a copy of the root node of version v, written *before* `root` names it. A
+///   reader that fetches the whole block in one read gets word and node together. The mirror that
+///   the word points to is overwritten no sooner than when the version after the next is published,
+///   so it's nearly always intact; whether it is, its two versions and its checksum say, whatever
+///   order the reader's NIC took. If not: read the root node in its chunk, as if there were no
+///   mirror.
+///
+/// The writer of the tree writes it; anybody reads it. What is read counts under the same time
+/// lease as a node (DESIGN: grace period).
+template <int D>
+struct alignas(64) RootBlock {
+  std::atomic<std::uint64_t> root;  ///< NodeRef::word()
+  std::atomic<Version> version;
+  std::atomic<std::uint64_t> level;
+  std::uint8_t reserved[40];
+  RootMirror<D> mirrors[2];
+};
+static_assert(sizeof(std::atomic<std::uint64_t>) == 8 &&
+              std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(sizeof(RootMirror<2>) == 128 + kChunkBytes<2>);
+static_assert(sizeof(RootBlock<2>) == 64 + 2 * sizeof(RootMirror<2>));
+
+/// The first chunks of slab 0, which hold the RootBlock and no nodes.
+template <int D>
+inline constexpr std::uint32_t kRootChunks =
+    static_cast<std::uint32_t>((sizeof(RootBlock<D>) + kChunkBytes<D> - 1) / kChunkBytes<D>);
+
+/// Bytes of the part of a RootBlock that holds the root word: where only that is wanted.
+inline constexpr std::size_t kRootWordBytes = 64;
+
+/// What a copy of a RootBlock says.
+template <int D>
+struct RootView {
+  NodeRef root;         ///< the current root; null if the tree isn't published yet
+  const Node<D>* node;  ///< that node, within the copy; nullptr if its mirror is torn or absent
+};
+
+/// Looks at a reader's own copy (64-byte aligned) of a RootBlock: kRootWordBytes of it for the root
+/// word alone, all of it for the mirrored root node too. The node, if there is one, has passed
+/// check_node with the checksum of its mirror.
+template <int D>
+RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chunk_count);
+
+/// Writes the mirror of a root and then the root word. The root's content must not change any more.
+/// Only the writer of the tree.
+template <int D>
+void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node);
+
+}  // namespace silurus::rtree

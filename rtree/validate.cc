@@ -1,0 +1,111 @@
+#include <string>
+#include <vector>
+
+#include "rtree/split.h"
+#include "rtree/tree.h"
+
+namespace silurus::rtree {
+namespace {
+
+std::string name_of(NodeRef ref) {
+  return "node {chunk " + std::to_string(ref.chunk()) + ", birth " + std::to_string(ref.birth()) +
+         "}";
+}
+
+Status broken(NodeRef ref, const std::string& what) {
+  return fail(ErrorCode::kProtocol, name_of(ref) + ": " + what);
+}
+
+/// What must be true of a node by itself.
+template <int D>
+Status check_alone(const Node<D>& node, NodeRef ref, bool is_root, Version version,
+                   bool checksums) {
+  if (!ref.is_born_in(node.birth())) {
+    return broken(ref, "says it was born in " + std::to_string(node.birth()));
+  }
+  if (node.birth() > version) return broken(ref, "is younger than the version");
+  if (is_root && node.birth() != version) return broken(ref, "is a root older than its version");
+  const std::uint32_t fanout = node.is_leaf() ? kLeafFanout<D> : kInnerFanout<D>;
+  const std::uint32_t minimum =
+      node.is_leaf() ? (is_root ? 0 : kLeafMinimum<D>) : (is_root ? 2 : kInnerMinimum<D>);
+  if (node.count() > fanout || node.level() > kMaxLevel) {
+    return broken(ref, "has a count of " + std::to_string(node.count()) + " at level " +
+                           std::to_string(node.level()));
+  }
+  if (node.count() < minimum) {
+    return broken(ref, "has " + std::to_string(node.count()) + " entries, fewer than " +
+                           std::to_string(minimum));
+  }
+  if (checksums && node.header.checksum != node_checksum(node)) {
+    return broken(ref, "has a wrong checksum");
+  }
+  if (!node.is_leaf()) return {};
+  if (node.header.entries != node.count()) return broken(ref, "counts its entries wrongly");
+  for (std::uint32_t i = 0; i < node.count(); ++i) {
+    if (Status checked = check_box(node.entry_box(i)); !checked) {
+      return broken(ref, "entry " + std::to_string(i) + ": " + checked.error().message);
+    }
+  }
+  return {};
+}
+
+/// What must be true between a node and its child.
+template <int D>
+Status check_child(const Node<D>& parent, NodeRef ref, std::uint32_t index, const Node<D>& child) {
+  const std::string which = "child " + std::to_string(index);
+  if (child.level() + 1 != parent.level()) {
+    return broken(ref, which + " is of level " + std::to_string(child.level()) + " below level " +
+                           std::to_string(parent.level()));
+  }
+  if (child.birth() > parent.birth()) return broken(ref, which + " is younger than it");
+  // Rounding is monotonous: the box of the children's rounded boxes is the rounded box of all
+  // entries below, so the boxes are tight as well as covering.
+  if (parent.child_box(index) != node_bounds(child)) {
+    return broken(ref, which + "'s box is not the box of what it holds, rounded outward");
+  }
+  return {};
+}
+
+}  // namespace
+
+template <int D>
+Status Snapshot<D>::validate() const {
+  const Version version = this->version();
+  std::vector<bool> seen;  // by chunk
+  std::vector<NodeRef> stack{root_};
+  std::uint64_t entries = 0;
+  while (!stack.empty()) {
+    const NodeRef ref = stack.back();
+    stack.pop_back();
+    if (seen.size() <= ref.chunk()) seen.resize(std::size_t{ref.chunk()} * 2 + 1);
+    if (seen[ref.chunk()]) return broken(ref, "lies in a chunk that is used twice");
+    seen[ref.chunk()] = true;
+    const Node<D>& here = node(ref);
+    const bool checksums = tree_->options_.checksums;
+    if (Status alone = check_alone(here, ref, ref == root_, version, checksums); !alone) {
+      return alone;
+    }
+    if (here.is_leaf()) {
+      entries += here.count();
+      continue;
+    }
+    std::uint64_t below = 0;
+    for (std::uint32_t i = 0; i < here.count(); ++i) {
+      const NodeRef child = here.child(i);
+      if (child.chunk() < kRootChunks<D> || child.chunk() >= tree_->arena_.max_chunks()) {
+        return broken(child, "lies outside the chunks for nodes");
+      }
+      if (Status fits = check_child(here, ref, i, node(child)); !fits) return fits;
+      below += node(child).header.entries;
+      stack.push_back(child);
+    }
+    if (below != here.header.entries) return broken(ref, "counts the entries below it wrongly");
+  }
+  if (entries != size()) return broken(root_, "counts the tree's entries wrongly");
+  return {};
+}
+
+template Status Snapshot<2>::validate() const;
+template Status Snapshot<3>::validate() const;
+
+}  // namespace silurus::rtree
