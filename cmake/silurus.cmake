@@ -1,6 +1,7 @@
 # What every target of Silurus shares.
 add_library(silurus_options INTERFACE)
 target_compile_options(silurus_options INTERFACE
+  -ffp-contract=off  # distances must come out the same in every kernel and compiler
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-align -Wformat=2
   # g++ 12 warns of std::string's own operator+ (GCC bug 105651)
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
