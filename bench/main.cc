@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bench/report.h"
+#include "bench/tree.h"
 
 namespace silurus::bench {
 namespace {
@@ -19,7 +20,9 @@ struct Command {
 };
 
 const std::vector<Command>& commands() {
-  static const std::vector<Command> all = {};
+  static const std::vector<Command> all = {
+      {"tree", "the tree against Boost.Geometry's rstar<16>, in one process", tree_command},
+  };
   return all;
 }
 
