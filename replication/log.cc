@@ -7,16 +7,56 @@
 
 namespace silurus::replication {
 
-std::optional<Record> LogReader::next() {
-  const std::uint64_t size = ring_.size();
-  const std::uint64_t offset = at_.lsn % size;
-  std::span<const std::byte> from = ring_.subspan(offset, std::min(kMaxRecordBytes, size - offset));
-  if (from.size() < kMaxRecordBytes) {
-    std::memcpy(wrapped_, from.data(), from.size());
-    std::memcpy(wrapped_ + from.size(), ring_.data(), kMaxRecordBytes - from.size());
-    from = wrapped_;
+namespace {
+
+/// Reads up to kMaxRecordBytes of a ring, put together in `wrapped` where they wrap around.
+std::span<const std::byte> ring_bytes_at(std::span<const std::byte> ring, Lsn lsn,
+                                         std::span<std::byte, kMaxRecordBytes> wrapped) {
+  const std::uint64_t offset = lsn % ring.size();
+  const std::span from = ring.subspan(offset, std::min(kMaxRecordBytes, ring.size() - offset));
+  if (from.size() == kMaxRecordBytes) return from;
+  std::memcpy(wrapped.data(), from.data(), from.size());
+  std::memcpy(wrapped.data() + from.size(), ring.data(), kMaxRecordBytes - from.size());
+  return wrapped;
+}
+
+/// The header that seems to lie at `lsn`; unverified.
+RecordHeader peek(std::span<const std::byte> ring, Lsn lsn) {
+  alignas(8) std::byte wrapped[kMaxRecordBytes];
+  RecordHeader header;
+  std::memcpy(&header, ring_bytes_at(ring, lsn, wrapped).data(), sizeof header);
+  return header;
+}
+
+/// Whether an intact record lies at `lsn`, though what leads to it is not intact: verified by the
+/// checksum that the record before it says to have.
+bool is_intact_behind_another(std::span<const std::byte> ring, Lsn lsn) {
+  for (std::uint64_t back = sizeof(RecordHeader); back <= kMaxRecordBytes && back <= lsn;
+       back += 8) {
+    const RecordHeader before = peek(ring, lsn - back);
+    if (before.lsn != lsn - back || sizeof(RecordHeader) + before.length != back) continue;
+    LogReader reader(ring, {lsn, before.checksum});
+    if (reader.next()) return true;
   }
-  std::optional<Record> record = decode_record(at_, from);
+  return false;
+}
+
+/// The first record in (end, limit) that was written after all before it was durable; 0: none.
+Lsn find_record_after_flush(std::span<const std::byte> ring, Lsn end, Lsn limit) {
+  for (Lsn lsn = end + 8; lsn + sizeof(RecordHeader) <= limit; lsn += 8) {
+    const RecordHeader header = peek(ring, lsn);
+    if (header.lsn == lsn && (header.flags & kAfterFlush) != 0 &&
+        is_intact_behind_another(ring, lsn)) {
+      return lsn;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::optional<Record> LogReader::next() {
+  std::optional<Record> record = decode_record(at_, ring_bytes_at(ring_, at_.lsn, wrapped_));
   if (record) at_ = after(*record);
   return record;
 }
@@ -35,12 +75,22 @@ Log::Tail Log::find_tail(std::span<const std::byte> ring, LogPosition start) {
     tail.last_stamp = record->header.stamp;
   }
   tail.dropped_records = open_records;
+  tail.proof_of_damage =
+      find_record_after_flush(ring, reader.position().lsn, start.lsn + ring.size());
   return tail;
 }
 
-Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<PersistentMemory> ring, LogPosition start) {
+Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<PersistentMemory> ring, LogPosition start,
+                                       bool accept_damage) {
   SILURUS_CHECK(ring->size() >= kMinBytes && ring->size() % 8 == 0);
   const Tail found = find_tail(ring->bytes(), start);
+  if (found.proof_of_damage != 0 && !accept_damage) {
+    return fail(ErrorCode::kProtocol,
+                "the log is damaged behind byte " + std::to_string(found.end.lsn - start.lsn) +
+                    " of the " + std::to_string(found.proof_of_damage - start.lsn) +
+                    " and more that were durable: restore a backup, or accept the loss of what "
+                    "was written behind it");
+  }
   std::unique_ptr<Log> log(new Log(std::move(ring), start, found));
   log->flush_wrapped(start.lsn, found.end.lsn);
   if (Status drained = log->ring_->drain(); !drained) return fail(drained.error());
@@ -79,7 +129,8 @@ bool Log::put(RecordHeader header, std::span<const std::byte> payload, std::uint
   last_record_ = batch_.size();
   batch_.resize(last_record_ + bytes);
   last_chain_ = at.chain;
-  header.flags = 0;
+  header.flags = next_flags_;
+  next_flags_ = 0;
   encode_record(at, header, payload, std::span(batch_).subspan(last_record_));
   return true;
 }
@@ -89,7 +140,7 @@ void Log::end_batch() {
   const std::span last = std::span(batch_).subspan(last_record_);
   RecordHeader header;
   std::memcpy(&header, last.data(), sizeof header);
-  header.flags = kBatchEnd;
+  header.flags |= kBatchEnd;
   std::byte payload[kMaxPayloadBytes];
   std::memcpy(payload, last.data() + sizeof header, header.length);
   const LogPosition end =
@@ -99,9 +150,16 @@ void Log::end_batch() {
   batch_.clear();
 }
 
-void Log::abandon_batch() { batch_.clear(); }
+void Log::abandon_batch() {
+  if (batch_.empty()) return;
+  RecordHeader first;
+  std::memcpy(&first, batch_.data(), sizeof first);
+  next_flags_ = first.flags & kAfterFlush;
+  batch_.clear();
+}
 
 Status Log::commit() {
+  SILURUS_CHECK(batch_.empty());
   if (failed_) return fail(*failed_);
   // Only this thread writes durable_.
   const Lsn from = durable_.load(std::memory_order_relaxed);
@@ -111,6 +169,7 @@ Status Log::commit() {
     failed_ = drained.error();
     return drained;
   }
+  next_flags_ = kAfterFlush;
   flushes_.fetch_add(1, std::memory_order_relaxed);  // a counter: orders nothing
   // Pairs with the acquire in durable(): a reader of records below it sees their bytes.
   durable_.store(end_.lsn, std::memory_order_release);

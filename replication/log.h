@@ -52,19 +52,25 @@ class Log {
     std::uint64_t records = 0;          ///< of whole batches
     std::uint64_t dropped_records = 0;  ///< intact, but of a batch whose end is missing
     Stamp last_stamp = 0;
+    /// A record behind the end that proves that the end is not where a crash tore the log, but
+    /// where durable records were damaged later; 0 if there is none.
+    Lsn proof_of_damage = 0;
   };
   /// Bytes that append() leaves free for restart records, so that a server can always come back.
   static constexpr std::uint64_t kReservedBytes = 4096;
   static constexpr std::uint64_t kMinBytes = 16 * kReservedBytes;
 
-  /// Walks the ring from `start` (a checkpoint's position) and finds the last whole batch.
+  /// Walks the ring from `start` (a checkpoint's position) and finds the last whole batch. What
+  /// follows is a crash's torn tail, or damage, as far as the records behind it can prove that; of
+  /// the records of the last flush nothing can.
   static Tail find_tail(std::span<const std::byte> ring, LogPosition start);
 
   /// A log that goes on behind the last whole batch found from `start` on. What it found is made
   /// durable first: a server that was killed may have left it in the caches of a machine that
   /// still runs, and from here on it is acknowledged and read. A fresh ring is all zeros.
+  /// kProtocol if the log is damaged, unless the caller accepts the loss of all behind the damage.
   static Result<std::unique_ptr<Log>> open(std::unique_ptr<PersistentMemory> ring,
-                                           LogPosition start);
+                                           LogPosition start, bool accept_damage = false);
   /// What open() found.
   const Tail& found() const { return found_; }
 
@@ -105,10 +111,11 @@ class Log {
 
   std::unique_ptr<PersistentMemory> ring_;
   Tail found_;
-  LogPosition end_;               ///< behind the last ended batch
-  std::vector<std::byte> batch_;  ///< records since then, the last one not sealed yet
-  std::size_t last_record_ = 0;   ///< where in batch_ the last one starts
-  std::uint64_t last_chain_ = 0;  ///< what its checksum is seeded with
+  LogPosition end_;                        ///< behind the last ended batch
+  std::vector<std::byte> batch_;           ///< records since then, the last one not sealed yet
+  std::size_t last_record_ = 0;            ///< where in batch_ the last one starts
+  std::uint64_t last_chain_ = 0;           ///< what its checksum is seeded with
+  std::uint8_t next_flags_ = kAfterFlush;  ///< of the next record
   std::optional<Error> failed_;
   std::atomic<Lsn> start_;
   std::atomic<Lsn> durable_;

@@ -40,6 +40,9 @@ enum class RecordType : std::uint8_t {
 /// The last record of a batch. A batch is what one version consists of: it counts whole or not at
 /// all.
 constexpr std::uint8_t kBatchEnd = 1;
+/// All that lies before this record was durable when it was written. So where such a record is
+/// intact and one before it isn't, the log was not torn by a crash but damaged afterwards.
+constexpr std::uint8_t kAfterFlush = 2;
 
 /// Begins every record; `length` bytes of payload follow, then the next record.
 struct RecordHeader {

@@ -202,5 +202,50 @@ TEST_F(LogTest, NeverReturnsADamagedRecordWhateverByteIsHit) {
   }
 }
 
+/// Records that were durable before later ones were written can't have been torn by a crash.
+TEST_F(LogTest, TellsDamageFromATornTailWhateverBitIsHit) {
+  constexpr std::uint64_t kBatches = 8;
+  constexpr std::uint64_t kBatchBytes = 72;
+  {
+    const auto log = open();
+    for (std::uint64_t batch = 0; batch < kBatches; ++batch) {
+      ASSERT_TRUE(append(*log, batch));
+      log->end_batch();
+      ASSERT_TRUE(log->commit());
+    }
+  }
+  for (std::uint64_t bit = 0; bit < kBatches * kBatchBytes * 8; ++bit) {
+    content_.image[bit / 8] ^= static_cast<std::byte>(1 << (bit % 8));
+    const std::uint64_t batch = bit / 8 / kBatchBytes;
+    const Log::Tail tail = Log::find_tail(content_.image, kStart);
+    EXPECT_EQ(tail.records, batch);
+    if (batch + 2 < kBatches) {
+      EXPECT_NE(tail.proof_of_damage, 0u) << "bit " << bit;
+    }
+    if (batch + 1 == kBatches) {
+      EXPECT_EQ(tail.proof_of_damage, 0u) << "bit " << bit;
+    }
+    content_.image[bit / 8] ^= static_cast<std::byte>(1 << (bit % 8));
+  }
+}
+
+TEST_F(LogTest, DoesNotOpenDamagedUnlessTheLossIsAccepted) {
+  {
+    const auto log = open();
+    for (std::uint64_t id = 0; id < 4; ++id) {
+      ASSERT_TRUE(append(*log, id));
+      log->end_batch();
+      ASSERT_TRUE(log->commit());
+    }
+  }
+  content_.image[72 + 40] ^= std::byte{1};
+  const auto refused = Log::open(std::make_unique<CrashMemory>(power_, content_), kStart);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kProtocol);
+  const auto accepted = Log::open(std::make_unique<CrashMemory>(power_, content_), kStart, true);
+  ASSERT_TRUE(accepted);
+  EXPECT_EQ(ids(**accepted, kStart), std::vector<std::uint64_t>{0});
+}
+
 }  // namespace
 }  // namespace silurus::replication
