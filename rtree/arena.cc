@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 
@@ -105,6 +106,26 @@ std::uint32_t Arena<D>::allocate_run(std::uint32_t count) {
   next_ += count;
   SILURUS_CHECK(next_ <= std::uint64_t{slab_count_} * kChunksPerSlab);
   return first;
+}
+
+template <int D>
+Status Arena<D>::cover(std::uint64_t count) {
+  if (count > max_chunks_) {
+    return fail(ErrorCode::kOutOfMemory,
+                "the stored tree takes " + std::to_string(count * kChunkBytes<D>) +
+                    " bytes, more than the memory budget of " +
+                    std::to_string(std::uint64_t{max_chunks_} * kChunkBytes<D>));
+  }
+  return add_slabs_for(count);
+}
+
+template <int D>
+void Arena<D>::set_used(const std::vector<bool>& used) {
+  SILURUS_CHECK(next_ == kRootChunks<D> && free_.empty());
+  next_ = std::max(kRootChunks<D>, static_cast<std::uint32_t>(used.size()));
+  for (std::uint32_t chunk = next_; chunk-- > kRootChunks<D>;) {  // the lowest is reused first
+    if (chunk >= used.size() || !used[chunk]) free_.push_back(chunk);
+  }
 }
 
 template class Arena<2>;

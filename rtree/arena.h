@@ -61,6 +61,12 @@ class Arena {
   Status reserve_run(std::uint64_t count, std::uint64_t spare);
   void release(std::uint32_t chunk) { free_.push_back(chunk); }
 
+  /// Makes chunks [0, count) addressable without handing them out; for restore().
+  Status cover(std::uint64_t count);
+  /// Of the chunks covered, those marked (and those of the RootBlock) are in use, the others free.
+  /// Before anything was allocated.
+  void set_used(const std::vector<bool>& used);
+
   /// Chunks handed out once, given back or not, and those of the RootBlock.
   std::uint32_t used() const { return next_; }
   std::uint32_t free_count() const { return static_cast<std::uint32_t>(free_.size()); }

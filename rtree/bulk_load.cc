@@ -173,6 +173,14 @@ class Packer {
 
 template <int D>
 Result<Version> Tree<D>::bulk_load(std::vector<Entry<D>> entries, const BulkLoadOptions& options) {
+  if (Status loaded = bulk_load_batch(std::move(entries), options); !loaded) {
+    return fail(loaded.error());
+  }
+  return publish();
+}
+
+template <int D>
+Status Tree<D>::bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOptions& options) {
   if (node(root_).header.entries != 0) {
     return fail(ErrorCode::kConflict, "a bulk load needs an empty tree; this one has " +
                                           std::to_string(node(root_).header.entries) + " entries");
@@ -187,7 +195,7 @@ Result<Version> Tree<D>::bulk_load(std::vector<Entry<D>> entries, const BulkLoad
                   "entry " + std::to_string(i) + ": " + checked.error().message);
     }
   }
-  if (entries.empty()) return publish();
+  if (entries.empty()) return {};
   const Shape<D> shape(entries.size(), options.fill == 0 ? kDefaultFill : options.fill);
   if (shape.height() > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree would be too high");
   if (Status reserved = arena_.reserve_run(shape.nodes(), kSpareChunks); !reserved) {
@@ -201,10 +209,12 @@ Result<Version> Tree<D>::bulk_load(std::vector<Entry<D>> entries, const BulkLoad
                options.threads == 0 ? cores : options.threads);
   drop(root_);
   root_ = root;
-  return publish();
+  return {};
 }
 
 template Result<Version> Tree<2>::bulk_load(std::vector<Entry<2>>, const BulkLoadOptions&);
 template Result<Version> Tree<3>::bulk_load(std::vector<Entry<3>>, const BulkLoadOptions&);
+template Status Tree<2>::bulk_load_batch(std::vector<Entry<2>>, const BulkLoadOptions&);
+template Status Tree<3>::bulk_load_batch(std::vector<Entry<3>>, const BulkLoadOptions&);
 
 }  // namespace silurus::rtree

@@ -18,8 +18,8 @@ Tree<D>::Tree(const TreeOptions& options, Arena<D> arena, const Clock& clock)
       reclaimer_(options.grace) {}
 
 template <int D>
-Result<std::unique_ptr<Tree<D>>> Tree<D>::create(const TreeOptions& options, SlabSource& slabs,
-                                                 const Clock& clock) {
+Result<std::unique_ptr<Tree<D>>> Tree<D>::create_bare(const TreeOptions& options, SlabSource& slabs,
+                                                      const Clock& clock) {
   if (options.memory_budget_bytes < kMinimumBudgetBytes) {
     return fail(ErrorCode::kInvalidArgument, "a memory budget of " +
                                                  std::to_string(options.memory_budget_bytes) +
@@ -34,7 +34,15 @@ Result<std::unique_ptr<Tree<D>>> Tree<D>::create(const TreeOptions& options, Sla
   auto arena = Arena<D>::create(slabs, static_cast<std::uint32_t>(chunks));
   if (!arena) return fail(arena.error());
   new (arena->root_block()) RootBlock<D>();
-  std::unique_ptr<Tree> tree(new Tree(options, std::move(*arena), clock));
+  return std::unique_ptr<Tree>(new Tree(options, std::move(*arena), clock));
+}
+
+template <int D>
+Result<std::unique_ptr<Tree<D>>> Tree<D>::create(const TreeOptions& options, SlabSource& slabs,
+                                                 const Clock& clock) {
+  auto bare = create_bare(options, slabs, clock);
+  if (!bare) return bare;
+  std::unique_ptr<Tree> tree = std::move(*bare);
   if (Status reserved = tree->arena_.reserve(1, kSpareChunks); !reserved) {
     return fail(reserved.error());
   }

@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -60,8 +61,27 @@ struct TreeStats {
   std::uint64_t recycled_nodes = 0;
 };
 
+/// Where Tree::restore gets the nodes of a stored tree from. Called by several threads at once.
+template <int D>
+class StoredNodes {
+ public:
+  virtual ~StoredNodes() = default;
+  /// The bytes stored under that name, kChunkBytes<D> of them; empty if there are none. Whether
+  /// they are that node is the caller's to check.
+  virtual std::span<const std::byte> find(NodeRef ref) const = 0;
+};
+
+struct RestoreOptions {
+  unsigned threads = 0;  ///< 0: all cores
+  /// Told now and then how many nodes are in place, on the calling thread.
+  std::function<void(std::uint64_t nodes)> progress = {};
+};
+
 template <int D>
 class Snapshot;
+
+template <int D>
+class Restorer;
 
 /// The copy-on-write R*-tree. One writer at a time, many readers at once, no locks between them.
 ///
@@ -84,6 +104,13 @@ class Tree {
   /// kInvalidArgument for a budget below kMinimumBudgetBytes or a negative grace.
   static Result<std::unique_ptr<Tree>> create(const TreeOptions& options, SlabSource& slabs,
                                               const Clock& clock);
+  /// A tree as it was stored: the nodes below `root` at their old places under their old names, and
+  /// the version that root was born in. Every node is checked, with its checksum. kProtocol if one
+  /// is missing or damaged, kOutOfMemory if the budget is smaller than the stored tree's.
+  static Result<std::unique_ptr<Tree>> restore(const TreeOptions& options, SlabSource& slabs,
+                                               const Clock& clock, NodeRef root,
+                                               const StoredNodes<D>& nodes,
+                                               const RestoreOptions& restore_options);
   /// No snapshot may be alive.
   ~Tree() = default;
   Tree(const Tree&) = delete;
@@ -108,6 +135,19 @@ class Tree {
   /// side (as Boost.Geometry's packing constructor). kConflict unless the tree is empty,
   /// kInvalidArgument, kOutOfMemory.
   Result<Version> bulk_load(std::vector<Entry<D>> entries, const BulkLoadOptions& options);
+  /// As bulk_load, but leaves the tree in the batch: it is published by publish(). Until then
+  /// batch_root() shows it to whoever has to make it durable first.
+  Status bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOptions& options);
+  /// The batch as publish() would publish it, sealed with its checksums; no more changes until
+  /// then. Its nodes are read through batch_node().
+  WantedNode seal();
+  const Node<D>& batch_node(NodeRef ref) const { return node(ref); }
+  /// The version that publish() will make if there is anything to publish.
+  Version next_version() const { return pending_; }
+  /// Leaves version numbers out, so that the next one is `next`: one batch that stands for several
+  /// of another run of the tree. Nothing may have changed since the last publish(), and no remote
+  /// reader may be about.
+  void skip_to(Version next);
   /// Recycles what may be recycled (publish() does so too); returns how long the writer should wait
   /// before it goes on, because too much is retired (0: not at all).
   Nanoseconds reclaim();
@@ -121,6 +161,7 @@ class Tree {
 
  private:
   friend class Snapshot<D>;
+  friend class Restorer<D>;
 
   /// The way from the root to a node: `nodes[level]`, and which child of it comes next.
   struct Path {
@@ -138,6 +179,8 @@ class Tree {
     FloatBox<D> box;
   };
 
+  static Result<std::unique_ptr<Tree>> create_bare(const TreeOptions& options, SlabSource& slabs,
+                                                   const Clock& clock);
   Tree(const TreeOptions& options, Arena<D> arena, const Clock& clock);
 
   RootBlock<D>& root_block() const { return *reinterpret_cast<RootBlock<D>*>(arena_.root_block()); }

@@ -1,0 +1,187 @@
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <string>
+#include <thread>
+
+#include "common/check.h"
+#include "rtree/tree.h"
+
+namespace silurus::rtree {
+namespace {
+
+/// Nodes that a thread takes at a time.
+constexpr std::size_t kNodesPerTurn = 1024;
+
+/// Runs `work(first, last)` over [0, count) on some threads, which stop at the first false; returns
+/// whether all were true. `progress` is called on this thread.
+template <typename Work, typename Progress>
+bool for_each_part(std::size_t count, unsigned threads, const Work& work,
+                   const Progress& progress) {
+  std::atomic<std::size_t> next{0};
+  std::atomic<bool> good{true};
+  const auto run = [&](bool reports) {
+    for (;;) {
+      // Counters only: the join below makes the threads' writes visible.
+      const std::size_t first = next.fetch_add(kNodesPerTurn, std::memory_order_relaxed);
+      if (first >= count || !good.load(std::memory_order_relaxed)) return;
+      if (!work(first, std::min(count, first + kNodesPerTurn))) {
+        good.store(false, std::memory_order_relaxed);
+      }
+      if (reports) progress(first);
+    }
+  };
+  std::vector<std::jthread> others;
+  try {
+    while (others.size() + 1 < threads && others.size() * kNodesPerTurn < count) {
+      others.emplace_back(run, false);
+    }
+  } catch (const std::system_error&) {
+    // No more threads to be had: those there are do it all.
+  }
+  run(true);
+  others.clear();
+  return good.load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+/// One run of Tree::restore: level by level, the nodes of a level on several threads.
+template <int D>
+class Restorer {
+ public:
+  Restorer(Tree<D>& tree, const StoredNodes<D>& nodes, const RestoreOptions& options)
+      : tree_(tree), nodes_(nodes), options_(options) {
+    if (options_.threads == 0) options_.threads = std::max(1u, std::thread::hardware_concurrency());
+  }
+
+  Status run(NodeRef root) {
+    std::vector<NodeRef> level{root};
+    for (std::uint32_t expected = kAnyLevel; !level.empty();) {
+      if (Status claimed = claim(level); !claimed) return claimed;
+      if (Status copied = copy(level, expected); !copied) return copied;
+      done_ += level.size();
+      expected = tree_.node(level.front()).level();
+      if (expected-- == 0) break;
+      level = children_of(level);
+    }
+    return adopt(root);
+  }
+
+ private:
+  /// Marks the chunks of a level, each of which must be free.
+  Status claim(const std::vector<NodeRef>& level) {
+    std::uint32_t highest = 0;
+    for (const NodeRef ref : level) highest = std::max(highest, ref.chunk());
+    if (Status covered = tree_.arena_.cover(std::uint64_t{highest} + 1); !covered) return covered;
+    if (used_.size() <= highest) used_.resize(std::size_t{highest} + 1);
+    for (const NodeRef ref : level) {
+      if (ref.chunk() < kRootChunks<D> || used_[ref.chunk()]) return damaged(ref, "is named twice");
+      used_[ref.chunk()] = true;
+    }
+    return {};
+  }
+
+  Status copy(const std::vector<NodeRef>& level, std::uint32_t expected) {
+    std::atomic<std::size_t> bad{level.size()};
+    const auto copy_part = [&](std::size_t first, std::size_t last) {
+      for (std::size_t i = first; i < last; ++i) {
+        if (!copy_node(level[i], expected)) {
+          bad.store(i, std::memory_order_relaxed);  // read after the join
+          return false;
+        }
+      }
+      return true;
+    };
+    const auto report = [&](std::size_t nodes) {
+      if (options_.progress) options_.progress(done_ + nodes);
+    };
+    if (!for_each_part(level.size(), options_.threads, copy_part, report)) {
+      return damaged(level[bad.load(std::memory_order_relaxed)], "is missing or damaged");
+    }
+    return {};
+  }
+
+  bool copy_node(NodeRef ref, std::uint32_t expected) {
+    const std::span<const std::byte> bytes = nodes_.find(ref);
+    if (bytes.size() < kChunkBytes<D>) return false;
+    Node<D>& node = tree_.arena_.mutable_node(ref.chunk());
+    std::memcpy(static_cast<void*>(&node), bytes.data(), kChunkBytes<D>);
+    return check_node<D>({reinterpret_cast<const std::byte*>(&node), kChunkBytes<D>},
+                         {ref, expected}, NodeRef::kMaxChunks, true) != nullptr;
+  }
+
+  std::vector<NodeRef> children_of(const std::vector<NodeRef>& level) const {
+    std::vector<NodeRef> children;
+    children.reserve(level.size() * kInnerFanout<D> / 2);
+    for (const NodeRef ref : level) {
+      const Node<D>& node = tree_.node(ref);
+      for (std::uint32_t i = 0; i < node.count(); ++i) children.push_back(node.child(i));
+    }
+    return children;
+  }
+
+  /// All nodes are in place: makes them the tree.
+  Status adopt(NodeRef root) {
+    tree_.arena_.set_used(used_);
+    tree_.root_ = root;
+    tree_.current_ = tree_.node(root).birth();
+    tree_.pending_ = tree_.current_ + 1;
+    publish_root(tree_.root_block(), root, tree_.node(root));
+    tree_.update_stats();
+    return {};
+  }
+
+  static Status damaged(NodeRef ref, const char* how) {
+    return fail(ErrorCode::kProtocol, "node " + std::to_string(ref.chunk()) + " of version " +
+                                          std::to_string(ref.birth()) + " of the stored tree " +
+                                          how);
+  }
+
+  Tree<D>& tree_;
+  const StoredNodes<D>& nodes_;
+  RestoreOptions options_;
+  std::vector<bool> used_;
+  std::uint64_t done_ = 0;
+};
+
+template <int D>
+Result<std::unique_ptr<Tree<D>>> Tree<D>::restore(const TreeOptions& options, SlabSource& slabs,
+                                                  const Clock& clock, NodeRef root,
+                                                  const StoredNodes<D>& nodes,
+                                                  const RestoreOptions& restore_options) {
+  auto bare = create_bare(options, slabs, clock);
+  if (!bare) return bare;
+  std::unique_ptr<Tree> tree = std::move(*bare);
+  if (Status restored = Restorer<D>(*tree, nodes, restore_options).run(root); !restored) {
+    return fail(restored.error());
+  }
+  return tree;
+}
+
+template <int D>
+WantedNode Tree<D>::seal() {
+  seal_batch();
+  return {root_, node(root_).level()};
+}
+
+template <int D>
+void Tree<D>::skip_to(Version next) {
+  SILURUS_CHECK(!is_own(root_) && next >= pending_);
+  pending_ = next;
+}
+
+template Result<std::unique_ptr<Tree<2>>> Tree<2>::restore(const TreeOptions&, SlabSource&,
+                                                           const Clock&, NodeRef,
+                                                           const StoredNodes<2>&,
+                                                           const RestoreOptions&);
+template Result<std::unique_ptr<Tree<3>>> Tree<3>::restore(const TreeOptions&, SlabSource&,
+                                                           const Clock&, NodeRef,
+                                                           const StoredNodes<3>&,
+                                                           const RestoreOptions&);
+template WantedNode Tree<2>::seal();
+template WantedNode Tree<3>::seal();
+template void Tree<2>::skip_to(Version);
+template void Tree<3>::skip_to(Version);
+
+}  // namespace silurus::rtree

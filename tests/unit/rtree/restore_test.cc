@@ -1,0 +1,150 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <vector>
+
+#include "common/random.h"
+#include "rtree/tree.h"
+
+namespace silurus::rtree {
+namespace {
+
+/// The nodes of a snapshot, copied.
+class CopiedNodes final : public StoredNodes<2> {
+ public:
+  explicit CopiedNodes(const Snapshot<2>& snapshot) { copy(snapshot, snapshot.root().ref); }
+
+  std::span<const std::byte> find(NodeRef ref) const override {
+    const auto found = nodes.find(ref.word());
+    if (found == nodes.end()) return {};
+    return std::as_bytes(std::span(&found->second, 1));
+  }
+
+  std::map<std::uint64_t, Node<2>> nodes;
+
+ private:
+  void copy(const Snapshot<2>& snapshot, NodeRef ref) {
+    const Node<2>& node = snapshot.node(ref);
+    std::memcpy(static_cast<void*>(&nodes[ref.word()]), &node, sizeof node);
+    if (node.is_leaf()) return;
+    for (std::uint32_t i = 0; i < node.count(); ++i) copy(snapshot, node.child(i));
+  }
+};
+
+class RestoreTest : public testing::Test {
+ protected:
+  RestoreTest() {
+    tree_ = std::move(*Tree<2>::create({}, slabs_, clock_));
+    for (std::uint64_t id = 0; id < 20'000; ++id) insert(*tree_, id);
+    for (std::uint64_t id = 0; id < 20'000; id += 3) {
+      EXPECT_TRUE(tree_->erase({id, box_of(id)}));
+      if (id % 100 == 0) tree_->publish();
+    }
+    tree_->publish();
+  }
+
+  static Box<2> box_of(std::uint64_t id) {
+    Random random(id);
+    const double x = random.uniform();
+    const double y = random.uniform();
+    return {{x, y}, {x + 0.01 * random.uniform(), y + 0.01 * random.uniform()}};
+  }
+  static void insert(Tree<2>& tree, std::uint64_t id) {
+    ASSERT_TRUE(tree.insert({id, box_of(id)}));
+  }
+  static std::vector<std::uint64_t> all_ids(const Tree<2>& tree) {
+    RangeResult<2> found;
+    EXPECT_TRUE(tree.snapshot().range({.window = {{-1, -1}, {3, 3}}}, found));
+    std::sort(found.ids.begin(), found.ids.end());
+    return found.ids;
+  }
+  Result<std::unique_ptr<Tree<2>>> restore(const CopiedNodes& nodes, TreeOptions options = {}) {
+    return Tree<2>::restore(options, other_slabs_, clock_, tree_->snapshot().root().ref, nodes,
+                            {.threads = 2});
+  }
+
+  ManualClock clock_;
+  AnonymousSlabs slabs_;
+  AnonymousSlabs other_slabs_;
+  std::unique_ptr<Tree<2>> tree_;
+};
+
+TEST_F(RestoreTest, GivesTheTreeThatWasStored) {
+  const auto restored = restore(CopiedNodes(tree_->snapshot()));
+  ASSERT_TRUE(restored) << restored.error().message;
+  EXPECT_EQ((*restored)->snapshot().version(), tree_->snapshot().version());
+  EXPECT_EQ((*restored)->snapshot().root().ref, tree_->snapshot().root().ref);
+  EXPECT_EQ((*restored)->stats().nodes, tree_->stats().nodes);
+  EXPECT_TRUE((*restored)->snapshot().validate());
+  EXPECT_EQ(all_ids(**restored), all_ids(*tree_));
+}
+
+TEST_F(RestoreTest, GivesATreeThatCanBeChanged) {
+  const auto restored = restore(CopiedNodes(tree_->snapshot()));
+  ASSERT_TRUE(restored);
+  for (Tree<2>* tree : {tree_.get(), restored->get()}) {
+    for (std::uint64_t id = 0; id < 20'000; id += 3) insert(*tree, id);
+    for (std::uint64_t id = 1; id < 20'000; id += 3) {
+      ASSERT_TRUE(tree->erase({id, box_of(id)}));
+      if (id % 50 == 1) tree->publish();
+    }
+    tree->publish();
+  }
+  EXPECT_TRUE((*restored)->snapshot().validate());
+  EXPECT_EQ(all_ids(**restored), all_ids(*tree_));
+}
+
+TEST_F(RestoreTest, RefusesANodeWithAnyByteChanged) {
+  CopiedNodes nodes(tree_->snapshot());
+  auto& node = std::next(nodes.nodes.begin(), 77)->second;
+  for (std::size_t at = 0; at < sizeof node; at += 61) {
+    auto* byte = reinterpret_cast<unsigned char*>(&node) + at;
+    *byte ^= 0x10;
+    const auto restored = restore(nodes);
+    ASSERT_FALSE(restored) << "byte " << at;
+    EXPECT_EQ(restored.error().code, ErrorCode::kProtocol);
+    *byte ^= 0x10;
+  }
+  EXPECT_TRUE(restore(nodes));
+}
+
+TEST_F(RestoreTest, RefusesATreeWithANodeMissing) {
+  CopiedNodes nodes(tree_->snapshot());
+  nodes.nodes.erase(std::next(nodes.nodes.begin(), 33));
+  EXPECT_FALSE(restore(nodes));
+}
+
+TEST_F(RestoreTest, SaysThatTheBudgetIsTooSmall) {
+  const auto restored = restore(CopiedNodes(tree_->snapshot()),
+                                {.memory_budget_bytes = Tree<2>::kMinimumBudgetBytes});
+  ASSERT_FALSE(restored);
+  EXPECT_EQ(restored.error().code, ErrorCode::kOutOfMemory);
+}
+
+TEST_F(RestoreTest, SkipsVersionsInOneBatch) {
+  const Version before = tree_->snapshot().version();
+  tree_->skip_to(before + 10);
+  insert(*tree_, 1'000'000);
+  EXPECT_EQ(tree_->publish(), before + 10);
+  EXPECT_EQ(tree_->snapshot().version(), before + 10);
+  insert(*tree_, 1'000'001);
+  EXPECT_EQ(tree_->publish(), before + 11);
+  EXPECT_TRUE(tree_->snapshot().validate());
+}
+
+TEST_F(RestoreTest, ShowsABulkLoadBeforeItIsPublished) {
+  AnonymousSlabs slabs;
+  auto tree = std::move(*Tree<2>::create({}, slabs, clock_));
+  ASSERT_TRUE(tree->bulk_load_batch({{1, box_of(1)}, {2, box_of(2)}}, {}));
+  const WantedNode root = tree->seal();
+  EXPECT_EQ(tree->batch_node(root.ref).header.entries, 2u);
+  EXPECT_EQ(tree->batch_node(root.ref).birth(), tree->next_version());
+  EXPECT_EQ(tree->snapshot().size(), 0u);
+  tree->publish();
+  EXPECT_EQ(tree->snapshot().size(), 2u);
+}
+
+}  // namespace
+}  // namespace silurus::rtree
