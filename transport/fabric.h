@@ -161,6 +161,11 @@ class Connection {
   /// The newest whole content of the mailbox that the peer writes; false if there is none yet.
   virtual bool read_mailbox(std::array<std::byte, kMailboxBytes>& content) = 0;
 
+  /// While paused, no message is handed over: what the peer sends stays in the ring until it is
+  /// full, and then its reserve() would block. For a receiver whose own answers would block. The
+  /// end of the connection is reported all the same.
+  virtual void set_paused(bool paused) = 0;
+
   /// Ends the connection; on_closed comes from a later progress().
   virtual void close() = 0;
   virtual const ConnectionCounters& counters() const = 0;
