@@ -1,0 +1,158 @@
+#include "transport/shm/fabric.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "transport/setup.h"
+#include "transport/shm/connection.h"
+#include "transport/shm/control.h"
+#include "transport/shm/listener.h"
+#include "transport/shm/poller.h"
+
+namespace silurus::transport::shm {
+namespace {
+
+std::string seconds(Nanoseconds time) {
+  return std::to_string(static_cast<double>(time) / 1e9).substr(0, 5) + " s";
+}
+
+Error connect_error(const std::string& name, int errno_value, Nanoseconds timeout) {
+  switch (errno_value) {
+    case ENOENT:
+      return {ErrorCode::kNotFound, "no server at " + name + ": no such socket; is it running?"};
+    case ECONNREFUSED:
+      return {ErrorCode::kUnavailable,
+              "no server at " + name + ": nobody listens on that path; start it again"};
+    case EPROTOTYPE:
+      return {ErrorCode::kProtocol, name + " is not a Silurus server (a socket of another kind)"};
+    case EAGAIN:
+      return {ErrorCode::kDeadlineExceeded,
+              name + " did not take the connection in " + seconds(timeout) + "; it may be stuck"};
+    case EACCES:
+    case EPERM:
+      return errno_error(ErrorCode::kPermission, "cannot connect to " + name, errno_value);
+    default:
+      return errno_error(ErrorCode::kIo, "cannot connect to " + name, errno_value);
+  }
+}
+
+Result<UniqueFd> connect_socket(const std::string& name, const sockaddr_un& address,
+                                Nanoseconds timeout) {
+  UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!fd) return fail(errno_error(ErrorCode::kIo, "cannot create a socket", errno));
+  // Bounds a connect() to a server whose backlog is full.
+  const timeval time{timeout / kSecond, timeout % kSecond / 1000};
+  setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    return fail(connect_error(name, errno, timeout));
+  }
+  return fd;
+}
+
+class ShmFabric final : public Fabric {
+ public:
+  std::string_view scheme() const override { return "shm"; }
+  Capabilities capabilities() const override {
+    return static_cast<Capabilities>(Capability::kOneSidedRead);
+  }
+  Result<std::unique_ptr<Poller>> create_poller() override {
+    auto poller = ShmPoller::create();
+    if (!poller) return fail(std::move(poller.error()));
+    return std::unique_ptr<Poller>(std::move(*poller));
+  }
+
+  Result<std::unique_ptr<Listener>> listen(const Address& address, const ListenOptions& options,
+                                           std::span<Poller* const> pollers,
+                                           AcceptHandler& handler) override {
+    std::vector<ShmPoller*> own;
+    for (Poller* poller : pollers) own.push_back(dynamic_cast<ShmPoller*>(poller));
+    if (own.empty() || std::find(own.begin(), own.end(), nullptr) != own.end()) {
+      return fail(ErrorCode::kInvalidArgument, "listening on shm needs pollers of that fabric");
+    }
+    auto listener = ShmListener::create(address, options, std::move(own), handler);
+    if (!listener) return fail(std::move(listener.error()));
+    return std::unique_ptr<Listener>(std::move(*listener));
+  }
+
+  Result<std::unique_ptr<Connection>> connect(const Address& address, const ConnectOptions& options,
+                                              Poller& poller, std::span<const std::byte> hello,
+                                              ConnectionHandler& handler) override;
+};
+
+/// Waits for the server's answer.
+Result<Received> await_answer(int socket, const std::string& name, Nanoseconds timeout,
+                              ServerSetup& setup) {
+  const SystemClock clock;
+  const Nanoseconds deadline = clock.now() + timeout;
+  for (;;) {
+    pollfd fd{socket, POLLIN, 0};
+    const Nanoseconds left = std::max<Nanoseconds>(deadline - clock.now(), 0);
+    const timespec time{left / kSecond, left % kSecond};
+    const int ready = ppoll(&fd, 1, &time, nullptr);
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready == 0) {
+      return fail(ErrorCode::kDeadlineExceeded,
+                  name + " did not answer in " + seconds(timeout) + "; it may be stuck or busy");
+    }
+    auto received = receive_packet(socket, writable_bytes_of(setup));
+    if (!received && (errno == EAGAIN || errno == EINTR)) continue;
+    if (!received || received->bytes == 0) {
+      return fail(ErrorCode::kConnectionLost, name + " closed the connection without an answer");
+    }
+    return std::move(*received);
+  }
+}
+
+Result<std::unique_ptr<Connection>> ShmFabric::connect(const Address& address,
+                                                       const ConnectOptions& options,
+                                                       Poller& poller,
+                                                       std::span<const std::byte> hello,
+                                                       ConnectionHandler& handler) {
+  auto* const own = dynamic_cast<ShmPoller*>(&poller);
+  if (own == nullptr) {
+    return fail(ErrorCode::kInvalidArgument, "connecting over shm needs a poller of that fabric");
+  }
+  const std::string name = address.to_string();
+  const auto where = socket_address(address.path);
+  if (!where) return fail(where.error());
+  const auto setup = make_client_setup(kShmMagic, hello);
+  if (!setup) return fail(setup.error());
+  auto socket = connect_socket(name, *where, options.timeout);
+  if (!socket) return fail(std::move(socket.error()));
+  // Should this fail, then the server has hung up, and may have said why.
+  send_packet(socket->get(), bytes_of(*setup), -1);
+  ServerSetup answer{};
+  auto received = await_answer(socket->get(), name, options.timeout, answer);
+  if (!received) return fail(std::move(received.error()));
+  if (received->bytes != sizeof(answer)) {
+    return fail(ErrorCode::kProtocol, name + " is not a Silurus server (it answered otherwise)");
+  }
+  if (auto status = check(answer, kShmMagic, name); !status) return fail(status.error());
+  const std::size_t bytes = memory_bytes(answer.ring_bytes);
+  if (auto size = check_sealed(received->fd.get(), bytes, false); !size) {
+    return fail(ErrorCode::kProtocol, name + " sent message rings: " + size.error().message);
+  }
+  auto mapping = Mapping::create(received->fd.get(), bytes, true);
+  if (!mapping) return fail(std::move(mapping.error()));
+  ucred server{};
+  socklen_t length = sizeof(server);
+  getsockopt(socket->get(), SOL_SOCKET, SO_PEERCRED, &server, &length);
+  const auto said = hello_of(answer);
+  auto connection = ShmConnection::create(
+      *own, {Role::kClient, std::move(*socket), std::move(*mapping), answer.ring_bytes,
+             limits_of(answer), std::vector<std::byte>(said.begin(), said.end()),
+             name + " pid " + std::to_string(server.pid), nullptr});
+  if (!connection) return fail(std::move(connection.error()));
+  (*connection)->set_handler(&handler);
+  return std::unique_ptr<Connection>(std::move(*connection));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Fabric>> make_fabric() { return std::make_unique<ShmFabric>(); }
+
+}  // namespace silurus::transport::shm

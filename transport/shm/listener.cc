@@ -1,0 +1,288 @@
+#include "transport/shm/listener.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "common/log.h"
+#include "transport/shm/control.h"
+
+namespace silurus::transport::shm {
+namespace {
+
+constexpr int kBacklog = 1024;
+/// Clients that may be in the middle of saying hello.
+constexpr std::size_t kMaxGuests = 256;
+
+}  // namespace
+
+Result<std::uint32_t> ListenerState::take_ring() {
+  const std::lock_guard lock(mutex_);
+  return budget_.take();
+}
+
+void ListenerState::give_back_ring(std::uint32_t ring_bytes) {
+  const std::lock_guard lock(mutex_);
+  budget_.give_back(ring_bytes);
+}
+
+std::uint64_t ListenerState::ring_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return budget_.bytes();
+}
+
+void ListenerState::announce_to(int control) {
+  const std::lock_guard lock(mutex_);
+  controls_.insert(control);
+  for (std::size_t i = 0; i < regions_.size(); ++i) send_region(control, i);
+}
+
+void ListenerState::forget(int control) {
+  const std::lock_guard lock(mutex_);
+  controls_.erase(control);
+}
+
+Status ListenerState::expose(const Region& region) {
+  if (auto size = check_sealed(region.fd, region.bytes.size(), true); !size) {
+    return fail(ErrorCode::kInvalidArgument, "cannot expose a region: " + size.error().message);
+  }
+  UniqueFd fd(fcntl(region.fd, F_DUPFD_CLOEXEC, 0));
+  if (!fd) return fail(errno_error(ErrorCode::kIo, "cannot keep a region's descriptor", errno));
+  const std::lock_guard lock(mutex_);
+  regions_.push_back({std::move(fd), region.bytes.size()});
+  for (const int control : controls_) send_region(control, regions_.size() - 1);
+  return {};
+}
+
+void ListenerState::send_region(int control, std::size_t index) const {
+  const Exposed& exposed = regions_[index];
+  const RegionPacket packet{static_cast<std::uint64_t>(Packet::kRegion), index, exposed.bytes};
+  // A client that does not take in what we tell it is cut off: it would read the wrong regions.
+  if (!send_packet(control, bytes_of(packet), exposed.fd.get())) shutdown(control, SHUT_RDWR);
+}
+
+class ShmListener::Guest final : public EventSink {
+ public:
+  Guest(ShmListener& listener, UniqueFd client)
+      : socket(std::move(client)),
+        deadline(SystemClock().now() + kHelloTimeout),
+        listener_(listener) {}
+  void on_ready(std::uint32_t) override { listener_.admit(*this); }
+
+  UniqueFd socket;
+  Nanoseconds deadline;
+  EventLoop::Registration registration = EventLoop::kNone;
+
+ private:
+  ShmListener& listener_;
+};
+
+ShmListener::ShmListener(Address address, const ListenOptions& options,
+                         std::vector<ShmPoller*> pollers, AcceptHandler& handler)
+    : address_(std::move(address)),
+      options_(options),
+      pollers_(std::move(pollers)),
+      handler_(handler),
+      state_(std::make_shared<ListenerState>(options, address_.to_string())),
+      alive_(std::make_shared<bool>(true)) {}
+
+Result<std::unique_ptr<ShmListener>> ShmListener::create(const Address& address,
+                                                         const ListenOptions& options,
+                                                         std::vector<ShmPoller*> pollers,
+                                                         AcceptHandler& handler) {
+  std::unique_ptr<ShmListener> listener(
+      new ShmListener(address, options, std::move(pollers), handler));
+  if (auto status = listener->bind_and_listen(); !status) return fail(std::move(status.error()));
+  EventLoop& loop = listener->pollers_.front()->loop();
+  ShmListener* const raw = listener.get();
+  auto timer = Timer::create(loop, [raw] { raw->expire(); });
+  if (!timer) return fail(std::move(timer.error()));
+  listener->timer_ = std::move(*timer);
+  auto registration = loop.add(listener->socket_.get(), EPOLLIN, *listener);
+  if (!registration) return fail(std::move(registration.error()));
+  listener->registration_ = *registration;
+  return listener;
+}
+
+namespace {
+
+/// What a path holds: nothing, a dead server's socket (deleted), or a reason not to listen there.
+Status clear_path(const std::string& path, const sockaddr_un& address) {
+  struct stat status {};
+  if (lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) return {};
+    return fail(errno_error(ErrorCode::kIo, "cannot look at " + path, errno));
+  }
+  if (!S_ISSOCK(status.st_mode)) {
+    return fail(ErrorCode::kConflict, "cannot listen at " + path +
+                                          ": it exists and is not a socket; remove it or "
+                                          "choose another path");
+  }
+  UniqueFd probe(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe) return fail(errno_error(ErrorCode::kIo, "cannot create a socket", errno));
+  const int result =
+      connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  // Only a refused connection says that nobody holds the socket.
+  if (result == 0 || errno != ECONNREFUSED) {
+    return fail(ErrorCode::kConflict, "cannot listen at " + path +
+                                          ": another server is listening there; stop it or "
+                                          "choose another path");
+  }
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) {
+    return fail(errno_error(ErrorCode::kIo, "cannot remove the dead socket " + path, errno));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status ShmListener::bind_and_listen() {
+  const std::string& path = address_.path;
+  const auto address = socket_address(path);
+  if (!address) return fail(address.error());
+  // Servers that start in one directory do so one at a time: else two of them could find the same
+  // dead socket, and the second delete the first one's new one.
+  const std::string directory = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+  const UniqueFd lock(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock) {
+    return fail(errno_error(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo,
+                            "cannot listen at " + path + ": directory " + directory, errno));
+  }
+  flock(lock.get(), LOCK_EX);
+  if (auto status = clear_path(path, *address); !status) return status;
+  socket_.reset(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket_) return fail(errno_error(ErrorCode::kIo, "cannot create a socket", errno));
+  const auto* raw = reinterpret_cast<const sockaddr*>(&*address);
+  if (bind(socket_.get(), raw, sizeof(*address)) != 0) {
+    return fail(errno_error(errno == EACCES ? ErrorCode::kPermission : ErrorCode::kIo,
+                            "cannot bind a socket to " + path, errno));
+  }
+  lstat(path.c_str(), &bound_);
+  // Nobody can connect before listen(), so the mode is in force in time.
+  const mode_t mode = options_.allow_other_users ? 0666 : 0600;
+  if (chmod(path.c_str(), mode) != 0 || listen(socket_.get(), kBacklog) != 0) {
+    return fail(errno_error(ErrorCode::kIo, "cannot listen at " + path, errno));
+  }
+  return {};
+}
+
+ShmListener::~ShmListener() {
+  *alive_ = false;
+  EventLoop& loop = pollers_.front()->loop();
+  for (auto& guest : guests_) loop.remove(guest->registration, guest->socket.get());
+  loop.remove(registration_, socket_.get());
+  struct stat now {};
+  if (bound_.st_ino != 0 && lstat(address_.path.c_str(), &now) == 0 &&
+      now.st_ino == bound_.st_ino && now.st_dev == bound_.st_dev) {
+    unlink(address_.path.c_str());
+  }
+}
+
+void ShmListener::on_ready(std::uint32_t) {
+  UniqueFd client(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!client) return;
+  if (guests_.size() >= kMaxGuests) {
+    log::debug(address_.to_string() + ": too many clients are in the middle of connecting");
+    return;
+  }
+  auto guest = std::make_unique<Guest>(*this, std::move(client));
+  auto registration = pollers_.front()->loop().add(guest->socket.get(), EPOLLIN, *guest);
+  if (!registration) return;
+  guest->registration = *registration;
+  if (guests_.empty()) timer_->set(guest->deadline);
+  guests_.push_back(std::move(guest));
+}
+
+void ShmListener::admit(Guest& guest) {
+  ClientSetup setup{};
+  const auto received = receive_packet(guest.socket.get(), writable_bytes_of(setup));
+  if (!received && (errno == EAGAIN || errno == EINTR)) return;
+  if (received && received->bytes != 0) {
+    Status status = received->bytes == sizeof(setup)
+                        ? check(setup, kShmMagic)
+                        : fail(ErrorCode::kProtocol, "a hello of the wrong length");
+    if (status) status = welcome(guest, setup);
+    if (!status) {
+      log::debug(address_.to_string() + ": refused a client: " + status.error().message);
+      const ServerSetup refusal = make_refusal(kShmMagic, status.error());
+      if (guest.socket) send_packet(guest.socket.get(), bytes_of(refusal), -1);
+    }
+  }
+  dismiss(guest);
+}
+
+Status ShmListener::welcome(Guest& guest, const ClientSetup& setup) {
+  ucred peer{};
+  socklen_t length = sizeof(peer);
+  if (getsockopt(guest.socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+    return fail(errno_error(ErrorCode::kIo, "cannot tell who is connecting", errno));
+  }
+  if (!options_.allow_other_users && peer.uid != geteuid()) {
+    return fail(ErrorCode::kPermission,
+                "user " + std::to_string(peer.uid) + " may not connect to a server of user " +
+                    std::to_string(geteuid()) + "; start it with other users allowed");
+  }
+  auto hello = ask(handler_, setup);
+  if (!hello) return fail(std::move(hello.error()));
+  auto ring_bytes = state_->take_ring();
+  if (!ring_bytes) return fail(std::move(ring_bytes.error()));
+  const auto give_back = [&](Error error) {
+    state_->give_back_ring(*ring_bytes);
+    return fail(std::move(error));
+  };
+  auto memory = create_ring_memory(memory_bytes(*ring_bytes));
+  if (!memory) return give_back(std::move(memory.error()));
+  auto mapping = Mapping::create(memory->get(), memory_bytes(*ring_bytes), true);
+  if (!mapping) return give_back(std::move(mapping.error()));
+  const ConnectionLimits limits{max_message_bytes(*ring_bytes), kMaxReadsInFlight, kMaxReadBytes};
+  const ServerSetup answer = make_welcome(kShmMagic, *ring_bytes, limits, *hello);
+  if (!send_packet(guest.socket.get(), bytes_of(answer), memory->get())) {
+    return give_back(errno_error(ErrorCode::kConnectionLost, "cannot answer a client", errno));
+  }
+  pollers_.front()->loop().remove(guest.registration, guest.socket.get());
+  const auto said = hello_of(setup);
+  deal_out({Role::kServer, std::move(guest.socket), std::move(*mapping), *ring_bytes, limits,
+            std::vector<std::byte>(said.begin(), said.end()),
+            "shm client pid " + std::to_string(peer.pid), state_});
+  return {};
+}
+
+void ShmListener::deal_out(Endpoint endpoint) {
+  ShmPoller* const poller = pollers_[next_poller_++ % pollers_.size()];
+  auto shared = std::make_shared<Endpoint>(std::move(endpoint));
+  const auto attach = [poller, shared, alive = alive_, handler = &handler_] {
+    auto connection = *alive ? ShmConnection::create(*poller, std::move(*shared))
+                             : fail(ErrorCode::kUnavailable, "the listener is gone");
+    if (connection) {
+      handler->on_accept(std::move(*connection), *poller);
+    } else {
+      log::warning("cannot take in a client: " + connection.error().message);
+    }
+  };
+  if (poller == pollers_.front()) {
+    attach();
+  } else {
+    poller->loop().post(attach);
+  }
+}
+
+void ShmListener::dismiss(Guest& guest) {
+  pollers_.front()->loop().remove(guest.registration, guest.socket.get());
+  std::erase_if(guests_, [&](const auto& one) { return one.get() == &guest; });
+}
+
+void ShmListener::expire() {
+  const Nanoseconds now = SystemClock().now();
+  while (!guests_.empty() && guests_.front()->deadline <= now) {
+    log::debug(address_.to_string() + ": a client connected and said nothing; closed");
+    dismiss(*guests_.front());
+  }
+  timer_->set(guests_.empty() ? 0 : guests_.front()->deadline);
+}
+
+}  // namespace silurus::transport::shm

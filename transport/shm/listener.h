@@ -1,0 +1,91 @@
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "transport/event_loop.h"
+#include "transport/fabric.h"
+#include "transport/ring_budget.h"
+#include "transport/setup.h"
+#include "transport/shm/connection.h"
+#include "transport/shm/poller.h"
+#include "transport/unique_fd.h"
+
+namespace silurus::transport::shm {
+
+/// What the connections of a listener share, and outlive it with. Any thread.
+class ListenerState {
+ public:
+  ListenerState(const ListenOptions& options, const std::string& name) : budget_(options, name) {}
+
+  Result<std::uint32_t> take_ring();
+  void give_back_ring(std::uint32_t ring_bytes);
+  std::uint64_t ring_bytes() const;
+
+  /// Lets the client behind a control socket know all regions, and from now on every new one.
+  void announce_to(int control);
+  /// Before the socket is closed.
+  void forget(int control);
+  Status expose(const Region& region);
+
+ private:
+  struct Exposed {
+    UniqueFd fd;
+    std::uint64_t bytes;
+  };
+  void send_region(int control, std::size_t index) const;
+
+  mutable std::mutex mutex_;
+  RingBudget budget_;             ///< under mutex_
+  std::vector<Exposed> regions_;  ///< under mutex_
+  std::set<int> controls_;        ///< under mutex_: sockets of clients to announce to
+};
+
+/// A listening socket, driven by the first of its pollers.
+class ShmListener final : public Listener, private EventSink {
+ public:
+  static Result<std::unique_ptr<ShmListener>> create(const Address& address,
+                                                     const ListenOptions& options,
+                                                     std::vector<ShmPoller*> pollers,
+                                                     AcceptHandler& handler);
+  ~ShmListener() override;
+
+  Address address() const override { return address_; }
+  Status expose(const Region& region) override { return state_->expose(region); }
+  std::uint64_t ring_bytes() const override { return state_->ring_bytes(); }
+
+ private:
+  /// A client that has not said hello yet.
+  class Guest;
+
+  ShmListener(Address address, const ListenOptions& options, std::vector<ShmPoller*> pollers,
+              AcceptHandler& handler);
+  Status bind_and_listen();
+  void on_ready(std::uint32_t events) override;
+  void admit(Guest& guest);
+  Status welcome(Guest& guest, const ClientSetup& setup);
+  void dismiss(Guest& guest);
+  void expire();
+  void deal_out(Endpoint endpoint);
+
+  Address address_;
+  ListenOptions options_;
+  std::vector<ShmPoller*> pollers_;
+  AcceptHandler& handler_;
+  std::shared_ptr<ListenerState> state_;
+  std::shared_ptr<bool> alive_;  ///< false once destroyed: for what other pollers still have queued
+  UniqueFd socket_;
+  struct stat bound_ {};  ///< the socket's file, so as to delete no other
+  EventLoop::Registration registration_ = EventLoop::kNone;
+  std::unique_ptr<Timer> timer_;
+  std::vector<std::unique_ptr<Guest>> guests_;
+  std::size_t next_poller_ = 0;
+};
+
+}  // namespace silurus::transport::shm

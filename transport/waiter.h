@@ -1,0 +1,68 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/result.h"
+#include "transport/fabric.h"
+#include "transport/unique_fd.h"
+
+namespace silurus::transport {
+
+enum class WaitPolicy : std::uint8_t {
+  kAdaptive,  ///< spin a little, then sleep
+  kSpin,      ///< never sleep: the least latency, a whole core
+  kSleep,     ///< never spin: the least CPU
+};
+
+struct WaiterOptions {
+  WaitPolicy policy = WaitPolicy::kAdaptive;
+  /// How long kAdaptive spins. About what it costs to sleep and be woken (system call, scheduler,
+  /// doorbell at the peer), so that waiting costs at most twice the better choice.
+  Nanoseconds spin = 30 * kMicrosecond;
+};
+
+/// Waits for something to happen on the pollers of one thread. One thread; wake() alone is for any.
+///
+/// Spinning is polite: after the first few microseconds each round gives up the core to whoever
+/// else wants it (sched_yield), since with more threads than cores the peer that we wait for may be
+/// waiting for this very core.
+///
+///   auto waiter = Waiter::create({}, {poller});
+///   while (!stopping) (*waiter)->wait(-1);   // callbacks run from in here
+class Waiter {
+ public:
+  /// Real pollers only (fd() >= 0): virtual time has nothing to wait for. They outlive the waiter.
+  static Result<std::unique_ptr<Waiter>> create(const WaiterOptions& options,
+                                                std::vector<Poller*> pollers);
+
+  /// Drives the pollers until they have handled something (the answer: how many events), wake()
+  /// was called (0), or `timeout` has passed (0; negative: never).
+  std::size_t wait(Nanoseconds timeout);
+  /// Any thread: ends this wait(), or else the next.
+  void wake();
+
+  /// Times that it slept: a test's or a benchmark's view of the policy.
+  std::uint64_t sleeps() const { return sleeps_; }
+
+ private:
+  Waiter(const WaiterOptions& options, std::vector<Poller*> pollers, UniqueFd wake)
+      : options_(options), pollers_(std::move(pollers)), wake_fd_(std::move(wake)) {}
+  std::size_t progress();
+  bool take_wake();
+  bool spin(Nanoseconds until, std::size_t& events);
+  void sleep(Nanoseconds timeout);
+
+  WaiterOptions options_;
+  std::vector<Poller*> pollers_;
+  UniqueFd wake_fd_;
+  std::uint64_t sleeps_ = 0;
+  std::atomic<bool> woken_{false};
+  std::atomic<bool> sleeping_{false};
+};
+
+}  // namespace silurus::transport
