@@ -1,0 +1,95 @@
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "common/check.h"
+#include "tests/conformance/transport/world.h"
+#include "transport/shm/memory.h"
+
+// shm and tcp: one process, real time, client and server driven by one thread.
+
+namespace silurus::transport::conformance {
+namespace {
+
+constexpr Nanoseconds kGenerous = 20 * kSecond;
+constexpr Nanoseconds kSettled = 20 * kMillisecond;
+
+class RealWorld final : public World {
+ public:
+  explicit RealWorld(std::string_view scheme) : fabric_(std::move(*make_fabric(scheme))) {
+    std::string pattern = std::filesystem::temp_directory_path() / "silurus-XXXXXX";
+    SILURUS_CHECK(mkdtemp(pattern.data()) != nullptr);
+    directory_ = pattern;
+  }
+  ~RealWorld() override { std::filesystem::remove_all(directory_); }
+
+  Fabric& server_fabric() override { return *fabric_; }
+  Fabric& client_fabric() override { return *fabric_; }
+  Address address() override {
+    if (fabric_->scheme() == "tcp") return *Address::parse("tcp://127.0.0.1:0");
+    return *Address::parse("shm://" + directory_ + "/socket");
+  }
+  Address empty_address() override {
+    // Port 1 (tcpmux) is nobody's.
+    if (fabric_->scheme() == "tcp") return *Address::parse("tcp://127.0.0.1:1");
+    return *Address::parse("shm://" + directory_ + "/nobody");
+  }
+
+  bool run_until(std::span<Poller* const> pollers, const std::function<bool()>& done) override {
+    const SystemClock clock;
+    const Nanoseconds deadline = clock.now() + kGenerous;
+    while (!done()) {
+      for (Poller* poller : pollers) poller->progress();
+      if (clock.now() > deadline) return false;
+    }
+    return true;
+  }
+
+  void settle(std::span<Poller* const> pollers) override {
+    const SystemClock clock;
+    const Nanoseconds deadline = clock.now() + kSettled;
+    while (clock.now() < deadline) {
+      for (Poller* poller : pollers) poller->progress();
+    }
+  }
+
+  Result<std::unique_ptr<Connection>> connect(const Address& address, const ConnectOptions& options,
+                                              Poller& poller, std::span<const std::byte> hello,
+                                              ConnectionHandler& handler,
+                                              std::span<Poller* const> others) override {
+    std::atomic<bool> connected = false;
+    Result<std::unique_ptr<Connection>> result = fail(ErrorCode::kConflict, "not yet");
+    std::thread client([&] {
+      result = fabric_->connect(address, options, poller, hello, handler);
+      connected = true;
+    });
+    while (!connected) {
+      for (Poller* other : others) other->progress();
+    }
+    client.join();
+    return result;
+  }
+
+  Result<Region> allocate_region(std::size_t bytes) override {
+    auto slab = shm::SharedSlab::create(bytes, "conformance", false);
+    if (!slab) return fail(std::move(slab.error()));
+    slabs_.push_back(std::move(*slab));
+    return slabs_.back().region();
+  }
+
+  bool has_threads() const override { return true; }
+
+ private:
+  std::unique_ptr<Fabric> fabric_;
+  std::string directory_;
+  std::vector<shm::SharedSlab> slabs_;
+};
+
+const RegisterWorld shm_world("shm", [] { return std::make_unique<RealWorld>("shm"); });
+const RegisterWorld tcp_world("tcp", [] { return std::make_unique<RealWorld>("tcp"); });
+
+}  // namespace
+}  // namespace silurus::transport::conformance
