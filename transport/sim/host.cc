@@ -1,0 +1,164 @@
+#include "transport/sim/host.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "common/check.h"
+#include "transport/sim/poller.h"
+#include "transport/sim/world.h"
+
+namespace silurus::transport::sim {
+
+struct Process::State {
+  Host& host;
+  std::string name;
+  Step step;
+  Process* process = nullptr;  // null once destroyed
+  std::uint64_t id = 0;
+  std::uint32_t incarnation = 0;
+  Nanoseconds busy_until = 0;
+  bool is_scheduled =
+      false;  // a run at the next possible time is in the queue, or waits for resume
+  bool is_running = false;
+  std::uint64_t timer = 0;  // counts wake_at()s: only the last one's event counts
+};
+
+Process::~Process() {
+  state_->process = nullptr;
+  SILURUS_CHECK(!state_->is_running);
+}
+
+Host& Process::host() const { return state_->host; }
+
+void Process::wake() {
+  Host& host = state_->host;
+  Host::schedule(state_, host.world().now() + host.options().wake_latency);
+}
+
+void Process::wake_at(Nanoseconds host_time) {
+  const std::uint64_t timer = ++state_->timer;
+  const Nanoseconds time = state_->host.to_world_time(host_time);
+  state_->host.world().at(time, [state = state_, timer] {
+    if (state->timer == timer) Host::schedule(state, state->host.world().now());
+  });
+}
+
+void Process::watch(Poller& poller) {
+  auto& sim_poller = static_cast<SimPoller&>(poller);
+  SILURUS_CHECK(&sim_poller.host() == &state_->host);
+  sim_poller.set_wake([weak = std::weak_ptr<State>(state_)] {
+    if (const auto state = weak.lock(); state && state->process) state->process->wake();
+  });
+}
+
+Host::Host(World& world, std::uint32_t index, std::string name, const HostOptions& options)
+    : world_(world), index_(index), name_(std::move(name)), options_(options) {}
+
+Host::~Host() = default;
+
+Nanoseconds Host::HostClock::now() const {
+  return host_.to_host_time(host_.world_.now() + host_.ahead_);
+}
+
+Nanoseconds Host::to_host_time(Nanoseconds world_time) const {
+  return options_.clock_offset + static_cast<Nanoseconds>(std::floor(
+                                     static_cast<double>(world_time) * options_.clock_rate));
+}
+
+Nanoseconds Host::to_world_time(Nanoseconds host_time) const {
+  auto time = static_cast<Nanoseconds>(
+      std::floor(static_cast<double>(host_time - options_.clock_offset) / options_.clock_rate));
+  while (to_host_time(time) < host_time) ++time;  // rounding must not wake anybody too early
+  return time;
+}
+
+std::unique_ptr<Process> Host::spawn(std::string name, Process::Step step) {
+  SILURUS_CHECK(alive_);
+  auto state = std::make_shared<Process::State>(*this, std::move(name), std::move(step));
+  state->id = world_.next_id();
+  state->incarnation = incarnation_;
+  std::unique_ptr<Process> process(new Process(state));
+  state->process = process.get();
+  schedule(state, world_.now());
+  return process;
+}
+
+void Host::schedule(const std::shared_ptr<Process::State>& state, Nanoseconds time) {
+  if (state->is_scheduled || state->process == nullptr) return;
+  state->is_scheduled = true;
+  state->host.world_.at(std::max(time, state->busy_until), [state] { run(state); });
+}
+
+void Host::run(const std::shared_ptr<Process::State>& state) {
+  Host& host = state->host;
+  if (state->process == nullptr || !host.alive_ || state->incarnation != host.incarnation_) return;
+  if (host.paused_) {
+    host.upon_resume_.push_back([state] { run(state); });
+    return;
+  }
+  if (state->is_running) {  // it waits within its step (connect): the step goes first
+    host.world_.at(host.world_.now() + kMicrosecond, [state] { run(state); });
+    return;
+  }
+  if (state->busy_until > host.world_.now()) {
+    host.world_.at(state->busy_until, [state] { run(state); });
+    return;
+  }
+  state->is_scheduled = false;
+  state->is_running = true;
+  host.world_.trace(Trace::kStep, host.index_, state->id);
+  const Nanoseconds outer_ahead = std::exchange(host.ahead_, 0);
+  state->step(*state->process);
+  host.cpu_time_ += host.ahead_;
+  state->busy_until = host.world_.now() + host.ahead_;
+  host.ahead_ = outer_ahead;
+  state->is_running = false;
+}
+
+void Host::charge(Nanoseconds cpu_time) {
+  SILURUS_CHECK(cpu_time >= 0);
+  ahead_ += cpu_time;
+}
+
+void Host::pause() {
+  paused_ = true;
+  world_.trace(Trace::kPause, index_);
+}
+
+void Host::resume() {
+  paused_ = false;
+  world_.trace(Trace::kResume, index_);
+  for (auto& action : std::exchange(upon_resume_, {})) world_.after(0, std::move(action));
+}
+
+void Host::crash() {
+  if (!alive_) return;
+  alive_ = false;
+  paused_ = false;
+  upon_resume_.clear();
+  world_.trace(Trace::kCrash, index_);
+  for (auto& [id, action] : std::exchange(crash_actions_, {})) action();
+}
+
+void Host::restart() {
+  SILURUS_CHECK(!alive_);
+  alive_ = true;
+  ++incarnation_;
+  nic_free_at_ = world_.now();
+  world_.trace(Trace::kRestart, index_, incarnation_);
+}
+
+Nanoseconds Host::take_read_slot() {
+  const Nanoseconds start = std::max(world_.now(), nic_free_at_);
+  nic_free_at_ = start + static_cast<Nanoseconds>(1e9 / options_.nic.reads_per_second);
+  return start;
+}
+
+std::uint64_t Host::on_crash(std::function<void()> action) {
+  const std::uint64_t id = world_.next_id();
+  crash_actions_.emplace(id, std::move(action));
+  return id;
+}
+
+}  // namespace silurus::transport::sim

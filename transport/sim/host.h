@@ -1,0 +1,140 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "transport/fabric.h"
+
+namespace silurus::transport::sim {
+
+class Host;
+class World;
+
+/// A card that carries out one-sided reads without its host's CPU.
+struct NicModel {
+  double reads_per_second = 20e6;    ///< reads of one card queue for this
+  Nanoseconds read_latency = 800;    ///< a read takes place within so long, ...
+  double bytes_per_second = 12.5e9;  ///< ... and this
+  /// A read is carried out in up to so many pieces, at different instants and in any order; only
+  /// aligned 8-byte words are whole. 1: atomic, which no card promises.
+  unsigned max_read_pieces = 4;
+};
+
+struct HostOptions {
+  /// Of the host's clock at time 0; only differences mean anything, so this is there to be wrong
+  /// by.
+  Nanoseconds clock_offset = 1'000'000'000;
+  /// How fast its clock runs: 1.0001 gains 100 us each second.
+  double clock_rate = 1;
+  /// From something happening to the step of a process that slept.
+  Nanoseconds wake_latency = 0;
+  NicModel nic = {};
+};
+
+/// Code that runs on a host: a function that is called when there is something to do, as a thread's
+/// loop body is. Each is as a thread on a core of its own: while CPU time that it charged passes,
+/// it is not called again. Destroying it (not from within its own step) ends it.
+class Process {
+ public:
+  using Step = std::function<void(Process&)>;
+  ~Process();
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  /// Has the step run as soon as it can.
+  void wake();
+  /// Has the step run when the host's clock shows that time; the last call counts.
+  void wake_at(Nanoseconds host_time);
+  /// Has the step run whenever something has happened on this poller (of a SimFabric of this host,
+  /// and of one process at a time). What the step leaves undone does not call it again.
+  void watch(Poller& poller);
+  Host& host() const;
+
+ private:
+  friend class Host;
+  struct State;
+  explicit Process(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  std::shared_ptr<State> state_;
+};
+
+/// A machine: a clock, a card, and processes. Made by World::add_host and owned by the world.
+class Host {
+ public:
+  Host(World& world, std::uint32_t index, std::string name, const HostOptions& options);
+  ~Host();
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  World& world() const { return world_; }
+  std::uint32_t index() const { return index_; }
+  const std::string& name() const { return name_; }
+  const HostOptions& options() const { return options_; }
+  /// What this host's code is given for a clock. Moves on with charge().
+  const Clock& clock() const { return clock_; }
+  Nanoseconds to_host_time(Nanoseconds world_time) const;
+  Nanoseconds to_world_time(Nanoseconds host_time) const;
+
+  /// The first step runs at once (as soon as the world does).
+  std::unique_ptr<Process> spawn(std::string name, Process::Step step);
+  /// Within a step: that the work so far took so long. What is sent afterwards leaves later.
+  void charge(Nanoseconds cpu_time);
+  /// Charged by all processes so far, of which a heartbeat's utilisation can be made.
+  Nanoseconds cpu_time() const { return cpu_time_; }
+
+  /// Stops all processes, as SIGSTOP does; the card goes on: reads are answered and messages
+  /// received by it.
+  void pause();
+  void resume();
+  bool paused() const { return paused_; }
+  /// The power fails: processes never run again, connections and regions are gone, peers find out
+  /// when their retries time out. Objects of the host's code are left to their owner to destroy.
+  void crash();
+  /// Can be connected to again; new processes, fabrics and listeners must be made.
+  void restart();
+  bool alive() const { return alive_; }
+  /// Counts restarts.
+  std::uint32_t incarnation() const { return incarnation_; }
+
+  // --- for the fabric
+  /// CPU time charged within the step that is running.
+  Nanoseconds ahead() const { return ahead_; }
+  /// The card's next free slot for a read that arrives now.
+  Nanoseconds take_read_slot();
+  /// Called by crash(), in order of registration.
+  std::uint64_t on_crash(std::function<void()> action);
+  void forget_crash_action(std::uint64_t id) { crash_actions_.erase(id); }
+
+ private:
+  friend class Process;
+  class HostClock final : public Clock {
+   public:
+    explicit HostClock(const Host& host) : host_(host) {}
+    Nanoseconds now() const override;
+
+   private:
+    const Host& host_;
+  };
+  static void schedule(const std::shared_ptr<Process::State>& state, Nanoseconds time);
+  static void run(const std::shared_ptr<Process::State>& state);
+
+  World& world_;
+  const std::uint32_t index_;
+  const std::string name_;
+  const HostOptions options_;
+  HostClock clock_{*this};
+  bool alive_ = true;
+  bool paused_ = false;
+  std::uint32_t incarnation_ = 0;
+  Nanoseconds ahead_ = 0;
+  Nanoseconds cpu_time_ = 0;
+  Nanoseconds nic_free_at_ = 0;
+  std::vector<std::function<void()>> upon_resume_;
+  std::map<std::uint64_t, std::function<void()>> crash_actions_;
+};
+
+}  // namespace silurus::transport::sim

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+
+#include "common/clock.h"
+#include "transport/fabric.h"
+
+namespace silurus::transport::sim {
+
+/// How a SimFabric behaves. Those of the listening side count for a connection, but for give_up.
+struct FabricOptions {
+  Capabilities capabilities = static_cast<Capabilities>(Capability::kOneSidedRead) |
+                              static_cast<Capabilities>(Capability::kMulticast);
+  std::uint32_t max_reads_in_flight = 64;
+  std::uint32_t max_read_bytes = 64 << 10;
+  /// Sends again what has not been acknowledged for so long; doubled each time, up to 100 times
+  /// this.
+  Nanoseconds retry = 100 * kMicrosecond;
+  /// Breaks the connection when nothing has been acknowledged for so long, as a queue pair does
+  /// when its retries are used up; also how long a crashed peer goes unnoticed at most.
+  Nanoseconds give_up = 500 * kMillisecond;
+};
+
+/// Doublings of FabricOptions::retry end at this multiple of it.
+constexpr Nanoseconds kMaxRetryFactor = 100;
+/// Of one message on the wire, on top of its bytes; and of an acknowledgement.
+constexpr std::size_t kPacketOverheadBytes = 40;
+/// Of one multicast datagram.
+constexpr std::size_t kMaxDatagramBytes = 4096;
+
+}  // namespace silurus::transport::sim
