@@ -76,6 +76,8 @@ class AnswerEncoder {
   static AnswerEncoder error(AnswerTo to, const Error& error);
 
   bool done() const { return done_; }
+  /// Whether a message of it was encoded.
+  bool started() const { return done_ || sent_ != 0; }
   /// Bytes of the next message if none may be longer than `max_message_bytes` (at least
   /// kMinMessageBytes). Not after done().
   std::size_t next_bytes(std::size_t max_message_bytes) const;

@@ -1,0 +1,170 @@
+#include "server/core.h"
+
+#include <cstring>
+#include <utility>
+
+#include "common/check.h"
+#include "common/log.h"
+#include "protocol/decode.h"
+#include "protocol/messages.h"
+#include "rtree/root_block.h"
+#include "server/stats.h"
+
+namespace silurus::server {
+
+template <int D>
+Core<D>::Core(const CoreOptions& options, const Clock& clock)
+    : options_(options),
+      clock_(clock),
+      started_(clock.now()),
+      slabs_({.huge_pages = options.huge_pages}) {}
+
+template <int D>
+Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, const Clock& clock,
+                                                 Executor& executor) {
+  SILURUS_CHECK(options.workers > 0);
+  std::unique_ptr<Core> core(new Core(options, clock));
+  auto shard = Shard<D>::create({.grace = options.grace,
+                                 .memory_budget_bytes = options.memory_budget_bytes,
+                                 .build_threads = options.build_threads},
+                                core->slabs_, clock, executor);
+  if (!shard) return fail(shard.error());
+  core->shard_ = std::move(*shard);
+  core->team_.shard = core->shard_.get();
+  core->team_.clock = &clock;
+  core->team_.heartbeat = options.heartbeat;
+  core->team_.stats = [core = core.get()] { return core->stats_json(); };
+  core->team_.on_session_closed = [core = core.get()](std::size_t door) {
+    core->on_session_closed(door);
+  };
+  for (std::size_t i = 0; i < options.workers; ++i) {
+    core->team_.workers.push_back(std::make_unique<Worker<D>>(core->team_, i));
+  }
+  return core;
+}
+
+template <int D>
+Core<D>::~Core() {
+  stop_listening();
+  // Sessions before the pollers that drive them and the tree that their streams read.
+  for (auto& worker : team_.workers) worker->drop_sessions();
+  doors_.clear();
+  team_.workers.clear();
+}
+
+template <int D>
+Result<rtree::Version> Core<D>::load(std::vector<rtree::Entry<D>> entries) {
+  return shard_->load(std::move(entries));
+}
+
+template <int D>
+Result<std::vector<transport::Poller*>> Core<D>::pollers_of(transport::Fabric& fabric) {
+  std::vector<transport::Poller*> pollers;
+  for (const PollerOf& known : pollers_) {
+    if (known.fabric == &fabric) pollers.push_back(known.poller);
+  }
+  if (!pollers.empty()) return pollers;
+  for (auto& worker : team_.workers) {
+    auto poller = fabric.create_poller();
+    if (!poller) return fail(poller.error());
+    pollers.push_back(&worker->add_poller(std::move(*poller)));
+    pollers_.push_back({&fabric, pollers.back(), worker.get()});
+  }
+  return pollers;
+}
+
+template <int D>
+Result<transport::Address> Core<D>::listen(transport::Fabric& fabric,
+                                           const transport::Address& address,
+                                           const transport::ListenOptions& options) {
+  auto pollers = pollers_of(fabric);
+  if (!pollers) return fail(pollers.error());
+  auto door = std::make_unique<Door>();
+  door->core = this;
+  door->index = doors_.size();
+  door->one_sided = has(fabric.capabilities(), transport::Capability::kOneSidedRead);
+  auto listener = fabric.listen(address, options, *pollers, *door);
+  if (!listener) return fail(listener.error());
+  door->listener = std::move(*listener);
+  if (door->one_sided) {
+    if (auto ok = slabs_.add_listener(*door->listener); !ok) return fail(ok.error());
+  }
+  const transport::Address bound = door->listener->address();
+  door->address = bound.to_string();
+  doors_.push_back(std::move(door));
+  return bound;
+}
+
+template <int D>
+void Core<D>::stop_listening() {
+  slabs_.remove_listeners();
+  for (auto& door : doors_) door->listener.reset();
+}
+
+template <int D>
+void Core<D>::on_session_closed(std::size_t door) {
+  doors_[door]->clients.fetch_sub(1, std::memory_order_relaxed);
+  clients_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+template <int D>
+Result<std::vector<std::byte>> Core<D>::Door::on_hello(std::span<const std::byte> client_hello) {
+  if (const auto ok = protocol::decode_client_hello(client_hello, D); !ok) return fail(ok.error());
+  const CoreOptions& options = core->options_;
+  if (core->clients() >= options.max_clients) {
+    return fail(ErrorCode::kUnavailable,
+                "the server has its " + std::to_string(options.max_clients) +
+                    " clients: try again later, or start it with a larger --max-clients");
+  }
+  const protocol::ServerHello hello{
+      .dimensions = D,
+      .node_format = rtree::kNodeFormat<D>,
+      .instance = options.instance,
+      .grace_ns = static_cast<std::uint64_t>(options.grace),
+      .heartbeat_ns = static_cast<std::uint64_t>(options.heartbeat),
+      .chunk_bytes = static_cast<std::uint32_t>(rtree::kChunkBytes<D>),
+      .chunks_per_region = rtree::kChunksPerSlab,
+      .max_batch = kMaxBatchOperations,
+      .one_sided = one_sided ? 1u : 0u,
+      .root_offset = 0};
+  std::vector<std::byte> bytes(sizeof hello);
+  std::memcpy(bytes.data(), &hello, sizeof hello);
+  return bytes;
+}
+
+template <int D>
+void Core<D>::Door::on_accept(std::unique_ptr<transport::Connection> connection,
+                              transport::Poller& poller) {
+  clients.fetch_add(1, std::memory_order_relaxed);
+  core->clients_.fetch_add(1, std::memory_order_relaxed);
+  log::debug("client " + connection->peer() + " at " + address);
+  for (const PollerOf& known : core->pollers_) {
+    if (known.poller == &poller) return known.worker->adopt(std::move(connection), index);
+  }
+  SILURUS_CHECK(!"a connection for a poller that isn't ours");
+}
+
+template <int D>
+std::string Core<D>::stats_json() const {
+  StatsInput input{.dimensions = D,
+                   .uptime = clock_.now() - started_,
+                   .cpu_seconds = options_.cpu_seconds ? options_.cpu_seconds() : 0,
+                   .memory_budget_bytes = options_.memory_budget_bytes,
+                   .slab_bytes = slabs_.bytes(),
+                   .huge_pages = slabs_.huge(),
+                   .staged_bytes = shard_->load_slot().staged_bytes(),
+                   .tree = shard_->tree().stats(),
+                   .writer_batches = std::as_const(*shard_).writer().batches(),
+                   .writer_delays = std::as_const(*shard_).writer().delays()};
+  for (const auto& door : doors_) {
+    input.listeners.push_back({door->address, door->clients.load(std::memory_order_relaxed),
+                               door->listener ? door->listener->ring_bytes() : 0});
+  }
+  for (const auto& worker : team_.workers) input.workers.push_back(&worker->counters());
+  return render_stats(input);
+}
+
+template class Core<2>;
+template class Core<3>;
+
+}  // namespace silurus::server

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+
+#include "common/clock.h"
+#include "common/counters.h"
+#include "protocol/messages.h"
+
+namespace silurus::server {
+
+/// Types of requests, kAnswer (which is none) included, so that a type is an index.
+constexpr std::size_t kRequestTypes =
+    static_cast<std::size_t>(protocol::MessageType::kLoadAbort) + 1;
+
+/// What a worker counts; any thread may read.
+struct WorkerCounters {
+  std::array<Counter, kRequestTypes> requests;  ///< by MessageType
+  Counter errors;                               ///< requests answered with an error
+  Counter streams;                              ///< searches whose answers were streamed
+  Counter disconnects;                          ///< clients that broke the protocol
+  Counter write_operations;
+  Counter failed_operations;
+  Counter sweeps;             ///< that found something
+  SharedHistogram search_ns;  ///< of the sweep that found a search and answered it
+  SharedHistogram write_ns;   ///< from the arrival of a write to its answer
+  std::atomic<Nanoseconds> busy_ns{0};
+  std::atomic<std::size_t> sessions{0};
+};
+
+}  // namespace silurus::server

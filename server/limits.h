@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "common/clock.h"
+#include "protocol/messages.h"
+#include "rtree/geometry.h"
+
+// Everything in the server has a limit, and all of them are here. Those that an operator may want
+// to change are defaults of options (options.h); the others are part of the program.
+
+namespace silurus::server {
+
+// --- defaults of options
+constexpr std::uint64_t kDefaultMemoryBytes = std::uint64_t{4} << 30;  ///< nodes and staged loads
+constexpr std::uint64_t kDefaultRingBudgetBytes = std::uint64_t{64} << 20;  ///< all message rings
+constexpr std::uint32_t kDefaultMaxClients = 4096;
+constexpr Nanoseconds kDefaultGrace = 50 * kMillisecond;      ///< time lease of one-sided readers
+constexpr Nanoseconds kDefaultHeartbeat = 10 * kMillisecond;  ///< to active clients
+
+// --- bounds of options
+constexpr std::uint64_t kMinMemoryBytes = std::uint64_t{4} << 20;
+constexpr std::uint64_t kMinRingBudgetBytes = std::uint64_t{64} << 10;
+constexpr std::uint32_t kMaxClientsCeiling = 1u << 20;
+constexpr std::uint32_t kMaxThreads = 256;
+constexpr std::size_t kMaxListeners = 16;
+constexpr Nanoseconds kMinGrace = kMillisecond;
+constexpr Nanoseconds kMaxGrace = 10 * kSecond;
+constexpr Nanoseconds kMinHeartbeat = 100 * kMicrosecond;
+constexpr Nanoseconds kMaxHeartbeat = 10 * kSecond;
+
+// --- one request
+constexpr std::uint32_t kMaxK = 1u << 16;               ///< neighbours asked for
+constexpr std::uint32_t kMaxBatchOperations = 1024;     ///< operations in one WriteRequest
+constexpr std::uint32_t kMaxCombinedOperations = 1024;  ///< of several requests, in one version
+
+// --- one session (protocol::kMaxRequestsInFlight is part of the protocol)
+/// A search is first run for at most so many results and answered at once. One that has more is
+/// run again as a stream: slice by slice, sent as fast as the client takes it.
+constexpr std::uint32_t kInlineResults = 4096;
+constexpr std::uint32_t kInlineNeighbors = 256;
+/// Answers that find no room before the session takes no more requests from its ring.
+constexpr std::size_t kMaxHeldAnswers = 64;
+/// Nodes that a stream visits before others have their turn.
+constexpr std::uint32_t kSliceNodes = 64;
+/// Bytes of one message of an answer, if the connection allows that much.
+constexpr std::size_t kMaxSegmentBytes = std::size_t{32} << 10;
+/// A stream pins its version of the tree, and pinned versions hold back writers. One whose client
+/// takes nothing for so long, or that lasts so long in all, ends with an error.
+constexpr Nanoseconds kMaxStreamStall = 5 * kSecond;
+constexpr Nanoseconds kMaxStreamTime = 60 * kSecond;
+/// A client counts as active, and gets heartbeats, for so long after its last message.
+constexpr Nanoseconds kActiveFor = kSecond;
+
+// --- all sessions together
+/// Searches of one sweep that are run interleaved, each prefetching while the others run.
+constexpr std::uint32_t kMaxSearchBatch = 64;
+/// Operations that wait for the writer; a request that would exceed it is refused (kUnavailable).
+constexpr std::uint64_t kMaxQueuedOperations = std::uint64_t{1} << 18;
+
+// --- bulk load
+/// Share of the memory budget that staged entries may take: the tree built of them (at most 60
+/// bytes an entry, against 40 staged) must fit beside them.
+constexpr double kLoadStagingShare = 0.4;
+/// Entries in one piece of the staging area.
+constexpr std::size_t kStagingPieceEntries = std::size_t{1} << 16;
+/// A load whose client sends nothing for so long is aborted, since it keeps all others from
+/// writing.
+constexpr Nanoseconds kMaxLoadIdle = 60 * kSecond;
+
+// How they fit together.
+static_assert(kMaxCombinedOperations >= kMaxBatchOperations,
+              "a request is never split between versions");
+static_assert(kMaxQueuedOperations >= 64 * kMaxBatchOperations);
+static_assert(kInlineNeighbors <= kMaxK);
+static_assert(kMaxHeldAnswers < protocol::kMaxRequestsInFlight,
+              "a client that is slow is held back before it is disconnected");
+static_assert(kMaxSegmentBytes >= sizeof(protocol::AnswerHeader) + sizeof(rtree::Entry<3>));
+static_assert(kInlineResults * sizeof(std::uint64_t) <= 2 * kMaxSegmentBytes,
+              "an answer sent at once is a few messages");
+static_assert(kActiveFor > kMaxHeartbeat / 20 && kActiveFor > 10 * kDefaultHeartbeat);
+static_assert(kMaxStreamStall < kMaxStreamTime);
+static_assert(kLoadStagingShare > 0 && kLoadStagingShare < 1);
+static_assert(kDefaultRingBudgetBytes + kDefaultMemoryBytes < std::uint64_t{8} << 30);
+
+}  // namespace silurus::server

@@ -1,0 +1,103 @@
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <variant>
+
+#include "common/log.h"
+#include "server/options.h"
+#include "server/server.h"
+
+// silurus-server: exit status 0 after a clean stop, 1 if it cannot serve, 2 for wrong usage.
+
+namespace {
+
+using silurus::ErrorCode;
+using silurus::Status;
+using silurus::server::Command;
+using silurus::server::PrintCommand;
+using silurus::server::RunCommand;
+using silurus::server::Server;
+
+constexpr int kCannotServe = 1;
+constexpr int kWrongUsage = 2;
+
+/// A descriptor that becomes readable when we are asked to stop. Before any thread is started, so
+/// that all of them leave these signals to it.
+int block_stop_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+std::string wait_for_signal(int fd) {
+  signalfd_siginfo info{};
+  while (read(fd, &info, sizeof info) != sizeof info) {
+  }
+  const char* name = sigabbrev_np(static_cast<int>(info.ssi_signo));
+  return name != nullptr ? "SIG" + std::string(name) : "a signal";
+}
+
+/// All of the file or nothing: whoever waits for it may read it as soon as it is there.
+Status write_ready_file(const std::string& path, const Server& server) {
+  const std::string draft = path + ".new";
+  {
+    std::ofstream file(draft);
+    for (const std::string& address : server.addresses()) file << address << '\n';
+    if (!file.flush()) {
+      return silurus::fail(silurus::errno_error(ErrorCode::kIo, "cannot write " + draft, errno));
+    }
+  }
+  if (std::rename(draft.c_str(), path.c_str()) != 0) {
+    return silurus::fail(silurus::errno_error(ErrorCode::kIo, "cannot write " + path, errno));
+  }
+  return {};
+}
+
+int complain(const std::string& message, int status) {
+  std::fprintf(stderr, "silurus-server: %s\n", message.c_str());
+  return status;
+}
+
+int run(const RunCommand& command, int stop_fd) {
+  silurus::log::set_level(command.log_level);
+  auto server = Server::start(command.server);
+  if (!server) return complain(server.error().message, kCannotServe);
+  if (!command.ready_file.empty()) {
+    if (const Status ok = write_ready_file(command.ready_file, **server); !ok) {
+      return complain(ok.error().message, kCannotServe);
+    }
+  }
+  for (const std::string& address : (*server)->addresses()) {
+    std::printf("listening on %s\n", address.c_str());
+  }
+  std::fflush(stdout);
+  silurus::log::info("stopping after " + wait_for_signal(stop_fd));
+  (*server)->stop();
+  if (!command.ready_file.empty()) unlink(command.ready_file.c_str());
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int stop_fd = block_stop_signals();
+  const auto command = silurus::server::parse_command(argc, argv);
+  if (!command) {
+    return complain(command.error().message + "\nTry 'silurus-server --help'.", kWrongUsage);
+  }
+  if (const auto* print = std::get_if<PrintCommand>(&*command)) {
+    std::fputs(print->text.c_str(), stdout);
+    return 0;
+  }
+  return run(std::get<RunCommand>(*command), stop_fd);
+}

@@ -1,0 +1,212 @@
+#include "server/options.h"
+
+#include <array>
+#include <charconv>
+#include <cxxopts.hpp>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "common/units.h"
+#include "datasets/open.h"
+#include "protocol/default_url.h"
+
+namespace silurus::server {
+namespace {
+
+constexpr const char* kVersionText = "silurus-server " SILURUS_VERSION "\n";
+
+cxxopts::Options describe() {
+  cxxopts::Options options("silurus-server",
+                           "Serves an R-tree in memory to clients on this machine and others.\n");
+  options.add_options()  //
+      ("listen",
+       "where to listen: shm:///PATH or tcp://HOST:PORT; may be repeated (default: "
+       "$SILURUS_SERVER, else a socket of this user)",
+       cxxopts::value<std::vector<std::string>>(), "URL")                               //
+      ("dimensions", "2 or 3", cxxopts::value<std::string>()->default_value("2"), "N")  //
+      ("threads", "threads that serve clients (default: one for each core)",
+       cxxopts::value<std::string>()->default_value("0"), "N")  //
+      ("cpus", "pin the threads to these cores, in turn: 0,1", cxxopts::value<std::string>(),
+       "LIST")  //
+      ("memory", "what the tree may take", cxxopts::value<std::string>()->default_value("4G"),
+       "SIZE")  //
+      ("ring-budget", "what all message rings may take",
+       cxxopts::value<std::string>()->default_value("64M"), "SIZE")  //
+      ("max-clients", "clients at once", cxxopts::value<std::string>()->default_value("4096"),
+       "N")  //
+      ("grace", "time that one-sided readers have for a search",
+       cxxopts::value<std::string>()->default_value("50ms"), "TIME")  //
+      ("heartbeat", "interval of heartbeats to active clients",
+       cxxopts::value<std::string>()->default_value("10ms"), "TIME")  //
+      ("wait", "adaptive (spin a little, then sleep), spin or sleep",
+       cxxopts::value<std::string>()->default_value("adaptive"), "HOW")        //
+      ("huge-pages", "keep the tree in huge pages where the system has them")  //
+      ("allow-other-users", "let others than this user connect")               //
+      ("load", "data set to begin with: " + std::string(datasets::kDatasetForms),
+       cxxopts::value<std::string>(), "DATA")  //
+      ("ready-file", "file to write the addresses to once clients may connect",
+       cxxopts::value<std::string>(), "PATH")  //
+      ("log-level", "debug, info, warning, error or off",
+       cxxopts::value<std::string>()->default_value("info"), "LEVEL")  //
+      ("version", "print the version")                                 //
+      ("help", "print this text");
+  return options;
+}
+
+tl::unexpected<Error> bad(std::string_view option, std::string_view what) {
+  return fail(ErrorCode::kInvalidArgument, "--" + std::string(option) + ": " + std::string(what));
+}
+
+Result<std::uint64_t> parse_number(std::string_view option, std::string_view text,
+                                   std::uint64_t low, std::uint64_t high) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < low || number > high) {
+    return bad(option, "'" + std::string(text) + "' is not a number from " + std::to_string(low) +
+                           " to " + std::to_string(high));
+  }
+  return number;
+}
+
+Result<std::vector<int>> parse_cpus(std::string_view text) {
+  std::vector<int> cpus;
+  while (true) {
+    const std::size_t comma = text.find(',');
+    const auto cpu = parse_number("cpus", text.substr(0, comma), 0, 4095);
+    if (!cpu) return fail(cpu.error());
+    cpus.push_back(static_cast<int>(*cpu));
+    if (comma == std::string_view::npos) return cpus;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+/// The value that a name stands for.
+template <typename T, std::size_t N>
+Result<T> parse_name(std::string_view option, std::string_view text,
+                     const std::array<std::pair<std::string_view, T>, N>& names) {
+  std::string all;
+  for (const auto& [name, value] : names) {
+    if (name == text) return value;
+    all += (all.empty() ? "" : ", ") + std::string(name);
+  }
+  return bad(option, "'" + std::string(text) + "' is none of " + all);
+}
+
+constexpr std::array kWaitNames{
+    std::pair{std::string_view("adaptive"), transport::WaitPolicy::kAdaptive},
+    std::pair{std::string_view("spin"), transport::WaitPolicy::kSpin},
+    std::pair{std::string_view("sleep"), transport::WaitPolicy::kSleep}};
+constexpr std::array kLevelNames{std::pair{std::string_view("debug"), log::Level::kDebug},
+                                 std::pair{std::string_view("info"), log::Level::kInfo},
+                                 std::pair{std::string_view("warning"), log::Level::kWarning},
+                                 std::pair{std::string_view("error"), log::Level::kError},
+                                 std::pair{std::string_view("off"), log::Level::kOff}};
+
+/// Moves a value to its place, or remembers the first error.
+class Settings {
+ public:
+  explicit Settings(const cxxopts::ParseResult& parsed) : parsed_(parsed) {}
+
+  std::string text(const char* option) const { return parsed_[option].as<std::string>(); }
+  template <typename T, typename U>
+  void set(const char* option, Result<T> value, U& place) {
+    if (!status_) return;
+    if (value) {
+      place = static_cast<U>(std::move(*value));
+      return;
+    }
+    Error error = std::move(value.error());
+    const std::string prefix = "--" + std::string(option) + ": ";
+    if (!error.message.starts_with(prefix)) error.message = prefix + error.message;
+    status_ = fail(std::move(error));
+  }
+  const Status& status() const { return status_; }
+
+ private:
+  const cxxopts::ParseResult& parsed_;
+  Status status_;
+};
+
+Result<Command> to_command(const cxxopts::ParseResult& parsed) {
+  RunCommand command;
+  ServerOptions& server = command.server;
+  Settings settings(parsed);
+  if (parsed.count("listen") != 0) {
+    server.listen = parsed["listen"].as<std::vector<std::string>>();
+  } else {
+    server.listen = {protocol::default_url()};
+  }
+  const auto number = [&](const char* option, std::uint64_t low, std::uint64_t high) {
+    return parse_number(option, settings.text(option), low, high);
+  };
+  settings.set("dimensions", number("dimensions", 2, 3), server.dimensions);
+  settings.set("threads", number("threads", 0, kMaxThreads), server.threads);
+  settings.set("max-clients", number("max-clients", 1, kMaxClientsCeiling), server.max_clients);
+  settings.set("memory", parse_size(settings.text("memory")), server.memory_bytes);
+  settings.set("ring-budget", parse_size(settings.text("ring-budget")), server.ring_budget_bytes);
+  settings.set("grace", parse_duration(settings.text("grace")), server.grace);
+  settings.set("heartbeat", parse_duration(settings.text("heartbeat")), server.heartbeat);
+  settings.set("wait", parse_name("wait", settings.text("wait"), kWaitNames), server.wait);
+  settings.set("log-level", parse_name("log-level", settings.text("log-level"), kLevelNames),
+               command.log_level);
+  if (parsed.count("cpus") != 0) {
+    settings.set("cpus", parse_cpus(settings.text("cpus")), server.cpus);
+  }
+  if (!settings.status()) return fail(settings.status().error());
+  server.huge_pages = parsed.count("huge-pages") != 0;
+  server.allow_other_users = parsed.count("allow-other-users") != 0;
+  if (parsed.count("load") != 0) server.load = settings.text("load");
+  if (parsed.count("ready-file") != 0) command.ready_file = settings.text("ready-file");
+  if (auto ok = check_options(server); !ok) return fail(ok.error());
+  return Command(std::move(command));
+}
+
+}  // namespace
+
+Result<Command> parse_command(int argc, const char* const* argv) {
+  cxxopts::Options options = describe();
+  try {
+    const cxxopts::ParseResult parsed = options.parse(argc, argv);
+    if (parsed.count("help") != 0) return Command(PrintCommand{options.help()});
+    if (parsed.count("version") != 0) return Command(PrintCommand{kVersionText});
+    if (!parsed.unmatched().empty()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "'" + parsed.unmatched().front() + "' is not an option");
+    }
+    return to_command(parsed);
+  } catch (const cxxopts::exceptions::exception& error) {
+    return fail(ErrorCode::kInvalidArgument, error.what());
+  }
+}
+
+Status check_options(const ServerOptions& options) {
+  const auto size_of = [](std::uint64_t bytes) { return format_size(bytes); };
+  const auto time_of = [](Nanoseconds time) { return format_duration(time); };
+  if (options.listen.empty() || options.listen.size() > kMaxListeners) {
+    return bad("listen", "between 1 and " + std::to_string(kMaxListeners) + " addresses");
+  }
+  if (options.dimensions != 2 && options.dimensions != 3) return bad("dimensions", "2 or 3");
+  if (options.threads > kMaxThreads) {
+    return bad("threads", "at most " + std::to_string(kMaxThreads));
+  }
+  if (options.memory_bytes < kMinMemoryBytes) {
+    return bad("memory", size_of(options.memory_bytes) + " is less than the least possible, " +
+                             size_of(kMinMemoryBytes));
+  }
+  if (options.ring_budget_bytes / options.listen.size() < kMinRingBudgetBytes) {
+    return bad("ring-budget", size_of(options.ring_budget_bytes) + " is less than " +
+                                  size_of(kMinRingBudgetBytes) + " for each address");
+  }
+  if (options.grace < kMinGrace || options.grace > kMaxGrace) {
+    return bad("grace", time_of(options.grace) + " is not between " + time_of(kMinGrace) + " and " +
+                            time_of(kMaxGrace));
+  }
+  if (options.heartbeat < kMinHeartbeat || options.heartbeat > kMaxHeartbeat) {
+    return bad("heartbeat", time_of(options.heartbeat) + " is not between " +
+                                time_of(kMinHeartbeat) + " and " + time_of(kMaxHeartbeat));
+  }
+  return {};
+}
+
+}  // namespace silurus::server

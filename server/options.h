@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/result.h"
+#include "server/limits.h"
+#include "transport/waiter.h"
+
+namespace silurus::server {
+
+/// What an operator may choose.
+struct ServerOptions {
+  std::vector<std::string> listen;  ///< URLs; at least one, at most kMaxListeners
+  int dimensions = 2;               ///< 2 or 3
+  unsigned threads = 0;             ///< workers; 0: one for each core that we may use
+  std::vector<int> cpus;            ///< pin worker i to cpus[i mod size]; empty: not pinned
+  std::uint64_t memory_bytes = kDefaultMemoryBytes;
+  std::uint64_t ring_budget_bytes = kDefaultRingBudgetBytes;
+  std::uint32_t max_clients = kDefaultMaxClients;
+  Nanoseconds grace = kDefaultGrace;
+  Nanoseconds heartbeat = kDefaultHeartbeat;
+  transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
+  bool huge_pages = false;
+  bool allow_other_users = false;
+  std::string load;  ///< a data set (datasets::open_dataset) to begin with; empty: none
+};
+
+/// What silurus-server was asked to do.
+struct RunCommand {
+  ServerOptions server;
+  log::Level log_level = log::Level::kInfo;
+  std::string ready_file;  ///< gets the addresses, one a line, once clients may connect; or empty
+};
+/// Text to print, and nothing more to do (--help, --version).
+struct PrintCommand {
+  std::string text;
+};
+using Command = std::variant<RunCommand, PrintCommand>;
+
+/// The arguments of silurus-server. kInvalidArgument names the option and what would be right.
+Result<Command> parse_command(int argc, const char* const* argv);
+
+/// Whether the options make sense together; what Server::start() checks first.
+Status check_options(const ServerOptions& options);
+
+}  // namespace silurus::server

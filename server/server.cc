@@ -1,0 +1,226 @@
+#include "server/server.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "datasets/open.h"
+#include "server/core.h"
+#include "transport/waiter.h"
+
+namespace silurus::server {
+namespace {
+
+/// How long a worker sweeps in vain before it leaves the waiting to its Waiter, which is more
+/// polite but slower to notice: a client that asks its next question at once is met by this.
+constexpr Nanoseconds kSweepInVain = 4 * kMicrosecond;
+
+double process_cpu_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+unsigned usable_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return static_cast<unsigned>(CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+std::uint64_t random_instance() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32) | device() | 1;
+}
+
+/// One task at a time on a thread of its own; the next waits for the one before.
+class ThreadExecutor final : public Executor {
+ public:
+  void run(std::function<void()> task) override {
+    const std::lock_guard lock(mutex_);
+    thread_ = std::jthread(std::move(task));  // joins the one before, which is at its end
+  }
+  void join() {
+    const std::lock_guard lock(mutex_);
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::jthread thread_;
+};
+
+template <int D>
+class Running final : public Server {
+ public:
+  Running() = default;
+  ~Running() override { stop(); }
+
+  Status start_up(const ServerOptions& options);
+
+  const std::vector<std::string>& addresses() const override { return addresses_; }
+  std::string stats_json() const override { return core_->stats_json(); }
+  void stop() override;
+
+ private:
+  Status load(const std::string& spec);
+  Status listen(const ServerOptions& options, const std::string& url);
+  Result<transport::Fabric*> fabric(const std::string& scheme);
+  void serve(std::size_t index, transport::WaitPolicy policy);
+
+  SystemClock clock_;
+  ThreadExecutor executor_;
+  std::map<std::string, std::unique_ptr<transport::Fabric>> fabrics_;
+  std::unique_ptr<Core<D>> core_;
+  std::vector<std::string> addresses_;
+  std::vector<std::unique_ptr<transport::Waiter>> waiters_;
+  std::atomic<bool> stopping_{false};
+  std::vector<std::jthread> threads_;
+};
+
+void pin(std::jthread& thread, int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<std::size_t>(cpu), &set);
+  if (const int error = pthread_setaffinity_np(thread.native_handle(), sizeof set, &set);
+      error != 0) {
+    log::warning(
+        errno_error(ErrorCode::kIo,
+                    "cannot pin a thread to core " + std::to_string(cpu) + "; it runs unpinned",
+                    error)
+            .message);
+  }
+}
+
+template <int D>
+Status Running<D>::start_up(const ServerOptions& options) {
+  const unsigned workers = options.threads != 0 ? options.threads : usable_cores();
+  auto core = Core<D>::create({.workers = std::min(workers, kMaxThreads),
+                               .grace = options.grace,
+                               .heartbeat = options.heartbeat,
+                               .memory_budget_bytes = options.memory_bytes,
+                               .max_clients = options.max_clients,
+                               .huge_pages = options.huge_pages,
+                               .instance = random_instance(),
+                               .cpu_seconds = process_cpu_seconds},
+                              clock_, executor_);
+  if (!core) return fail(core.error());
+  core_ = std::move(*core);
+  if (!options.load.empty()) {
+    if (auto ok = load(options.load); !ok) return ok;
+  }
+  for (const std::string& url : options.listen) {
+    if (auto ok = listen(options, url); !ok) return ok;
+  }
+  for (std::size_t i = 0; i < core_->worker_count(); ++i) {
+    std::vector<transport::Poller*> pollers;
+    for (const auto& poller : core_->worker(i).pollers()) pollers.push_back(poller.get());
+    auto waiter = transport::Waiter::create({.policy = options.wait}, std::move(pollers));
+    if (!waiter) return fail(waiter.error());
+    core_->worker(i).set_waker([waiting = waiter->get()] { waiting->wake(); });
+    waiters_.push_back(std::move(*waiter));
+  }
+  for (std::size_t i = 0; i < core_->worker_count(); ++i) {
+    threads_.emplace_back([this, i, policy = options.wait] { serve(i, policy); });
+    pthread_setname_np(threads_.back().native_handle(), ("silurus-" + std::to_string(i)).c_str());
+    if (!options.cpus.empty()) pin(threads_.back(), options.cpus[i % options.cpus.size()]);
+  }
+  return {};
+}
+
+template <int D>
+Status Running<D>::load(const std::string& spec) {
+  auto source = datasets::open_dataset<D>(spec);
+  if (!source) return fail(source.error());
+  auto entries = datasets::read_all(**source);
+  if (!entries) return fail(entries.error());
+  const std::size_t count = entries->size();
+  if (auto ok = core_->load(std::move(*entries)); !ok) return fail(ok.error());
+  log::info("loaded " + std::to_string(count) + " entries of " + spec);
+  return {};
+}
+
+template <int D>
+Result<transport::Fabric*> Running<D>::fabric(const std::string& scheme) {
+  if (const auto known = fabrics_.find(scheme); known != fabrics_.end()) return known->second.get();
+  auto made = transport::make_fabric(scheme);
+  if (!made) return fail(made.error());
+  return fabrics_.emplace(scheme, std::move(*made)).first->second.get();
+}
+
+template <int D>
+Status Running<D>::listen(const ServerOptions& options, const std::string& url) {
+  const auto address = transport::Address::parse(url);
+  if (!address) return fail(address.error());
+  const auto used = fabric(address->scheme);
+  if (!used) return fail(used.error());
+  const auto bound =
+      core_->listen(**used, *address,
+                    {.max_connections = options.max_clients,
+                     .ring_budget_bytes = options.ring_budget_bytes / options.listen.size(),
+                     .allow_other_users = options.allow_other_users});
+  if (!bound) return fail(bound.error());
+  addresses_.push_back(bound->to_string());
+  return {};
+}
+
+template <int D>
+void Running<D>::serve(std::size_t index, transport::WaitPolicy policy) {
+  Worker<D>& worker = core_->worker(index);
+  transport::Waiter& waiter = *waiters_[index];
+  worker.woke();
+  Nanoseconds idle_since = worker.now();
+  // Relaxed: nothing is read that the stopping thread wrote before; its wake() follows the store.
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    if (worker.sweep()) {
+      idle_since = worker.now();
+      continue;
+    }
+    if (policy != transport::WaitPolicy::kSleep && worker.now() - idle_since < kSweepInVain) {
+      continue;
+    }
+    const std::optional<Nanoseconds> deadline = worker.deadline();
+    waiter.wait(deadline ? std::max<Nanoseconds>(*deadline - worker.now(), 0) : -1);
+    worker.woke();
+    idle_since = worker.now();
+  }
+}
+
+template <int D>
+void Running<D>::stop() {
+  stopping_.store(true, std::memory_order_relaxed);
+  for (auto& waiter : waiters_) waiter->wake();
+  threads_.clear();
+  executor_.join();  // a build under way gives its job back to a worker that still exists
+  core_.reset();
+  fabrics_.clear();
+}
+
+template <int D>
+Result<std::unique_ptr<Server>> start_running(const ServerOptions& options) {
+  auto running = std::make_unique<Running<D>>();
+  if (auto ok = running->start_up(options); !ok) return fail(ok.error());
+  return std::unique_ptr<Server>(std::move(running));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options) {
+  if (auto ok = check_options(options); !ok) return fail(ok.error());
+  return options.dimensions == 2 ? start_running<2>(options) : start_running<3>(options);
+}
+
+}  // namespace silurus::server

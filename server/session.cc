@@ -1,0 +1,410 @@
+#include "server/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "common/log.h"
+#include "common/units.h"
+#include "server/limits.h"
+#include "server/worker.h"
+
+namespace silurus::server {
+
+using protocol::AnswerEncoder;
+using protocol::AnswerTo;
+using protocol::Header;
+using protocol::MessageType;
+
+template <int D>
+Session<D>::Session(Worker<D>& worker, std::uint64_t id, std::size_t listener,
+                    std::unique_ptr<transport::Connection> connection)
+    : worker_(worker),
+      id_(id),
+      listener_(listener),
+      connection_(std::move(connection)),
+      message_bytes_(
+          std::min<std::size_t>(connection_->limits().max_message_bytes, kMaxSegmentBytes)) {
+  SILURUS_CHECK(message_bytes_ >= protocol::kMinMessageBytes);
+}
+
+template <int D>
+Session<D>::~Session() = default;
+
+// --- requests
+
+template <int D>
+void Session<D>::on_message(transport::Connection&, std::span<const std::byte> message) {
+  if (closed_) return;
+  got_message_ = true;
+  if (!in_active) worker_.make_active(*this);
+  const auto header = protocol::decode_header(message);
+  if (!header) return disconnect(header.error());
+  worker_.counters().requests[static_cast<std::size_t>(header->type)].add();
+  if (++in_flight_ > protocol::kMaxRequestsInFlight) {
+    return disconnect(
+        {ErrorCode::kTooLarge,
+         "more than " + std::to_string(protocol::kMaxRequestsInFlight) + " requests unanswered"});
+  }
+  switch (header->type) {
+    case MessageType::kRange:
+      return on_range(message, *header);
+    case MessageType::kNearest:
+      return on_nearest(message, *header);
+    case MessageType::kWrite:
+      return on_write(message, *header);
+    case MessageType::kStats:
+    case MessageType::kLoadBegin:
+    case MessageType::kLoadAbort:
+      return on_bare(message, *header);
+    case MessageType::kLoadEntries:
+      return on_load_entries(message, *header);
+    case MessageType::kLoadCommit:
+      return on_load_commit(message, *header);
+    case MessageType::kAnswer:
+      break;
+  }
+  disconnect({ErrorCode::kProtocol, "an answer where a request was expected"});
+}
+
+template <int D>
+void Session<D>::on_range(std::span<const std::byte> message, const Header& header) {
+  const auto request = protocol::decode_range<D>(message);
+  if (!request) return refuse(header, request.error());
+  if (blocked_) return later(header.request_id, request->query);
+  worker_.enqueue(*this, header.request_id, request->query);
+}
+
+template <int D>
+void Session<D>::on_nearest(std::span<const std::byte> message, const Header& header) {
+  const auto request = protocol::decode_nearest<D>(message);
+  if (!request) return refuse(header, request.error());
+  if (request->query.k > kMaxK) {
+    return refuse(header, {ErrorCode::kTooLarge, "k is " + std::to_string(request->query.k) +
+                                                     ": this server gives at most " +
+                                                     std::to_string(kMaxK) + " neighbours"});
+  }
+  if (blocked_) return later(header.request_id, request->query);
+  worker_.enqueue(*this, header.request_id, request->query);
+}
+
+template <int D>
+void Session<D>::on_write(std::span<const std::byte> message, const Header& header) {
+  const auto request = protocol::decode_write<D>(message, kMaxBatchOperations);
+  if (!request) return refuse(header, request.error());
+  if (worker_.shard().load_slot().taken()) {
+    return refuse(header, {ErrorCode::kConflict,
+                           "a bulk load is under way: writes are taken again when it is done"});
+  }
+  auto job = worker_.new_job();
+  job->session = id_;
+  job->request_id = header.request_id;
+  job->operations.resize(request->operations.size());
+  for (std::size_t i = 0; i < job->operations.size(); ++i) {
+    job->operations[i] = request->operations[i];
+  }
+  if (const Status ok = worker_.submit(std::move(job)); !ok) refuse(header, ok.error());
+}
+
+template <int D>
+void Session<D>::on_bare(std::span<const std::byte> message, const Header& header) {
+  if (const auto ok = protocol::decode_bare(message); !ok) return refuse(header, ok.error());
+  if (header.type == MessageType::kStats) return send_stats(header.request_id);
+  if (header.type == MessageType::kLoadBegin) {
+    if (const Status ok = begin_load(); !ok) return refuse(header, ok.error());
+  } else if (load_ == nullptr) {
+    return refuse(header, {ErrorCode::kConflict, "this connection has no bulk load to abort"});
+  } else {
+    load_.reset();
+  }
+  send_count(header.request_id, 0, worker_.version());
+}
+
+template <int D>
+Status Session<D>::begin_load() {
+  if (load_ != nullptr) {
+    return fail(ErrorCode::kConflict, "this connection has begun a bulk load already");
+  }
+  auto load = Load<D>::begin(worker_.shard().load_slot());
+  if (!load) return fail(load.error());
+  // Asked only now: whoever has the slot keeps all others from writing.
+  if (const std::uint64_t entries = worker_.shard().tree().snapshot().size(); entries != 0) {
+    return fail(ErrorCode::kConflict, "the tree holds " + std::to_string(entries) +
+                                          " entries: a bulk load needs an empty one");
+  }
+  load_ = std::move(*load);
+  last_load_message_ = worker_.now();
+  return {};
+}
+
+template <int D>
+void Session<D>::on_load_entries(std::span<const std::byte> message, const Header& header) {
+  const auto request = protocol::decode_load_entries<D>(message);
+  if (!request) return refuse(header, request.error());
+  if (load_ == nullptr) {
+    return refuse(header, {ErrorCode::kConflict, "no bulk load is under way on this connection"});
+  }
+  last_load_message_ = worker_.now();
+  if (const Status ok = load_->stage(request->entries); !ok) return refuse(header, ok.error());
+  send_count(header.request_id, 0, worker_.version());
+}
+
+template <int D>
+void Session<D>::on_load_commit(std::span<const std::byte> message, const Header& header) {
+  const auto request = protocol::decode_load_commit(message);
+  if (!request) return refuse(header, request.error());
+  if (load_ == nullptr) {
+    return refuse(header, {ErrorCode::kConflict, "no bulk load is under way on this connection"});
+  }
+  const auto load_count = load_->count();
+  auto job = std::make_unique<LoadJob<D>>();
+  job->load = std::move(load_);
+  if (request->entries != load_count) {
+    return refuse(
+        header, {ErrorCode::kInvalidArgument,
+                 "the load says that it has " + std::to_string(request->entries) + " entries but " +
+                     std::to_string(load_count) + " were taken: it is given up"});
+  }
+  job->session = id_;
+  job->request_id = header.request_id;
+  job->options.fill = request->fill;
+  worker_.build(std::move(job));
+}
+
+// --- answers
+
+template <int D>
+std::span<std::byte> Session<D>::reserve(std::size_t bytes) {
+  const auto room = connection_->reserve(bytes);
+  if (room.empty()) {
+    blocked_ = true;
+    return {};
+  }
+  last_progress_ = worker_.now();
+  worker_.touch(*this);
+  return room.first(bytes);
+}
+
+template <int D>
+bool Session<D>::send(AnswerEncoder& encoder) {
+  while (!encoder.done()) {
+    const auto room = reserve(encoder.next_bytes(message_bytes_));
+    if (room.empty()) return false;
+    encoder.encode_next(room);
+    connection_->commit(room.size());
+  }
+  sent_last();
+  return true;
+}
+
+template <int D>
+void Session<D>::sent_last() {
+  SILURUS_CHECK(in_flight_ > 0);
+  --in_flight_;
+}
+
+template <int D>
+void Session<D>::owe(std::unique_ptr<Owed> owed) {
+  // What is owed already goes first: an answer may be half sent.
+  if (owed_.empty() && !blocked_ && send(owed->encoder)) return;
+  hold(std::move(owed));
+}
+
+template <int D>
+void Session<D>::hold(std::unique_ptr<Owed> owed) {
+  owed_.push_back(std::move(owed));
+  update_pause();
+}
+
+template <int D>
+void Session<D>::answer_range(std::uint32_t request_id, const rtree::RangeQuery<D>& query,
+                              rtree::RangeResult<D>& result, rtree::Version version) {
+  if (closed_) return;
+  if (result.count > kInlineResults) return stream(request_id, query);  // it was stopped
+  if (blocked_ || !owed_.empty()) return later(request_id, query);
+  AnswerEncoder encoder = AnswerEncoder::range<D>({request_id, version}, query.shape, result);
+  if (send(encoder)) return;
+  // Nothing sent: run it again later, which costs a search instead of memory. Else keep the rest.
+  if (!encoder.started()) return later(request_id, query);
+  auto owed = std::make_unique<Owed>();
+  owed->range = std::move(result);  // the encoder's pointers go with it
+  result = {};
+  owed->encoder = encoder;
+  hold(std::move(owed));
+}
+
+template <int D>
+void Session<D>::answer_nearest(std::uint32_t request_id, const rtree::NearestQuery<D>& query,
+                                rtree::NearestResult& result, rtree::Version version) {
+  if (closed_) return;
+  if (blocked_ || !owed_.empty()) return later(request_id, query);
+  AnswerEncoder encoder = AnswerEncoder::nearest({request_id, version}, result);
+  if (send(encoder)) return;
+  if (!encoder.started()) return later(request_id, query);
+  auto owed = std::make_unique<Owed>();
+  owed->nearest = std::move(result);
+  result = {};
+  owed->encoder = encoder;
+  hold(std::move(owed));
+}
+
+template <int D>
+void Session<D>::answer_write(WriteJob<D>& job) {
+  if (closed_) return;
+  AnswerEncoder encoder = AnswerEncoder::write({job.request_id, job.version}, job.failed);
+  if (owed_.empty() && !blocked_ && send(encoder)) return;
+  auto owed = std::make_unique<Owed>();
+  owed->failed = std::move(job.failed);
+  job.failed.clear();
+  owed->encoder = encoder;
+  hold(std::move(owed));
+}
+
+template <int D>
+void Session<D>::answer_load(LoadJob<D>& job) {
+  if (closed_) return;
+  if (!job.version) return send_error(job.request_id, job.version.error());
+  send_count(job.request_id, job.entries, *job.version);
+}
+
+template <int D>
+void Session<D>::send_count(std::uint32_t request_id, std::uint64_t count, rtree::Version version) {
+  auto owed = std::make_unique<Owed>();
+  owed->encoder = AnswerEncoder::count({request_id, version}, count);
+  owe(std::move(owed));
+}
+
+template <int D>
+void Session<D>::send_stats(std::uint32_t request_id) {
+  auto owed = std::make_unique<Owed>();
+  owed->text = worker_.team().stats ? worker_.team().stats() : "{}";
+  owed->encoder = AnswerEncoder::text({request_id, worker_.version()}, owed->text);
+  owe(std::move(owed));
+}
+
+template <int D>
+void Session<D>::send_error(std::uint32_t request_id, const Error& error) {
+  worker_.counters().errors.add();
+  auto owed = std::make_unique<Owed>();
+  owed->error = error;
+  owed->encoder = AnswerEncoder::error({request_id, worker_.version()}, owed->error);
+  owe(std::move(owed));
+}
+
+template <int D>
+void Session<D>::refuse(const Header& header, const Error& error) {
+  if (error.code == ErrorCode::kProtocol) return disconnect(error);
+  send_error(header.request_id, error);
+}
+
+template <int D>
+void Session<D>::disconnect(const Error& reason) {
+  log::warning("disconnecting " + connection_->peer() + ": " + reason.message);
+  worker_.counters().disconnects.add();
+  closed_ = true;
+  load_.reset();
+  stream_.reset();
+  connection_->close();
+}
+
+// --- what goes on
+
+template <int D>
+void Session<D>::on_writable(transport::Connection&) {
+  blocked_ = false;
+  if (runnable()) worker_.make_runnable(*this);
+}
+
+template <int D>
+void Session<D>::on_closed(transport::Connection&, const Error& reason) {
+  if (!closed_) log::debug(connection_->peer() + " has gone: " + reason.message);
+  closed_ = true;
+  load_.reset();
+  stream_.reset();
+  worker_.bury(*this);
+}
+
+template <int D>
+void Session<D>::work() {
+  while (!owed_.empty()) {
+    if (!send(owed_.front()->encoder)) return;
+    owed_.pop_front();
+  }
+  while (!waiting_.empty()) {
+    const Search<D> search = waiting_.front();
+    waiting_.pop_front();
+    std::visit([&](const auto& query) { worker_.enqueue(*this, search.request_id, query); },
+               search.query);
+  }
+  update_pause();
+  if (streaming()) work_on_stream();
+}
+
+template <int D>
+void Session<D>::update_pause() {
+  const std::size_t held = owed_.size() + waiting_.size();
+  if (closed_ || (paused_ ? held != 0 : held < kMaxHeldAnswers)) return;
+  paused_ = !paused_;
+  connection_->set_paused(paused_);
+}
+
+template <int D>
+void Session<D>::work_on_stream() {
+  if (stream_ == nullptr) {
+    stream_ = std::make_unique<Stream<D>>(big_.front(), worker_.shard().tree().snapshot(),
+                                          message_bytes_);
+    big_.pop_front();
+    stream_started_ = worker_.now();
+    last_progress_ = stream_started_;
+    worker_.counters().streams.add();
+    if (!in_active) worker_.make_active(*this);
+  }
+  if (!stream_->has_message()) stream_->advance();
+  while (stream_->has_message()) {
+    const auto room = reserve(stream_->next_bytes(message_bytes_));
+    if (room.empty()) return;
+    stream_->encode_next(room);
+    connection_->commit(room.size());
+  }
+  if (!stream_->finished()) return;
+  stream_.reset();
+  sent_last();
+}
+
+template <int D>
+void Session<D>::end_stream(Error reason) {
+  const std::uint32_t request_id = stream_->request_id();
+  stream_.reset();
+  send_error(request_id, reason);
+}
+
+template <int D>
+bool Session<D>::tick(Nanoseconds now) {
+  if (closed_) return false;
+  if (std::exchange(got_message_, false)) last_message_ = now;
+  if (stream_ != nullptr && now - last_progress_ > kMaxStreamStall) {
+    end_stream({ErrorCode::kDeadlineExceeded, "no more of the answer was taken for " +
+                                                  format_duration(kMaxStreamStall) +
+                                                  ": ask again, with a limit perhaps"});
+  } else if (stream_ != nullptr && now - stream_started_ > kMaxStreamTime) {
+    end_stream({ErrorCode::kDeadlineExceeded, "the answer was not taken within " +
+                                                  format_duration(kMaxStreamTime) +
+                                                  ": ask for less at once"});
+  }
+  if (load_ != nullptr && now - last_load_message_ > kMaxLoadIdle) {
+    log::warning("bulk load of " + connection_->peer() + " is given up: nothing came for " +
+                 format_duration(kMaxLoadIdle));
+    load_.reset();
+  }
+  return stream_ != nullptr || load_ != nullptr || now - last_message_ < kActiveFor;
+}
+
+template <int D>
+void Session<D>::write_heartbeat(const protocol::Heartbeat& heartbeat) {
+  if (!closed_) connection_->write_mailbox(std::as_bytes(std::span(&heartbeat, 1)));
+}
+
+template class Session<2>;
+template class Session<3>;
+
+}  // namespace silurus::server

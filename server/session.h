@@ -1,0 +1,147 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "protocol/decode.h"
+#include "protocol/encode.h"
+#include "server/load.h"
+#include "server/stream.h"
+#include "server/writer.h"
+#include "transport/fabric.h"
+
+namespace silurus::server {
+
+template <int D>
+class Worker;
+
+/// One connection of a client: takes its requests apart, and gives it its answers as fast as it
+/// takes them. Belongs to a worker and its thread.
+///
+/// What a client can make it hold is bounded: once kMaxHeldAnswers find no room, further requests
+/// are left in its ring; at most kMaxRequestsInFlight requests otherwise (a client that has more
+/// unanswered is disconnected), of searches nothing but the question until they can be answered,
+/// one answer of at most kInlineResults half sent, and one Stream.
+template <int D>
+class Session final : public transport::ConnectionHandler {
+ public:
+  Session(Worker<D>& worker, std::uint64_t id, std::size_t listener,
+          std::unique_ptr<transport::Connection> connection);
+  ~Session() override;
+
+  std::uint64_t id() const { return id_; }
+  /// Which of the server's listeners it came by.
+  std::size_t listener() const { return listener_; }
+  bool closed() const { return closed_; }
+
+  // --- from the connection
+  void on_message(transport::Connection& connection, std::span<const std::byte> message) override;
+  void on_read(transport::Connection&, std::uint64_t, bool) override {}
+  void on_writable(transport::Connection&) override;
+  void on_closed(transport::Connection&, const Error& reason) override;
+
+  // --- from the worker
+  /// The results of a search, which was stopped after kInlineResults + 1. Takes them if it can't
+  /// send them.
+  void answer_range(std::uint32_t request_id, const rtree::RangeQuery<D>& query,
+                    rtree::RangeResult<D>& result, rtree::Version version);
+  void answer_nearest(std::uint32_t request_id, const rtree::NearestQuery<D>& query,
+                      rtree::NearestResult& result, rtree::Version version);
+  /// A search that needs a Stream.
+  template <typename Query>
+  void stream(std::uint32_t request_id, const Query& query) {
+    if (closed_) return;
+    big_.push_back({request_id, query});
+    worker_.make_runnable(*this);
+  }
+  void answer_write(WriteJob<D>& job);
+  void answer_load(LoadJob<D>& job);
+  /// Goes on with what is owed, as far as the connection takes it.
+  void work();
+  /// Whether work() has something to do now.
+  bool runnable() const {
+    return !closed_ && !blocked_ && (!owed_.empty() || !waiting_.empty() || streaming());
+  }
+  /// Every heartbeat while active: gives up what has lasted too long. Returns whether the session
+  /// is still active.
+  bool tick(Nanoseconds now);
+  void flush() { connection_->flush(); }
+  void write_heartbeat(const protocol::Heartbeat& heartbeat);
+
+  // Marks of the worker's lists.
+  bool in_touched = false;
+  bool in_runnable = false;
+  bool in_active = false;
+
+ private:
+  /// An answer that didn't go out at once, with what it refers to.
+  struct Owed {
+    protocol::AnswerEncoder encoder;
+    std::string text;
+    Error error{};
+    std::vector<protocol::FailedOperation> failed;
+    rtree::RangeResult<D> range;
+    rtree::NearestResult nearest;
+  };
+
+  void on_range(std::span<const std::byte> message, const protocol::Header& header);
+  void on_nearest(std::span<const std::byte> message, const protocol::Header& header);
+  void on_write(std::span<const std::byte> message, const protocol::Header& header);
+  void on_bare(std::span<const std::byte> message, const protocol::Header& header);
+  void on_load_entries(std::span<const std::byte> message, const protocol::Header& header);
+  void on_load_commit(std::span<const std::byte> message, const protocol::Header& header);
+  Status begin_load();
+  void send_stats(std::uint32_t request_id);
+
+  bool streaming() const { return stream_ != nullptr || !big_.empty(); }
+  /// A request that cannot be done: answered, or the end of the connection if the peer does not
+  /// keep to the protocol.
+  void refuse(const protocol::Header& header, const Error& error);
+  void send_error(std::uint32_t request_id, const Error& error);
+  void send_count(std::uint32_t request_id, std::uint64_t count, rtree::Version version);
+  void disconnect(const Error& reason);
+  /// Sends what the connection takes now; false if that isn't all.
+  bool send(protocol::AnswerEncoder& encoder);
+  /// The next free room for a message, or nothing: then the session is blocked.
+  std::span<std::byte> reserve(std::size_t bytes);
+  void sent_last();
+  void owe(std::unique_ptr<Owed> owed);
+  void hold(std::unique_ptr<Owed> owed);
+  /// Who takes no answers is asked for no more requests until what is held has gone out.
+  void update_pause();
+  /// To be run again when there is room.
+  template <typename Query>
+  void later(std::uint32_t request_id, const Query& query) {
+    waiting_.push_back({request_id, query});
+    update_pause();
+  }
+  void work_on_stream();
+  void end_stream(Error reason);
+
+  Worker<D>& worker_;
+  const std::uint64_t id_;
+  const std::size_t listener_;
+  std::unique_ptr<transport::Connection> connection_;
+  std::size_t message_bytes_;    ///< of the longest message to send
+  std::uint32_t in_flight_ = 0;  ///< requests not fully answered
+  bool blocked_ = false;         ///< the connection had no room
+  bool paused_ = false;          ///< the connection holds back requests
+  bool closed_ = false;
+  bool got_message_ = false;       ///< since the last tick
+  Nanoseconds last_message_ = 0;   ///< as of ticks
+  Nanoseconds last_progress_ = 0;  ///< of the stream
+  Nanoseconds stream_started_ = 0;
+  Nanoseconds last_load_message_ = 0;
+  std::deque<std::unique_ptr<Owed>> owed_;
+  std::deque<Search<D>> waiting_;  ///< to be run again when there is room
+  std::deque<Search<D>> big_;      ///< to be streamed, one after the other
+  std::unique_ptr<Stream<D>> stream_;
+  std::unique_ptr<Load<D>> load_;
+};
+
+}  // namespace silurus::server

@@ -1,0 +1,99 @@
+#include "server/stats.h"
+
+#include <array>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+namespace silurus::server {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::array<const char*, kRequestTypes> kRequestNames = {
+    "",           "range",        "nearest",     "write",     "stats",
+    "load-begin", "load-entries", "load-commit", "load-abort"};
+
+double seconds(Nanoseconds time) { return static_cast<double>(time) / kSecond; }
+
+Json latency(const std::vector<const WorkerCounters*>& workers,
+             SharedHistogram WorkerCounters::*which) {
+  const auto all = std::make_unique<SharedHistogram>();
+  for (const WorkerCounters* worker : workers) all->merge(worker->*which);
+  return {{"count", all->count()},
+          {"p50_us", all->percentile(0.5) / 1e3},
+          {"p90_us", all->percentile(0.9) / 1e3},
+          {"p99_us", all->percentile(0.99) / 1e3},
+          {"p999_us", all->percentile(0.999) / 1e3}};
+}
+
+std::uint64_t sum(const std::vector<const WorkerCounters*>& workers,
+                  Counter WorkerCounters::*which) {
+  std::uint64_t total = 0;
+  for (const WorkerCounters* worker : workers) total += (worker->*which).get();
+  return total;
+}
+
+Json requests(const std::vector<const WorkerCounters*>& workers) {
+  Json json = Json::object();
+  for (std::size_t type = 1; type < kRequestTypes; ++type) {
+    std::uint64_t total = 0;
+    for (const WorkerCounters* worker : workers) total += worker->requests[type].get();
+    json[kRequestNames[type]] = total;
+  }
+  return json;
+}
+
+}  // namespace
+
+std::string render_stats(const StatsInput& input) {
+  Json listeners = Json::array();
+  std::uint64_t ring_bytes = 0;
+  for (const auto& listener : input.listeners) {
+    ring_bytes += listener.ring_bytes;
+    listeners.push_back({{"address", listener.address},
+                         {"clients", listener.clients},
+                         {"ring_bytes", listener.ring_bytes}});
+  }
+  Json workers = Json::array();
+  for (const WorkerCounters* worker : input.workers) {
+    const Nanoseconds busy = worker->busy_ns.load(std::memory_order_relaxed);
+    workers.push_back(
+        {{"sessions", worker->sessions.load(std::memory_order_relaxed)},
+         {"sweeps", worker->sweeps.get()},
+         {"busy_seconds", seconds(busy)},
+         {"busy_share", input.uptime > 0 ? seconds(busy) / seconds(input.uptime) : 0}});
+  }
+  const Json json = {
+      {"version", input.tree.version},
+      {"uptime_seconds", seconds(input.uptime)},
+      {"dimensions", input.dimensions},
+      {"entries", input.tree.entries},
+      {"height", input.tree.height},
+      {"nodes", input.tree.nodes},
+      {"bytes", input.tree.bytes_used},
+      {"bytes_retired", input.tree.bytes_retired},
+      {"bytes_held_by_snapshots", input.tree.bytes_held},
+      {"memory",
+       {{"budget_bytes", input.memory_budget_bytes},
+        {"used_bytes", input.tree.bytes_used + input.tree.bytes_retired + input.staged_bytes},
+        {"slab_bytes", input.slab_bytes},
+        {"staged_bytes", input.staged_bytes},
+        {"huge_pages", input.huge_pages}}},
+      {"ring_bytes", ring_bytes},
+      {"listeners", listeners},
+      {"requests", requests(input.workers)},
+      {"errors", sum(input.workers, &WorkerCounters::errors)},
+      {"streams", sum(input.workers, &WorkerCounters::streams)},
+      {"disconnects", sum(input.workers, &WorkerCounters::disconnects)},
+      {"write_operations", sum(input.workers, &WorkerCounters::write_operations)},
+      {"failed_operations", sum(input.workers, &WorkerCounters::failed_operations)},
+      {"writer", {{"batches", input.writer_batches}, {"delays", input.writer_delays}}},
+      {"service_time",
+       {{"search", latency(input.workers, &WorkerCounters::search_ns)},
+        {"write", latency(input.workers, &WorkerCounters::write_ns)}}},
+      {"cpu_seconds", input.cpu_seconds},
+      {"workers", workers}};
+  return json.dump();
+}
+
+}  // namespace silurus::server

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "rtree/tree.h"
+#include "server/counters.h"
+
+namespace silurus::server {
+
+/// What the statistics of a server are made of.
+struct StatsInput {
+  struct Listener {
+    std::string address;
+    std::uint32_t clients;
+    std::uint64_t ring_bytes;
+  };
+
+  int dimensions;
+  Nanoseconds uptime;
+  double cpu_seconds;
+  std::uint64_t memory_budget_bytes;
+  std::uint64_t slab_bytes;
+  bool huge_pages;
+  std::uint64_t staged_bytes;
+  rtree::TreeStats tree;
+  std::uint64_t writer_batches;
+  std::uint64_t writer_delays;
+  std::vector<Listener> listeners = {};
+  std::vector<const WorkerCounters*> workers = {};
+};
+
+/// The JSON text that a kStats request is answered with.
+std::string render_stats(const StatsInput& input);
+
+}  // namespace silurus::server

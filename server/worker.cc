@@ -1,0 +1,350 @@
+#include "server/worker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "server/limits.h"
+
+namespace silurus::server {
+
+template <int D>
+Worker<D>::Worker(Team<D>& team, std::size_t index)
+    : team_(team),
+      index_(index),
+      results_(kMaxSearchBatch),
+      last_now_(team.clock->now()),
+      last_tick_(last_now_) {}
+
+template <int D>
+Worker<D>::~Worker() {
+  // Jobs that came back after the last sweep.
+  for (WriteJob<D>* job = written_.take_all(); job != nullptr;)
+    delete std::exchange(job, job->next);
+  for (LoadJob<D>* job = built_.take_all(); job != nullptr;) delete std::exchange(job, job->next);
+}
+
+template <int D>
+transport::Poller& Worker<D>::add_poller(std::unique_ptr<transport::Poller> poller) {
+  return *pollers_.emplace_back(std::move(poller));
+}
+
+template <int D>
+void Worker<D>::adopt(std::unique_ptr<transport::Connection> connection, std::size_t listener) {
+  const std::uint64_t id = (std::uint64_t{index_} << 48) | ++next_session_;
+  transport::Connection& adopted = *connection;
+  auto session = std::make_unique<Session<D>>(*this, id, listener, std::move(connection));
+  adopted.set_handler(session.get());
+  sessions_.emplace(id, std::move(session));
+  counters_.sessions.store(sessions_.size(), std::memory_order_relaxed);
+}
+
+template <int D>
+void Worker<D>::drop_sessions() {
+  ranges_.clear();
+  nearests_.clear();
+  touched_.clear();
+  runnable_.clear();
+  active_.clear();
+  sessions_.clear();
+}
+
+template <int D>
+Session<D>* Worker<D>::find(std::uint64_t id) {
+  const auto found = sessions_.find(id);
+  return found == sessions_.end() ? nullptr : found->second.get();
+}
+
+// --- the sweep
+
+template <int D>
+bool Worker<D>::sweep() {
+  bool any = false;
+  for (const auto& poller : pollers_) any |= poller->progress() != 0;
+  any |= take_completions();
+  if (!builds_.empty()) any |= start_builds();
+  if (outstanding_ != 0 || writer_needs_me_) any |= take_writer_turn();
+  if (!runnable_.empty()) any |= run_sessions();
+  const std::size_t searches = run_searches();
+  any |= searches != 0;
+  flush_touched();
+  if (!dead_.empty()) bury_dead();
+
+  const Nanoseconds now = team_.clock->now();
+  const Nanoseconds spent = now - last_now_;
+  last_now_ = now;
+  if (any) {
+    // Relaxed: a figure for heartbeats and statistics.
+    counters_.busy_ns.store(counters_.busy_ns.load(std::memory_order_relaxed) + spent,
+                            std::memory_order_relaxed);
+    counters_.sweeps.add();
+    if (searches != 0) {
+      queued_ = static_cast<std::uint32_t>(searches);
+      counters_.search_ns.add(static_cast<std::uint64_t>(std::max<Nanoseconds>(spent, 0)),
+                              searches);
+    }
+  }
+  if (!active_.empty() && now - last_tick_ >= team_.heartbeat) tick();
+  return any || !runnable_.empty();
+}
+
+template <int D>
+std::optional<Nanoseconds> Worker<D>::deadline() const {
+  std::optional<Nanoseconds> at;
+  if (!active_.empty()) at = last_tick_ + team_.heartbeat;
+  if (writer_needs_me_) at = at ? std::min(*at, writer_again_at_) : writer_again_at_;
+  return at;
+}
+
+// --- searches
+
+template <int D>
+void Worker<D>::enqueue(Session<D>& session, std::uint32_t request_id,
+                        const rtree::RangeQuery<D>& query) {
+  ranges_.push_back({&session, request_id, query});
+}
+
+template <int D>
+void Worker<D>::enqueue(Session<D>& session, std::uint32_t request_id,
+                        const rtree::NearestQuery<D>& query) {
+  nearests_.push_back({&session, request_id, query});
+}
+
+template <int D>
+std::size_t Worker<D>::run_searches() {
+  const std::size_t count = ranges_.size() + nearests_.size();
+  if (count == 0) return 0;
+  const rtree::Snapshot<D> snapshot = team_.shard->tree().snapshot();
+  if (!ranges_.empty()) run_ranges(snapshot);
+  if (!nearests_.empty()) run_nearests(snapshot);
+  return count;
+}
+
+template <int D>
+void Worker<D>::run_nearests(const rtree::Snapshot<D>& snapshot) {
+  for (const auto& asked : nearests_) {
+    if (asked.query.k > kInlineNeighbors) {
+      asked.session->stream(asked.request_id, asked.query);
+      continue;
+    }
+    const Status ok = snapshot.nearest(asked.query, neighbors_);
+    SILURUS_CHECK(ok.has_value());  // the query was checked when it was decoded
+    asked.session->answer_nearest(asked.request_id, asked.query, neighbors_, snapshot.version());
+  }
+  nearests_.clear();
+}
+
+template <int D>
+void Worker<D>::run_ranges(const rtree::Snapshot<D>& snapshot) {
+  for (std::size_t first = 0; first < ranges_.size(); first += kMaxSearchBatch) {
+    run_ranges(snapshot, first, std::min<std::size_t>(ranges_.size() - first, kMaxSearchBatch));
+  }
+  ranges_.clear();
+}
+
+template <int D>
+void Worker<D>::run_ranges(const rtree::Snapshot<D>& snapshot, std::size_t first,
+                           std::size_t count) {
+  capped_.clear();
+  for (std::size_t i = first; i < first + count; ++i) {
+    auto& query = capped_.emplace_back(ranges_[i].query);
+    query.limit = std::min<std::uint64_t>(query.limit, kInlineResults + 1);
+  }
+  const Status ok = count == 1 ? snapshot.range(capped_[0], results_[0])
+                               : snapshot.range_batch(capped_, std::span(results_).first(count));
+  SILURUS_CHECK(ok.has_value());  // the queries were checked when they were decoded
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto& asked = ranges_[first + i];
+    asked.session->answer_range(asked.request_id, asked.query, results_[i], snapshot.version());
+  }
+}
+
+// --- writes and loads
+
+template <int D>
+std::unique_ptr<WriteJob<D>> Worker<D>::new_job() {
+  if (free_jobs_.empty()) return std::make_unique<WriteJob<D>>();
+  auto job = std::move(free_jobs_.back());
+  free_jobs_.pop_back();
+  return job;
+}
+
+template <int D>
+Status Worker<D>::submit(std::unique_ptr<WriteJob<D>> job) {
+  job->owner = this;
+  job->arrived = team_.clock->now();
+  const std::size_t operations = job->operations.size();
+  if (!team_.shard->writer().submit(job.get())) {
+    free_jobs_.push_back(std::move(job));
+    return fail(ErrorCode::kUnavailable, "too many writes are waiting: try again later");
+  }
+  static_cast<void>(job.release());  // the writer's now; comes back through finish()
+  ++outstanding_;
+  counters_.write_operations.add(operations);
+  return {};
+}
+
+template <int D>
+void Worker<D>::complete(WriteJob<D>* job) {
+  if (written_.push(job) && waker_) waker_();
+}
+
+template <int D>
+void Worker<D>::complete(LoadJob<D>* job) {
+  if (built_.push(job) && waker_) waker_();
+}
+
+template <int D>
+bool Worker<D>::take_completions() {
+  bool any = false;
+  for (WriteJob<D>* job = written_.take_all(); job != nullptr;) {
+    any = true;
+    finish(std::exchange(job, job->next));
+  }
+  for (LoadJob<D>* job = built_.take_all(); job != nullptr;) {
+    any = true;
+    const std::unique_ptr<LoadJob<D>> done(std::exchange(job, job->next));
+    // Writes may have queued up while the build had the writer's role.
+    writer_needs_me_ = true;
+    if (Session<D>* session = find(done->session)) session->answer_load(*done);
+  }
+  return any;
+}
+
+template <int D>
+bool Worker<D>::take_writer_turn() {
+  auto turn = team_.shard->writer().turn(team_.clock->now());
+  writer_needs_me_ = turn.must_return;
+  writer_again_at_ = turn.again_at;
+  const bool worked = turn.done != nullptr;
+  for (WriteJob<D>* job = turn.done; job != nullptr;) {
+    WriteJob<D>* done = std::exchange(job, job->next);
+    if (done->owner == this) {
+      finish(done);
+    } else {
+      done->owner->complete(done);
+    }
+  }
+  return worked;
+}
+
+template <int D>
+void Worker<D>::finish(WriteJob<D>* job) {
+  std::unique_ptr<WriteJob<D>> done(job);
+  --outstanding_;
+  counters_.failed_operations.add(done->failed.size());
+  if (Session<D>* session = find(done->session)) session->answer_write(*done);
+  counters_.write_ns.add(
+      static_cast<std::uint64_t>(std::max<Nanoseconds>(team_.clock->now() - done->arrived, 0)));
+  free_jobs_.push_back(std::move(done));
+}
+
+template <int D>
+bool Worker<D>::start_builds() {
+  // One at most waits on a server, since a load holds the slot.
+  if (!team_.shard->writer().try_acquire()) return true;  // soon: a batch is short
+  LoadJob<D>* job = builds_.back().release();
+  builds_.pop_back();
+  team_.shard->build(*job, [this, job] { complete(job); });
+  return true;
+}
+
+// --- sessions
+
+template <int D>
+void Worker<D>::touch(Session<D>& session) {
+  if (std::exchange(session.in_touched, true)) return;
+  touched_.push_back(&session);
+}
+
+template <int D>
+void Worker<D>::make_runnable(Session<D>& session) {
+  if (std::exchange(session.in_runnable, true)) return;
+  runnable_.push_back(&session);
+}
+
+template <int D>
+void Worker<D>::make_active(Session<D>& session) {
+  if (std::exchange(session.in_active, true)) return;
+  // The first one after a pause: let the interval begin now.
+  if (active_.empty()) {
+    last_tick_ = last_now_;
+    team_busy_at_tick_ = team_busy();
+  }
+  active_.push_back(&session);
+}
+
+template <int D>
+bool Worker<D>::run_sessions() {
+  running_.swap(runnable_);
+  for (Session<D>* session : running_) {
+    session->in_runnable = false;
+    if (session->runnable()) session->work();
+    if (session->runnable()) make_runnable(*session);
+  }
+  running_.clear();
+  return true;
+}
+
+template <int D>
+void Worker<D>::flush_touched() {
+  for (Session<D>* session : touched_) {
+    session->in_touched = false;
+    session->flush();
+  }
+  touched_.clear();
+}
+
+template <int D>
+void Worker<D>::bury_dead() {
+  for (const std::uint64_t id : dead_) {
+    const auto found = sessions_.find(id);
+    if (found == sessions_.end()) continue;
+    Session<D>* session = found->second.get();
+    std::erase(runnable_, session);
+    std::erase(active_, session);
+    const std::size_t listener = session->listener();
+    sessions_.erase(found);
+    if (team_.on_session_closed) team_.on_session_closed(listener);
+  }
+  dead_.clear();
+  counters_.sessions.store(sessions_.size(), std::memory_order_relaxed);
+}
+
+// --- heartbeats
+
+template <int D>
+Nanoseconds Worker<D>::team_busy() const {
+  Nanoseconds busy = 0;
+  for (const auto& worker : team_.workers) {
+    busy += worker->counters().busy_ns.load(std::memory_order_relaxed);
+  }
+  return busy;
+}
+
+template <int D>
+void Worker<D>::tick() {
+  const Nanoseconds elapsed = last_now_ - last_tick_;
+  const Nanoseconds busy = team_busy();
+  const double share = static_cast<double>(busy - team_busy_at_tick_) /
+                       (static_cast<double>(elapsed) *
+                        static_cast<double>(std::max<std::size_t>(team_.workers.size(), 1)));
+  team_busy_at_tick_ = busy;
+  last_tick_ = last_now_;
+  const protocol::Heartbeat heartbeat{
+      .sequence = ++heartbeats_,
+      .version = version(),
+      .cpu_busy_permyriad = static_cast<std::uint32_t>(std::clamp(share, 0.0, 1.0) * 10'000),
+      .queued = std::exchange(queued_, 0)};
+  std::erase_if(active_, [&](Session<D>* session) {
+    session->in_active = session->tick(last_now_);
+    if (session->in_active) session->write_heartbeat(heartbeat);
+    return !session->in_active;
+  });
+  flush_touched();  // errors of streams that were given up
+}
+
+template class Worker<2>;
+template class Worker<3>;
+
+}  // namespace silurus::server

@@ -1,0 +1,151 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/clock.h"
+#include "server/counters.h"
+#include "server/session.h"
+#include "server/shard.h"
+#include "transport/fabric.h"
+
+namespace silurus::server {
+
+/// What all workers of a server know of each other and of it. Set up before they run.
+template <int D>
+struct Team {
+  Shard<D>* shard = nullptr;
+  const Clock* clock = nullptr;
+  Nanoseconds heartbeat = 0;  ///< interval
+  /// Text of statistics for a client; any thread.
+  std::function<std::string()> stats;
+  /// A session has ended; any thread. `listener` as given to Worker::adopt().
+  std::function<void(std::size_t listener)> on_session_closed;
+  std::vector<std::unique_ptr<Worker<D>>> workers;
+};
+
+/// One thread's part of a server: the sessions of its pollers, their searches, and its share of
+/// the writing. Has no thread, clock or wait of its own: a thread, or a simulation, calls sweep()
+/// whenever something may have happened and at deadline() at the latest. Everything but complete()
+/// and counters() belongs to that thread.
+template <int D>
+class Worker {
+ public:
+  Worker(Team<D>& team, std::size_t index);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // --- set-up
+  transport::Poller& add_poller(std::unique_ptr<transport::Poller> poller);
+  std::span<const std::unique_ptr<transport::Poller>> pollers() const { return pollers_; }
+  /// What to do when another thread has something for this one: make it call sweep(). Any thread
+  /// will call it.
+  void set_waker(std::function<void()> waker) { waker_ = std::move(waker); }
+  /// At the end, with no thread: closes all connections, and with them whatever they pin.
+  void drop_sessions();
+  /// Takes a connection of one of its pollers.
+  void adopt(std::unique_ptr<transport::Connection> connection, std::size_t listener);
+
+  // --- the thread
+  /// One turn: what has arrived, searches, a batch of writes, a slice of each stream. Returns
+  /// whether there was anything, or is more to do at once.
+  bool sweep();
+  /// To be called after sleeping, so that sleep isn't counted as work.
+  void woke() { last_now_ = team_.clock->now(); }
+  /// When sweep() must be called though nothing arrives; nothing: never.
+  std::optional<Nanoseconds> deadline() const;
+
+  // --- any thread
+  void complete(WriteJob<D>* job);
+  void complete(LoadJob<D>* job);
+  const WorkerCounters& counters() const { return counters_; }
+
+  // --- from its sessions
+  const Team<D>& team() const { return team_; }
+  Shard<D>& shard() { return *team_.shard; }
+  Nanoseconds now() const { return last_now_; }
+  WorkerCounters& counters() { return counters_; }
+  rtree::Version version() const { return team_.shard->tree().snapshot().version(); }
+  void enqueue(Session<D>& session, std::uint32_t request_id, const rtree::RangeQuery<D>& query);
+  void enqueue(Session<D>& session, std::uint32_t request_id, const rtree::NearestQuery<D>& query);
+  std::unique_ptr<WriteJob<D>> new_job();
+  /// kUnavailable if too many writes wait.
+  Status submit(std::unique_ptr<WriteJob<D>> job);
+  void build(std::unique_ptr<LoadJob<D>> job) { builds_.push_back(std::move(job)); }
+  /// The session has something to flush; something to do; has heard from its client; is over.
+  void touch(Session<D>& session);
+  void make_runnable(Session<D>& session);
+  void make_active(Session<D>& session);
+  void bury(Session<D>& session) { dead_.push_back(session.id()); }
+
+ private:
+  template <typename Query>
+  struct Asked {
+    Session<D>* session;
+    std::uint32_t request_id;
+    Query query;
+  };
+
+  std::size_t run_searches();
+  void run_ranges(const rtree::Snapshot<D>& snapshot);
+  void run_nearests(const rtree::Snapshot<D>& snapshot);
+  void run_ranges(const rtree::Snapshot<D>& snapshot, std::size_t first, std::size_t count);
+  bool take_completions();
+  bool take_writer_turn();
+  bool start_builds();
+  void finish(WriteJob<D>* job);
+  bool run_sessions();
+  void flush_touched();
+  void bury_dead();
+  void tick();
+  Nanoseconds team_busy() const;
+  Session<D>* find(std::uint64_t id);
+
+  Team<D>& team_;
+  const std::size_t index_;
+  std::vector<std::unique_ptr<transport::Poller>> pollers_;
+  std::function<void()> waker_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Session<D>>> sessions_;
+  std::uint64_t next_session_ = 0;
+
+  // Searches found in this sweep, and room for their results.
+  std::vector<Asked<rtree::RangeQuery<D>>> ranges_;
+  std::vector<Asked<rtree::NearestQuery<D>>> nearests_;
+  std::vector<rtree::RangeQuery<D>> capped_;
+  std::vector<rtree::RangeResult<D>> results_;
+  rtree::NearestResult neighbors_;
+
+  // Writing.
+  std::vector<std::unique_ptr<WriteJob<D>>> free_jobs_;
+  std::size_t outstanding_ = 0;   ///< jobs submitted and not back yet
+  bool writer_needs_me_ = false;  ///< jobs are left that no other thread will see to
+  Nanoseconds writer_again_at_ = 0;
+  std::vector<std::unique_ptr<LoadJob<D>>> builds_;  ///< that wait for the writer's role
+  Handover<WriteJob<D>> written_;
+  Handover<LoadJob<D>> built_;
+
+  std::vector<Session<D>*> touched_;
+  std::vector<Session<D>*> runnable_;
+  std::vector<Session<D>*> running_;  ///< runnable_ of the sweep before, while it is worked on
+  std::vector<Session<D>*> active_;
+  std::vector<std::uint64_t> dead_;
+
+  // Time.
+  Nanoseconds last_now_;
+  Nanoseconds last_tick_;
+  Nanoseconds team_busy_at_tick_ = 0;
+  std::uint64_t heartbeats_ = 0;
+  std::uint32_t queued_ = 0;  ///< searches found by the last sweep that found any
+  WorkerCounters counters_;
+};
+
+}  // namespace silurus::server

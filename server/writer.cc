@@ -1,0 +1,121 @@
+#include "server/writer.h"
+
+#include "server/limits.h"
+
+namespace silurus::server {
+
+template <int D>
+bool Writer<D>::submit(WriteJob<D>* job) {
+  const std::uint64_t weight = job->operations.size() + 1;
+  // Sequentially consistent: pairs with pending(), see turn().
+  const std::uint64_t before = queued_operations_.fetch_add(weight, std::memory_order_seq_cst);
+  if (before + weight > kMaxQueuedOperations) {
+    queued_operations_.fetch_sub(weight, std::memory_order_relaxed);
+    return false;
+  }
+  arrivals_.push(job);
+  return true;
+}
+
+template <int D>
+bool Writer<D>::try_acquire() {
+  // Acquire: pairs with the store of release(), so that the tree is seen as the last holder left
+  // it. Sequentially consistent: see turn().
+  return !taken_.exchange(true, std::memory_order_seq_cst);
+}
+
+template <int D>
+void Writer<D>::release() {
+  // Release: pairs with the exchange of try_acquire(). Sequentially consistent: see turn().
+  taken_.store(false, std::memory_order_seq_cst);
+}
+
+// No job is forgotten: a thread submits (a write to queued_operations_), then tries the role. If it
+// fails, some holder releases later in the one order of all sequentially consistent operations, and
+// reads queued_operations_ after that: it sees the job and must return.
+template <int D>
+typename Writer<D>::Turn Writer<D>::turn(Nanoseconds now) {
+  Turn turn;
+  if (!try_acquire()) return turn;
+  if (now >= not_before_) {
+    collect();
+    if (!batch_.empty()) {
+      apply();
+      turn.done = finish(publish());
+    }
+    if (const Nanoseconds wait = tree_.reclaim(); wait > 0) {
+      not_before_ = now + wait;
+      delays_.add();
+    }
+  }
+  turn.again_at = not_before_;
+  release();
+  turn.must_return = pending();
+  return turn;
+}
+
+template <int D>
+void Writer<D>::collect() {
+  for (WriteJob<D>* job = arrivals_.take_all(); job != nullptr; job = job->next) {
+    backlog_.push_back(job);
+  }
+  std::size_t operations = 0;
+  while (!backlog_.empty()) {
+    operations += backlog_.front()->operations.size();
+    if (!batch_.empty() && operations > kMaxCombinedOperations) break;
+    batch_.push_back(backlog_.front());
+    backlog_.pop_front();
+  }
+}
+
+template <int D>
+Status Writer<D>::apply_operation(const protocol::Operation<D>& operation) {
+  switch (operation.kind) {
+    case protocol::OperationKind::kInsert:
+      return tree_.insert({.id = operation.id, .box = operation.box});
+    case protocol::OperationKind::kErase:
+      return tree_.erase({.id = operation.id, .box = operation.box});
+    case protocol::OperationKind::kUpdate:
+      return tree_.update(operation.id, operation.box, operation.to);
+  }
+  return fail(ErrorCode::kInvalidArgument, "unknown kind of operation");
+}
+
+template <int D>
+void Writer<D>::apply() {
+  for (WriteJob<D>* job : batch_) {
+    job->failed.clear();
+    for (std::uint32_t i = 0; i < job->operations.size(); ++i) {
+      if (const Status ok = apply_operation(job->operations[i]); !ok) [[unlikely]] {
+        job->failed.push_back({.index = i, .code = static_cast<std::uint32_t>(ok.error().code)});
+      }
+    }
+  }
+}
+
+template <int D>
+rtree::Version Writer<D>::publish() {
+  batches_.add();
+  return tree_.publish();
+}
+
+template <int D>
+WriteJob<D>* Writer<D>::finish(rtree::Version version) {
+  std::uint64_t weight = 0;
+  WriteJob<D>* list = nullptr;
+  while (!batch_.empty()) {
+    WriteJob<D>* job = batch_.back();
+    batch_.pop_back();
+    weight += job->operations.size() + 1;
+    job->version = version;
+    job->next = list;
+    list = job;
+  }
+  queued_operations_.fetch_sub(weight, std::memory_order_relaxed);
+  return list;
+}
+
+template class Writer<2>;
+template class Writer<3>;
+
+}  // namespace silurus::server

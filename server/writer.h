@@ -1,0 +1,132 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/counters.h"
+#include "protocol/messages.h"
+#include "rtree/tree.h"
+
+namespace silurus::server {
+
+template <int D>
+class Worker;
+
+/// One write request on its way. Belongs to the worker that received it (which keeps it for reuse),
+/// then to the writer from submit() on, then again to its worker.
+template <int D>
+struct WriteJob {
+  WriteJob* next = nullptr;    ///< in the list that it is in just now
+  Worker<D>* owner = nullptr;  ///< whom to give it back to; the writer doesn't look inside
+  std::uint64_t session = 0;   ///< at the owner: whom to answer, if still there
+  std::uint32_t request_id = 0;
+  Nanoseconds arrived = 0;
+  std::vector<protocol::Operation<D>> operations;
+  // The outcome.
+  std::vector<protocol::FailedOperation> failed;
+  rtree::Version version = 0;  ///< in which the operations are visible
+};
+
+/// Jobs handed from many threads to one, without locks: a stack (Treiber, 1986) that is emptied
+/// in one exchange and turned around, so that they come out in the order in which they went in.
+template <typename Job>
+class Handover {
+ public:
+  /// Any thread. Returns whether it was empty.
+  bool push(Job* job) {
+    Job* head = head_.load(std::memory_order_relaxed);
+    do {
+      job->next = head;
+      // Release: pairs with the acquire of take_all(), which then reads the job. Sequentially
+      // consistent as well, for the argument at Writer::turn().
+    } while (!head_.compare_exchange_weak(head, job, std::memory_order_seq_cst,
+                                          std::memory_order_relaxed));
+    return head == nullptr;
+  }
+  /// One thread at a time: everything, oldest first, linked by `next`.
+  Job* take_all() {
+    if (head_.load(std::memory_order_relaxed) == nullptr) return nullptr;
+    // Acquire: pairs with the release of push().
+    Job* newest = head_.exchange(nullptr, std::memory_order_acquire);
+    Job* oldest = nullptr;
+    while (newest != nullptr) {
+      Job* older = newest->next;
+      newest->next = oldest;
+      oldest = newest;
+      newest = older;
+    }
+    return oldest;
+  }
+
+ private:
+  std::atomic<Job*> head_{nullptr};
+};
+
+/// The one writer of a tree, as a role that threads take on in turn instead of a thread of its own:
+/// flat combining (Hendler, Incze, Shavit and Tzafrir, "Flat combining and the
+/// synchronization-parallelism tradeoff", SPAA 2010; docs/decisions/0050). Whoever has submitted a
+/// job calls turn(); the one who gets the role runs a batch for all.
+///
+/// Guarantees: jobs are applied in the order of submission, each whole in one version; a job is
+/// given back once. Any thread may call any function, unless said otherwise.
+///
+///   writer.submit(job);
+///   const auto turn = writer.turn(clock.now());
+///   for (WriteJob<D>* done = turn.done; done != nullptr; ...)  // answer, or pass to its owner
+template <int D>
+class Writer {
+ public:
+  explicit Writer(rtree::Tree<D>& tree) : tree_(tree) {}
+  Writer(const Writer&) = delete;
+
+  /// Queues a job. False, and the job still the caller's, if too many operations wait already.
+  bool submit(WriteJob<D>* job);
+
+  struct Turn {
+    WriteJob<D>* done = nullptr;  ///< list of jobs to answer, oldest first
+    /// This thread must call turn() again, at `again_at`: jobs are left and nobody else will.
+    bool must_return = false;
+    Nanoseconds again_at = 0;
+  };
+  /// Takes the role if it is free and runs at most one batch, so that a reader that writes is not
+  /// kept from its own sessions for long. Never waits.
+  Turn turn(Nanoseconds now);
+
+  /// Takes the role for something else than a batch (a bulk load); jobs wait meanwhile. Whoever
+  /// took it calls release() and then turn(), or sees to it that some thread does.
+  bool try_acquire();
+  void release();
+
+  /// Whether jobs wait that have not been given back yet.
+  bool pending() const { return queued_operations_.load(std::memory_order_seq_cst) != 0; }
+  /// Batches published, and times that one had to wait because too much was retired.
+  std::uint64_t batches() const { return batches_.get(); }
+  std::uint64_t delays() const { return delays_.get(); }
+
+ private:
+  /// The stages of one batch, run by the holder of the role. What must happen to a batch between
+  /// being applied and being seen, such as a flush of the log or its replication, belongs between
+  /// apply() and publish(): until publish() no reader sees it, and nobody is answered before.
+  void collect();
+  void apply();
+  rtree::Version publish();
+  WriteJob<D>* finish(rtree::Version version);
+
+  Status apply_operation(const protocol::Operation<D>& operation);
+
+  rtree::Tree<D>& tree_;
+  Handover<WriteJob<D>> arrivals_;
+  std::atomic<std::uint64_t> queued_operations_{0};  ///< each job counts one more than it has
+  std::atomic<bool> taken_{false};
+  // Of the holder of the role.
+  Counter batches_;
+  Counter delays_;
+  std::deque<WriteJob<D>*> backlog_;
+  std::vector<WriteJob<D>*> batch_;
+  Nanoseconds not_before_ = 0;  ///< too much is retired: no batch until then
+};
+
+}  // namespace silurus::server

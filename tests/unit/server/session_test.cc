@@ -1,0 +1,411 @@
+#include "server/session.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "common/log.h"
+#include "server/limits.h"
+#include "tests/unit/server/world.h"
+
+namespace silurus::server {
+namespace {
+
+using protocol::MessageType;
+using test::ask_bare;
+using test::ask_load_commit;
+using test::ask_load_entries;
+using test::ask_nearest;
+using test::ask_range;
+using test::ask_write;
+using test::code_of;
+using test::erase_of;
+using test::insert_of;
+using test::Loopback;
+using test::row;
+using test::window_of;
+using test::World;
+
+/// Takes all that waits; ids by request.
+std::map<std::uint32_t, std::vector<std::uint64_t>> take_ids(Loopback& client) {
+  std::map<std::uint32_t, std::vector<std::uint64_t>> ids;
+  while (client.waiting() != 0) {
+    const auto received = client.receive();
+    EXPECT_FALSE(received.answer.is_error());
+    auto& of = ids[received.answer.header.request_id];
+    const auto array = protocol::answer_array<std::uint64_t>(received.answer);
+    for (std::size_t i = 0; i < array->size(); ++i) of.push_back((*array)[i]);
+  }
+  return ids;
+}
+
+class SessionTest : public testing::Test {
+ protected:
+  SessionTest() { log::set_level(log::Level::kOff); }
+  ~SessionTest() override { log::set_level(log::Level::kInfo); }
+  void fill(std::uint64_t entries) { SILURUS_CHECK(world_.shard->load(row(entries)).has_value()); }
+
+  World world_;
+};
+
+TEST_F(SessionTest, AnswersTheSearchesOfOneSweepTogether) {
+  fill(1000);
+  Loopback& client = world_.connect();
+  for (std::uint32_t i = 0; i < 200; ++i) ask_range(client, i, {.window = window_of(i, 3)});
+  ask_nearest(client, 1000, {.point = {{20.5, 5}}, .k = 1});
+  world_.run();
+  EXPECT_EQ(world_.worker().counters().sweeps.get(), 1u);
+  for (std::uint32_t i = 0; i < 200; ++i) {
+    const auto received = client.receive();
+    ASSERT_EQ(received.answer.header.request_id, i);
+    ASSERT_EQ(received.answer.count, 3u);
+    ASSERT_FALSE(received.answer.more());
+  }
+  const auto nearest = client.receive();
+  const auto neighbors = protocol::answer_array<rtree::Neighbor>(nearest.answer);
+  EXPECT_EQ((*neighbors)[0], (rtree::Neighbor{10, 4.0}));
+}
+
+TEST_F(SessionTest, GoesOnWithABigAnswerAsTheClientTakesIt) {
+  fill(30000);
+  Loopback& client = world_.connect();
+  client.set_room(2);
+  ask_range(client, 7, {.window = window_of(0, 30000)});
+  world_.run();
+  EXPECT_EQ(client.waiting(), 2u);
+  std::set<std::uint64_t> ids;
+  for (bool more = true; more;) {
+    while (client.waiting() != 0) {
+      const auto received = client.receive();
+      more = received.answer.more();
+      const auto array = protocol::answer_array<std::uint64_t>(received.answer);
+      for (std::size_t i = 0; i < array->size(); ++i) ids.insert((*array)[i]);
+    }
+    client.give_room(3);
+    world_.run();
+    ASSERT_LE(client.waiting(), 3u);
+  }
+  EXPECT_EQ(ids.size(), 30000u);
+}
+
+TEST_F(SessionTest, ABigAnswerKeepsNobodyElseWaiting) {
+  fill(30000);
+  Loopback& greedy = world_.connect();
+  Loopback& other = world_.connect();
+  ask_range(greedy, 1, {.window = window_of(0, 30000)});
+  world_.worker().sweep();  // finds out that it is big
+  ask_range(other, 2, {.window = window_of(5, 1)});
+  world_.worker().sweep();
+  EXPECT_EQ(other.waiting(), 1u);
+  EXPECT_LT(greedy.waiting(), 20u);
+  world_.run();
+  EXPECT_EQ(take_ids(greedy)[1].size(), 30000u);
+}
+
+TEST_F(SessionTest, KeepsOnlyTheQuestionsOfAClientThatTakesNothing) {
+  fill(5000);
+  Loopback& client = world_.connect();
+  client.set_room(0);
+  for (std::uint32_t i = 0; i < protocol::kMaxRequestsInFlight; ++i) {
+    ask_range(client, i, {.window = window_of(i, 1000)});
+  }
+  world_.run();
+  EXPECT_EQ(client.waiting(), 0u);
+  client.give_room(std::numeric_limits<std::size_t>::max());
+  world_.run();
+  const auto ids = take_ids(client);
+  EXPECT_EQ(ids.size(), protocol::kMaxRequestsInFlight);
+  for (const auto& [request, found] : ids) ASSERT_EQ(found.size(), 1000u) << request;
+}
+
+TEST_F(SessionTest, LeavesRequestsInTheRingWhileAnswersFindNoRoom) {
+  fill(100);
+  Loopback& client = world_.connect();
+  client.set_room(1);
+  for (std::uint32_t i = 0; i < kMaxHeldAnswers; ++i) {
+    ask_range(client, i, {.window = window_of(0, 1)});
+  }
+  world_.run();
+  EXPECT_FALSE(client.paused());  // one was sent
+  ask_range(client, 1000, {.window = window_of(0, 1)});
+  world_.run();
+  EXPECT_TRUE(client.paused());
+  client.give_room(500);
+  world_.run();
+  EXPECT_FALSE(client.paused());
+  EXPECT_EQ(take_ids(client).size(), kMaxHeldAnswers + 1);
+}
+
+TEST_F(SessionTest, AnswersHalfSentAreFinishedFirst) {
+  fill(5000);
+  Loopback& client = world_.connect(0, 256);
+  client.set_room(1);
+  ask_range(client, 1, {.window = window_of(0, 100)});
+  ask_range(client, 2, {.window = window_of(0, 1)});
+  world_.run();
+  client.give_room(1000);
+  world_.run();
+  std::vector<std::uint32_t> order;
+  while (client.waiting() != 0) order.push_back(client.receive().answer.header.request_id);
+  EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+  EXPECT_EQ(order.back(), 2u);
+}
+
+TEST_F(SessionTest, DisconnectsAClientWithTooManyRequestsUnanswered) {
+  Loopback& client = world_.connect();
+  Loopback& other = world_.connect();
+  client.set_room(0);
+  for (std::uint32_t i = 0; i <= protocol::kMaxRequestsInFlight; ++i) {
+    ask_range(client, i, {.window = window_of(0, 1)});
+  }
+  EXPECT_TRUE(client.closed());
+  client.hang_up();
+  ask_range(other, 1, {.window = window_of(0, 1)});
+  world_.run();
+  EXPECT_EQ(other.waiting(), 1u);
+  EXPECT_EQ(world_.worker().counters().sessions.load(), 1u);
+}
+
+TEST_F(SessionTest, RefusesNonsenseWithAnErrorAndStaysConnected) {
+  Loopback& client = world_.connect(0, 1u << 20);
+  auto window = window_of(0, 1);
+  window.max[0] = std::numeric_limits<double>::quiet_NaN();
+  ask_range(client, 1, {.window = window});
+  EXPECT_EQ(code_of(client.receive()), ErrorCode::kInvalidArgument);
+  ask_nearest(client, 2, {.point = {{0, 0}}, .k = 0});
+  EXPECT_EQ(code_of(client.receive()), ErrorCode::kInvalidArgument);
+  ask_nearest(client, 3, {.point = {{0, 0}}, .k = kMaxK + 1});
+  EXPECT_EQ(code_of(client.receive()), ErrorCode::kTooLarge);
+  ask_write(client, 4, std::vector<protocol::Operation<2>>(kMaxBatchOperations + 1, insert_of(1)));
+  EXPECT_EQ(code_of(client.receive()), ErrorCode::kTooLarge);
+  ask_load_entries(client, 5, row(1));
+  EXPECT_EQ(code_of(client.receive()), ErrorCode::kConflict);
+  EXPECT_FALSE(client.closed());
+  EXPECT_EQ(world_.worker().counters().errors.get(), 5u);
+}
+
+TEST_F(SessionTest, DisconnectsWhoBreaksTheProtocol) {
+  const std::vector<std::byte> short_one(3);
+  std::vector<std::byte> unknown(sizeof(protocol::Header));
+  unknown[0] = std::byte{200};
+  std::vector<std::byte> wrong_length(sizeof(protocol::RangeRequest<2>) + 8);
+  wrong_length[0] = static_cast<std::byte>(MessageType::kRange);
+  const std::vector<std::byte> an_answer(sizeof(protocol::AnswerHeader));
+  for (const auto& message : {short_one, unknown, wrong_length, an_answer}) {
+    Loopback& client = world_.connect();
+    client.raw(message);
+    EXPECT_TRUE(client.closed()) << message.size();
+  }
+  EXPECT_EQ(world_.worker().counters().disconnects.get(), 4u);
+}
+
+TEST_F(SessionTest, ALoneClientsWriteIsAnsweredInTheSweepThatFoundIt) {
+  Loopback& client = world_.connect();
+  ask_write(client, 1, {insert_of(1), erase_of(2)});
+  world_.worker().sweep();
+  const auto received = client.receive();
+  const auto failed = protocol::answer_array<protocol::FailedOperation>(received.answer);
+  ASSERT_EQ(failed->size(), 1u);
+  EXPECT_EQ((*failed)[0].index, 1u);
+  EXPECT_EQ(received.answer.version, world_.shard->tree().snapshot().version());
+}
+
+TEST_F(SessionTest, AWriterAnswersTheWritesOfOtherWorkersThroughThem) {
+  World world(2);
+  int woken = 0;
+  world.worker(0).set_waker([&] { ++woken; });
+  Loopback& first = world.connect(0);
+  Loopback& second = world.connect(1);
+  ask_write(first, 1, {insert_of(1)});
+  ask_write(second, 2, {insert_of(2)});
+  world.worker(1).sweep();  // writes for both
+  EXPECT_EQ(second.waiting(), 1u);
+  EXPECT_EQ(first.waiting(), 0u);
+  EXPECT_EQ(woken, 1);
+  world.worker(0).sweep();
+  EXPECT_EQ(first.waiting(), 1u);
+  EXPECT_EQ(first.receive().answer.version, second.receive().answer.version);
+}
+
+TEST_F(SessionTest, AWriteOfAClientThatHasGoneIsDoneAndItsAnswerDropped) {
+  Loopback& client = world_.connect();
+  ask_write(client, 1, {insert_of(1)});
+  client.hang_up();
+  world_.run();
+  EXPECT_EQ(world_.shard->tree().snapshot().size(), 1u);
+  EXPECT_EQ(world_.worker().counters().sessions.load(), 0u);
+}
+
+TEST_F(SessionTest, WritersWaitWhenTooMuchIsRetiredAndReadersDoNot) {
+  World world(1, std::uint64_t{8} << 20, 50 * kMillisecond);
+  Loopback& client = world.connect();
+  std::uint32_t id = 0;
+  for (; id < 100000; ++id) {  // adds and removes one box: retires nodes, needs no more of them
+    ask_write(client, id, {id % 2 == 0 ? insert_of(1) : erase_of(1)});
+    world.worker().sweep();
+    if (client.waiting() == 0) break;
+    ASSERT_EQ(client.receive().answer.count, 0u);
+  }
+  ASSERT_LT(id, 100000u);
+  EXPECT_TRUE(world.worker().deadline().has_value());
+  ask_range(client, 1u << 30, {.window = window_of(0, 2)});
+  world.run();
+  ASSERT_EQ(client.waiting(), 1u);
+  EXPECT_EQ(client.receive().answer.header.request_id, 1u << 30);
+  world.clock.advance(60 * kMillisecond);
+  world.run();
+  ASSERT_EQ(client.waiting(), 1u);
+  EXPECT_EQ(client.receive().answer.header.request_id, id);
+}
+
+TEST_F(SessionTest, HeartbeatsReachActiveClientsOnly) {
+  Loopback& active = world_.connect();
+  Loopback& idle = world_.connect();
+  EXPECT_EQ(world_.worker().deadline(), std::nullopt);
+  ask_range(active, 1, {.window = window_of(0, 1)});
+  world_.run();
+  ASSERT_TRUE(world_.worker().deadline().has_value());
+  for (int i = 0; i < 3; ++i) {
+    world_.clock.advance(10 * kMillisecond);
+    world_.run();
+  }
+  EXPECT_EQ(active.heartbeats(), 3u);
+  EXPECT_EQ(idle.heartbeats(), 0u);
+  protocol::Heartbeat heartbeat{};
+  std::memcpy(&heartbeat, active.mailbox().data(), sizeof heartbeat);
+  EXPECT_EQ(heartbeat.sequence, 3u);
+  EXPECT_EQ(heartbeat.version, world_.shard->tree().snapshot().version());
+  world_.clock.advance(2 * kActiveFor);
+  world_.run();
+  EXPECT_EQ(world_.worker().deadline(), std::nullopt);  // sleeps for ever
+}
+
+TEST_F(SessionTest, GivesUpAStreamWhoseClientTakesNothing) {
+  fill(30000);
+  Loopback& client = world_.connect();
+  client.set_room(1);
+  ask_range(client, 1, {.window = window_of(0, 30000)});
+  world_.run();
+  EXPECT_TRUE(client.receive().answer.more());
+  world_.clock.advance(kMaxStreamStall + 20 * kMillisecond);
+  world_.run();
+  client.give_room(10);
+  world_.run();
+  EXPECT_EQ(code_of(client.receive()), ErrorCode::kDeadlineExceeded);
+  ask_range(client, 2, {.window = window_of(0, 1)});
+  world_.run();
+  EXPECT_EQ(client.receive().answer.count, 1u);
+}
+
+TEST_F(SessionTest, StatisticsComeAsText) {
+  Loopback& client = world_.connect();
+  ask_bare(client, 3, MessageType::kStats);
+  const auto received = client.receive();
+  EXPECT_EQ(received.answer.payload.size(), received.answer.count);
+  EXPECT_EQ(received.answer.payload[0], std::byte{'{'});
+}
+
+TEST_F(SessionTest, LoadsInBulk) {
+  Loopback& client = world_.connect(0, 1u << 16);
+  ask_bare(client, 1, MessageType::kLoadBegin);
+  EXPECT_FALSE(client.receive().answer.is_error());
+  const auto all = row(3000);
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    ask_load_entries(client, 2 + i, {all.begin() + i * 1000, all.begin() + (i + 1) * 1000});
+    EXPECT_FALSE(client.receive().answer.is_error());
+  }
+  EXPECT_EQ(world_.shard->load_slot().staged_bytes(), 3000 * sizeof(rtree::Entry<2>));
+  ask_load_commit(client, 9, 3000);
+  world_.run();
+  EXPECT_EQ(client.receive().answer.count, 3000u);
+  EXPECT_EQ(world_.shard->tree().snapshot().size(), 3000u);
+  EXPECT_FALSE(world_.shard->load_slot().taken());
+  ask_bare(client, 10, MessageType::kLoadBegin);  // not empty any more
+  EXPECT_EQ(code_of(client.receive()), ErrorCode::kConflict);
+  EXPECT_FALSE(world_.shard->load_slot().taken());
+}
+
+TEST_F(SessionTest, OneLoadAtATimeAndNoWritesMeanwhile) {
+  Loopback& loader = world_.connect();
+  Loopback& other = world_.connect();
+  ask_bare(loader, 1, MessageType::kLoadBegin);
+  EXPECT_FALSE(loader.receive().answer.is_error());
+  ask_bare(other, 1, MessageType::kLoadBegin);
+  EXPECT_EQ(code_of(other.receive()), ErrorCode::kConflict);
+  ask_write(other, 2, {insert_of(1)});
+  EXPECT_EQ(code_of(other.receive()), ErrorCode::kConflict);
+  ask_bare(loader, 2, MessageType::kLoadAbort);
+  EXPECT_FALSE(loader.receive().answer.is_error());
+  ask_write(other, 3, {insert_of(1)});
+  world_.run();
+  EXPECT_FALSE(other.receive().answer.is_error());
+}
+
+TEST_F(SessionTest, ALoadEndsWithItsClient) {
+  Loopback& loader = world_.connect();
+  Loopback& other = world_.connect();
+  ask_bare(loader, 1, MessageType::kLoadBegin);
+  loader.hang_up();
+  world_.run();
+  ask_bare(other, 1, MessageType::kLoadBegin);
+  EXPECT_FALSE(other.receive().answer.is_error());
+}
+
+TEST_F(SessionTest, AnIdleLoadIsGivenUp) {
+  Loopback& loader = world_.connect();
+  ask_bare(loader, 1, MessageType::kLoadBegin);
+  world_.clock.advance(kMaxLoadIdle + kSecond);
+  world_.run();
+  EXPECT_FALSE(world_.shard->load_slot().taken());
+}
+
+TEST_F(SessionTest, ALoadRefusesABadBoxAndAWrongCount) {
+  Loopback& loader = world_.connect();
+  ask_bare(loader, 1, MessageType::kLoadBegin);
+  static_cast<void>(loader.receive());
+  auto entries = row(3);
+  std::swap(entries[1].box.min, entries[1].box.max);
+  ask_load_entries(loader, 2, entries);
+  const auto refused = loader.receive();
+  EXPECT_EQ(code_of(refused), ErrorCode::kInvalidArgument);
+  EXPECT_NE(protocol::answer_error(refused.answer).message.find("entry 1"), std::string::npos);
+  ask_load_entries(loader, 3, row(3));
+  EXPECT_FALSE(loader.receive().answer.is_error());
+  ask_load_commit(loader, 4, 6);
+  EXPECT_EQ(code_of(loader.receive()), ErrorCode::kInvalidArgument);
+  EXPECT_FALSE(world_.shard->load_slot().taken());
+}
+
+TEST_F(SessionTest, AFullTreeAnswersWritesWithOutOfMemoryAndStillSearches) {
+  World world(1, std::uint64_t{4} << 20);
+  Loopback& client = world.connect(0, 1u << 16);
+  bool full = false;
+  std::uint64_t id = 0;
+  for (std::uint32_t request = 0; !full && request < 10000; ++request) {
+    std::vector<protocol::Operation<2>> operations;
+    for (int i = 0; i < 100; ++i) operations.push_back(insert_of(id++));
+    ask_write(client, request, operations);
+    world.run();
+    const auto received = client.receive();
+    const auto failed = protocol::answer_array<protocol::FailedOperation>(received.answer);
+    full = !failed->empty();
+    if (full) {
+      EXPECT_EQ((*failed)[0].code, static_cast<std::uint32_t>(ErrorCode::kOutOfMemory));
+    }
+  }
+  ASSERT_TRUE(full);
+  ask_range(client, 1, {.window = window_of(0, 10)});
+  world.run();
+  EXPECT_EQ(client.receive().answer.count, 10u);
+  ask_write(client, 2, {erase_of(3)});
+  world.run();
+  EXPECT_EQ(client.receive().answer.count, 0u);
+}
+
+}  // namespace
+}  // namespace silurus::server

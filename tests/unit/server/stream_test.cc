@@ -1,0 +1,108 @@
+#include "server/stream.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "server/limits.h"
+#include "tests/unit/server/world.h"
+
+namespace silurus::server {
+namespace {
+
+using test::row;
+using test::window_of;
+using test::World;
+
+/// All messages of a stream, in messages of at most that many bytes.
+std::vector<std::vector<std::byte>> run(Stream<2>& stream, std::size_t message_bytes) {
+  std::vector<std::vector<std::byte>> messages;
+  while (!stream.finished()) {
+    if (!stream.has_message()) {
+      stream.advance();
+      continue;
+    }
+    messages.emplace_back(stream.next_bytes(message_bytes));
+    EXPECT_LE(messages.back().size(), message_bytes);
+    stream.encode_next(messages.back());
+  }
+  return messages;
+}
+
+std::vector<std::uint64_t> ids_of(const std::vector<std::vector<std::byte>>& messages) {
+  std::vector<std::uint64_t> ids;
+  for (const auto& message : messages) {
+    const auto answer = protocol::decode_answer(message);
+    EXPECT_EQ(answer->more(), &message != &messages.back());
+    EXPECT_EQ(answer->header.request_id, 9u);
+    const auto array = protocol::answer_array<std::uint64_t>(*answer);
+    for (std::size_t i = 0; i < array->size(); ++i) ids.push_back((*array)[i]);
+  }
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+class StreamTest : public testing::Test {
+ protected:
+  StreamTest() { SILURUS_CHECK(world_.shard->load(row(kEntries)).has_value()); }
+  static constexpr std::uint64_t kEntries = 20000;
+  World world_;
+};
+
+TEST_F(StreamTest, SendsEveryResultOnceWhateverAMessageHolds) {
+  for (const std::size_t bytes : {std::size_t{256}, std::size_t{4096}, kMaxSegmentBytes}) {
+    Stream<2> stream({9, rtree::RangeQuery<2>{.window = window_of(100, 15000)}},
+                     world_.shard->tree().snapshot(), bytes);
+    const auto ids = ids_of(run(stream, bytes));
+    ASSERT_EQ(ids.size(), 15000u) << bytes;
+    for (std::uint64_t i = 0; i < ids.size(); ++i) ASSERT_EQ(ids[i], 100 + i);
+  }
+}
+
+TEST_F(StreamTest, VisitsNoMoreThanASliceAtATime) {
+  Stream<2> stream({9, rtree::RangeQuery<2>{.window = window_of(0, kEntries),
+                                            .shape = rtree::ResultShape::kCount}},
+                   world_.shard->tree().snapshot(), 4096);
+  stream.advance();
+  EXPECT_FALSE(stream.finished());
+  EXPECT_FALSE(stream.has_message());
+  const auto messages = run(stream, 4096);
+  ASSERT_EQ(messages.size(), 1u);
+  EXPECT_EQ(protocol::decode_answer(messages[0])->count, kEntries);
+}
+
+TEST_F(StreamTest, StopsAtTheLimit) {
+  Stream<2> stream({9, rtree::RangeQuery<2>{.window = window_of(0, kEntries), .limit = 5000}},
+                   world_.shard->tree().snapshot(), 1024);
+  EXPECT_EQ(ids_of(run(stream, 1024)).size(), 5000u);
+}
+
+TEST_F(StreamTest, AnswersFromTheVersionThatItBeganWith) {
+  Stream<2> stream({9, rtree::RangeQuery<2>{.window = window_of(0, kEntries)}},
+                   world_.shard->tree().snapshot(), 4096);
+  stream.advance();
+  WriteJob<2> job;
+  for (std::uint64_t id = 0; id < 1000; ++id) job.operations.push_back(test::erase_of(id * 20));
+  ASSERT_TRUE(world_.shard->writer().submit(&job));
+  ASSERT_NE(world_.shard->writer().turn(0).done, nullptr);
+  ASSERT_TRUE(job.failed.empty());
+  EXPECT_EQ(ids_of(run(stream, 4096)).size(), kEntries);
+  EXPECT_EQ(world_.shard->tree().snapshot().size(), kEntries - 1000);
+}
+
+TEST_F(StreamTest, SendsNeighboursInTheirOrder) {
+  constexpr std::uint32_t kNeighbours = 3000;
+  Stream<2> stream({9, rtree::NearestQuery<2>{.point = {{0, 0}}, .k = kNeighbours}},
+                   world_.shard->tree().snapshot(), 4096);
+  std::uint64_t next = 0;
+  for (const auto& message : run(stream, 4096)) {
+    const auto answer = protocol::decode_answer(message);
+    const auto array = protocol::answer_array<rtree::Neighbor>(*answer);
+    for (std::size_t i = 0; i < array->size(); ++i) EXPECT_EQ((*array)[i].id, next++);
+  }
+  EXPECT_EQ(next, kNeighbours);
+}
+
+}  // namespace
+}  // namespace silurus::server
