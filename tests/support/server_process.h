@@ -1,0 +1,159 @@
+#pragma once
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <climits>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+
+namespace silurus::testing_support {
+
+/// A folder of its own for sockets and files of a test, gone with it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    char name[] = "/tmp/silurus-test-XXXXXX";
+    path_ = mkdtemp(name) == nullptr ? "/tmp" : name;
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() {
+    if (path_ != "/tmp") [[maybe_unused]]
+      const int ignored = std::system(("rm -rf " + path_).c_str());
+  }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+/// A real silurus-server (the one built beside this test), killed at the end if it still runs.
+class ServerProcess {
+ public:
+  /// Starts it with these arguments and waits until it says where it listens, or has ended.
+  explicit ServerProcess(const std::vector<std::string>& arguments) {
+    int out[2];
+    int err[2];
+    if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return;
+    pid_ = fork();
+    if (pid_ == 0) {
+      dup2(out[1], STDOUT_FILENO);
+      dup2(err[1], STDERR_FILENO);
+      run(arguments);
+    }
+    close(out[1]);
+    close(err[1]);
+    out_ = out[0];
+    err_ = err[0];
+    wait_until_ready();
+  }
+  ServerProcess(const ServerProcess&) = delete;
+  ServerProcess& operator=(const ServerProcess&) = delete;
+  ~ServerProcess() {
+    if (pid_ > 0 && !status_taken_) {
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+    close(out_);
+    close(err_);
+  }
+
+  pid_t pid() const { return pid_; }
+  /// Where it listens; empty if it ended instead.
+  const std::vector<std::string>& addresses() const { return addresses_; }
+  void signal(int number) const { kill(pid_, number); }
+  /// Waits for its end; its exit status, or minus the signal that ended it. INT_MIN if it doesn't
+  /// end within ten seconds.
+  int wait() {
+    for (int i = 0; i < 1000; ++i) {
+      int status = 0;
+      if (waitpid(pid_, &status, WNOHANG) == pid_) {
+        status_taken_ = true;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+      }
+      usleep(10'000);
+    }
+    return INT_MIN;
+  }
+  int stop() {
+    signal(SIGTERM);
+    return wait();
+  }
+  /// What it has written to stderr so far.
+  std::string errors() {
+    drain(err_, errors_);
+    return errors_;
+  }
+  /// User and system time so far, of /proc/PID/stat.
+  double cpu_seconds() const {
+    std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
+    std::stringstream text;
+    text << file.rdbuf();
+    std::istringstream after_name(text.str().substr(text.str().rfind(')') + 2));
+    std::string skipped;
+    for (int field = 3; field < 14; ++field) after_name >> skipped;
+    double user = 0;
+    double system = 0;
+    after_name >> user >> system;
+    return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  }
+
+ private:
+  [[noreturn]] static void run(const std::vector<std::string>& arguments) {
+    char self[PATH_MAX] = {};
+    if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) _exit(127);
+    std::string path(self);
+    path = path.substr(0, path.rfind('/')) + "/silurus-server";
+    std::vector<char*> argv{path.data()};
+    std::vector<std::string> copies = arguments;
+    for (auto& argument : copies) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    execv(path.c_str(), argv.data());
+    _exit(127);
+  }
+
+  static void drain(int fd, std::string& text) {
+    pollfd ready{fd, POLLIN, 0};
+    char buffer[4096];
+    while (poll(&ready, 1, 0) > 0) {
+      const ssize_t got = read(fd, buffer, sizeof buffer);
+      if (got <= 0) return;
+      text.append(buffer, static_cast<std::size_t>(got));
+    }
+  }
+
+  /// The addresses are printed in one go once all of them are served.
+  void wait_until_ready() {
+    std::string text;
+    char buffer[4096];
+    while (text.find("listening on ") == std::string::npos || text.back() != '\n') {
+      const ssize_t got = read(out_, buffer, sizeof buffer);
+      if (got <= 0) return;
+      text.append(buffer, static_cast<std::size_t>(got));
+    }
+    std::istringstream lines(text);
+    const std::string prefix = "listening on ";
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with(prefix)) addresses_.push_back(line.substr(prefix.size()));
+    }
+  }
+
+  pid_t pid_ = -1;
+  int out_ = -1;
+  int err_ = -1;
+  bool status_taken_ = false;
+  std::vector<std::string> addresses_;
+  std::string errors_;
+};
+
+}  // namespace silurus::testing_support
