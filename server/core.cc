@@ -48,6 +48,11 @@ Core<D>::~Core() {
   stop_listening();
   // Sessions before the pollers that drive them and the tree that their streams read.
   for (auto& worker : team_.workers) worker->drop_sessions();
+  if (shard_ != nullptr) {
+    for (WriteJob<D>* job = shard_->writer().abandon(); job != nullptr;) {
+      delete std::exchange(job, job->next);
+    }
+  }
   doors_.clear();
   team_.workers.clear();
 }

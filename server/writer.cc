@@ -55,6 +55,19 @@ typename Writer<D>::Turn Writer<D>::turn(Nanoseconds now) {
 }
 
 template <int D>
+WriteJob<D>* Writer<D>::abandon() {
+  for (WriteJob<D>* job = arrivals_.take_all(); job != nullptr; job = job->next) {
+    backlog_.push_back(job);
+  }
+  WriteJob<D>* list = nullptr;
+  for (; !backlog_.empty(); backlog_.pop_back()) {
+    backlog_.back()->next = list;
+    list = backlog_.back();
+  }
+  return list;
+}
+
+template <int D>
 void Writer<D>::collect() {
   for (WriteJob<D>* job = arrivals_.take_all(); job != nullptr; job = job->next) {
     backlog_.push_back(job);

@@ -100,6 +100,9 @@ class Writer {
   bool try_acquire();
   void release();
 
+  /// At the end, with no other thread: the jobs that will not be done any more.
+  WriteJob<D>* abandon();
+
   /// Whether jobs wait that have not been given back yet.
   bool pending() const { return queued_operations_.load(std::memory_order_seq_cst) != 0; }
   /// Batches published, and times that one had to wait because too much was retired.
