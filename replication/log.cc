@@ -80,16 +80,18 @@ Log::Tail Log::find_tail(std::span<const std::byte> ring, LogPosition start) {
   return tail;
 }
 
-Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<PersistentMemory> ring, LogPosition start,
-                                       bool accept_damage) {
+std::string damage_of(const Log::Tail& tail, LogPosition start) {
+  return "the log is damaged behind byte " + std::to_string(tail.end.lsn - start.lsn) + " of the " +
+         std::to_string(tail.proof_of_damage - start.lsn) +
+         " and more that were durable: restore a backup, or accept the loss of what was written "
+         "behind it";
+}
+
+Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<PersistentMemory> ring, LogPosition start) {
   SILURUS_CHECK(ring->size() >= kMinBytes && ring->size() % 8 == 0);
   const Tail found = find_tail(ring->bytes(), start);
-  if (found.proof_of_damage != 0 && !accept_damage) {
-    return fail(ErrorCode::kProtocol,
-                "the log is damaged behind byte " + std::to_string(found.end.lsn - start.lsn) +
-                    " of the " + std::to_string(found.proof_of_damage - start.lsn) +
-                    " and more that were durable: restore a backup, or accept the loss of what "
-                    "was written behind it");
+  if (found.proof_of_damage != 0) {
+    return fail(ErrorCode::kProtocol, damage_of(found, start));
   }
   std::unique_ptr<Log> log(new Log(std::move(ring), start, found));
   log->flush_wrapped(start.lsn, found.end.lsn);

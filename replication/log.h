@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "common/result.h"
@@ -68,9 +69,9 @@ class Log {
   /// A log that goes on behind the last whole batch found from `start` on. What it found is made
   /// durable first: a server that was killed may have left it in the caches of a machine that
   /// still runs, and from here on it is acknowledged and read. A fresh ring is all zeros.
-  /// kProtocol if the log is damaged, unless the caller accepts the loss of all behind the damage.
+  /// kProtocol if the log is damaged.
   static Result<std::unique_ptr<Log>> open(std::unique_ptr<PersistentMemory> ring,
-                                           LogPosition start, bool accept_damage = false);
+                                           LogPosition start);
   /// What open() found.
   const Tail& found() const { return found_; }
 
@@ -121,5 +122,8 @@ class Log {
   std::atomic<Lsn> durable_;
   std::atomic<std::uint64_t> flushes_ = 0;
 };
+
+/// What to tell people about a tail with a proof of damage.
+std::string damage_of(const Log::Tail& tail, LogPosition start);
 
 }  // namespace silurus::replication

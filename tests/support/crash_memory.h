@@ -21,10 +21,15 @@ class CrashMemory;
 /// What several memories of one machine share: one seed, one power failure.
 class Power {
  public:
-  /// Fails at the step of that number (a cache line stored, a flush, a drain); never: UINT64_MAX.
-  Power(std::uint64_t seed, std::uint64_t fails_at) : random_(seed), fails_at_(fails_at) {}
+  enum class Failure : std::uint8_t { kPowerCut, kProcessDies };
 
+  /// Fails at the step of that number (a cache line stored, a flush, a drain); never: UINT64_MAX.
+  Power(std::uint64_t seed, std::uint64_t fails_at, Failure failure = Failure::kPowerCut)
+      : random_(seed), fails_at_(fails_at), failure_(failure) {}
+
+  /// Whether it has failed: nothing is stored any more.
   bool is_off() const { return is_off_; }
+  Failure failure() const { return failure_; }
   std::uint64_t steps() const { return steps_; }
   Random& random() { return random_; }
   /// One step; false if the power is off or fails right now.
@@ -36,6 +41,7 @@ class Power {
   friend class CrashMemory;
   Random random_;
   std::uint64_t fails_at_;
+  Failure failure_;
   std::uint64_t steps_ = 0;
   bool is_off_ = false;
   std::vector<CrashMemory*> memories_;
@@ -69,6 +75,11 @@ class CrashMemory final : public replication::PersistentMemory {
   }
   ~CrashMemory() override { std::erase(power_.memories_, this); }
 
+  /// What the next life finds, however this one ended.
+  static void end_life(const Power& power, Content& content) {
+    if (power.failure() == Power::Failure::kPowerCut) content.image = content.medium;
+  }
+
   static Content fresh(std::size_t size) {
     return {std::vector<std::byte>(size), std::vector<std::byte>(size)};
   }
@@ -77,12 +88,10 @@ class CrashMemory final : public replication::PersistentMemory {
     SILURUS_CHECK(offset + data.size() <= size());
     while (!data.empty()) {
       const std::size_t part = std::min<std::size_t>(data.size(), kLine - offset % kLine);
-      const bool alive = power_.step();
+      if (!power_.step()) return;
       std::memcpy(content_.image.data() + offset, data.data(), part);
-      if (alive) {
-        mark_dirty(offset / kLine);
-        if (power_.random().below(4) == 0) write_back_some(dirty_[pick(dirty_.size())]);
-      }
+      mark_dirty(offset / kLine);
+      if (power_.random().below(4) == 0) write_back_some(dirty_[pick(dirty_.size())]);
       offset += part;
       data = data.subspan(part);
     }
@@ -130,18 +139,21 @@ class CrashMemory final : public replication::PersistentMemory {
 
   /// Writes back any words of a line that is not durable.
   void write_back_some(std::size_t line) {
+    const bool whole = power_.random().below(2) == 0;
     for (std::size_t word = line * kLine; word < (line + 1) * kLine; word += kWord) {
-      if (power_.random().below(2) == 0) {
+      if (whole || power_.random().below(2) == 0) {
         std::memcpy(content_.medium.data() + word, content_.image.data() + word, kWord);
       }
     }
   }
 
+  /// The power is gone: what wasn't written back is lost.
   void lose_power() {
     for (const std::size_t line : dirty_) {
       if (power_.random().below(3) != 0) write_back_some(line);
     }
     dirty_.clear();
+    content_.image = content_.medium;
   }
 
   Power& power_;
@@ -153,6 +165,7 @@ class CrashMemory final : public replication::PersistentMemory {
 inline void Power::cut() {
   if (is_off_) return;
   is_off_ = true;
+  if (failure_ == Failure::kProcessDies) return;
   for (CrashMemory* memory : memories_) memory->lose_power();
 }
 

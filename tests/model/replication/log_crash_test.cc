@@ -31,17 +31,17 @@ class LogLives {
 
   void run(int lives) {
     for (int life = 0; life < lives && !testing::Test::HasFatalFailure(); ++life) {
-      Power power(random_(), random_.below(400));
+      Power power(random_(), random_.below(400), kind());
       live(power);
-      if (random_.below(4) == 0 && !power.is_off()) {
-        continue;  // killed: the machine's caches survive
-      }
-      power.cut();
-      content_.image = content_.medium;
+      CrashMemory::end_life(power, content_);
     }
   }
 
  private:
+  Power::Failure kind() {
+    return random_.below(3) == 0 ? Power::Failure::kProcessDies : Power::Failure::kPowerCut;
+  }
+
   void live(Power& power) {
     auto opened = Log::open(std::make_unique<CrashMemory>(power, content_), start_);
     if (!opened) {

@@ -229,7 +229,7 @@ TEST_F(LogTest, TellsDamageFromATornTailWhateverBitIsHit) {
   }
 }
 
-TEST_F(LogTest, DoesNotOpenDamagedUnlessTheLossIsAccepted) {
+TEST_F(LogTest, DoesNotOpenDamaged) {
   {
     const auto log = open();
     for (std::uint64_t id = 0; id < 4; ++id) {
@@ -242,9 +242,6 @@ TEST_F(LogTest, DoesNotOpenDamagedUnlessTheLossIsAccepted) {
   const auto refused = Log::open(std::make_unique<CrashMemory>(power_, content_), kStart);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kProtocol);
-  const auto accepted = Log::open(std::make_unique<CrashMemory>(power_, content_), kStart, true);
-  ASSERT_TRUE(accepted);
-  EXPECT_EQ(ids(**accepted, kStart), std::vector<std::uint64_t>{0});
 }
 
 }  // namespace

@@ -1,0 +1,214 @@
+#include "replication/checkpoint.h"
+
+#include <xxhash.h>
+
+#include <cstring>
+#include <optional>
+
+#include "common/check.h"
+
+namespace silurus::replication {
+namespace {
+
+/// Room on the medium is reserved in pieces of so many bytes.
+constexpr std::uint64_t kExtentBytes = std::uint64_t{4} << 20;
+/// Written before the medium must have it, so that a checkpoint is a steady load and not a burst.
+constexpr std::uint64_t kDrainBytes = std::uint64_t{8} << 20;
+/// Nodes between two looks at `cancel`.
+constexpr std::uint64_t kNodesPerLook = 256;
+
+}  // namespace
+
+std::uint64_t AreaMap::checksum() const { return XXH3_64bits(bytes().data(), bytes().size()); }
+
+AreaMap AreaMap::from_bytes(std::span<const std::byte> bytes) {
+  AreaMap map;
+  map.words_.resize(bytes.size() / sizeof(std::uint64_t));
+  if (!bytes.empty()) std::memcpy(map.words_.data(), bytes.data(), bytes.size());
+  return map;
+}
+
+template <int D>
+std::span<const std::byte> CheckpointNodes<D>::find(rtree::NodeRef ref) const {
+  constexpr std::size_t kBytes = rtree::kChunkBytes<D>;
+  const std::span area = areas_[map_[ref.chunk()] ? 0 : 1];
+  const std::uint64_t offset = std::uint64_t{ref.chunk()} * kBytes;
+  if (offset + kBytes > area.size()) return {};
+  return area.subspan(offset, kBytes);
+}
+
+Result<AreaMap> read_map(const Volume& volume, const Superblock& superblock,
+                         const RootRecord& root) {
+  const std::uint64_t bytes = root.chunks / 8;
+  if (root.chunks % 64 != 0 || bytes > superblock.map_bytes) {
+    return fail(ErrorCode::kProtocol, volume.name + " has a checkpoint with a map of " +
+                                          std::to_string(bytes) + " bytes: restore a backup");
+  }
+  AreaMap map = AreaMap::from_bytes(
+      volume.super->bytes().subspan(map_offset(root.sequence, superblock.map_bytes), bytes));
+  if (map.checksum() != root.map_checksum) {
+    return fail(ErrorCode::kProtocol,
+                volume.name + " has a checkpoint whose map is damaged: restore a backup");
+  }
+  return map;
+}
+
+template <int D>
+Checkpointer<D>::Checkpointer(Volume& volume, const Superblock& superblock, const RootRecord& last,
+                              AreaMap map)
+    : volume_(volume), superblock_(superblock), last_(last), map_(std::move(map)) {}
+
+template <int D>
+Status Checkpointer<D>::write(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition log,
+                              Stamp stamp, const std::atomic<bool>* cancel) {
+  if (broken_) return fail(*broken_);
+  figures_ = {};
+  moved_.clear();
+  if (Status written = write_nodes(tree, root, cancel); !written) return written;
+  if (Status drained = drain_areas(); !drained) return drained;
+  for (const std::uint32_t chunk : moved_) map_.flip(chunk);
+  const rtree::Node<D>& node = tree.batch_node(root);
+  const RootRecord record = seal({.checksum = 0,
+                                  .sequence = last_.sequence + 1,
+                                  .version = node.birth(),
+                                  .root = root.word(),
+                                  .entries = node.header.entries,
+                                  .chunks = map_.chunks(),
+                                  .map_checksum = map_.checksum(),
+                                  .log = log,
+                                  .stamp = stamp},
+                                 superblock_.id);
+  Status switched = write_map(record.sequence);
+  if (switched) switched = write_root(record);
+  if (!switched) {
+    for (const std::uint32_t chunk : moved_) map_.flip(chunk);
+    return switched;
+  }
+  last_ = record;
+  return {};
+}
+
+template <int D>
+Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef root,
+                                    const std::atomic<bool>* cancel) {
+  constexpr rtree::Version kMask = (rtree::Version{1} << rtree::NodeRef::kBirthBits) - 1;
+  const rtree::Version version = tree.batch_node(root).birth();
+  SILURUS_CHECK(version >= last_.version);
+  // A reference holds the low bits of a birth that is at most `version`.
+  const rtree::Version new_versions = version - last_.version;
+  const auto is_new = [&](rtree::NodeRef ref) {
+    return ((version - ref.birth()) & kMask) < new_versions;
+  };
+  std::vector<rtree::NodeRef> to_visit;
+  if (is_new(root)) to_visit.push_back(root);
+  while (!to_visit.empty()) {
+    const rtree::NodeRef ref = to_visit.back();
+    to_visit.pop_back();
+    const rtree::Node<D>& node = tree.batch_node(ref);
+    if (Status written = write_node(node, ref.chunk()); !written) return written;
+    // Relaxed: a wish to stop, which orders nothing.
+    if (cancel != nullptr && figures_.nodes % kNodesPerLook == 0 &&
+        cancel->load(std::memory_order_relaxed)) {
+      return fail(ErrorCode::kUnavailable, "the checkpoint was cancelled");
+    }
+    // What lies below an old node is old: whoever changes a node copies all above it.
+    for (std::uint32_t i = node.is_leaf() ? 0 : node.count(); i-- > 0;) {
+      if (is_new(node.child(i))) to_visit.push_back(node.child(i));
+    }
+  }
+  return {};
+}
+
+template <int D>
+Status Checkpointer<D>::write_node(const rtree::Node<D>& node, std::uint32_t chunk) {
+  constexpr std::size_t kBytes = rtree::kChunkBytes<D>;
+  const int area = map_[chunk] ? 1 : 0;
+  const std::uint64_t offset = std::uint64_t{chunk} * kBytes;
+  if (offset + kBytes > volume_.nodes[area]->size()) {
+    return fail(ErrorCode::kTooLarge, volume_.name + " has no place for node " +
+                                          std::to_string(chunk) +
+                                          ": the tree is larger than the device");
+  }
+  map_.grow(std::uint64_t{chunk} + 1);
+  if (map_.chunks() / 8 > superblock_.map_bytes) {
+    return fail(ErrorCode::kTooLarge, volume_.name + " has a map too small for this tree");
+  }
+  if (Status room = reserve(area, offset, kBytes); !room) return room;
+  std::span<const std::byte> bytes = std::as_bytes(std::span(&node, 1));
+  std::optional<rtree::Node<D>> sealed;
+  if (node.header.checksum == 0) {  // a tree without checksums
+    sealed.emplace();
+    std::memcpy(static_cast<void*>(&*sealed), &node, kBytes);
+    sealed->header.checksum = rtree::node_checksum(*sealed);
+    bytes = std::as_bytes(std::span(&*sealed, 1));
+  }
+  volume_.nodes[area]->store(offset, bytes);
+  volume_.nodes[area]->flush(offset, kBytes);
+  moved_.push_back(chunk);
+  ++figures_.nodes;
+  figures_.bytes += kBytes;
+  undrained_bytes_ += kBytes;
+  return undrained_bytes_ < kDrainBytes ? Status{} : drain_areas();
+}
+
+template <int D>
+Status Checkpointer<D>::drain_areas() {
+  undrained_bytes_ = 0;
+  for (const auto& area : volume_.nodes) {
+    if (Status drained = drain(*area); !drained) return drained;
+  }
+  return {};
+}
+
+template <int D>
+Status Checkpointer<D>::drain(PersistentMemory& memory) {
+  Status drained = memory.drain();
+  // Perhaps the new root is durable, perhaps not: neither checkpoint may be overwritten now.
+  if (!drained) broken_ = drained.error();
+  return drained;
+}
+
+template <int D>
+Status Checkpointer<D>::write_map(std::uint64_t sequence) {
+  const std::uint64_t offset = map_offset(sequence, superblock_.map_bytes);
+  PersistentMemory& super = *volume_.super;
+  if (Status room = super.reserve(offset, map_.bytes().size()); !room) return room;
+  super.store(offset, map_.bytes());
+  super.flush(offset, map_.bytes().size());
+  return drain(super);
+}
+
+template <int D>
+Status Checkpointer<D>::write_root(const RootRecord& record) {
+  PersistentMemory& super = *volume_.super;
+  for (std::uint64_t copy = 0; copy < 2; ++copy) {
+    const std::uint64_t offset = root_offset(record.sequence, copy);
+    super.store(offset, std::as_bytes(std::span(&record, 1)));
+    super.flush(offset, sizeof record);
+    if (Status drained = drain(super); !drained) return drained;
+  }
+  return {};
+}
+
+template <int D>
+Status Checkpointer<D>::reserve(int area, std::uint64_t offset, std::uint64_t length) {
+  std::vector<bool>& reserved = reserved_[area];
+  PersistentMemory& memory = *volume_.nodes[area];
+  for (std::uint64_t extent = offset / kExtentBytes; extent * kExtentBytes < offset + length;
+       ++extent) {
+    if (reserved.size() <= extent) reserved.resize(extent + 1);
+    if (reserved[extent]) continue;
+    const std::uint64_t begin = extent * kExtentBytes;
+    const std::uint64_t end = std::min(begin + kExtentBytes, memory.size());
+    if (Status room = memory.reserve(begin, end - begin); !room) return room;
+    reserved[extent] = true;
+  }
+  return {};
+}
+
+template class CheckpointNodes<2>;
+template class CheckpointNodes<3>;
+template class Checkpointer<2>;
+template class Checkpointer<3>;
+
+}  // namespace silurus::replication

@@ -1,0 +1,118 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "replication/persistent_memory.h"
+#include "replication/superblock.h"
+#include "rtree/tree.h"
+
+// Checkpoints: the nodes of one version of the tree on persistent memory. A chunk of the arena has
+// a place in each of two areas; the map says, a bit for each chunk, which of them holds the node of
+// the last checkpoint. The next checkpoint writes the nodes born since then into the other places,
+// then the other map, then the other root. So whatever it writes, the last checkpoint stays whole
+// until the new root is durable, and a checkpoint costs no more than what has changed.
+
+namespace silurus::replication {
+
+/// The memory of a store, by what lies in it.
+struct Volume {
+  std::string name;                            ///< for errors: "/data/silurus"
+  std::unique_ptr<PersistentMemory> super;     ///< superblock, roots, maps
+  std::unique_ptr<PersistentMemory> log;       ///< the ring
+  std::unique_ptr<PersistentMemory> nodes[2];  ///< the areas
+};
+
+/// The bits of a map: whether the first area holds the newest copy of a chunk, or the second (or
+/// none).
+class AreaMap {
+ public:
+  bool operator[](std::uint64_t chunk) const {
+    return chunk / 64 < words_.size() && (words_[chunk / 64] >> (chunk % 64) & 1) != 0;
+  }
+  void flip(std::uint64_t chunk) { words_[chunk / 64] ^= std::uint64_t{1} << (chunk % 64); }
+  /// At least so many chunks; new ones are 0.
+  void grow(std::uint64_t chunks) {
+    if (words_.size() * 64 < chunks) words_.resize((chunks + 63) / 64);
+  }
+  std::uint64_t chunks() const { return words_.size() * 64; }
+  std::span<const std::byte> bytes() const { return std::as_bytes(std::span(words_)); }
+  std::uint64_t checksum() const;
+  static AreaMap from_bytes(std::span<const std::byte> bytes);
+
+ private:
+  std::vector<std::uint64_t> words_;
+};
+
+/// The nodes of a checkpoint, for Tree::restore. Any thread.
+template <int D>
+class CheckpointNodes final : public rtree::StoredNodes<D> {
+ public:
+  /// The memories must outlive it.
+  CheckpointNodes(const Volume& volume, AreaMap map)
+      : areas_{volume.nodes[0]->bytes(), volume.nodes[1]->bytes()}, map_(std::move(map)) {}
+  std::span<const std::byte> find(rtree::NodeRef ref) const override;
+
+ private:
+  std::span<const std::byte> areas_[2];
+  AreaMap map_;
+};
+
+/// The map of the checkpoint, verified.
+Result<AreaMap> read_map(const Volume& volume, const Superblock& superblock,
+                         const RootRecord& root);
+
+struct CheckpointFigures {
+  std::uint64_t nodes = 0;  ///< written
+  std::uint64_t bytes = 0;
+};
+
+/// Writes the checkpoints of one store. One thread at a time; neither the tree's writer nor its
+/// readers wait for it.
+template <int D>
+class Checkpointer {
+ public:
+  /// Goes on from `last`. The volume's super and nodes must outlive it and be written by nobody
+  /// else.
+  Checkpointer(Volume& volume, const Superblock& superblock, const RootRecord& last, AreaMap map);
+
+  /// Makes the version below `root` durable: nodes of `tree` that a snapshot holds, or an
+  /// unpublished batch that is sealed. `log`: the first record that is not in it; `stamp`: its
+  /// time. After an error, or if `cancel` became true (kUnavailable), the last checkpoint is still
+  /// whole; an error of the medium itself is final.
+  Status write(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition log, Stamp stamp,
+               const std::atomic<bool>* cancel = nullptr);
+
+  /// The last one that is durable.
+  const RootRecord& last() const { return last_; }
+  /// Of the last write().
+  const CheckpointFigures& figures() const { return figures_; }
+
+ private:
+  Status write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef root,
+                     const std::atomic<bool>* cancel);
+  Status write_node(const rtree::Node<D>& node, std::uint32_t chunk);
+  Status drain_areas();
+  Status drain(PersistentMemory& memory);
+  Status write_map(std::uint64_t sequence);
+  Status write_root(const RootRecord& record);
+  Status reserve(int area, std::uint64_t offset, std::uint64_t length);
+
+  Volume& volume_;
+  const Superblock superblock_;
+  RootRecord last_;
+  AreaMap map_;                       ///< of the last checkpoint
+  std::vector<std::uint32_t> moved_;  ///< chunks written by the one under way
+  std::vector<bool> reserved_[2];     ///< extents of the areas
+  std::uint64_t undrained_bytes_ = 0;
+  std::optional<Error> broken_;  ///< the medium failed: final
+  CheckpointFigures figures_;
+};
+
+}  // namespace silurus::replication

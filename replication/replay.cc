@@ -1,0 +1,95 @@
+#include "replication/replay.h"
+
+#include <chrono>
+#include <string>
+#include <thread>
+
+namespace silurus::replication {
+namespace {
+
+Status nonsense(Lsn lsn, const std::string& why) {
+  return fail(ErrorCode::kProtocol, "the log's record " + std::to_string(lsn) +
+                                        " does not fit the checkpoint (" + why +
+                                        "): restore a backup");
+}
+
+}  // namespace
+
+template <int D>
+Status Replay<D>::take(const Record& record) {
+  Step step{.lsn = record.header.lsn, .type = record.header.type, .id = 0, .box = {}, .to = {}};
+  switch (step.type) {
+    case RecordType::kRestart:
+      return {};
+    case RecordType::kInsert:
+    case RecordType::kErase: {
+      const auto payload = payload_as<EntryPayload<D>>(record);
+      if (!payload) return nonsense(step.lsn, "its length");
+      step.id = payload->id;
+      step.box = payload->box;
+      break;
+    }
+    case RecordType::kUpdate: {
+      const auto payload = payload_as<UpdatePayload<D>>(record);
+      if (!payload) return nonsense(step.lsn, "its length");
+      step.id = payload->id;
+      step.box = payload->from;
+      step.to = payload->to;
+      break;
+    }
+    default:
+      return fail(ErrorCode::kUnsupported, "the log's record " + std::to_string(step.lsn) +
+                                               " has a type that this Silurus does not know");
+  }
+  steps_.push_back(step);
+  ++records_;
+  if ((record.header.flags & kBatchEnd) == 0) return {};
+  ++batches_;
+  ++batches_in_steps_;
+  return steps_.size() < kOperationsPerVersion ? Status{} : finish();
+}
+
+template <int D>
+Status Replay<D>::finish() {
+  if (steps_.empty()) return {};
+  // The batches' versions, one after the other, of which only the last one is made.
+  tree_.skip_to(tree_.next_version() + batches_in_steps_ - 1);
+  for (const Step& step : steps_) {
+    if (Status applied = apply_patiently(step); !applied) return applied;
+  }
+  tree_.publish();
+  steps_.clear();
+  batches_in_steps_ = 0;
+  return {};
+}
+
+template <int D>
+Status Replay<D>::apply_patiently(const Step& step) {
+  Status applied = apply(step);
+  // Retired nodes wait for readers that cannot exist yet: let their grace pass.
+  for (int turn = 0; !applied && applied.error().code == ErrorCode::kOutOfMemory && turn < 100;
+       ++turn) {
+    tree_.reclaim();
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    applied = apply(step);
+  }
+  if (applied || applied.error().code == ErrorCode::kOutOfMemory) return applied;
+  return nonsense(step.lsn, applied.error().message);
+}
+
+template <int D>
+Status Replay<D>::apply(const Step& step) {
+  switch (step.type) {
+    case RecordType::kInsert:
+      return tree_.insert({.id = step.id, .box = step.box});
+    case RecordType::kErase:
+      return tree_.erase({.id = step.id, .box = step.box});
+    default:
+      return tree_.update(step.id, step.box, step.to);
+  }
+}
+
+template class Replay<2>;
+template class Replay<3>;
+
+}  // namespace silurus::replication

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "common/result.h"
+#include "replication/record.h"
+#include "rtree/tree.h"
+
+namespace silurus::replication {
+
+/// Applies the records of a log to the tree that they start from, so that it ends as the version of
+/// the last batch, with that version's number. Several batches are published as one version: their
+/// numbers in between are left out. One thread; nobody else reads the tree meanwhile.
+template <int D>
+class Replay {
+ public:
+  explicit Replay(rtree::Tree<D>& tree) : tree_(tree) {}
+
+  /// Takes the next record, whose batch must be whole. kProtocol if the tree cannot have been what
+  /// the log says, kOutOfMemory if its budget is too small.
+  Status take(const Record& record);
+  /// After the last record: publishes what is left.
+  Status finish();
+
+  std::uint64_t records() const { return records_; }
+  std::uint64_t batches() const { return batches_; }
+
+ private:
+  /// Operations that are published together.
+  static constexpr std::size_t kOperationsPerVersion = 1024;
+
+  struct Step {
+    Lsn lsn;
+    RecordType type;
+    std::uint64_t id;
+    rtree::Box<D> box;
+    rtree::Box<D> to;
+  };
+  Status apply(const Step& step);
+  Status apply_patiently(const Step& step);
+
+  rtree::Tree<D>& tree_;
+  std::vector<Step> steps_;  ///< whole batches, not applied yet
+  std::uint64_t batches_in_steps_ = 0;
+  std::uint64_t records_ = 0;
+  std::uint64_t batches_ = 0;
+};
+
+}  // namespace silurus::replication

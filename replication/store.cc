@@ -1,0 +1,251 @@
+#include "replication/store.h"
+
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "common/check.h"
+#include "common/units.h"
+#include "replication/replay.h"
+
+namespace silurus::replication {
+namespace {
+
+class Stopwatch {
+ public:
+  double seconds() const {
+    return static_cast<double>(SystemClock().now() - start_) / static_cast<double>(kSecond);
+  }
+
+ private:
+  Nanoseconds start_ = SystemClock().now();
+};
+
+}  // namespace
+
+std::string to_string(const RecoveryReport& report) {
+  if (report.formatted) return "new and empty";
+  char text[512];
+  std::snprintf(
+      text, sizeof text,
+      "version %llu, %llu entries: checkpoint of version %llu (%llu nodes, %s) in %.2f s, "
+      "%llu records of the log (%s) in %.2f s",
+      static_cast<unsigned long long>(report.version),
+      static_cast<unsigned long long>(report.entries),
+      static_cast<unsigned long long>(report.checkpoint_version),
+      static_cast<unsigned long long>(report.checkpoint_nodes),
+      format_size(report.checkpoint_bytes).c_str(), report.checkpoint_seconds,
+      static_cast<unsigned long long>(report.records), format_size(report.log_bytes).c_str(),
+      report.replay_seconds);
+  std::string line = text;
+  if (report.dropped_records != 0) {
+    line += "; dropped " + std::to_string(report.dropped_records) +
+            " records of a batch that was cut short, and so never acknowledged";
+  }
+  if (report.proof_of_damage != 0) line += "; THE LOG IS DAMAGED and what lies behind is lost";
+  return line;
+}
+
+template <int D>
+Status format_store(Volume& volume, std::uint64_t id, std::uint64_t node_area_bytes) {
+  PersistentMemory& super = *volume.super;
+  SILURUS_CHECK(is_blank(super.bytes().first(kMapsOffset)));
+  if (Status room = super.reserve(0, kMapsOffset); !room) return room;
+  const Superblock superblock = make_superblock(D, rtree::kNodeFormat<D>, id, volume.log->size(),
+                                                node_area_bytes, (super.size() - kMapsOffset) / 2);
+  super.store(0, std::as_bytes(std::span(&superblock, 1)));
+  super.flush(0, sizeof superblock);
+  if (Status drained = super.drain(); !drained) return drained;
+  const RootRecord empty = seal({.checksum = 0,
+                                 .sequence = 1,
+                                 .version = 0,
+                                 .root = 0,
+                                 .entries = 0,
+                                 .chunks = 0,
+                                 .map_checksum = AreaMap().checksum(),
+                                 .log = {.lsn = 0, .chain = id},
+                                 .stamp = 0},
+                                id);
+  for (std::uint64_t copy = 0; copy < 2; ++copy) {
+    const std::uint64_t offset = root_offset(empty.sequence, copy);
+    super.store(offset, std::as_bytes(std::span(&empty, 1)));
+    super.flush(offset, sizeof empty);
+    if (Status drained = super.drain(); !drained) return drained;
+  }
+  return {};
+}
+
+namespace {
+
+/// The tree of the checkpoint, or an empty one if there was none yet.
+template <int D>
+Status restore_checkpoint(const Volume& volume, const TreePlace& place,
+                          const RecoveryOptions& options, RecoveredTree<D>& recovered) {
+  const Stopwatch watch;
+  const RootRecord& root = recovered.root;
+  auto tree = [&] {
+    if (root.version == 0) return rtree::Tree<D>::create(place.options, place.slabs, place.clock);
+    rtree::RestoreOptions restore{.threads = options.threads};
+    if (options.progress) {
+      restore.progress = [&](std::uint64_t nodes) { options.progress("nodes", nodes); };
+    }
+    return rtree::Tree<D>::restore(place.options, place.slabs, place.clock,
+                                   rtree::NodeRef::from_word(root.root),
+                                   CheckpointNodes<D>(volume, recovered.map), restore);
+  }();
+  if (!tree) {
+    return fail(tree.error().code,
+                volume.name + ": " + tree.error().message +
+                    (tree.error().code == ErrorCode::kProtocol ? ": restore a backup" : ""));
+  }
+  recovered.tree = std::move(*tree);
+  const rtree::TreeStats stats = recovered.tree->stats();
+  if (root.version != 0 && (stats.entries != root.entries || stats.version != root.version)) {
+    return fail(ErrorCode::kProtocol, volume.name +
+                                          " has a checkpoint that contradicts itself: "
+                                          "restore a backup");
+  }
+  RecoveryReport& report = recovered.report;
+  report.checkpoint_version = root.version;
+  report.checkpoint_entries = root.entries;
+  report.checkpoint_nodes = root.version == 0 ? 0 : stats.nodes;
+  report.checkpoint_bytes = report.checkpoint_nodes * rtree::kChunkBytes<D>;
+  report.checkpoint_seconds = watch.seconds();
+  return {};
+}
+
+template <int D>
+Status replay_log(const Volume& volume, const RecoveryOptions& options,
+                  RecoveredTree<D>& recovered) {
+  const Stopwatch watch;
+  const std::span<const std::byte> ring = volume.log->bytes();
+  const Log::Tail tail = Log::find_tail(ring, recovered.root.log);
+  RecoveryReport& report = recovered.report;
+  report.proof_of_damage = tail.proof_of_damage;
+  if (tail.proof_of_damage != 0 && !options.accept_damage) {
+    return fail(ErrorCode::kProtocol, volume.name + ": " + damage_of(tail, recovered.root.log));
+  }
+  LogReader reader(ring, recovered.root.log);
+  Replay<D> replay(*recovered.tree);
+  while (reader.position().lsn < tail.end.lsn) {
+    const auto record = reader.next();
+    SILURUS_CHECK(record);  // find_tail has seen it
+    if (Status taken = replay.take(*record); !taken) {
+      return fail(taken.error().code, volume.name + ": " + taken.error().message);
+    }
+    if (options.progress && replay.records() % 65536 == 0) {
+      options.progress("records", replay.records());
+    }
+  }
+  if (Status finished = replay.finish(); !finished) {
+    return fail(finished.error().code, volume.name + ": " + finished.error().message);
+  }
+  recovered.end = tail.end;
+  recovered.stamp = std::max(recovered.root.stamp, tail.last_stamp);
+  report.records = replay.records();
+  report.batches = replay.batches();
+  report.log_bytes = tail.end.lsn - recovered.root.log.lsn;
+  report.dropped_records = tail.dropped_records;
+  report.replay_seconds = watch.seconds();
+  return {};
+}
+
+}  // namespace
+
+template <int D>
+Result<RecoveredTree<D>> recover(const Volume& volume, const TreePlace& place,
+                                 const RecoveryOptions& options) {
+  const std::span super = volume.super->bytes();
+  auto superblock = read_superblock(super, D, rtree::kNodeFormat<D>, volume.name);
+  if (!superblock) return fail(superblock.error());
+  if (superblock->log_bytes != volume.log->size() ||
+      super_bytes(superblock->map_bytes) > super.size()) {
+    return fail(ErrorCode::kProtocol, volume.name +
+                                          " has files of other sizes than when it was "
+                                          "made: restore a backup");
+  }
+  auto root = newest_root(super, superblock->id, volume.name);
+  if (!root) return fail(root.error());
+  auto map = read_map(volume, *superblock, *root);
+  if (!map) return fail(map.error());
+  RecoveredTree<D> recovered;
+  recovered.superblock = *superblock;
+  recovered.root = *root;
+  recovered.map = std::move(*map);
+  if (Status done = restore_checkpoint(volume, place, options, recovered); !done) {
+    return fail(done.error());
+  }
+  if (Status done = replay_log(volume, options, recovered); !done) return fail(done.error());
+  const rtree::TreeStats stats = recovered.tree->stats();
+  recovered.report.version = stats.version;
+  recovered.report.entries = stats.entries;
+  return recovered;
+}
+
+template <int D>
+Store<D>::Store(Volume volume, const Superblock& superblock, const RootRecord& root, AreaMap map)
+    : volume_(std::move(volume)),
+      is_pmem_(volume_.log->is_pmem()),
+      checkpointer_(volume_, superblock, root, std::move(map)) {}
+
+template <int D>
+Result<typename Store<D>::Opened> Store<D>::open(Volume volume, const TreePlace& place,
+                                                 const RecoveryOptions& options, Stamp stamp,
+                                                 std::uint64_t nonce) {
+  auto recovered = recover<D>(volume, place, options);
+  if (!recovered) return fail(recovered.error());
+  Opened opened;
+  opened.report = recovered->report;
+  opened.stamp = std::max(stamp, recovered->stamp + 1);
+  opened.tree = std::move(recovered->tree);
+  opened.store.reset(
+      new Store(std::move(volume), recovered->superblock, recovered->root, recovered->map));
+  Store& store = *opened.store;
+  // A killed process may have left the newest root in the caches of a machine that still runs.
+  PersistentMemory& super = *store.volume_.super;
+  super.flush(0, kMapsOffset);
+  if (Status drained = super.drain(); !drained) return fail(drained.error());
+  LogPosition start = recovered->root.log;
+  if (recovered->report.proof_of_damage != 0) {
+    // What lies behind the damage must not be found again: go on a whole lap further.
+    start = {recovered->end.lsn + store.volume_.log->size(), nonce};
+    Status made = store.checkpointer_.write(*opened.tree, opened.tree->snapshot().root().ref, start,
+                                            recovered->stamp);
+    if (!made) return fail(made.error());
+  }
+  auto log = Log::open(std::move(store.volume_.log), start);
+  if (!log) return fail(log.error());
+  store.log_ = std::move(*log);
+  Status restarted = store.log_->append_restart(opened.stamp, 1, nonce);
+  if (!restarted && restarted.error().code == ErrorCode::kTooLarge) {
+    // Restarts alone have filled what is reserved for them.
+    const rtree::Snapshot<D> now = opened.tree->snapshot();
+    Status made =
+        store.checkpoint(*opened.tree, now.root().ref, store.log_->end(), recovered->stamp);
+    if (!made) return fail(made.error());
+    restarted = store.log_->append_restart(opened.stamp, 1, nonce);
+  }
+  if (!restarted) return fail(restarted.error());
+  return opened;
+}
+
+template <int D>
+Status Store<D>::checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition position,
+                            Stamp stamp, const std::atomic<bool>* cancel) {
+  if (Status written = checkpointer_.write(tree, root, position, stamp, cancel); !written) {
+    return written;
+  }
+  log_->trim(position);
+  return {};
+}
+
+template Status format_store<2>(Volume&, std::uint64_t, std::uint64_t);
+template Status format_store<3>(Volume&, std::uint64_t, std::uint64_t);
+template Result<RecoveredTree<2>> recover<2>(const Volume&, const TreePlace&,
+                                             const RecoveryOptions&);
+template Result<RecoveredTree<3>> recover<3>(const Volume&, const TreePlace&,
+                                             const RecoveryOptions&);
+template class Store<2>;
+template class Store<3>;
+
+}  // namespace silurus::replication

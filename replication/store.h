@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "common/clock.h"
+#include "common/result.h"
+#include "replication/checkpoint.h"
+#include "replication/log.h"
+#include "replication/superblock.h"
+#include "rtree/tree.h"
+
+// Everything durable of one tree: its log and its checkpoints; and recovery, which makes a tree of
+// them: the last checkpoint, then the log behind it.
+
+namespace silurus::replication {
+
+struct RecoveryOptions {
+  bool accept_damage = false;  ///< of the log: lose what lies behind it
+  unsigned threads = 0;        ///< 0: all cores
+  /// Told now and then what is being done ("nodes", "records") and how much of it is done.
+  std::function<void(const char* what, std::uint64_t done)> progress = {};
+};
+
+/// What recovery found and did.
+struct RecoveryReport {
+  bool formatted = false;  ///< the store was new
+  rtree::Version checkpoint_version = 0;
+  std::uint64_t checkpoint_entries = 0;
+  std::uint64_t checkpoint_nodes = 0;
+  std::uint64_t checkpoint_bytes = 0;
+  double checkpoint_seconds = 0;
+  std::uint64_t records = 0;  ///< replayed
+  std::uint64_t batches = 0;
+  std::uint64_t log_bytes = 0;  ///< of those
+  double replay_seconds = 0;
+  std::uint64_t dropped_records = 0;  ///< of a batch that a crash cut short
+  Lsn proof_of_damage = 0;            ///< see Log::Tail
+  rtree::Version version = 0;         ///< recovered
+  std::uint64_t entries = 0;
+};
+
+/// "version 812 (10781311 entries): checkpoint of version 800 in 0.31 s, 12 batches ...".
+std::string to_string(const RecoveryReport& report);
+
+/// Writes an empty store over a blank volume.
+template <int D>
+Status format_store(Volume& volume, std::uint64_t id, std::uint64_t node_area_bytes);
+
+/// Where recovery puts the tree.
+struct TreePlace {
+  rtree::TreeOptions options;
+  rtree::SlabSource& slabs;
+  const Clock& clock;
+};
+
+/// A tree as read from a volume, of which nothing was written.
+template <int D>
+struct RecoveredTree {
+  std::unique_ptr<rtree::Tree<D>> tree;
+  Superblock superblock;
+  RootRecord root;  ///< the checkpoint that it started from
+  AreaMap map;
+  LogPosition end;  ///< of the log
+  Stamp stamp = 0;  ///< of the last version
+  RecoveryReport report;
+};
+
+/// Reads the volume and builds the tree; what a server does when it starts, and what a check of a
+/// store that isn't in use does. `where` of errors is volume.name.
+template <int D>
+Result<RecoveredTree<D>> recover(const Volume& volume, const TreePlace& place,
+                                 const RecoveryOptions& options);
+
+/// The durable half of a tree in service. The writer's thread has the log; checkpoint() may run on
+/// another thread at the same time, one at a time.
+template <int D>
+class Store {
+ public:
+  struct Opened {
+    std::unique_ptr<Store> store;
+    std::unique_ptr<rtree::Tree<D>> tree;
+    RecoveryReport report;
+    Stamp stamp = 0;
+  };
+  /// Recovers, and makes the store ready for writes. A blank volume must have been formatted.
+  /// `stamp` and `nonce` go into the restart record; the stamp is raised above the last one's.
+  static Result<Opened> open(Volume volume, const TreePlace& place, const RecoveryOptions& options,
+                             Stamp stamp, std::uint64_t nonce);
+
+  Log& log() { return *log_; }
+  const Log& log() const { return *log_; }
+  const std::string& name() const { return volume_.name; }
+  bool is_pmem() const { return is_pmem_; }
+
+  /// A checkpoint of the version below `root` (see Checkpointer::write), and then the log before
+  /// `position` is given free.
+  Status checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition position,
+                    Stamp stamp, const std::atomic<bool>* cancel = nullptr);
+  /// Of the thread that checkpoints.
+  const Checkpointer<D>& checkpointer() const { return checkpointer_; }
+
+ private:
+  Store(Volume volume, const Superblock& superblock, const RootRecord& root, AreaMap map);
+
+  Volume volume_;  ///< its log has moved into log_
+  bool is_pmem_;
+  Checkpointer<D> checkpointer_;
+  std::unique_ptr<Log> log_;
+};
+
+}  // namespace silurus::replication

@@ -1,0 +1,128 @@
+#include "replication/superblock.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace silurus::replication {
+namespace {
+
+constexpr std::array<char, 8> kMagic = {'S', 'i', 'l', 'u', 'r', 'u', 's', '\n'};
+
+std::uint64_t checksum_of(const Superblock& superblock) {
+  return XXH3_64bits(&superblock, offsetof(Superblock, checksum));
+}
+
+std::uint64_t checksum_of(const RootRecord& record, std::uint64_t store_id) {
+  constexpr std::size_t kSkipped = sizeof record.checksum;
+  return XXH3_64bits_withSeed(reinterpret_cast<const std::byte*>(&record) + kSkipped,
+                              sizeof record - kSkipped, store_id);
+}
+
+template <typename T>
+T load(std::span<const std::byte> bytes, std::uint64_t offset) {
+  T value;
+  std::memcpy(&value, bytes.data() + offset, sizeof value);
+  return value;
+}
+
+}  // namespace
+
+Superblock make_superblock(std::uint32_t dimensions, std::uint32_t node_format, std::uint64_t id,
+                           std::uint64_t log_bytes, std::uint64_t node_area_bytes,
+                           std::uint64_t map_bytes) {
+  Superblock made{.magic = kMagic,
+                  .byte_order = kByteOrderMark,
+                  .format = kStoreFormat,
+                  .dimensions = dimensions,
+                  .node_format = node_format,
+                  .id = id,
+                  .log_bytes = log_bytes,
+                  .node_area_bytes = node_area_bytes,
+                  .map_bytes = map_bytes,
+                  .checksum = 0};
+  made.checksum = checksum_of(made);
+  return made;
+}
+
+bool is_blank(std::span<const std::byte> bytes) {
+  const auto superblock = load<Superblock>(bytes, 0);
+  // A later version may have its roots elsewhere. (A torn write leaves a word old or new.)
+  if (superblock.magic == kMagic &&
+      (superblock.byte_order != kByteOrderMark || superblock.format > kStoreFormat) &&
+      superblock.byte_order != 0) {
+    return false;
+  }
+  // Formatting ends with the two copies of the first root, one after the other.
+  const auto first = load<RootRecord>(bytes, root_offset(1, 0));
+  if (first.checksum == checksum_of(first, superblock.id) && first.sequence == 1) return false;
+  const auto is_zero = [&](std::uint64_t sequence, std::uint64_t copy) {
+    const auto page = bytes.subspan(root_offset(sequence, copy), kPageBytes);
+    return std::all_of(page.begin(), page.end(), [](std::byte b) { return b == std::byte{0}; });
+  };
+  if (!is_zero(0, 0) || !is_zero(0, 1) || !is_zero(1, 1)) return false;
+  // Something else that lies there is not ours to overwrite.
+  return superblock.magic == kMagic || superblock.magic == std::array<char, 8>{};
+}
+
+Result<Superblock> read_superblock(std::span<const std::byte> bytes, std::uint32_t dimensions,
+                                   std::uint32_t node_format, const std::string& where) {
+  const auto found = load<Superblock>(bytes, 0);
+  if (found.magic != kMagic) {
+    return fail(ErrorCode::kProtocol, where +
+                                          " does not hold a Silurus tree: if it never did, "
+                                          "name an empty directory; if it did, restore a "
+                                          "backup");
+  }
+  if (found.byte_order != kByteOrderMark) {
+    return fail(ErrorCode::kUnsupported,
+                where + (found.byte_order == __builtin_bswap32(kByteOrderMark)
+                             ? " was written by a machine of the other byte order"
+                             : " has a damaged superblock: restore a backup"));
+  }
+  if (found.format > kStoreFormat) {
+    return fail(ErrorCode::kUnsupported,
+                where + " has format " + std::to_string(found.format) +
+                    ", written by a later Silurus: this one knows formats up to " +
+                    std::to_string(kStoreFormat));
+  }
+  if (found.checksum != checksum_of(found)) {
+    return fail(ErrorCode::kProtocol, where + " has a damaged superblock: restore a backup");
+  }
+  if (found.dimensions != dimensions) {
+    return fail(ErrorCode::kInvalidArgument, where + " holds a tree of " +
+                                                 std::to_string(found.dimensions) +
+                                                 " dimensions, not " + std::to_string(dimensions));
+  }
+  if (found.node_format != node_format) {
+    return fail(ErrorCode::kUnsupported, where +
+                                             " has nodes of another layout than this build of "
+                                             "Silurus: open it with the build that wrote it");
+  }
+  return found;
+}
+
+RootRecord seal(RootRecord record, std::uint64_t store_id) {
+  record.checksum = checksum_of(record, store_id);
+  return record;
+}
+
+Result<RootRecord> newest_root(std::span<const std::byte> bytes, std::uint64_t store_id,
+                               const std::string& where) {
+  std::optional<RootRecord> newest;
+  for (std::uint64_t sequence = 0; sequence < 2; ++sequence) {
+    for (std::uint64_t copy = 0; copy < 2; ++copy) {
+      const auto found = load<RootRecord>(bytes, root_offset(sequence, copy));
+      if (found.checksum != checksum_of(found, store_id)) continue;
+      if (found.sequence % 2 != sequence) continue;
+      if (!newest || found.sequence > newest->sequence) newest = found;
+    }
+  }
+  if (!newest) {
+    return fail(ErrorCode::kProtocol, where + " has no checkpoint that is whole: restore a backup");
+  }
+  return *newest;
+}
+
+}  // namespace silurus::replication
