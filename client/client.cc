@@ -1,0 +1,377 @@
+#include "client/client.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "client/core.h"
+#include "transport/fabric.h"
+#include "transport/waiter.h"
+
+namespace silurus {
+namespace {
+
+/// A blocking call looks at deadlines at least so often.
+constexpr Nanoseconds kLookInterval = 100 * kMillisecond;
+/// Of a batch of searches, so many are in flight at once: enough to keep a server busy.
+constexpr std::size_t kBatchInFlight = 64;
+constexpr std::size_t kLoadInFlight = 16;
+
+/// Waits out the answers of a hello-only connection.
+class NoHandler final : public transport::ConnectionHandler {
+ public:
+  void on_message(transport::Connection&, std::span<const std::byte>) override {}
+  void on_read(transport::Connection&, std::uint64_t, bool) override {}
+  void on_writable(transport::Connection&) override {}
+  void on_closed(transport::Connection&, const Error&) override {}
+};
+
+struct Endpoint {
+  transport::Address address;
+  std::unique_ptr<transport::Fabric> fabric;
+  std::unique_ptr<transport::Poller> poller;
+};
+
+Result<Endpoint> open_endpoint(std::string_view url) {
+  auto address = transport::Address::parse(url);
+  if (!address) return fail(address.error());
+  auto fabric = transport::make_fabric(address->scheme);
+  if (!fabric) return fail(fabric.error());
+  auto poller = (*fabric)->create_poller();
+  if (!poller) return fail(poller.error());
+  return Endpoint{std::move(*address), std::move(*fabric), std::move(*poller)};
+}
+
+std::string_view reason(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kNotFound:
+      return "there is no such entry (id and box must both match)";
+    case ErrorCode::kOutOfMemory:
+      return "the server's memory budget is used up";
+    default:
+      return to_string(code);
+  }
+}
+
+}  // namespace
+
+Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout) {
+  auto endpoint = open_endpoint(url);
+  if (!endpoint) return fail(endpoint.error());
+  const protocol::ClientHello hello;
+  NoHandler handler;
+  auto connection = endpoint->fabric->connect(
+      endpoint->address, {.timeout = timeout}, *endpoint->poller,
+      std::as_bytes(std::span<const protocol::ClientHello, 1>(&hello, 1)), handler);
+  if (!connection) return fail(connection.error());
+  const auto server = protocol::decode_server_hello((*connection)->peer_hello(), 0);
+  if (!server) return fail(server.error());
+  return ServerInfo{.dimensions = server->dimensions, .one_sided = server->one_sided != 0};
+}
+
+/// Members in order of creation: the core goes before its poller, that before its fabric.
+template <int D>
+struct Client<D>::Impl {
+  Endpoint endpoint;
+  SystemClock clock;
+  std::unique_ptr<transport::Waiter> waiter;
+  std::unique_ptr<client::ClientCore<D>> core;
+
+  // A bulk load under way.
+  std::uint64_t load_sent = 0;
+  std::size_t load_unanswered = 0;
+  std::optional<Error> load_error;
+
+  /// Drives everything once, sleeping if nothing happens.
+  void drive() {
+    core->flush();
+    if (core->settle() > 0) return;
+    const std::size_t events = waiter->wait(kLookInterval);
+    core->settle(events == 0);
+  }
+
+  /// Runs one operation to its end and takes its answer out.
+  template <typename Answer, typename Start>
+  Result<Answer> call(Start&& start) {
+    struct Outcome {
+      bool done = false;
+      Result<Answer> answer;
+    } outcome;
+    const Status begun = start(Callback<Answer>([&outcome](Result<Answer*> answer) {
+      outcome.done = true;
+      if (answer) {
+        outcome.answer = std::exchange(**answer, Answer());
+      } else {
+        outcome.answer = fail(std::move(answer.error()));
+      }
+    }));
+    if (!begun) return fail(begun.error());
+    while (!outcome.done) drive();
+    return std::move(outcome.answer);
+  }
+
+  template <typename Answer, typename Query, typename Start>
+  Result<std::vector<Answer>> batch(std::span<const Query> queries, Start&& start) {
+    struct Batch {
+      std::vector<Answer> answers;
+      std::optional<Error> error;
+      std::size_t unanswered = 0;
+    } batch;
+    batch.answers.resize(queries.size());
+    for (std::size_t i = 0; i < queries.size() && !batch.error; ++i) {
+      const Status begun = start(queries[i], Callback<Answer>([&batch, i](Result<Answer*> answer) {
+                                   --batch.unanswered;
+                                   if (answer) {
+                                     std::swap(batch.answers[i], **answer);
+                                   } else if (!batch.error) {
+                                     batch.error = std::move(answer.error());
+                                   }
+                                 }));
+      if (!begun) {
+        batch.error = begun.error();
+        break;
+      }
+      ++batch.unanswered;
+      while (batch.unanswered >= kBatchInFlight) drive();
+    }
+    while (batch.unanswered > 0) drive();
+    if (batch.error) return fail(*batch.error);
+    return std::move(batch.answers);
+  }
+
+  Result<Version> write_one(const WriteBatch<D>& batch) {
+    auto answer = call<WriteAnswer>([&](Callback<WriteAnswer> callback) {
+      return core->write(batch.operations(), std::move(callback));
+    });
+    if (!answer) return fail(answer.error());
+    if (answer->failed.empty()) return answer->version;
+    const ErrorCode code = answer->failed.front().code;
+    return fail(code, "id " + std::to_string(batch.operations().front().id) + ": " +
+                          std::string(reason(code)));
+  }
+};
+
+template <int D>
+Client<D>::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+template <int D>
+Client<D>::Client(Client&&) noexcept = default;
+template <int D>
+Client<D>& Client<D>::operator=(Client&&) noexcept = default;
+template <int D>
+Client<D>::~Client() = default;
+
+template <int D>
+Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& options) {
+  auto endpoint = open_endpoint(url);
+  if (!endpoint) return fail(endpoint.error());
+  auto impl = std::make_unique<Impl>();
+  impl->endpoint = std::move(*endpoint);
+  auto waiter = transport::Waiter::create(options.wait, {impl->endpoint.poller.get()});
+  if (!waiter) return fail(waiter.error());
+  impl->waiter = std::move(*waiter);
+  auto core = client::ClientCore<D>::connect(*impl->endpoint.fabric, *impl->endpoint.poller,
+                                             impl->endpoint.address, impl->clock, options);
+  if (!core) return fail(core.error());
+  impl->core = std::move(*core);
+  return Client(std::move(impl));
+}
+
+template <int D>
+Result<RangeAnswer<D>> Client<D>::range(const Box<D>& window, const RangeOptions& options) {
+  return impl_->template call<RangeAnswer<D>>([&](Callback<RangeAnswer<D>> callback) {
+    return impl_->core->range({.window = window,
+                               .predicate = options.predicate,
+                               .shape = options.shape,
+                               .limit = options.limit},
+                              std::move(callback));
+  });
+}
+
+template <int D>
+Result<std::uint64_t> Client<D>::count(const Box<D>& window, Predicate predicate) {
+  auto found = range(window, {.predicate = predicate, .shape = ResultShape::kCount});
+  if (!found) return fail(found.error());
+  return found->count;
+}
+
+template <int D>
+Result<NearestAnswer> Client<D>::nearest(const Point<D>& point, std::uint32_t k) {
+  return impl_->template call<NearestAnswer>([&](Callback<NearestAnswer> callback) {
+    return impl_->core->nearest({.point = point, .k = k}, std::move(callback));
+  });
+}
+
+template <int D>
+Result<std::vector<RangeAnswer<D>>> Client<D>::range_batch(
+    std::span<const rtree::RangeQuery<D>> queries) {
+  return impl_->template batch<RangeAnswer<D>>(
+      queries, [&](const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback) {
+        return impl_->core->range(query, std::move(callback));
+      });
+}
+
+template <int D>
+Result<std::vector<NearestAnswer>> Client<D>::nearest_batch(
+    std::span<const rtree::NearestQuery<D>> queries) {
+  return impl_->template batch<NearestAnswer>(
+      queries, [&](const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback) {
+        return impl_->core->nearest(query, std::move(callback));
+      });
+}
+
+template <int D>
+Result<Version> Client<D>::insert(std::uint64_t id, const Box<D>& box) {
+  return impl_->write_one(WriteBatch<D>().insert(id, box));
+}
+
+template <int D>
+Result<Version> Client<D>::erase(std::uint64_t id, const Box<D>& box) {
+  return impl_->write_one(WriteBatch<D>().erase(id, box));
+}
+
+template <int D>
+Result<Version> Client<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to) {
+  return impl_->write_one(WriteBatch<D>().update(id, from, to));
+}
+
+template <int D>
+Result<WriteAnswer> Client<D>::write(const WriteBatch<D>& batch) {
+  return impl_->template call<WriteAnswer>([&](Callback<WriteAnswer> callback) {
+    return impl_->core->write(batch.operations(), std::move(callback));
+  });
+}
+
+template <int D>
+std::size_t Client<D>::max_batch() const {
+  return impl_->core->max_batch();
+}
+
+template <int D>
+Result<LoadAnswer> Client<D>::load(std::span<const Entry<D>> entries, double fill) {
+  if (auto ok = load_begin(); !ok) return fail(ok.error());
+  if (auto ok = load_add(entries); !ok) {
+    // The first error is the one to tell.
+    if (auto aborted = load_abort(); !aborted) return fail(ok.error());
+    return fail(ok.error());
+  }
+  return load_commit(fill);
+}
+
+template <int D>
+Status Client<D>::load_begin() {
+  impl_->load_sent = 0;
+  impl_->load_error.reset();
+  auto answer = impl_->template call<LoadAnswer>(
+      [&](Callback<LoadAnswer> callback) { return impl_->core->load_begin(std::move(callback)); });
+  return answer ? Status{} : fail(answer.error());
+}
+
+template <int D>
+Status Client<D>::load_add(std::span<const Entry<D>> entries) {
+  Impl& impl = *impl_;
+  while (!entries.empty() && !impl.load_error) {
+    const auto part = entries.first(std::min(entries.size(), impl.core->max_load_batch()));
+    const Status begun =
+        impl.core->load_entries(part, Callback<LoadAnswer>([&impl](Result<LoadAnswer*> answer) {
+                                  --impl.load_unanswered;
+                                  if (!answer && !impl.load_error) {
+                                    impl.load_error = std::move(answer.error());
+                                  }
+                                }));
+    if (!begun) return begun;
+    ++impl.load_unanswered;
+    impl.load_sent += part.size();
+    entries = entries.subspan(part.size());
+    while (impl.load_unanswered >= kLoadInFlight) impl.drive();
+  }
+  return impl.load_error ? Status(fail(*impl.load_error)) : Status{};
+}
+
+template <int D>
+Result<LoadAnswer> Client<D>::load_commit(double fill) {
+  Impl& impl = *impl_;
+  while (impl.load_unanswered > 0) impl.drive();
+  if (impl.load_error) return fail(*impl.load_error);
+  return impl.template call<LoadAnswer>([&](Callback<LoadAnswer> callback) {
+    return impl.core->load_commit(fill, impl.load_sent, std::move(callback));
+  });
+}
+
+template <int D>
+Status Client<D>::load_abort() {
+  Impl& impl = *impl_;
+  while (impl.load_unanswered > 0) impl.drive();
+  auto answer = impl.template call<LoadAnswer>(
+      [&](Callback<LoadAnswer> callback) { return impl.core->load_abort(std::move(callback)); });
+  return answer ? Status{} : fail(answer.error());
+}
+
+template <int D>
+Status Client<D>::range_async(const rtree::RangeQuery<D>& query,
+                              Callback<RangeAnswer<D>> callback) {
+  return impl_->core->range(query, std::move(callback));
+}
+
+template <int D>
+Status Client<D>::nearest_async(const rtree::NearestQuery<D>& query,
+                                Callback<NearestAnswer> callback) {
+  return impl_->core->nearest(query, std::move(callback));
+}
+
+template <int D>
+Status Client<D>::write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> callback) {
+  return impl_->core->write(batch.operations(), std::move(callback));
+}
+
+template <int D>
+void Client<D>::poll() {
+  impl_->core->flush();
+  impl_->endpoint.poller->progress();
+  impl_->core->settle();
+  impl_->core->flush();
+}
+
+template <int D>
+void Client<D>::wait_below(std::size_t n) {
+  while (in_flight() >= n && in_flight() > 0) impl_->drive();
+}
+
+template <int D>
+std::size_t Client<D>::in_flight() const {
+  return impl_->core->in_flight();
+}
+
+template <int D>
+Result<std::string> Client<D>::server_statistics() {
+  auto answer =
+      impl_->template call<client::StatsAnswer>([&](Callback<client::StatsAnswer> callback) {
+        return impl_->core->stats(std::move(callback));
+      });
+  if (!answer) return fail(answer.error());
+  return std::move(answer->json);
+}
+
+template <int D>
+ClientStatistics Client<D>::statistics() const {
+  return impl_->core->statistics();
+}
+
+template <int D>
+void Client<D>::reset_statistics() {
+  impl_->core->reset_statistics();
+}
+
+template <int D>
+bool Client<D>::can_offload() const {
+  return impl_->core->can_offload();
+}
+
+template <int D>
+std::string Client<D>::peer() const {
+  return impl_->core->connection().peer();
+}
+
+template class Client<2>;
+template class Client<3>;
+
+}  // namespace silurus

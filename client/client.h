@@ -1,0 +1,136 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "client/answers.h"
+#include "client/options.h"
+#include "client/statistics.h"
+#include "common/inline_function.h"
+#include "common/result.h"
+#include "rtree/geometry.h"
+
+namespace silurus {
+
+using rtree::Box;
+using rtree::Entry;
+using rtree::Neighbor;
+using rtree::Point;
+using rtree::Predicate;
+using rtree::ResultShape;
+using rtree::Version;
+
+using client::ClientOptions;
+using client::ClientStatistics;
+using client::LoadAnswer;
+using client::Mode;
+using client::NearestAnswer;
+using client::PolicyKind;
+using client::RangeAnswer;
+using client::WriteAnswer;
+using client::WriteBatch;
+
+/// Is told how an asynchronous operation ended, from within poll() or a blocking call, never from
+/// within the call that began it. The answer belongs to the operation: take out (swap) what shall
+/// outlive the callback. It may begin other operations. Captures of up to 48 bytes.
+template <typename Answer>
+using Callback = InlineFunction<void(Result<Answer*>)>;
+
+/// What a server says of itself to anyone.
+struct ServerInfo {
+  std::uint32_t dimensions = 0;
+  bool one_sided = false;  ///< whether searches can be offloaded over this address
+};
+/// Asks the server at `url` ("shm:///path", "tcp://host:port").
+Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout = 5 * kSecond);
+
+/// A connection to a Silurus server, whose tree has D dimensions (2 or 3). One thread at a time;
+/// as many clients as you like, each of its own thread. Movable.
+///
+///   auto client = silurus::Client<2>::connect("shm:///tmp/silurus.sock");
+///   auto found = client->range({{-25, 63}, {-13, 67}});
+///   if (found) std::printf("%zu boxes\n", found->ids.size());
+///
+/// Errors: kInvalidArgument names what makes no sense (a NaN, k = 0); kConnectionLost: the server
+/// went away, connect anew; kDeadlineExceeded: no answer in time; both say so where a write may or
+/// may not have happened. Blocking calls may be made while asynchronous operations are in flight,
+/// whose callbacks they then run, but not from a callback.
+template <int D>
+class Client {
+ public:
+  /// kNotFound or kUnavailable: no server there; kUnsupported: it speaks another version of the
+  /// protocol, has another number of dimensions, or can't do what `options.mode` demands.
+  static Result<Client> connect(std::string_view url, const ClientOptions& options = {});
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+  ~Client();
+
+  // --- searches
+  struct RangeOptions {
+    Predicate predicate = Predicate::kIntersects;
+    ResultShape shape = ResultShape::kIds;
+    std::uint64_t limit = UINT64_MAX;  ///< stop after so many; which ones is unspecified
+  };
+  Result<RangeAnswer<D>> range(const Box<D>& window, const RangeOptions& options = {});
+  /// How many entries a range search would find.
+  Result<std::uint64_t> count(const Box<D>& window, Predicate predicate = Predicate::kIntersects);
+  /// The k entries nearest to a point, by the distance to their boxes.
+  Result<NearestAnswer> nearest(const Point<D>& point, std::uint32_t k);
+  /// Many searches, kept in flight together; answers in the order of the queries. The first error
+  /// ends it.
+  Result<std::vector<RangeAnswer<D>>> range_batch(std::span<const rtree::RangeQuery<D>> queries);
+  Result<std::vector<NearestAnswer>> nearest_batch(std::span<const rtree::NearestQuery<D>> queries);
+
+  // --- writes: each returns the version in which it is visible
+  Result<Version> insert(std::uint64_t id, const Box<D>& box);
+  /// kNotFound if there is no entry of that id and box; so does update.
+  Result<Version> erase(std::uint64_t id, const Box<D>& box);
+  Result<Version> update(std::uint64_t id, const Box<D>& from, const Box<D>& to);
+  /// All at once, in one version; an operation that fails leaves the others alone. kTooLarge if
+  /// there are more than max_batch().
+  Result<WriteAnswer> write(const WriteBatch<D>& batch);
+  std::size_t max_batch() const;
+
+  // --- bulk load into an empty tree (kConflict if it isn't)
+  Result<LoadAnswer> load(std::span<const Entry<D>> entries, double fill = 0);
+  /// The same bit by bit: begin, add as often as you like, commit or abort. `fill` of leaves in
+  /// (0, 1]; 0 for the server's default.
+  Status load_begin();
+  Status load_add(std::span<const Entry<D>> entries);
+  Result<LoadAnswer> load_commit(double fill = 0);
+  Status load_abort();
+
+  // --- asynchronous operations: any number in flight on this one thread
+  Status range_async(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback);
+  Status nearest_async(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback);
+  Status write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> callback);
+  /// Sends what was begun, handles what has come. Never blocks.
+  void poll();
+  /// Blocks until fewer than `n` operations are in flight.
+  void wait_below(std::size_t n);
+  /// Blocks until none is.
+  void wait() { wait_below(1); }
+  std::size_t in_flight() const;
+
+  // --- about it
+  /// The server's own statistics, as JSON.
+  Result<std::string> server_statistics();
+  ClientStatistics statistics() const;
+  void reset_statistics();
+  /// Whether searches can be offloaded on this connection.
+  bool can_offload() const;
+  /// What the connection is to, for messages to people.
+  std::string peer() const;
+
+ private:
+  struct Impl;
+  explicit Client(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace silurus

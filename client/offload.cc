@@ -1,0 +1,603 @@
+#include "client/offload.h"
+
+#include <algorithm>
+#include <bit>
+#include <string>
+
+#include "common/check.h"
+
+namespace silurus::client {
+namespace {
+
+/// Of the grace period, what is left to differences of the clocks' rates and to the server's own
+/// reaction: 2 % (quartz clocks differ by less than 0.02 %).
+constexpr Nanoseconds lease_of(std::uint64_t grace_ns) {
+  return static_cast<Nanoseconds>(grace_ns - grace_ns / 50);
+}
+
+/// Above this share of changed roots the root node is read along with the root word: four
+/// kilobytes cost less than a round trip in one search of twenty.
+constexpr double kWholeBlockAbove = 0.05;
+constexpr double kChangeRate = 1.0 / 16;
+
+/// The bytes of a node of any level: what a cache slot must hold.
+template <int D>
+constexpr std::size_t kCachedBytes = rtree::kChunkBytes<D>;
+
+}  // namespace
+
+template <int D>
+Result<std::unique_ptr<Offloader<D>>> Offloader<D>::create(const OffloadOptions& options,
+                                                           const protocol::ServerHello& server,
+                                                           transport::Connection& connection,
+                                                           transport::Poller& poller,
+                                                           const Clock& clock) {
+  const transport::ConnectionLimits& limits = connection.limits();
+  if (server.one_sided == 0 || limits.max_reads_in_flight == 0) {
+    return fail(
+        ErrorCode::kUnsupported,
+        "the connection to " + connection.peer() +
+            " has no one-sided reads: use mode messaging or adaptive, or an shm:// address");
+  }
+  if (server.node_format != rtree::kNodeFormat<D> || server.chunk_bytes != rtree::kChunkBytes<D> ||
+      server.chunks_per_region != rtree::kChunksPerSlab) {
+    return fail(ErrorCode::kUnsupported,
+                "the server at " + connection.peer() + " has nodes of format " +
+                    std::to_string(server.node_format) + ", this client reads format " +
+                    std::to_string(rtree::kNodeFormat<D>) +
+                    ": use mode messaging, or client and server of the same release");
+  }
+  if (limits.max_read_bytes < rtree::kChunkBytes<D>) {
+    return fail(ErrorCode::kUnsupported,
+                "the connection to " + connection.peer() + " reads at most " +
+                    std::to_string(limits.max_read_bytes) + " bytes at once, a node has " +
+                    std::to_string(rtree::kChunkBytes<D>));
+  }
+  OffloadOptions checked = options;
+  checked.slots = std::max<std::uint32_t>(checked.slots, 8);
+  checked.nearest_width = std::max<std::uint32_t>(checked.nearest_width, 1);
+  auto buffer = poller.allocate_buffer(std::size_t{checked.slots} * rtree::kChunkBytes<D> +
+                                       kRootReads * sizeof(rtree::RootBlock<D>));
+  if (!buffer) return fail(buffer.error());
+  SILURUS_CHECK(reinterpret_cast<std::uintptr_t>((*buffer)->bytes().data()) % 64 == 0);
+  return std::unique_ptr<Offloader>(
+      new Offloader(checked, server, connection, clock, std::move(*buffer)));
+}
+
+template <int D>
+Offloader<D>::Offloader(const OffloadOptions& options, const protocol::ServerHello& server,
+                        transport::Connection& connection, const Clock& clock,
+                        std::unique_ptr<transport::Buffer> buffer)
+    : options_(options),
+      server_(server),
+      connection_(connection),
+      clock_(clock),
+      buffer_(std::move(buffer)),
+      lease_(lease_of(server.grace_ns)),
+      cache_(options.cache_bytes, kCachedBytes<D>),
+      slots_(options.slots) {
+  for (std::uint32_t slot = options.slots; slot-- > 0;) free_slots_.push_back(slot);
+  queued_slots_.reserve(options.slots);
+  batch_.reserve(options.slots + 1);
+}
+
+template <int D>
+std::byte* Offloader<D>::slot_bytes(std::uint32_t slot) {
+  return buffer_->bytes().data() + std::size_t{slot} * rtree::kChunkBytes<D>;
+}
+
+template <int D>
+std::span<std::byte> Offloader<D>::root_bytes(std::uint32_t read) {
+  const std::size_t at = slots_.size() * rtree::kChunkBytes<D> + read * sizeof(rtree::RootBlock<D>);
+  return buffer_->bytes().subspan(
+      at, root_reads_[read].whole ? sizeof(rtree::RootBlock<D>) : rtree::kRootWordBytes);
+}
+
+// --- searches -----------------------------------------------------------------------------------
+
+template <int D>
+typename Offloader<D>::Search& Offloader<D>::prepare(std::uint32_t index) {
+  if (index >= searches_.size()) searches_.resize(index + 1);
+  if (searches_[index] == nullptr) searches_[index] = std::make_unique<Search>();
+  Search& search = *searches_[index];
+  SILURUS_CHECK(!search.active);
+  search.active = true;
+  search.awaiting_root = search.renewing = search.outlived = false;
+  ++search.generation;
+  search.root = rtree::NodeRef();
+  search.version = 0;
+  search.depth = search.root_depth = search.outstanding = 0;
+  search.pending.reset();
+  search.cost = {};
+  return search;
+}
+
+template <int D>
+void Offloader<D>::start_range(std::uint32_t index, const rtree::RangeQuery<D>& query,
+                               rtree::RangeResult<D>& result) {
+  Search& search = prepare(index);
+  search.nearest = false;
+  search.range_query = query;
+  search.range_result = &result;
+  start(index);
+}
+
+template <int D>
+void Offloader<D>::start_nearest(std::uint32_t index, const rtree::NearestQuery<D>& query,
+                                 rtree::NearestResult& result) {
+  Search& search = prepare(index);
+  search.nearest = true;
+  search.nearest_query = query;
+  search.nearest_result = &result;
+  start(index);
+}
+
+template <int D>
+void Offloader<D>::start(std::uint32_t index) {
+  Search& search = *searches_[index];
+  const bool may_trust =
+      known_root_ && options_.max_staleness > 0 &&
+      clock_.now() - known_started_ < std::min(options_.max_staleness, lease_ / 2);
+  if (may_trust) {
+    search.lease_start = known_started_;
+  } else {
+    request_root(index, false);
+  }
+  if (!known_root_) return;
+  // The walk that is hoped to be right: what it leads to is read in the doorbell of the root word.
+  restart_cursor(search, known_root_);
+  advance(index);
+}
+
+template <int D>
+void Offloader<D>::restart_cursor(Search& search, rtree::NodeRef root) {
+  search.root = root;
+  search.version = 0;
+  search.outlived = false;
+  search.outstanding = 0;
+  search.pending.reset();
+  for (const std::uint32_t slot : search.slots) slots_[slot].wanted_now = false;
+  if (search.nearest) {
+    search.nearest_cursor.start(search.nearest_query, {root, rtree::kAnyLevel},
+                                *search.nearest_result);
+  } else {
+    search.range.start(search.range_query, {root, rtree::kAnyLevel}, *search.range_result);
+  }
+}
+
+template <int D>
+void Offloader<D>::cancel(std::uint32_t index) {
+  if (index >= searches_.size() || searches_[index] == nullptr) return;
+  Search& search = *searches_[index];
+  if (!search.active) return;
+  search.active = false;
+  ++search.generation;
+  abandon_slots(search, false);
+}
+
+template <int D>
+void Offloader<D>::finish(std::uint32_t index, bool given_back) {
+  Search& search = *searches_[index];
+  search.active = false;
+  ++search.generation;
+  abandon_slots(search, false);
+  finished_.push_back(
+      {.search = index, .given_back = given_back, .version = search.version, .cost = search.cost});
+}
+
+template <int D>
+std::optional<typename Offloader<D>::Finished> Offloader<D>::take_finished() {
+  if (finished_taken_ == finished_.size()) {
+    finished_.clear();
+    finished_taken_ = 0;
+    return std::nullopt;
+  }
+  return finished_[finished_taken_++];
+}
+
+/// Throws away what was found and starts from a root yet to be read.
+template <int D>
+void Offloader<D>::begin_again(std::uint32_t index) {
+  Search& search = *searches_[index];
+  if (++search.cost.restarts > options_.max_restarts) {
+    finish(index, true);
+    return;
+  }
+  search.root = rtree::NodeRef();
+  search.pending.reset();
+  abandon_slots(search, false);
+  request_root(index, false);
+}
+
+// --- the root -----------------------------------------------------------------------------------
+
+template <int D>
+void Offloader<D>::request_root(std::uint32_t index, bool renewal) {
+  Search& search = *searches_[index];
+  if (renewal) {
+    search.renewing = true;
+  } else {
+    search.awaiting_root = true;
+    search.root_depth = search.depth + 1;
+  }
+  root_waiters_.push_back({index, search.generation, renewal});
+}
+
+template <int D>
+void Offloader<D>::on_root(RootRead& read, std::span<const std::byte> bytes) {
+  const auto view = rtree::read_root_block<D>(bytes, rtree::NodeRef::kMaxChunks);
+  const auto* block = reinterpret_cast<const rtree::RootBlock<D>*>(bytes.data());
+  // Our own copy, which nobody writes: relaxed loads pair with nothing.
+  cache_.observe(block->version.load(std::memory_order_relaxed));
+  if (view.root) {
+    root_changes_ += kChangeRate * ((view.root == known_root_ ? 0.0 : 1.0) - root_changes_);
+    known_root_ = view.root;
+    known_started_ = read.started;
+    if (view.node != nullptr) {
+      cache_.put(view.root, {reinterpret_cast<const std::byte*>(view.node),
+                             rtree::node_bytes<D>(view.node->level())});
+    }
+  }
+  for (const Waiter& waiter : read.waiters) {
+    const Search& search = *searches_[waiter.search];
+    if (!search.active || search.generation != waiter.generation) continue;
+    continue_from_root(waiter, view.root, read.started);
+  }
+  read.waiters.clear();
+  read.busy = false;
+}
+
+template <int D>
+void Offloader<D>::continue_from_root(const Waiter& waiter, rtree::NodeRef root,
+                                      Nanoseconds started) {
+  Search& search = *searches_[waiter.search];
+  if (!root) {  // nothing is published yet
+    finish(waiter.search, true);
+    return;
+  }
+  if (waiter.renewal) {
+    search.renewing = false;
+    if (root == search.root) {
+      search.lease_start = started;
+    } else {
+      search.outlived = true;
+    }
+    return;
+  }
+  search.awaiting_root = false;
+  search.lease_start = started;
+  search.depth = search.root_depth;
+  search.cost.round_trips = std::max(search.cost.round_trips, search.depth);
+  if (root == search.root) {
+    feed_landed(waiter.search);
+    return;
+  }
+  // A search that had fed nothing yet loses nothing by starting over; one that had, does.
+  if (search.depth > 1 && search.root && ++search.cost.restarts > options_.max_restarts) {
+    finish(waiter.search, true);
+    return;
+  }
+  restart_cursor(search, root);
+  advance(waiter.search);
+}
+
+// --- the walk -----------------------------------------------------------------------------------
+
+template <int D>
+void Offloader<D>::advance(std::uint32_t index) {
+  Search& search = *searches_[index];
+  if (search.nearest) {
+    advance_with(index, search.nearest_cursor);
+  } else {
+    advance_with(index, search.range);
+  }
+}
+
+/// Takes from the cursor what can be had now: from the cache, from what was read ahead, or by a new
+/// read.
+template <int D>
+template <typename Cursor>
+void Offloader<D>::advance_with(std::uint32_t index, Cursor& cursor) {
+  Search& search = *searches_[index];
+  const std::uint32_t width = search.nearest ? options_.nearest_width : UINT32_MAX;
+  while (!cursor.done()) {
+    if (!search.pending) {
+      if (search.outstanding >= width) return;
+      search.pending = cursor.take();
+      if (!search.pending) return;
+      ++search.outstanding;
+    }
+    const rtree::WantedNode node = *search.pending;
+    if (const rtree::Node<D>* cached = find_cached(node)) {
+      search.pending.reset();
+      --search.outstanding;
+      ++search.cost.cache_hits;
+      if (node.ref == search.root) search.version = cached->birth();
+      cursor.feed(*cached);
+      continue;
+    }
+    const std::uint32_t generation = search.generation;
+    if (use_read_ahead(index, node)) {
+      if (!search.active || search.generation != generation || search.awaiting_root) return;
+      continue;
+    }
+    if (!acquire_slot(index, node)) return;
+    search.pending.reset();
+  }
+  if (!search.awaiting_root) finish(index, false);
+}
+
+template <int D>
+const rtree::Node<D>* Offloader<D>::find_cached(rtree::WantedNode wanted) {
+  if (wanted.level == 0) return nullptr;
+  const std::byte* bytes = cache_.find(wanted.ref);
+  if (bytes == nullptr) return nullptr;
+  const auto* node = reinterpret_cast<const rtree::Node<D>*>(bytes);
+  // A parent that lies about the level could lead a walk round in circles.
+  return wanted.level == rtree::kAnyLevel || node->level() == wanted.level ? node : nullptr;
+}
+
+/// Whether the pending node has been asked for already, before the root turned out to be another.
+template <int D>
+bool Offloader<D>::use_read_ahead(std::uint32_t index, rtree::WantedNode node) {
+  Search& search = *searches_[index];
+  for (const std::uint32_t slot : search.slots) {
+    if (slots_[slot].wanted_now || slots_[slot].node.ref != node.ref) continue;
+    slots_[slot].wanted_now = true;
+    search.pending.reset();
+    if (slots_[slot].state == SlotState::kLanded && !search.awaiting_root) feed(index, slot);
+    return true;
+  }
+  return false;
+}
+
+/// Gives a landed node to its cursor. False if the search has left its walk instead: finished, or
+/// waiting for a root.
+template <int D>
+bool Offloader<D>::feed(std::uint32_t index, std::uint32_t slot_index) {
+  Search& search = *searches_[index];
+  Slot& slot = slots_[slot_index];
+  // After the node landed: if the lease lasts until now, it was intact when it was read.
+  const Nanoseconds held = clock_.now() - search.lease_start;
+  if (held >= lease_) {
+    if (search.outlived) {
+      begin_again(index);
+    } else {
+      request_root(index, false);
+    }
+    return false;
+  }
+  if (held >= lease_ / 2 && !search.renewing && !search.outlived) request_root(index, true);
+  const rtree::Node<D>* node = slot.content;
+  if (node == nullptr) {
+    begin_again(index);
+    return false;
+  }
+  if (slot.node.ref == search.root) search.version = node->birth();
+  if (!node->is_leaf()) {
+    ++search.cost.cache_misses;
+    cache_.put(slot.node.ref,
+               {reinterpret_cast<const std::byte*>(node), rtree::node_bytes<D>(node->level())});
+  }
+  search.depth = std::max(search.depth, slot.depth);
+  search.cost.round_trips = std::max(search.cost.round_trips, search.depth);
+  --search.outstanding;
+  if (search.nearest) {
+    search.nearest_cursor.feed(*node);
+  } else {
+    search.range.feed(*node);
+  }
+  std::erase(search.slots, slot_index);
+  release_slot(slot_index);
+  return true;
+}
+
+/// Feeds all that was held back, then goes on.
+template <int D>
+void Offloader<D>::feed_landed(std::uint32_t index) {
+  Search& search = *searches_[index];
+  for (std::size_t i = 0; i < search.slots.size();) {
+    const std::uint32_t slot = search.slots[i];
+    if (slots_[slot].state != SlotState::kLanded || !slots_[slot].wanted_now) {
+      ++i;
+      continue;
+    }
+    if (search.nearest ? search.nearest_cursor.done() : search.range.done()) break;
+    if (!feed(index, slot)) return;
+  }
+  advance(index);
+}
+
+// --- slots and reads ----------------------------------------------------------------------------
+
+template <int D>
+bool Offloader<D>::acquire_slot(std::uint32_t index, rtree::WantedNode node) {
+  Search& search = *searches_[index];
+  if (free_slots_.empty()) {
+    // What was read on speculation may be holding the very slots that are waited for.
+    if (!search.awaiting_root) abandon_slots(search, true);
+    if (free_slots_.empty()) {
+      starving_.push_back({index, search.generation, false});
+      return false;
+    }
+  }
+  const std::uint32_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  slots_[slot] = {.state = SlotState::kQueued,
+                  .wanted_now = true,
+                  .orphan = false,
+                  .search = index,
+                  .depth = search.depth + 1,
+                  .node = node,
+                  .content = nullptr};
+  search.slots.push_back(slot);
+  queued_slots_.push_back(slot);
+  return true;
+}
+
+template <int D>
+void Offloader<D>::release_slot(std::uint32_t slot) {
+  slots_[slot].state = SlotState::kFree;
+  free_slots_.push_back(slot);
+}
+
+template <int D>
+void Offloader<D>::abandon_slots(Search& search, bool only_read_ahead) {
+  std::erase_if(search.slots, [&](std::uint32_t slot) {
+    if (only_read_ahead && slots_[slot].wanted_now) return false;
+    if (slots_[slot].state == SlotState::kLanded) {
+      release_slot(slot);
+    } else {
+      slots_[slot].orphan = true;  // until it lands, or before it is posted
+    }
+    return true;
+  });
+}
+
+template <int D>
+void Offloader<D>::feed_starving() {
+  if (starving_.empty() || free_slots_.empty()) return;
+  starving_now_.swap(starving_);
+  for (const Waiter& waiter : starving_now_) {
+    Search& search = *searches_[waiter.search];
+    if (!search.active || search.generation != waiter.generation || !search.pending) continue;
+    if (free_slots_.empty()) {
+      starving_.push_back(waiter);
+    } else {
+      advance(waiter.search);
+    }
+  }
+  starving_now_.clear();
+}
+
+template <int D>
+void Offloader<D>::flush() {
+  feed_starving();
+  if (root_waiters_.empty() && queued_slots_.empty()) return;
+  batch_.clear();
+  add_root_request();
+  add_node_requests();
+  post();
+}
+
+template <int D>
+void Offloader<D>::add_root_request() {
+  if (root_waiters_.empty()) return;
+  for (std::uint32_t i = 0; i < kRootReads; ++i) {
+    RootRead& read = root_reads_[i];
+    if (read.busy) continue;
+    read.whole = root_changes_ > kWholeBlockAbove &&
+                 connection_.limits().max_read_bytes >= sizeof(rtree::RootBlock<D>);
+    // The lease begins before the read is posted: t0.
+    read.started = clock_.now();
+    const std::span<std::byte> bytes = root_bytes(i);
+    batch_.push_back(
+        {.region = 0,
+         .offset = server_.root_offset,
+         .length = static_cast<std::uint32_t>(bytes.size()),
+         .buffer = buffer_.get(),
+         .buffer_offset = static_cast<std::uint64_t>(bytes.data() - buffer_->bytes().data()),
+         .cookie = kRootCookie | i});
+    return;
+  }
+}
+
+template <int D>
+void Offloader<D>::add_node_requests() {
+  std::erase_if(queued_slots_, [&](std::uint32_t slot) {
+    if (!slots_[slot].orphan) return false;
+    release_slot(slot);
+    return true;
+  });
+  for (const std::uint32_t slot : queued_slots_) {
+    const rtree::WantedNode node = slots_[slot].node;
+    const std::uint32_t chunk = node.ref.chunk();
+    batch_.push_back(
+        {.region = chunk / rtree::kChunksPerSlab,
+         .offset = std::uint64_t{chunk % rtree::kChunksPerSlab} * rtree::kChunkBytes<D>,
+         .length = static_cast<std::uint32_t>(rtree::node_bytes<D>(node.level)),
+         .buffer = buffer_.get(),
+         .buffer_offset = std::uint64_t{slot} * rtree::kChunkBytes<D>,
+         .cookie = slot});
+  }
+}
+
+template <int D>
+void Offloader<D>::post() {
+  std::size_t posted = 0;
+  bool refused = false;
+  while (posted < batch_.size()) {
+    const auto result = connection_.post_reads(std::span(batch_).subspan(posted));
+    for (std::size_t i = posted; i < posted + result.posted; ++i) {
+      const std::uint64_t cookie = batch_[i].cookie;
+      if ((cookie & kRootCookie) != 0) {
+        RootRead& read = root_reads_[cookie & ~kRootCookie];
+        read.busy = true;
+        read.waiters.swap(root_waiters_);
+      } else {
+        Slot& slot = slots_[cookie];
+        slot.state = SlotState::kPosted;
+        if (slot.orphan) continue;
+        SearchCost& cost = searches_[slot.search]->cost;
+        ++cost.nodes_read;
+        cost.bytes_read += batch_[i].length;
+      }
+    }
+    posted += result.posted;
+    if (result.status != transport::PostStatus::kUnknownRegion &&
+        result.status != transport::PostStatus::kInvalid) {
+      break;  // all posted, or full for now, or closed
+    }
+    drop_unpostable(batch_[posted]);
+    ++posted;
+    refused = true;
+  }
+  std::erase_if(queued_slots_,
+                [&](std::uint32_t slot) { return slots_[slot].state != SlotState::kQueued; });
+  if (refused) feed_starving();
+}
+
+/// A region that isn't announced yet, or a name that makes no sense: the search is given back.
+template <int D>
+void Offloader<D>::drop_unpostable(const transport::ReadRequest& request) {
+  if ((request.cookie & kRootCookie) != 0) {
+    for (const Waiter& waiter : root_waiters_) {
+      const Search& search = *searches_[waiter.search];
+      if (search.active && search.generation == waiter.generation) finish(waiter.search, true);
+    }
+    root_waiters_.clear();
+    return;
+  }
+  const auto slot = static_cast<std::uint32_t>(request.cookie);
+  if (!slots_[slot].orphan) finish(slots_[slot].search, true);
+  release_slot(slot);
+}
+
+template <int D>
+void Offloader<D>::on_read(std::uint64_t cookie) {
+  if ((cookie & kRootCookie) != 0) {
+    const auto read = static_cast<std::uint32_t>(cookie & ~kRootCookie);
+    SILURUS_CHECK(read < kRootReads && root_reads_[read].busy);
+    on_root(root_reads_[read], root_bytes(read));
+    return;
+  }
+  SILURUS_CHECK(cookie < slots_.size() && slots_[cookie].state == SlotState::kPosted);
+  const auto index = static_cast<std::uint32_t>(cookie);
+  Slot& slot = slots_[index];
+  if (slot.orphan) {
+    release_slot(index);
+    return;
+  }
+  slot.state = SlotState::kLanded;
+  slot.content =
+      rtree::check_node<D>({slot_bytes(index), rtree::node_bytes<D>(slot.node.level)}, slot.node,
+                           rtree::NodeRef::kMaxChunks, options_.verify_checksums);
+  if (searches_[slot.search]->awaiting_root || !slot.wanted_now) return;
+  const std::uint32_t search = slot.search;
+  if (feed(search, index)) advance(search);
+}
+
+template class Offloader<2>;
+template class Offloader<3>;
+
+}  // namespace silurus::client

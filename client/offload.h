@@ -1,0 +1,198 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "client/node_cache.h"
+#include "client/options.h"
+#include "common/clock.h"
+#include "common/result.h"
+#include "protocol/messages.h"
+#include "rtree/cursor.h"
+#include "rtree/geometry.h"
+#include "rtree/node.h"
+#include "rtree/root_block.h"
+#include "transport/fabric.h"
+
+namespace silurus::client {
+
+/// What one search took.
+struct SearchCost {
+  std::uint32_t round_trips = 0;  ///< one after the other, the first included
+  std::uint32_t nodes_read = 0;
+  std::uint64_t bytes_read = 0;
+  std::uint32_t cache_hits = 0;
+  std::uint32_t cache_misses = 0;  ///< inner nodes that had to be read
+  std::uint32_t restarts = 0;      ///< times that all was thrown away
+};
+
+/// Walks the server's tree with one-sided reads, many searches at once.
+///
+/// What makes an answer right (docs/decisions/0040): it is made of exactly one version of the tree,
+/// the one whose root was read from the root word at some moment not before the clock showed t0,
+/// and each node fed to the search had landed here before t0 + lease. Until then nobody recycled
+/// its memory, since the root word still led to it at t0 or later, and the server keeps retired
+/// nodes for longer than the lease. When the lease runs out in mid-search the root word is read
+/// again: if it hasn't changed, then nothing was retired at all, and the search goes on with a
+/// fresh lease; if it has, everything is thrown away.
+///
+/// One round trip: while the root word is on its way, the search already walks the cache from the
+/// root known last, and reads the nodes that this leads to in the same doorbell. They are held back
+/// until the root word is here. Same root: they are fed. Another root: the search starts over from
+/// there, and those of them that the new tree still names are used, the others dropped. When the
+/// root is seen to change often, the whole RootBlock is read, with a copy of the root node.
+///
+/// max_staleness > 0 lets a search use the root that was read at most so long ago (and still within
+/// its lease) without looking: the answer is then that of a version that was current at most so
+/// long before the call.
+///
+/// One thread. Searches have numbers given by the caller, small and dense. Nothing is allocated or
+/// registered in steady state.
+template <int D>
+class Offloader {
+ public:
+  /// kUnsupported if the server's nodes aren't laid out as this build knows them. Everything given
+  /// must outlive it.
+  static Result<std::unique_ptr<Offloader>> create(const OffloadOptions& options,
+                                                   const protocol::ServerHello& server,
+                                                   transport::Connection& connection,
+                                                   transport::Poller& poller, const Clock& clock);
+
+  /// Begin a search; the result must live until it is finished or cancelled. Nothing is posted
+  /// before flush().
+  void start_range(std::uint32_t search, const rtree::RangeQuery<D>& query,
+                   rtree::RangeResult<D>& result);
+  void start_nearest(std::uint32_t search, const rtree::NearestQuery<D>& query,
+                     rtree::NearestResult& result);
+  void cancel(std::uint32_t search);
+
+  /// Posts what is to be read, in one doorbell.
+  void flush();
+  /// Is to be told of each read that ended well.
+  void on_read(std::uint64_t cookie);
+
+  struct Finished {
+    std::uint32_t search;
+    bool given_back;  ///< couldn't be done in this way: send a message instead
+    rtree::Version version;
+    SearchCost cost;
+  };
+  /// Searches that have ended, in that order.
+  std::optional<Finished> take_finished();
+
+  const NodeCache& cache() const { return cache_; }
+
+ private:
+  /// One search.
+  struct Search {
+    bool active = false;
+    bool nearest = false;
+    bool awaiting_root = false;  ///< nothing read may be fed before the root word is here
+    bool renewing = false;       ///< the root word is on its way only to prolong the lease
+    bool outlived = false;       ///< the root has changed since: the lease can't be prolonged
+    std::uint32_t generation = 0;
+    rtree::NodeRef root;  ///< that the cursor works from; null: none yet
+    rtree::Version version = 0;
+    Nanoseconds lease_start = 0;
+    std::uint32_t depth = 0;                   ///< round trips behind what is being fed now
+    std::uint32_t root_depth = 0;              ///< ... behind the root word, once it is here
+    std::uint32_t outstanding = 0;             ///< nodes taken from the cursor and not fed
+    std::optional<rtree::WantedNode> pending;  ///< taken, but there is no slot for it yet
+    std::vector<std::uint32_t> slots;
+    SearchCost cost;
+    rtree::RangeQuery<D> range_query;
+    rtree::NearestQuery<D> nearest_query;
+    rtree::RangeResult<D>* range_result = nullptr;
+    rtree::NearestResult* nearest_result = nullptr;
+    rtree::RangeCursor<D> range;
+    rtree::NearestCursor<D> nearest_cursor;
+  };
+
+  enum class SlotState : std::uint8_t { kFree, kQueued, kPosted, kLanded };
+  /// Where one node lands.
+  struct Slot {
+    SlotState state = SlotState::kFree;
+    bool wanted_now = false;  ///< by the cursor as it stands; else read on speculation
+    bool orphan = false;      ///< nobody waits for it any more
+    std::uint32_t search = 0;
+    std::uint32_t depth = 0;
+    rtree::WantedNode node{};
+    const rtree::Node<D>* content = nullptr;  ///< once landed, if intact
+  };
+
+  struct Waiter {
+    std::uint32_t search;
+    std::uint32_t generation;
+    bool renewal;
+  };
+  /// Where one root word (or block) lands, and who waits for it.
+  struct RootRead {
+    bool busy = false;
+    bool whole = false;
+    Nanoseconds started = 0;
+    std::vector<Waiter> waiters;
+  };
+  static constexpr std::uint32_t kRootReads = 8;
+  static constexpr std::uint64_t kRootCookie = std::uint64_t{1} << 63;
+
+  Offloader(const OffloadOptions& options, const protocol::ServerHello& server,
+            transport::Connection& connection, const Clock& clock,
+            std::unique_ptr<transport::Buffer> buffer);
+
+  Search& prepare(std::uint32_t search);
+  void start(std::uint32_t index);
+  void restart_cursor(Search& search, rtree::NodeRef root);
+  void request_root(std::uint32_t index, bool renewal);
+  void on_root(RootRead& read, std::span<const std::byte> bytes);
+  void continue_from_root(const Waiter& waiter, rtree::NodeRef root, Nanoseconds started);
+  void advance(std::uint32_t index);
+  template <typename Cursor>
+  void advance_with(std::uint32_t index, Cursor& cursor);
+  bool use_read_ahead(std::uint32_t index, rtree::WantedNode node);
+  bool feed(std::uint32_t index, std::uint32_t slot);
+  void feed_landed(std::uint32_t index);
+  void begin_again(std::uint32_t index);
+  void finish(std::uint32_t index, bool given_back);
+
+  const rtree::Node<D>* find_cached(rtree::WantedNode node);
+  bool acquire_slot(std::uint32_t index, rtree::WantedNode node);
+  void release_slot(std::uint32_t slot);
+  void abandon_slots(Search& search, bool only_read_ahead);
+  void feed_starving();
+  void add_root_request();
+  void add_node_requests();
+  void post();
+  void drop_unpostable(const transport::ReadRequest& request);
+  std::byte* slot_bytes(std::uint32_t slot);
+  std::span<std::byte> root_bytes(std::uint32_t read);
+
+  OffloadOptions options_;
+  protocol::ServerHello server_;
+  transport::Connection& connection_;
+  const Clock& clock_;
+  std::unique_ptr<transport::Buffer> buffer_;
+  Nanoseconds lease_;
+  NodeCache cache_;
+
+  std::vector<std::unique_ptr<Search>> searches_;  ///< by number; kept for their memory
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> free_slots_;
+  std::vector<std::uint32_t> queued_slots_;
+  std::vector<Waiter> starving_;  ///< searches with a pending node, in order of arrival
+  std::vector<Waiter> starving_now_;
+  RootRead root_reads_[kRootReads];
+  std::vector<Waiter> root_waiters_;  ///< for the root read that is posted next
+  std::vector<transport::ReadRequest> batch_;
+  std::vector<Finished> finished_;
+  std::size_t finished_taken_ = 0;
+
+  rtree::NodeRef known_root_;      ///< the newest one seen
+  Nanoseconds known_started_ = 0;  ///< before it was read
+  double root_changes_ = 1;        ///< moving average: share of root reads that find another root
+};
+
+}  // namespace silurus::client

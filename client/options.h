@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "client/policy.h"
+#include "common/clock.h"
+#include "transport/waiter.h"
+
+namespace silurus::client {
+
+/// How searches are run. Writes always go by message.
+enum class Mode : std::uint8_t {
+  kMessaging = 0,
+  kOffload = 1,   ///< by one-sided reads; an error at connect() where there are none
+  kAdaptive = 2,  ///< whichever the policy finds better; messaging where there is nothing to choose
+};
+
+/// Of one-sided traversal.
+struct OffloadOptions {
+  std::size_t cache_bytes = std::size_t{64} << 20;  ///< for inner nodes
+  std::uint32_t slots = 256;                        ///< nodes being read at once, by all searches
+  std::uint32_t nearest_width = 2;                  ///< ... by one nearest search
+  std::uint32_t max_restarts = 4;  ///< of one search, before it goes by message instead
+  /// A search may be answered from a version of the tree that was current this long before the
+  /// call, which saves it a look at the root. 0: never, every answer is current.
+  Nanoseconds max_staleness = 0;
+  /// Of every node read: a test of the time lease, not a need.
+  bool verify_checksums = false;
+};
+
+struct ClientOptions {
+  Mode mode = Mode::kAdaptive;
+  PolicyKind policy = PolicyKind::kCost;      ///< of the adaptive mode
+  Nanoseconds deadline = 10 * kSecond;        ///< of each operation, loading apart
+  Nanoseconds load_deadline = 600 * kSecond;  ///< of each step of a bulk load
+  Nanoseconds connect_timeout = 5 * kSecond;
+  std::uint64_t seed = 1;  ///< of the policy's dice
+  OffloadOptions offload = {};
+  transport::WaiterOptions wait = {};  ///< of blocking calls
+};
+
+}  // namespace silurus::client

@@ -1,0 +1,195 @@
+#include "client/policy.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace silurus::client {
+namespace {
+
+/// Latencies of one class: averaged over about so many searches, what is usual over more.
+constexpr std::uint32_t kLatencyHorizon = 64;
+constexpr std::uint32_t kUsualHorizon = 512;
+/// Each way of each class is measured at least so often before it is judged.
+constexpr std::uint32_t kFirstSamples = 4;
+/// One outcome counts at most so many times what is usual: a thread that lost its core for some
+/// milliseconds says nothing about either way.
+constexpr double kMaxScore = 8;
+/// A trial is decided after at most so many pairs of epochs, and is repeated no later than after so
+/// many epochs.
+constexpr std::uint32_t kMaxPairs = 8;
+constexpr std::uint32_t kMaxRest = 128;
+/// Outcomes are taken in batches of so many: neighbours in time are too alike to count as
+/// independent (the method of batch means).
+constexpr std::uint32_t kBatch = 32;
+/// A trial is broken off early if it is so many times as slow.
+constexpr double kHopeless = 1.5;
+/// A mean score further from 1 than this says that the world has changed.
+constexpr double kChanged = 1.2;
+/// Searches of equal gain are told apart by dice: half width, in the logarithm.
+constexpr double kDither = 0.05;
+constexpr double kThresholdRate = 0.05;
+constexpr double kMaxThreshold = 12;
+/// Standard errors by which a trial must win to be believed, or lose to be dropped.
+constexpr double kWinErrors = 3.5;
+constexpr double kLoseErrors = 1.5;
+
+std::size_t index(Access access) { return static_cast<std::size_t>(access); }
+Access other(Access access) {
+  return access == Access::kMessaging ? Access::kOffload : Access::kMessaging;
+}
+
+}  // namespace
+
+CatfishPolicy::CatfishPolicy(std::uint64_t seed, const CatfishOptions& options)
+    : options_(options), random_(seed) {}
+
+Access CatfishPolicy::choose(std::uint8_t) {
+  if (to_offload_ > 0) {
+    --to_offload_;
+    return Access::kOffload;
+  }
+  if (busy_) {
+    window_ = window_ == 0 ? options_.window : std::min(2 * window_, options_.max_window);
+    to_offload_ = 1 + static_cast<std::uint32_t>(random_.below(window_));
+  }
+  return Access::kMessaging;
+}
+
+void CatfishPolicy::on_heartbeat(const ServerLoad& load) {
+  busy_ = load.cpu_busy > options_.busy_threshold;
+  if (!busy_) {
+    window_ = 0;
+    to_offload_ = 0;
+  }
+}
+
+CostPolicy::CostPolicy(std::uint64_t seed, const CostOptions& options)
+    : options_(options), random_(seed), step_(options.first_step) {}
+
+Access CostPolicy::choose(std::uint8_t search_class) {
+  const ClassCosts& costs = classes_[search_class % kSearchClasses];
+  ++chosen_;
+  for (const Access access : {Access::kMessaging, Access::kOffload}) {
+    // Not all of the first searches: several in flight would all go the way that has no answer yet.
+    if (costs.latency[index(access)].count < kFirstSamples && random_.below(4) == 0) return access;
+  }
+  const Access chosen = by_share(costs, share_now());
+  return explores() ? other(chosen) : chosen;
+}
+
+Access CostPolicy::by_share(const ClassCosts& costs, double share) {
+  if (share <= 0) return Access::kMessaging;
+  if (share >= 1) return Access::kOffload;
+  const double messaging = costs.latency[index(Access::kMessaging)].value;
+  const double offload = costs.latency[index(Access::kOffload)].value;
+  const double gain = messaging > 0 && offload > 0 ? std::log(messaging / offload) : 0;
+  const bool offloads = gain + random_.uniform(-kDither, kDither) > threshold_;
+  // The threshold follows the quantile of the gains that lets `share` of the searches pass.
+  threshold_ = std::clamp(threshold_ + kThresholdRate * ((offloads ? 1.0 : 0.0) - share),
+                          -kMaxThreshold, kMaxThreshold);
+  return offloads ? Access::kOffload : Access::kMessaging;
+}
+
+bool CostPolicy::explores() {
+  const double share = share_now();
+  if (share > options_.explore && share < 1 - options_.explore) return false;  // does so anyway
+  // What it costs all searches, not only the one that goes the other way, the last trial has shown.
+  const double probability = excess_ > 0
+                                 ? std::min(options_.explore, options_.explore_budget / excess_)
+                                 : options_.explore;
+  return random_.uniform() < probability;
+}
+
+void CostPolicy::on_search(const SearchOutcome& outcome) {
+  ClassCosts& costs = classes_[outcome.search_class % kSearchClasses];
+  const double latency = std::max<double>(1, static_cast<double>(outcome.latency));
+  costs.latency[index(outcome.access)].add(latency, kLatencyHorizon);
+  if (costs.usual.count == 0) costs.usual.add(latency, kUsualHorizon);
+  const double unit = costs.usual.value;
+  const double score = std::min(latency / unit, kMaxScore);
+  // What is usual is what happens at the share settled on: trials must not move their own measure.
+  if (!in_trial_) costs.usual.add(score * unit, kUsualHorizon);
+  if (chosen_ > 0) --chosen_;
+  if (ignore_ > 0) {
+    --ignore_;
+    return;
+  }
+  batch_sum_ += score;
+  if (++reported_ % kBatch != 0) return;
+  (in_trial_ ? trial_ : base_).add(batch_sum_ / kBatch);
+  batch_sum_ = 0;
+  const bool hopeless = in_trial_ && trial_.mean() > kHopeless * base_.mean();
+  if (reported_ >= options_.epoch || hopeless) end_epoch();
+}
+
+void CostPolicy::end_epoch() {
+  reported_ = 0;
+  batch_sum_ = 0;
+  ignore_ = std::min(chosen_, options_.epoch);
+  if (in_trial_) {
+    ++pairs_;
+    in_trial_ = false;
+    judge_trial();
+    return;
+  }
+  if (pairs_ > 0) {  // another pair of an undecided trial
+    in_trial_ = true;
+    return;
+  }
+  if (rest_ > 0) {
+    --rest_;
+    const double score = base_.mean();
+    base_ = {};
+    if (score > kChanged || score < 1 / kChanged) {
+      failures_ = 0;
+      rest_ = 0;
+    }
+    return;
+  }
+  begin_trial();
+}
+
+void CostPolicy::begin_trial() {
+  if (share_ <= 0) upward_ = true;
+  if (share_ >= 1) upward_ = false;
+  trial_share_ = std::clamp(share_ + (upward_ ? step_ : -step_), 0.0, 1.0);
+  trial_ = {};
+  pairs_ = 0;
+  in_trial_ = true;
+}
+
+void CostPolicy::judge_trial() {
+  const double gain = base_.mean() - trial_.mean();
+  const double error = std::sqrt(base_.squared_error() + trial_.squared_error());
+  const bool wins = gain > kWinErrors * error && gain > options_.min_gain * base_.mean();
+  const bool loses = gain < -kLoseErrors * error;
+  if (!wins && !loses && pairs_ < kMaxPairs) return;  // one more pair
+  const double moved = std::abs(trial_share_ - share_);
+  if (wins) {
+    share_ = trial_share_;
+    step_ = std::min(2 * step_, 0.5);
+    failures_ = 0;
+    rest_ = 0;
+  } else {
+    excess_ = -gain / (moved * base_.mean());
+    ++failures_;
+    upward_ = !upward_;
+    if (share_ <= 0 || share_ >= 1 || failures_ % 2 == 0) {
+      // A loss calls for smaller steps; a difference too small to see, for greater ones.
+      step_ = loses ? std::max(step_ / 2, options_.min_step)
+                    : std::min(1.5 * step_, options_.first_step);
+      rest_ =
+          std::min(std::uint32_t{1} << std::min(failures_, 16u), loses ? kMaxRest : kMaxRest / 8);
+    }
+  }
+  base_ = {};
+  trial_ = {};
+  pairs_ = 0;
+}
+
+std::unique_ptr<AccessPolicy> make_policy(PolicyKind kind, std::uint64_t seed) {
+  if (kind == PolicyKind::kCatfish) return std::make_unique<CatfishPolicy>(seed);
+  return std::make_unique<CostPolicy>(seed);
+}
+
+}  // namespace silurus::client

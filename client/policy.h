@@ -1,0 +1,171 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "common/clock.h"
+#include "common/random.h"
+
+// How a client decides, search by search, between sending it to the server and walking the tree
+// itself. A policy is a pure function of what it is told: no clock, no socket, no tree; its dice
+// are seeded. Not thread-safe.
+
+namespace silurus::client {
+
+/// The two ways of running a search.
+enum class Access : std::uint8_t { kMessaging = 0, kOffload = 1 };
+
+/// Searches are put into so many classes of like ones, by their kind and size; what a class means
+/// is the caller's affair (ClientCore: by the size of the window, by k).
+constexpr std::size_t kSearchClasses = 64;
+
+/// How a search went.
+struct SearchOutcome {
+  std::uint8_t search_class = 0;  ///< below kSearchClasses
+  Access access = Access::kMessaging;
+  Nanoseconds latency = 0;  ///< from the call to the answer
+};
+
+/// What a heartbeat said of the server.
+struct ServerLoad {
+  double cpu_busy = 0;       ///< of its workers, 0 to 1
+  std::uint32_t queued = 0;  ///< requests waiting
+};
+
+class AccessPolicy {
+ public:
+  virtual ~AccessPolicy() = default;
+  /// Decides about the next search.
+  virtual Access choose(std::uint8_t search_class) = 0;
+  /// Reports one that it had decided about; those that failed are not reported.
+  virtual void on_search(const SearchOutcome& outcome) = 0;
+  virtual void on_heartbeat(const ServerLoad& load) = 0;
+};
+
+struct CatfishOptions {
+  double busy_threshold = 0.95;
+  std::uint32_t window = 8;  ///< N: of searches, when the server has just become busy
+  std::uint32_t max_window = 1024;
+};
+
+/// Catfish (Xiao, Wang, Geng, Guo: "Catfish: Adaptive RDMA-enabled R-Tree for Low Latency and High
+/// Throughput", ICDCS 2019): send messages while the server's CPU is below a threshold. Above it,
+/// offload a random number of the next searches, from a window that doubles each time that the
+/// server turns out to be still busy; random, so that not all clients come back at once. Between
+/// two windows one search goes by message.
+class CatfishPolicy final : public AccessPolicy {
+ public:
+  explicit CatfishPolicy(std::uint64_t seed, const CatfishOptions& options = {});
+  Access choose(std::uint8_t search_class) override;
+  void on_search(const SearchOutcome&) override {}
+  void on_heartbeat(const ServerLoad& load) override;
+
+ private:
+  CatfishOptions options_;
+  Random random_;
+  bool busy_ = false;
+  std::uint32_t window_ = 0;      ///< of the last back-off; 0: there was none
+  std::uint32_t to_offload_ = 0;  ///< of the next searches
+};
+
+struct CostOptions {
+  double explore = 0.01;          ///< at most so many searches go the other way, to be measured
+  double explore_budget = 0.002;  ///< ... fewer where that would cost more than this share of time
+  std::uint32_t epoch = 256;      ///< searches of one trial
+  double first_step = 0.25;       ///< of the share of searches to offload
+  double min_step = 0.02;
+  double min_gain = 0.02;  ///< relative; what is not better by this is not worth a move
+};
+
+/// Goes by measured cost. Two questions, two mechanisms (docs/decisions/0041):
+///
+/// *Which* searches? Of each class both ways' latencies are measured (moving averages), and the
+/// searches that gain most, by the ratio of the two, are offloaded first. Decides by cost as DEX
+/// does (Lu et al., VLDB 2024), with measured averages for its cache misses times read latency.
+///
+/// *How many*? Who compares latencies alone forgets that a search which a client runs itself costs
+/// time in which it could have sent others, and that the server's latency depends on how many
+/// others choose it. So the share of searches to offload is found by experiment: a little more and
+/// a little less is tried for an epoch each, and the share moves to where the mean latency of *all*
+/// searches, each in units of what is usual for its class, is lower. For a client that keeps a
+/// fixed number of searches in flight, that is where its throughput is highest (Little's law); for
+/// one that waits for each, it is the faster way; and a server busy with others shows in the same
+/// figure.
+class CostPolicy final : public AccessPolicy {
+ public:
+  explicit CostPolicy(std::uint64_t seed, const CostOptions& options = {});
+  Access choose(std::uint8_t search_class) override;
+  void on_search(const SearchOutcome& outcome) override;
+  void on_heartbeat(const ServerLoad&) override {}
+  /// The share of searches that is being offloaded, trials aside.
+  double share() const { return share_; }
+
+ private:
+  /// A moving average that begins as a plain one.
+  struct Average {
+    double value = 0;
+    std::uint32_t count = 0;
+    void add(double sample, std::uint32_t horizon) {
+      count = count < horizon ? count + 1 : horizon;
+      value += (sample - value) / count;
+    }
+  };
+  struct ClassCosts {
+    std::array<Average, 2> latency;  ///< by Access
+    Average usual;                   ///< of both ways: the unit of outcomes
+  };
+  /// Mean scores of batches of searches at one share.
+  struct Sample {
+    double sum = 0;
+    double sum_of_squares = 0;
+    double count = 0;
+    void add(double score) {
+      sum += score;
+      sum_of_squares += score * score;
+      count += 1;
+    }
+    double mean() const { return sum / count; }
+    /// Square of the mean's standard error.
+    double squared_error() const {
+      const double variance = sum_of_squares / count - mean() * mean();
+      return variance > 0 ? variance / count : 0;
+    }
+  };
+
+  Access by_share(const ClassCosts& costs, double share);
+  bool explores();
+  double share_now() const { return in_trial_ ? trial_share_ : share_; }
+  void end_epoch();
+  void begin_trial();
+  void judge_trial();
+
+  CostOptions options_;
+  Random random_;
+  std::array<ClassCosts, kSearchClasses> classes_{};
+  double threshold_ = 0;  ///< of the log of the gain, above which a search is offloaded
+
+  double share_ = 0.5;
+  double trial_share_ = 0.5;
+  double step_;
+  bool upward_ = true;          ///< direction of the trial
+  bool in_trial_ = false;       ///< this epoch is one at trial_share_, else at share_
+  std::uint32_t pairs_ = 0;     ///< of epochs of the trial under way
+  std::uint32_t failures_ = 0;  ///< trials in succession that changed nothing
+  std::uint32_t rest_ = 0;      ///< epochs until the next trial
+  double excess_ = 0;  ///< relative cost to all, per share moved, by the last trial that failed
+
+  std::uint32_t chosen_ = 0;    ///< not yet reported
+  std::uint32_t ignore_ = 0;    ///< reports of decisions made before this epoch
+  std::uint32_t reported_ = 0;  ///< in this epoch
+  double batch_sum_ = 0;
+  Sample base_;
+  Sample trial_;
+};
+
+enum class PolicyKind : std::uint8_t { kCost, kCatfish };
+
+std::unique_ptr<AccessPolicy> make_policy(PolicyKind kind, std::uint64_t seed);
+
+}  // namespace silurus::client

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+
+#include "common/histogram.h"
+
+namespace silurus::client {
+
+/// What a client counts of the searches that it ran in one way, or of its writes.
+struct AccessStatistics {
+  std::uint64_t completed = 0;
+  std::uint64_t failed = 0;
+  Histogram latency;  ///< ns, of those completed, from the call to the answer
+  std::uint64_t round_trips = 0;
+  std::uint64_t bytes = 0;  ///< over the wire: of messages, or of one-sided reads
+  // One-sided traversal only:
+  std::uint64_t nodes_read = 0;
+  std::uint64_t cache_hits = 0;
+  std::uint64_t cache_misses = 0;  ///< inner nodes that had to be read
+  std::uint64_t restarts = 0;      ///< walks thrown away: root changed in mid-walk, lease ran out
+  std::uint64_t given_back = 0;    ///< searches that were then sent as messages after all
+
+  void merge(const AccessStatistics& other) {
+    completed += other.completed;
+    failed += other.failed;
+    latency.merge(other.latency);
+    round_trips += other.round_trips;
+    bytes += other.bytes;
+    nodes_read += other.nodes_read;
+    cache_hits += other.cache_hits;
+    cache_misses += other.cache_misses;
+    restarts += other.restarts;
+    given_back += other.given_back;
+  }
+};
+
+/// Of one client. Of its thread; merge() those of several when they are done.
+struct ClientStatistics {
+  AccessStatistics messaging;  ///< searches
+  AccessStatistics offload;    ///< searches
+  AccessStatistics writes;
+  std::uint64_t deadlines_exceeded = 0;
+  std::uint64_t heartbeats = 0;  ///< seen
+  double server_cpu_busy = 0;    ///< by the last of them, 0 to 1
+  std::uint64_t cached_nodes = 0;
+
+  void merge(const ClientStatistics& other) {
+    messaging.merge(other.messaging);
+    offload.merge(other.offload);
+    writes.merge(other.writes);
+    deadlines_exceeded += other.deadlines_exceeded;
+    heartbeats += other.heartbeats;
+    server_cpu_busy = other.server_cpu_busy;
+    cached_nodes += other.cached_nodes;
+  }
+};
+
+}  // namespace silurus::client

@@ -1,0 +1,401 @@
+#include "client/offload.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "common/random.h"
+#include "rtree/tree.h"
+#include "tests/unit/client/memory_fabric.h"
+
+namespace silurus::client {
+namespace {
+
+constexpr Nanoseconds kGrace = 50 * kMillisecond;
+
+protocol::ServerHello hello_of_tree() {
+  protocol::ServerHello hello;
+  hello.dimensions = 2;
+  hello.node_format = rtree::kNodeFormat<2>;
+  hello.grace_ns = kGrace;
+  hello.chunk_bytes = rtree::kChunkBytes<2>;
+  hello.chunks_per_region = rtree::kChunksPerSlab;
+  hello.max_batch = 128;
+  hello.one_sided = 1;
+  return hello;
+}
+
+rtree::Box<2> random_box(Random& random, double edge) {
+  const double x = random.uniform();
+  const double y = random.uniform();
+  return {{x, y}, {x + edge * random.uniform(), y + edge * random.uniform()}};
+}
+
+/// A tree, and an Offloader that reads it through a MemoryConnection.
+struct World {
+  explicit World(std::uint64_t seed, const OffloadOptions& options = {}, std::uint32_t reads = 64)
+      : random(seed), connection(slabs, reads) {
+    tree = *rtree::Tree<2>::create({.grace = kGrace}, slabs, clock);
+    auto made = Offloader<2>::create(options, hello_of_tree(), connection, poller, clock);
+    EXPECT_TRUE(made) << made.error().message;
+    offloader = std::move(*made);
+  }
+
+  void load(std::size_t count) {
+    std::vector<rtree::Entry<2>> loaded;
+    for (std::size_t i = 0; i < count; ++i) loaded.push_back({next_id++, random_box(random, 0.01)});
+    entries = loaded;
+    ASSERT_TRUE(tree->bulk_load(std::move(loaded), {.threads = 1}));
+  }
+
+  rtree::Version insert_one() {
+    entries.push_back({next_id++, random_box(random, 0.01)});
+    EXPECT_TRUE(tree->insert(entries.back()));
+    return tree->publish();
+  }
+  void erase_one() {
+    const std::size_t i = random.below(entries.size());
+    EXPECT_TRUE(tree->erase(entries[i]));
+    entries[i] = entries.back();
+    entries.pop_back();
+    tree->publish();
+  }
+
+  /// Runs until the search is finished; nothing else happens meanwhile.
+  Offloader<2>::Finished finish() {
+    for (;;) {
+      offloader->flush();
+      if (auto done = offloader->take_finished()) return *done;
+      if (auto cookie = connection.step(random)) offloader->on_read(*cookie);
+    }
+  }
+  Offloader<2>::Finished range(const rtree::RangeQuery<2>& query) {
+    offloader->start_range(0, query, range_result);
+    return finish();
+  }
+  Offloader<2>::Finished nearest(const rtree::NearestQuery<2>& query) {
+    offloader->start_nearest(0, query, nearest_result);
+    return finish();
+  }
+
+  Random random;
+  ManualClock clock;
+  RegionSlabs slabs;
+  std::unique_ptr<rtree::Tree<2>> tree;
+  MemoryPoller poller;
+  MemoryConnection connection;
+  std::unique_ptr<Offloader<2>> offloader;
+  std::vector<rtree::Entry<2>> entries;
+  std::uint64_t next_id = 0;
+  rtree::RangeResult<2> range_result;
+  rtree::NearestResult nearest_result;
+};
+
+std::vector<std::uint64_t> matching(const std::vector<rtree::Entry<2>>& entries,
+                                    const rtree::RangeQuery<2>& query) {
+  std::vector<std::uint64_t> ids;
+  for (const auto& entry : entries) {
+    if (rtree::matches(query, entry.box)) ids.push_back(entry.id);
+  }
+  std::ranges::sort(ids);
+  return ids;
+}
+
+rtree::NearestResult nearest_of(const std::vector<rtree::Entry<2>>& entries,
+                                const rtree::NearestQuery<2>& query) {
+  rtree::NearestResult all;
+  for (const auto& entry : entries) {
+    all.push_back({entry.id, std::sqrt(rtree::squared_distance(query.point, entry.box))});
+  }
+  std::ranges::sort(all, [](const rtree::Neighbor& a, const rtree::Neighbor& b) {
+    return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
+  });
+  if (all.size() > query.k) all.resize(query.k);
+  return all;
+}
+
+std::vector<std::uint64_t> sorted(std::vector<std::uint64_t> ids) {
+  std::ranges::sort(ids);
+  return ids;
+}
+
+const rtree::RangeQuery<2> kSmallWindow{.window = {{0.5, 0.5}, {0.51, 0.51}}};
+
+TEST(Offload, FindsWhatBruteForceFinds) {
+  World world(1);
+  world.load(20'000);
+  for (int i = 0; i < 200; ++i) {
+    const rtree::RangeQuery<2> query{.window = random_box(world.random, 0.2)};
+    const auto done = world.range(query);
+    ASSERT_FALSE(done.given_back);
+    EXPECT_EQ(done.version, world.tree->snapshot().version());
+    EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, query));
+    const rtree::NearestQuery<2> near{.point = {{world.random.uniform(), world.random.uniform()}},
+                                      .k = 1 + static_cast<std::uint32_t>(i % 20)};
+    ASSERT_FALSE(world.nearest(near).given_back);
+    EXPECT_EQ(world.nearest_result, nearest_of(world.entries, near));
+  }
+}
+
+TEST(Offload, AnEmptyTreeAnswersAtOnce) {
+  World world(1);
+  const auto done = world.range(kSmallWindow);
+  EXPECT_FALSE(done.given_back);
+  EXPECT_EQ(world.range_result.count, 0u);
+  EXPECT_EQ(done.cost.round_trips, 1u);
+  EXPECT_FALSE(world.nearest({.point = {{0, 0}}, .k = 3}).given_back);
+  EXPECT_TRUE(world.nearest_result.empty());
+}
+
+TEST(Offload, AWarmCacheNeedsOneRoundTrip) {
+  World world(1);
+  world.load(100'000);
+  EXPECT_GT(world.range(kSmallWindow).cost.round_trips, 1u);
+  const auto warm = world.range(kSmallWindow);
+  EXPECT_EQ(warm.cost.round_trips, 1u);
+  EXPECT_EQ(warm.cost.cache_misses, 0u);
+  EXPECT_GT(warm.cost.cache_hits, 0u);
+  EXPECT_FALSE(world.range_result.ids.empty());
+}
+
+TEST(Offload, ReadsOnlyWhatChangedWhenTheRootIsNew) {
+  World world(1);
+  world.load(100'000);
+  world.range({.window = {{0, 0}, {1, 1}}});  // all inner nodes are cached now
+  world.insert_one();
+  const auto done = world.range(kSmallWindow);
+  EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, kSmallWindow));
+  // The root, at most the inner nodes of one path, and the leaves of a small window.
+  EXPECT_LE(done.cost.cache_misses, 3u);
+}
+
+TEST(Offload, ALeafReadAheadIsUsedIfTheNewTreeStillNamesIt) {
+  World world(1);
+  world.load(100'000);
+  world.range(kSmallWindow);
+  const auto warm = world.range(kSmallWindow);
+  // A change far from the window: a new root, but the same leaves below it.
+  ASSERT_TRUE(world.tree->insert({world.next_id, {{0.01, 0.01}, {0.02, 0.02}}}));
+  world.tree->publish();
+  const auto done = world.range(kSmallWindow);
+  EXPECT_EQ(done.version, world.tree->snapshot().version());
+  // The new root at most, and nothing else, is read besides what was read anyway.
+  EXPECT_LE(done.cost.nodes_read, warm.cost.nodes_read + 1);
+  EXPECT_LE(done.cost.round_trips, 2u);
+}
+
+TEST(Offload, ASteadyStreamOfWritesCostsNoRoundTripForTheRoot) {
+  World world(1);
+  world.load(100'000);
+  world.range({.window = {{0, 0}, {1, 1}}});
+  std::uint32_t trips = 0;
+  for (int i = 0; i < 100; ++i) {
+    world.insert_one();
+    trips += world.range(kSmallWindow).cost.round_trips;
+  }
+  // The mirrored root is read along; now and then an inserted box changes this very path.
+  EXPECT_LE(trips, 140u);
+}
+
+TEST(Offload, AnOutlivedLeaseOverAnUnchangedTreeGoesOn) {
+  World world(1);
+  world.load(20'000);
+  const rtree::RangeQuery<2> all{.window = {{0, 0}, {1, 1}}};
+  world.offloader->start_range(0, all, world.range_result);
+  std::optional<Offloader<2>::Finished> done;
+  for (int steps = 0; !done; ++steps) {
+    world.offloader->flush();
+    if (auto cookie = world.connection.step(world.random)) world.offloader->on_read(*cookie);
+    if (steps % 100 == 99) world.clock.advance(2 * kGrace);
+    done = world.offloader->take_finished();
+  }
+  EXPECT_FALSE(done->given_back);
+  EXPECT_EQ(done->cost.restarts, 0u);
+  EXPECT_EQ(world.range_result.count, matching(world.entries, all).size());
+}
+
+TEST(Offload, AStopOfMoreThanTheGracePeriodThrowsTheWalkAway) {
+  World world(1);
+  world.load(20'000);
+  const rtree::RangeQuery<2> all{.window = {{0, 0}, {1, 1}}};
+  world.offloader->start_range(0, all, world.range_result);
+  for (int steps = 0; steps < 60; ++steps) {
+    world.offloader->flush();
+    if (auto cookie = world.connection.step(world.random)) world.offloader->on_read(*cookie);
+  }
+  world.clock.advance(2 * kGrace);
+  for (int i = 0; i < 200; ++i) world.insert_one();
+  const auto done = world.finish();
+  ASSERT_FALSE(done.given_back);
+  EXPECT_GE(done.cost.restarts, 1u);
+  EXPECT_EQ(done.version, world.tree->snapshot().version());
+  EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, all));
+}
+
+TEST(Offload, ASearchThatNeverGetsThroughIsGivenBack) {
+  World world(1, {.max_restarts = 2});
+  world.load(20'000);
+  world.offloader->start_range(0, {.window = {{0, 0}, {1, 1}}}, world.range_result);
+  std::optional<Offloader<2>::Finished> done;
+  while (!done) {
+    world.offloader->flush();
+    if (auto cookie = world.connection.step(world.random)) world.offloader->on_read(*cookie);
+    world.clock.advance(kGrace / 3);
+    world.insert_one();
+    done = world.offloader->take_finished();
+  }
+  EXPECT_TRUE(done->given_back);
+  EXPECT_EQ(done->cost.restarts, 3u);
+}
+
+TEST(Offload, AllowedStalenessSavesTheLookAtTheRoot) {
+  World world(1, {.max_staleness = 10 * kMillisecond});
+  world.load(100'000);
+  const auto first = world.range(kSmallWindow);
+  const auto reads_before = world.connection.counters().reads;
+  const auto warm = world.range(kSmallWindow);
+  EXPECT_EQ(world.connection.counters().reads - reads_before, warm.cost.nodes_read);
+  const auto before = world.tree->snapshot().version();
+  EXPECT_GT(world.insert_one(), before);
+  EXPECT_EQ(world.range(kSmallWindow).version, before);
+  world.clock.advance(11 * kMillisecond);
+  EXPECT_EQ(world.range(kSmallWindow).version, before + 1);
+  EXPECT_EQ(first.version, before);
+}
+
+TEST(Offload, ALimitEndsTheSearchEarly) {
+  World world(1);
+  world.load(20'000);
+  const auto done = world.range({.window = {{0, 0}, {1, 1}}, .limit = 5});
+  EXPECT_FALSE(done.given_back);
+  EXPECT_EQ(world.range_result.count, 5u);
+  EXPECT_EQ(world.range_result.ids.size(), 5u);
+  // Reads still under way do no harm to the next search.
+  EXPECT_FALSE(world.range(kSmallWindow).given_back);
+  EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, kSmallWindow));
+}
+
+TEST(Offload, FewSlotsMakeItSlowNotStuck) {
+  World world(1, {.slots = 8}, 4);
+  world.load(20'000);
+  std::vector<rtree::RangeResult<2>> results(50);
+  for (std::uint32_t i = 0; i < 50; ++i) {
+    world.offloader->start_range(i, {.window = {{0, 0}, {0.3, 0.3}}}, results[i]);
+  }
+  const auto expected = matching(world.entries, {.window = {{0, 0}, {0.3, 0.3}}});
+  for (int i = 0; i < 50; ++i) {
+    const auto done = world.finish();
+    EXPECT_FALSE(done.given_back);
+    EXPECT_EQ(sorted(results[done.search].ids), expected);
+  }
+}
+
+TEST(Offload, ACancelledSearchLeavesNothingBehind) {
+  World world(1, {.slots = 8});
+  world.load(20'000);
+  for (int i = 0; i < 100; ++i) {
+    world.offloader->start_range(0, {.window = {{0, 0}, {1, 1}}}, world.range_result);
+    world.offloader->flush();
+    if (auto cookie = world.connection.step(world.random)) world.offloader->on_read(*cookie);
+    world.offloader->cancel(0);
+  }
+  EXPECT_FALSE(world.range(kSmallWindow).given_back);
+  EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, kSmallWindow));
+}
+
+TEST(Offload, RefusesNodesOfAnotherFormat) {
+  RegionSlabs slabs;
+  MemoryConnection connection(slabs, 64);
+  MemoryPoller poller;
+  ManualClock clock;
+  auto hello = hello_of_tree();
+  hello.node_format ^= 1;
+  const auto made = Offloader<2>::create({}, hello, connection, poller, clock);
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, ErrorCode::kUnsupported);
+}
+
+/// Everything at once: searches begin and end, reads land late, torn and out of order, the tree
+/// changes, time passes in small steps and in leaps beyond the grace period, memory is recycled.
+/// Every answer must be exactly that of the version that it names, and that version must have been
+/// current at some moment of the search.
+void race(std::uint64_t seed) {
+  SCOPED_TRACE(seed);
+  World world(seed, {.cache_bytes = 64 << 10, .slots = 24});
+  world.load(2'000);
+  std::map<rtree::Version, std::vector<rtree::Entry<2>>> history;
+  const auto remember = [&] { history[world.tree->snapshot().version()] = world.entries; };
+  remember();
+
+  struct Running {
+    bool active = false;
+    rtree::Version begun = 0;
+    std::optional<rtree::RangeQuery<2>> range;
+    rtree::NearestQuery<2> nearest;
+    rtree::RangeResult<2> range_result;
+    rtree::NearestResult nearest_result;
+  };
+  std::vector<Running> running(6);
+  std::uint64_t answered = 0;
+
+  for (int step = 0; step < 40'000; ++step) {
+    const auto dice = world.random.below(100);
+    if (dice < 4) {
+      world.random.below(2) == 0 ? static_cast<void>(world.insert_one()) : world.erase_one();
+      remember();
+      if (history.size() > 2'000) history.erase(history.begin());
+    } else if (dice < 8) {
+      world.clock.advance(static_cast<Nanoseconds>(world.random.below(kGrace / 20)));
+    } else if (world.random.below(400) == 0) {
+      world.clock.advance(3 * kGrace);  // as if stopped, while the memory goes to others
+      for (int i = 0; i < 40; ++i) {
+        world.random.below(2) == 0 ? static_cast<void>(world.insert_one()) : world.erase_one();
+        remember();
+      }
+    } else if (dice < 20) {
+      const auto i = static_cast<std::uint32_t>(world.random.below(running.size()));
+      Running& search = running[i];
+      if (search.active) continue;
+      search.active = true;
+      search.begun = world.tree->snapshot().version();
+      if (world.random.below(3) != 0) {
+        search.range = rtree::RangeQuery<2>{.window = random_box(world.random, 0.1)};
+        world.offloader->start_range(i, *search.range, search.range_result);
+      } else {
+        search.range.reset();
+        search.nearest = {.point = {{world.random.uniform(), world.random.uniform()}}, .k = 8};
+        world.offloader->start_nearest(i, search.nearest, search.nearest_result);
+      }
+    } else if (dice < 40) {
+      world.offloader->flush();
+    } else if (auto cookie = world.connection.step(world.random)) {
+      world.offloader->on_read(*cookie);
+    }
+    while (auto done = world.offloader->take_finished()) {
+      Running& search = running[done->search];
+      ASSERT_TRUE(search.active);
+      search.active = false;
+      if (done->given_back) continue;
+      ++answered;
+      ASSERT_GE(done->version, search.begun);
+      ASSERT_TRUE(history.contains(done->version));
+      const auto& then = history[done->version];
+      if (search.range) {
+        ASSERT_EQ(sorted(search.range_result.ids), matching(then, *search.range));
+      } else {
+        ASSERT_EQ(search.nearest_result, nearest_of(then, search.nearest));
+      }
+    }
+  }
+  EXPECT_GT(answered, 200u);
+}
+
+TEST(Offload, EveryAnswerIsThatOfOneVersionWhateverTheInterleaving) {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) race(seed);
+}
+
+}  // namespace
+}  // namespace silurus::client

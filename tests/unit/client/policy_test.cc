@@ -1,0 +1,212 @@
+#include "client/policy.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "common/random.h"
+
+namespace silurus::client {
+namespace {
+
+double offloaded_of(AccessPolicy& policy, int searches) {
+  int offloaded = 0;
+  for (int i = 0; i < searches; ++i) offloaded += policy.choose(0) == Access::kOffload ? 1 : 0;
+  return static_cast<double>(offloaded) / searches;
+}
+
+TEST(CatfishPolicy, SendsMessagesWhileTheServerIsNotBusy) {
+  CatfishPolicy policy(1);
+  EXPECT_EQ(offloaded_of(policy, 100), 0);
+  policy.on_heartbeat({.cpu_busy = 0.95});
+  EXPECT_EQ(offloaded_of(policy, 100), 0);
+}
+
+TEST(CatfishPolicy, BacksOffFurtherWhileTheServerStaysBusy) {
+  CatfishPolicy policy(1);
+  policy.on_heartbeat({.cpu_busy = 1.0});
+  const double at_first = offloaded_of(policy, 20);
+  const double later = offloaded_of(policy, 4'000);
+  EXPECT_GT(at_first, 0);
+  EXPECT_GT(later, 0.98);
+}
+
+TEST(CatfishPolicy, ComesBackAtOnceWhenTheServerIsNoLongerBusy) {
+  CatfishPolicy policy(1);
+  policy.on_heartbeat({.cpu_busy = 1.0});
+  offloaded_of(policy, 1'000);
+  policy.on_heartbeat({.cpu_busy = 0.3});
+  EXPECT_EQ(offloaded_of(policy, 100), 0);
+}
+
+TEST(CatfishPolicy, TheFirstWindowIsNoLongerThanN) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    CatfishPolicy policy(seed);
+    policy.on_heartbeat({.cpu_busy = 1.0});
+    EXPECT_EQ(policy.choose(0), Access::kMessaging);
+    int run = 0;
+    while (policy.choose(0) == Access::kOffload) ++run;
+    EXPECT_GE(run, 1);
+    EXPECT_LE(run, 8);
+  }
+}
+
+/// A closed loop in virtual time: one client thread that keeps `window` searches in flight, and a
+/// server. A search by message costs the client `client_message` and the server `server_message` of
+/// their time, and takes `wire` besides; an offloaded one costs the client `client_offload`. Other
+/// clients take `server_share` of the server.
+struct Loop {
+  double client_message = 0.3;
+  double server_message = 1.2;
+  double client_offload = 2.0;
+  double wire = 0.5;
+  int window = 8;
+  double noise = 0.3;
+
+  /// Searches per microsecond under a policy.
+  double run(const std::function<Access()>& choose, const std::function<void(Access, double)>& done,
+             int searches, std::uint64_t seed) const {
+    Random random(seed);
+    struct Flying {
+      Access access;
+      double begun;
+      double ready;  // of a message: when its answer is here
+    };
+    std::vector<Flying> flying;
+    double now = 0;
+    double server_free = 0;
+    int completed = 0;
+    const auto varied = [&](double cost) {
+      return cost * (1 + noise * (random.uniform() * 2 - 1));
+    };
+    while (completed < searches) {
+      while (static_cast<int>(flying.size()) < window) {
+        const Access access = choose();
+        flying.push_back({access, now, now});
+        if (access == Access::kOffload) continue;
+        now += client_message / 2;
+        server_free = std::max(server_free, now + wire / 2) + varied(server_message);
+        flying.back().ready = server_free + wire / 2;
+      }
+      // One round of polling: what is offloaded is worked off, what has come is taken in.
+      const auto before = flying.size();
+      std::erase_if(flying, [&](const Flying& search) {
+        if (search.ready > now) return false;
+        now += search.access == Access::kOffload ? varied(client_offload) : client_message / 2;
+        done(search.access, now - search.begun);
+        ++completed;
+        return true;
+      });
+      if (flying.size() == before) {
+        double first = flying.front().ready;
+        for (const auto& search : flying) first = std::min(first, search.ready);
+        now = std::max(now, first);
+      }
+    }
+    return completed / now;
+  }
+
+  double fixed(Access access) const {
+    return run([=] { return access; }, [](Access, double) {}, 50'000, 7);
+  }
+  /// The policy's rate after a warm-up.
+  double adaptive(std::uint64_t seed) const {
+    CostPolicy policy(seed);
+    const auto choose = [&] { return policy.choose(0); };
+    const auto done = [&](Access access, double us) {
+      policy.on_search(
+          {.search_class = 0, .access = access, .latency = static_cast<Nanoseconds>(us * 1000)});
+    };
+    run(choose, done, 100'000, seed);
+    return run(choose, done, 100'000, seed + 100);
+  }
+};
+
+void expect_no_worse_than_the_better(const Loop& loop) {
+  const double messaging = loop.fixed(Access::kMessaging);
+  const double offload = loop.fixed(Access::kOffload);
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    SCOPED_TRACE(seed);
+    EXPECT_GT(loop.adaptive(seed), 0.95 * std::max(messaging, offload))
+        << "messaging " << messaging << ", offload " << offload;
+  }
+}
+
+TEST(CostPolicy, OneAtATimeItTakesTheFasterWay) {
+  expect_no_worse_than_the_better({.client_offload = 1.0, .window = 1});
+  expect_no_worse_than_the_better({.client_offload = 3.0, .window = 1});
+  expect_no_worse_than_the_better({.client_offload = 20.0, .window = 1});
+}
+
+TEST(CostPolicy, ManyInFlightItIsNoWorseThanTheBetterWay) {
+  expect_no_worse_than_the_better({.server_message = 0.4, .client_offload = 5.0, .window = 16});
+  expect_no_worse_than_the_better({.server_message = 5.0, .client_offload = 0.5, .window = 16});
+  expect_no_worse_than_the_better({.client_offload = 30.0, .window = 8});
+}
+
+TEST(CostPolicy, ASaturatedServerAndAnIdleClientDoMoreTogetherThanEitherAlone) {
+  const Loop loop{.window = 8};
+  const double better = std::max(loop.fixed(Access::kMessaging), loop.fixed(Access::kOffload));
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    SCOPED_TRACE(seed);
+    EXPECT_GT(loop.adaptive(seed), 1.1 * better);
+  }
+}
+
+TEST(CostPolicy, OffloadsTheSearchesThatGainByIt) {
+  CostPolicy policy(1);
+  Random random(5);
+  int right = 0;
+  constexpr int kSearches = 40'000;
+  for (int i = 0; i < kSearches; ++i) {
+    // Class 1 is faster offloaded, class 2 by message.
+    const auto search_class = static_cast<std::uint8_t>(1 + random.below(2));
+    const Access access = policy.choose(search_class);
+    const bool fits = (search_class == 1) == (access == Access::kOffload);
+    if (i >= kSearches / 2) right += fits ? 1 : 0;
+    const double us = (fits ? 1.0 : 4.0) * random.uniform(0.7, 1.3);
+    policy.on_search({.search_class = search_class,
+                      .access = access,
+                      .latency = static_cast<Nanoseconds>(us * 1000)});
+  }
+  EXPECT_GT(right, kSearches / 2 * 0.75);
+}
+
+TEST(CostPolicy, NoticesWhenTheServerBecomesBusy) {
+  CostPolicy policy(3);
+  Random random(5);
+  const auto run = [&](double messaging_us, int searches) {
+    int offloaded = 0;
+    for (int i = 0; i < searches; ++i) {
+      const Access access = policy.choose(0);
+      offloaded += access == Access::kOffload ? 1 : 0;
+      const double us =
+          (access == Access::kOffload ? 2.0 : messaging_us) * random.uniform(0.7, 1.3);
+      policy.on_search(
+          {.search_class = 0, .access = access, .latency = static_cast<Nanoseconds>(us * 1000)});
+    }
+    return static_cast<double>(offloaded) / searches;
+  };
+  run(1.0, 30'000);
+  EXPECT_LT(run(1.0, 10'000), 0.05);
+  run(20.0, 30'000);
+  EXPECT_GT(run(20.0, 10'000), 0.9);
+  run(1.0, 30'000);
+  EXPECT_LT(run(1.0, 10'000), 0.1);
+}
+
+TEST(CostPolicy, TheSameSeedMakesTheSameChoices) {
+  CostPolicy a(9);
+  CostPolicy b(9);
+  for (int i = 0; i < 2'000; ++i) {
+    const Access access = a.choose(0);
+    ASSERT_EQ(access, b.choose(0));
+    const SearchOutcome outcome{.search_class = 0, .access = access, .latency = 1'000 + i % 7};
+    a.on_search(outcome);
+    b.on_search(outcome);
+  }
+}
+
+}  // namespace
+}  // namespace silurus::client
