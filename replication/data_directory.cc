@@ -1,0 +1,300 @@
+#include "replication/data_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <vector>
+
+#include "common/units.h"
+#include "replication/log.h"
+#include "replication/store.h"
+#include "rtree/node.h"
+
+namespace silurus::replication {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A bit for each chunk that a name can name, where files are sparse.
+constexpr std::uint64_t kFullMapBytes = rtree::NodeRef::kMaxChunks / 8;
+/// What devices align their parts to, a huge page.
+constexpr std::uint64_t kDeviceAlignment = std::uint64_t{2} << 20;
+
+std::uint64_t round_up(std::uint64_t value, std::uint64_t to) { return (value + to - 1) / to * to; }
+
+std::uint64_t random_id() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32) | device();
+}
+
+bool is_zero(std::span<const std::byte> bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
+/// Writes zeros, so that the file's blocks are there and written: a later msync then has nothing
+/// but its own page to write.
+Status zero_file(const std::string& path, std::uint64_t bytes) {
+  auto file = PersistentFile::map(path, {.create = true, .size = bytes});
+  if (!file) return fail(file.error());
+  const auto memory = PersistentFile::view(*file, 0, bytes);
+  if (Status room = memory->reserve(0, bytes); !room) return room;
+  const std::vector<std::byte> zeros(std::uint64_t{1} << 20);
+  for (std::uint64_t at = 0; at < bytes; at += zeros.size()) {
+    const std::uint64_t part = std::min<std::uint64_t>(zeros.size(), bytes - at);
+    memory->store(at, std::span(zeros).first(part));
+    memory->flush(at, part);
+  }
+  return memory->drain();
+}
+
+/// A directory as the parts of a store.
+template <int D>
+class Files {
+ public:
+  Files(const std::string& path, const DirectoryOptions& options) : path_(path), options_(options) {
+    area_bytes_ = options.tree_bytes / rtree::kChunkBytes<D> * rtree::kChunkBytes<D>;
+  }
+
+  std::string of(const char* name) const { return path_ + "/" + name; }
+
+  Result<OpenDirectory> open() {
+    if (Status made = make_directory(); !made) return fail(made.error());
+    auto lock = DirectoryLock::take(path_, of("lock"));
+    if (!lock) return fail(lock.error());
+    OpenDirectory opened{.lock = std::move(*lock), .volume = {}, .created = false};
+    if (Status ok = fs::exists(of("root")) ? check_root(opened) : check_empty(); !ok) {
+      return fail(ok.error());
+    }
+    if (opened.created || !fs::exists(of("root"))) {
+      if (options_.read_only) {
+        return fail(ErrorCode::kNotFound, path_ + " holds no Silurus tree");
+      }
+      opened.created = true;
+      if (Status created = create(opened.volume); !created) return fail(created.error());
+      return opened;
+    }
+    if (Status mapped = map_all(opened.volume); !mapped) return fail(mapped.error());
+    return opened;
+  }
+
+ private:
+  Status make_directory() {
+    if (fs::is_directory(path_)) return {};
+    if (options_.read_only) return fail(ErrorCode::kNotFound, path_ + " is not there");
+    if (::mkdir(path_.c_str(), 0700) == 0) return {};
+    return fail(errno_error(ErrorCode::kIo, "cannot make the data directory " + path_, errno));
+  }
+
+  Status check_empty() const {
+    for (const auto& entry : fs::directory_iterator(path_)) {
+      const std::string name = entry.path().filename();
+      if (name == "lock" || name == "lost+found") continue;
+      const bool ours = name == "log" || name.starts_with("nodes.");
+      return fail(ours ? ErrorCode::kProtocol : ErrorCode::kConflict,
+                  ours ? of("root") + " is missing though " + name + " is there: restore a backup"
+                       : path_ + " is not empty and holds no Silurus tree: name another directory");
+    }
+    return {};
+  }
+
+  /// Whether creating the store was cut short.
+  Status check_root(OpenDirectory& opened) const {
+    auto root = PersistentFile::map(of("root"), {.size = kMapsOffset, .read_only = true});
+    if (!root) return fail(root.error());
+    const auto super = PersistentFile::view(*root, 0, (*root)->size());
+    if (!is_blank(super->bytes())) return {};
+    if (fs::exists(of("log"))) {
+      auto log = PersistentFile::map(of("log"), {.read_only = true});
+      if (log &&
+          !is_zero(PersistentFile::view(*log, 0, std::min((*log)->size(), kPageBytes))->bytes())) {
+        return fail(ErrorCode::kProtocol,
+                    of("root") + " is empty though " + of("log") + " is not: restore a backup");
+      }
+    }
+    opened.created = true;
+    return {};
+  }
+
+  Status create(Volume& volume) {
+    // The root comes first: where other files are without it, it was lost.
+    if (auto root = PersistentFile::map(of("root"), {.create = true, .size = kMapsOffset}); !root) {
+      return fail(root.error());
+    }
+    if (Status zeroed = zero_file(of("log"), options_.log_bytes); !zeroed) return zeroed;
+    for (const char* name : {"nodes.0", "nodes.1"}) {
+      auto nodes = PersistentFile::map(of(name), {.create = true, .size = area_bytes_});
+      if (!nodes) return fail(nodes.error());
+    }
+    if (Status mapped = map_volume(volume, area_bytes_); !mapped) return mapped;
+    if (Status formatted = format_store<D>(volume, random_id(), 0); !formatted) return formatted;
+    return sync_directory(path_);
+  }
+
+  Status map_all(Volume& volume) {
+    auto root = PersistentFile::map(of("root"), {.size = kMapsOffset, .read_only = true});
+    if (!root) return fail(root.error());
+    const auto super = PersistentFile::view(*root, 0, (*root)->size());
+    const auto superblock = read_superblock(super->bytes(), D, rtree::kNodeFormat<D>, path_);
+    if (!superblock) return fail(superblock.error());
+    const auto newest = newest_root(super->bytes(), superblock->id, path_);
+    if (!newest) return fail(newest.error());
+    for (const char* name : {"log", "nodes.0", "nodes.1"}) {
+      if (fs::exists(of(name))) continue;
+      return fail(ErrorCode::kNotFound, of(name) + " is missing: restore a backup");
+    }
+    return map_volume(volume, options_.read_only ? 0 : area_bytes_);
+  }
+
+  Status map_volume(Volume& volume, std::uint64_t area_bytes) {
+    volume.name = path_;
+    const std::uint64_t super = options_.read_only ? 0 : super_bytes(kFullMapBytes);
+    if (Status ok = map_one("root", super, volume.super); !ok) return ok;
+    if (Status ok = map_one("log", 0, volume.log); !ok) return ok;
+    if (Status ok = map_one("nodes.0", area_bytes, volume.nodes[0]); !ok) return ok;
+    return map_one("nodes.1", area_bytes, volume.nodes[1]);
+  }
+
+  Status map_one(const char* name, std::uint64_t size, std::unique_ptr<PersistentMemory>& memory) {
+    auto file = PersistentFile::map(of(name), {.size = size, .read_only = options_.read_only});
+    if (!file) return fail(file.error());
+    memory = PersistentFile::view(*file, 0, (*file)->size());
+    return {};
+  }
+
+  const std::string path_;
+  const DirectoryOptions options_;
+  std::uint64_t area_bytes_;
+};
+
+/// Where the parts of a store lie in one device.
+struct DeviceLayout {
+  std::uint64_t log;
+  std::uint64_t nodes[2];
+
+  DeviceLayout(std::uint64_t map_bytes, std::uint64_t log_bytes, std::uint64_t area_bytes) {
+    log = round_up(super_bytes(map_bytes), kDeviceAlignment);
+    nodes[0] = log + round_up(log_bytes, kDeviceAlignment);
+    nodes[1] = nodes[0] + round_up(area_bytes, kDeviceAlignment);
+  }
+};
+
+void split(const std::shared_ptr<PersistentFile>& file, std::uint64_t map_bytes,
+           std::uint64_t log_bytes, std::uint64_t area_bytes, Volume& volume) {
+  const DeviceLayout layout(map_bytes, log_bytes, area_bytes);
+  volume.name = file->path();
+  volume.super = PersistentFile::view(file, 0, super_bytes(map_bytes));
+  volume.log = PersistentFile::view(file, layout.log, log_bytes);
+  for (int i = 0; i < 2; ++i) {
+    volume.nodes[i] = PersistentFile::view(file, layout.nodes[i], area_bytes);
+  }
+}
+
+template <int D>
+Status create_on_device(const std::shared_ptr<PersistentFile>& file,
+                        const DirectoryOptions& options, Volume& volume) {
+  const std::uint64_t map_bytes =
+      round_up(file->size() / rtree::kChunkBytes<D> / 8 / 2, kPageBytes);
+  const std::uint64_t before = DeviceLayout(map_bytes, options.log_bytes, 0).nodes[0];
+  if (before + 2 * kDeviceAlignment > file->size()) {
+    return fail(ErrorCode::kTooLarge,
+                file->path() + " has " + format_size(file->size()) + ", too little for a log of " +
+                    format_size(options.log_bytes) + " and two copies of the tree");
+  }
+  const std::uint64_t area_bytes =
+      (file->size() - before) / 2 / kDeviceAlignment * kDeviceAlignment;
+  split(file, map_bytes, options.log_bytes, area_bytes, volume);
+  return format_store<D>(volume, random_id(), area_bytes);
+}
+
+template <int D>
+Result<OpenDirectory> open_device(const std::string& path, const DirectoryOptions& options) {
+  auto lock = DirectoryLock::take(path, path);
+  if (!lock) return fail(lock.error());
+  OpenDirectory opened{.lock = std::move(*lock), .volume = {}, .created = false};
+  auto file = PersistentFile::map(path, {.size = kMinDeviceBytes, .read_only = options.read_only});
+  if (!file) return fail(file.error());
+  const auto super = PersistentFile::view(*file, 0, kMapsOffset);
+  if (is_blank(super->bytes())) {
+    if (options.read_only) return fail(ErrorCode::kNotFound, path + " holds no Silurus tree");
+    opened.created = true;
+    Status created = create_on_device<D>(*file, options, opened.volume);
+    if (!created) return fail(created.error());
+    return opened;
+  }
+  const auto superblock = read_superblock(super->bytes(), D, rtree::kNodeFormat<D>, path);
+  if (!superblock) return fail(superblock.error());
+  const DeviceLayout layout(superblock->map_bytes, superblock->log_bytes,
+                            superblock->node_area_bytes);
+  if (layout.nodes[1] + superblock->node_area_bytes > (*file)->size()) {
+    return fail(ErrorCode::kProtocol, path + " is smaller than when it was made: restore a backup");
+  }
+  split(*file, superblock->map_bytes, superblock->log_bytes, superblock->node_area_bytes,
+        opened.volume);
+  return opened;
+}
+
+}  // namespace
+
+Result<DirectoryLock> DirectoryLock::take(const std::string& path, const std::string& lock_path) {
+  const bool is_directory = path != lock_path;
+  int fd = ::open(lock_path.c_str(), (is_directory ? O_RDWR | O_CREAT : O_RDWR) | O_CLOEXEC, 0600);
+  // To look at a store on a medium that can't be written, its lock is enough as it is.
+  if (fd < 0 && (errno == EROFS || errno == EACCES)) {
+    fd = ::open(lock_path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) errno = EACCES;
+  }
+  if (fd < 0) {
+    return fail(
+        errno_error(errno == EACCES || errno == EROFS ? ErrorCode::kPermission : ErrorCode::kIo,
+                    "cannot open " + lock_path, errno));
+  }
+  DirectoryLock lock(fd);
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) {
+      return fail(errno_error(ErrorCode::kIo, "cannot lock " + lock_path, errno));
+    }
+    std::string holder;
+    if (is_directory) std::getline(std::ifstream(lock_path), holder);
+    return fail(ErrorCode::kConflict, path + " is in use by another server" +
+                                          (holder.empty() ? std::string() : ", process " + holder));
+  }
+  if (is_directory) {
+    const std::string pid = std::to_string(::getpid()) + "\n";
+    // For people only; what matters is the lock.
+    if (::ftruncate(fd, 0) == 0) (void)!::pwrite(fd, pid.data(), pid.size(), 0);
+  }
+  return lock;
+}
+
+DirectoryLock::~DirectoryLock() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+template <int D>
+Result<OpenDirectory> open_directory(const std::string& path, const DirectoryOptions& options) {
+  try {
+    std::error_code ignored;
+    const auto kind = fs::status(path, ignored).type();
+    if (kind == fs::file_type::character || kind == fs::file_type::regular) {
+      return open_device<D>(path, options);
+    }
+    return Files<D>(path, options).open();
+  } catch (const fs::filesystem_error& error) {
+    return fail(
+        error.code() == std::errc::permission_denied ? ErrorCode::kPermission : ErrorCode::kIo,
+        error.what());
+  }
+}
+
+template Result<OpenDirectory> open_directory<2>(const std::string&, const DirectoryOptions&);
+template Result<OpenDirectory> open_directory<3>(const std::string&, const DirectoryOptions&);
+
+}  // namespace silurus::replication

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "common/result.h"
+#include "replication/checkpoint.h"
+
+namespace silurus::replication {
+
+constexpr std::uint64_t kDefaultLogBytes = std::uint64_t{256} << 20;
+constexpr std::uint64_t kMinLogBytes = std::uint64_t{1} << 20;
+constexpr std::uint64_t kMaxLogBytes = std::uint64_t{1} << 40;
+
+struct DirectoryOptions {
+  std::uint64_t log_bytes = kDefaultLogBytes;  ///< of a new store; an old one keeps its size
+  std::uint64_t tree_bytes = 0;  ///< what the nodes of the tree may take at most: its budget
+  bool read_only = false;        ///< to look at, not to serve: nothing is changed
+};
+
+/// Holds a data directory or device against other servers, until destroyed or the process ends.
+class DirectoryLock {
+ public:
+  /// kConflict, with the process that holds it if it says so.
+  static Result<DirectoryLock> take(const std::string& path, const std::string& lock_path);
+  DirectoryLock(DirectoryLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  DirectoryLock& operator=(DirectoryLock&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~DirectoryLock();
+
+ private:
+  explicit DirectoryLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+/// The memory of one store, mapped and locked.
+struct OpenDirectory {
+  DirectoryLock lock;
+  Volume volume;
+  bool created = false;  ///< a new, empty store was made
+};
+
+/// Opens what `--data` names, and makes it if it is not there yet:
+/// * a directory: files `root` (superblock, roots, maps), `log`, `nodes.0`, `nodes.1`, `lock`; its
+///   parent must exist;
+/// * a devdax device, or a file of at least kMinDeviceBytes that exists: all of that in one, side
+/// by
+///   side; what is zero at its start is a new one.
+/// The errors say what is wrong with which file and what to do. Set-up only.
+template <int D>
+Result<OpenDirectory> open_directory(const std::string& path, const DirectoryOptions& options);
+
+constexpr std::uint64_t kMinDeviceBytes = std::uint64_t{16} << 20;
+
+}  // namespace silurus::replication

@@ -1,0 +1,295 @@
+#include "replication/data_directory.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "replication/store.h"
+
+namespace silurus::replication {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kTreeBytes = std::uint64_t{8} << 20;
+constexpr DirectoryOptions kOptions{.log_bytes = kMinLogBytes, .tree_bytes = kTreeBytes};
+
+class DataDirectoryTest : public testing::Test {
+ protected:
+  DataDirectoryTest() {
+    const char* shm = fs::is_directory("/dev/shm") ? "/dev/shm" : "/tmp";
+    std::string name = std::string(shm) + "/silurus-test-XXXXXX";
+    parent_ = ::mkdtemp(name.data());
+    path_ = parent_ + "/data";
+  }
+  ~DataDirectoryTest() override { fs::remove_all(parent_); }
+
+  struct Tree2 {
+    DirectoryLock lock;
+    Store<2>::Opened opened;
+  };
+  Result<Tree2> open() {
+    auto directory = open_directory<2>(path_, kOptions);
+    if (!directory) return fail(directory.error());
+    auto opened =
+        Store<2>::open(std::move(directory->volume),
+                       {{.memory_budget_bytes = kTreeBytes}, slabs_, clock_}, {.threads = 1}, 1, 2);
+    if (!opened) return fail(opened.error());
+    return Tree2{std::move(directory->lock), std::move(*opened)};
+  }
+
+  static void insert(Tree2& tree, std::uint64_t id) {
+    const EntryPayload<2> payload{.id = id, .box = {{0, 0}, {1, 1}}};
+    ASSERT_TRUE(tree.opened.tree->insert({payload.id, payload.box}));
+    Log& log = tree.opened.store->log();
+    ASSERT_TRUE(log.append({.checksum = 0,
+                            .lsn = 0,
+                            .stamp = 1,
+                            .epoch = 1,
+                            .length = 0,
+                            .type = RecordType::kInsert,
+                            .flags = 0},
+                           std::as_bytes(std::span(&payload, 1))));
+    log.end_batch();
+    ASSERT_TRUE(log.commit());
+    tree.opened.tree->publish();
+  }
+
+  static void checkpoint(Tree2& tree) {
+    const auto snapshot = tree.opened.tree->snapshot();
+    ASSERT_TRUE(tree.opened.store->checkpoint(*tree.opened.tree, snapshot.root().ref,
+                                              tree.opened.store->log().end(), 1));
+  }
+
+  /// A store with two entries in its checkpoint and two more in its log.
+  void make_store() {
+    auto tree = open();
+    ASSERT_TRUE(tree) << tree.error().message;
+    insert(*tree, 1);
+    insert(*tree, 2);
+    checkpoint(*tree);
+    insert(*tree, 3);
+    insert(*tree, 4);
+  }
+
+  std::string of(const char* name) const { return path_ + "/" + name; }
+
+  static void patch(const std::string& file, std::uint64_t offset, const void* bytes,
+                    std::size_t size) {
+    const int fd = ::open(file.c_str(), O_RDWR);
+    ASSERT_GE(fd, 0);
+    ASSERT_EQ(::pwrite(fd, bytes, size, static_cast<off_t>(offset)), static_cast<ssize_t>(size));
+    ::close(fd);
+  }
+  static std::uint8_t byte_at(const std::string& file, std::uint64_t offset) {
+    std::uint8_t byte = 0;
+    const int fd = ::open(file.c_str(), O_RDONLY);
+    EXPECT_EQ(::pread(fd, &byte, 1, static_cast<off_t>(offset)), 1);
+    ::close(fd);
+    return byte;
+  }
+
+  void expect_refused(ErrorCode code, const std::string& text) {
+    const auto tree = open();
+    ASSERT_FALSE(tree) << "opened with " << tree->opened.tree->snapshot().size() << " entries";
+    EXPECT_EQ(tree.error().code, code) << tree.error().message;
+    EXPECT_NE(tree.error().message.find(text), std::string::npos) << tree.error().message;
+  }
+
+  std::string parent_;
+  std::string path_;
+  rtree::AnonymousSlabs slabs_;
+  SystemClock clock_;
+};
+
+TEST_F(DataDirectoryTest, IsMadeEmptyWhenItIsNotThere) {
+  const auto tree = open();
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_EQ(tree->opened.tree->snapshot().size(), 0u);
+}
+
+TEST_F(DataDirectoryTest, GivesBackItsCheckpointAndItsLog) {
+  make_store();
+  const auto tree = open();
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_EQ(tree->opened.tree->snapshot().size(), 4u);
+  EXPECT_EQ(tree->opened.tree->snapshot().version(), 5u);
+  EXPECT_EQ(tree->opened.report.checkpoint_version, 3u);
+  EXPECT_EQ(tree->opened.report.records, 2u);
+}
+
+TEST_F(DataDirectoryTest, MayBeOneFileAsADeviceIs) {
+  path_ = parent_ + "/device";
+  std::ofstream(path_).close();
+  fs::resize_file(path_, 64 << 20);
+  make_store();
+  const auto tree = open();
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_EQ(tree->opened.tree->snapshot().size(), 4u);
+}
+
+TEST_F(DataDirectoryTest, RefusesADeviceThatIsTooSmall) {
+  path_ = parent_ + "/device";
+  std::ofstream(path_).close();
+  fs::resize_file(path_, 1 << 20);
+  const auto opened = open_directory<2>(path_, {.log_bytes = kMinLogBytes, .read_only = true});
+  ASSERT_FALSE(opened);
+}
+
+TEST_F(DataDirectoryTest, IsHeldByOneServerAtATime) {
+  make_store();
+  const auto first = open();
+  ASSERT_TRUE(first);
+  expect_refused(ErrorCode::kConflict,
+                 "in use by another server, process " + std::to_string(::getpid()));
+}
+
+TEST_F(DataDirectoryTest, RefusesAnotherDimension) {
+  make_store();
+  const auto directory = open_directory<3>(path_, kOptions);
+  ASSERT_FALSE(directory);
+  EXPECT_EQ(directory.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(directory.error().message.find("2 dimensions, not 3"), std::string::npos);
+}
+
+TEST_F(DataDirectoryTest, RefusesALaterVersion) {
+  make_store();
+  const std::uint32_t later = kStoreFormat + 1;
+  patch(of("root"), offsetof(Superblock, format), &later, sizeof later);
+  expect_refused(ErrorCode::kUnsupported, "written by a later Silurus");
+}
+
+TEST_F(DataDirectoryTest, RefusesAnotherByteOrder) {
+  make_store();
+  const std::uint32_t swapped = __builtin_bswap32(kByteOrderMark);
+  patch(of("root"), offsetof(Superblock, byte_order), &swapped, sizeof swapped);
+  expect_refused(ErrorCode::kUnsupported, "other byte order");
+}
+
+TEST_F(DataDirectoryTest, RefusesADirectoryOfSomethingElse) {
+  fs::create_directory(path_);
+  std::ofstream(of("holiday.jpg")) << "sand";
+  expect_refused(ErrorCode::kConflict, "not empty");
+}
+
+TEST_F(DataDirectoryTest, SaysWhichFileIsMissing) {
+  for (const char* name : {"root", "log", "nodes.0", "nodes.1"}) {
+    fs::remove_all(path_);
+    make_store();
+    fs::remove(of(name));
+    expect_refused(std::strcmp(name, "root") == 0 ? ErrorCode::kProtocol : ErrorCode::kNotFound,
+                   of(name) + " is missing");
+  }
+}
+
+TEST_F(DataDirectoryTest, DoesNotTakeALostRootForANewStore) {
+  make_store();
+  fs::resize_file(of("root"), 0);
+  expect_refused(ErrorCode::kProtocol, "root");
+  fs::resize_file(of("root"), 1 << 20);
+  expect_refused(ErrorCode::kProtocol, "root");
+}
+
+TEST_F(DataDirectoryTest, RefusesFilesThatWereCutShort) {
+  for (const char* name : {"log", "nodes.0"}) {
+    fs::remove_all(path_);
+    make_store();
+    fs::resize_file(of(name), 4096);
+    EXPECT_FALSE(open()) << name;
+  }
+}
+
+/// Flips every byte of the superblock and of the roots: the same tree, or a clear error.
+TEST_F(DataDirectoryTest, IsNeverWrongWhateverByteOfItsRootIsHit) {
+  make_store();
+  std::vector<std::uint64_t> offsets;
+  for (std::uint64_t at = 0; at < sizeof(Superblock); ++at) offsets.push_back(at);
+  for (std::uint64_t sequence = 0; sequence < 2; ++sequence) {
+    for (std::uint64_t copy = 0; copy < 2; ++copy) {
+      for (std::uint64_t at = 0; at < sizeof(RootRecord); at += 4) {
+        offsets.push_back(root_offset(sequence, copy) + at);
+      }
+    }
+  }
+  for (const std::uint64_t offset : offsets) {
+    const auto hit = static_cast<std::uint8_t>(byte_at(of("root"), offset) ^ 0x55);
+    const auto was = byte_at(of("root"), offset);
+    patch(of("root"), offset, &hit, 1);
+    auto directory = open_directory<2>(path_, {.read_only = true});
+    if (directory) {
+      auto recovered = recover<2>(
+          directory->volume, {{.memory_budget_bytes = kTreeBytes}, slabs_, clock_}, {.threads = 1});
+      if (recovered) {
+        EXPECT_EQ(recovered->tree->snapshot().size(), 4u) << "offset " << offset;
+        EXPECT_EQ(recovered->report.version, 5u) << "offset " << offset;
+      }
+    }
+    patch(of("root"), offset, &was, 1);
+  }
+}
+
+TEST_F(DataDirectoryTest, RefusesACheckpointWithADamagedNode) {
+  make_store();
+  // The node of the checkpoint is the only leaf: hit wherever it lies.
+  for (const char* name : {"nodes.0", "nodes.1"}) {
+    for (std::uint64_t at = 0; at + rtree::kChunkBytes<2> <= fs::file_size(of(name));
+         at += rtree::kChunkBytes<2>) {
+      const std::uint8_t byte = byte_at(of(name), at + 16) ^ 1;
+      patch(of(name), at + 16, &byte, 1);
+    }
+  }
+  expect_refused(ErrorCode::kProtocol, "is missing or damaged: restore a backup");
+}
+
+/// Runs something in a child and returns its exit status.
+template <typename F>
+int in_child(F&& body) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(body());
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+TEST_F(DataDirectoryTest, SaysThatItMayNotBeWritten) {
+  make_store();
+  for (const std::string& directory : {parent_, path_}) {
+    fs::permissions(directory, fs::perms::owner_all | fs::perms::group_exec |
+                                   fs::perms::others_exec | fs::perms::others_read);
+  }
+  const int status = in_child([&] {
+    if (::geteuid() == 0 && ::setuid(65534) != 0) return 2;
+    if (::geteuid() != 65534) {
+      for (const auto& entry : fs::directory_iterator(path_)) {
+        fs::permissions(entry.path(), fs::perms::owner_read);
+      }
+    }
+    const auto tree = open();
+    return !tree && tree.error().code == ErrorCode::kPermission ? 0 : 1;
+  });
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(DataDirectoryTest, SaysThatTheDiskIsFull) {
+  const int status = in_child([&] {
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{kMinLogBytes / 2, kMinLogBytes / 2};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    const auto tree = open();
+    return !tree && tree.error().message.find("too large") != std::string::npos ? 0 : 1;
+  });
+  EXPECT_EQ(status, 0);
+  // And once there is room, the directory that was begun is a new one.
+  EXPECT_TRUE(open());
+}
+
+}  // namespace
+}  // namespace silurus::replication
