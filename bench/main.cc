@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/compare.h"
+#include "bench/modes.h"
 #include "bench/report.h"
 #include "bench/tree.h"
 
@@ -22,6 +24,9 @@ struct Command {
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {"tree", "the tree against Boost.Geometry's rstar<16>, in one process", tree_command},
+      {"modes", "tcp, messaging, offloading and adaptive access to a server", modes_command},
+      {"compare", "the same queries in every way, answers compared (a running server)",
+       compare_command},
   };
   return all;
 }

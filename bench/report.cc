@@ -71,17 +71,22 @@ double median(std::vector<double> values) {
 Report::Report(std::string command) : command_(std::move(command)) {}
 
 void Report::add(Row row) {
+  record(std::move(row));
+  print(rows_.back(), 44);
+}
+
+void Report::record(Row row) {
   std::sort(row.spread.begin(), row.spread.end());
-  print(row, 44);
   rows_.push_back(std::move(row));
 }
 
 void Report::print_summary() const {
+  const bool bars = std::any_of(rows_.begin(), rows_.end(), [](const Row& r) { return r.bar; });
   std::size_t width = 0, missed = 0;
   for (const Row& row : rows_) width = std::max(width, row.name.size());
-  std::printf("\n%zu rows; ratios and bars:\n", rows_.size());
+  std::printf("\n%zu rows; %s:\n", rows_.size(), bars ? "those with a bar" : "ratios");
   for (const Row& row : rows_) {
-    if (row.ratio || row.bar) print(row, width);
+    if (bars ? row.bar.has_value() : row.ratio.has_value()) print(row, width);
     if (!reaches_bar(row)) ++missed;
   }
   std::printf("%zu bar%s missed\n", missed, missed == 1 ? "" : "s");

@@ -34,7 +34,9 @@ class Report {
 
   /// A line on stdout.
   void add(Row row);
-  /// The table of all rows with a ratio or a bar, and which bars are missed.
+  /// Says nothing until the end: for what a table of the caller's own shows already.
+  void record(Row row);
+  /// The rows with a bar, or with a ratio if none has one, and how many bars are missed.
   void print_summary() const;
   Status write_json(const std::string& path) const;
   const std::vector<Row>& rows() const { return rows_; }

@@ -1,0 +1,188 @@
+#include "bench/compare.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cxxopts.hpp>
+#include <vector>
+
+#include "bench/driver.h"
+
+namespace silurus::bench {
+namespace {
+
+constexpr int kGridColumns = 36;
+constexpr int kGridRows = 18;
+constexpr std::uint64_t kSamplesPerCell = 64;
+constexpr std::uint64_t kNearestEvery = 5;
+
+/// Places where there is something: the data's extent in a grid, and some boxes of each cell.
+Result<std::vector<Point<2>>> sample_places(Client<2>& client) {
+  constexpr Box<2> kWorld{{-180, -90}, {180, 90}};
+  std::vector<Point<2>> places;
+  for (int row = 0; row < kGridRows; ++row) {
+    for (int column = 0; column < kGridColumns; ++column) {
+      Box<2> cell;
+      const std::array<int, 2> at{column, row};
+      const std::array<int, 2> of{kGridColumns, kGridRows};
+      for (int d = 0; d < 2; ++d) {
+        const double step = (kWorld.max[d] - kWorld.min[d]) / of[d];
+        cell.min[d] = kWorld.min[d] + step * at[d];
+        cell.max[d] = cell.min[d] + step;
+      }
+      auto found = client.range(cell, {.shape = ResultShape::kEntries, .limit = kSamplesPerCell});
+      if (!found) return fail(found.error());
+      for (const Box<2>& box : found->boxes) places.push_back({box.min});
+    }
+  }
+  if (places.empty()) return fail(ErrorCode::kNotFound, "the server holds no entries to ask for");
+  return places;
+}
+
+struct Query {
+  bool nearest;
+  Point<2> place;
+  Box<2> window;
+};
+
+std::vector<Query> make_queries(const std::vector<Point<2>>& places,
+                                const CompareOptions& options) {
+  Random random(options.seed);
+  std::vector<Query> queries;
+  for (std::uint64_t i = 0; i < options.queries; ++i) {
+    Query query{.nearest = i % kNearestEvery == kNearestEvery - 1,
+                .place = places[random.below(places.size())],
+                .window = {}};
+    for (int d = 0; d < 2; ++d) {
+      query.place.at[d] += random.uniform(-options.edge, options.edge) / 2;
+      query.window.min[d] = query.place.at[d] - options.edge / 2;
+      query.window.max[d] = query.place.at[d] + options.edge / 2;
+    }
+    queries.push_back(query);
+  }
+  return queries;
+}
+
+/// What an answer says, in an order that does not depend on the way: ids, ascending for a window.
+Result<std::vector<std::uint64_t>> answer(Client<2>& client, const Query& query, std::uint32_t k) {
+  if (query.nearest) {
+    auto found = client.nearest(query.place, k);
+    if (!found) return fail(found.error());
+    std::vector<std::uint64_t> ids;
+    for (const Neighbor& neighbor : *found) ids.push_back(neighbor.id);
+    return ids;
+  }
+  auto found = client.range(query.window);
+  if (!found) return fail(found.error());
+  std::sort(found->ids.begin(), found->ids.end());
+  return std::move(found->ids);
+}
+
+Result<Figures> ask_all(Client<2>& client, const std::vector<Query>& queries, std::uint32_t k,
+                        std::vector<std::vector<std::uint64_t>>& answers) {
+  answers.clear();
+  const SystemClock clock;
+  const auto cpu_before = server_cpu_seconds(client);
+  if (!cpu_before) return fail(cpu_before.error());
+  client.reset_statistics();
+  const Nanoseconds start = clock.now();
+  for (const Query& query : queries) {
+    auto ids = answer(client, query, k);
+    if (!ids) return fail(ids.error());
+    answers.push_back(std::move(*ids));
+  }
+  Figures figures{.seconds = static_cast<double>(clock.now() - start) / kSecond};
+  figures.statistics = client.statistics();
+  const auto cpu_after = server_cpu_seconds(client);
+  if (!cpu_after) return fail(cpu_after.error());
+  figures.server_cpu_seconds = *cpu_after - *cpu_before;
+  return figures;
+}
+
+Status check_same(const std::vector<std::vector<std::uint64_t>>& expected,
+                  const std::vector<std::vector<std::uint64_t>>& answers, const std::string& way) {
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    if (answers[i] != expected[i]) {
+      return fail(ErrorCode::kProtocol,
+                  "query " + std::to_string(i) + " was answered otherwise by " + way + ": " +
+                      std::to_string(answers[i].size()) + " entries, not the same " +
+                      std::to_string(expected[i].size()));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Status run_compare(const CompareOptions& options) {
+  std::vector<std::vector<std::uint64_t>> expected, answers;
+  std::vector<Query> queries;
+  std::printf("%-10s %12s %9s %9s %12s %12s %14s\n", "", "queries/s", "p50 us", "p99 us",
+              "round trips", "bytes/query", "server us/query");
+  for (const Way& way : all_ways(options.server_url, options.tcp_url, options.tcp_url)) {
+    auto client = Client<2>::connect(way.url, way.client);
+    if (!client) return fail(client.error());
+    if (queries.empty()) {
+      auto places = sample_places(*client);
+      if (!places) return fail(places.error());
+      queries = make_queries(*places, options);
+    }
+    // once unmeasured, for caches to fill and policies to learn
+    for (int round = 0; round < 2; ++round) {
+      auto figures = ask_all(*client, queries, options.k, answers);
+      if (!figures) return fail(figures.error());
+      if (expected.empty()) expected = answers;
+      if (Status same = check_same(expected, answers, way.name); !same) return same;
+      if (round == 0) continue;
+      std::printf("%-10s %12.0f %9.2f %9.2f %12.2f %12.0f %14.2f\n", way.name.c_str(),
+                  figures->ops_per_second(), figures->p50_us(), figures->p99_us(),
+                  figures->round_trips(), figures->bytes(), figures->server_cpu_us());
+    }
+    std::fflush(stdout);
+  }
+  std::uint64_t entries = 0;
+  for (const auto& ids : expected) entries += ids.size();
+  std::printf(
+      "%zu queries (windows of %g, and the %u nearest), %.1f entries each: all answers agree\n",
+      queries.size(), options.edge, options.k,
+      static_cast<double>(entries) / static_cast<double>(queries.size()));
+  return {};
+}
+
+int compare_command(int argc, char** argv, const std::string&) {
+  CompareOptions chosen;
+  cxxopts::Options options("silurus-bench compare",
+                           "Asks a running server the same queries in every way and compares the "
+                           "answers; geographic data (-180 -90 180 90)");
+  options.add_options()                                                                      //
+      ("server", "a server with one-sided reads", cxxopts::value(chosen.server_url), "URL")  //
+      ("tcp", "the same server over TCP", cxxopts::value(chosen.tcp_url), "URL")             //
+      ("queries", "how many", cxxopts::value(chosen.queries))                                //
+      ("edge", "of windows", cxxopts::value(chosen.edge))                                    //
+      ("k", "nearest neighbours", cxxopts::value(chosen.k))                                  //
+      ("seed", "of queries", cxxopts::value(chosen.seed))                                    //
+      ("h,help", "print this text");
+  try {
+    const auto given = options.parse(argc, argv);
+    if (given.count("help") != 0) {
+      std::printf("%s", options.help().c_str());
+      return 0;
+    }
+    if (!given.unmatched().empty() || chosen.server_url.empty() || chosen.tcp_url.empty() ||
+        chosen.queries == 0 || !(chosen.edge > 0) || chosen.k == 0) {
+      std::fprintf(stderr,
+                   "silurus-bench compare: needs --server URL and --tcp URL; --queries, --edge and "
+                   "--k are above 0; there are no other arguments\n");
+      return 2;
+    }
+  } catch (const cxxopts::exceptions::exception& error) {
+    std::fprintf(stderr, "silurus-bench compare: %s\n", error.what());
+    return 2;
+  }
+  if (Status done = run_compare(chosen); !done) {
+    std::fprintf(stderr, "silurus-bench compare: %s\n", done.error().message.c_str());
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace silurus::bench
