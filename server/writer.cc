@@ -38,12 +38,16 @@ typename Writer<D>::Turn Writer<D>::turn(Nanoseconds now) {
   Turn turn;
   if (!try_acquire()) return turn;
   if (now >= not_before_) {
-    collect();
-    if (!batch_.empty()) {
+    if (batch_.empty()) collect();
+    Nanoseconds wait = 0;
+    if (should_wait_for_memory()) {
+      wait = kMemoryRetry;
+    } else if (!batch_.empty()) {
       apply();
       turn.done = finish(publish());
+      wait = tree_.reclaim();
     }
-    if (const Nanoseconds wait = tree_.reclaim(); wait > 0) {
+    if (wait > 0) {
       not_before_ = now + wait;
       delays_.add();
     }
@@ -59,6 +63,8 @@ WriteJob<D>* Writer<D>::abandon() {
   for (WriteJob<D>* job = arrivals_.take_all(); job != nullptr; job = job->next) {
     backlog_.push_back(job);
   }
+  backlog_.insert(backlog_.begin(), batch_.begin(), batch_.end());
+  batch_.clear();
   WriteJob<D>* list = nullptr;
   for (; !backlog_.empty(); backlog_.pop_back()) {
     backlog_.back()->next = list;
@@ -79,6 +85,20 @@ void Writer<D>::collect() {
     batch_.push_back(backlog_.front());
     backlog_.pop_front();
   }
+}
+
+template <int D>
+bool Writer<D>::should_wait_for_memory() {
+  std::uint64_t chunks = kChunksOfABatch + rtree::Tree<D>::kSpareChunks;
+  for (const WriteJob<D>* job : batch_) chunks += kChunksOfAnOperation * job->operations.size();
+  const auto is_short = [&](const rtree::TreeStats& stats) {
+    return stats.bytes_retired > stats.bytes_held &&
+           stats.bytes_used + stats.bytes_retired + chunks * rtree::kChunkBytes<D> >
+               stats.bytes_budget;
+  };
+  if (batch_.empty() || !is_short(tree_.stats())) return false;
+  tree_.reclaim();
+  return is_short(tree_.stats());
 }
 
 template <int D>

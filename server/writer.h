@@ -114,6 +114,9 @@ class Writer {
   /// being applied and being seen, such as a flush of the log or its replication, belongs between
   /// apply() and publish(): until publish() no reader sees it, and nobody is answered before.
   void collect();
+  /// Whether the batch might not fit into the memory budget now, but may once retired memory has
+  /// had its grace period: then writers wait instead of being refused.
+  bool should_wait_for_memory();
   void apply();
   rtree::Version publish();
   WriteJob<D>* finish(rtree::Version version);
