@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <libpmem.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -52,13 +54,19 @@ class FileDescriptor {
   int fd_;
 };
 
+bool is_in_memory(int fd) {
+  struct statfs status {};
+  return ::fstatfs(fd, &status) == 0 &&
+         (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC);
+}
+
 Result<std::shared_ptr<PersistentFile>> map_read_only(const std::string& path, int fd,
                                                       std::uint64_t size) {
   if (size == 0) return fail(ErrorCode::kProtocol, path + " is empty");
   void* at = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
   if (at == MAP_FAILED) return fail(errno_error(ErrorCode::kIo, "cannot map " + path, errno));
   return std::make_shared<PersistentFile>(path, std::span(static_cast<std::byte*>(at), size), fd,
-                                          false, false);
+                                          false, false, false);
 }
 
 }  // namespace
@@ -129,6 +137,7 @@ class MappedMemory final : public PersistentMemory {
   }
 
   bool is_pmem() const override { return file_->is_pmem_; }
+  bool waits_for_device() const override { return !file_->is_pmem_ && !file_->is_in_memory_; }
 
  private:
   struct Range {
@@ -178,9 +187,10 @@ Result<std::shared_ptr<PersistentFile>> PersistentFile::map(const std::string& p
   if (at == nullptr) {
     return fail(errno_error(code_of(errno), "cannot map " + path, errno));
   }
-  auto file =
-      std::make_shared<PersistentFile>(path, std::span(static_cast<std::byte*>(at), mapped),
-                                       is_device ? -1 : fd.release(), is_pmem != 0, is_device);
+  const bool in_memory = is_in_memory(fd.get());
+  auto file = std::make_shared<PersistentFile>(path, std::span(static_cast<std::byte*>(at), mapped),
+                                               is_device ? -1 : fd.release(), is_pmem != 0,
+                                               is_device, in_memory);
   if (mapped < options.size) {
     return fail(ErrorCode::kTooLarge, path + " has " + std::to_string(mapped) +
                                           " bytes, too few for the " +
@@ -190,8 +200,13 @@ Result<std::shared_ptr<PersistentFile>> PersistentFile::map(const std::string& p
 }
 
 PersistentFile::PersistentFile(std::string path, std::span<std::byte> bytes, int fd, bool is_pmem,
-                               bool is_device)
-    : path_(std::move(path)), bytes_(bytes), fd_(fd), is_pmem_(is_pmem), is_device_(is_device) {}
+                               bool is_device, bool is_in_memory)
+    : path_(std::move(path)),
+      bytes_(bytes),
+      fd_(fd),
+      is_pmem_(is_pmem),
+      is_device_(is_device),
+      is_in_memory_(is_in_memory) {}
 
 PersistentFile::~PersistentFile() {
   ::pmem_unmap(bytes_.data(), bytes_.size());

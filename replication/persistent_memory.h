@@ -41,6 +41,9 @@ class PersistentMemory {
   virtual Status reserve(std::uint64_t offset, std::uint64_t length) = 0;
   /// Whether flushes are CPU instructions (devdax, fsdax) and not system calls.
   virtual bool is_pmem() const = 0;
+  /// Whether drain() waits for a device: an ordinary file on a disk. Not persistent memory, nor a
+  /// file in memory (tmpfs), which outlives its process but not its machine.
+  virtual bool waits_for_device() const = 0;
 
  protected:
   std::span<const std::byte> bytes_;
@@ -59,8 +62,8 @@ class PersistentFile {
   static Result<std::shared_ptr<PersistentFile>> map(const std::string& path,
                                                      const MapOptions& options);
   /// Takes over what map() made.
-  PersistentFile(std::string path, std::span<std::byte> bytes, int fd, bool is_pmem,
-                 bool is_device);
+  PersistentFile(std::string path, std::span<std::byte> bytes, int fd, bool is_pmem, bool is_device,
+                 bool is_in_memory);
   PersistentFile(const PersistentFile&) = delete;
   PersistentFile& operator=(const PersistentFile&) = delete;
   ~PersistentFile();
@@ -81,6 +84,7 @@ class PersistentFile {
   int fd_;  ///< -1 for a device
   bool is_pmem_;
   bool is_device_;
+  bool is_in_memory_;
 };
 
 /// Makes a directory's entries (files created, renamed) durable.

@@ -186,6 +186,7 @@ template <int D>
 Store<D>::Store(Volume volume, const Superblock& superblock, const RootRecord& root, AreaMap map)
     : volume_(std::move(volume)),
       is_pmem_(volume_.log->is_pmem()),
+      waits_for_device_(volume_.log->waits_for_device()),
       checkpointer_(volume_, superblock, root, std::move(map)) {}
 
 template <int D>

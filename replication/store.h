@@ -94,6 +94,7 @@ class Store {
   const Log& log() const { return *log_; }
   const std::string& name() const { return volume_.name; }
   bool is_pmem() const { return is_pmem_; }
+  bool waits_for_device() const { return waits_for_device_; }
 
   /// A checkpoint of the version below `root` (see Checkpointer::write), and then the log before
   /// `position` is given free.
@@ -107,6 +108,7 @@ class Store {
 
   Volume volume_;  ///< its log has moved into log_
   bool is_pmem_;
+  bool waits_for_device_;
   Checkpointer<D> checkpointer_;
   std::unique_ptr<Log> log_;
 };

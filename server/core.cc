@@ -26,7 +26,8 @@ Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, con
   std::unique_ptr<Core> core(new Core(options, clock));
   auto shard = Shard<D>::create({.grace = options.grace,
                                  .memory_budget_bytes = options.memory_budget_bytes,
-                                 .build_threads = options.build_threads},
+                                 .build_threads = options.build_threads,
+                                 .durability = options.durability},
                                 core->slabs_, clock, executor);
   if (!shard) return fail(shard.error());
   core->shard_ = std::move(*shard);
@@ -46,6 +47,7 @@ Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, con
 template <int D>
 Core<D>::~Core() {
   stop_listening();
+  if (shard_ != nullptr) shard_->stop_writing();
   // Sessions before the pollers that drive them and the tree that their streams read.
   for (auto& worker : team_.workers) worker->drop_sessions();
   if (shard_ != nullptr) {
@@ -164,6 +166,9 @@ std::string Core<D>::stats_json() const {
   for (const auto& door : doors_) {
     input.listeners.push_back({door->address, door->clients.load(std::memory_order_relaxed),
                                door->listener ? door->listener->ring_bytes() : 0});
+  }
+  if (const Durability<D>* durability = shard_->durability(); durability != nullptr) {
+    input.durability = durability->stats();
   }
   for (const auto& worker : team_.workers) input.workers.push_back(&worker->counters());
   return render_stats(input);

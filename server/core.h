@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,6 +28,8 @@ struct CoreOptions {
   std::uint32_t max_clients = kDefaultMaxClients;
   unsigned build_threads = 0;  ///< of bulk loads; 0: all cores
   bool huge_pages = false;
+  /// Where writes are made durable; nothing: nowhere. With threads of its own.
+  std::optional<DurabilityOptions> durability = {};
   std::uint64_t instance = 1;  ///< tells a restarted server from the one before: random
   /// CPU seconds that the process has used, for statistics; may be empty.
   std::function<double()> cpu_seconds = {};
@@ -55,6 +58,8 @@ class Core {
   /// each. The fabric must outlive the core. Returns the address really used.
   Result<transport::Address> listen(transport::Fabric& fabric, const transport::Address& address,
                                     const transport::ListenOptions& options);
+  /// With no worker running any more: ends writing and leaves what is durable in good order.
+  void stop_writing() { shard_->stop_writing(); }
   /// Takes no more clients.
   void stop_listening();
 

@@ -18,6 +18,7 @@ namespace {
 
 using silurus::ErrorCode;
 using silurus::Status;
+using silurus::server::CheckCommand;
 using silurus::server::Command;
 using silurus::server::PrintCommand;
 using silurus::server::RunCommand;
@@ -87,6 +88,14 @@ int run(const RunCommand& command, int stop_fd) {
   return 0;
 }
 
+int check(const CheckCommand& command) {
+  silurus::log::set_level(command.log_level);
+  const auto text = silurus::server::check_data(command.server);
+  if (!text) return complain(text.error().message, kCannotServe);
+  std::fputs(text->c_str(), stdout);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -99,5 +108,6 @@ int main(int argc, char** argv) {
     std::fputs(print->text.c_str(), stdout);
     return 0;
   }
+  if (const auto* asked = std::get_if<CheckCommand>(&*command)) return check(*asked);
   return run(std::get<RunCommand>(*command), stop_fd);
 }

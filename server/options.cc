@@ -43,6 +43,21 @@ cxxopts::Options describe() {
        cxxopts::value<std::string>()->default_value("adaptive"), "HOW")        //
       ("huge-pages", "keep the tree in huge pages where the system has them")  //
       ("allow-other-users", "let others than this user connect")               //
+      ("data", "directory or devdax device that keeps the tree (default: only memory does)",
+       cxxopts::value<std::string>(), "PATH")  //
+      ("durability",
+       "sync: an answer waits until its write is durable; async: not, a crash may take back the "
+       "last --flush-interval; none: keep nothing",
+       cxxopts::value<std::string>()->default_value("sync"), "HOW")  //
+      ("flush-interval", "of --durability async",
+       cxxopts::value<std::string>()->default_value("10ms"), "TIME")  //
+      ("checkpoint-interval", "a checkpoint is taken so often, and when the log is half full",
+       cxxopts::value<std::string>()->default_value("60s"), "TIME")  //
+      ("log-size", "what the log of a new data directory takes",
+       cxxopts::value<std::string>()->default_value("256M"), "SIZE")                             //
+      ("accept-damaged-log", "start though durable records are damaged, and lose what follows")  //
+      ("check", "verify a data directory, say what a start would do, change nothing",
+       cxxopts::value<std::string>(), "PATH")  //
       ("load", "data set to begin with: " + std::string(datasets::kDatasetForms),
        cxxopts::value<std::string>(), "DATA")  //
       ("ready-file", "file to write the addresses to once clients may connect",
@@ -103,6 +118,11 @@ constexpr std::array kLevelNames{std::pair{std::string_view("debug"), log::Level
                                  std::pair{std::string_view("error"), log::Level::kError},
                                  std::pair{std::string_view("off"), log::Level::kOff}};
 
+enum class DurabilityName { kSync, kAsync, kNone };
+constexpr std::array kDurabilityNames{std::pair{std::string_view("sync"), DurabilityName::kSync},
+                                      std::pair{std::string_view("async"), DurabilityName::kAsync},
+                                      std::pair{std::string_view("none"), DurabilityName::kNone}};
+
 /// Moves a value to its place, or remembers the first error.
 class Settings {
  public:
@@ -127,6 +147,25 @@ class Settings {
   const cxxopts::ParseResult& parsed_;
   Status status_;
 };
+
+/// Fills server.durability, which stays empty if nothing is to be durable.
+void set_durability(const cxxopts::ParseResult& parsed, Settings& settings, ServerOptions& server) {
+  DurabilityOptions durability;
+  DurabilityName name = DurabilityName::kSync;
+  settings.set("durability",
+               parse_name("durability", settings.text("durability"), kDurabilityNames), name);
+  settings.set("flush-interval", parse_duration(settings.text("flush-interval")),
+               durability.flush_interval);
+  settings.set("checkpoint-interval", parse_duration(settings.text("checkpoint-interval")),
+               durability.checkpoint_interval);
+  settings.set("log-size", parse_size(settings.text("log-size")), durability.log_bytes);
+  durability.sync = name == DurabilityName::kSync;
+  durability.accept_damage = parsed.count("accept-damaged-log") != 0;
+  const char* path = parsed.count("check") != 0 ? "check" : "data";
+  if (parsed.count(path) == 0) return;
+  durability.path = settings.text(path);
+  if (name != DurabilityName::kNone) server.durability = durability;
+}
 
 Result<Command> to_command(const cxxopts::ParseResult& parsed) {
   RunCommand command;
@@ -153,12 +192,19 @@ Result<Command> to_command(const cxxopts::ParseResult& parsed) {
   if (parsed.count("cpus") != 0) {
     settings.set("cpus", parse_cpus(settings.text("cpus")), server.cpus);
   }
+  set_durability(parsed, settings, server);
   if (!settings.status()) return fail(settings.status().error());
   server.huge_pages = parsed.count("huge-pages") != 0;
   server.allow_other_users = parsed.count("allow-other-users") != 0;
   if (parsed.count("load") != 0) server.load = settings.text("load");
   if (parsed.count("ready-file") != 0) command.ready_file = settings.text("ready-file");
   if (auto ok = check_options(server); !ok) return fail(ok.error());
+  if (parsed.count("check") != 0) {
+    if (parsed.count("data") != 0 || !server.durability) {
+      return bad("check", "goes with neither --data nor --durability none");
+    }
+    return Command(CheckCommand{std::move(server), command.log_level});
+  }
   return Command(std::move(command));
 }
 
@@ -179,6 +225,33 @@ Result<Command> parse_command(int argc, const char* const* argv) {
     return fail(ErrorCode::kInvalidArgument, error.what());
   }
 }
+
+namespace {
+
+Status check_durability(const DurabilityOptions& options) {
+  if (options.path.empty()) return bad("data", "needs the path of a directory or a device");
+  const auto check_time = [](const char* option, Nanoseconds time, Nanoseconds low,
+                             Nanoseconds high) -> Status {
+    if (time >= low && time <= high) return {};
+    return bad(option, format_duration(time) + " is not between " + format_duration(low) + " and " +
+                           format_duration(high));
+  };
+  if (auto ok = check_time("flush-interval", options.flush_interval, kMinFlushInterval,
+                           kMaxFlushInterval);
+      !ok) {
+    return ok;
+  }
+  if (options.log_bytes < replication::kMinLogBytes ||
+      options.log_bytes > replication::kMaxLogBytes || options.log_bytes % 4096 != 0) {
+    return bad("log-size", format_size(options.log_bytes) + " is not between " +
+                               format_size(replication::kMinLogBytes) + " and " +
+                               format_size(replication::kMaxLogBytes) + ", in steps of 4 KiB");
+  }
+  return check_time("checkpoint-interval", options.checkpoint_interval, kMinCheckpointInterval,
+                    kMaxCheckpointInterval);
+}
+
+}  // namespace
 
 Status check_options(const ServerOptions& options) {
   const auto size_of = [](std::uint64_t bytes) { return format_size(bytes); };
@@ -206,7 +279,7 @@ Status check_options(const ServerOptions& options) {
     return bad("heartbeat", time_of(options.heartbeat) + " is not between " +
                                 time_of(kMinHeartbeat) + " and " + time_of(kMaxHeartbeat));
   }
-  return {};
+  return options.durability ? check_durability(*options.durability) : Status{};
 }
 
 }  // namespace silurus::server

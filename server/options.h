@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/result.h"
+#include "server/durability.h"
 #include "server/limits.h"
 #include "transport/waiter.h"
 
@@ -27,6 +29,8 @@ struct ServerOptions {
   transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
   bool huge_pages = false;
   bool allow_other_users = false;
+  /// Where writes are made durable; nothing: nowhere.
+  std::optional<DurabilityOptions> durability;
   std::string load;  ///< a data set (datasets::open_dataset) to begin with; empty: none
 };
 
@@ -36,11 +40,16 @@ struct RunCommand {
   log::Level log_level = log::Level::kInfo;
   std::string ready_file;  ///< gets the addresses, one a line, once clients may connect; or empty
 };
+/// To verify a data directory that no server uses, and change nothing.
+struct CheckCommand {
+  ServerOptions server;  ///< dimensions, memory_bytes, durability
+  log::Level log_level = log::Level::kInfo;
+};
 /// Text to print, and nothing more to do (--help, --version).
 struct PrintCommand {
   std::string text;
 };
-using Command = std::variant<RunCommand, PrintCommand>;
+using Command = std::variant<RunCommand, CheckCommand, PrintCommand>;
 
 /// The arguments of silurus-server. kInvalidArgument names the option and what would be right.
 Result<Command> parse_command(int argc, const char* const* argv);

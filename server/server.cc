@@ -114,6 +114,7 @@ Status Running<D>::start_up(const ServerOptions& options) {
                                .memory_budget_bytes = options.memory_bytes,
                                .max_clients = options.max_clients,
                                .huge_pages = options.huge_pages,
+                               .durability = options.durability,
                                .instance = random_instance(),
                                .cpu_seconds = process_cpu_seconds},
                               clock_, executor_);
@@ -143,6 +144,11 @@ Status Running<D>::start_up(const ServerOptions& options) {
 
 template <int D>
 Status Running<D>::load(const std::string& spec) {
+  if (const std::uint64_t kept = core_->shard().tree().snapshot().size(); kept != 0) {
+    log::info("the data directory holds " + std::to_string(kept) + " entries: " + spec +
+              " is not loaded again");
+    return {};
+  }
   auto source = datasets::open_dataset<D>(spec);
   if (!source) return fail(source.error());
   auto entries = datasets::read_all(**source);
@@ -205,6 +211,7 @@ void Running<D>::stop() {
   for (auto& waiter : waiters_) waiter->wake();
   threads_.clear();
   executor_.join();  // a build under way gives its job back to a worker that still exists
+  if (core_ != nullptr) core_->stop_writing();
   core_.reset();
   fabrics_.clear();
 }
@@ -216,7 +223,32 @@ Result<std::unique_ptr<Server>> start_running(const ServerOptions& options) {
   return std::unique_ptr<Server>(std::move(running));
 }
 
+template <int D>
+Result<std::string> check_data_of(const ServerOptions& options) {
+  const DurabilityOptions& durability = *options.durability;
+  auto directory = replication::open_directory<D>(
+      durability.path, {.tree_bytes = options.memory_bytes, .read_only = true});
+  if (!directory) return fail(directory.error());
+  rtree::AnonymousSlabs slabs;
+  const SystemClock clock;
+  auto recovered = replication::recover<D>(
+      directory->volume, {{.memory_budget_bytes = options.memory_bytes}, slabs, clock},
+      {.accept_damage = durability.accept_damage});
+  if (!recovered) return fail(recovered.error());
+  if (Status valid = recovered->tree->snapshot().validate(); !valid) {
+    return fail(ErrorCode::kProtocol,
+                durability.path + " holds a tree that breaks a rule: " + valid.error().message);
+  }
+  std::string text = durability.path + " is good: every node and record was read and verified\n";
+  text += "a start would give " + replication::to_string(recovered->report) + "\n";
+  return text;
+}
+
 }  // namespace
+
+Result<std::string> check_data(const ServerOptions& options) {
+  return options.dimensions == 2 ? check_data_of<2>(options) : check_data_of<3>(options);
+}
 
 Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options) {
   if (auto ok = check_options(options); !ok) return fail(ok.error());

@@ -9,6 +9,10 @@
 
 namespace silurus::server {
 
+/// Verifies a data directory offline: reads it as a start would, checks the whole tree, and returns
+/// lines that say what is there and what a start would do. Changes nothing.
+Result<std::string> check_data(const ServerOptions& options);
+
 /// A running server: a Core with a thread for each worker. Any thread may call any function.
 ///
 ///   auto server = Server::start({.listen = {"tcp://127.0.0.1:0"}});

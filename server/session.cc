@@ -251,6 +251,7 @@ void Session<D>::answer_nearest(std::uint32_t request_id, const rtree::NearestQu
 template <int D>
 void Session<D>::answer_write(WriteJob<D>& job) {
   if (closed_) return;
+  if (job.error) return send_error(job.request_id, *job.error);
   AnswerEncoder encoder = AnswerEncoder::write({job.request_id, job.version}, job.failed);
   if (owed_.empty() && !blocked_ && send(encoder)) return;
   auto owed = std::make_unique<Owed>();

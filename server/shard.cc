@@ -16,28 +16,53 @@ std::uint64_t staging_bytes(std::uint64_t memory_budget_bytes) {
 
 template <int D>
 Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tree,
-                Executor& executor)
+                std::unique_ptr<Durability<D>> durability, Executor& executor)
     : options_(options),
       tree_(std::move(tree)),
+      durability_(std::move(durability)),
       executor_(executor),
-      writer_(*tree_),
-      load_slot_(staging_bytes(options.memory_budget_bytes)) {}
+      writer_(*tree_, durability_.get()),
+      load_slot_(staging_bytes(options.memory_budget_bytes)) {
+  if (durability_ == nullptr) return;
+  durability_->start(*tree_);
+  if (durability_->waits_for_device()) writer_thread_ = std::make_unique<WriterThread<D>>(writer_);
+}
 
 template <int D>
 Result<std::unique_ptr<Shard<D>>> Shard<D>::create(const ShardOptions& options,
                                                    rtree::SlabSource& slabs, const Clock& clock,
                                                    Executor& executor) {
-  auto tree = rtree::Tree<D>::create(
-      {.grace = options.grace, .memory_budget_bytes = options.memory_budget_bytes}, slabs, clock);
+  const rtree::TreeOptions tree_options{.grace = options.grace,
+                                        .memory_budget_bytes = options.memory_budget_bytes};
+  if (options.durability) {
+    auto opened = Durability<D>::open(*options.durability, {tree_options, slabs, clock});
+    if (!opened) return fail(opened.error());
+    return std::unique_ptr<Shard>(
+        new Shard(options, std::move(opened->tree), std::move(opened->durability), executor));
+  }
+  auto tree = rtree::Tree<D>::create(tree_options, slabs, clock);
   if (!tree) return fail(tree.error());
-  return std::unique_ptr<Shard>(new Shard(options, std::move(*tree), executor));
+  return std::unique_ptr<Shard>(new Shard(options, std::move(*tree), nullptr, executor));
+}
+
+template <int D>
+void Shard<D>::stop_writing() {
+  writer_thread_.reset();
+  if (durability_ != nullptr) durability_->stop();
+}
+
+template <int D>
+Result<rtree::Version> Shard<D>::load_tree(std::vector<rtree::Entry<D>> entries,
+                                           const rtree::BulkLoadOptions& options) {
+  return durability_ != nullptr ? durability_->load(*tree_, std::move(entries), options)
+                                : tree_->bulk_load(std::move(entries), options);
 }
 
 template <int D>
 void Shard<D>::build(LoadJob<D>& job, std::function<void()> done) {
   executor_.run([this, &job, done = std::move(done)] {
     job.options.threads = options_.build_threads;
-    job.version = tree_->bulk_load(job.load->take_entries(), job.options);
+    job.version = load_tree(job.load->take_entries(), job.options);
     job.entries = tree_->snapshot().size();
     writer_.release();
     job.load.reset();  // gives the slot back: from here on others may load and write
@@ -54,7 +79,7 @@ Result<rtree::Version> Shard<D>::load(std::vector<rtree::Entry<D>> entries) {
                     ") are more than a memory budget of " +
                     format_size(options_.memory_budget_bytes) + " can load: raise --memory");
   }
-  return tree_->bulk_load(std::move(entries), {.threads = options_.build_threads});
+  return load_tree(std::move(entries), {.threads = options_.build_threads});
 }
 
 template class Shard<2>;

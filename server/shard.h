@@ -2,14 +2,17 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "common/clock.h"
 #include "common/result.h"
 #include "rtree/tree.h"
+#include "server/durability.h"
 #include "server/executor.h"
 #include "server/load.h"
 #include "server/writer.h"
+#include "server/writer_thread.h"
 
 namespace silurus::server {
 
@@ -17,6 +20,7 @@ struct ShardOptions {
   Nanoseconds grace = 0;
   std::uint64_t memory_budget_bytes = 0;
   unsigned build_threads = 0;  ///< of bulk loads; 0: all cores
+  std::optional<DurabilityOptions> durability = {};
 };
 
 /// One tree with all that changes it: its writer and the place of a bulk load. Any thread, as its
@@ -34,6 +38,11 @@ class Shard {
   const Writer<D>& writer() const { return writer_; }
   LoadSlot& load_slot() { return load_slot_; }
   const LoadSlot& load_slot() const { return load_slot_; }
+  /// nullptr if writes need not outlive the process.
+  const Durability<D>* durability() const { return durability_.get(); }
+  /// Ends writing, with no worker running but all of them there: jobs under way are given back, and
+  /// what is durable is left in good order. Once.
+  void stop_writing();
   const ShardOptions& options() const { return options_; }
 
   /// Builds the tree of a load on the executor, with the writer's role, which the caller has taken;
@@ -43,12 +52,17 @@ class Shard {
   Result<rtree::Version> load(std::vector<rtree::Entry<D>> entries);
 
  private:
-  Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tree, Executor& executor);
+  Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tree,
+        std::unique_ptr<Durability<D>> durability, Executor& executor);
+  Result<rtree::Version> load_tree(std::vector<rtree::Entry<D>> entries,
+                                   const rtree::BulkLoadOptions& options);
 
   const ShardOptions options_;
   std::unique_ptr<rtree::Tree<D>> tree_;
+  std::unique_ptr<Durability<D>> durability_;
   Executor& executor_;
   Writer<D> writer_;
+  std::unique_ptr<WriterThread<D>> writer_thread_;  ///< if a flush waits for a device
   LoadSlot load_slot_;
 };
 

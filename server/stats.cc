@@ -43,6 +43,36 @@ Json requests(const std::vector<const WorkerCounters*>& workers) {
   return json;
 }
 
+Json durability(const std::optional<DurabilityStats>& stats) {
+  if (!stats) return {{"mode", "none"}};
+  Json json = {{"mode", stats->sync ? "sync" : "async"},
+               {"path", stats->path},
+               {"medium", stats->medium},
+               {"log",
+                {{"capacity_bytes", stats->log_capacity_bytes},
+                 {"used_bytes", stats->log_used_bytes},
+                 {"end_lsn", stats->log_end},
+                 {"durable_lsn", stats->log_durable},
+                 {"flushes", stats->flushes},
+                 {"full_waits", stats->log_full_waits}}},
+               {"checkpoints",
+                {{"count", stats->checkpoints},
+                 {"failed", stats->failed_checkpoints},
+                 {"version", stats->checkpoint_version},
+                 {"nodes", stats->checkpoint_nodes},
+                 {"seconds", stats->checkpoint_seconds}}},
+               {"recovery",
+                {{"version", stats->recovery.version},
+                 {"entries", stats->recovery.entries},
+                 {"checkpoint_bytes", stats->recovery.checkpoint_bytes},
+                 {"checkpoint_seconds", stats->recovery.checkpoint_seconds},
+                 {"records", stats->recovery.records},
+                 {"dropped_records", stats->recovery.dropped_records},
+                 {"replay_seconds", stats->recovery.replay_seconds}}}};
+  if (!stats->failure.empty()) json["failure"] = stats->failure;
+  return json;
+}
+
 }  // namespace
 
 std::string render_stats(const StatsInput& input) {
@@ -88,6 +118,7 @@ std::string render_stats(const StatsInput& input) {
       {"write_operations", sum(input.workers, &WorkerCounters::write_operations)},
       {"failed_operations", sum(input.workers, &WorkerCounters::failed_operations)},
       {"writer", {{"batches", input.writer_batches}, {"delays", input.writer_delays}}},
+      {"durability", durability(input.durability)},
       {"service_time",
        {{"search", latency(input.workers, &WorkerCounters::search_ns)},
         {"write", latency(input.workers, &WorkerCounters::write_ns)}}},

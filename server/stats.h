@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/clock.h"
 #include "rtree/tree.h"
 #include "server/counters.h"
+#include "server/durability.h"
 
 namespace silurus::server {
 
@@ -28,6 +30,7 @@ struct StatsInput {
   rtree::TreeStats tree;
   std::uint64_t writer_batches;
   std::uint64_t writer_delays;
+  std::optional<DurabilityStats> durability = {};
   std::vector<Listener> listeners = {};
   std::vector<const WorkerCounters*> workers = {};
 };

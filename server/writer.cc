@@ -35,23 +35,32 @@ void Writer<D>::release() {
 // reads queued_operations_ after that: it sees the job and must return.
 template <int D>
 typename Writer<D>::Turn Writer<D>::turn(Nanoseconds now) {
+  if (!wake_) return run_turn(now);
+  wake_();
+  return {};
+}
+
+template <int D>
+typename Writer<D>::Turn Writer<D>::run_turn(Nanoseconds now) {
   Turn turn;
   if (!try_acquire()) return turn;
   if (now >= not_before_) {
-    if (batch_.empty()) collect();
-    Nanoseconds wait = 0;
-    if (should_wait_for_memory()) {
-      wait = kMemoryRetry;
-    } else if (!batch_.empty()) {
+    collect();
+    if (!batch_.empty() && has_room()) {
       apply();
       turn.done = finish(publish());
-      wait = tree_.reclaim();
-    }
-    if (wait > 0) {
-      not_before_ = now + wait;
-      delays_.add();
+      if (const Nanoseconds wait = tree_.reclaim(); wait > 0) {
+        not_before_ = now + wait;
+        delays_.add();
+      }
+    } else if (!batch_.empty()) {
+      // The log is full: wait for the checkpoint that frees it.
+      backlog_.insert(backlog_.begin(), batch_.begin(), batch_.end());
+      batch_.clear();
+      not_before_ = now + kFullLogWait;
     }
   }
+  if (durability_ != nullptr) turn.flush_at = durability_->flush_if_due(now);
   turn.again_at = not_before_;
   release();
   turn.must_return = pending();
@@ -63,8 +72,6 @@ WriteJob<D>* Writer<D>::abandon() {
   for (WriteJob<D>* job = arrivals_.take_all(); job != nullptr; job = job->next) {
     backlog_.push_back(job);
   }
-  backlog_.insert(backlog_.begin(), batch_.begin(), batch_.end());
-  batch_.clear();
   WriteJob<D>* list = nullptr;
   for (; !backlog_.empty(); backlog_.pop_back()) {
     backlog_.back()->next = list;
@@ -88,20 +95,6 @@ void Writer<D>::collect() {
 }
 
 template <int D>
-bool Writer<D>::should_wait_for_memory() {
-  std::uint64_t chunks = kChunksOfABatch + rtree::Tree<D>::kSpareChunks;
-  for (const WriteJob<D>* job : batch_) chunks += kChunksOfAnOperation * job->operations.size();
-  const auto is_short = [&](const rtree::TreeStats& stats) {
-    return stats.bytes_retired > stats.bytes_held &&
-           stats.bytes_used + stats.bytes_retired + chunks * rtree::kChunkBytes<D> >
-               stats.bytes_budget;
-  };
-  if (batch_.empty() || !is_short(tree_.stats())) return false;
-  tree_.reclaim();
-  return is_short(tree_.stats());
-}
-
-template <int D>
 Status Writer<D>::apply_operation(const protocol::Operation<D>& operation) {
   switch (operation.kind) {
     case protocol::OperationKind::kInsert:
@@ -115,32 +108,51 @@ Status Writer<D>::apply_operation(const protocol::Operation<D>& operation) {
 }
 
 template <int D>
+bool Writer<D>::has_room() {
+  if (durability_ == nullptr || durability_->failure()) return true;
+  std::size_t operations = 0;
+  for (const WriteJob<D>* job : batch_) operations += job->operations.size();
+  return durability_->has_room(operations);
+}
+
+template <int D>
 void Writer<D>::apply() {
+  // What cannot become durable must not be applied.
+  if (durability_ != nullptr && durability_->failure()) return;
   for (WriteJob<D>* job : batch_) {
     job->failed.clear();
     for (std::uint32_t i = 0; i < job->operations.size(); ++i) {
       if (const Status ok = apply_operation(job->operations[i]); !ok) [[unlikely]] {
         job->failed.push_back({.index = i, .code = static_cast<std::uint32_t>(ok.error().code)});
+      } else if (durability_ != nullptr) {
+        durability_->record(job->operations[i]);
       }
     }
   }
 }
 
 template <int D>
-rtree::Version Writer<D>::publish() {
+Result<rtree::Version> Writer<D>::publish() {
   batches_.add();
-  return tree_.publish();
+  if (durability_ == nullptr) return tree_.publish();
+  if (durability_->failure()) return fail(*durability_->failure());
+  return durability_->publish(tree_);
 }
 
 template <int D>
-WriteJob<D>* Writer<D>::finish(rtree::Version version) {
+WriteJob<D>* Writer<D>::finish(const Result<rtree::Version>& version) {
   std::uint64_t weight = 0;
   WriteJob<D>* list = nullptr;
   while (!batch_.empty()) {
     WriteJob<D>* job = batch_.back();
     batch_.pop_back();
     weight += job->operations.size() + 1;
-    job->version = version;
+    job->error.reset();
+    if (version) {
+      job->version = *version;
+    } else {
+      job->error = version.error();
+    }
     job->next = list;
     list = job;
   }

@@ -3,12 +3,15 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <optional>
 #include <vector>
 
 #include "common/clock.h"
 #include "common/counters.h"
 #include "protocol/messages.h"
 #include "rtree/tree.h"
+#include "server/durability.h"
 
 namespace silurus::server {
 
@@ -28,6 +31,7 @@ struct WriteJob {
   // The outcome.
   std::vector<protocol::FailedOperation> failed;
   rtree::Version version = 0;  ///< in which the operations are visible
+  std::optional<Error> error;  ///< why none of them was done, or none will ever be seen
 };
 
 /// Jobs handed from many threads to one, without locks: a stack (Treiber, 1986) that is emptied
@@ -79,7 +83,9 @@ class Handover {
 template <int D>
 class Writer {
  public:
-  explicit Writer(rtree::Tree<D>& tree) : tree_(tree) {}
+  /// `durability`: nullptr if writes need not outlive the process.
+  explicit Writer(rtree::Tree<D>& tree, Durability<D>* durability = nullptr)
+      : tree_(tree), durability_(durability) {}
   Writer(const Writer&) = delete;
 
   /// Queues a job. False, and the job still the caller's, if too many operations wait already.
@@ -90,10 +96,17 @@ class Writer {
     /// This thread must call turn() again, at `again_at`: jobs are left and nobody else will.
     bool must_return = false;
     Nanoseconds again_at = 0;
+    /// When run_turn() should be called though nothing was submitted; 0: never.
+    Nanoseconds flush_at = 0;
   };
   /// Takes the role if it is free and runs at most one batch, so that a reader that writes is not
   /// kept from its own sessions for long. Never waits.
+  /// But if batches are left to a thread of their own, it is told, and that's all.
   Turn turn(Nanoseconds now);
+  /// The same for that thread, which may wait for a flush.
+  Turn run_turn(Nanoseconds now);
+  /// Batches belong to a thread that `wake` makes call run_turn(). At set-up.
+  void leave_to(std::function<void()> wake) { wake_ = std::move(wake); }
 
   /// Takes the role for something else than a batch (a bulk load); jobs wait meanwhile. Whoever
   /// took it calls release() and then turn(), or sees to it that some thread does.
@@ -111,19 +124,19 @@ class Writer {
 
  private:
   /// The stages of one batch, run by the holder of the role. What must happen to a batch between
-  /// being applied and being seen, such as a flush of the log or its replication, belongs between
-  /// apply() and publish(): until publish() no reader sees it, and nobody is answered before.
+  /// being applied and being seen, the flush of the log, is the first half of publish(): until then
+  /// no reader sees it, and nobody is answered before.
   void collect();
-  /// Whether the batch might not fit into the memory budget now, but may once retired memory has
-  /// had its grace period: then writers wait instead of being refused.
-  bool should_wait_for_memory();
+  bool has_room();
   void apply();
-  rtree::Version publish();
-  WriteJob<D>* finish(rtree::Version version);
+  Result<rtree::Version> publish();
+  WriteJob<D>* finish(const Result<rtree::Version>& version);
 
   Status apply_operation(const protocol::Operation<D>& operation);
 
   rtree::Tree<D>& tree_;
+  Durability<D>* durability_;
+  std::function<void()> wake_;
   Handover<WriteJob<D>> arrivals_;
   std::atomic<std::uint64_t> queued_operations_{0};  ///< each job counts one more than it has
   std::atomic<bool> taken_{false};

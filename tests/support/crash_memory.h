@@ -123,6 +123,7 @@ class CrashMemory final : public replication::PersistentMemory {
 
   Status reserve(std::uint64_t, std::uint64_t) override { return {}; }
   bool is_pmem() const override { return true; }
+  bool waits_for_device() const override { return false; }
 
  private:
   friend class Power;

@@ -1,0 +1,311 @@
+#include "server/durability.h"
+
+#include <sys/resource.h>
+
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include "common/check.h"
+#include "common/log.h"
+#include "common/units.h"
+
+namespace silurus::server {
+namespace {
+
+using replication::EntryPayload;
+using replication::LogPosition;
+using replication::RecordType;
+using replication::UpdatePayload;
+
+/// Used share of the log from which on a checkpoint is taken at once.
+constexpr double kLogShareToCheckpoint = 0.5;
+/// Writers that find the log full look again after so long.
+constexpr auto kLookAgain = std::chrono::milliseconds(1);
+/// How often the background thread looks whether a checkpoint is due by time.
+constexpr auto kTick = std::chrono::seconds(1);
+/// Below the priority of threads that serve.
+constexpr int kBackgroundNice = 10;
+
+std::int64_t unix_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::uint64_t random_nonce() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32) | device();
+}
+
+double seconds_since(Nanoseconds start) {
+  return static_cast<double>(SystemClock().now() - start) / static_cast<double>(kSecond);
+}
+
+/// Tells the operator of a recovery that takes its time.
+class Progress {
+ public:
+  explicit Progress(std::string path) : path_(std::move(path)) {}
+  void operator()(const char* what, std::uint64_t done) {
+    const Nanoseconds now = SystemClock().now();
+    if (now - last_ < kSecond) return;
+    last_ = now;
+    log::info("recovering " + path_ + ": " + std::to_string(done) + " " + what);
+  }
+
+ private:
+  std::string path_;
+  Nanoseconds last_ = SystemClock().now();
+};
+
+}  // namespace
+
+template <int D>
+Durability<D>::Durability(const DurabilityOptions& options, replication::DirectoryLock lock)
+    : options_(options), lock_(std::move(lock)) {}
+
+template <int D>
+Result<typename Durability<D>::Opened> Durability<D>::open(const DurabilityOptions& options,
+                                                           const replication::TreePlace& place) {
+  auto directory = replication::open_directory<D>(
+      options.path,
+      {.log_bytes = options.log_bytes, .tree_bytes = place.options.memory_budget_bytes});
+  if (!directory) return fail(directory.error());
+  auto opened = replication::Store<D>::open(
+      std::move(directory->volume), place,
+      {.accept_damage = options.accept_damage, .progress = Progress(options.path)},
+      replication::HybridClock::from_unix_ns(unix_ns()), random_nonce());
+  if (!opened) return fail(opened.error());
+  opened->report.formatted = directory->created;
+  log::info("opened " + options.path + ": " + replication::to_string(opened->report));
+  Opened result;
+  result.durability.reset(new Durability(options, std::move(directory->lock)));
+  Durability& made = *result.durability;
+  made.store_ = std::move(opened->store);
+  made.recovery_ = opened->report;
+  made.clock_.observe(opened->stamp);
+  made.stamp_ = opened->stamp;
+  made.published_end_ = made.store_->log().end();
+  made.log_end_ = made.published_end_.lsn;
+  result.tree = std::move(opened->tree);
+  return result;
+}
+
+// --- of the writer
+
+template <int D>
+bool Durability<D>::has_room(std::size_t operations) {
+  const replication::Log& log = store_->log();
+  const std::uint64_t used = log.end().lsn - log.start();
+  if (static_cast<double>(used) > kLogShareToCheckpoint * static_cast<double>(log.capacity()) &&
+      !wanted_.exchange(true, std::memory_order_relaxed)) {
+    const std::lock_guard lock(wake_mutex_);
+    wake_.notify_one();
+  }
+  if (log.has_room(operations * replication::kMaxRecordBytes)) return true;
+  log_full_waits_.add();
+  return false;
+}
+
+template <int D>
+void Durability<D>::append(RecordType type, std::span<const std::byte> payload) {
+  if (batch_stamp_ == 0) batch_stamp_ = clock_.next(unix_ns());
+  const bool fits = store_->log().append({.checksum = 0,
+                                          .lsn = 0,
+                                          .stamp = batch_stamp_,
+                                          .epoch = 1,
+                                          .length = 0,
+                                          .type = type,
+                                          .flags = 0},
+                                         payload);
+  SILURUS_CHECK(fits);  // has_room() said so
+}
+
+template <int D>
+void Durability<D>::record(const protocol::Operation<D>& operation) {
+  if (operation.kind == protocol::OperationKind::kUpdate) {
+    const UpdatePayload<D> payload{operation.id, operation.box, operation.to};
+    return append(RecordType::kUpdate, std::as_bytes(std::span(&payload, 1)));
+  }
+  const EntryPayload<D> payload{operation.id, operation.box};
+  append(
+      operation.kind == protocol::OperationKind::kInsert ? RecordType::kInsert : RecordType::kErase,
+      std::as_bytes(std::span(&payload, 1)));
+}
+
+template <int D>
+void Durability<D>::fail_for_good(const Error& error) {
+  failure_ =
+      Error{error.code, "nothing can be written any more, restart the server: " + error.message};
+  log::error(failure_->message);
+  const std::lock_guard lock(stats_mutex_);
+  stats_.failure = failure_->message;
+}
+
+template <int D>
+Result<rtree::Version> Durability<D>::publish(rtree::Tree<D>& tree) {
+  if (batch_stamp_ == 0) return tree.publish();  // nothing has changed
+  replication::Log& log = store_->log();
+  log.end_batch();
+  if (options_.sync || !waits_for_device()) {
+    if (Status durable = log.commit(); !durable) {
+      fail_for_good(durable.error());
+      return fail(*failure_);
+    }
+  } else {
+    flush_pending_ = true;
+  }
+  log_end_.store(log.end().lsn, std::memory_order_relaxed);
+  const std::lock_guard lock(published_mutex_);
+  published_end_ = log.end();
+  stamp_.store(std::exchange(batch_stamp_, 0), std::memory_order_relaxed);
+  return tree.publish();
+}
+
+template <int D>
+Nanoseconds Durability<D>::flush_if_due(Nanoseconds now) {
+  if (!flush_pending_ || failure_) return 0;
+  if (now < last_flush_ + options_.flush_interval) return last_flush_ + options_.flush_interval;
+  flush_pending_ = false;
+  last_flush_ = now;
+  if (Status durable = store_->log().commit(); !durable) fail_for_good(durable.error());
+  return 0;
+}
+
+template <int D>
+Result<rtree::Version> Durability<D>::load(rtree::Tree<D>& tree,
+                                           std::vector<rtree::Entry<D>> entries,
+                                           const rtree::BulkLoadOptions& options) {
+  if (failure_) return fail(*failure_);
+  if (Status loaded = tree.bulk_load_batch(std::move(entries), options); !loaded) {
+    return fail(loaded.error());
+  }
+  replication::Log& log = store_->log();
+  const rtree::WantedNode root = tree.seal();
+  const replication::Stamp stamp = clock_.next(unix_ns());
+  Status made = log.commit();
+  if (made) {
+    const std::lock_guard lock(checkpoint_mutex_);
+    const Nanoseconds start = SystemClock().now();
+    made = store_->checkpoint(tree, root.ref, log.end(), stamp);
+    note_checkpoint(made, seconds_since(start));
+  }
+  if (!made) {  // the batch holds what will not be durable: no other may follow it
+    fail_for_good(made.error());
+    return fail(*failure_);
+  }
+  const std::lock_guard lock(published_mutex_);
+  stamp_.store(stamp, std::memory_order_relaxed);
+  return tree.publish();
+}
+
+// --- checkpoints
+
+template <int D>
+void Durability<D>::start(const rtree::Tree<D>& tree) {
+  tree_ = &tree;
+  thread_ = std::jthread([this](std::stop_token stop) { run_checkpoints(std::move(stop)); });
+}
+
+template <int D>
+void Durability<D>::stop() {
+  if (!thread_.joinable()) return;
+  thread_.request_stop();
+  cancel_.store(true, std::memory_order_relaxed);  // the one under way; the last one does it all
+  thread_.join();
+  cancel_.store(false, std::memory_order_relaxed);
+  if (failure_) return;
+  if (Status durable = store_->log().commit(); !durable) return fail_for_good(durable.error());
+  if (Status made = checkpoint(); !made) {
+    log::warning("no last checkpoint, the next start replays the log: " + made.error().message);
+  }
+}
+
+template <int D>
+void Durability<D>::run_checkpoints(std::stop_token stop) {
+  ::setpriority(PRIO_PROCESS, 0, kBackgroundNice);  // of this thread, on Linux
+  Nanoseconds last = SystemClock().now();
+  while (!stop.stop_requested()) {
+    {
+      std::unique_lock lock(wake_mutex_);
+      // Relaxed: a wish; what is to be written is read under the published mutex.
+      wake_.wait_for(lock, stop, kTick, [&] { return wanted_.load(std::memory_order_relaxed); });
+    }
+    const bool due = SystemClock().now() - last >= options_.checkpoint_interval;
+    if (stop.stop_requested() || (!due && !wanted_.load(std::memory_order_relaxed))) continue;
+    if (Status made = checkpoint(); !made && made.error().code != ErrorCode::kUnavailable) {
+      log::error("a checkpoint failed, the log goes on growing: " + made.error().message);
+      std::unique_lock lock(wake_mutex_);
+      wake_.wait_for(lock, stop, kTick, [] { return false; });  // before it is tried again
+    }
+    last = SystemClock().now();
+    wanted_.store(false, std::memory_order_relaxed);
+  }
+}
+
+template <int D>
+Status Durability<D>::checkpoint() {
+  const std::lock_guard one_at_a_time(checkpoint_mutex_);
+  const Nanoseconds start = SystemClock().now();
+  LogPosition position;
+  replication::Stamp stamp = 0;
+  std::optional<rtree::Snapshot<D>> snapshot;
+  {
+    const std::lock_guard lock(published_mutex_);
+    snapshot.emplace(tree_->snapshot());
+    position = published_end_;
+    stamp = stamp_.load(std::memory_order_relaxed);
+  }
+  // A load makes its checkpoint before it publishes.
+  if (snapshot->version() <= store_->checkpointer().last().version) return {};
+  // What isn't durable yet is not to be trimmed.
+  while (store_->log().durable() < position.lsn) {
+    if (cancel_.load(std::memory_order_relaxed)) {
+      return fail(ErrorCode::kUnavailable, "the checkpoint was cancelled");
+    }
+    std::this_thread::sleep_for(kLookAgain);
+  }
+  Status made = store_->checkpoint(*tree_, snapshot->root().ref, position, stamp, &cancel_);
+  note_checkpoint(made, seconds_since(start));
+  return made;
+}
+
+template <int D>
+void Durability<D>::note_checkpoint(const Status& made, double seconds) {
+  const std::lock_guard lock(stats_mutex_);
+  if (!made) {
+    ++stats_.failed_checkpoints;
+    return;
+  }
+  ++stats_.checkpoints;
+  stats_.checkpoint_version = store_->checkpointer().last().version;
+  stats_.checkpoint_nodes = store_->checkpointer().figures().nodes;
+  stats_.checkpoint_seconds = seconds;
+}
+
+template <int D>
+DurabilityStats Durability<D>::stats() const {
+  DurabilityStats stats;
+  {
+    const std::lock_guard lock(stats_mutex_);
+    stats = stats_;
+  }
+  const replication::Log& log = store_->log();
+  stats.path = options_.path;
+  stats.sync = options_.sync;
+  stats.medium = store_->is_pmem() ? "pmem" : waits_for_device() ? "disk" : "memory";
+  stats.log_capacity_bytes = log.capacity();
+  stats.log_end = log_end_.load(std::memory_order_relaxed);
+  const std::uint64_t start = log.start();
+  stats.log_used_bytes = stats.log_end > start ? stats.log_end - start : 0;
+  stats.log_durable = log.durable();
+  stats.log_full_waits = log_full_waits_.get();
+  stats.flushes = log.flushes();
+  stats.recovery = recovery_;
+  return stats;
+}
+
+template class Durability<2>;
+template class Durability<3>;
+
+}  // namespace silurus::server

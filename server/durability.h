@@ -1,0 +1,146 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/counters.h"
+#include "common/result.h"
+#include "protocol/messages.h"
+#include "replication/data_directory.h"
+#include "replication/hybrid_clock.h"
+#include "replication/store.h"
+#include "rtree/tree.h"
+
+namespace silurus::server {
+
+struct DurabilityOptions {
+  std::string path;  ///< a data directory or a devdax device
+  /// Whether an answer waits until its write is durable. If not, a crash may take back what was
+  /// acknowledged in the last `flush_interval` and the time that a flush takes.
+  bool sync = true;
+  Nanoseconds flush_interval = 10 * kMillisecond;
+  Nanoseconds checkpoint_interval = 60 * kSecond;
+  std::uint64_t log_bytes = replication::kDefaultLogBytes;  ///< of a new directory
+  bool accept_damage = false;                               ///< see replication::RecoveryOptions
+};
+
+/// What a server says of its durability.
+struct DurabilityStats {
+  std::string path;
+  bool sync = true;
+  const char* medium = "";  ///< "pmem", "memory" or "disk"
+  std::uint64_t log_capacity_bytes = 0;
+  std::uint64_t log_used_bytes = 0;
+  std::uint64_t log_end = 0;      ///< LSN
+  std::uint64_t log_durable = 0;  ///< LSN
+  std::uint64_t log_full_waits = 0;
+  std::uint64_t flushes = 0;
+  std::uint64_t checkpoints = 0;
+  std::uint64_t checkpoint_version = 0;
+  std::uint64_t checkpoint_nodes = 0;  ///< written by the last one
+  double checkpoint_seconds = 0;
+  std::uint64_t failed_checkpoints = 0;
+  std::string failure;  ///< why nothing can be written any more, or empty
+  replication::RecoveryReport recovery;
+};
+
+/// Makes a tree's writes durable: what its Writer asks between applying a batch and showing it, and
+/// the background thread that takes checkpoints. Functions "of the writer" belong to the holder of
+/// the writer's role.
+template <int D>
+class Durability {
+ public:
+  struct Opened {
+    std::unique_ptr<Durability> durability;
+    std::unique_ptr<rtree::Tree<D>> tree;
+  };
+  /// Recovers the tree from the data directory, or makes both.
+  static Result<Opened> open(const DurabilityOptions& options, const replication::TreePlace& place);
+  ~Durability() { stop(); }
+  Durability(const Durability&) = delete;
+  Durability& operator=(const Durability&) = delete;
+
+  const DurabilityOptions& options() const { return options_; }
+  /// Whether a flush takes so long that no thread that serves searches should wait for it.
+  bool waits_for_device() const { return store_->waits_for_device(); }
+
+  // --- of the writer
+  /// Whether a batch of so many operations finds room in the log. If not, a checkpoint is on its
+  /// way.
+  bool has_room(std::size_t operations);
+  /// Why nothing can be made durable any more; then nothing may be applied.
+  const std::optional<Error>& failure() const { return failure_; }
+  /// Logs an operation that was applied to the batch.
+  void record(const protocol::Operation<D>& operation);
+  /// Makes the batch durable (or, if not sync, lets flush_if_due() do it later) and publishes it.
+  /// After an error it is not published, and never will be.
+  Result<rtree::Version> publish(rtree::Tree<D>& tree);
+  /// If not sync: flushes if it is time; returns when it will be (0: nothing is to be flushed).
+  Nanoseconds flush_if_due(Nanoseconds now);
+  /// Loads the empty tree and publishes it once its checkpoint is durable.
+  Result<rtree::Version> load(rtree::Tree<D>& tree, std::vector<rtree::Entry<D>> entries,
+                              const rtree::BulkLoadOptions& options);
+
+  // --- any thread
+  /// Begins to take checkpoints of the tree.
+  void start(const rtree::Tree<D>& tree);
+  /// Ends that, with a last checkpoint so that the next start is quick. No writer works any more.
+  void stop();
+  DurabilityStats stats() const;
+  /// Stamp of the version published last.
+  replication::Stamp stamp() const { return stamp_.load(std::memory_order_relaxed); }
+
+ private:
+  Durability(const DurabilityOptions& options, replication::DirectoryLock lock);
+
+  void fail_for_good(const Error& error);
+  void append(replication::RecordType type, std::span<const std::byte> payload);
+  void run_checkpoints(std::stop_token stop);
+  /// A checkpoint of the current version, if anything was written since the last one.
+  Status checkpoint();
+  void note_checkpoint(const Status& made, double seconds);
+
+  const DurabilityOptions options_;
+  replication::DirectoryLock lock_;
+  std::unique_ptr<replication::Store<D>> store_;
+  replication::RecoveryReport recovery_;
+
+  // Of the writer.
+  replication::HybridClock clock_;
+  replication::Stamp batch_stamp_ = 0;  ///< 0: no batch has begun
+  bool flush_pending_ = false;
+  Nanoseconds last_flush_ = 0;
+  std::optional<Error> failure_;
+
+  /// What the current version is, in step with the tree's root: a checkpoint needs both of one
+  /// moment.
+  mutable std::mutex published_mutex_;
+  replication::LogPosition published_end_;
+  std::atomic<replication::Stamp> stamp_{0};
+
+  // Checkpoints.
+  const rtree::Tree<D>* tree_ = nullptr;
+  std::mutex checkpoint_mutex_;  ///< one checkpoint at a time
+  std::mutex wake_mutex_;
+  std::condition_variable_any wake_;
+  std::atomic<bool> wanted_{false};
+  std::atomic<bool> cancel_{false};
+  std::jthread thread_;
+
+  // Any thread reads them.
+  std::atomic<std::uint64_t> log_end_{0};
+  Counter log_full_waits_;
+  mutable std::mutex stats_mutex_;
+  DurabilityStats stats_;
+};
+
+}  // namespace silurus::server
