@@ -11,8 +11,6 @@
 namespace silurus {
 namespace {
 
-/// A blocking call looks at deadlines at least so often.
-constexpr Nanoseconds kLookInterval = 100 * kMillisecond;
 /// Of a batch of searches, so many are in flight at once: enough to keep a server busy.
 constexpr std::size_t kBatchInFlight = 64;
 constexpr std::size_t kLoadInFlight = 16;
@@ -86,7 +84,7 @@ struct Client<D>::Impl {
   void drive() {
     core->flush();
     if (core->settle() > 0) return;
-    const std::size_t events = waiter->wait(kLookInterval);
+    const std::size_t events = waiter->wait(core->max_wait());
     core->settle(events == 0);
   }
 

@@ -79,6 +79,12 @@ class ClientCore final : public transport::ConnectionHandler {
   /// there is nothing to progress either, it's time to sleep.
   std::size_t settle(bool look_at_deadlines = false);
 
+  /// Longest time to sleep before the next flush() and settle(true), if nothing happens.
+  Nanoseconds max_wait() const {
+    return offloader_ != nullptr && offloader_->waiting_for_region() ? kMillisecond
+                                                                     : 100 * kMillisecond;
+  }
+
   // --- looking at it
   std::size_t in_flight() const { return in_flight_; }
   std::size_t max_batch() const;

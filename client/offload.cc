@@ -20,6 +20,9 @@ constexpr Nanoseconds lease_of(std::uint64_t grace_ns) {
 constexpr double kWholeBlockAbove = 0.05;
 constexpr double kChangeRate = 1.0 / 16;
 
+/// So long a search waits for a region to be announced, before it is given back.
+constexpr Nanoseconds kRegionPatience = 50 * kMillisecond;
+
 /// The bytes of a node of any level: what a cache slot must hold.
 template <int D>
 constexpr std::size_t kCachedBytes = rtree::kChunkBytes<D>;
@@ -473,7 +476,10 @@ void Offloader<D>::feed_starving() {
 template <int D>
 void Offloader<D>::flush() {
   feed_starving();
-  if (root_waiters_.empty() && queued_slots_.empty()) return;
+  if (root_waiters_.empty() && queued_slots_.empty()) {
+    unknown_since_ = 0;
+    return;
+  }
   batch_.clear();
   add_root_request();
   add_node_requests();
@@ -544,10 +550,12 @@ void Offloader<D>::post() {
       }
     }
     posted += result.posted;
+    if (result.posted > 0) unknown_since_ = 0;
     if (result.status != transport::PostStatus::kUnknownRegion &&
         result.status != transport::PostStatus::kInvalid) {
       break;  // all posted, or full for now, or closed
     }
+    if (result.status == transport::PostStatus::kUnknownRegion && waits_for_region()) break;
     drop_unpostable(batch_[posted]);
     ++posted;
     refused = true;
@@ -557,7 +565,15 @@ void Offloader<D>::post() {
   if (refused) feed_starving();
 }
 
-/// A region that isn't announced yet, or a name that makes no sense: the search is given back.
+/// A region may be announced a moment after the root that leads into it, or after connecting.
+template <int D>
+bool Offloader<D>::waits_for_region() {
+  const Nanoseconds now = clock_.now();
+  if (unknown_since_ == 0) unknown_since_ = now;
+  return now - unknown_since_ < kRegionPatience;
+}
+
+/// A region that is never announced, or a name that makes no sense: the search is given back.
 template <int D>
 void Offloader<D>::drop_unpostable(const transport::ReadRequest& request) {
   if ((request.cookie & kRootCookie) != 0) {

@@ -84,6 +84,9 @@ class Offloader {
   /// Searches that have ended, in that order.
   std::optional<Finished> take_finished();
 
+  /// Whether something waits for a region to be announced, of which no event will tell.
+  bool waiting_for_region() const { return unknown_since_ != 0; }
+
   const NodeCache& cache() const { return cache_; }
 
  private:
@@ -166,6 +169,7 @@ class Offloader {
   void add_root_request();
   void add_node_requests();
   void post();
+  bool waits_for_region();
   void drop_unpostable(const transport::ReadRequest& request);
   std::byte* slot_bytes(std::uint32_t slot);
   std::span<std::byte> root_bytes(std::uint32_t read);
@@ -190,6 +194,7 @@ class Offloader {
   std::vector<Finished> finished_;
   std::size_t finished_taken_ = 0;
 
+  Nanoseconds unknown_since_ = 0;  ///< a region not announced yet is being waited for; 0: none
   rtree::NodeRef known_root_;      ///< the newest one seen
   Nanoseconds known_started_ = 0;  ///< before it was read
   double root_changes_ = 1;        ///< moving average: share of root reads that find another root

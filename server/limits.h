@@ -58,6 +58,12 @@ constexpr Nanoseconds kActiveFor = kSecond;
 constexpr std::uint32_t kMaxSearchBatch = 64;
 /// Operations that wait for the writer; a request that would exceed it is refused (kUnavailable).
 constexpr std::uint64_t kMaxQueuedOperations = std::uint64_t{1} << 18;
+/// Nodes that an operation, and a batch on top of its operations, may copy or add: what must be
+/// free before a batch begins, if waiting for retired memory can free it. Searched again after
+/// kMemoryRetry.
+constexpr std::uint64_t kChunksOfAnOperation = 3;
+constexpr std::uint64_t kChunksOfABatch = 16;
+constexpr Nanoseconds kMemoryRetry = 2 * kMillisecond;
 
 // --- durability
 /// A writer that finds the log full looks again after so long.

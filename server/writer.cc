@@ -45,19 +45,20 @@ typename Writer<D>::Turn Writer<D>::run_turn(Nanoseconds now) {
   Turn turn;
   if (!try_acquire()) return turn;
   if (now >= not_before_) {
-    collect();
-    if (!batch_.empty() && has_room()) {
+    if (batch_.empty()) collect();
+    Nanoseconds wait = 0;
+    if (should_wait_for_memory()) {
+      wait = kMemoryRetry;
+    } else if (!has_room()) {
+      wait = kFullLogWait;  // for the checkpoint that frees it
+    } else if (!batch_.empty()) {
       apply();
       turn.done = finish(publish());
-      if (const Nanoseconds wait = tree_.reclaim(); wait > 0) {
-        not_before_ = now + wait;
-        delays_.add();
-      }
-    } else if (!batch_.empty()) {
-      // The log is full: wait for the checkpoint that frees it.
-      backlog_.insert(backlog_.begin(), batch_.begin(), batch_.end());
-      batch_.clear();
-      not_before_ = now + kFullLogWait;
+      wait = tree_.reclaim();
+    }
+    if (wait > 0) {
+      not_before_ = now + wait;
+      delays_.add();
     }
   }
   if (durability_ != nullptr) turn.flush_at = durability_->flush_if_due(now);
@@ -72,6 +73,8 @@ WriteJob<D>* Writer<D>::abandon() {
   for (WriteJob<D>* job = arrivals_.take_all(); job != nullptr; job = job->next) {
     backlog_.push_back(job);
   }
+  backlog_.insert(backlog_.begin(), batch_.begin(), batch_.end());
+  batch_.clear();
   WriteJob<D>* list = nullptr;
   for (; !backlog_.empty(); backlog_.pop_back()) {
     backlog_.back()->next = list;
@@ -95,6 +98,20 @@ void Writer<D>::collect() {
 }
 
 template <int D>
+bool Writer<D>::should_wait_for_memory() {
+  std::uint64_t chunks = kChunksOfABatch + rtree::Tree<D>::kSpareChunks;
+  for (const WriteJob<D>* job : batch_) chunks += kChunksOfAnOperation * job->operations.size();
+  const auto is_short = [&](const rtree::TreeStats& stats) {
+    return stats.bytes_retired > stats.bytes_held &&
+           stats.bytes_used + stats.bytes_retired + chunks * rtree::kChunkBytes<D> >
+               stats.bytes_budget;
+  };
+  if (batch_.empty() || !is_short(tree_.stats())) return false;
+  tree_.reclaim();
+  return is_short(tree_.stats());
+}
+
+template <int D>
 Status Writer<D>::apply_operation(const protocol::Operation<D>& operation) {
   switch (operation.kind) {
     case protocol::OperationKind::kInsert:
@@ -109,7 +126,7 @@ Status Writer<D>::apply_operation(const protocol::Operation<D>& operation) {
 
 template <int D>
 bool Writer<D>::has_room() {
-  if (durability_ == nullptr || durability_->failure()) return true;
+  if (batch_.empty() || durability_ == nullptr || durability_->failure()) return true;
   std::size_t operations = 0;
   for (const WriteJob<D>* job : batch_) operations += job->operations.size();
   return durability_->has_room(operations);

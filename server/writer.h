@@ -127,6 +127,10 @@ class Writer {
   /// being applied and being seen, the flush of the log, is the first half of publish(): until then
   /// no reader sees it, and nobody is answered before.
   void collect();
+  /// Whether the batch might not fit into the memory budget now, but may once retired memory has
+  /// had its grace period: then writers wait instead of being refused.
+  bool should_wait_for_memory();
+  /// Whether the log has room for the batch.
   bool has_room();
   void apply();
   Result<rtree::Version> publish();

@@ -11,7 +11,7 @@ namespace silurus::transport {
 namespace {
 
 constexpr int kRoundsPerClockRead = 16;
-constexpr Nanoseconds kSpinBeforeYield = 4 * kMicrosecond;
+constexpr Nanoseconds kSpinBeforeYield = 2 * kMicrosecond;
 constexpr Nanoseconds kForever = std::numeric_limits<Nanoseconds>::max();
 
 Nanoseconds now() { return SystemClock().now(); }

@@ -22,9 +22,9 @@ struct ListenerState;
 /// A one-sided read that was posted.
 struct ReadOperation {
   ReadRequest request;
-  std::shared_ptr<std::vector<std::uint64_t>> target;  ///< the buffer's words
-  std::span<std::byte> target_bytes;                   ///< of it, where the bytes shall land
-  std::vector<std::byte> staged;                       ///< what the server's card has read so far
+  std::shared_ptr<BufferLines> target;  ///< keeps the buffer's memory
+  std::span<std::byte> target_bytes;    ///< of it, where the bytes shall land
+  std::vector<std::byte> staged;        ///< what the server's card has read so far
   unsigned pieces_left = 0;
   bool is_done = false;
 };

@@ -13,17 +13,22 @@ namespace silurus::transport::sim {
 
 struct Endpoint;
 
+/// A cache line: what a buffer of any fabric is aligned to.
+struct alignas(64) BufferLine {
+  std::byte bytes[64];
+};
+using BufferLines = std::vector<BufferLine>;
+
 /// A buffer whose bytes outlast it while a read is under way.
 class SimBuffer final : public Buffer {
  public:
-  explicit SimBuffer(std::size_t bytes)
-      : words_(std::make_shared<std::vector<std::uint64_t>>((bytes + 7) / 8)) {
-    bytes_ = std::as_writable_bytes(std::span(*words_)).first(bytes);
+  explicit SimBuffer(std::size_t bytes) : lines_(std::make_shared<BufferLines>((bytes + 63) / 64)) {
+    bytes_ = std::as_writable_bytes(std::span(*lines_)).first(bytes);
   }
-  const std::shared_ptr<std::vector<std::uint64_t>>& words() const { return words_; }
+  const std::shared_ptr<BufferLines>& lines() const { return lines_; }
 
  private:
-  std::shared_ptr<std::vector<std::uint64_t>> words_;
+  std::shared_ptr<BufferLines> lines_;
 };
 
 /// What has happened to the connections of one process, until it asks.

@@ -55,7 +55,7 @@ Connection::PostResult Endpoint::post_reads(std::span<const ReadRequest> request
     if (status != PostStatus::kPosted) break;
     auto operation = std::make_shared<ReadOperation>();
     operation->request = read;
-    operation->target = static_cast<const SimBuffer&>(*read.buffer).words();
+    operation->target = static_cast<const SimBuffer&>(*read.buffer).lines();
     operation->target_bytes = read.buffer->bytes().subspan(read.buffer_offset, read.length);
     // Who looks before it is done sees something, but nothing that anyone wrote.
     std::fill(operation->target_bytes.begin(), operation->target_bytes.end(), std::byte{0xa5});

@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "tests/conformance/transport/world.h"
@@ -87,7 +87,7 @@ class Acceptor : public AcceptHandler {
   std::vector<std::byte> hello = to_bytes("server");
   std::optional<Error> refusal;
   std::vector<std::vector<std::byte>> hellos;
-  std::vector<End> ends;
+  std::deque<End> ends;
   std::function<void(Recorder&)> prepare;
 };
 
@@ -123,22 +123,24 @@ class FabricTest : public ::testing::TestWithParam<NamedWorld> {
   /// Connects one more client; the error if it is refused.
   Result<End*> try_connect(std::string_view hello = "client") {
     auto end = std::make_unique<End>();
-    Poller* const server = server_poller.get();
+    Poller* const other = server_poller.get();
     auto made = world->connect(listener->address(), {}, *client_poller, to_bytes(hello),
-                               *end->recorder, std::span(&server, 1));
+                               *end->recorder, std::span(&other, 1));
     if (!made) return fail(std::move(made.error()));
     end->connection = std::move(*made);
     clients.push_back(std::move(end));
     return clients.back().get();
   }
 
-  /// Listens if need be, connects, and waits until the server has it: client's and server's end.
-  std::pair<End*, End*> connect() {
+  /// Listens if need be, connects, and waits until the server has it: `client` and `server` are
+  /// the ends of the newest connection.
+  void connect() {
     if (!listener) listen();
-    auto client = try_connect();
-    EXPECT_TRUE(client) << client.error().message;
-    EXPECT_TRUE(run_until([&] { return acceptor.ends.size() == clients.size(); }));
-    return {*client, &acceptor.ends.back()};
+    auto made = try_connect();
+    ASSERT_TRUE(made) << made.error().message;
+    client = *made;
+    ASSERT_TRUE(run_until([&] { return acceptor.ends.size() == clients.size(); }));
+    server = &acceptor.ends.back();
   }
 
   bool run_until(const std::function<bool()>& done) { return world->run_until(pollers, done); }
@@ -165,6 +167,8 @@ class FabricTest : public ::testing::TestWithParam<NamedWorld> {
   Acceptor acceptor;
   std::unique_ptr<Listener> listener;
   std::vector<std::unique_ptr<End>> clients;
+  End* client = nullptr;
+  End* server = nullptr;
 };
 
 }  // namespace silurus::transport::conformance

@@ -18,7 +18,7 @@ std::vector<std::byte> numbered(std::uint64_t number, std::size_t length) {
 }
 
 TEST_P(Messages, ArriveWholeAndInBothDirections) {
-  const auto [client, server] = connect();
+  connect();
   ASSERT_TRUE(send(*client->connection, "a question"));
   client->connection->flush();
   ASSERT_TRUE(run_until([&] { return server->recorder->count == 1; }));
@@ -30,13 +30,13 @@ TEST_P(Messages, ArriveWholeAndInBothDirections) {
 }
 
 TEST_P(Messages, GoOutWithTheNextProgressIfNobodyFlushes) {
-  const auto [client, server] = connect();
+  connect();
   ASSERT_TRUE(send(*client->connection, "held back"));
   EXPECT_TRUE(run_until([&] { return server->recorder->count == 1; }));
 }
 
 TEST_P(Messages, OfEveryLengthArriveInOrderExactlyOnce) {
-  const auto [client, server] = connect();
+  connect();
   const std::size_t longest = client->connection->limits().max_message_bytes;
   std::vector<std::size_t> lengths;
   for (std::size_t length = 1; length <= 200; ++length) lengths.push_back(length);
@@ -59,7 +59,7 @@ TEST_P(Messages, OfEveryLengthArriveInOrderExactlyOnce) {
 TEST_P(Messages, OfRandomLengthsWrapAroundForever) {
   constexpr std::uint64_t kSeed = 20261121;
   std::printf("seed %lu\n", static_cast<unsigned long>(kSeed));
-  const auto [client, server] = connect();
+  connect();
   const std::size_t longest = client->connection->limits().max_message_bytes;
   Random random(kSeed);
   std::uint64_t received = 0;
@@ -81,7 +81,7 @@ TEST_P(Messages, OfRandomLengthsWrapAroundForever) {
 }
 
 TEST_P(Messages, MayBeShorterThanTheirReservation) {
-  const auto [client, server] = connect();
+  connect();
   const std::size_t longest = client->connection->limits().max_message_bytes;
   std::vector<std::size_t> lengths = {1, 56, 57, 500, 504, 505, 513, longest / 2, longest};
   for (int round = 0; round < 20; ++round) {
@@ -105,7 +105,7 @@ TEST_P(Messages, MayBeShorterThanTheirReservation) {
 }
 
 TEST_P(Messages, OfWhichTheReservationIsGivenBackAreNotSent) {
-  const auto [client, server] = connect();
+  connect();
   ASSERT_FALSE(client->connection->reserve(100).empty());
   client->connection->commit(0);
   ASSERT_TRUE(send(*client->connection, "the first one"));
@@ -116,7 +116,7 @@ TEST_P(Messages, OfWhichTheReservationIsGivenBackAreNotSent) {
 }
 
 TEST_P(Messages, ThatDoNotFitWouldBlockUntilOnWritable) {
-  const auto [client, server] = connect();
+  connect();
   Poller* const client_alone = client_poller.get();
   const auto message = numbered(1, 1000);
   std::size_t sent = 0;
@@ -140,7 +140,7 @@ TEST_P(Messages, ThatDoNotFitWouldBlockUntilOnWritable) {
 }
 
 TEST_P(Messages, CanAllBeAnsweredFromWithinTheCallback) {
-  const auto [client, server] = connect();
+  connect();
   server->recorder->keep = false;
   server->recorder->on_message_hook = [](Connection& connection, auto message) {
     ASSERT_TRUE(send(connection, message));
@@ -175,8 +175,8 @@ TEST_P(Messages, OfManyClientsReachOnePoller) {
       clients[i]->connection->flush();
     }
     ASSERT_TRUE(run_until([&] {
-      return std::all_of(clients.begin(), clients.end(), [&](const auto& client) {
-        return client->recorder->count == static_cast<std::size_t>(round + 1);
+      return std::all_of(clients.begin(), clients.end(), [&](const auto& one) {
+        return one->recorder->count == static_cast<std::size_t>(round + 1);
       });
     }));
   }
@@ -188,7 +188,7 @@ TEST_P(Messages, OfManyClientsReachOnePoller) {
 }
 
 TEST_P(Messages, WaitWhileTheReceiverIsPaused) {
-  const auto [client, server] = connect();
+  connect();
   std::size_t before_pause = 0;
   server->recorder->on_message_hook = [&](Connection& connection, auto) {
     if (++before_pause == 3) connection.set_paused(true);
@@ -206,7 +206,7 @@ TEST_P(Messages, WaitWhileTheReceiverIsPaused) {
 }
 
 TEST_P(Messages, AreCounted) {
-  const auto [client, server] = connect();
+  connect();
   ASSERT_TRUE(send(*client->connection, "12345"));
   ASSERT_TRUE(send(*client->connection, "678"));
   ASSERT_TRUE(run_until([&] { return server->recorder->count == 2; }));

@@ -68,6 +68,7 @@ class RealWorld final : public World {
     });
     while (!connected) {
       for (Poller* other : others) other->progress();
+      std::this_thread::yield();
     }
     client.join();
     return result;

@@ -381,6 +381,24 @@ TEST_F(SessionTest, ALoadRefusesABadBoxAndAWrongCount) {
   EXPECT_FALSE(world_.shard->load_slot().taken());
 }
 
+/// Entries that go into an empty tree, one request after the other, until one is refused.
+std::uint64_t fill_up(World& world) {
+  Loopback& client = world.connect();
+  for (std::uint32_t id = 0;; ++id) {
+    ask_write(client, id, {insert_of(id)});
+    for (world.run(); client.waiting() == 0; world.run()) world.clock.advance(kMillisecond);
+    if (client.receive().answer.count != 0) return id;
+  }
+}
+
+TEST_F(SessionTest, WritersWaitForRetiredMemoryRatherThanBeRefused) {
+  World at_once(1, std::uint64_t{4} << 20);
+  World after_grace(1, std::uint64_t{4} << 20, 50 * kMillisecond);
+  const auto entries = static_cast<double>(fill_up(at_once));
+  EXPECT_GT(entries, 20000);
+  EXPECT_NEAR(static_cast<double>(fill_up(after_grace)), entries, 0.02 * entries);
+}
+
 TEST_F(SessionTest, AFullTreeAnswersWritesWithOutOfMemoryAndStillSearches) {
   World world(1, std::uint64_t{4} << 20);
   Loopback& client = world.connect(0, 1u << 16);

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "client/options.h"
+#include "common/result.h"
+#include "rtree/geometry.h"
+
+namespace silurus::tool {
+
+enum class Format : std::uint8_t { kText, kJson, kCsv };
+
+/// What holds for every command.
+struct Settings {
+  std::string url;
+  client::ClientOptions client;
+  Format format = Format::kText;
+};
+
+// The commands. Coordinates are kept as numbers until the server has said how many dimensions its
+// tree has; a box is all minima, then all maxima.
+
+struct RangeCommand {
+  std::vector<double> window;
+  rtree::Predicate predicate = rtree::Predicate::kIntersects;
+  bool count_only = false;
+  std::uint64_t limit = UINT64_MAX;
+};
+struct NearestCommand {
+  std::vector<double> point;
+  std::uint32_t k = 1;
+  bool count_only = false;
+};
+struct InsertCommand {
+  std::uint64_t id = 0;
+  std::vector<double> box;
+};
+struct EraseCommand {
+  std::uint64_t id = 0;
+  std::vector<double> box;
+};
+struct UpdateCommand {
+  std::uint64_t id = 0;
+  std::vector<double> from;
+  std::vector<double> to;
+};
+struct LoadCommand {
+  std::string source;
+  double fill = 0;  ///< 0: the server's default
+  bool skip_bad = false;
+};
+struct StatsCommand {};
+/// Text to print, and nothing more to do (--help, --version).
+struct PrintCommand {
+  std::string text;
+};
+
+using Command = std::variant<RangeCommand, NearestCommand, InsertCommand, EraseCommand,
+                             UpdateCommand, LoadCommand, StatsCommand, PrintCommand>;
+
+struct Invocation {
+  Settings settings;
+  Command command;
+};
+
+/// The arguments of the tool, without its own name. Options may stand anywhere; what reads as a
+/// number is one, with or without a minus. kInvalidArgument says what is wrong and what would be
+/// right: a usage error.
+Result<Invocation> parse_arguments(const std::vector<std::string>& arguments);
+
+}  // namespace silurus::tool

@@ -1,0 +1,173 @@
+#include "client/tool/output.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace silurus::tool {
+namespace {
+
+void append(std::string& text, std::uint64_t value) {
+  std::array<char, 20> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+  text.append(digits.data(), end);
+}
+
+std::string origin(client::Access access, rtree::Version version) {
+  return ", \"mode\": \"" + std::string(mode_name(access)) +
+         "\", \"version\": " + std::to_string(version) + "}\n";
+}
+
+/// Lists the leaves of a JSON value, one a line.
+void list_members(const nlohmann::json& value, const std::string& path, std::string_view separator,
+                  std::string& text) {
+  if (value.is_structured() && !value.empty()) {
+    for (const auto& [key, member] : value.items()) {
+      list_members(member, path.empty() ? key : path + "." + key, separator, text);
+    }
+    return;
+  }
+  text += path + std::string(separator) +
+          (value.is_string() ? value.get<std::string>() : value.dump()) + "\n";
+}
+
+}  // namespace
+
+std::string number(double value) {
+  std::array<char, 32> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+  return {digits.data(), end};
+}
+
+std::string grouped(std::uint64_t value) {
+  std::string text = std::to_string(value);
+  for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) {
+    text.insert(static_cast<std::size_t>(at), ",");
+  }
+  return text;
+}
+
+std::string_view mode_name(client::Access access) {
+  return access == client::Access::kOffload ? "offload" : "messaging";
+}
+
+template <int D>
+std::string format_range(const client::RangeAnswer<D>& found, bool count_only, Format format) {
+  std::string text;
+  text.reserve(64 + 10 * found.ids.size());
+  switch (format) {
+    case Format::kText:
+    case Format::kCsv:
+      if (count_only)
+        return (format == Format::kCsv ? "count\n" : "") + std::to_string(found.count) + "\n";
+      if (format == Format::kCsv) text = "id\n";
+      for (const std::uint64_t id : found.ids) {
+        append(text, id);
+        text += '\n';
+      }
+      return text;
+    case Format::kJson:
+      text = "{\"count\": " + std::to_string(found.count);
+      if (!count_only) {
+        text += ", \"ids\": [";
+        for (std::size_t i = 0; i < found.ids.size(); ++i) {
+          if (i != 0) text += ", ";
+          append(text, found.ids[i]);
+        }
+        text += ']';
+      }
+      return text + origin(found.access, found.version);
+  }
+  return text;
+}
+
+std::string format_nearest(const client::NearestAnswer& found, bool count_only, Format format) {
+  if (count_only && format != Format::kJson) {
+    return (format == Format::kCsv ? "count\n" : "") + std::to_string(found.size()) + "\n";
+  }
+  std::string text;
+  if (format == Format::kJson) {
+    text = "{\"count\": " + std::to_string(found.size());
+    if (!count_only) {
+      text += ", \"neighbors\": [";
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        text += (i != 0 ? ", " : "") + ("{\"id\": " + std::to_string(found[i].id)) +
+                ", \"distance\": " + number(found[i].distance) + "}";
+      }
+      text += ']';
+    }
+    return text + origin(found.access, found.version);
+  }
+  if (format == Format::kCsv) text = "id,distance\n";
+  for (const auto& neighbor : found) {
+    text += std::to_string(neighbor.id) + (format == Format::kCsv ? "," : "  ") +
+            number(neighbor.distance) + "\n";
+  }
+  return text;
+}
+
+std::string format_write(std::string_view done, std::uint64_t id, rtree::Version version,
+                         Format format) {
+  const std::string in = std::to_string(version);
+  if (format == Format::kJson) {
+    return "{\"" + std::string(done) + "\": 1, \"id\": " + std::to_string(id) +
+           ", \"version\": " + in + "}\n";
+  }
+  if (format == Format::kCsv) return "id,version\n" + std::to_string(id) + "," + in + "\n";
+  return std::string(done) + " " + std::to_string(id) + ", version " + in + "\n";
+}
+
+std::string format_stats(const std::string& json, Format format) {
+  const auto value = nlohmann::json::parse(json, nullptr, false);
+  if (format == Format::kJson || value.is_discarded()) return json + "\n";
+  std::string text = format == Format::kCsv ? "name,value\n" : "";
+  list_members(value, "", format == Format::kCsv ? "," : ": ", text);
+  return text;
+}
+
+std::string format_load(const LoadReport& report, Format format) {
+  const auto rate = static_cast<std::uint64_t>(
+      std::llround(static_cast<double>(report.loaded) / std::max(report.seconds, 1e-9)));
+  const std::string seconds = number(std::round(report.seconds * 1000) / 1000);
+  const std::string how = report.bulk ? "bulk" : "inserts";
+  const std::string loaded = std::to_string(report.loaded);
+  const std::string skipped = std::to_string(report.skipped);
+  const std::string version = std::to_string(report.version);
+  switch (format) {
+    case Format::kJson:
+      return "{\"count\": " + loaded + ", \"skipped\": " + skipped + ", \"seconds\": " + seconds +
+             ", \"rate\": " + std::to_string(rate) + ", \"method\": \"" + how +
+             "\", \"version\": " + version + "}\n";
+    case Format::kCsv:
+      return "count,skipped,seconds,rate,method,version\n" + loaded + "," + skipped + "," +
+             seconds + "," + std::to_string(rate) + "," + how + "," + version + "\n";
+    case Format::kText:
+      break;
+  }
+  return "loaded " + grouped(report.loaded) + " boxes in " + seconds + " s (" + grouped(rate) +
+         "/s), " + (report.bulk ? "in bulk" : "by inserts, since the tree was not empty") +
+         ", version " + version + "\n" +
+         (report.skipped == 0 ? "" : "left out " + grouped(report.skipped) + " malformed lines\n");
+}
+
+std::string format_progress(double fraction, std::uint64_t boxes, double seconds) {
+  constexpr std::size_t kWidth = 30;
+  std::string bar;
+  if (fraction >= 0) {
+    fraction = std::min(fraction, 1.0);
+    bar.assign(static_cast<std::size_t>(fraction * kWidth), '#');
+    bar.resize(kWidth, ' ');
+    std::string percent = std::to_string(static_cast<int>(fraction * 100));
+    percent.insert(0, 3 - std::min<std::size_t>(percent.size(), 3), ' ');
+    bar = "[" + bar + "] " + percent + " %  ";
+  }
+  const double rate = static_cast<double>(boxes) / std::max(seconds, 1e-3);
+  return bar + grouped(boxes) + " boxes  " + grouped(static_cast<std::uint64_t>(rate)) + "/s";
+}
+
+template std::string format_range<2>(const client::RangeAnswer<2>&, bool, Format);
+template std::string format_range<3>(const client::RangeAnswer<3>&, bool, Format);
+
+}  // namespace silurus::tool

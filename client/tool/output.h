@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "client/answers.h"
+#include "client/tool/arguments.h"
+
+namespace silurus::tool {
+
+// What the commands print on standard output, as strings.
+
+/// Shortest text that reads back as the same number.
+std::string number(double value);
+/// 10781311 as "10,781,311": for people.
+std::string grouped(std::uint64_t value);
+std::string_view mode_name(client::Access access);
+
+template <int D>
+std::string format_range(const client::RangeAnswer<D>& found, bool count_only, Format format);
+std::string format_nearest(const client::NearestAnswer& found, bool count_only, Format format);
+/// `done`: "inserted", "erased", "moved".
+std::string format_write(std::string_view done, std::uint64_t id, rtree::Version version,
+                         Format format);
+/// The server's JSON; text and csv list its members as paths: "reads.count: 17".
+std::string format_stats(const std::string& json, Format format);
+
+/// How a load went.
+struct LoadReport {
+  std::uint64_t loaded = 0;
+  std::uint64_t skipped = 0;
+  double seconds = 0;
+  bool bulk = false;
+  rtree::Version version = 0;
+};
+std::string format_load(const LoadReport& report, Format format);
+
+/// A line for a terminal: "[#####     ]  47 %  5,067,216 boxes  812,345/s". `fraction` below 0:
+/// unknown.
+std::string format_progress(double fraction, std::uint64_t boxes, double seconds);
+
+}  // namespace silurus::tool

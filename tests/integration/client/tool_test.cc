@@ -1,0 +1,163 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <limits.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/support/server_process.h"
+
+// The program `silurus` as a user runs it.
+
+namespace silurus {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using testing_support::ServerProcess;
+using testing_support::TemporaryFolder;
+
+struct Ran {
+  int status;
+  std::string out;
+  std::string err;
+};
+
+class ToolTest : public testing::Test {
+ protected:
+  std::string url() const { return "shm://" + (folder_ / "socket"); }
+  void start(std::vector<std::string> arguments = {}) {
+    arguments.insert(arguments.begin(), {"--listen", url(), "--log-level", "error"});
+    server_ = std::make_unique<ServerProcess>(arguments);
+    ASSERT_FALSE(server_->addresses().empty()) << server_->errors();
+  }
+
+  /// Runs `silurus --server URL ARGUMENTS` by way of a shell.
+  Ran silurus(const std::string& arguments) const {
+    return tool("--server " + url() + " " + arguments);
+  }
+  Ran tool(const std::string& arguments) const {
+    char self[PATH_MAX] = {};
+    EXPECT_GT(readlink("/proc/self/exe", self, sizeof self - 1), 0);
+    const std::string path(self);
+    const std::string command = path.substr(0, path.rfind('/')) + "/silurus " + arguments + " >" +
+                                (folder_ / "out") + " 2>" + (folder_ / "err");
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
+  }
+  json asked(const std::string& arguments) const {
+    const Ran ran = silurus(arguments + " --format json");
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    return json::parse(ran.out, nullptr, false);
+  }
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ / name) << text;
+  }
+
+  TemporaryFolder folder_;
+  std::unique_ptr<ServerProcess> server_;
+
+ private:
+  std::string read(const std::string& name) const {
+    std::ifstream file(folder_ / name);
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+};
+
+TEST_F(ToolTest, InsertsFindsMovesAndErases) {
+  start();
+  EXPECT_EQ(silurus("insert 7 -25 63 -13 67").status, 0);
+  EXPECT_EQ(asked("range -26 62 -12 68")["ids"], json({7}));
+  EXPECT_EQ(silurus("update 7 -25 63 -13 67 to 10 -5 11 -4").status, 0);
+  EXPECT_EQ(asked("range -26 62 -12 68")["count"], 0);
+  EXPECT_EQ(silurus("erase 7 10 -5 11 -4").status, 0);
+  const Ran again = silurus("erase 7 10 -5 11 -4");
+  EXPECT_EQ(again.status, 1);
+  EXPECT_EQ(again.out, "");
+  EXPECT_THAT(again.err, HasSubstr("no such entry"));
+}
+
+TEST_F(ToolTest, AllModesAnswerAlikeAndNameTheWay) {
+  start({"--load", "uniform:20000:seed=3"});
+  const auto messaging = asked("--mode messaging range 0.2 0.2 0.3 0.3");
+  const auto offload = asked("--mode offload range 0.2 0.2 0.3 0.3");
+  const auto adaptive = asked("range 0.2 0.2 0.3 0.3 --mode adaptive --policy catfish");
+  EXPECT_EQ(messaging["mode"], "messaging");
+  EXPECT_EQ(offload["mode"], "offload");
+  EXPECT_EQ(messaging["version"], offload["version"]);
+  EXPECT_GT(messaging["count"], 0);
+  EXPECT_EQ(messaging["count"], messaging["ids"].size());
+  const auto ids = [](const json& answer) {
+    auto list = answer["ids"].get<std::vector<std::uint64_t>>();
+    std::ranges::sort(list);
+    return list;
+  };
+  EXPECT_EQ(ids(messaging), ids(offload));
+  EXPECT_EQ(ids(messaging), ids(adaptive));
+  EXPECT_FALSE(asked("range 0.2 0.2 0.3 0.3 --count").contains("ids"));
+  EXPECT_EQ(asked("range 0 0 1 1 --limit 5")["count"], 5);
+  const auto near = asked("nearest -1 -1 -k 4");
+  EXPECT_EQ(near["count"], 4);
+  EXPECT_EQ(near["neighbors"].size(), 4u);
+  EXPECT_EQ(asked("nearest -1 -1 -k 4 --mode offload")["neighbors"], near["neighbors"]);
+}
+
+TEST_F(ToolTest, LoadsInBulkThenByInsertsAndSaysWhich) {
+  start();
+  EXPECT_EQ(asked("load uniform:3000:seed=1")["method"], "bulk");
+  const auto second = asked("load uniform:2000:seed=2");
+  EXPECT_EQ(second["method"], "inserts");
+  EXPECT_EQ(second["count"], 2'000);
+  EXPECT_EQ(asked("range -9 -9 9 9 --count")["count"], 5'000);
+  EXPECT_THAT(silurus("stats").out, HasSubstr("5000"));
+}
+
+TEST_F(ToolTest, AMalformedLineIsNamedOrSkipped) {
+  start();
+  write("bad.csv", "id,xmin,ymin,xmax,ymax\n1,0,0,1,1\n2,0,zero,1,1\n3,0,0,1,1\n");
+  const Ran refused = silurus("load " + (folder_ / "bad.csv"));
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.err, HasSubstr("bad.csv:3"));
+  EXPECT_EQ(asked("range -9 -9 9 9 --count")["count"], 0);
+  const auto skipped = asked("load --skip-bad " + (folder_ / "bad.csv"));
+  EXPECT_EQ(skipped["count"], 2);
+  EXPECT_EQ(skipped["skipped"], 1);
+}
+
+TEST_F(ToolTest, UsageErrorsAreTwoAndOtherErrorsOne) {
+  start();
+  EXPECT_EQ(silurus("range 1 2 3").status, 2);
+  EXPECT_EQ(silurus("range 1 2 3 4 --bogus").status, 2);
+  EXPECT_EQ(silurus("nearest 0 0 -k 0").status, 2);
+  EXPECT_EQ(silurus("").status, 2);
+  EXPECT_EQ(silurus("range 0 0 0 1 1 1").status, 2);  // two dimensions
+  EXPECT_EQ(silurus("range 1 0 0 1").status, 1);      // inverted
+  EXPECT_EQ(silurus("load /no/such/file.csv").status, 1);
+  const Ran nobody = tool("--server shm:///tmp/silurus-no-such-socket stats");
+  EXPECT_EQ(nobody.status, 1);
+  EXPECT_EQ(nobody.out, "");
+  EXPECT_THAT(nobody.err, HasSubstr("silurus-no-such-socket"));
+  EXPECT_EQ(tool("--help").status, 0);
+  EXPECT_EQ(tool("--version").status, 0);
+}
+
+TEST_F(ToolTest, TcpOffersMessagingOnly) {
+  start({"--listen", "tcp://127.0.0.1:0"});
+  const std::string tcp = server_->addresses().at(1);
+  EXPECT_EQ(tool("--server " + tcp + " insert 1 0 0 1 1").status, 0);
+  EXPECT_EQ(tool("--server " + tcp + " range 0 0 1 1").out, "1\n");
+  const Ran refused = tool("--server " + tcp + " --mode offload range 0 0 1 1");
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.err, HasSubstr("no one-sided reads"));
+}
+
+}  // namespace
+}  // namespace silurus

@@ -1,0 +1,122 @@
+#include "transport/waiter.h"
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <thread>
+
+namespace silurus::transport {
+namespace {
+
+/// A poller of one eventfd: each readiness is one event.
+class TestPoller final : public Poller {
+ public:
+  TestPoller() : fd_(eventfd(0, EFD_NONBLOCK)) {}
+  std::size_t progress() override {
+    ++rounds;
+    std::uint64_t value = 0;
+    return read(fd_.get(), &value, sizeof(value)) > 0 ? 1 : 0;
+  }
+  bool arm() override {
+    ++armed;
+    return can_arm-- <= 0;
+  }
+  int fd() const override { return fd_.get(); }
+  Result<std::unique_ptr<Buffer>> allocate_buffer(std::size_t) override {
+    return fail(ErrorCode::kUnsupported, "no buffers here");
+  }
+  void happen() {
+    const std::uint64_t one = 1;
+    ASSERT_EQ(write(fd_.get(), &one, sizeof(one)), 8);
+  }
+
+  int rounds = 0;
+  int armed = 0;
+  int can_arm = 0;  ///< refusals still to come
+
+ private:
+  UniqueFd fd_;
+};
+
+std::unique_ptr<Waiter> make(WaitPolicy policy, std::vector<Poller*> pollers) {
+  return std::move(*Waiter::create({.policy = policy}, std::move(pollers)));
+}
+
+class WaiterPolicies : public ::testing::TestWithParam<WaitPolicy> {};
+
+TEST_P(WaiterPolicies, ReturnAtOnceWhenSomethingHasHappened) {
+  TestPoller first, second;
+  const auto waiter = make(GetParam(), {&first, &second});
+  second.happen();
+  EXPECT_EQ(waiter->wait(-1), 1u);
+  EXPECT_EQ(waiter->sleeps(), 0u);
+}
+
+TEST_P(WaiterPolicies, ReturnNothingWhenTheTimeIsUp) {
+  TestPoller poller;
+  const auto waiter = make(GetParam(), {&poller});
+  const SystemClock clock;
+  const Nanoseconds start = clock.now();
+  EXPECT_EQ(waiter->wait(kMillisecond), 0u);
+  EXPECT_GE(clock.now() - start, kMillisecond);
+  EXPECT_EQ(waiter->wait(0), 0u);
+}
+
+TEST_P(WaiterPolicies, AreEndedByAWakeBeforehand) {
+  TestPoller poller;
+  const auto waiter = make(GetParam(), {&poller});
+  waiter->wake();
+  EXPECT_EQ(waiter->wait(-1), 0u);
+  EXPECT_EQ(waiter->wait(100), 0u) << "once";
+}
+
+TEST_P(WaiterPolicies, AreEndedByAWakeFromAnotherThread) {
+  TestPoller poller;
+  const auto waiter = make(GetParam(), {&poller});
+  for (int round = 0; round < 500; ++round) {
+    std::thread other([&] { waiter->wake(); });
+    EXPECT_EQ(waiter->wait(-1), 0u);
+    other.join();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, WaiterPolicies,
+                         ::testing::Values(WaitPolicy::kAdaptive, WaitPolicy::kSpin,
+                                           WaitPolicy::kSleep));
+
+TEST(Waiter, ToldToSleepNeverSpins) {
+  TestPoller poller;
+  const auto waiter = make(WaitPolicy::kSleep, {&poller});
+  EXPECT_EQ(waiter->wait(kMillisecond), 0u);
+  EXPECT_LE(poller.rounds, 4);
+  EXPECT_GE(waiter->sleeps(), 1u);
+}
+
+TEST(Waiter, ToldToSpinNeverSleeps) {
+  TestPoller poller;
+  const auto waiter = make(WaitPolicy::kSpin, {&poller});
+  EXPECT_EQ(waiter->wait(kMillisecond), 0u);
+  EXPECT_EQ(waiter->sleeps(), 0u);
+  EXPECT_EQ(poller.armed, 0);
+}
+
+TEST(Waiter, SpinsFirstAndThenSleeps) {
+  TestPoller poller;
+  const auto waiter = make(WaitPolicy::kAdaptive, {&poller});
+  EXPECT_EQ(waiter->wait(kMillisecond), 0u);
+  EXPECT_GE(poller.rounds, 10);
+  EXPECT_GE(waiter->sleeps(), 1u);
+}
+
+TEST(Waiter, DoesNotSleepWhileAPollerRefuses) {
+  TestPoller willing, busy;
+  busy.can_arm = 2;
+  const auto waiter = make(WaitPolicy::kSleep, {&willing, &busy});
+  EXPECT_EQ(waiter->wait(kMillisecond), 0u);
+  EXPECT_GE(busy.armed, 3);
+  EXPECT_EQ(willing.armed, busy.armed);
+}
+
+}  // namespace
+}  // namespace silurus::transport
