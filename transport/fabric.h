@@ -205,6 +205,8 @@ struct ListenOptions {
   /// Others than our own user may connect (shm: mode of the socket; tcp: addresses beyond loopback
   /// are refused without it when listening).
   bool allow_other_users = false;
+  /// A client that has connected and not said hello for so long is cut off.
+  Nanoseconds hello_timeout = 5 * kSecond;
 };
 
 /// A listening address. Connections are dealt out to the pollers given to listen().

@@ -21,8 +21,6 @@ constexpr std::uint32_t kSetupVersion = 1;
 constexpr std::uint64_t kShmMagic = 0x316d687353524c53;  ///< "SLRSshm1"
 constexpr std::uint64_t kTcpMagic = 0x3170637453524c53;  ///< "SLRStcp1"
 constexpr std::size_t kMaxRefusalBytes = 512;
-/// How long a server waits for a client's first words.
-constexpr Nanoseconds kHelloTimeout = 5 * kSecond;
 
 struct ClientSetup {
   std::uint64_t magic;

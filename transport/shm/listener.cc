@@ -70,7 +70,7 @@ class ShmListener::Guest final : public EventSink {
  public:
   Guest(ShmListener& listener, UniqueFd client)
       : socket(std::move(client)),
-        deadline(SystemClock().now() + kHelloTimeout),
+        deadline(SystemClock().now() + listener.options_.hello_timeout),
         listener_(listener) {}
   void on_ready(std::uint32_t) override { listener_.admit(*this); }
 
@@ -184,7 +184,7 @@ ShmListener::~ShmListener() {
 }
 
 void ShmListener::on_ready(std::uint32_t) {
-  UniqueFd client(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  UniqueFd client = accepting_.accept(socket_.get());
   if (!client) return;
   if (guests_.size() >= kMaxGuests) {
     log::debug(address_.to_string() + ": too many clients are in the middle of connecting");

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "transport/accept.h"
 #include "transport/event_loop.h"
 #include "transport/fabric.h"
 #include "transport/ring_budget.h"
@@ -81,6 +82,7 @@ class ShmListener final : public Listener, private EventSink {
   std::shared_ptr<ListenerState> state_;
   std::shared_ptr<bool> alive_;  ///< false once destroyed: for what other pollers still have queued
   UniqueFd socket_;
+  Accepting accepting_;
   struct stat bound_ {};  ///< the socket's file, so as to delete no other
   EventLoop::Registration registration_ = EventLoop::kNone;
   std::unique_ptr<Timer> timer_;

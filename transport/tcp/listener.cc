@@ -22,7 +22,7 @@ class TcpListener::Guest final : public EventSink {
  public:
   Guest(TcpListener& listener, UniqueFd client)
       : socket(std::move(client)),
-        deadline(SystemClock().now() + kHelloTimeout),
+        deadline(SystemClock().now() + listener.options_.hello_timeout),
         listener_(listener) {}
   void on_ready(std::uint32_t) override { listener_.admit(*this); }
 
@@ -40,6 +40,7 @@ TcpListener::TcpListener(UniqueFd socket, const ListenOptions& options,
                          std::vector<TcpPoller*> pollers, AcceptHandler& handler)
     : socket_(std::move(socket)),
       address_(local_address(socket_.get())),
+      options_(options),
       pollers_(std::move(pollers)),
       handler_(handler),
       budget_(std::make_shared<SharedBudget>(options, address_.to_string())),
@@ -76,7 +77,7 @@ Status TcpListener::expose(const Region&) {
 }
 
 void TcpListener::on_ready(std::uint32_t) {
-  UniqueFd client(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  UniqueFd client = accepting_.accept(socket_.get());
   if (!client) return;
   if (guests_.size() >= kMaxGuests) {
     log::debug(address_.to_string() + ": too many clients are in the middle of connecting");

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "transport/accept.h"
 #include "transport/event_loop.h"
 #include "transport/fabric.h"
 #include "transport/setup.h"
@@ -40,7 +41,9 @@ class TcpListener final : public Listener, private EventSink {
   void deal_out(Endpoint endpoint);
 
   UniqueFd socket_;
+  Accepting accepting_;
   Address address_;
+  ListenOptions options_;
   std::vector<TcpPoller*> pollers_;
   AcceptHandler& handler_;
   std::shared_ptr<SharedBudget> budget_;
