@@ -8,7 +8,7 @@ int main(int, char** argv) {
     std::fprintf(stderr, "%s\n", client.error().message.c_str());
     return 1;
   }
-  client->insert(1, {{2.34, 48.85}, {2.36, 48.87}}).value();  // a box in Paris
+  client->insert(1, {{2.34, 48.85}, {2.36, 48.87}}).value();    // a box in Paris
   client->insert(2, {{-0.13, 51.50}, {-0.12, 51.51}}).value();  // one in London
 
   const auto found = client->range({{2, 48}, {3, 49}}).value();
