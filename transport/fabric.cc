@@ -2,14 +2,17 @@
 
 #include "transport/shm/fabric.h"
 #include "transport/tcp/fabric.h"
+#include "transport/verbs/fabric.h"
 
 namespace silurus::transport {
 
 Result<std::unique_ptr<Fabric>> make_fabric(std::string_view scheme) {
   if (scheme == "shm") return shm::make_fabric();
   if (scheme == "tcp") return tcp::make_fabric();
-  return fail(ErrorCode::kUnsupported, "no fabric for \"" + std::string(scheme) +
-                                           "://\" in this build; there are shm:// and tcp://");
+  if (scheme == "rdma") return verbs::make_fabric();
+  return fail(ErrorCode::kUnsupported,
+              "no fabric for \"" + std::string(scheme) +
+                  "://\" in this build; there are shm://, tcp:// and rdma://");
 }
 
 }  // namespace silurus::transport

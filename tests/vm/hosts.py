@@ -94,7 +94,8 @@ class Host:
         assert self.qemu is None
         shutil.copy(HERE / "guest-agent", self.out)
         env = dict(self.hosts.environment, HOST_ID=self.id, HOSTS=len(self.hosts), PM=self.hosts.pm,
-                   WORK_DIR=os.getcwd(), HOME="/root", VM_MODULES=self.hosts.modules, VM_KERNEL=self.hosts.version,
+                   WORK_DIR=os.getcwd(),
+                   SILURUS_RDMA_HOST=self.address, SILURUS_RDMA_HOST6=self.address6, HOME="/root", VM_MODULES=self.hosts.modules, VM_KERNEL=self.hosts.version,
                    PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         (self.out / "environment").write_text("".join(f"{k}={shlex.quote(str(v))}\n" for k, v in env.items()))
         control = self.hosts.run / f"control{self.id}"

@@ -114,8 +114,10 @@ class FabricTest : public ::testing::TestWithParam<NamedWorld> {
 
   void listen(const ListenOptions& options = {}) {
     Poller* const poller = server_poller.get();
+    ListenOptions allowed = options;
+    allowed.allow_other_users |= world->is_reachable_by_others();
     auto made =
-        world->server_fabric().listen(world->address(), options, std::span(&poller, 1), acceptor);
+        world->server_fabric().listen(world->address(), allowed, std::span(&poller, 1), acceptor);
     ASSERT_TRUE(made) << made.error().message;
     listener = std::move(*made);
   }

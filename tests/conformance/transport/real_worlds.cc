@@ -3,19 +3,27 @@
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <thread>
 
 #include "common/check.h"
 #include "tests/conformance/transport/world.h"
 #include "transport/shm/memory.h"
 
-// shm and tcp: one process, real time, client and server driven by one thread.
+// shm, tcp and rdma (where SILURUS_RDMA_HOST says so: tests/vm): one process, real time, client and
+// server driven by one thread.
 
 namespace silurus::transport::conformance {
 namespace {
 
 constexpr Nanoseconds kGenerous = 20 * kSecond;
 constexpr Nanoseconds kSettled = 20 * kMillisecond;
+
+/// An address of this host on an RDMA device; soft-RoCE cannot use 127.0.0.1. Empty: no RDMA.
+std::string rdma_host() {
+  const char* host = std::getenv("SILURUS_RDMA_HOST");
+  return host == nullptr ? "" : host;
+}
 
 class RealWorld final : public World {
  public:
@@ -30,11 +38,13 @@ class RealWorld final : public World {
   Fabric& client_fabric() override { return *fabric_; }
   Address address() override {
     if (fabric_->scheme() == "tcp") return *Address::parse("tcp://127.0.0.1:0");
+    if (fabric_->scheme() == "rdma") return *Address::parse("rdma://" + rdma_host() + ":0");
     return *Address::parse("shm://" + directory_ + "/socket");
   }
   Address empty_address() override {
     // Port 1 (tcpmux) is nobody's.
     if (fabric_->scheme() == "tcp") return *Address::parse("tcp://127.0.0.1:1");
+    if (fabric_->scheme() == "rdma") return *Address::parse("rdma://" + rdma_host() + ":1");
     return *Address::parse("shm://" + directory_ + "/nobody");
   }
 
@@ -82,6 +92,8 @@ class RealWorld final : public World {
   }
 
   bool has_threads() const override { return true; }
+  bool answers_without_poller() const override { return fabric_->scheme() == "rdma"; }
+  bool is_reachable_by_others() const override { return fabric_->scheme() == "rdma"; }
 
  private:
   std::unique_ptr<Fabric> fabric_;
@@ -91,6 +103,10 @@ class RealWorld final : public World {
 
 const RegisterWorld shm_world("shm", [] { return std::make_unique<RealWorld>("shm"); });
 const RegisterWorld tcp_world("tcp", [] { return std::make_unique<RealWorld>("tcp"); });
+const auto rdma_world = []() -> std::optional<RegisterWorld> {
+  if (rdma_host().empty()) return std::nullopt;
+  return RegisterWorld("rdma", [] { return std::make_unique<RealWorld>("rdma"); });
+}();
 
 }  // namespace
 }  // namespace silurus::transport::conformance

@@ -39,6 +39,10 @@ class World {
   /// Whether another thread may write to exposed memory while reads are served (not in virtual
   /// time).
   virtual bool has_threads() const = 0;
+  /// Whether address() is one that a listener takes only if it allows other users.
+  virtual bool is_reachable_by_others() const { return false; }
+  /// Whether a client can connect though nobody drives the server's poller.
+  virtual bool answers_without_poller() const { return false; }
 };
 
 struct NamedWorld {

@@ -1,0 +1,139 @@
+#include <sys/mman.h>
+
+#include <atomic>
+#include <thread>
+
+#include "tests/verbs/pair.h"
+#include "tests/verbs/raw_client.h"
+
+namespace silurus::transport::verbs::testing {
+namespace {
+
+/// A server that is driven by a thread of its own, and one honest client.
+class BadClient : public Pair {
+ protected:
+  static constexpr std::size_t kRegion = 64 * 1024;
+
+  void SetUp() override {
+    Pair::SetUp();
+    if (IsSkipped()) return;
+    memory_ = static_cast<std::byte*>(
+        mmap(nullptr, kRegion, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    std::memset(memory_, 0x5a, kRegion);
+    server.answer = [](Connection& to, std::span<const std::byte> message) { send(to, message); };
+    listen();
+    ASSERT_TRUE(listener->expose({{memory_, kRegion}, -1}));
+    thread_ = std::jthread([this](const std::stop_token& stop) {
+      while (!stop.stop_requested()) server_poller->progress();
+      accepted.clear();
+    });
+    honest_ = &connect();
+    expect_service();
+  }
+  void TearDown() override {
+    if (thread_.joinable()) {
+      thread_.request_stop();
+      thread_.join();
+    }
+    Pair::TearDown();
+    if (memory_ != nullptr) munmap(memory_, kRegion);
+  }
+
+  /// The honest client is served as if nothing were.
+  void expect_service() {
+    client.messages.clear();
+    ASSERT_TRUE(send(*honest_, bytes_of("still there?")));
+    const SystemClock clock;
+    const Nanoseconds end = clock.now() + 10 * kSecond;
+    while (client.messages.empty() && clock.now() < end) client_poller->progress();
+    EXPECT_EQ(client.messages.size(), 1u);
+    EXPECT_FALSE(client.closed);
+  }
+  RegionEntry region_seen_by(const RawClient& bad) {
+    while (!bad.region(0)) std::this_thread::yield();
+    return *bad.region(0);
+  }
+
+  std::byte* memory_ = nullptr;
+  Connection* honest_ = nullptr;
+  std::jthread thread_;
+};
+
+TEST_F(BadClient, OfAnotherVersionIsRefusedWithTheReason) {
+  RawClient bad;
+  EXPECT_FALSE(bad.connect(listener->address(), kHandshakeVersion + 1));
+  ASSERT_TRUE(bad.refusal());
+  EXPECT_NE(bad.refusal()->message.find("version 2"), std::string::npos) << bad.refusal()->message;
+  expect_service();
+}
+
+TEST_F(BadClient, CannotWriteToExposedMemory) {
+  RawClient bad;
+  ASSERT_TRUE(bad.connect(listener->address()));
+  const RegionEntry region = region_seen_by(bad);
+  EXPECT_EQ(bad.run(IBV_WR_RDMA_WRITE, region.address, region.key, 64), IBV_WC_REM_ACCESS_ERR);
+  for (std::size_t i = 0; i < kRegion; ++i) ASSERT_EQ(memory_[i], std::byte{0x5a});
+  expect_service();
+}
+
+TEST_F(BadClient, CannotReadPastExposedMemory) {
+  RawClient bad;
+  ASSERT_TRUE(bad.connect(listener->address()));
+  const RegionEntry region = region_seen_by(bad);
+  EXPECT_EQ(bad.run(IBV_WR_RDMA_READ, region.address + kRegion - 32, region.key, 64),
+            IBV_WC_REM_ACCESS_ERR);
+  expect_service();
+}
+
+TEST_F(BadClient, CanReadExposedMemory) {
+  RawClient bad;
+  ASSERT_TRUE(bad.connect(listener->address()));
+  const RegionEntry region = region_seen_by(bad);
+  EXPECT_EQ(bad.run(IBV_WR_RDMA_READ, region.address + kRegion - 64, region.key, 64),
+            IBV_WC_SUCCESS);
+  EXPECT_EQ(bad.scratch()[63], std::byte{0x5a});
+}
+
+TEST_F(BadClient, CannotReadMessageRings) {
+  RawClient bad;
+  ASSERT_TRUE(bad.connect(listener->address()));
+  EXPECT_EQ(bad.run(IBV_WR_RDMA_READ, bad.reply().inbox_address, bad.reply().inbox_key, 64),
+            IBV_WC_REM_ACCESS_ERR);
+  expect_service();
+}
+
+TEST_F(BadClient, CannotWriteBeyondItsRing) {
+  RawClient bad;
+  ASSERT_TRUE(bad.connect(listener->address()));
+  const std::uint64_t end =
+      bad.reply().inbox_address + inbox_bytes(Role::kServer, bad.reply().ring_bytes);
+  EXPECT_EQ(bad.run(IBV_WR_RDMA_WRITE, end - 32, bad.reply().inbox_key, 64), IBV_WC_REM_ACCESS_ERR);
+  expect_service();
+}
+
+TEST_F(BadClient, ThatSendsNonsenseIsClosedAndNobodyElse) {
+  const std::uint32_t nonsense[] = {
+      Immediate::make(Notice::kMessage, 0),         // no message in the ring
+      Immediate::make(Notice::kCredit, 12345),      // credit for what was never sent
+      Immediate::make(Notice::kRegions, 1),         // regions from a client
+      Immediate::make(Notice::kClosing, 0x3ffffff)  // says goodbye in an odd way
+  };
+  for (const std::uint32_t immediate : nonsense) {
+    RawClient bad;
+    ASSERT_TRUE(bad.connect(listener->address()));
+    bad.run(IBV_WR_RDMA_WRITE_WITH_IMM, bad.reply().inbox_address, bad.reply().inbox_key, 0,
+            immediate);
+    // Its queue pair at the server is gone: what comes next fails.
+    ibv_wc_status status = IBV_WC_SUCCESS;
+    const SystemClock clock;
+    const Nanoseconds end = clock.now() + 20 * kSecond;
+    while (status == IBV_WC_SUCCESS && clock.now() < end) {
+      status = bad.run(IBV_WR_RDMA_WRITE, bad.reply().inbox_address, bad.reply().inbox_key, 8);
+    }
+    EXPECT_NE(status, IBV_WC_SUCCESS) << std::hex << immediate;
+    expect_service();
+  }
+}
+
+}  // namespace
+}  // namespace silurus::transport::verbs::testing

@@ -1,0 +1,252 @@
+#include "transport/verbs/listener.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "common/check.h"
+#include "common/log.h"
+#include "transport/verbs/address.h"
+#include "transport/verbs/connection.h"
+#include "transport/verbs/error.h"
+#include "transport/verbs/handshake.h"
+
+namespace silurus::transport::verbs {
+namespace {
+
+/// Completions of a server's queues: many clients share them.
+constexpr std::uint32_t kServerCompletions = 32 * 1024;
+constexpr int kBacklog = 1024;
+
+}  // namespace
+
+// --- ListenerState ----------------------------------------------------------------------------
+
+Result<std::shared_ptr<ListenerState>> ListenerState::create(
+    const ListenOptions& options, std::string name,
+    const std::vector<std::shared_ptr<Device>>& devices, AcceptHandler& handler) {
+  std::shared_ptr<ListenerState> state(new ListenerState(options, std::move(name), handler));
+  for (const auto& device : devices) {
+    auto pages = Pages::allocate(kMaxRegions * sizeof(RegionEntry));
+    if (!pages) return fail(std::move(pages.error()));
+    auto table = SendSource::create(device, pages->bytes());
+    if (!table) return fail(std::move(table.error()));
+    state->devices_.push_back({device, std::move(*pages), std::move(*table), {}});
+  }
+  return state;
+}
+
+Result<std::uint32_t> ListenerState::take_rings() {
+  const std::lock_guard lock(mutex_);
+  return budget_.take();
+}
+
+void ListenerState::give_back(std::uint32_t ring_bytes) {
+  const std::lock_guard lock(mutex_);
+  budget_.give_back(ring_bytes);
+}
+
+std::uint64_t ListenerState::ring_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return budget_.bytes();
+}
+
+Status ListenerState::expose(const Region& region) {
+  const std::lock_guard lock(mutex_);
+  const std::uint32_t number = region_count_.load(std::memory_order_relaxed);  // ours, by mutex_
+  if (number == kMaxRegions) {
+    return fail(ErrorCode::kTooLarge,
+                "more than " + std::to_string(kMaxRegions) + " regions: let each be larger");
+  }
+  std::vector<PeerReadable> registered;
+  for (OnDevice& on : devices_) {
+    auto memory = PeerReadable::create(on.device, region.bytes);
+    if (!memory) return fail(std::move(memory.error()));
+    registered.push_back(std::move(*memory));
+  }
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    auto* const entries = reinterpret_cast<RegionEntry*>(devices_[i].pages.bytes().data());
+    entries[number] = {registered[i].address(), region.bytes.size(), registered[i].remote_key(), 0};
+    devices_[i].regions.push_back(std::move(registered[i]));
+  }
+  // release: pairs with the acquire load in region_count().
+  region_count_.store(number + 1, std::memory_order_release);
+  return {};
+}
+
+const SendSource& ListenerState::region_table(const Device& device) const {
+  const auto found = std::find_if(devices_.begin(), devices_.end(),
+                                  [&](const OnDevice& on) { return on.device.get() == &device; });
+  SILURUS_CHECK(found != devices_.end());
+  return found->table;
+}
+
+Result<std::vector<std::byte>> ListenerState::ask(std::span<const std::byte> client_hello) {
+  const std::lock_guard lock(handler_mutex_);
+  if (handler_ == nullptr) return fail(ErrorCode::kUnavailable, "shutting down");
+  return handler_->on_hello(client_hello);
+}
+
+void ListenerState::deliver(std::unique_ptr<VerbsConnection> connection, Poller& poller) {
+  const std::lock_guard lock(handler_mutex_);
+  if (handler_ == nullptr) return;
+  VerbsConnection& accepted = *connection;
+  // The regions first: they are on their way before anything that the handler sends.
+  accepted.announce_regions();
+  handler_->on_accept(std::move(connection), poller);
+}
+
+void ListenerState::close() {
+  const std::lock_guard lock(handler_mutex_);
+  handler_ = nullptr;
+}
+
+// --- VerbsListener ----------------------------------------------------------------------------
+
+Result<std::unique_ptr<VerbsListener>> VerbsListener::create(std::shared_ptr<Control> control,
+                                                             const Address& address,
+                                                             const ListenOptions& options,
+                                                             std::span<Poller* const> pollers,
+                                                             AcceptHandler& handler) {
+  if (pollers.empty()) return fail(ErrorCode::kInvalidArgument, "a listener needs a poller");
+  auto at = resolve(address, true, RDMA_PS_TCP);
+  if (!at) return fail(std::move(at.error()));
+  const std::string name = address.to_string();
+  if (!options.allow_other_users && !is_loopback(*(*at)->ai_src_addr)) {
+    return fail(ErrorCode::kPermission,
+                name + " is reachable from other hosts: allow other users, or listen on 127.0.0.1");
+  }
+  rdma_cm_id* raw = nullptr;
+  if (rdma_create_id(control->channel(), &raw, nullptr, RDMA_PS_TCP) != 0) {
+    return fail(call_error("rdma_create_id", "", errno));
+  }
+  CmId id(raw);
+  if (rdma_bind_addr(raw, (*at)->ai_src_addr) != 0) {
+    return fail(call_error("rdma_bind_addr", name, errno));
+  }
+  std::vector<std::shared_ptr<Device>> devices = control->devices();
+  if (raw->verbs != nullptr) {
+    auto device = control->device(*raw);
+    if (!device) return fail(std::move(device.error()));
+    devices = {std::move(*device)};
+  }
+  Address bound = to_address(*rdma_get_local_addr(raw));
+  auto state = ListenerState::create(options, bound.to_string(), devices, handler);
+  if (!state) return fail(std::move(state.error()));
+  std::unique_ptr<VerbsListener> listener(
+      new VerbsListener(std::move(control), std::move(id), std::move(bound), pollers));
+  listener->state_ = std::move(*state);
+  raw->context = static_cast<CmSink*>(listener.get());
+  if (rdma_listen(raw, kBacklog) != 0) {
+    const int error = errno;
+    raw->context = nullptr;
+    return fail(call_error("rdma_listen", name, error));
+  }
+  return listener;
+}
+
+VerbsListener::~VerbsListener() {
+  state_->close();
+  // There, no event is being handled and none can find it later.
+  control_->call([this] { id_.reset(); });
+}
+
+Status VerbsListener::expose(const Region& region) {
+  if (auto status = state_->expose(region); !status) return status;
+  for (Poller* const poller : pollers_) {
+    static_cast<VerbsPoller*>(poller)->gate()->post(
+        [state = state_](VerbsPoller& at) { at.announce_regions(*state); });
+  }
+  return {};
+}
+
+VerbsPoller& VerbsListener::least_loaded() const {
+  VerbsPoller* best = nullptr;
+  for (Poller* const poller : pollers_) {
+    auto* const candidate = static_cast<VerbsPoller*>(poller);
+    if (best == nullptr || candidate->load() < best->load()) best = candidate;
+  }
+  return *best;
+}
+
+void VerbsListener::on_cm(CmNotice notice) {
+  if (notice.type != RDMA_CM_EVENT_CONNECT_REQUEST) {
+    log::warning(address_.to_string() + ": " + rdma_event_str(notice.type));
+    return;
+  }
+  CmId requester = std::move(notice.requester);
+  requester->context = nullptr;
+  const std::string client = to_string(*rdma_get_peer_addr(requester.get()));
+  if (auto accepted = accept(std::move(notice), requester); !accepted) {
+    if (!requester) return;  // past the answer: the link tells
+    log::info(address_.to_string() + " refused " + client + ": " + accepted.error().message);
+    const Refusal refusal = make_refusal(accepted.error());
+    rdma_reject(requester.get(), &refusal, sizeof(refusal));
+  }
+}
+
+Status VerbsListener::accept(CmNotice notice, CmId& requester) {
+  auto request = parse_request(notice.private_data);
+  if (!request) return fail(std::move(request.error()));
+  auto device = control_->device(*requester);
+  if (!device) return fail(std::move(device.error()));
+  auto hello = state_->ask(hello_of(*request));
+  if (!hello) return fail(std::move(hello.error()));
+  auto reply = make_reply(*hello);
+  if (!reply) return fail(std::move(reply.error()));
+  auto ring_bytes = state_->take_rings();
+  if (!ring_bytes) return fail(std::move(ring_bytes.error()));
+  VerbsPoller& poller = least_loaded();
+  auto made = VerbsConnection::create(poller, control_, *device,
+                                      {Role::kServer, *ring_bytes, 0, kServerCompletions, state_});
+  if (!made) {
+    state_->give_back(*ring_bytes);
+    return fail(std::move(made.error()));
+  }
+  VerbsConnection& connection = **made;
+  if (*ring_bytes > request->max_ring_bytes) {
+    return fail(ErrorCode::kProtocol, "the client's ring is too small");
+  }
+  const DeviceLimits& limits = (*device)->limits();
+  const ConnectionLimits agreed{max_message_bytes(*ring_bytes), kMaxReadsInFlight,
+                                std::min(kMaxReadBytes, limits.max_message_bytes)};
+  connection.set_peer({request->inbox_address,
+                       request->inbox_key,
+                       *ring_bytes,
+                       agreed,
+                       {hello_of(*request).begin(), hello_of(*request).end()},
+                       to_string(*rdma_get_peer_addr(requester.get()))});
+  const std::uint8_t as_target = std::min(limits.max_reads_as_target, notice.responder_resources);
+  if (auto status = connection.make_initial(*requester); !status) return status;
+  if (auto status = connection.make_ready(*requester, as_target, 1); !status) return status;
+  reply->inbox_address = connection.inbox_address();
+  reply->inbox_key = connection.inbox_key();
+  reply->ring_bytes = *ring_bytes;
+  reply->max_reads_in_flight = agreed.max_reads_in_flight;
+  reply->max_read_bytes = agreed.max_read_bytes;
+
+  rdma_conn_param parameters{};
+  parameters.private_data = &*reply;
+  parameters.private_data_len = sizeof(*reply);
+  parameters.responder_resources = as_target;
+  parameters.initiator_depth = 0;
+  parameters.rnr_retry_count = 7;
+  parameters.srq = 1;
+  parameters.qp_num = connection.queue_pair().qp_num;
+  // From here on the poller owns the connection and the link the id; the first sign of life, the
+  // manager's or the client's, has the connection given to the handler.
+  rdma_cm_id* const id = requester.get();
+  connection.set_link(control_->adopt(
+      std::make_unique<Link>(std::move(requester), poller.gate(), connection.serial())));
+  const std::uint64_t serial = connection.serial();
+  auto shared = std::make_shared<std::unique_ptr<VerbsConnection>>(std::move(*made));
+  poller.gate()->post([shared](VerbsPoller& at) { at.add_accepted(std::move(*shared)); });
+  if (rdma_accept(id, &parameters) != 0) {
+    const Error error = call_error("rdma_accept", address_.to_string(), errno);
+    log::warning(error.message);
+    poller.gate()->post([serial, error](VerbsPoller& at) { at.on_lost(serial, error); });
+    return fail(error);
+  }
+  return {};
+}
+
+}  // namespace silurus::transport::verbs

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "transport/fabric.h"
+#include "transport/ring_budget.h"
+#include "transport/verbs/control.h"
+#include "transport/verbs/inbox.h"
+#include "transport/verbs/memory.h"
+#include "transport/verbs/poller.h"
+
+namespace silurus::transport::verbs {
+
+/// What a listener's connections share with it, and keep when it is gone: the budget of rings and
+/// the regions. Any thread.
+class ListenerState {
+ public:
+  static Result<std::shared_ptr<ListenerState>> create(
+      const ListenOptions& options, std::string name,
+      const std::vector<std::shared_ptr<Device>>& devices, AcceptHandler& handler);
+
+  Result<std::uint32_t> take_rings();
+  void give_back(std::uint32_t ring_bytes);
+  std::uint64_t ring_bytes() const;
+
+  Status expose(const Region& region);
+  std::uint32_t region_count() const {
+    // acquire: pairs with the release store in expose(), after the tables have been filled.
+    return region_count_.load(std::memory_order_acquire);
+  }
+  /// The RegionEntries as this device must be told them.
+  const SendSource& region_table(const Device& device) const;
+
+  Result<std::vector<std::byte>> ask(std::span<const std::byte> client_hello);
+  /// Gives the connection to the handler; drops it if the listener is gone.
+  void deliver(std::unique_ptr<VerbsConnection> connection, Poller& poller);
+  /// The handler is not called any more after this.
+  void close();
+
+ private:
+  struct OnDevice {
+    std::shared_ptr<Device> device;
+    Pages pages;
+    SendSource table;
+    std::vector<PeerReadable> regions;
+  };
+  ListenerState(const ListenOptions& options, std::string name, AcceptHandler& handler)
+      : handler_(&handler), budget_(options, std::move(name)) {}
+
+  std::mutex handler_mutex_;
+  AcceptHandler* handler_;    ///< under handler_mutex_; null once closed
+  mutable std::mutex mutex_;  ///< of what follows
+  RingBudget budget_;
+  std::vector<OnDevice> devices_;  ///< fixed after create(); their regions grow
+  std::atomic<std::uint32_t> region_count_{0};
+};
+
+class VerbsListener final : public Listener, private CmSink {
+ public:
+  static Result<std::unique_ptr<VerbsListener>> create(std::shared_ptr<Control> control,
+                                                       const Address& address,
+                                                       const ListenOptions& options,
+                                                       std::span<Poller* const> pollers,
+                                                       AcceptHandler& handler);
+  ~VerbsListener() override;
+
+  Address address() const override { return address_; }
+  Status expose(const Region& region) override;
+  std::uint64_t ring_bytes() const override { return state_->ring_bytes(); }
+
+ private:
+  VerbsListener(std::shared_ptr<Control> control, CmId id, Address address,
+                std::span<Poller* const> pollers)
+      : control_(std::move(control)),
+        id_(std::move(id)),
+        address_(std::move(address)),
+        pollers_(pollers.begin(), pollers.end()) {}
+  void on_cm(CmNotice notice) override;
+  Status accept(CmNotice notice, CmId& requester);
+  VerbsPoller& least_loaded() const;
+
+  std::shared_ptr<Control> control_;
+  CmId id_;
+  Address address_;
+  std::vector<Poller*> pollers_;
+  std::shared_ptr<ListenerState> state_;
+};
+
+}  // namespace silurus::transport::verbs
