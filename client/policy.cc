@@ -11,20 +11,24 @@ constexpr std::uint32_t kLatencyHorizon = 64;
 constexpr std::uint32_t kUsualHorizon = 512;
 /// Each way of each class is measured at least so often before it is judged.
 constexpr std::uint32_t kFirstSamples = 4;
-/// One outcome counts at most so many times what is usual: a thread that lost its core for some
-/// milliseconds says nothing about either way.
-constexpr double kMaxScore = 8;
+/// One outcome counts at most so many times what is usual. Not fewer: that a way now and then takes
+/// a thousand times as long, since the server lost its core, is part of its cost; but for a machine
+/// that was suspended neither way is to blame.
+constexpr double kMaxScore = 1000;
 /// A trial is decided after at most so many pairs of epochs, and is repeated no later than after so
 /// many epochs.
 constexpr std::uint32_t kMaxPairs = 8;
-constexpr std::uint32_t kMaxRest = 128;
+constexpr std::uint32_t kMaxRest = 256;
 /// Outcomes are taken in batches of so many: neighbours in time are too alike to count as
 /// independent (the method of batch means).
 constexpr std::uint32_t kBatch = 32;
 /// A trial is broken off early if it is so many times as slow.
 constexpr double kHopeless = 1.5;
+constexpr double kHopelessBatches = 2;
 /// A mean score further from 1 than this says that the world has changed.
-constexpr double kChanged = 1.2;
+constexpr double kChanged = 1.4;
+/// So does a server whose CPU is busier or idler by this much than at the last trial.
+constexpr double kLoadChanged = 0.25;
 /// Searches of equal gain are told apart by dice: half width, in the logarithm.
 constexpr double kDither = 0.05;
 constexpr double kThresholdRate = 0.05;
@@ -32,6 +36,9 @@ constexpr double kMaxThreshold = 12;
 /// Standard errors by which a trial must win to be believed, or lose to be dropped.
 constexpr double kWinErrors = 3.5;
 constexpr double kLoseErrors = 1.5;
+/// A trial that looks worse by so much after so many pairs is dropped without proof.
+constexpr double kDoubt = 0.1;
+constexpr std::uint32_t kPairsOfDoubt = 2;
 
 std::size_t index(Access access) { return static_cast<std::size_t>(access); }
 Access other(Access access) {
@@ -64,7 +71,8 @@ void CatfishPolicy::on_heartbeat(const ServerLoad& load) {
 }
 
 CostPolicy::CostPolicy(std::uint64_t seed, const CostOptions& options)
-    : options_(options), random_(seed), step_(options.first_step) {}
+    : options_(options), random_(seed), step_(1) {}  // begins with one end of the scale against
+                                                     // the other
 
 Access CostPolicy::choose(std::uint8_t search_class) {
   const ClassCosts& costs = classes_[search_class % kSearchClasses];
@@ -107,19 +115,30 @@ void CostPolicy::on_search(const SearchOutcome& outcome) {
   if (costs.usual.count == 0) costs.usual.add(latency, kUsualHorizon);
   const double unit = costs.usual.value;
   const double score = std::min(latency / unit, kMaxScore);
-  // What is usual is what happens at the share settled on: trials must not move their own measure.
-  if (!in_trial_) costs.usual.add(score * unit, kUsualHorizon);
   if (chosen_ > 0) --chosen_;
   if (ignore_ > 0) {
     --ignore_;
     return;
   }
+  // What is usual is what happens at the share settled on: trials must not move their own measure.
+  if (!in_trial_) costs.usual.add(score * unit, kUsualHorizon);
   batch_sum_ += score;
   if (++reported_ % kBatch != 0) return;
   (in_trial_ ? trial_ : base_).add(batch_sum_ / kBatch);
   batch_sum_ = 0;
-  const bool hopeless = in_trial_ && trial_.mean() > kHopeless * base_.mean();
+  const bool hopeless =
+      in_trial_ && trial_.count >= kHopelessBatches && base_.count > 0 &&
+      trial_.mean() - 3 * std::sqrt(trial_.squared_error()) > kHopeless * base_.mean();
   if (reported_ >= options_.epoch || hopeless) end_epoch();
+}
+
+void CostPolicy::on_heartbeat(const ServerLoad& load) {
+  busy_ = load.cpu_busy;
+  if (rest_ > 0 && std::abs(busy_ - busy_at_trial_) > kLoadChanged) {
+    rest_ = 0;
+    failures_ = 0;
+    step_ = options_.first_step;
+  }
 }
 
 void CostPolicy::end_epoch() {
@@ -152,6 +171,7 @@ void CostPolicy::end_epoch() {
 void CostPolicy::begin_trial() {
   if (share_ <= 0) upward_ = true;
   if (share_ >= 1) upward_ = false;
+  busy_at_trial_ = busy_;
   trial_share_ = std::clamp(share_ + (upward_ ? step_ : -step_), 0.0, 1.0);
   trial_ = {};
   pairs_ = 0;
@@ -162,12 +182,16 @@ void CostPolicy::judge_trial() {
   const double gain = base_.mean() - trial_.mean();
   const double error = std::sqrt(base_.squared_error() + trial_.squared_error());
   const bool wins = gain > kWinErrors * error && gain > options_.min_gain * base_.mean();
-  const bool loses = gain < -kLoseErrors * error;
+  // A move wants proof; for staying, suspicion is enough.
+  const bool loses =
+      gain < -kLoseErrors * error || (pairs_ >= kPairsOfDoubt && gain < -kDoubt * base_.mean());
   if (!wins && !loses && pairs_ < kMaxPairs) return;  // one more pair
+  // With nothing to choose between them, one way for all is better than a mixture.
+  const bool ties_at_end = !wins && !loses && (trial_share_ <= 0 || trial_share_ >= 1);
   const double moved = std::abs(trial_share_ - share_);
-  if (wins) {
+  if (wins || ties_at_end) {
     share_ = trial_share_;
-    step_ = std::min(2 * step_, 0.5);
+    step_ = step_ >= 1 ? options_.first_step : std::min(2 * step_, 0.5);
     failures_ = 0;
     rest_ = 0;
   } else {
@@ -176,8 +200,9 @@ void CostPolicy::judge_trial() {
     upward_ = !upward_;
     if (share_ <= 0 || share_ >= 1 || failures_ % 2 == 0) {
       // A loss calls for smaller steps; a difference too small to see, for greater ones.
-      step_ = loses ? std::max(step_ / 2, options_.min_step)
-                    : std::min(1.5 * step_, options_.first_step);
+      step_ = step_ >= 1 ? options_.first_step
+              : loses    ? std::max(step_ / 2, options_.min_step)
+                         : std::min(1.5 * step_, options_.first_step);
       rest_ =
           std::min(std::uint32_t{1} << std::min(failures_, 16u), loses ? kMaxRest : kMaxRest / 8);
     }

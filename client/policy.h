@@ -73,7 +73,7 @@ class CatfishPolicy final : public AccessPolicy {
 struct CostOptions {
   double explore = 0.01;          ///< at most so many searches go the other way, to be measured
   double explore_budget = 0.002;  ///< ... fewer where that would cost more than this share of time
-  std::uint32_t epoch = 256;      ///< searches of one trial
+  std::uint32_t epoch = 128;      ///< searches of one trial
   double first_step = 0.25;       ///< of the share of searches to offload
   double min_step = 0.02;
   double min_gain = 0.02;  ///< relative; what is not better by this is not worth a move
@@ -98,7 +98,7 @@ class CostPolicy final : public AccessPolicy {
   explicit CostPolicy(std::uint64_t seed, const CostOptions& options = {});
   Access choose(std::uint8_t search_class) override;
   void on_search(const SearchOutcome& outcome) override;
-  void on_heartbeat(const ServerLoad&) override {}
+  void on_heartbeat(const ServerLoad& load) override;
   /// The share of searches that is being offloaded, trials aside.
   double share() const { return share_; }
 
@@ -130,7 +130,7 @@ class CostPolicy final : public AccessPolicy {
     /// Square of the mean's standard error.
     double squared_error() const {
       const double variance = sum_of_squares / count - mean() * mean();
-      return variance > 0 ? variance / count : 0;
+      return variance > 0 && count > 1 ? variance / (count - 1) : 0;
     }
   };
 
@@ -146,8 +146,8 @@ class CostPolicy final : public AccessPolicy {
   std::array<ClassCosts, kSearchClasses> classes_{};
   double threshold_ = 0;  ///< of the log of the gain, above which a search is offloaded
 
-  double share_ = 0.5;
-  double trial_share_ = 0.5;
+  double share_ = 0;
+  double trial_share_ = 0;
   double step_;
   bool upward_ = true;          ///< direction of the trial
   bool in_trial_ = false;       ///< this epoch is one at trial_share_, else at share_
@@ -160,6 +160,8 @@ class CostPolicy final : public AccessPolicy {
   std::uint32_t ignore_ = 0;    ///< reports of decisions made before this epoch
   std::uint32_t reported_ = 0;  ///< in this epoch
   double batch_sum_ = 0;
+  double busy_ = 0;           ///< of the server, by the last heartbeat
+  double busy_at_trial_ = 0;  ///< ... when the last trial began
   Sample base_;
   Sample trial_;
 };
