@@ -12,60 +12,72 @@ void RangeCursor<D>::start(const RangeQuery<D>& query, WantedNode root, RangeRes
   shape_ = query.shape;
   limit_ = query.limit;
   result_ = &result;
-  result.clear();
+  result.count = 0;  // the ids stay, as room that is written already
+  result.boxes.clear();
   in_flight_ = 0;
-  wanted_.clear();
-  if (limit_ > 0) wanted_.push_back(root);
+  size_ = 0;
+  runs_.clear();
+  if (limit_ == 0) {
+    finish_if_done();
+    return;
+  }
+  if (refs_.empty()) refs_.resize(kRoom);
+  refs_[size_++] = root.ref.word();
+  runs_.push_back({root.level, 1});
 }
 
+/// What isn't done in line: counts, boxes, and the last entries before the limit.
 template <int D>
-void RangeCursor<D>::take_entries(const Node<D>& leaf) {
-  const EntryMask found = kernels_->scan_leaf(leaf, limits_);
+void RangeCursor<D>::take_entries_slowly(const Node<D>& leaf) {
   const std::uint64_t room = limit_ - result_->count;
-  const std::uint64_t count = std::min<std::uint64_t>(found.count(), room);
-  if (shape_ != ResultShape::kCount && count != 0) {
-    const std::size_t before = result_->ids.size();
-    result_->ids.resize(before + count);
-    std::uint64_t* ids = result_->ids.data() + before;
-    std::uint64_t rest = count;
-    found.for_each([&](std::uint32_t i) {
-      if (rest == 0) return;
-      --rest;
-      *ids++ = leaf.leaf.ids[i];
+  if (shape_ == ResultShape::kCount) {
+    result_->count += std::min<std::uint64_t>(kernels_->count_leaf(leaf, limits_), room);
+  } else {
+    kernels_->scan_leaf(leaf, limits_).for_each([&](std::uint32_t i) {
+      if (result_->count == limit_) return;
+      if (result_->ids.size() <= result_->count)
+        result_->ids.resize(2 * result_->count + kLeafRoom);
+      result_->ids[result_->count++] = leaf.leaf.ids[i];
       if (shape_ == ResultShape::kEntries) result_->boxes.push_back(leaf.entry_box(i));
     });
   }
-  result_->count += count;
-  if (count == room) {
-    wanted_.clear();
+  if (result_->count == limit_) {
+    size_ = 0;
+    runs_.clear();
     in_flight_ = 0;
   }
 }
 
 namespace {
 
-/// Orders a heap with the nearest on top; of nodes at equal distance the lower ones first.
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
+
+/// Orders a heap with the nearest on top.
 struct Farther {
   template <typename Known>
   bool operator()(const Known& a, const Known& b) const {
-    if (a.squared_distance != b.squared_distance) return a.squared_distance > b.squared_distance;
-    return a.node.level > b.node.level;
+    return a.squared_distance > b.squared_distance;
   }
 };
 
-/// Orders a heap with the worst answer on top, and the answers from best to worst.
+/// No number greater than this has a square root that rounds to that of `square` or less.
+double greatest_equal(double square) {
+  return square * (1 + 8 * kEpsilon) + 8 * std::numeric_limits<double>::denorm_min();
+}
+
+/// Orders answers by distance and id, while `distance` is still squared: best first, or a heap with
+/// the worst on top. Distances are equal if their roots are, which is looked at only when it's
+/// close.
 struct Better {
   bool operator()(const Neighbor& a, const Neighbor& b) const {
-    if (a.distance != b.distance) return a.distance < b.distance;
-    return a.id < b.id;
+    if (a.distance > greatest_equal(b.distance)) return false;
+    if (b.distance > greatest_equal(a.distance)) return true;
+    const double left = std::sqrt(a.distance);
+    const double right = std::sqrt(b.distance);
+    return left != right ? left < right : a.id < b.id;
   }
 };
-
-/// No number greater than this has a square root that rounds to `distance` or less.
-double greatest_square(double distance) {
-  return distance * distance * (1 + 8 * std::numeric_limits<double>::epsilon()) +
-         8 * std::numeric_limits<double>::denorm_min();
-}
 
 }  // namespace
 
@@ -73,60 +85,163 @@ template <int D>
 void NearestCursor<D>::start(const NearestQuery<D>& query, WantedNode root, NearestResult& result) {
   point_ = query.point;
   k_ = query.k;
-  bound_ = std::numeric_limits<double>::infinity();
+  bound_ = kInfinity;
   result_ = &result;
   result.clear();
   in_flight_ = 0;
   finished_ = k_ == 0;
+  candidates_ = 0;
   known_.clear();
-  if (k_ != 0) known_.push_back({0, root});
+  family_count_ = 0;
+  if (k_ == 0) return;
+  Family& family = new_family();
+  family.distances[0] = 0;
+  family.refs[0] = root.ref.word();
+  family.count = 1;
+  family.level = root.level;
+  add_family(0);
+}
+
+template <int D>
+auto NearestCursor<D>::new_family() -> Family& {
+  if (family_count_ == families_.size()) families_.push_back(std::make_unique<Family>());
+  return *families_[family_count_++];
+}
+
+template <int D>
+void NearestCursor<D>::add_family(std::uint32_t index) {
+  Family& family = *families_[index];
+  family.nearest = kernels_->least(family.distances, family.count);
+  const double distance = family.distances[family.nearest];
+  if (distance > bound_) return;
+  known_.push_back({distance, index});
+  std::push_heap(known_.begin(), known_.end(), Farther());
 }
 
 template <int D>
 std::optional<WantedNode> NearestCursor<D>::take() {
   if (known_.empty() || known_.front().squared_distance > bound_) return std::nullopt;
+  const std::uint32_t index = known_.front().family;
   std::pop_heap(known_.begin(), known_.end(), Farther());
-  const WantedNode next = known_.back().node;
   known_.pop_back();
+  Family& family = *families_[index];
+  const WantedNode next{NodeRef::from_word(family.refs[family.nearest]), family.level};
+  if (--family.count != 0) {
+    family.distances[family.nearest] = family.distances[family.count];
+    family.refs[family.nearest] = family.refs[family.count];
+    add_family(index);
+  }
   ++in_flight_;
   return next;
 }
 
 template <int D>
-void NearestCursor<D>::push(double squared_distance, WantedNode node) {
-  known_.push_back({squared_distance, node});
-  std::push_heap(known_.begin(), known_.end(), Farther());
-}
-
-template <int D>
-void NearestCursor<D>::take_entries(const Node<D>& leaf, const double* distances) {
-  for (std::uint32_t i = 0; i < leaf.count(); ++i) {
-    if (distances[i] <= bound_) add(leaf.leaf.ids[i], distances[i]);
-  }
-}
-
-template <int D>
-void NearestCursor<D>::add(std::uint64_t id, double squared_distance) {
-  const Neighbor neighbor{id, std::sqrt(squared_distance)};
-  if (result_->size() < k_) {
-    result_->push_back(neighbor);
-    std::push_heap(result_->begin(), result_->end(), Better());
-  } else if (Better()(neighbor, result_->front())) {
-    std::pop_heap(result_->begin(), result_->end(), Better());
-    result_->back() = neighbor;
-    std::push_heap(result_->begin(), result_->end(), Better());
+void NearestCursor<D>::feed(const Node<D>& node) {
+  --in_flight_;
+  if (node.is_leaf()) {
+    feed_leaf(node);
   } else {
-    return;
+    const auto index = static_cast<std::uint32_t>(family_count_);
+    Family& family = new_family();
+    kernels_->inner_distances(node, point_, family.distances);
+    family.count = node.count();
+    family.level = node.level() - 1;
+    std::copy_n(node.inner.children, family.count, family.refs);
+    add_family(index);
   }
-  if (result_->size() == k_) bound_ = greatest_square(result_->front().distance);
+  finish_if_done();
+}
+
+template <int D>
+void NearestCursor<D>::feed_leaf(const Node<D>& leaf) {
+  alignas(64) double distances[kMaxFanout];
+  kernels_->leaf_distances(leaf, point_, distances);
+  const EntryMask near = kernels_->within(distances, leaf.count(), bound_);
+  if (near.empty()) return;
+  const std::size_t room = candidates_ + kLeafFanout<D> + 4;
+  if (ids_.size() < room) {
+    ids_.resize(2 * room);
+    distances_.resize(2 * room);
+  }
+  near.for_each([&](std::uint32_t i) {
+    ids_[candidates_] = leaf.leaf.ids[i];
+    distances_[candidates_++] = distances[i];
+  });
+  // For large k the bound is found less often, so that an entry costs no more.
+  const std::size_t spare = k_ <= kFewNeighbors ? 0 : k_;
+  if (candidates_ > k_ + spare || (candidates_ >= k_ && bound_ == kInfinity)) keep_best();
+}
+
+/// Finds the k-th distance, and drops what lies beyond it.
+template <int D>
+void NearestCursor<D>::keep_best() {
+  double kth = 0;
+  if (candidates_ <= kMaxRanked) {
+    kth = kernels_->kth_least(distances_.data(), static_cast<std::uint32_t>(candidates_),
+                              static_cast<std::uint32_t>(k_));
+  } else {
+    std::vector<double> sorted(distances_.begin(), distances_.begin() + candidates_);
+    std::nth_element(sorted.begin(), sorted.begin() + k_ - 1, sorted.end());
+    kth = sorted[k_ - 1];
+  }
+  bound_ = greatest_equal(kth);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < candidates_; ++i) {
+    ids_[kept] = ids_[i];
+    distances_[kept] = distances_[i];
+    kept += distances_[i] <= bound_ ? 1 : 0;
+  }
+  candidates_ = kept;
+  if (kept > 2 * k_ + kFewNeighbors) keep_exactly();
+}
+
+/// Of more candidates at the k-th distance than is good, keeps k.
+template <int D>
+void NearestCursor<D>::keep_exactly() {
+  NearestResult all(candidates_);
+  for (std::size_t i = 0; i < candidates_; ++i) all[i] = {ids_[i], distances_[i]};
+  std::nth_element(all.begin(), all.begin() + k_ - 1, all.end(), Better());
+  for (std::size_t i = 0; i < k_; ++i) {
+    ids_[i] = all[i].id;
+    distances_[i] = all[i].distance;
+  }
+  candidates_ = k_;
 }
 
 template <int D>
 void NearestCursor<D>::finish_if_done() {
   if (in_flight_ != 0) return;
   if (!known_.empty() && known_.front().squared_distance <= bound_) return;
-  std::sort_heap(result_->begin(), result_->end(), Better());
+  sort_result();
   finished_ = true;
+}
+
+template <int D>
+void NearestCursor<D>::sort_result() {
+  if (candidates_ > k_) keep_best();
+  result_->resize(candidates_);
+  bool distinct = candidates_ <= kMaxRanked / 2;
+  if (distinct) {
+    // Few, as is usual, at different distances: each goes straight to its place.
+    std::uint64_t ranks[kMaxRanked];
+    distances_.resize(std::max<std::size_t>(distances_.size(), kMaxRanked));
+    kernels_->rank(distances_.data(), static_cast<std::uint32_t>(candidates_), ranks);
+    std::uint64_t taken = 0;
+    for (std::size_t i = 0; i < candidates_; ++i) {
+      (*result_)[ranks[i]] = {ids_[i], distances_[i]};
+      taken |= std::uint64_t{1} << ranks[i];
+    }
+    distinct = candidates_ == 0 || taken == ~std::uint64_t{0} >> (64 - candidates_);
+    for (std::size_t i = 1; i < candidates_; ++i) {
+      distinct &= (*result_)[i].distance > greatest_equal((*result_)[i - 1].distance);
+    }
+  }
+  if (!distinct) {
+    for (std::size_t i = 0; i < candidates_; ++i) (*result_)[i] = {ids_[i], distances_[i]};
+    std::sort(result_->begin(), result_->end(), Better());
+  }
+  result_->resize(std::min(candidates_, k_));
+  for (Neighbor& neighbor : *result_) neighbor.distance = std::sqrt(neighbor.distance);
 }
 
 template class RangeCursor<2>;

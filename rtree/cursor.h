@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -27,55 +28,98 @@ namespace silurus::rtree {
 template <int D>
 class RangeCursor {
  public:
-  RangeCursor() : kernels_(&kernels<D>()) {}
+  /// How leaves are scanned: see Kernels. The answers are the same.
+  enum class LeafScan : std::uint8_t { kWhole, kByDimension };
+  explicit RangeCursor(LeafScan scan = LeafScan::kWhole)
+      : kernels_(&kernels<D>()),
+        scan_leaf_(scan == LeafScan::kWhole ? kernels_->scan_leaf
+                                            : kernels_->scan_leaf_by_dimension) {}
 
-  /// Begins a search. `result` must outlive it and is cleared. The query must have been checked
-  /// (check_box). A root of any level may be given, kAnyLevel too.
+  /// Begins a search. `result` must outlive it; it is overwritten, and of use once done(). The
+  /// query must have been checked (check_box). A root of any level may be given, kAnyLevel too.
   void start(const RangeQuery<D>& query, WantedNode root, RangeResult<D>& result);
 
   /// The next node to fetch, or nothing if none is known to be needed now.
   std::optional<WantedNode> take() {
-    if (wanted_.empty()) return std::nullopt;
-    const WantedNode next = wanted_.back();
-    wanted_.pop_back();
+    if (size_ == 0) return std::nullopt;
     ++in_flight_;
+    Run& run = runs_.back();
+    const WantedNode next{NodeRef::from_word(refs_[--size_]), run.level};
+    if (--run.count == 0) runs_.pop_back();
     return next;
   }
 
   /// Gives it the content of a node that was taken; checked by the caller (check_node).
   void feed(const Node<D>& node) {
-    feed(node, [](WantedNode) {});
+    feed(node, node.level(), [](WantedNode, std::uint32_t) {});
   }
-  /// The same; calls announce(WantedNode) for each node that is found to be needed, so that a
-  /// source near at hand can prefetch it.
+  /// The same, for a source near at hand. It says of which level the node is, so that nothing waits
+  /// for the node's header; announce(WantedNode, siblings) is called for each node that is found to
+  /// be needed, and how many are in the same parent: time to prefetch it. They are announced
+  /// in the order in which they will be taken.
   template <typename Announce>
-  void feed(const Node<D>& node, Announce&& announce) {
+  void feed(const Node<D>& node, std::uint32_t level, Announce&& announce) {
     --in_flight_;
-    if (node.is_leaf()) {
+    if (level == 0) {
       take_entries(node);
       return;
     }
-    kernels_->scan_inner(node, limits_).for_each([&](std::uint32_t i) {
-      const WantedNode child{node.child(i), node.level() - 1};
-      announce(child);
-      wanted_.push_back(child);
-    });
+    if (refs_.size() < size_ + kRoom) refs_.resize(2 * (size_ + kRoom));
+    std::uint64_t* const children = refs_.data() + size_;
+    const std::uint32_t count = kernels_->gather_inner(node, limits_, children);
+    if (count == 0) {
+      finish_if_done();
+      return;
+    }
+    for (std::uint32_t i = count; i-- > 0;) {
+      announce(WantedNode{NodeRef::from_word(children[i]), level - 1}, count);
+    }
+    runs_.push_back({level - 1, count});
+    size_ += count;
   }
 
   /// Whether the result is complete: nothing left to take, nothing taken but not fed, or the limit
   /// is reached (nodes still in flight may then be dropped).
-  bool done() const { return wanted_.empty() && in_flight_ == 0; }
+  bool done() const { return size_ == 0 && in_flight_ == 0; }
 
  private:
-  void take_entries(const Node<D>& leaf);
+  /// Wanted nodes of one level, the last ones of refs_.
+  struct Run {
+    std::uint32_t level;
+    std::uint32_t count;
+  };
+  static constexpr std::size_t kRoom = kInnerFanout<D> + 8;
+  static constexpr std::size_t kLeafRoom = kLeafFanout<D> + 8;
+
+  void take_entries(const Node<D>& leaf) {
+    if (shape_ == ResultShape::kIds && limit_ - result_->count >= kLeafFanout<D>) {
+      const EntryMask found = scan_leaf_(leaf, limits_);
+      if (!found.empty()) {
+        // Written in place; what lies beyond the count is cut off in the end.
+        std::vector<std::uint64_t>& ids = result_->ids;
+        if (ids.size() < result_->count + kLeafRoom) ids.resize(2 * result_->count + kLeafRoom);
+        result_->count += kernels_->gather(leaf.leaf.ids, found, ids.data() + result_->count);
+      }
+    } else {
+      take_entries_slowly(leaf);
+    }
+    finish_if_done();
+  }
+  void take_entries_slowly(const Node<D>& leaf);
+  void finish_if_done() {
+    if (done()) result_->ids.resize(shape_ == ResultShape::kCount ? 0 : result_->count);
+  }
 
   const Kernels<D>* kernels_;
+  EntryMask (*scan_leaf_)(const Node<D>&, const RangeLimits<D>&);
   RangeLimits<D> limits_;
   ResultShape shape_ = ResultShape::kIds;
   std::uint64_t limit_ = 0;
   RangeResult<D>* result_ = nullptr;
   std::size_t in_flight_ = 0;
-  std::vector<WantedNode> wanted_;
+  std::vector<std::uint64_t> refs_;  ///< a stack: the first size_ are wanted
+  std::size_t size_ = 0;
+  std::vector<Run> runs_;
 };
 
 /// A k-nearest-neighbours search (see NearestQuery): best first (Hjaltason and Samet, "Distance
@@ -85,8 +129,9 @@ class NearestCursor {
  public:
   NearestCursor() : kernels_(&kernels<D>()) {}
 
-  /// Begins a search. `result` must outlive it and is cleared. The query must have been checked
-  /// (check_point; k at least 1).
+  /// Begins a search. `result` must outlive it; it is overwritten, and of use once done(). The
+  /// query must have been checked (check_point; k at least 1). A root of any level may be given,
+  /// kAnyLevel too.
   void start(const NearestQuery<D>& query, WantedNode root, NearestResult& result);
 
   /// The nearest node not yet taken that may still hold an answer. Taking several at once trades
@@ -94,52 +139,53 @@ class NearestCursor {
   std::optional<WantedNode> take();
 
   /// Gives it the content of a node that was taken; checked by the caller (check_node).
-  void feed(const Node<D>& node) {
-    feed(node, [](WantedNode) {});
-  }
-  /// The same; calls announce(WantedNode) for each node that may be needed.
-  template <typename Announce>
-  void feed(const Node<D>& node, Announce&& announce) {
-    --in_flight_;
-    alignas(64) double distances[kMaxFanout];
-    if (node.is_leaf()) {
-      kernels_->leaf_distances(node, point_, distances);
-      take_entries(node, distances);
-    } else {
-      kernels_->inner_distances(node, point_, distances);
-      for (std::uint32_t i = 0; i < node.count(); ++i) {
-        if (distances[i] > bound_) continue;
-        const WantedNode child{node.child(i), node.level() - 1};
-        announce(child);
-        push(distances[i], child);
-      }
-    }
-    finish_if_done();
-  }
+  void feed(const Node<D>& node);
 
   /// Whether nothing that is known and not fed can change the answer; the result is then in its
-  /// final order.
+  /// final order. Nodes still in flight count as such until they are fed.
   bool done() const { return finished_; }
 
  private:
+  /// Up to so many neighbours the bound is tightened after each leaf.
+  static constexpr std::size_t kFewNeighbors = 32;
+
+  /// The children of one node. One by one they are taken, the nearest first; only that one is in
+  /// the heap, so that a node costs one place there and not as many as it has children.
+  struct Family {
+    alignas(64) double distances[kMaxFanout];  ///< squared
+    std::uint64_t refs[kInnerFanout<D>];
+    std::uint32_t count;    ///< of children not taken
+    std::uint32_t nearest;  ///< index
+    std::uint32_t level;    ///< of the children
+  };
+  /// A family in the heap, by its nearest child.
   struct Known {
     double squared_distance;
-    WantedNode node;
+    std::uint32_t family;
   };
 
-  void push(double squared_distance, WantedNode node);
-  void take_entries(const Node<D>& leaf, const double* distances);
-  void add(std::uint64_t id, double squared_distance);
+  Family& new_family();
+  void add_family(std::uint32_t index);
+  void feed_leaf(const Node<D>& leaf);
+  void keep_best();
+  void keep_exactly();
   void finish_if_done();
+  void sort_result();
 
   const Kernels<D>* kernels_;
   Point<D> point_;
   std::size_t k_ = 0;
   /// Nothing of a greater squared distance can belong to the answer.
   double bound_ = 0;
-  NearestResult* result_ = nullptr;  ///< a heap, the worst on top, until finished
+  NearestResult* result_ = nullptr;
+  /// Entries that may belong to the answer, in no order: at least the best k of those seen.
+  std::vector<double> distances_;  ///< squared
+  std::vector<std::uint64_t> ids_;
+  std::size_t candidates_ = 0;  ///< the first so many of both
   std::size_t in_flight_ = 0;
   bool finished_ = true;
+  std::vector<std::unique_ptr<Family>> families_;  ///< the first so many are in use
+  std::size_t family_count_ = 0;
   std::vector<Known> known_;  ///< a heap, the nearest on top
 };
 

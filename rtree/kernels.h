@@ -17,6 +17,7 @@ namespace silurus::rtree {
 struct EntryMask {
   std::array<std::uint64_t, kMaxFanout / 64> words{};
 
+  bool empty() const { return (words[0] | words[1]) == 0; }
   std::uint32_t count() const {
     std::uint32_t sum = 0;
     for (const std::uint64_t word : words) sum += static_cast<std::uint32_t>(std::popcount(word));
@@ -58,16 +59,41 @@ struct RangeLimits {
   static RangeLimits of(const Box<D>& window, Predicate predicate);
 };
 
+/// What kth_least and rank take at most; kMaxRanked places may be read and written.
+inline constexpr std::uint32_t kMaxRanked = 128;
+
 template <int D>
 struct Kernels {
   /// Children that may hold answers.
   EntryMask (*scan_inner)(const Node<D>& node, const RangeLimits<D>& limits);
   /// Entries that are answers, exactly.
   EntryMask (*scan_leaf)(const Node<D>& node, const RangeLimits<D>& limits);
+  /// The same, dimension by dimension: a small window leaves few leaves with anything to test in
+  /// the second, and the lines of memory that it lies in are not touched. Better where bandwidth
+  /// counts (many searches in flight), worse where latency does (the lines are fetched later).
+  EntryMask (*scan_leaf_by_dimension)(const Node<D>& node, const RangeLimits<D>& limits);
+  /// The same, but appends the names of those children at `out`, where there must be room for four
+  /// more than there are; returns how many.
+  std::uint32_t (*gather_inner)(const Node<D>& node, const RangeLimits<D>& limits,
+                                std::uint64_t* out);
+  /// Appends the words (ids) in the mask, likewise.
+  std::uint32_t (*gather)(const std::uint64_t* words, const EntryMask& mask, std::uint64_t* out);
+  /// How many entries are answers.
+  std::uint32_t (*count_leaf)(const Node<D>& node, const RangeLimits<D>& limits);
   /// squared_distance of the point from each child's (entry's) box; kMaxFanout places, 64-byte
   /// aligned. Rounding is monotonous, so a child's is never above that of an entry below it.
   void (*inner_distances)(const Node<D>& node, const Point<D>& point, double* distances);
   void (*leaf_distances)(const Node<D>& node, const Point<D>& point, double* distances);
+  /// Index of the least of `count` distances (at least one; as above, kMaxFanout places).
+  std::uint32_t (*least)(double* distances, std::uint32_t count);
+  /// Those that are at most `bound`.
+  EntryMask (*within)(const double* distances, std::uint32_t count, double bound);
+  /// A bound that at least k of `count` distances don't exceed, and few more than k: the k-th
+  /// least, rounded up. 1 <= k <= count <= kMaxRanked. Quadratic, without branches that depend on
+  /// them: for few.
+  double (*kth_least)(const double* distances, std::uint32_t count, std::uint32_t k);
+  /// Of each distance, how many are less. count <= kMaxRanked, and as many places in `ranks`.
+  void (*rank)(const double* distances, std::uint32_t count, std::uint64_t* ranks);
 };
 
 /// The best for this machine.

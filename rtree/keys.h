@@ -1,9 +1,7 @@
 #pragma once
 
 #include <bit>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 
 // How leaves and inner nodes hold coordinates.
 
@@ -33,23 +31,26 @@ constexpr std::int64_t join_words(std::int32_t high, std::uint32_t low) {
       (static_cast<std::uint64_t>(static_cast<std::uint32_t>(high)) << 32) | low);
 }
 
-/// The float next below (above) a float, by its bits.
-constexpr float next_down(float value) {
-  if (value == 0) return -std::numeric_limits<float>::denorm_min();
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return std::bit_cast<float>(value > 0 ? bits - 1 : bits + 1);
+/// order_key of floats: successive numbers have successive keys, but for the two zeros.
+constexpr std::int32_t float_key(float value) {
+  const auto bits = std::bit_cast<std::int32_t>(value);
+  return bits ^ ((bits >> 31) & INT32_MAX);
 }
-constexpr float next_up(float value) { return -next_down(-value); }
+constexpr float from_float_key(std::int32_t key) {
+  return std::bit_cast<float>(key ^ ((key >> 31) & INT32_MAX));
+}
 
-/// The largest float (or -infinity) not above a finite double.
+/// The largest float (or -infinity) not above a finite double. Without branches, which would be
+/// mispredicted half the time. A nonzero number that rounds to zero keeps its sign, so the step
+/// from zero goes the right way.
 constexpr float round_down(double value) {
   const auto nearest = static_cast<float>(value);
-  return static_cast<double>(nearest) > value ? next_down(nearest) : nearest;
+  return from_float_key(float_key(nearest) - (static_cast<double>(nearest) > value ? 1 : 0));
 }
 /// The smallest float (or infinity) not below a finite double.
 constexpr float round_up(double value) {
   const auto nearest = static_cast<float>(value);
-  return static_cast<double>(nearest) < value ? next_up(nearest) : nearest;
+  return from_float_key(float_key(nearest) + (static_cast<double>(nearest) < value ? 1 : 0));
 }
 
 }  // namespace silurus::rtree

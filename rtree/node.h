@@ -179,7 +179,8 @@ inline constexpr std::uint32_t kNodeFormat =
 static_assert(kNodeLayout < 256 && kLeafFanout<2> < 256 && kInnerFanout<2> < 256);
 static_assert(kLeafFanout<2> % 16 == 0 && kInnerFanout<2> % 16 == 0);
 static_assert(kLeafFanout<3> % 16 == 0 && kInnerFanout<3> % 16 == 0);
-static_assert(kLeafFanout<2> <= kMaxFanout && kInnerFanout<2> <= kMaxFanout);
+static_assert(kLeafFanout<2> <= 64 && kLeafFanout<3> <= 64, "a leaf's mask is one word");
+static_assert(kInnerFanout<2> <= kMaxFanout && kInnerFanout<3> <= kMaxFanout);
 static_assert(kChunkBytes<2> % 128 == 64 && kChunkBytes<3> % 128 == 64);
 static_assert(std::is_trivially_copyable_v<Node<2>> && std::is_trivially_copyable_v<Node<3>>);
 

@@ -6,13 +6,26 @@
 namespace silurus::rtree {
 namespace {
 
-/// Lines of a node that a search will certainly read.
+void prefetch(const void* from, std::size_t bytes) {
+  const auto* lines = static_cast<const char*>(from);
+  for (std::size_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(lines + offset);
+}
+
+/// Lines of a node that a range search will read. `siblings`: how many children of the same parent
+/// it wants. Of a leaf that stands alone, the window is small, a search seldom gets further than
+/// the first dimension; of many, it reads all but the low words.
 template <int D>
-void prefetch(const Node<D>& node, std::uint32_t level) {
-  const auto* bytes = reinterpret_cast<const char*>(&node);
-  const std::size_t hot =
-      sizeof(NodeHeader) + (level == 0 ? sizeof(node.leaf.high) : sizeof(node.inner.bounds));
-  for (std::size_t offset = 0; offset < hot; offset += 64) __builtin_prefetch(bytes + offset);
+void prefetch_for_range(const Node<D>& node, std::uint32_t level, std::uint32_t siblings) {
+  constexpr std::uint32_t kFew = 2;
+  std::size_t bytes = sizeof(NodeHeader);
+  if (level != 0) {
+    bytes += sizeof(node.inner.bounds);
+  } else if (siblings <= kFew) {
+    bytes += 2 * sizeof(node.leaf.high[0]);
+  } else {
+    bytes += sizeof(node.leaf.high) + sizeof(node.leaf.ids);
+  }
+  prefetch(&node, bytes);
 }
 
 template <int D>
@@ -29,6 +42,48 @@ Status check_query(const NearestQuery<D>& query) {
 /// Searches interleaved on one thread.
 constexpr std::size_t kInFlight = 8;
 
+template <typename Cursor>
+Cursor make_cursor() {
+  if constexpr (requires { Cursor::LeafScan::kByDimension; }) {
+    return Cursor(Cursor::LeafScan::kByDimension);
+  } else {
+    return Cursor();
+  }
+}
+
+/// One of the searches in flight.
+template <int D, typename Cursor>
+struct Lane {
+  Cursor cursor = make_cursor<Cursor>();
+  const Node<D>* next = nullptr;  ///< prefetched, to be fed
+  std::uint32_t level = 0;        ///< its level
+  std::uint32_t siblings = 1;     ///< wanted together with it
+};
+
+template <int D>
+void advance(const Snapshot<D>& snapshot, Lane<D, RangeCursor<D>>& lane) {
+  if (lane.next != nullptr) {
+    lane.cursor.feed(*lane.next, lane.level,
+                     [&lane](WantedNode, std::uint32_t siblings) { lane.siblings = siblings; });
+  }
+  lane.next = nullptr;
+  if (const auto wanted = lane.cursor.take()) {
+    lane.next = &snapshot.node(wanted->ref);
+    lane.level = wanted->level;
+    prefetch_for_range(*lane.next, wanted->level, lane.siblings);
+  }
+}
+
+template <int D>
+void advance(const Snapshot<D>& snapshot, Lane<D, NearestCursor<D>>& lane) {
+  if (lane.next != nullptr) lane.cursor.feed(*lane.next);
+  lane.next = nullptr;
+  if (const auto wanted = lane.cursor.take()) {
+    lane.next = &snapshot.node(wanted->ref);
+    prefetch(lane.next, node_bytes<D>(wanted->level));
+  }
+}
+
 template <int D, typename Cursor, typename Query, typename Answer>
 Status run_batch(const Snapshot<D>& snapshot, std::span<const Query> queries,
                  std::span<Answer> results) {
@@ -40,37 +95,26 @@ Status run_batch(const Snapshot<D>& snapshot, std::span<const Query> queries,
   for (const Query& query : queries) {
     if (Status checked = check_query<D>(query); !checked) return checked;
   }
-  struct Lane {
-    Cursor cursor;
-    const Node<D>* next = nullptr;
-  };
-  static thread_local std::array<Lane, kInFlight> lanes;
-  const auto advance = [&](Lane& lane) {
-    lane.next = nullptr;
-    if (const auto wanted = lane.cursor.take()) {
-      lane.next = &snapshot.node(wanted->ref);
-      prefetch(*lane.next, wanted->level);
-    }
-  };
+  static thread_local std::array<Lane<D, Cursor>, kInFlight> lanes;
   const WantedNode root = snapshot.root();
   std::size_t started = 0;
   std::size_t running = 0;
-  const auto begin = [&](Lane& lane) {
+  const auto begin = [&](Lane<D, Cursor>& lane) {
+    lane.next = nullptr;
     if (started == queries.size()) return;
     lane.cursor.start(queries[started], root, results[started]);
     ++started;
-    ++running;
-    advance(lane);
+    advance(snapshot, lane);
+    if (lane.next != nullptr) ++running;
   };
-  for (Lane& lane : lanes) {
-    lane.next = nullptr;
-    begin(lane);
-  }
-  while (running > 0) {
-    for (Lane& lane : lanes) {
-      if (lane.next == nullptr) continue;
-      lane.cursor.feed(*lane.next);
-      advance(lane);
+  for (Lane<D, Cursor>& lane : lanes) begin(lane);
+  while (running > 0 || started < queries.size()) {
+    for (Lane<D, Cursor>& lane : lanes) {
+      if (lane.next == nullptr) {
+        begin(lane);
+        continue;
+      }
+      advance(snapshot, lane);
       if (lane.next == nullptr) {
         --running;
         begin(lane);
@@ -88,8 +132,9 @@ Status Snapshot<D>::range(const RangeQuery<D>& query, RangeResult<D>& result) co
   static thread_local RangeCursor<D> cursor;
   cursor.start(query, root(), result);
   while (const auto wanted = cursor.take()) {
-    cursor.feed(node(wanted->ref),
-                [this](WantedNode child) { prefetch(node(child.ref), child.level); });
+    cursor.feed(node(wanted->ref), wanted->level, [this](WantedNode child, std::uint32_t siblings) {
+      if (siblings > 1) prefetch_for_range(node(child.ref), child.level, siblings);
+    });
   }
   return {};
 }
