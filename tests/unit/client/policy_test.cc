@@ -190,11 +190,9 @@ TEST(CostPolicy, NoticesWhenTheServerBecomesBusy) {
   };
   run(1.0, 30'000);
   EXPECT_LT(run(1.0, 10'000), 0.05);
-  policy.on_heartbeat({.cpu_busy = 1.0});
   run(20.0, 30'000);
   EXPECT_GT(run(20.0, 10'000), 0.9);
-  policy.on_heartbeat({.cpu_busy = 0.2});
-  run(1.0, 60'000);
+  run(1.0, 30'000);
   EXPECT_LT(run(1.0, 10'000), 0.1);
 }
 

@@ -1,0 +1,133 @@
+#include "rtree/cursor.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <unordered_map>
+
+#include "rtree/tree.h"
+#include "tests/model/rtree/model.h"
+#include "tests/support/seed.h"
+
+namespace silurus::rtree {
+namespace {
+
+/// Copies of all nodes of a tree, by name: a source of nodes that has never seen an arena.
+template <int D>
+class NodeMap {
+ public:
+  explicit NodeMap(const Snapshot<D>& snapshot) : root(snapshot.root()) { add(snapshot, root); }
+  const Node<D>& at(WantedNode wanted) const {
+    const Node<D>& node = nodes_.at(wanted.ref);
+    EXPECT_TRUE(wanted.level == node.level() || wanted.level == kAnyLevel);
+    return node;
+  }
+  WantedNode root;
+
+ private:
+  void add(const Snapshot<D>& snapshot, WantedNode wanted) {
+    const Node<D>& node = snapshot.node(wanted.ref);
+    nodes_[wanted.ref] = node;
+    if (wanted.level == 0) return;
+    for (std::uint32_t i = 0; i < node.count(); ++i) {
+      add(snapshot, {node.child(i), wanted.level - 1});
+    }
+  }
+  std::unordered_map<NodeRef, Node<D>> nodes_;
+};
+
+/// Runs a cursor with up to `in_flight` nodes taken at a time, fed back in random order.
+template <int D, typename Cursor>
+int run(Cursor& cursor, const NodeMap<D>& nodes, std::size_t in_flight, Random& random) {
+  std::deque<WantedNode> taken;
+  int fed = 0;
+  while (!cursor.done()) {
+    while (taken.size() < in_flight) {
+      const auto wanted = cursor.take();
+      if (!wanted) break;
+      taken.push_back(*wanted);
+    }
+    if (taken.empty()) {
+      ADD_FAILURE() << "not done, but nothing in flight";
+      return fed;
+    }
+    std::swap(taken.front(), taken[random.below(taken.size())]);
+    cursor.feed(nodes.at(taken.front()));
+    taken.pop_front();
+    ++fed;
+  }
+  return fed;
+}
+
+class CursorTest : public testing::Test {
+ protected:
+  CursorTest() : random_(testing_support::seed(11)), shapes_(Shapes<2>::Kind::kUniform, random_()) {
+    tree_ = std::move(*Tree<2>::create({}, slabs_, clock_));
+    for (std::uint64_t id = 0; id < 20'000; ++id) twin_.entries.push_back({id, shapes_.box(0.01)});
+    EXPECT_TRUE(tree_->bulk_load(twin_.entries, {}).has_value());
+  }
+
+  Random random_;
+  Shapes<2> shapes_;
+  AnonymousSlabs slabs_;
+  SystemClock clock_;
+  std::unique_ptr<Tree<2>> tree_;
+  BruteForce<2> twin_;
+};
+
+TEST_F(CursorTest, FindsARangeWhateverTheOrderOfItsNodes) {
+  const NodeMap<2> nodes(tree_->snapshot());
+  RangeCursor<2> cursor;
+  RangeResult<2> result;
+  for (int i = 0; i < 200; ++i) {
+    const RangeQuery<2> query{.window = shapes_.box(i % 2 == 0 ? 0.3 : 0.01)};
+    const WantedNode root = i % 3 == 0 ? WantedNode{nodes.root.ref, kAnyLevel} : nodes.root;
+    cursor.start(query, root, result);
+    run(cursor, nodes, 1 + random_.below(40), random_);
+    std::sort(result.ids.begin(), result.ids.end());
+    ASSERT_EQ(result.ids, twin_.range(query));
+    ASSERT_EQ(result.count, result.ids.size());
+  }
+}
+
+TEST_F(CursorTest, FindsNeighboursWhateverTheOrderOfItsNodes) {
+  const NodeMap<2> nodes(tree_->snapshot());
+  NearestCursor<2> cursor;
+  NearestResult result;
+  for (int i = 0; i < 100; ++i) {
+    const NearestQuery<2> query{shapes_.point(),
+                                static_cast<std::uint32_t>(1 + random_.below(i < 90 ? 50 : 3000))};
+    const WantedNode root = i % 3 == 0 ? WantedNode{nodes.root.ref, kAnyLevel} : nodes.root;
+    cursor.start(query, root, result);
+    run(cursor, nodes, 1 + random_.below(10), random_);
+    ASSERT_EQ(result, twin_.nearest(query));
+  }
+}
+
+TEST_F(CursorTest, StopsAtTheLimitWithNodesStillInFlight) {
+  const NodeMap<2> nodes(tree_->snapshot());
+  RangeCursor<2> cursor;
+  RangeResult<2> result;
+  for (const std::uint64_t limit : {0, 1, 5, 100}) {
+    cursor.start({.window = {{0, 0}, {1, 1}}, .limit = limit}, nodes.root, result);
+    const int fed = run(cursor, nodes, 8, random_);
+    EXPECT_EQ(result.count, limit);
+    EXPECT_EQ(result.ids.size(), limit);
+    EXPECT_LT(fed, 40);
+  }
+}
+
+TEST_F(CursorTest, NeedsFewNodesForOneNeighbour) {
+  const NodeMap<2> nodes(tree_->snapshot());
+  NearestCursor<2> cursor;
+  NearestResult result;
+  int fed = 0;
+  for (int i = 0; i < 100; ++i) {
+    cursor.start({shapes_.point(), 1}, nodes.root, result);
+    fed += run(cursor, nodes, 1, random_);
+  }
+  EXPECT_LT(fed, 100 * 6);
+}
+
+}  // namespace
+}  // namespace silurus::rtree

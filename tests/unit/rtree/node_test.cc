@@ -1,0 +1,317 @@
+#include "rtree/node.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+
+#include "common/random.h"
+#include "rtree/cursor.h"
+#include "rtree/geometry.h"
+#include "rtree/kernels.h"
+#include "tests/support/seed.h"
+
+namespace silurus::rtree {
+namespace {
+
+constexpr double kCorners[] = {0.0,
+                               -0.0,
+                               5e-324,
+                               -5e-324,
+                               2.2250738585072014e-308,
+                               -1e-310,
+                               1e-46,
+                               -1e-46,
+                               1.0,
+                               1.0000000000000002,
+                               -0.9999999999999999,
+                               16777217.0,
+                               -16777217.0,
+                               3.4028234663852886e38,
+                               3.5e38,
+                               -3.5e38,
+                               1.7976931348623157e308,
+                               -1.7976931348623157e308};
+
+/// Numbers of every exponent, and those where formats end.
+double any_double(Random& random) {
+  if (random.below(4) == 0) return kCorners[random.below(std::size(kCorners))];
+  double value;
+  do {
+    value = std::bit_cast<double>(random());
+  } while (!std::isfinite(value));
+  return value;
+}
+
+template <int D>
+Box<D> any_box(Random& random) {
+  Box<D> box;
+  for (int d = 0; d < D; ++d) {
+    const double a = any_double(random);
+    const double b = random.below(8) == 0 ? a : any_double(random);
+    box.min[d] = std::min(a, b);
+    box.max[d] = std::max(a, b);
+  }
+  return box;
+}
+
+TEST(Keys, OrderAsTheNumbersDo) {
+  Random random(testing_support::seed(1));
+  for (int i = 0; i < 200'000; ++i) {
+    const double a = any_double(random);
+    const double b = any_double(random);
+    ASSERT_EQ(order_key(a) <= upper_key(b), a <= b) << a << " " << b;
+    ASSERT_EQ(order_key(a) >= lower_key(b), a >= b) << a << " " << b;
+  }
+}
+
+TEST(Keys, GiveBackEveryBit) {
+  Random random(testing_support::seed(2));
+  for (int i = 0; i < 100'000; ++i) {
+    const double value = any_double(random);
+    const std::int64_t key = order_key(value);
+    const double back = from_order_key(join_words(high_word(key), low_word(key)));
+    ASSERT_EQ(std::bit_cast<std::uint64_t>(back), std::bit_cast<std::uint64_t>(value));
+  }
+}
+
+TEST(Keys, RoundToTheNearestFloatOutward) {
+  Random random(testing_support::seed(3));
+  constexpr float kMost = std::numeric_limits<float>::infinity();
+  for (int i = 0; i < 200'000; ++i) {
+    const double value = any_double(random);
+    const float down = round_down(value);
+    const float up = round_up(value);
+    ASSERT_LE(static_cast<double>(down), value);
+    ASSERT_GE(static_cast<double>(up), value);
+    // No float lies between.
+    ASSERT_TRUE(down == up || std::nextafter(down, kMost) == up) << value;
+  }
+}
+
+template <typename T>
+class NodeOf : public testing::Test {};
+template <int D>
+struct Dimension {
+  static constexpr int kD = D;
+};
+using Dimensions = testing::Types<Dimension<2>, Dimension<3>>;
+TYPED_TEST_SUITE(NodeOf, Dimensions);
+
+TYPED_TEST(NodeOf, GivesBackEntriesExactly) {
+  constexpr int D = TypeParam::kD;
+  Random random(testing_support::seed(4));
+  auto node = std::make_unique<Node<D>>();
+  node->header = {};
+  std::array<Entry<D>, kLeafFanout<D>> entries;
+  for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) {
+    entries[i] = {random(), any_box<D>(random)};
+    node->set_entry(i, entries[i]);
+  }
+  for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) {
+    EXPECT_EQ(node->entry(i), entries[i]);
+    EXPECT_EQ(std::signbit(node->entry(i).box.min[0]), std::signbit(entries[i].box.min[0]));
+  }
+}
+
+TYPED_TEST(NodeOf, ScansAsPlainComparisonsDo) {
+  constexpr int D = TypeParam::kD;
+  Random random(testing_support::seed(5));
+  auto leaf = std::make_unique<Node<D>>();
+  auto inner = std::make_unique<Node<D>>();
+  for (int round = 0; round < 400; ++round) {
+    leaf->header = {};
+    leaf->header.count = static_cast<std::uint32_t>(random.below(kLeafFanout<D> + 1));
+    inner->header = {};
+    inner->header.level = 1;
+    inner->header.count = static_cast<std::uint32_t>(1 + random.below(kInnerFanout<D>));
+    std::vector<Box<D>> boxes;
+    for (std::uint32_t i = 0; i < inner->count(); ++i) {
+      boxes.push_back(any_box<D>(random));
+      inner->set_child(i, NodeRef(i + 10, 1), round_outward(boxes[i]));
+    }
+    for (std::uint32_t i = 0; i < leaf->count(); ++i) leaf->set_entry(i, {i, any_box<D>(random)});
+    RangeQuery<D> query{.window = any_box<D>(random)};
+    if (leaf->count() > 0 && round % 2 == 0) query.window = leaf->entry_box(0);
+    for (const auto predicate :
+         {Predicate::kIntersects, Predicate::kWithin, Predicate::kContains}) {
+      query.predicate = predicate;
+      const auto limits = RangeLimits<D>::of(query.window, predicate);
+      const EntryMask found = kernels<D>().scan_leaf(*leaf, limits);
+      EXPECT_EQ(found.words, kernels<D>().scan_leaf_by_dimension(*leaf, limits).words);
+      for (std::uint32_t i = 0; i < 64; ++i) {
+        const bool expected = i < leaf->count() && matches(query, leaf->entry_box(i));
+        ASSERT_EQ((found.words[0] >> i & 1) != 0, expected);
+      }
+      const EntryMask wanted = kernels<D>().scan_inner(*inner, limits);
+      for (std::uint32_t i = 0; i < inner->count(); ++i) {
+        // A child whose box were an answer must not be missed.
+        ASSERT_TRUE(!matches(query, boxes[i]) || (wanted.words[i / 64] >> (i % 64) & 1) != 0);
+      }
+      for (std::uint32_t i = inner->count(); i < kMaxFanout; ++i) {
+        ASSERT_FALSE(wanted.words[i / 64] >> (i % 64) & 1);
+      }
+    }
+  }
+}
+
+TYPED_TEST(NodeOf, MeasuresDistancesAsSquaredDistanceDoes) {
+  constexpr int D = TypeParam::kD;
+  Random random(testing_support::seed(6));
+  auto leaf = std::make_unique<Node<D>>();
+  auto inner = std::make_unique<Node<D>>();
+  for (int round = 0; round < 200; ++round) {
+    leaf->header = {};
+    leaf->header.count = kLeafFanout<D>;
+    inner->header = {};
+    inner->header.level = 1;
+    inner->header.count = kLeafFanout<D>;
+    for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) {
+      Box<D> box = any_box<D>(random);
+      if (round % 2 == 0) {
+        for (int d = 0; d < D; ++d) {
+          box.min[d] = random.uniform();
+          box.max[d] = box.min[d] + 0.1 * random.uniform();
+        }
+      }
+      leaf->set_entry(i, {i, box});
+      inner->set_child(i, NodeRef(i + 10, 1), round_outward(box));
+    }
+    Point<D> point;
+    for (double& at : point.at) at = round % 2 == 0 ? random.uniform() : any_double(random);
+    alignas(64) double exact[kMaxFanout];
+    alignas(64) double bound[kMaxFanout];
+    kernels<D>().leaf_distances(*leaf, point, exact);
+    kernels<D>().inner_distances(*inner, point, bound);
+    for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) {
+      ASSERT_EQ(exact[i], squared_distance(point, leaf->entry_box(i)));
+      ASSERT_LE(bound[i], exact[i]);
+    }
+  }
+}
+
+TEST(Kernels, FindTheLeastAndTheKth) {
+  Random random(testing_support::seed(7));
+  for (int round = 0; round < 2000; ++round) {
+    const auto count = static_cast<std::uint32_t>(1 + random.below(kMaxRanked));
+    const auto k = static_cast<std::uint32_t>(1 + random.below(count));
+    alignas(64) std::array<double, kMaxRanked> values{};
+    for (double& value : values) {
+      value = round % 2 == 0 ? random.uniform() : std::abs(any_double(random));
+    }
+    std::array<double, kMaxRanked> sorted = values;
+    std::sort(sorted.begin(), sorted.begin() + count);
+    const double kth = kernels<2>().kth_least(values.data(), count, k);
+    ASSERT_GE(kth, sorted[k - 1]);
+    const bool ordinary = sorted[k - 1] > 1e-30 && sorted[k - 1] < 1e30;
+    ASSERT_TRUE(!ordinary || kth <= sorted[k - 1] * (1 + 1e-6));
+    std::array<std::uint64_t, kMaxRanked> ranks{};
+    kernels<2>().rank(values.data(), count, ranks.data());
+    for (std::uint32_t i = 0; i < count; ++i) ASSERT_EQ(sorted[ranks[i]], values[i]);
+    const std::uint32_t least = kernels<2>().least(values.data(), count);
+    ASSERT_EQ(values[least], sorted[0]);
+  }
+}
+
+TEST(NodeRef, HoldsTheChunkAndTheLowBitsOfTheBirth) {
+  const NodeRef ref(12345, (Version{1} << 40) + 77);
+  EXPECT_EQ(ref.chunk(), 12345u);
+  EXPECT_EQ(ref.birth(), 77u);
+  EXPECT_TRUE(ref.is_born_in((Version{1} << 40) + 77));
+  EXPECT_TRUE(ref.is_born_in(77));
+  EXPECT_FALSE(ref.is_born_in(78));
+  EXPECT_EQ(NodeRef::from_word(ref.word()), ref);
+  EXPECT_FALSE(NodeRef());
+  EXPECT_EQ(NodeRef(NodeRef::kMaxChunks - 1, 1).chunk(), NodeRef::kMaxChunks - 1);
+}
+
+TEST(Geometry, RefusesWhatIsNotABoxAndNamesTheField) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const double infinity = std::numeric_limits<double>::infinity();
+  EXPECT_TRUE(check_box<2>({{0, 0}, {0, 0}}).has_value());
+  const Status not_a_number = check_box<2>({{0, nan}, {1, 1}});
+  ASSERT_FALSE(not_a_number.has_value());
+  EXPECT_EQ(not_a_number.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(not_a_number.error().message.find("box.min[1] is nan"), std::string::npos);
+  const Status endless = check_box<3>({{0, 0, 0}, {1, 1, infinity}}, "window");
+  ASSERT_FALSE(endless.has_value());
+  EXPECT_NE(endless.error().message.find("window.max[2] is inf"), std::string::npos);
+  const Status inverted = check_box<2>({{2, 0}, {1, 1}});
+  ASSERT_FALSE(inverted.has_value());
+  EXPECT_NE(inverted.error().message.find("box.min[0] = 2"), std::string::npos);
+  const Status point = check_point<2>({{0, -infinity}});
+  ASSERT_FALSE(point.has_value());
+  EXPECT_NE(point.error().message.find("point[1] is -inf"), std::string::npos);
+}
+
+/// A sound node of level `level`, born in version 9, with its checksum.
+std::unique_ptr<Node<2>> sound_node(std::uint32_t level) {
+  auto node = std::make_unique<Node<2>>();
+  std::memset(static_cast<void*>(node.get()), 0, sizeof(*node));
+  node->header.birth = 9;
+  node->header.level = level;
+  node->header.count = 3;
+  node->header.entries = level == 0 ? 3 : 60;
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    if (level == 0) {
+      node->set_entry(i, {i, {{0, 0}, {1, 1}}});
+    } else {
+      node->set_child(i, NodeRef(10 + i, 5), {{0, 0}, {1, 1}});
+    }
+  }
+  node->header.checksum = node_checksum(*node);
+  return node;
+}
+
+bool accepted(const Node<2>& node, WantedNode wanted, bool verify = false) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(&node);
+  return check_node<2>({bytes, sizeof(node)}, wanted, 100, verify) == &node;
+}
+
+TEST(CheckNode, AcceptsWhatIsSound) {
+  for (const std::uint32_t level : {0u, 1u, 4u}) {
+    const auto node = sound_node(level);
+    EXPECT_TRUE(accepted(*node, {NodeRef(50, 9), level}, true));
+    EXPECT_TRUE(accepted(*node, {NodeRef(50, 9), kAnyLevel}, true));
+    const auto* bytes = reinterpret_cast<const std::byte*>(node.get());
+    EXPECT_NE(check_node<2>({bytes, node_bytes<2>(level)}, {NodeRef(50, 9), level}, 100, true),
+              nullptr);
+  }
+}
+
+TEST(CheckNode, RefusesEveryCorruptedField) {
+  const auto refused = [](std::uint32_t level, auto&& corrupt, bool verify = false) {
+    const auto node = sound_node(level);
+    corrupt(*node);
+    return !accepted(*node, {NodeRef(50, 9), level}, verify);
+  };
+  for (const std::uint32_t level : {0u, 1u}) {
+    EXPECT_TRUE(refused(level, [](Node<2>& node) { node.header.birth = 10; }));
+    EXPECT_TRUE(refused(level, [](Node<2>& node) { node.header.level = 2; }));
+    EXPECT_TRUE(refused(level, [](Node<2>& node) { node.header.count = 1000; }));
+    EXPECT_TRUE(refused(level, [](Node<2>& node) { node.header.entries = 1; }));
+    EXPECT_TRUE(refused(
+        level, [](Node<2>& node) { node.header.checksum ^= 1; }, true));
+    EXPECT_TRUE(refused(
+        level, [](Node<2>& node) { node.leaf.ids[40] ^= 1; }, true));
+  }
+  EXPECT_TRUE(refused(1, [](Node<2>& node) { node.header.count = 0; }));
+  EXPECT_TRUE(refused(1, [](Node<2>& node) { node.inner.children[1] = 0; }));
+  EXPECT_TRUE(refused(1, [](Node<2>& node) { node.inner.children[2] = NodeRef(100, 5).word(); }));
+}
+
+TEST(CheckNode, RefusesTooFewBytes) {
+  const auto node = sound_node(0);
+  const auto* bytes = reinterpret_cast<const std::byte*>(node.get());
+  const WantedNode wanted{NodeRef(50, 9), 0};
+  EXPECT_EQ(check_node<2>({bytes, 32}, wanted, 100, false), nullptr);
+  EXPECT_EQ(check_node<2>({bytes, node_bytes<2>(0) - 1}, wanted, 100, false), nullptr);
+}
+
+}  // namespace
+}  // namespace silurus::rtree

@@ -1,0 +1,211 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <thread>
+
+#include "rtree/reader_slots.h"
+#include "rtree/reclaimer.h"
+#include "rtree/tree.h"
+
+namespace silurus::rtree {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::UnorderedElementsAre;
+
+std::vector<std::uint32_t> collect(Reclaimer& reclaimer, Nanoseconds now,
+                                   std::vector<Version> pinned) {
+  const auto freed = reclaimer.collect(now, pinned);
+  return {freed.begin(), freed.end()};
+}
+
+TEST(Reclaimer, WaitsForTheGraceSincePublication) {
+  Reclaimer reclaimer(100);
+  reclaimer.retire(std::vector<RetiredNode>{{7, 1, 2}}, 1000);
+  reclaimer.retire(std::vector<RetiredNode>{{8, 2, 3}}, 1050);
+  EXPECT_THAT(collect(reclaimer, 1099, {}), IsEmpty());
+  EXPECT_EQ(reclaimer.next_deadline(), 1100);
+  EXPECT_THAT(collect(reclaimer, 1100, {}), ElementsAre(7));
+  EXPECT_THAT(collect(reclaimer, 1149, {}), IsEmpty());
+  EXPECT_THAT(collect(reclaimer, 1150, {}), ElementsAre(8));
+  EXPECT_EQ(reclaimer.retired_count(), 0u);
+}
+
+TEST(Reclaimer, KeepsWhatAPinnedVersionHolds) {
+  Reclaimer reclaimer(0);
+  // Versions 3 to 6; 5 to 6; 7.
+  reclaimer.retire(std::vector<RetiredNode>{{30, 3, 7}, {50, 5, 7}}, 0);
+  reclaimer.retire(std::vector<RetiredNode>{{70, 7, 8}}, 0);
+  EXPECT_THAT(collect(reclaimer, 0, {4, 8}), UnorderedElementsAre(50, 70));
+  EXPECT_EQ(reclaimer.held_count(), 1u);
+  EXPECT_THAT(collect(reclaimer, 0, {4, 9}), IsEmpty());
+  EXPECT_THAT(collect(reclaimer, 0, {9}), ElementsAre(30));
+}
+
+TEST(Reclaimer, HandsANodeFromPinToPin) {
+  Reclaimer reclaimer(0);
+  reclaimer.retire(std::vector<RetiredNode>{{1, 2, 9}}, 0);
+  EXPECT_THAT(collect(reclaimer, 0, {3, 8}), IsEmpty());
+  EXPECT_THAT(collect(reclaimer, 0, {8}), IsEmpty());
+  EXPECT_THAT(collect(reclaimer, 0, {9}), ElementsAre(1));
+}
+
+TEST(ReaderSlots, KeepASlotForEachThreadAndGiveItBackWhenItEnds) {
+  const auto slots = ReaderSlots::create();
+  const HeldSlot mine = slots->acquire();
+  ReaderSlot* theirs = nullptr;
+  std::thread([&] {
+    const HeldSlot held = slots->acquire();
+    EXPECT_TRUE(held.threads_own);
+    theirs = held.slot;
+    ReaderSlots::release(held);
+    EXPECT_EQ(slots->acquire().slot, theirs);
+  }).join();
+  EXPECT_NE(theirs, mine.slot);
+  EXPECT_EQ(slots->acquire().slot, mine.slot);
+  std::thread([&] { EXPECT_EQ(slots->acquire().slot, theirs); }).join();
+}
+
+TEST(ReaderSlots, GrowBeyondABlock) {
+  const auto slots = ReaderSlots::create();
+  std::vector<HeldSlot> held;
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    held.push_back(slots->acquire());
+    held.back().slot->pinned.store(i);
+  }
+  std::vector<std::uint64_t> pinned;
+  slots->collect(pinned);
+  EXPECT_EQ(pinned.size(), 100u);
+  for (const HeldSlot& one : held) ReaderSlots::release(one);
+  slots->collect(pinned);
+  EXPECT_THAT(pinned, IsEmpty());
+}
+
+class ReclamationTest : public testing::Test {
+ protected:
+  void open(const TreeOptions& options) {
+    auto created = Tree<2>::create(options, slabs_, clock_);
+    ASSERT_TRUE(created.has_value()) << created.error().message;
+    tree_ = std::move(*created);
+  }
+  Status insert() {
+    const double x = 0.001 * static_cast<double>(next_ * 7919 % 1000);
+    const double y = 0.001 * static_cast<double>(next_ * 104729 % 997);
+    return tree_->insert({next_++, {{x, y}, {x, y}}});
+  }
+  void insert_and_publish(int times) {
+    for (int i = 0; i < times; ++i) {
+      ASSERT_TRUE(insert().has_value());
+      tree_->publish();
+    }
+  }
+
+  AnonymousSlabs slabs_;
+  ManualClock clock_;
+  std::unique_ptr<Tree<2>> tree_;
+  std::uint64_t next_ = 0;
+};
+
+TEST_F(ReclamationTest, RecyclesAtOnceWithoutGraceOrReaders) {
+  open({.grace = 0});
+  insert_and_publish(2000);
+  EXPECT_EQ(tree_->stats().bytes_retired, 0u);
+  EXPECT_GT(tree_->stats().recycled_nodes, 2000u);
+}
+
+TEST_F(ReclamationTest, KeepsRetiredNodesForTheGrace) {
+  open({.grace = 50 * kMillisecond});
+  insert_and_publish(10);
+  EXPECT_EQ(tree_->stats().bytes_retired, 10 * kChunkBytes<2>);
+  clock_.advance(49 * kMillisecond);
+  tree_->reclaim();
+  EXPECT_EQ(tree_->stats().bytes_retired, 10 * kChunkBytes<2>);
+  clock_.advance(1 * kMillisecond);
+  tree_->reclaim();
+  EXPECT_EQ(tree_->stats().bytes_retired, 0u);
+}
+
+TEST_F(ReclamationTest, ALongSnapshotHoldsItsOwnVersionOnly) {
+  open({.grace = 0});
+  insert_and_publish(1000);
+  const auto nodes = tree_->stats().nodes;
+  std::optional<Snapshot<2>> old(tree_->snapshot());
+  insert_and_publish(3000);
+  // No more than all of what it sees, though thousands of versions have come and gone.
+  EXPECT_LE(tree_->stats().bytes_held, nodes * kChunkBytes<2>);
+  EXPECT_EQ(old->size(), 1000u);
+  EXPECT_TRUE(old->validate().has_value());
+  old.reset();
+  tree_->reclaim();
+  EXPECT_EQ(tree_->stats().bytes_retired, 0u);
+}
+
+TEST_F(ReclamationTest, ASnapshotMayBeMovedAndReleasedByAnotherThread) {
+  open({.grace = 0});
+  insert_and_publish(100);
+  std::thread([moved = tree_->snapshot()] { EXPECT_EQ(moved.size(), 100u); }).join();
+  std::optional<Snapshot<2>> kept;
+  std::thread([&] { kept.emplace(tree_->snapshot()); }).join();
+  insert_and_publish(100);
+  EXPECT_TRUE(kept->validate().has_value());
+  EXPECT_EQ(kept->size(), 100u);
+  kept = tree_->snapshot();
+  EXPECT_EQ(kept->size(), 200u);
+}
+
+TEST_F(ReclamationTest, AsksTheWriterToWaitWhenTooMuchIsRetired) {
+  open({.grace = 50 * kMillisecond,
+        .memory_budget_bytes = 64 << 20,
+        .retired_limit_bytes = 45 * kChunkBytes<2>});
+  EXPECT_EQ(tree_->reclaim(), 0);
+  insert_and_publish(40);  // each retires the leaf that is all of the tree
+  EXPECT_EQ(tree_->reclaim(), 0);
+  clock_.advance(20 * kMillisecond);
+  insert_and_publish(8);
+  EXPECT_EQ(tree_->reclaim(), 30 * kMillisecond);
+  clock_.advance(30 * kMillisecond);
+  EXPECT_EQ(tree_->reclaim(), 0);
+}
+
+TEST_F(ReclamationTest, RefusesInsertsAtTheBudgetButGoesOnErasing) {
+  open({.grace = 0, .memory_budget_bytes = Tree<2>::kMinimumBudgetBytes});
+  Status inserted;
+  while ((inserted = insert())) tree_->publish();
+  EXPECT_EQ(inserted.error().code, ErrorCode::kOutOfMemory);
+  EXPECT_NE(inserted.error().message.find("budget"), std::string::npos);
+  const std::uint64_t full = tree_->snapshot().size();
+  EXPECT_GT(full, 5000u);
+  EXPECT_TRUE(tree_->snapshot().validate().has_value());
+  RangeResult<2> all;
+  ASSERT_TRUE(tree_->snapshot()
+                  .range({.window = {{0, 0}, {1, 1}}, .shape = ResultShape::kEntries}, all)
+                  .has_value());
+  for (std::size_t i = 0; i < all.count / 2; ++i) {
+    ASSERT_TRUE(tree_->erase({all.ids[i], all.boxes[i]}).has_value());
+    tree_->publish();
+  }
+  EXPECT_TRUE(tree_->snapshot().validate().has_value());
+  EXPECT_TRUE(insert().has_value());
+}
+
+TEST_F(ReclamationTest, RefusesABulkLoadBeyondTheBudgetAndStaysEmpty) {
+  open({.grace = 0, .memory_budget_bytes = Tree<2>::kMinimumBudgetBytes});
+  std::vector<Entry<2>> entries(100'000);
+  for (std::size_t i = 0; i < entries.size(); ++i) entries[i].id = i;
+  const auto loaded = tree_->bulk_load(std::move(entries), {});
+  ASSERT_FALSE(loaded.has_value());
+  EXPECT_EQ(loaded.error().code, ErrorCode::kOutOfMemory);
+  EXPECT_EQ(tree_->snapshot().size(), 0u);
+  EXPECT_TRUE(insert().has_value());
+}
+
+TEST_F(ReclamationTest, RefusesABudgetTooSmallForATree) {
+  const auto created = Tree<2>::create({.memory_budget_bytes = 1000}, slabs_, clock_);
+  ASSERT_FALSE(created.has_value());
+  EXPECT_EQ(created.error().code, ErrorCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace silurus::rtree

@@ -1,0 +1,158 @@
+#include "rtree/tree.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+namespace silurus::rtree {
+namespace {
+
+class TreeTest : public testing::Test {
+ protected:
+  TreeTest() { tree_ = std::move(*Tree<2>::create({}, slabs_, clock_)); }
+
+  static Box<2> at(double x, double y) { return {{x, y}, {x + 0.5, y + 0.5}}; }
+  std::vector<std::uint64_t> ids(const Box<2>& window) const {
+    RangeResult<2> result;
+    EXPECT_TRUE(tree_->snapshot().range({.window = window}, result).has_value());
+    std::sort(result.ids.begin(), result.ids.end());
+    return result.ids;
+  }
+  using Ids = std::vector<std::uint64_t>;
+
+  AnonymousSlabs slabs_;
+  SystemClock clock_;
+  std::unique_ptr<Tree<2>> tree_;
+};
+
+TEST_F(TreeTest, BeginsEmptyAsVersionOne) {
+  const auto snapshot = tree_->snapshot();
+  EXPECT_EQ(snapshot.version(), 1u);
+  EXPECT_EQ(snapshot.size(), 0u);
+  EXPECT_EQ(snapshot.root().level, 0u);
+  EXPECT_TRUE(snapshot.validate().has_value());
+  NearestResult nearest;
+  EXPECT_TRUE(snapshot.nearest({{{0, 0}}, 3}, nearest).has_value());
+  EXPECT_TRUE(nearest.empty());
+}
+
+TEST_F(TreeTest, ShowsABatchAllAtOnceWhenItIsPublished) {
+  ASSERT_TRUE(tree_->insert({1, at(0, 0)}).has_value());
+  ASSERT_TRUE(tree_->insert({2, at(5, 5)}).has_value());
+  EXPECT_EQ(ids({{0, 0}, {9, 9}}), Ids{});
+  EXPECT_EQ(tree_->publish(), 2u);
+  EXPECT_EQ(ids({{0, 0}, {9, 9}}), (Ids{1, 2}));
+  EXPECT_EQ(tree_->publish(), 2u) << "nothing changed";
+}
+
+TEST_F(TreeTest, CopiesANodeOncePerBatch) {
+  for (std::uint64_t id = 0; id < 30; ++id) ASSERT_TRUE(tree_->insert({id, at(0, 0)}).has_value());
+  tree_->publish();
+  EXPECT_EQ(tree_->stats().copied_nodes, 1u);
+}
+
+TEST_F(TreeTest, MovesAnEntryInOneVersion) {
+  ASSERT_TRUE(tree_->insert({7, at(0, 0)}).has_value());
+  tree_->publish();
+  const auto before = tree_->snapshot();
+  ASSERT_TRUE(tree_->update(7, at(0, 0), at(3, 3)).has_value());
+  EXPECT_EQ(ids(at(0, 0)), Ids{7});
+  tree_->publish();
+  EXPECT_EQ(ids(at(0, 0)), Ids{});
+  EXPECT_EQ(ids(at(3, 3)), Ids{7});
+  RangeResult<2> old;
+  ASSERT_TRUE(before.range({.window = at(0, 0)}, old).has_value());
+  EXPECT_EQ(old.ids, Ids{7});
+}
+
+TEST_F(TreeTest, IsAMultiset) {
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(tree_->insert({7, at(0, 0)}).has_value());
+  ASSERT_TRUE(tree_->erase({7, at(0, 0)}).has_value());
+  tree_->publish();
+  EXPECT_EQ(ids(at(0, 0)), (Ids{7, 7}));
+}
+
+TEST_F(TreeTest, RefusedWritesChangeNothing) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  ASSERT_TRUE(tree_->insert({1, at(0, 0)}).has_value());
+  const Version version = tree_->publish();
+  const auto code = [](const Status& status) { return status.error().code; };
+  EXPECT_EQ(code(tree_->insert({2, {{nan, 0}, {1, 1}}})), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code(tree_->erase({2, at(0, 0)})), ErrorCode::kNotFound);
+  EXPECT_EQ(code(tree_->erase({1, at(0, 1)})), ErrorCode::kNotFound);
+  EXPECT_EQ(code(tree_->erase({1, {{1, 1}, {0, 0}}})), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code(tree_->update(2, at(0, 0), at(1, 1))), ErrorCode::kNotFound);
+  EXPECT_EQ(code(tree_->update(1, at(0, 0), {{0, 0}, {nan, 0}})), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(tree_->publish(), version);
+  EXPECT_EQ(ids(at(0, 0)), Ids{1});
+}
+
+TEST_F(TreeTest, RefusesQueriesThatMakeNoSense) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const auto snapshot = tree_->snapshot();
+  RangeResult<2> range;
+  NearestResult nearest;
+  EXPECT_FALSE(snapshot.range({.window = {{0, 0}, {infinity, 1}}}, range).has_value());
+  EXPECT_FALSE(snapshot.nearest({{{0, infinity}}, 1}, nearest).has_value());
+  const Status none = snapshot.nearest({{{0, 0}}, 0}, nearest);
+  ASSERT_FALSE(none.has_value());
+  EXPECT_EQ(none.error().message, "k must be at least 1");
+  const std::array<RangeQuery<2>, 2> queries{};
+  EXPECT_FALSE(snapshot.range_batch(queries, std::span(&range, 1)).has_value());
+}
+
+TEST_F(TreeTest, BulkLoadsOnlyWhenEmpty) {
+  ASSERT_TRUE(tree_->insert({1, at(0, 0)}).has_value());
+  const auto refused = tree_->bulk_load({{2, at(0, 0)}}, {});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
+  ASSERT_TRUE(tree_->erase({1, at(0, 0)}).has_value());
+  EXPECT_TRUE(tree_->bulk_load({{2, at(0, 0)}}, {}).has_value());
+  EXPECT_EQ(ids(at(0, 0)), Ids{2});
+}
+
+TEST_F(TreeTest, NamesTheEntryThatABulkLoadRefuses) {
+  const auto refused = tree_->bulk_load({{1, at(0, 0)}, {2, {{1, 0}, {0, 0}}}}, {});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message.find("entry 1: box.min[0]"), std::string::npos);
+  EXPECT_FALSE(tree_->bulk_load({{1, at(0, 0)}}, {.fill = 1.5}).has_value());
+  EXPECT_FALSE(tree_->bulk_load({{1, at(0, 0)}}, {.fill = std::numeric_limits<double>::quiet_NaN()})
+                   .has_value());
+}
+
+TEST_F(TreeTest, BulkLoadsTheSameTreeOnAnyNumberOfThreads) {
+  std::vector<Entry<2>> entries;
+  for (std::uint64_t id = 0; id < 100'000; ++id) {
+    entries.push_back(
+        {id, at(static_cast<double>(id * 7919 % 10007), static_cast<double>(id * 104729 % 9973))});
+  }
+  AnonymousSlabs more;
+  auto alone = std::move(*Tree<2>::create({}, more, clock_));
+  ASSERT_TRUE(alone->bulk_load(entries, {.threads = 1}).has_value());
+  ASSERT_TRUE(tree_->bulk_load(entries, {.threads = 5}).has_value());
+  EXPECT_TRUE(tree_->snapshot().validate().has_value());
+  EXPECT_EQ(tree_->stats().nodes, alone->stats().nodes);
+  const auto left = tree_->snapshot();
+  const auto right = alone->snapshot();
+  EXPECT_EQ(left.root(), right.root());
+  EXPECT_EQ(node_checksum(left.node(left.root().ref)), node_checksum(right.node(right.root().ref)));
+}
+
+TEST_F(TreeTest, FillsNodesAsToldButNeverBelowTheMinimum) {
+  std::vector<Entry<2>> entries(10'000);
+  for (std::uint64_t id = 0; id < entries.size(); ++id) {
+    entries[id] = {id, at(static_cast<double>(id % 100), static_cast<double>(id / 100))};
+  }
+  std::uint64_t nodes = std::numeric_limits<std::uint64_t>::max();
+  for (const double fill : {0.01, 0.5, 0.75, 1.0}) {
+    AnonymousSlabs slabs;
+    auto tree = std::move(*Tree<2>::create({}, slabs, clock_));
+    ASSERT_TRUE(tree->bulk_load(entries, {.fill = fill}).has_value());
+    EXPECT_TRUE(tree->snapshot().validate().has_value());
+    EXPECT_LT(tree->stats().nodes, nodes);
+    nodes = tree->stats().nodes;
+  }
+}
+
+}  // namespace
+}  // namespace silurus::rtree
