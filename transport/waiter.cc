@@ -16,7 +16,12 @@ constexpr Nanoseconds kForever = std::numeric_limits<Nanoseconds>::max();
 
 Nanoseconds now() { return SystemClock().now(); }
 
-void relax() { __builtin_ia32_pause(); }
+/// Lets the core's other thread run for a moment.
+void relax() {
+#ifdef __x86_64__
+  __builtin_ia32_pause();
+#endif
+}
 
 }  // namespace
 

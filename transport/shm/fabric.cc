@@ -47,7 +47,11 @@ Result<UniqueFd> connect_socket(const std::string& name, const sockaddr_un& addr
   // Bounds a connect() to a server whose backlog is full.
   const timeval time{timeout / kSecond, timeout % kSecond / 1000};
   setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+  int result = 0;
+  do {
+    result = connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  } while (result != 0 && errno == EINTR);
+  if (result != 0) {
     return fail(connect_error(name, errno, timeout));
   }
   return fd;

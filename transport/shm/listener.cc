@@ -18,6 +18,8 @@ namespace {
 constexpr int kBacklog = 1024;
 /// Clients that may be in the middle of saying hello.
 constexpr std::size_t kMaxGuests = 256;
+/// 10 ms apart.
+constexpr int kLockTries = 100;
 
 }  // namespace
 
@@ -153,7 +155,8 @@ Status ShmListener::bind_and_listen() {
     return fail(errno_error(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo,
                             "cannot listen at " + path + ": directory " + directory, errno));
   }
-  flock(lock.get(), LOCK_EX);
+  // Not for ever: in a directory that others can open, anybody may hold the lock.
+  for (int i = 0; i < kLockTries && flock(lock.get(), LOCK_EX | LOCK_NB) != 0; ++i) usleep(10'000);
   if (auto status = clear_path(path, *address); !status) return status;
   socket_.reset(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket_) return fail(errno_error(ErrorCode::kIo, "cannot create a socket", errno));

@@ -141,13 +141,12 @@ void ShmPoller::look_around() {
     }
     connection->set_asleep();
     full_fence();  // see SLEEPING
-    if (connection->has_work()) {
-      connection->set_awake();
-      swept.last_active = now;
-      ++i;
-    } else {
+    if (!connection->has_work()) {
       deactivate(*connection);  // another one takes its place at i
-    }
+    } else if (connection->sweep_index != ShmConnection::kDormant) {
+      connection->set_awake();
+      active_[i++].last_active = now;
+    }  // else it broke the protocol, was cut off, and another one is at i
   }
 }
 
@@ -165,7 +164,7 @@ bool ShmPoller::arm() {
     }
   }
   until_look_ = 0;
-  return active_.empty();
+  return active_.empty() && closing_.empty();
 }
 
 void ShmPoller::activate(ShmConnection& connection) {

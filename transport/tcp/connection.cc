@@ -131,7 +131,7 @@ void TcpConnection::send_pending() {
 }
 
 void TcpConnection::update_interest() {
-  const std::uint32_t wanted = (paused_ ? 0u : EPOLLIN) | (socket_full_ ? EPOLLOUT : 0u);
+  const std::uint32_t wanted = (paused_ ? EPOLLRDHUP : EPOLLIN) | (socket_full_ ? EPOLLOUT : 0u);
   if (wanted == interest_ || end_reason_) return;
   interest_ = wanted;
   poller_.loop().modify(registration_, endpoint_.socket.get(), wanted);
@@ -151,10 +151,10 @@ void TcpConnection::on_ready(std::uint32_t events) {
     send_pending();
     if (end_reason_) return;
   }
-  // A paused connection is told of a peer's reset only.
+  // A paused connection is told of the peer's end only.
   if (!paused_) {
     poller_.count(receive());
-  } else if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+  } else if ((events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)) != 0) {
     end({ErrorCode::kConnectionLost, peer() + " closed the connection or died"});
   }
 }
