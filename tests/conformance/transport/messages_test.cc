@@ -205,6 +205,16 @@ TEST_P(Messages, WaitWhileTheReceiverIsPaused) {
   }
 }
 
+TEST_P(Messages, OfAPausedConnectionDoNotHideItsEnd) {
+  connect();
+  server->connection->set_paused(true);
+  ASSERT_TRUE(send(*client->connection, "unheard"));
+  settle();
+  client->connection.reset();
+  ASSERT_TRUE(run_until([&] { return server->recorder->closed.has_value(); }));
+  EXPECT_EQ(server->recorder->closed->code, ErrorCode::kConnectionLost);
+}
+
 TEST_P(Messages, AreCounted) {
   connect();
   ASSERT_TRUE(send(*client->connection, "12345"));

@@ -1,6 +1,7 @@
 #include <poll.h>
 
 #include <atomic>
+#include <ctime>
 #include <thread>
 
 #include "common/random.h"
@@ -120,6 +121,20 @@ TEST_P(WakeUps, ReachClientsThatHaveLongBeenIdle) {
       });
     }));
   }
+}
+
+TEST_P(WakeUps, AreAllThatAnIdleServerUsesItsProcessorFor) {
+  for (int i = 0; i < 100; ++i) connect();
+  settle();
+  auto waiter = std::move(*Waiter::create({}, {server_poller.get()}));
+  const auto cpu_time = [] {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return time.tv_sec * kSecond + time.tv_nsec;
+  };
+  const Nanoseconds before = cpu_time();
+  EXPECT_EQ(waiter->wait(300 * kMillisecond), 0u);
+  EXPECT_LT(cpu_time() - before, 15 * kMillisecond);
 }
 
 // Two threads that sleep as soon as they can, and pauses of random length: one lost wake-up, and
