@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bench/compare.h"
+#include "bench/durable.h"
 #include "bench/modes.h"
 #include "bench/report.h"
 #include "bench/tree.h"
@@ -25,6 +26,7 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {"tree", "the tree against Boost.Geometry's rstar<16>, in one process", tree_command},
       {"modes", "tcp, messaging, offloading and adaptive access to a server", modes_command},
+      {"durable", "what it costs that nothing acknowledged is lost", durable_command},
       {"compare", "the same queries in every way, answers compared (a running server)",
        compare_command},
   };

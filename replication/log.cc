@@ -1,6 +1,7 @@
 #include "replication/log.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "common/check.h"
@@ -43,9 +44,15 @@ bool is_intact_behind_another(std::span<const std::byte> ring, Lsn lsn) {
 
 /// The first record in (end, limit) that was written after all before it was durable; 0: none.
 Lsn find_record_after_flush(std::span<const std::byte> ring, Lsn end, Lsn limit) {
+  constexpr std::uint64_t kLsnOffset = offsetof(RecordHeader, lsn);
+  const std::byte* const bytes = ring.data();
+  std::uint64_t offset = (end + 8 + kLsnOffset) % ring.size();
   for (Lsn lsn = end + 8; lsn + sizeof(RecordHeader) <= limit; lsn += 8) {
-    const RecordHeader header = peek(ring, lsn);
-    if (header.lsn == lsn && (header.flags & kAfterFlush) != 0 &&
+    Lsn found;
+    std::memcpy(&found, bytes + offset, sizeof found);
+    offset += 8;
+    if (offset == ring.size()) offset = 0;
+    if (found == lsn && (peek(ring, lsn).flags & kAfterFlush) != 0 &&
         is_intact_behind_another(ring, lsn)) {
       return lsn;
     }
@@ -75,8 +82,9 @@ Log::Tail Log::find_tail(std::span<const std::byte> ring, LogPosition start) {
     tail.last_stamp = record->header.stamp;
   }
   tail.dropped_records = open_records;
-  tail.proof_of_damage =
-      find_record_after_flush(ring, reader.position().lsn, start.lsn + ring.size());
+  const Lsn broken = reader.position().lsn;
+  tail.proof_of_damage = find_record_after_flush(
+      ring, broken, std::min(start.lsn + ring.size(), broken + kProofBytes));
   return tail;
 }
 
@@ -87,9 +95,10 @@ std::string damage_of(const Log::Tail& tail, LogPosition start) {
          "behind it";
 }
 
-Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<PersistentMemory> ring, LogPosition start) {
+Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<PersistentMemory> ring, LogPosition start,
+                                       const std::optional<Tail>& known) {
   SILURUS_CHECK(ring->size() >= kMinBytes && ring->size() % 8 == 0);
-  const Tail found = find_tail(ring->bytes(), start);
+  const Tail found = known ? *known : find_tail(ring->bytes(), start);
   if (found.proof_of_damage != 0) {
     return fail(ErrorCode::kProtocol, damage_of(found, start));
   }

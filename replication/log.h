@@ -60,6 +60,10 @@ class Log {
   /// Bytes that append() leaves free for restart records, so that a server can always come back.
   static constexpr std::uint64_t kReservedBytes = 4096;
   static constexpr std::uint64_t kMinBytes = 16 * kReservedBytes;
+  /// Whoever appends commits before more than that is not durable, so that
+  static constexpr std::uint64_t kMaxUnflushedBytes = std::uint64_t{4} << 20;
+  /// so many bytes behind a damage hold a record that proves it.
+  static constexpr std::uint64_t kProofBytes = 2 * kMaxUnflushedBytes;
 
   /// Walks the ring from `start` (a checkpoint's position) and finds the last whole batch. What
   /// follows is a crash's torn tail, or damage, as far as the records behind it can prove that; of
@@ -69,9 +73,11 @@ class Log {
   /// A log that goes on behind the last whole batch found from `start` on. What it found is made
   /// durable first: a server that was killed may have left it in the caches of a machine that
   /// still runs, and from here on it is acknowledged and read. A fresh ring is all zeros.
-  /// kProtocol if the log is damaged.
+  /// kProtocol if the log is damaged. `found`: what find_tail() said of the same ring and start, if
+  /// it was asked already.
   static Result<std::unique_ptr<Log>> open(std::unique_ptr<PersistentMemory> ring,
-                                           LogPosition start);
+                                           LogPosition start,
+                                           const std::optional<Tail>& found = {});
   /// What open() found.
   const Tail& found() const { return found_; }
 

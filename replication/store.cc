@@ -140,7 +140,7 @@ Status replay_log(const Volume& volume, const RecoveryOptions& options,
   if (Status finished = replay.finish(); !finished) {
     return fail(finished.error().code, volume.name + ": " + finished.error().message);
   }
-  recovered.end = tail.end;
+  recovered.tail = tail;
   recovered.stamp = std::max(recovered.root.stamp, tail.last_stamp);
   report.records = replay.records();
   report.batches = replay.batches();
@@ -207,14 +207,16 @@ Result<typename Store<D>::Opened> Store<D>::open(Volume volume, const TreePlace&
   super.flush(0, kMapsOffset);
   if (Status drained = super.drain(); !drained) return fail(drained.error());
   LogPosition start = recovered->root.log;
+  std::optional<Log::Tail> tail = recovered->tail;
   if (recovered->report.proof_of_damage != 0) {
     // What lies behind the damage must not be found again: go on a whole lap further.
-    start = {recovered->end.lsn + store.volume_.log->size(), nonce};
+    tail.reset();
+    start = {recovered->tail.end.lsn + store.volume_.log->size(), nonce};
     Status made = store.checkpointer_.write(*opened.tree, opened.tree->snapshot().root().ref, start,
                                             recovered->stamp);
     if (!made) return fail(made.error());
   }
-  auto log = Log::open(std::move(store.volume_.log), start);
+  auto log = Log::open(std::move(store.volume_.log), start, tail);
   if (!log) return fail(log.error());
   store.log_ = std::move(*log);
   Status restarted = store.log_->append_restart(opened.stamp, 1, nonce);

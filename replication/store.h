@@ -63,7 +63,7 @@ struct RecoveredTree {
   Superblock superblock;
   RootRecord root;  ///< the checkpoint that it started from
   AreaMap map;
-  LogPosition end;  ///< of the log
+  Log::Tail tail;   ///< of the log
   Stamp stamp = 0;  ///< of the last version
   RecoveryReport report;
 };

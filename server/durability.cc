@@ -147,7 +147,8 @@ Result<rtree::Version> Durability<D>::publish(rtree::Tree<D>& tree) {
   if (batch_stamp_ == 0) return tree.publish();  // nothing has changed
   replication::Log& log = store_->log();
   log.end_batch();
-  if (options_.sync || !waits_for_device()) {
+  const bool too_much = log.end().lsn - log.durable() > replication::Log::kMaxUnflushedBytes / 2;
+  if (options_.sync || too_much || !waits_for_device()) {
     if (Status durable = log.commit(); !durable) {
       fail_for_good(durable.error());
       return fail(*failure_);
