@@ -13,7 +13,7 @@
 
 #include "client/client.h"
 #include "common/random.h"
-#include "tests/support/fresh_seed.h"
+#include "tests/support/seed.h"
 #include "tests/support/server_process.h"
 
 // A real server, killed with SIGKILL under load again and again, and clients that wrote down what

@@ -7,7 +7,7 @@
 #include "common/random.h"
 #include "replication/log.h"
 #include "tests/support/crash_memory.h"
-#include "tests/support/fresh_seed.h"
+#include "tests/support/seed.h"
 
 // The log against a model, through tens of thousands of power failures and killed processes.
 

@@ -8,7 +8,7 @@
 #include "common/random.h"
 #include "replication/store.h"
 #include "tests/support/crash_memory.h"
-#include "tests/support/fresh_seed.h"
+#include "tests/support/seed.h"
 
 // Log, checkpoints and recovery together, against a model, through thousands of power failures and
 // killed processes at any store, flush or drain, those of recovery included.

@@ -235,7 +235,7 @@ TEST(SimulatedCluster, AnswersRightAndNothingHangsWhateverTheFaults) {
   std::size_t answers = 0;
   std::size_t failed = 0;
   for (std::uint64_t seed = first; seed < first + 4; ++seed) {
-    SCOPED_TRACE("SILURUS_SEED=" + std::to_string(seed));
+    SCOPED_TRACE("SEED=" + std::to_string(seed));
     Cluster cluster({.seed = seed, .memory_budget_bytes = std::uint64_t{8} << 20}, kMixed);
     for (int i = 0; i < 25; ++i) {
       cluster.run_for(static_cast<Nanoseconds>(cluster.world.random().below(10 * kMillisecond)));
@@ -254,7 +254,7 @@ TEST(SimulatedCluster, AnswersRightAndNothingHangsWhateverTheFaults) {
 TEST(SimulatedCluster, ClientsSurviveAServerThatCrashesAndComesBack) {
   const std::uint64_t first = testing_support::seed(200);
   for (std::uint64_t seed = first; seed < first + 3; ++seed) {
-    SCOPED_TRACE("SILURUS_SEED=" + std::to_string(seed));
+    SCOPED_TRACE("SEED=" + std::to_string(seed));
     Cluster cluster({.seed = seed}, kMixed);
     cluster.run_for(static_cast<Nanoseconds>(cluster.world.random().below(10 * kMillisecond)));
     const auto before = cluster.statistics();
