@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace silurus::rtree {
 
@@ -46,6 +47,17 @@ void RangeCursor<D>::take_entries_slowly(const Node<D>& leaf) {
     runs_.clear();
     in_flight_ = 0;
   }
+}
+
+template <int D>
+void RangeCursor<D>::drain(RangeResult<D>& found) {
+  found.clear();
+  found.count = std::exchange(result_->count, 0);
+  limit_ -= found.count;
+  if (shape_ == ResultShape::kCount) return;
+  result_->ids.resize(found.count);
+  found.ids.swap(result_->ids);
+  found.boxes.swap(result_->boxes);
 }
 
 namespace {

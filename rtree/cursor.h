@@ -82,6 +82,12 @@ class RangeCursor {
   /// is reached (nodes still in flight may then be dropped).
   bool done() const { return size_ == 0 && in_flight_ == 0; }
 
+  /// How many entries were found since the last drain().
+  std::uint64_t found() const { return result_->count; }
+  /// Hands over, in mid-search too, what was found since the last drain(): for answers that are
+  /// sent piece by piece. `found` is overwritten.
+  void drain(RangeResult<D>& found);
+
  private:
   /// Wanted nodes of one level, the last ones of refs_.
   struct Run {

@@ -50,13 +50,12 @@ bool Stream<D>::run_slice(Cursor& cursor, const IsFull& is_full) {
 
 template <int D>
 void Stream<D>::advance_range(rtree::ResultShape shape) {
-  const auto is_full = [this] { return found_.ids.size() >= full_; };
+  const auto is_full = [this, shape] {
+    return shape != rtree::ResultShape::kCount && range_cursor_.found() >= full_;
+  };
   complete_ = run_slice(range_cursor_, is_full);
   if (!complete_ && !is_full()) return;
-  sending_.clear();
-  sending_.ids.swap(found_.ids);
-  sending_.boxes.swap(found_.boxes);
-  sending_.count = shape == rtree::ResultShape::kCount ? found_.count : sending_.ids.size();
+  range_cursor_.drain(sending_);
   message_ = protocol::AnswerEncoder::range<D>({request_id(), version()}, shape, sending_);
 }
 
