@@ -72,6 +72,11 @@ class ServerProcess {
   /// Where it listens; empty if it ended instead.
   const std::vector<std::string>& addresses() const { return addresses_; }
   void signal(int number) const { kill(pid_, number); }
+  /// Stops all its threads, and returns when they have stopped. SIGCONT lets it go on.
+  void freeze() const {
+    kill(pid_, SIGSTOP);
+    waitpid(pid_, nullptr, WUNTRACED);
+  }
   /// Waits for its end; its exit status, or minus the signal that ended it. INT_MIN if it doesn't
   /// end within ten seconds.
   int wait() {

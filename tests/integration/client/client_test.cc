@@ -257,7 +257,7 @@ TEST_F(ClientTest, AServerThatDiesEndsTheBlockedCall) {
   load(1'000);
   auto client = connect({.mode = Mode::kMessaging, .deadline = 60 * kSecond});
   ASSERT_TRUE(client.count({{0, 0}, {1, 1}}));
-  server_->signal(SIGSTOP);
+  server_->freeze();
   std::thread killer([&] {
     usleep(100'000);
     server_->signal(SIGKILL);
@@ -276,7 +276,7 @@ TEST_F(ClientTest, NoAnswerInTimeIsAnErrorAndTheClientGoesOn) {
   start();
   load(1'000);
   auto client = connect({.mode = Mode::kMessaging, .deadline = 200 * kMillisecond});
-  server_->signal(SIGSTOP);
+  server_->freeze();
   const auto insert = client.insert(5'000, {{0, 0}, {1, 1}});
   server_->signal(SIGCONT);
   ASSERT_FALSE(insert);
