@@ -29,6 +29,20 @@ constexpr double kHopelessBatches = 2;
 constexpr double kChanged = 1.4;
 /// So does a server whose CPU is busier or idler by this much than at the last trial.
 constexpr double kLoadChanged = 0.25;
+/// A survey measures so many messages, then offloaded searches in blocks of so many, up to so many
+/// blocks, as long as each is faster than the one before by more than noise; it ends at once if
+/// they are too dear, at a look after so many.
+constexpr double kSurveyMessages = 256;
+constexpr double kSurveyBlock = 512;
+constexpr std::uint32_t kSurveyBlocks = 24;
+constexpr double kStillFalling = 0.93;
+constexpr std::uint32_t kLevelBlocks = 2;  ///< in succession that are not faster
+constexpr double kSurveyMaxScore = 20;     ///< too short to judge by what is rare
+constexpr double kSurveyLook = 64;
+constexpr double kTooDear = 12;
+/// It is repeated after so many searches; after so many if the server's load has changed.
+constexpr std::uint64_t kSurveyEvery = std::uint64_t{1} << 20;
+constexpr std::uint64_t kSurveyAgain = std::uint64_t{1} << 15;
 /// Searches of equal gain are told apart by dice: half width, in the logarithm.
 constexpr double kDither = 0.05;
 constexpr double kThresholdRate = 0.05;
@@ -71,18 +85,20 @@ void CatfishPolicy::on_heartbeat(const ServerLoad& load) {
 }
 
 CostPolicy::CostPolicy(std::uint64_t seed, const CostOptions& options)
-    : options_(options), random_(seed), step_(1) {}  // begins with one end of the scale against
-                                                     // the other
+    : options_(options), random_(seed), step_(options.first_step) {}
 
 Access CostPolicy::choose(std::uint8_t search_class) {
   const ClassCosts& costs = classes_[search_class % kSearchClasses];
   ++chosen_;
+  if (survey_ != Survey::kDone) {
+    return survey_ == Survey::kMessages ? Access::kMessaging : Access::kOffload;
+  }
   for (const Access access : {Access::kMessaging, Access::kOffload}) {
     // Not all of the first searches: several in flight would all go the way that has no answer yet.
     if (costs.latency[index(access)].count < kFirstSamples && random_.below(4) == 0) return access;
   }
   const Access chosen = by_share(costs, share_now());
-  return explores() ? other(chosen) : chosen;
+  return explores(costs, chosen) ? other(chosen) : chosen;
 }
 
 Access CostPolicy::by_share(const ClassCosts& costs, double share) {
@@ -98,13 +114,16 @@ Access CostPolicy::by_share(const ClassCosts& costs, double share) {
   return offloads ? Access::kOffload : Access::kMessaging;
 }
 
-bool CostPolicy::explores() {
-  const double share = share_now();
-  if (share > options_.explore && share < 1 - options_.explore) return false;  // does so anyway
-  // What it costs all searches, not only the one that goes the other way, the last trial has shown.
-  const double probability = excess_ > 0
-                                 ? std::min(options_.explore, options_.explore_budget / excess_)
-                                 : options_.explore;
+bool CostPolicy::explores(const ClassCosts& costs, Access chosen) {
+  if (in_trial_) return false;  // which is to be judged by itself
+  if (share_ > options_.explore && share_ < 1 - options_.explore) return false;  // does so anyway
+  // What it costs: that search alone (a message may have to wake the server), by its latencies, or
+  // all that are in flight beside it, as the last trial has shown.
+  const double here = costs.latency[index(chosen)].value;
+  const double there = costs.latency[index(other(chosen))].value;
+  const double excess = std::max(excess_, here > 0 ? there / here - 1 : 0);
+  const double probability =
+      excess > 0 ? std::min(options_.explore, options_.explore_budget / excess) : options_.explore;
   return random_.uniform() < probability;
 }
 
@@ -120,6 +139,15 @@ void CostPolicy::on_search(const SearchOutcome& outcome) {
     --ignore_;
     return;
   }
+  if (survey_ != Survey::kDone) {
+    if (survey_ == Survey::kMessages) costs.usual.add(score * unit, kUsualHorizon);
+    survey(score);
+    return;
+  }
+  if (++since_survey_ >= kSurveyEvery) {
+    begin_survey();
+    return;
+  }
   // What is usual is what happens at the share settled on: trials must not move their own measure.
   if (!in_trial_) costs.usual.add(score * unit, kUsualHorizon);
   batch_sum_ += score;
@@ -132,8 +160,60 @@ void CostPolicy::on_search(const SearchOutcome& outcome) {
   if (reported_ >= options_.epoch || hopeless) end_epoch();
 }
 
+void CostPolicy::begin_survey() {
+  survey_ = Survey::kMessages;
+  block_ = {};
+  survey_last_ = 0;
+  survey_blocks_ = survey_level_ = 0;
+  since_survey_ = 0;
+  ignore_ = chosen_;
+}
+
+void CostPolicy::survey(double score) {
+  block_.add(std::min(score, kSurveyMaxScore));
+  if (survey_ == Survey::kMessages) {
+    if (block_.count < kSurveyMessages) return;
+    survey_messages_ = block_.mean();
+    survey_ = Survey::kOffloads;
+    block_ = {};
+    ignore_ = chosen_;
+    return;
+  }
+  const bool dear = block_.count >= kSurveyLook && block_.mean() > kTooDear * survey_messages_;
+  if (dear) return end_survey(0);
+  if (block_.count < kSurveyBlock) return;
+  const double mean = block_.mean();
+  const bool falling = survey_last_ == 0 || mean < kStillFalling * survey_last_;
+  survey_level_ = falling ? 0 : survey_level_ + 1;
+  if (survey_level_ < kLevelBlocks && ++survey_blocks_ < kSurveyBlocks) {
+    survey_last_ = survey_last_ == 0 ? mean : std::min(mean, survey_last_);
+    block_ = {};
+    return;
+  }
+  end_survey(mean < survey_messages_ ? 1 : 0);
+}
+
+/// Goes on from this end of the scale.
+void CostPolicy::end_survey(double share) {
+  survey_ = Survey::kDone;
+  since_survey_ = 0;
+  busy_at_survey_ = busy_;
+  share_ = share;
+  step_ = options_.first_step;
+  in_trial_ = false;
+  pairs_ = failures_ = rest_ = reported_ = 0;
+  batch_sum_ = excess_ = 0;
+  base_ = trial_ = {};
+  ignore_ = chosen_;
+}
+
 void CostPolicy::on_heartbeat(const ServerLoad& load) {
   busy_ = load.cpu_busy;
+  if (survey_ == Survey::kDone && since_survey_ > kSurveyAgain &&
+      std::abs(busy_ - busy_at_survey_) > kLoadChanged) {
+    begin_survey();
+    return;
+  }
   if (rest_ > 0 && std::abs(busy_ - busy_at_trial_) > kLoadChanged) {
     rest_ = 0;
     failures_ = 0;

@@ -93,6 +93,12 @@ struct CostOptions {
 /// fixed number of searches in flight, that is where its throughput is highest (Little's law); for
 /// one that waits for each, it is the faster way; and a server busy with others shows in the same
 /// figure.
+///
+/// Small experiments don't see everything: a client that offloads one search of fifty finds its
+/// processor's caches and page tables cold each time, one that offloads all of them doesn't. So a
+/// survey comes first, and again when the server's load has changed or after a million searches:
+/// some hundred messages, then nothing but offloaded searches until they get no faster. The
+/// experiments start from the better end.
 class CostPolicy final : public AccessPolicy {
  public:
   explicit CostPolicy(std::uint64_t seed, const CostOptions& options = {});
@@ -134,8 +140,11 @@ class CostPolicy final : public AccessPolicy {
     }
   };
 
+  void survey(double score);
+  void begin_survey();
+  void end_survey(double share);
   Access by_share(const ClassCosts& costs, double share);
-  bool explores();
+  bool explores(const ClassCosts& costs, Access chosen);
   double share_now() const { return in_trial_ ? trial_share_ : share_; }
   void end_epoch();
   void begin_trial();
@@ -144,6 +153,17 @@ class CostPolicy final : public AccessPolicy {
   CostOptions options_;
   Random random_;
   std::array<ClassCosts, kSearchClasses> classes_{};
+  /// What the survey measures now.
+  enum class Survey : std::uint8_t { kMessages, kOffloads, kDone };
+  Survey survey_ = Survey::kMessages;
+  Sample block_;                ///< of the survey, as far as it has come
+  double survey_messages_ = 0;  ///< mean score of messages
+  double survey_last_ = 0;      ///< of the block of offloaded searches before this one; 0: none
+  std::uint32_t survey_blocks_ = 0;
+  std::uint32_t survey_level_ = 0;  ///< blocks in succession that were not faster
+  std::uint64_t since_survey_ = 0;  ///< searches
+  double busy_at_survey_ = 0;
+
   double threshold_ = 0;  ///< of the log of the gain, above which a search is offloaded
 
   double share_ = 0;

@@ -188,18 +188,42 @@ TEST(CostPolicy, NoticesWhenTheServerBecomesBusy) {
     }
     return static_cast<double>(offloaded) / searches;
   };
-  run(1.0, 30'000);
+  run(1.0, 50'000);
   EXPECT_LT(run(1.0, 10'000), 0.05);
-  run(20.0, 30'000);
+  policy.on_heartbeat({.cpu_busy = 1.0});
+  run(20.0, 50'000);
   EXPECT_GT(run(20.0, 10'000), 0.9);
-  run(1.0, 30'000);
+  policy.on_heartbeat({.cpu_busy = 0.2});
+  run(1.0, 60'000);
   EXPECT_LT(run(1.0, 10'000), 0.1);
+}
+
+TEST(CostPolicy, AColdCacheIsNotHeldAgainstOffloading) {
+  CostPolicy policy(3);
+  Random random(5);
+  double warmth = 0;  // grows by offloading, is lost by not offloading
+  int offloaded = 0;
+  for (int i = 0; i < 40'000; ++i) {
+    const Access access = policy.choose(0);
+    double us = 1.7;
+    if (access == Access::kOffload) {
+      us = 1.2 + 4 * (1 - warmth);
+      warmth += 0.001 * (1 - warmth);
+      offloaded += i >= 20'000 ? 1 : 0;
+    } else {
+      warmth *= 0.998;
+    }
+    policy.on_search({.search_class = 0,
+                      .access = access,
+                      .latency = static_cast<Nanoseconds>(us * random.uniform(700, 1'300))});
+  }
+  EXPECT_GT(offloaded, 18'000);
 }
 
 TEST(CostPolicy, TheSameSeedMakesTheSameChoices) {
   CostPolicy a(9);
   CostPolicy b(9);
-  for (int i = 0; i < 2'000; ++i) {
+  for (int i = 0; i < 5'000; ++i) {
     const Access access = a.choose(0);
     ASSERT_EQ(access, b.choose(0));
     const SearchOutcome outcome{.search_class = 0, .access = access, .latency = 1'000 + i % 7};
