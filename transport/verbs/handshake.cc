@@ -79,7 +79,9 @@ Refusal make_refusal(const Error& error) {
 
 Error parse_refusal(std::span<const std::byte> private_data, std::string_view server) {
   Refusal refusal{};
-  std::memcpy(&refusal, private_data.data(), std::min(private_data.size(), sizeof(refusal)));
+  if (!private_data.empty()) {
+    std::memcpy(&refusal, private_data.data(), std::min(private_data.size(), sizeof(refusal)));
+  }
   if (refusal.magic != kHandshakeMagic) {
     return {ErrorCode::kUnavailable, std::string(server) + ": nobody listens there"};
   }
