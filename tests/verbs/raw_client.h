@@ -67,7 +67,7 @@ class RawClient {
     parameters.private_data = &request;
     parameters.private_data_len = sizeof(request);
     parameters.initiator_depth = 1;
-    parameters.retry_count = 7;
+    parameters.retry_count = 6;
     parameters.rnr_retry_count = 7;
     const bool connected = rdma_connect(raw, &parameters) == 0;
     const rdma_conn_param& answer = raw->event->param.conn;

@@ -128,7 +128,7 @@ Result<std::unique_ptr<Connection>> connect(const std::shared_ptr<Control>& cont
   parameters.private_data_len = sizeof(*request);
   parameters.initiator_depth = (*device)->limits().max_reads_as_initiator;
   parameters.responder_resources = 0;
-  parameters.retry_count = 7;
+  parameters.retry_count = 6;
   parameters.rnr_retry_count = 7;
   parameters.srq = 1;
   parameters.qp_num = connection.queue_pair().qp_num;
