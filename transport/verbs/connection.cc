@@ -23,8 +23,8 @@ constexpr std::uint32_t kInlineWish = 64 + kHeaderBytes;
 constexpr unsigned kClosingTicks = 3;
 
 /// The local acknowledgement timeout, 4.096 us * 2^17 = 0.54 s, and the retries: a peer that is
-/// gone is noticed after about 4 s. Not 7 retries, the most that there are: soft-RoCE takes that for "for
-/// ever".
+/// gone is noticed after about 4 s. Not 7 retries, the most that there are: soft-RoCE takes that
+/// for "for ever".
 constexpr std::uint8_t kAckTimeout = 17;
 constexpr std::uint8_t kRetries = 6;
 /// "For ever": a peer out of receives is slow, not gone.

@@ -71,7 +71,8 @@ TEST_P(Processes, ServerThatIsKilledIsReportedToItsClients) {
 
 TEST_P(Processes, WithoutDescriptorsLeftTurnClientsAwayAndRecover) {
 #ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "the undefined behaviour sanitizer needs a descriptor to look at an object's type";
+  GTEST_SKIP()
+      << "the undefined behaviour sanitizer needs a descriptor to look at an object's type";
 #endif
   ASSERT_TRUE(listen(address()));
   const pid_t child = connect_in_child([](Connection&, Poller&) {});
