@@ -204,6 +204,84 @@ Status Log::append_restart(Stamp stamp, std::uint32_t epoch, std::uint64_t nonce
   return commit();
 }
 
+Status Log::append_copied(std::span<const std::byte> batches) {
+  SILURUS_CHECK(batch_.empty());
+  if (failed_) return fail(*failed_);
+  if (!has_room(batches.size())) {
+    return fail(ErrorCode::kTooLarge, "the log is full: a checkpoint must come first");
+  }
+  LogPosition at = end_;
+  std::vector<LogPosition> flushes;  // before them, all must be durable
+  std::uint8_t flags = 0;
+  for (std::span rest = batches; !rest.empty(); rest = batches.subspan(at.lsn - end_.lsn)) {
+    const auto record = decode_record(at, rest);
+    if (!record) {
+      return fail(ErrorCode::kProtocol, "bytes that are no record to follow " +
+                                            std::to_string(at.lsn) + " were to be appended");
+    }
+    flags = record->header.flags;
+    if ((flags & kAfterFlush) != 0 && at != end_) flushes.push_back(at);
+    at = after(*record);
+  }
+  if ((flags & kBatchEnd) == 0) return fail(ErrorCode::kProtocol, "a batch without its end");
+  if (batches.size() > kMaxUnflushedBytes / 2 ||
+      end_.lsn - durable() > kMaxUnflushedBytes / 2 - batches.size()) {
+    if (Status durable = commit(); !durable) return durable;
+  }
+  RecordHeader first;
+  std::memcpy(&first, batches.data(), sizeof first);
+  if ((first.flags & kAfterFlush) != 0) {
+    if (Status durable = commit(); !durable) return durable;
+  }
+  flushes.push_back(at);
+  const Lsn begin = end_.lsn;
+  for (const LogPosition& next : flushes) {
+    if (end_.lsn != begin) {
+      if (Status durable = commit(); !durable) return durable;
+    }
+    store_wrapped(end_.lsn, batches.subspan(end_.lsn - begin, next.lsn - end_.lsn));
+    end_ = next;
+    next_flags_ = 0;
+  }
+  return {};
+}
+
+Status Log::truncate(LogPosition end) {
+  SILURUS_CHECK(batch_.empty() && end.lsn >= start_.load(std::memory_order_relaxed) &&
+                end.lsn <= end_.lsn);
+  if (failed_) return fail(*failed_);
+  // What goes is made zeros, from the last flush to the first: whatever a crash leaves of that
+  // begins with whole batches, and no record that proves damage is left behind a hole.
+  std::vector<Lsn> flushes{end.lsn};
+  LogReader reader(ring_->bytes(), end);
+  while (reader.position().lsn < end_.lsn) {
+    const auto record = reader.next();
+    SILURUS_CHECK(record.has_value());  // our own
+    const Lsn lsn = record->header.lsn;
+    if ((record->header.flags & kAfterFlush) != 0 && lsn != end.lsn) flushes.push_back(lsn);
+  }
+  for (Lsn to = end_.lsn; !flushes.empty(); to = flushes.back(), flushes.pop_back()) {
+    if (Status erased = erase(flushes.back(), to); !erased) {
+      failed_ = erased.error();
+      return erased;
+    }
+  }
+  end_ = end;
+  next_flags_ = kAfterFlush;
+  // Pairs with the acquire in durable(). What lay before `end` may have been in the caches only.
+  durable_.store(std::min(durable(), end.lsn), std::memory_order_release);
+  return commit();
+}
+
+Status Log::erase(Lsn from, Lsn to) {
+  const std::vector<std::byte> zeros(std::min<std::uint64_t>(to - from, 64 << 10));
+  for (Lsn lsn = from; lsn < to; lsn += zeros.size()) {
+    store_wrapped(lsn, std::span(zeros).first(std::min<std::uint64_t>(to - lsn, zeros.size())));
+  }
+  flush_wrapped(from, to);
+  return ring_->drain();
+}
+
 void Log::trim(LogPosition start) {
   SILURUS_CHECK(start.lsn >= start_.load(std::memory_order_relaxed) && start.lsn <= durable());
   // Pairs with the acquire in has_room() and append().

@@ -96,6 +96,19 @@ class Log {
   /// Appends and commits a restart record, for which there is room when append() finds none.
   Status append_restart(Stamp stamp, std::uint32_t epoch, std::uint64_t nonce);
 
+  // --- a log that follows another one
+  /// Appends what lies behind end() in the log of another member: whole batches, byte for byte, so
+  /// that both logs stay equal, and durable no sooner than there says (kAfterFlush). Not within a
+  /// batch of our own. kProtocol, with nothing appended, if the bytes are not intact records that
+  /// follow end() or the last one does not end a batch; kTooLarge if they don't fit; else an error
+  /// of the medium, which is final.
+  Status append_copied(std::span<const std::byte> batches);
+  /// Takes back all behind `end`, the end of a batch between start() and end(), durably: for
+  /// records that another member, with all that was ever acknowledged, does not have. A crash
+  /// meanwhile leaves the log ending somewhere between `end` and where it ended before. Not within
+  /// a batch.
+  Status truncate(LogPosition end);
+
   /// Frees the records before `start`, which must lie between start() and durable().
   void trim(LogPosition start);
 
@@ -113,6 +126,7 @@ class Log {
  private:
   Log(std::unique_ptr<PersistentMemory> ring, LogPosition start, const Tail& found);
   bool put(RecordHeader header, std::span<const std::byte> payload, std::uint64_t reserved);
+  Status erase(Lsn from, Lsn to);
   void flush_wrapped(Lsn from, Lsn to);
   void store_wrapped(Lsn lsn, std::span<const std::byte> bytes);
 
