@@ -185,6 +185,15 @@ Snapshot<D> Tree<D>::snapshot() const {
 }
 
 template <int D>
+Snapshot<D> Snapshot<D>::duplicate() const {
+  const HeldSlot held = tree_->slots_->acquire();
+  // Sequentially consistent, as in Tree::snapshot. There is nothing to look at again: our own pin
+  // holds the version until the writer itself releases it, and its next scan comes after that.
+  held.slot->pinned.store(root_.word(), std::memory_order_seq_cst);
+  return Snapshot<D>(tree_, held, root_);
+}
+
+template <int D>
 TreeStats Tree<D>::stats() const {
   const Snapshot<D> now = snapshot();
   const auto read = [](const std::atomic<std::uint64_t>& counter) {
@@ -208,5 +217,7 @@ TreeStats Tree<D>::stats() const {
 
 template class Tree<2>;
 template class Tree<3>;
+template Snapshot<2> Snapshot<2>::duplicate() const;
+template Snapshot<3> Snapshot<3>::duplicate() const;
 
 }  // namespace silurus::rtree

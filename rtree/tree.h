@@ -261,6 +261,10 @@ class Snapshot {
   }
 
   Version version() const { return node(root_).birth(); }
+  /// Another pin of the same version. The caller sees to it that this one is released no sooner
+  /// than the writer could see the new one: by the writer's thread, in the order of a lock that the
+  /// caller holds here.
+  Snapshot duplicate() const;
   /// Number of entries.
   std::uint64_t size() const { return node(root_).header.entries; }
   WantedNode root() const { return {root_, node(root_).level()}; }
