@@ -25,8 +25,9 @@ constexpr std::array kSizeUnits{Unit{"", 1},
                                 Unit{"gib", kKibi* kKibi* kKibi},
                                 Unit{"t", kKibi* kKibi* kKibi* kKibi},
                                 Unit{"tib", kKibi* kKibi* kKibi* kKibi}};
-constexpr std::array kDurationUnits{Unit{"ns", 1}, Unit{"us", 1e3}, Unit{"ms", 1e6}, Unit{"s", 1e9},
-                                    Unit{"min", 60e9}};
+constexpr std::array kDurationUnits{Unit{"ns", 1},    Unit{"us", 1e3}, Unit{"ms", 1e6},
+                                    Unit{"s", 1e9},   Unit{"m", 60e9}, Unit{"min", 60e9},
+                                    Unit{"h", 3600e9}};
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 

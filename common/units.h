@@ -13,7 +13,8 @@ namespace silurus {
 /// allowed. kInvalidArgument names what is wrong; sizes that don't fit 64 bits are refused.
 Result<std::uint64_t> parse_size(std::string_view text);
 
-/// Nanoseconds of "250ns", "10us", "50ms", "1.5s", "2min"; "0" needs no unit. Never negative.
+/// Nanoseconds of "250ns", "10us", "50ms", "1.5s", "2m" or "2min", "1h"; "0" needs no unit. Never
+/// negative.
 Result<Nanoseconds> parse_duration(std::string_view text);
 
 /// "4.0 GiB", "512 B": for people.

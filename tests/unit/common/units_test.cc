@@ -19,6 +19,8 @@ TEST(Units, DurationsNeedAUnitUnlessZero) {
   EXPECT_EQ(parse_duration("1.5s").value(), 1500 * kMillisecond);
   EXPECT_EQ(parse_duration("250 ns").value(), 250);
   EXPECT_EQ(parse_duration("2min").value(), 120 * kSecond);
+  EXPECT_EQ(parse_duration("10m").value(), 600 * kSecond);
+  EXPECT_EQ(parse_duration("1h").value(), 3600 * kSecond);
   EXPECT_EQ(parse_duration("0").value(), 0);
   EXPECT_FALSE(parse_duration("50"));
 }
