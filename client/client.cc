@@ -88,6 +88,8 @@ struct Client<D>::Impl {
     core->settle(events == 0);
   }
 
+  Result<std::string> task(protocol::TaskKind kind, Moment from, Moment to, std::string_view text);
+
   /// Runs one operation to its end and takes its answer out.
   template <typename Answer, typename Start>
   Result<Answer> call(Start&& start) {
@@ -181,21 +183,22 @@ Result<RangeAnswer<D>> Client<D>::range(const Box<D>& window, const RangeOptions
                                .predicate = options.predicate,
                                .shape = options.shape,
                                .limit = options.limit},
-                              std::move(callback));
+                              std::move(callback), options.as_of);
   });
 }
 
 template <int D>
-Result<std::uint64_t> Client<D>::count(const Box<D>& window, Predicate predicate) {
-  auto found = range(window, {.predicate = predicate, .shape = ResultShape::kCount});
+Result<std::uint64_t> Client<D>::count(const Box<D>& window, Predicate predicate, Moment as_of) {
+  auto found =
+      range(window, {.predicate = predicate, .shape = ResultShape::kCount, .as_of = as_of});
   if (!found) return fail(found.error());
   return found->count;
 }
 
 template <int D>
-Result<NearestAnswer> Client<D>::nearest(const Point<D>& point, std::uint32_t k) {
+Result<NearestAnswer> Client<D>::nearest(const Point<D>& point, std::uint32_t k, Moment as_of) {
   return impl_->template call<NearestAnswer>([&](Callback<NearestAnswer> callback) {
-    return impl_->core->nearest({.point = point, .k = k}, std::move(callback));
+    return impl_->core->nearest({.point = point, .k = k}, std::move(callback), as_of);
   });
 }
 
@@ -347,6 +350,31 @@ Result<std::string> Client<D>::server_statistics() {
       });
   if (!answer) return fail(answer.error());
   return std::move(answer->json);
+}
+
+template <int D>
+Result<std::string> Client<D>::Impl::task(protocol::TaskKind kind, Moment from, Moment to,
+                                          std::string_view text) {
+  auto answer = call<client::StatsAnswer>([&](Callback<client::StatsAnswer> callback) {
+    return core->task(kind, from, to, text, std::move(callback));
+  });
+  if (!answer) return fail(answer.error());
+  return std::move(answer->json);
+}
+
+template <int D>
+Result<std::string> Client<D>::history() {
+  return impl_->task(protocol::TaskKind::kHistory, 0, 0, {});
+}
+
+template <int D>
+Result<std::string> Client<D>::difference(Moment from, Moment to) {
+  return impl_->task(protocol::TaskKind::kDiff, from, to, {});
+}
+
+template <int D>
+Result<std::string> Client<D>::backup(std::string_view path) {
+  return impl_->task(protocol::TaskKind::kBackup, 0, 0, path);
 }
 
 template <int D>

@@ -13,10 +13,13 @@
 #include "client/statistics.h"
 #include "common/inline_function.h"
 #include "common/result.h"
+#include "protocol/moment.h"
 #include "rtree/geometry.h"
 
 namespace silurus {
 
+using protocol::Moment;
+using protocol::moment_at;
 using rtree::Box;
 using rtree::Entry;
 using rtree::Neighbor;
@@ -56,6 +59,8 @@ Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout = 5 * kSecond
 ///   auto found = client->range({{-25, 63}, {-13, 67}});
 ///   if (found) std::printf("%zu boxes\n", found->ids.size());
 ///
+/// A Moment is the number of a version, or moment_at(unix time in nanoseconds).
+///
 /// Errors: kInvalidArgument names what makes no sense (a NaN, k = 0); kConnectionLost: the server
 /// went away, connect anew; kDeadlineExceeded: no answer in time; both say so where a write may or
 /// may not have happened. Blocking calls may be made while asynchronous operations are in flight,
@@ -75,16 +80,29 @@ class Client {
     Predicate predicate = Predicate::kIntersects;
     ResultShape shape = ResultShape::kIds;
     std::uint64_t limit = UINT64_MAX;  ///< stop after so many; which ones is unspecified
+    Moment as_of = 0;                  ///< of an older version; 0: the current one
   };
   Result<RangeAnswer<D>> range(const Box<D>& window, const RangeOptions& options = {});
   /// How many entries a range search would find.
-  Result<std::uint64_t> count(const Box<D>& window, Predicate predicate = Predicate::kIntersects);
+  Result<std::uint64_t> count(const Box<D>& window, Predicate predicate = Predicate::kIntersects,
+                              Moment as_of = 0);
   /// The k entries nearest to a point, by the distance to their boxes.
-  Result<NearestAnswer> nearest(const Point<D>& point, std::uint32_t k);
+  Result<NearestAnswer> nearest(const Point<D>& point, std::uint32_t k, Moment as_of = 0);
   /// Many searches, kept in flight together; answers in the order of the queries. The first error
   /// ends it.
   Result<std::vector<RangeAnswer<D>>> range_batch(std::span<const rtree::RangeQuery<D>> queries);
   Result<std::vector<NearestAnswer>> nearest_batch(std::span<const rtree::NearestQuery<D>> queries);
+
+  // --- older versions, as far as the server keeps them (its option --retain); kNotFound says which
+  // it has
+  /// The versions that can be asked, as JSON: {"versions": [{"version", "time", "entries"}, ...]}.
+  Result<std::string> history();
+  /// What changed between two moments, as JSON: {"from", "to", "inserted", "erased", "moved"}, ids
+  /// each.
+  Result<std::string> difference(Moment from, Moment to);
+  /// Has the server copy its tree, while it goes on serving, into a new data directory on its own
+  /// machine; a server starts from it. `path` is absolute. JSON: {"path", "version", "entries"}.
+  Result<std::string> backup(std::string_view path);
 
   // --- writes: each returns the version in which it is visible
   Result<Version> insert(std::uint64_t id, const Box<D>& box);

@@ -159,7 +159,8 @@ std::uint32_t ClientCore<D>::request_id(std::uint32_t index) const {
 }
 
 template <int D>
-Status ClientCore<D>::range(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback) {
+Status ClientCore<D>::range(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback,
+                            protocol::Moment as_of) {
   if (auto ok = rtree::check_box(query.window, "window"); !ok) return ok;
   if (auto ok = check_ready(); !ok) return ok;
   const std::uint32_t index = acquire(Kind::kRange, options_.deadline);
@@ -167,6 +168,7 @@ Status ClientCore<D>::range(const rtree::RangeQuery<D>& query, Callback<RangeAns
   operation.range_query = query;
   // What the wire can't say is no limit at all: both ways must mean the same.
   if (query.limit >= protocol::kNoLimit) operation.range_query.limit = UINT64_MAX;
+  operation.as_of = as_of;
   operation.search_class = range_class(query.window);
   operation.range.clear();
   operation.on_range = std::move(callback);
@@ -175,14 +177,15 @@ Status ClientCore<D>::range(const rtree::RangeQuery<D>& query, Callback<RangeAns
 }
 
 template <int D>
-Status ClientCore<D>::nearest(const rtree::NearestQuery<D>& query,
-                              Callback<NearestAnswer> callback) {
+Status ClientCore<D>::nearest(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback,
+                              protocol::Moment as_of) {
   if (auto ok = rtree::check_point(query.point); !ok) return ok;
   if (query.k == 0) return fail(ErrorCode::kInvalidArgument, "k is 0: it must be at least 1");
   if (auto ok = check_ready(); !ok) return ok;
   const std::uint32_t index = acquire(Kind::kNearest, options_.deadline);
   Operation& operation = operations_[index];
   operation.nearest_query = query;
+  operation.as_of = as_of;
   operation.search_class = nearest_class(query.k);
   operation.nearest.neighbors.clear();
   operation.on_nearest = std::move(callback);
@@ -193,7 +196,7 @@ Status ClientCore<D>::nearest(const rtree::NearestQuery<D>& query,
 template <int D>
 void ClientCore<D>::begin_search(std::uint32_t index) {
   Operation& operation = operations_[index];
-  if (offloader_ != nullptr) {
+  if (offloader_ != nullptr && operation.as_of == 0) {
     operation.chosen_by_policy = options_.mode == Mode::kAdaptive;
     operation.chosen =
         operation.chosen_by_policy ? choose(operation.search_class) : Access::kOffload;
@@ -270,6 +273,23 @@ Status ClientCore<D>::stats(Callback<StatsAnswer> callback) {
   operations_[index].on_stats = std::move(callback);
   send(index, sizeof(protocol::Header), [&](std::span<std::byte> out) {
     protocol::encode_bare(out, protocol::MessageType::kStats, request_id(index));
+  });
+  return {};
+}
+
+template <int D>
+Status ClientCore<D>::task(protocol::TaskKind kind, protocol::Moment from, protocol::Moment to,
+                           std::string_view text, Callback<StatsAnswer> callback) {
+  if (text.size() > protocol::kMaxTaskText) {
+    return fail(ErrorCode::kTooLarge, "'" + std::string(text) + "' is longer than " +
+                                          std::to_string(protocol::kMaxTaskText) + " bytes");
+  }
+  if (auto ok = check_ready(); !ok) return ok;
+  const std::uint32_t index = acquire(Kind::kStats, options_.load_deadline);
+  operations_[index].stats.json.clear();
+  operations_[index].on_stats = std::move(callback);
+  send(index, sizeof(protocol::TaskRequest) + text.size(), [&](std::span<std::byte> out) {
+    protocol::encode_task(out, request_id(index), kind, from, to, text);
   });
   return {};
 }
@@ -366,13 +386,18 @@ void ClientCore<D>::send(std::uint32_t index, std::size_t bytes, Encode&& encode
 template <int D>
 void ClientCore<D>::send_search(std::uint32_t index) {
   const Operation& operation = operations_[index];
+  const std::size_t front = operation.as_of == 0 ? 0 : sizeof(protocol::AtRequest);
+  const auto encode_front = [&](std::span<std::byte> out) {
+    if (front != 0) protocol::encode_at(out, request_id(index), operation.as_of);
+    return out.subspan(front);
+  };
   if (operation.kind == Kind::kRange) {
-    send(index, sizeof(protocol::RangeRequest<D>), [&](std::span<std::byte> out) {
-      protocol::encode_range<D>(out, request_id(index), operation.range_query);
+    send(index, front + sizeof(protocol::RangeRequest<D>), [&](std::span<std::byte> out) {
+      protocol::encode_range<D>(encode_front(out), request_id(index), operation.range_query);
     });
   } else {
-    send(index, sizeof(protocol::NearestRequest<D>), [&](std::span<std::byte> out) {
-      protocol::encode_nearest<D>(out, request_id(index), operation.nearest_query);
+    send(index, front + sizeof(protocol::NearestRequest<D>), [&](std::span<std::byte> out) {
+      protocol::encode_nearest<D>(encode_front(out), request_id(index), operation.nearest_query);
     });
   }
 }

@@ -59,11 +59,17 @@ class ClientCore final : public transport::ConnectionHandler {
   ~ClientCore() override;
 
   // --- operations
-  Status range(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback);
-  Status nearest(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback);
+  /// `as_of`: asks an older version, always by message; 0: the current one.
+  Status range(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback,
+               protocol::Moment as_of = 0);
+  Status nearest(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback,
+                 protocol::Moment as_of = 0);
   /// At most max_batch() operations, which become visible in one version.
   Status write(std::span<const protocol::Operation<D>> operations, Callback<WriteAnswer> callback);
   Status stats(Callback<StatsAnswer> callback);
+  /// Answered with JSON too.
+  Status task(protocol::TaskKind kind, protocol::Moment from, protocol::Moment to,
+              std::string_view text, Callback<StatsAnswer> callback);
   /// Bulk load into an empty tree: begin, any number of batches of at most max_load_batch() entries
   /// (each answered), then commit with the number of entries sent, or abort.
   Status load_begin(Callback<LoadAnswer> callback);
@@ -128,6 +134,7 @@ class ClientCore final : public transport::ConnectionHandler {
     SearchCost cost;
     rtree::RangeQuery<D> range_query;
     rtree::NearestQuery<D> nearest_query;
+    protocol::Moment as_of = 0;
     std::vector<std::byte> message;  ///< to be sent, if it had to wait
     std::string error_text;
 

@@ -30,6 +30,10 @@ std::string_view name(MessageType type) {
       return "load-commit";
     case MessageType::kLoadAbort:
       return "load-abort";
+    case MessageType::kAt:
+      return "at";
+    case MessageType::kTask:
+      return "task";
   }
   return "unknown";
 }
@@ -110,7 +114,7 @@ Result<Header> decode_header(std::span<const std::byte> message) {
   if (!copy_front(message, header)) {
     return broken("message of " + std::to_string(message.size()) + " bytes is too short");
   }
-  if (static_cast<unsigned>(header.type) > static_cast<unsigned>(MessageType::kLoadAbort)) {
+  if (static_cast<unsigned>(header.type) > static_cast<unsigned>(MessageType::kTask)) {
     return broken("message of unknown type " + std::to_string(static_cast<unsigned>(header.type)));
   }
   return header;
@@ -213,6 +217,53 @@ Result<Header> decode_bare(std::span<const std::byte> message) {
   }
   if (auto ok = check_request_header(*header, header->type); !ok) return fail(ok.error());
   return header;
+}
+
+Result<AtMessage> decode_at(std::span<const std::byte> message) {
+  AtRequest request;
+  if (!copy_front(message, request)) {
+    return wrong_length(MessageType::kAt, message.size(), sizeof(AtRequest));
+  }
+  if (auto ok = check_request_header(request.header, MessageType::kAt); !ok) {
+    return fail(ok.error());
+  }
+  const auto search = message.subspan(sizeof request);
+  const auto header = decode_header(search);
+  if (!header) return fail(header.error());
+  if (header->type != MessageType::kRange && header->type != MessageType::kNearest) {
+    return broken("an at message with a " + std::string(name(header->type)) + " in it");
+  }
+  if (header->request_id != request.header.request_id) {
+    return broken("an at message with another request id than the search in it");
+  }
+  return AtMessage{request.header, request.moment, search, header->type};
+}
+
+Result<TaskMessage> decode_task(std::span<const std::byte> message) {
+  TaskRequest request;
+  if (!copy_front(message, request)) {
+    return wrong_length(MessageType::kTask, message.size(), sizeof(TaskRequest));
+  }
+  if (auto ok = check_request_header(request.header, MessageType::kTask); !ok) {
+    return fail(ok.error());
+  }
+  if (request.kind < TaskKind::kHistory || request.kind > TaskKind::kBackup) {
+    return broken("task request of unknown kind " +
+                  std::to_string(static_cast<unsigned>(request.kind)));
+  }
+  if (request.text_bytes > kMaxTaskText) {
+    return fail(ErrorCode::kTooLarge, "task request with a text of " +
+                                          std::to_string(request.text_bytes) +
+                                          " bytes; the limit is " + std::to_string(kMaxTaskText));
+  }
+  const std::size_t should = sizeof request + request.text_bytes;
+  if (message.size() != should) return wrong_length(MessageType::kTask, message.size(), should);
+  TaskMessage task{request.header, request.kind, request.from, request.to, {}};
+  task.text.resize(request.text_bytes);
+  if (!task.text.empty()) {
+    std::memcpy(task.text.data(), message.data() + sizeof request, task.text.size());
+  }
+  return task;
 }
 
 Result<Answer> decode_answer(std::span<const std::byte> message) {

@@ -105,6 +105,23 @@ Result<LoadCommit> decode_load_commit(std::span<const std::byte> message);
 /// A request that is a Header and nothing more: kStats, kLoadBegin, kLoadAbort.
 Result<Header> decode_bare(std::span<const std::byte> message);
 
+struct AtMessage {
+  Header header;
+  Moment moment;
+  std::span<const std::byte> search;  ///< a kRange or kNearest message, still to be decoded
+  MessageType type;                   ///< of it
+};
+Result<AtMessage> decode_at(std::span<const std::byte> message);
+
+struct TaskMessage {
+  Header header;
+  TaskKind kind;
+  Moment from;
+  Moment to;
+  std::string text;
+};
+Result<TaskMessage> decode_task(std::span<const std::byte> message);
+
 // --- answers, as the client sees them -----------------------------------------------------------
 
 /// One segment of an answer.

@@ -77,6 +77,21 @@ std::size_t encode_bare(std::span<std::byte> out, MessageType type, std::uint32_
   return put(out, 0, &header);
 }
 
+std::size_t encode_at(std::span<std::byte> out, std::uint32_t request_id, Moment moment) {
+  const AtRequest request{.header = request_header(MessageType::kAt, request_id), .moment = moment};
+  return put(out, 0, &request);
+}
+
+std::size_t encode_task(std::span<std::byte> out, std::uint32_t request_id, TaskKind kind,
+                        Moment from, Moment to, std::string_view text) {
+  const TaskRequest request{.header = request_header(MessageType::kTask, request_id),
+                            .kind = kind,
+                            .text_bytes = static_cast<std::uint32_t>(text.size()),
+                            .from = from,
+                            .to = to};
+  return put(out, put(out, 0, &request), text.data(), text.size());
+}
+
 AnswerEncoder::AnswerEncoder(AnswerTo to, std::uint16_t code, std::uint64_t count,
                              const void* first, std::uint32_t first_bytes, const void* second,
                              std::uint32_t second_bytes)

@@ -33,6 +33,11 @@ std::size_t encode_load_commit(std::span<std::byte> out, std::uint32_t request_i
 /// kStats, kLoadBegin, kLoadAbort.
 std::size_t encode_bare(std::span<std::byte> out, MessageType type, std::uint32_t request_id);
 
+/// The front of a search at a moment; the search follows (encode_range, encode_nearest).
+std::size_t encode_at(std::span<std::byte> out, std::uint32_t request_id, Moment moment);
+std::size_t encode_task(std::span<std::byte> out, std::uint32_t request_id, TaskKind kind,
+                        Moment from, Moment to, std::string_view text);
+
 template <int D>
 constexpr std::size_t write_bytes(std::size_t operations) {
   return sizeof(WriteRequest) + operations * sizeof(Operation<D>);

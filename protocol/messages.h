@@ -30,6 +30,8 @@ enum class MessageType : std::uint8_t {
   kLoadEntries = 6,  ///< LoadEntries and its entries; each answered, so that clients can pace
   kLoadCommit = 7,   ///< LoadCommit: builds and publishes; answered when that is done
   kLoadAbort = 8,    ///< Header alone
+  kAt = 9,           ///< AtRequest and a whole kRange or kNearest request
+  kTask = 10,        ///< TaskRequest and its text; answered with JSON text
 };
 
 /// Requests of one connection that may be unanswered at once. A client that has more of them on the
@@ -104,11 +106,40 @@ struct LoadCommit {
   std::uint64_t entries;  ///< how many were sent: checked
 };
 
+/// A moment in the life of a tree: the number of a version, or, from kFirstStamp on, the reading of
+/// a hybrid logical clock (replication/hybrid_clock.h), which means the version that was current
+/// then.
+using Moment = std::uint64_t;
+constexpr Moment kFirstStamp = Moment{1} << 48;
+
+/// Followed by the search, with the same request id, that shall see the tree as it was then.
+struct AtRequest {
+  Header header;
+  Moment moment;
+};
+
+enum class TaskKind : std::uint32_t {
+  kHistory = 1,  ///< which versions are kept; no text
+  kDiff = 2,     ///< what was inserted, erased and moved between two moments; no text
+  kBackup = 3,   ///< a copy into the new directory that the text names, on the server's machine
+};
+
+/// Followed by `text_bytes` of text, UTF-8.
+struct TaskRequest {
+  Header header;
+  TaskKind kind;
+  std::uint32_t text_bytes;
+  Moment from;
+  Moment to;
+};
+constexpr std::size_t kMaxTaskText = 200;
+
 /// Begins every answer. What follows, `count` times, depends on the request:
 ///  kRange    nothing, ids (u64), or rtree::Entry<D>, by the shape asked for;
 ///  kNearest  rtree::Neighbor;
 ///  kWrite    FailedOperation, one for each that failed;
-///  kStats    bytes of JSON;
+///  kStats    bytes of JSON; so does kTask;
+///  kAt       as the search in it;
 ///  kLoad*    nothing (count: entries in the tree, after kLoadCommit);
 ///  an error  bytes of text, UTF-8, not terminated.
 struct AnswerHeader {
@@ -159,6 +190,9 @@ static_assert(sizeof(Header) == 8 && sizeof(RangeRequest<2>) == 48 &&
               sizeof(RangeRequest<3>) == 64);
 static_assert(sizeof(NearestRequest<2>) == 32 && sizeof(Operation<2>) == 80);
 static_assert(sizeof(WriteRequest) == 24 && sizeof(LoadEntries) == 16 && sizeof(LoadCommit) == 24);
+static_assert(sizeof(AtRequest) == 16 && sizeof(TaskRequest) == 32 &&
+              sizeof(TaskRequest) + kMaxTaskText <= kMinMessageBytes &&
+              sizeof(AtRequest) + sizeof(RangeRequest<3>) <= kMinMessageBytes);
 static_assert(sizeof(AnswerHeader) == 24 && sizeof(FailedOperation) == 8);
 static_assert(sizeof(ClientHello) == 16 && sizeof(ServerHello) == 64 && sizeof(Heartbeat) == 24);
 static_assert(sizeof(AnswerHeader) + sizeof(rtree::Entry<3>) <= kMinMessageBytes &&

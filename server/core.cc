@@ -27,13 +27,15 @@ Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, con
   auto shard = Shard<D>::create({.grace = options.grace,
                                  .memory_budget_bytes = options.memory_budget_bytes,
                                  .build_threads = options.build_threads,
-                                 .durability = options.durability},
+                                 .durability = options.durability,
+                                 .history = options.history},
                                 core->slabs_, clock, executor);
   if (!shard) return fail(shard.error());
   core->shard_ = std::move(*shard);
   core->team_.shard = core->shard_.get();
   core->team_.clock = &clock;
   core->team_.heartbeat = options.heartbeat;
+  core->team_.allow_backup = options.allow_backup;
   core->team_.stats = [core = core.get()] { return core->stats_json(); };
   core->team_.on_session_closed = [core = core.get()](std::size_t door) {
     core->on_session_closed(door);

@@ -30,7 +30,9 @@ struct CoreOptions {
   bool huge_pages = false;
   /// Where writes are made durable; nothing: nowhere. With threads of its own.
   std::optional<DurabilityOptions> durability = {};
-  std::uint64_t instance = 1;  ///< tells a restarted server from the one before: random
+  HistoryOptions history = {};  ///< which old versions can still be asked
+  bool allow_backup = false;    ///< whether clients may name directories to write
+  std::uint64_t instance = 1;   ///< tells a restarted server from the one before: random
   /// CPU seconds that the process has used, for statistics; may be empty.
   std::function<double()> cpu_seconds = {};
 };
@@ -60,6 +62,8 @@ class Core {
                                     const transport::ListenOptions& options);
   /// With no worker running any more: ends writing and leaves what is durable in good order.
   void stop_writing() { shard_->stop_writing(); }
+  /// Backups and diffs under way give up.
+  void cancel_tasks() { shard_->cancel_tasks(); }
   /// Takes no more clients.
   void stop_listening();
 

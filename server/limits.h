@@ -72,6 +72,10 @@ constexpr Nanoseconds kMinFlushInterval = 100 * kMicrosecond;
 constexpr Nanoseconds kMaxFlushInterval = 10 * kSecond;
 constexpr Nanoseconds kMinCheckpointInterval = kSecond;
 constexpr Nanoseconds kMaxCheckpointInterval = 24 * 3600 * kSecond;
+/// Old versions may hold this share of the memory budget: half of what makes writers wait.
+constexpr std::uint64_t kHistoryShare = 8;
+constexpr Nanoseconds kMaxRetain = 7 * 24 * 3600 * kSecond;
+constexpr std::uint64_t kMaxRetainVersions = 4096;
 
 // --- bulk load
 /// Share of the memory budget that staged entries may take: the tree built of them (at most 60

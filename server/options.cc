@@ -54,7 +54,11 @@ cxxopts::Options describe() {
       ("checkpoint-interval", "a checkpoint is taken so often, and when the log is half full",
        cxxopts::value<std::string>()->default_value("60s"), "TIME")  //
       ("log-size", "what the log of a new data directory takes",
-       cxxopts::value<std::string>()->default_value("256M"), "SIZE")                             //
+       cxxopts::value<std::string>()->default_value("256M"), "SIZE")  //
+      ("retain", "how far back in time the tree can be asked (default: not at all)",
+       cxxopts::value<std::string>()->default_value("0"), "TIME")  //
+      ("retain-versions", "how many versions are kept for that; beyond, the older are thinned out",
+       cxxopts::value<std::string>()->default_value("256"), "N")                                 //
       ("accept-damaged-log", "start though durable records are damaged, and lose what follows")  //
       ("check", "verify a data directory, say what a start would do, change nothing",
        cxxopts::value<std::string>(), "PATH")  //
@@ -193,6 +197,9 @@ Result<Command> to_command(const cxxopts::ParseResult& parsed) {
     settings.set("cpus", parse_cpus(settings.text("cpus")), server.cpus);
   }
   set_durability(parsed, settings, server);
+  settings.set("retain", parse_duration(settings.text("retain")), server.history.age);
+  settings.set("retain-versions", number("retain-versions", kMinRetainVersions, kMaxRetainVersions),
+               server.history.versions);
   if (!settings.status()) return fail(settings.status().error());
   server.huge_pages = parsed.count("huge-pages") != 0;
   server.allow_other_users = parsed.count("allow-other-users") != 0;
@@ -278,6 +285,9 @@ Status check_options(const ServerOptions& options) {
   if (options.heartbeat < kMinHeartbeat || options.heartbeat > kMaxHeartbeat) {
     return bad("heartbeat", time_of(options.heartbeat) + " is not between " +
                                 time_of(kMinHeartbeat) + " and " + time_of(kMaxHeartbeat));
+  }
+  if (options.history.age > kMaxRetain) {
+    return bad("retain", time_of(options.history.age) + " is more than " + time_of(kMaxRetain));
   }
   return options.durability ? check_durability(*options.durability) : Status{};
 }

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/result.h"
 #include "server/durability.h"
+#include "server/history.h"
 #include "server/limits.h"
 #include "transport/waiter.h"
 
@@ -31,7 +32,8 @@ struct ServerOptions {
   bool allow_other_users = false;
   /// Where writes are made durable; nothing: nowhere.
   std::optional<DurabilityOptions> durability;
-  std::string load;  ///< a data set (datasets::open_dataset) to begin with; empty: none
+  HistoryOptions history;  ///< which old versions can still be asked
+  std::string load;        ///< a data set (datasets::open_dataset) to begin with; empty: none
 };
 
 /// What silurus-server was asked to do.

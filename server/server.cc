@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -46,20 +49,44 @@ std::uint64_t random_instance() {
   return (std::uint64_t{device()} << 32) | device() | 1;
 }
 
-/// One task at a time on a thread of its own; the next waits for the one before.
+/// Runs tasks one after the other on a thread of its own, which there is once there is a task.
 class ThreadExecutor final : public Executor {
  public:
+  ~ThreadExecutor() override { join(); }
   void run(std::function<void()> task) override {
     const std::lock_guard lock(mutex_);
-    thread_ = std::jthread(std::move(task));  // joins the one before, which is at its end
+    tasks_.push_back(std::move(task));
+    if (!thread_.joinable()) thread_ = std::jthread([this] { work(); });
+    changed_.notify_one();
   }
+  /// Runs what is left and ends the thread.
   void join() {
-    const std::lock_guard lock(mutex_);
+    {
+      const std::lock_guard lock(mutex_);
+      ending_ = true;
+    }
+    changed_.notify_one();
     if (thread_.joinable()) thread_.join();
   }
 
  private:
+  void work() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [this] { return ending_ || !tasks_.empty(); });
+      if (tasks_.empty()) return;
+      const std::function<void()> task = std::move(tasks_.front());
+      tasks_.pop_front();
+      lock.unlock();
+      task();
+      lock.lock();
+    }
+  }
+
   std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> tasks_;
+  bool ending_ = false;
   std::jthread thread_;
 };
 
@@ -115,6 +142,8 @@ Status Running<D>::start_up(const ServerOptions& options) {
                                .max_clients = options.max_clients,
                                .huge_pages = options.huge_pages,
                                .durability = options.durability,
+                               .history = options.history,
+                               .allow_backup = !options.allow_other_users,
                                .instance = random_instance(),
                                .cpu_seconds = process_cpu_seconds},
                               clock_, executor_);
@@ -210,6 +239,7 @@ void Running<D>::stop() {
   stopping_.store(true, std::memory_order_relaxed);
   for (auto& waiter : waiters_) waiter->wake();
   threads_.clear();
+  if (core_ != nullptr) core_->cancel_tasks();
   executor_.join();  // a build under way gives its job back to a worker that still exists
   if (core_ != nullptr) core_->stop_writing();
   core_.reset();

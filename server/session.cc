@@ -61,6 +61,10 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
       return on_load_entries(message, *header);
     case MessageType::kLoadCommit:
       return on_load_commit(message, *header);
+    case MessageType::kAt:
+      return on_at(message, *header);
+    case MessageType::kTask:
+      return on_task(message, *header);
     case MessageType::kAnswer:
       break;
   }
@@ -171,6 +175,51 @@ void Session<D>::on_load_commit(std::span<const std::byte> message, const Header
   worker_.build(std::move(job));
 }
 
+/// A search of an old version: as a stream, whatever its size.
+template <int D>
+void Session<D>::on_at(std::span<const std::byte> message, const Header& header) {
+  const auto request = protocol::decode_at(message);
+  if (!request) return refuse(header, request.error());
+  // The old version is pinned from here to the end of its stream.
+  const auto pin = [&]() -> std::shared_ptr<rtree::Snapshot<D>> {
+    auto snapshot = worker_.shard().history().at(request->moment);
+    if (snapshot) return std::make_shared<rtree::Snapshot<D>>(std::move(*snapshot));
+    refuse(header, snapshot.error());
+    return nullptr;
+  };
+  if (request->type == MessageType::kRange) {
+    const auto search = protocol::decode_range<D>(request->search);
+    if (!search) return refuse(header, search.error());
+    if (auto at = pin()) stream(header.request_id, search->query, std::move(at));
+    return;
+  }
+  const auto search = protocol::decode_nearest<D>(request->search);
+  if (!search) return refuse(header, search.error());
+  if (search->query.k > kMaxK) {
+    return refuse(header, {ErrorCode::kTooLarge, "k is " + std::to_string(search->query.k) +
+                                                     ": this server gives at most " +
+                                                     std::to_string(kMaxK) + " neighbours"});
+  }
+  if (auto at = pin()) stream(header.request_id, search->query, std::move(at));
+}
+
+template <int D>
+void Session<D>::on_task(std::span<const std::byte> message, const Header& header) {
+  const auto task = protocol::decode_task(message);
+  if (!task) return refuse(header, task.error());
+  if (task->kind == protocol::TaskKind::kHistory) {
+    return send_text(header.request_id, history_json(worker_.shard().history()));
+  }
+  if (task->kind == protocol::TaskKind::kBackup && !worker_.team().allow_backup) {
+    return refuse(header, {ErrorCode::kPermission,
+                           "a server that lets other users connect writes no files for them"});
+  }
+  auto job = std::make_unique<TaskJob>();
+  job->session = id_;
+  job->request_id = header.request_id;
+  if (const Status ok = worker_.run_task(std::move(job), *task); !ok) refuse(header, ok.error());
+}
+
 // --- answers
 
 template <int D>
@@ -276,11 +325,23 @@ void Session<D>::send_count(std::uint32_t request_id, std::uint64_t count, rtree
 }
 
 template <int D>
-void Session<D>::send_stats(std::uint32_t request_id) {
+void Session<D>::answer_task(const TaskJob& job) {
+  if (closed_) return;
+  if (!job.text) return send_error(job.request_id, job.text.error());
+  send_text(job.request_id, *job.text);
+}
+
+template <int D>
+void Session<D>::send_text(std::uint32_t request_id, std::string text) {
   auto owed = std::make_unique<Owed>();
-  owed->text = worker_.team().stats ? worker_.team().stats() : "{}";
+  owed->text = std::move(text);
   owed->encoder = AnswerEncoder::text({request_id, worker_.version()}, owed->text);
   owe(std::move(owed));
+}
+
+template <int D>
+void Session<D>::send_stats(std::uint32_t request_id) {
+  send_text(request_id, worker_.team().stats ? worker_.team().stats() : "{}");
 }
 
 template <int D>
@@ -352,8 +413,10 @@ void Session<D>::update_pause() {
 template <int D>
 void Session<D>::work_on_stream() {
   if (stream_ == nullptr) {
-    stream_ = std::make_unique<Stream<D>>(big_.front(), worker_.shard().tree().snapshot(),
-                                          message_bytes_);
+    Search<D>& search = big_.front();
+    stream_ = std::make_unique<Stream<D>>(
+        search, search.at != nullptr ? std::move(*search.at) : worker_.shard().tree().snapshot(),
+        message_bytes_);
     big_.pop_front();
     stream_started_ = worker_.now();
     last_progress_ = stream_started_;

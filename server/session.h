@@ -12,6 +12,7 @@
 #include "protocol/encode.h"
 #include "server/load.h"
 #include "server/stream.h"
+#include "server/tasks.h"
 #include "server/writer.h"
 #include "transport/fabric.h"
 
@@ -54,13 +55,15 @@ class Session final : public transport::ConnectionHandler {
                       rtree::NearestResult& result, rtree::Version version);
   /// A search that needs a Stream.
   template <typename Query>
-  void stream(std::uint32_t request_id, const Query& query) {
+  void stream(std::uint32_t request_id, const Query& query,
+              std::shared_ptr<rtree::Snapshot<D>> at = {}) {
     if (closed_) return;
-    big_.push_back({request_id, query});
+    big_.push_back({request_id, query, std::move(at)});
     worker_.make_runnable(*this);
   }
   void answer_write(WriteJob<D>& job);
   void answer_load(LoadJob<D>& job);
+  void answer_task(const TaskJob& job);
   /// Goes on with what is owed, as far as the connection takes it.
   void work();
   /// Whether work() has something to do now.
@@ -95,8 +98,11 @@ class Session final : public transport::ConnectionHandler {
   void on_bare(std::span<const std::byte> message, const protocol::Header& header);
   void on_load_entries(std::span<const std::byte> message, const protocol::Header& header);
   void on_load_commit(std::span<const std::byte> message, const protocol::Header& header);
+  void on_at(std::span<const std::byte> message, const protocol::Header& header);
+  void on_task(std::span<const std::byte> message, const protocol::Header& header);
   Status begin_load();
   void send_stats(std::uint32_t request_id);
+  void send_text(std::uint32_t request_id, std::string text);
 
   bool streaming() const { return stream_ != nullptr || !big_.empty(); }
   /// A request that cannot be done: answered, or the end of the connection if the peer does not
@@ -117,7 +123,7 @@ class Session final : public transport::ConnectionHandler {
   /// To be run again when there is room.
   template <typename Query>
   void later(std::uint32_t request_id, const Query& query) {
-    waiting_.push_back({request_id, query});
+    waiting_.push_back({request_id, query, {}});
     update_pause();
   }
   void work_on_stream();

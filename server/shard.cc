@@ -1,5 +1,6 @@
 #include "server/shard.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/units.h"
@@ -20,9 +21,14 @@ Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tre
     : options_(options),
       tree_(std::move(tree)),
       durability_(std::move(durability)),
+      history_({.age = options.history.age,
+                .versions = options.history.versions,
+                .held_bytes = std::min(options.history.held_bytes,
+                                       options.memory_budget_bytes / kHistoryShare)}),
       executor_(executor),
-      writer_(*tree_, durability_.get()),
+      writer_(*tree_, durability_.get(), &history_),
       load_slot_(staging_bytes(options.memory_budget_bytes)) {
+  writer_.remember();
   if (durability_ == nullptr) return;
   durability_->start(*tree_);
   if (durability_->waits_for_device()) writer_thread_ = std::make_unique<WriterThread<D>>(writer_);
@@ -54,8 +60,31 @@ void Shard<D>::stop_writing() {
 template <int D>
 Result<rtree::Version> Shard<D>::load_tree(std::vector<rtree::Entry<D>> entries,
                                            const rtree::BulkLoadOptions& options) {
-  return durability_ != nullptr ? durability_->load(*tree_, std::move(entries), options)
-                                : tree_->bulk_load(std::move(entries), options);
+  auto version = durability_ != nullptr ? durability_->load(*tree_, std::move(entries), options)
+                                        : tree_->bulk_load(std::move(entries), options);
+  if (version) writer_.remember();
+  return version;
+}
+
+template <int D>
+Status Shard<D>::run_task(TaskJob& job, const protocol::TaskMessage& task,
+                          std::function<void()> done) {
+  // Relaxed: only a count.
+  if (tasks_.fetch_add(1, std::memory_order_relaxed) >= kMaxTasks) {
+    tasks_.fetch_sub(1, std::memory_order_relaxed);
+    return fail(ErrorCode::kUnavailable,
+                std::to_string(kMaxTasks) + " backups and diffs are waiting already: try later");
+  }
+  executor_.run([this, &job, task, done = std::move(done)] {
+    if (task.kind == protocol::TaskKind::kDiff) {
+      job.text = diff_json(history_, task.from, task.to);
+    } else {
+      job.text = backup_json(*tree_, durability_.get(), task.text, cancel_tasks_);
+    }
+    tasks_.fetch_sub(1, std::memory_order_relaxed);
+    done();
+  });
+  return {};
 }
 
 template <int D>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -7,10 +8,13 @@
 
 #include "common/clock.h"
 #include "common/result.h"
+#include "protocol/decode.h"
 #include "rtree/tree.h"
 #include "server/durability.h"
 #include "server/executor.h"
+#include "server/history.h"
 #include "server/load.h"
+#include "server/tasks.h"
 #include "server/writer.h"
 #include "server/writer_thread.h"
 
@@ -21,6 +25,7 @@ struct ShardOptions {
   std::uint64_t memory_budget_bytes = 0;
   unsigned build_threads = 0;  ///< of bulk loads; 0: all cores
   std::optional<DurabilityOptions> durability = {};
+  HistoryOptions history = {};
 };
 
 /// One tree with all that changes it: its writer and the place of a bulk load. Any thread, as its
@@ -40,6 +45,12 @@ class Shard {
   const LoadSlot& load_slot() const { return load_slot_; }
   /// nullptr if writes need not outlive the process.
   const Durability<D>* durability() const { return durability_.get(); }
+  const History<D>& history() const { return history_; }
+  /// Runs a diff or a backup on the executor and calls `done` with the outcome in the job.
+  /// kUnavailable if too many wait already.
+  Status run_task(TaskJob& job, const protocol::TaskMessage& task, std::function<void()> done);
+  /// Whether tasks under way shall give up: at the end.
+  void cancel_tasks() { cancel_tasks_.store(true, std::memory_order_relaxed); }
   /// Ends writing, with no worker running but all of them there: jobs under way are given back, and
   /// what is durable is left in good order. Once.
   void stop_writing();
@@ -60,6 +71,9 @@ class Shard {
   const ShardOptions options_;
   std::unique_ptr<rtree::Tree<D>> tree_;
   std::unique_ptr<Durability<D>> durability_;
+  History<D> history_;
+  std::atomic<bool> cancel_tasks_{false};
+  std::atomic<std::uint32_t> tasks_{0};  ///< waiting or under way
   Executor& executor_;
   Writer<D> writer_;
   std::unique_ptr<WriterThread<D>> writer_thread_;  ///< if a flush waits for a device

@@ -10,8 +10,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::array<const char*, kRequestTypes> kRequestNames = {
-    "",           "range",        "nearest",     "write",     "stats",
-    "load-begin", "load-entries", "load-commit", "load-abort"};
+    "",           "range", "nearest", "write", "stats", "load-begin", "load-entries", "load-commit",
+    "load-abort", "at",    "task"};
 
 double seconds(Nanoseconds time) { return static_cast<double>(time) / kSecond; }
 

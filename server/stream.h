@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <variant>
 
@@ -17,6 +18,7 @@ template <int D>
 struct Search {
   std::uint32_t request_id = 0;
   std::variant<rtree::RangeQuery<D>, rtree::NearestQuery<D>> query;
+  std::shared_ptr<rtree::Snapshot<D>> at = {};  ///< of an old version; null: the current one
 };
 
 /// A search with a big answer, run in slices, on one pinned version of the tree. Holds no more than

@@ -22,6 +22,7 @@ Worker<D>::~Worker() {
   for (WriteJob<D>* job = written_.take_all(); job != nullptr;)
     delete std::exchange(job, job->next);
   for (LoadJob<D>* job = built_.take_all(); job != nullptr;) delete std::exchange(job, job->next);
+  for (TaskJob* job = tasks_.take_all(); job != nullptr;) delete std::exchange(job, job->next);
 }
 
 template <int D>
@@ -195,8 +196,26 @@ void Worker<D>::complete(LoadJob<D>* job) {
 }
 
 template <int D>
+void Worker<D>::complete(TaskJob* job) {
+  if (tasks_.push(job) && waker_) waker_();
+}
+
+template <int D>
+Status Worker<D>::run_task(std::unique_ptr<TaskJob> job, const protocol::TaskMessage& task) {
+  TaskJob* given = job.get();
+  const Status taken = team_.shard->run_task(*given, task, [this, given] { complete(given); });
+  if (taken) (void)job.release();  // comes back through complete()
+  return taken;
+}
+
+template <int D>
 bool Worker<D>::take_completions() {
   bool any = false;
+  for (TaskJob* job = tasks_.take_all(); job != nullptr;) {
+    any = true;
+    const std::unique_ptr<TaskJob> done(std::exchange(job, job->next));
+    if (Session<D>* session = find(done->session)) session->answer_task(*done);
+  }
   for (WriteJob<D>* job = written_.take_all(); job != nullptr;) {
     any = true;
     finish(std::exchange(job, job->next));

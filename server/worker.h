@@ -25,6 +25,7 @@ struct Team {
   Shard<D>* shard = nullptr;
   const Clock* clock = nullptr;
   Nanoseconds heartbeat = 0;  ///< interval
+  bool allow_backup = false;  ///< whether clients may name directories to write
   /// Text of statistics for a client; any thread.
   std::function<std::string()> stats;
   /// A session has ended; any thread. `listener` as given to Worker::adopt().
@@ -67,6 +68,7 @@ class Worker {
   // --- any thread
   void complete(WriteJob<D>* job);
   void complete(LoadJob<D>* job);
+  void complete(TaskJob* job);
   const WorkerCounters& counters() const { return counters_; }
 
   // --- from its sessions
@@ -80,6 +82,8 @@ class Worker {
   std::unique_ptr<WriteJob<D>> new_job();
   /// kUnavailable if too many writes wait.
   Status submit(std::unique_ptr<WriteJob<D>> job);
+  /// kUnavailable if too many tasks wait.
+  Status run_task(std::unique_ptr<TaskJob> job, const protocol::TaskMessage& task);
   void build(std::unique_ptr<LoadJob<D>> job) { builds_.push_back(std::move(job)); }
   /// The session has something to flush; something to do; has heard from its client; is over.
   void touch(Session<D>& session);
@@ -132,6 +136,7 @@ class Worker {
   std::vector<std::unique_ptr<LoadJob<D>>> builds_;  ///< that wait for the writer's role
   Handover<WriteJob<D>> written_;
   Handover<LoadJob<D>> built_;
+  Handover<TaskJob> tasks_;
 
   std::vector<Session<D>*> touched_;
   std::vector<Session<D>*> runnable_;

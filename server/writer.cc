@@ -1,5 +1,7 @@
 #include "server/writer.h"
 
+#include <chrono>
+
 #include "server/limits.h"
 
 namespace silurus::server {
@@ -53,7 +55,9 @@ typename Writer<D>::Turn Writer<D>::run_turn(Nanoseconds now) {
       wait = kFullLogWait;  // for the checkpoint that frees it
     } else if (!batch_.empty()) {
       apply();
-      turn.done = finish(publish());
+      const Result<rtree::Version> version = publish();
+      if (version) remember();
+      turn.done = finish(version);
       wait = tree_.reclaim();
     }
     if (wait > 0) {
@@ -154,6 +158,16 @@ Result<rtree::Version> Writer<D>::publish() {
   if (durability_ == nullptr) return tree_.publish();
   if (durability_->failure()) return fail(*durability_->failure());
   return durability_->publish(tree_);
+}
+
+template <int D>
+void Writer<D>::remember() {
+  if (history_ == nullptr || !history_->enabled()) return;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  history_->add(
+      tree_, durability_ != nullptr
+                 ? durability_->stamp()
+                 : clock_.next(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count()));
 }
 
 template <int D>

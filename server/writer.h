@@ -12,6 +12,7 @@
 #include "protocol/messages.h"
 #include "rtree/tree.h"
 #include "server/durability.h"
+#include "server/history.h"
 
 namespace silurus::server {
 
@@ -84,8 +85,9 @@ template <int D>
 class Writer {
  public:
   /// `durability`: nullptr if writes need not outlive the process.
-  explicit Writer(rtree::Tree<D>& tree, Durability<D>* durability = nullptr)
-      : tree_(tree), durability_(durability) {}
+  explicit Writer(rtree::Tree<D>& tree, Durability<D>* durability = nullptr,
+                  History<D>* history = nullptr)
+      : tree_(tree), durability_(durability), history_(history) {}
   Writer(const Writer&) = delete;
 
   /// Queues a job. False, and the job still the caller's, if too many operations wait already.
@@ -112,6 +114,10 @@ class Writer {
   /// took it calls release() and then turn(), or sees to it that some thread does.
   bool try_acquire();
   void release();
+
+  /// Of the holder of the role, after it has published something: keeps the version for those who
+  /// ask for it later.
+  void remember();
 
   /// At the end, with no other thread: the jobs that will not be done any more.
   WriteJob<D>* abandon();
@@ -140,11 +146,13 @@ class Writer {
 
   rtree::Tree<D>& tree_;
   Durability<D>* durability_;
+  History<D>* history_;
   std::function<void()> wake_;
   Handover<WriteJob<D>> arrivals_;
   std::atomic<std::uint64_t> queued_operations_{0};  ///< each job counts one more than it has
   std::atomic<bool> taken_{false};
   // Of the holder of the role.
+  replication::HybridClock clock_;  ///< where there is no log to stamp versions
   Counter batches_;
   Counter delays_;
   std::deque<WriteJob<D>*> backlog_;

@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <cxxopts.hpp>
+#include <filesystem>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "client/tool/help.h"
+#include "client/tool/moment.h"
 #include "common/units.h"
 #include "protocol/default_url.h"
 
@@ -75,8 +78,9 @@ cxxopts::Options make_options() {
   const auto text = [] { return cxxopts::value<std::string>(); };
   options.add_options()("s,server", "", text())("m,mode", "", text())("policy", "", text())(
       "f,format", "", text())("timeout", "", text())("predicate", "", text())("count", "")(
-      "limit", "", text())("k", "", text())("fill", "", text())("skip-bad", "")("h,help", "")(
-      "version", "")("arguments", "", cxxopts::value<std::vector<std::string>>());
+      "limit", "", text())("k", "", text())("fill", "", text())("skip-bad", "")(
+      "as-of", "", text())("from", "", text())("to", "", text())("h,help", "")("version", "")(
+      "arguments", "", cxxopts::value<std::vector<std::string>>());
   options.parse_positional({"arguments"});
   return options;
 }
@@ -185,12 +189,45 @@ Result<Command> parse_update(const CommandHelp& command, std::span<const std::st
   return UpdateCommand{.id = *id, .from = {boxes->begin(), half}, .to = {half, boxes->end()}};
 }
 
+/// The moment that an option names; 0 if it isn't given.
+Result<protocol::Moment> moment_option(const cxxopts::ParseResult& parsed, const char* option) {
+  if (parsed.count(option) == 0) return protocol::Moment{0};
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const auto moment =
+      parse_moment(unmarked(parsed[option].as<std::string>()),
+                   std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+  if (!moment) return usage("--" + std::string(option) + ": " + moment.error().message);
+  return moment;
+}
+
+Result<Command> parse_diff(const CommandHelp& command, std::span<const std::string> words,
+                           const cxxopts::ParseResult& parsed) {
+  if (!words.empty() || parsed.count("from") == 0 || parsed.count("to") == 0) {
+    return usage("diff takes two moments\n" + usage_of(command));
+  }
+  const auto from = moment_option(parsed, "from");
+  if (!from) return fail(from.error());
+  const auto to = moment_option(parsed, "to");
+  if (!to) return fail(to.error());
+  return DiffCommand{*from, *to};
+}
+
+Result<Command> parse_backup(const CommandHelp& command, std::span<const std::string> words) {
+  if (words.size() != 1 || words[0].empty()) {
+    return usage("backup takes the path of a new directory\n" + usage_of(command));
+  }
+  return BackupCommand{std::filesystem::absolute(words[0]).lexically_normal().string()};
+}
+
 Result<Command> parse_range(const CommandHelp& command, std::span<const std::string> words,
                             const cxxopts::ParseResult& parsed) {
   RangeCommand range;
   auto window = coordinates(command, words, 2);
   if (!window) return fail(window.error());
   range.window = std::move(*window);
+  const auto as_of = moment_option(parsed, "as-of");
+  if (!as_of) return fail(as_of.error());
+  range.as_of = *as_of;
   range.count_only = parsed.count("count") != 0;
   if (parsed.count("limit") != 0) {
     const auto limit =
@@ -216,6 +253,9 @@ Result<Command> parse_nearest(const CommandHelp& command, std::span<const std::s
   auto point = coordinates(command, words, 1);
   if (!point) return fail(point.error());
   nearest.point = std::move(*point);
+  const auto as_of = moment_option(parsed, "as-of");
+  if (!as_of) return fail(as_of.error());
+  nearest.as_of = *as_of;
   nearest.count_only = parsed.count("count") != 0;
   if (parsed.count("k") != 0) {
     const auto k = whole_number("k", unmarked(parsed["k"].as<std::string>()), 1, UINT32_MAX);
@@ -242,7 +282,8 @@ Result<Command> parse_load(const CommandHelp& command, std::span<const std::stri
 
 Result<Command> parse_command(const CommandHelp& command, std::span<const std::string> words,
                               const cxxopts::ParseResult& parsed) {
-  for (const char* option : {"predicate", "count", "limit", "k", "fill", "skip-bad"}) {
+  for (const char* option :
+       {"predicate", "count", "limit", "k", "fill", "skip-bad", "as-of", "from", "to"}) {
     const std::string padded = " " + std::string(command.options) + " ";
     if (parsed.count(option) != 0 &&
         padded.find(" " + std::string(option) + " ") == std::string::npos) {
@@ -256,7 +297,10 @@ Result<Command> parse_command(const CommandHelp& command, std::span<const std::s
   if (command.name == "erase") return parse_write<EraseCommand>(command, words);
   if (command.name == "update") return parse_update(command, words);
   if (command.name == "load") return parse_load(command, words, parsed);
-  if (!words.empty()) return usage("stats takes no arguments");
+  if (command.name == "diff") return parse_diff(command, words, parsed);
+  if (command.name == "backup") return parse_backup(command, words);
+  if (!words.empty()) return usage(std::string(command.name) + " takes no arguments");
+  if (command.name == "history") return HistoryCommand{};
   return StatsCommand{};
 }
 

@@ -7,6 +7,7 @@
 
 #include "client/options.h"
 #include "common/result.h"
+#include "protocol/messages.h"
 #include "rtree/geometry.h"
 
 namespace silurus::tool {
@@ -28,11 +29,13 @@ struct RangeCommand {
   rtree::Predicate predicate = rtree::Predicate::kIntersects;
   bool count_only = false;
   std::uint64_t limit = UINT64_MAX;
+  protocol::Moment as_of = 0;  ///< 0: now
 };
 struct NearestCommand {
   std::vector<double> point;
   std::uint32_t k = 1;
   bool count_only = false;
+  protocol::Moment as_of = 0;
 };
 struct InsertCommand {
   std::uint64_t id = 0;
@@ -53,13 +56,22 @@ struct LoadCommand {
   bool skip_bad = false;
 };
 struct StatsCommand {};
+struct HistoryCommand {};
+struct DiffCommand {
+  protocol::Moment from = 0;
+  protocol::Moment to = 0;
+};
+struct BackupCommand {
+  std::string path;  ///< absolute
+};
 /// Text to print, and nothing more to do (--help, --version).
 struct PrintCommand {
   std::string text;
 };
 
 using Command = std::variant<RangeCommand, NearestCommand, InsertCommand, EraseCommand,
-                             UpdateCommand, LoadCommand, StatsCommand, PrintCommand>;
+                             UpdateCommand, LoadCommand, StatsCommand, HistoryCommand, DiffCommand,
+                             BackupCommand, PrintCommand>;
 
 struct Invocation {
   Settings settings;

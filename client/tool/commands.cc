@@ -53,7 +53,8 @@ class Runner {
         client_.range(box_of<D>(command.window),
                       {.predicate = command.predicate,
                        .shape = command.count_only ? ResultShape::kCount : ResultShape::kIds,
-                       .limit = command.limit});
+                       .limit = command.limit,
+                       .as_of = command.as_of});
     if (!found) return fail(found.error());
     return format_range<D>(*found, command.count_only, settings_.format);
   }
@@ -62,7 +63,7 @@ class Runner {
     if (auto ok = check_dimensions<D>(command.point, 1, "nearest"); !ok) return fail(ok.error());
     Point<D> point;
     std::ranges::copy(command.point, point.at.begin());
-    const auto found = client_.nearest(point, command.k);
+    const auto found = client_.nearest(point, command.k, command.as_of);
     if (!found) return fail(found.error());
     return format_nearest(*found, command.count_only, settings_.format);
   }
@@ -85,6 +86,24 @@ class Runner {
 
   Result<std::string> operator()(const StatsCommand&) {
     const auto json = client_.server_statistics();
+    if (!json) return fail(json.error());
+    return format_stats(*json, settings_.format);
+  }
+
+  Result<std::string> operator()(const HistoryCommand&) {
+    const auto json = client_.history();
+    if (!json) return fail(json.error());
+    return format_history(*json, settings_.format);
+  }
+
+  Result<std::string> operator()(const DiffCommand& command) {
+    const auto json = client_.difference(command.from, command.to);
+    if (!json) return fail(json.error());
+    return format_diff(*json, settings_.format);
+  }
+
+  Result<std::string> operator()(const BackupCommand& command) {
+    const auto json = client_.backup(command.path);
     if (!json) return fail(json.error());
     return format_stats(*json, settings_.format);
   }

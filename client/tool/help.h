@@ -18,12 +18,16 @@ inline constexpr CommandHelp kCommands[] = {
      "  --predicate P   intersects (default): box and window share a point; within: the box lies\n"
      "                  in the window; contains: the box contains the window\n"
      "  --count         only how many\n"
-     "  --limit N       stop after N boxes (which ones is unspecified)\n",
-     "predicate count limit"},
+     "  --limit N       stop after N boxes (which ones is unspecified)\n"
+     "  --as-of M       as it was at that moment: a version (812), how long ago (-30s) or a time "
+     "in\n"
+     "                  UTC (2026-11-21T01:18:57Z), as far as the server keeps it (--retain)\n",
+     "predicate count limit as-of"},
     {"nearest", "X Y", "finds the k boxes nearest to a point, nearest first",
      "  -k K            how many (default 1); equal distances in the order of ids\n"
-     "  --count         only how many were found\n",
-     "k count"},
+     "  --count         only how many were found\n"
+     "  --as-of M       as it was at that moment (see range)\n",
+     "k count as-of"},
     {"insert", "ID XMIN YMIN XMAX YMAX", "adds a box", "", ""},
     {"erase", "ID XMIN YMIN XMAX YMAX", "removes a box; id and box must both match", "", ""},
     {"update", "ID XMIN YMIN XMAX YMAX to XMIN YMIN XMAX YMAX",
@@ -36,6 +40,13 @@ inline constexpr CommandHelp kCommands[] = {
      "uniform:COUNT[:seed=S][:edge=E], powerlaw:..., clusters:..., roads:... .\n",
      "fill skip-bad"},
     {"stats", "", "shows the server's statistics", "", ""},
+    {"history", "", "lists the versions that --as-of can name", "", ""},
+    {"diff", "--from M --to M", "lists the ids inserted, erased and moved between two moments",
+     "  --from M, --to M   moments as --as-of of range takes them\n", "from to"},
+    {"backup", "DIRECTORY", "has the server copy its tree into a new data directory",
+     "The directory is on the server's machine, and must not be there yet. The server goes on\n"
+     "meanwhile; the copy is of one version. A server starts from it (--data).\n",
+     ""},
 };
 
 inline constexpr std::string_view kGeneralOptions =

@@ -127,6 +127,34 @@ std::string format_stats(const std::string& json, Format format) {
   return text;
 }
 
+std::string format_history(const std::string& json, Format format) {
+  const auto value = nlohmann::json::parse(json, nullptr, false);
+  if (format == Format::kJson || !value.is_object() || !value.contains("versions")) {
+    return json + "\n";
+  }
+  const std::string separator = format == Format::kCsv ? "," : "  ";
+  std::string text = format == Format::kCsv ? "version,time,entries\n" : "";
+  for (const auto& kept : value["versions"]) {
+    text += std::to_string(kept.value("version", std::uint64_t{0})) + separator +
+            kept.value("time", "") + separator +
+            std::to_string(kept.value("entries", std::uint64_t{0})) + "\n";
+  }
+  return text;
+}
+
+std::string format_diff(const std::string& json, Format format) {
+  const auto value = nlohmann::json::parse(json, nullptr, false);
+  if (format == Format::kJson || !value.is_object()) return json + "\n";
+  const char* separator = format == Format::kCsv ? "," : " ";
+  std::string text = format == Format::kCsv ? "change,id\n" : "";
+  for (const char* change : {"inserted", "erased", "moved"}) {
+    for (const auto& id : value.value(change, nlohmann::json::array())) {
+      text += change + std::string(separator) + id.dump() + "\n";
+    }
+  }
+  return text;
+}
+
 std::string format_load(const LoadReport& report, Format format) {
   const auto rate = static_cast<std::uint64_t>(
       std::llround(static_cast<double>(report.loaded) / std::max(report.seconds, 1e-9)));

@@ -27,6 +27,11 @@ std::string format_write(std::string_view done, std::uint64_t id, rtree::Version
 /// The server's JSON; text and csv list its members as paths: "reads.count: 17".
 std::string format_stats(const std::string& json, Format format);
 
+/// The versions of Client::history(), one a line: version, time, entries.
+std::string format_history(const std::string& json, Format format);
+/// The ids of Client::difference(), one a line: "inserted 17".
+std::string format_diff(const std::string& json, Format format);
+
 /// How a load went.
 struct LoadReport {
   std::uint64_t loaded = 0;

@@ -343,6 +343,60 @@ TEST(Encode, AnErrorArrivesWithItsCodeAndText) {
   EXPECT_EQ(text, std::string(600, 'x') + "?");
 }
 
+Bytes at_message(const Bytes& search) {
+  Bytes out(sizeof(AtRequest) + search.size());
+  EXPECT_EQ(encode_at(out, 7, 812), sizeof(AtRequest));
+  std::memcpy(out.data() + sizeof(AtRequest), search.data(), search.size());
+  return out;
+}
+
+TEST(Decode, ASearchAtAMomentComesBack) {
+  const Bytes search = nearest_message({.point = {{1, 2}}, .k = 3});
+  const Bytes message = at_message(search);
+  const auto at = decode_at(message);
+  ASSERT_TRUE(at);
+  EXPECT_EQ(at->moment, 812u);
+  EXPECT_EQ(at->type, MessageType::kNearest);
+  EXPECT_EQ(decode_nearest<2>(at->search)->query.k, 3u);
+}
+
+TEST(Decode, AMomentGoesWithASearchAndNothingElse) {
+  EXPECT_FALSE(decode_at(at_message(write_message(some_operations()))));
+  EXPECT_FALSE(decode_at(at_message(at_message(nearest_message({.point = {{1, 2}}, .k = 3})))));
+  EXPECT_FALSE(decode_at(at_message({})));
+  Bytes other = nearest_message({.point = {{1, 2}}, .k = 3});
+  poke<std::uint32_t>(other, offsetof(Header, request_id), 8);
+  EXPECT_FALSE(decode_at(at_message(other)));
+}
+
+Bytes task_message(std::string_view text) {
+  Bytes out(sizeof(TaskRequest) + text.size());
+  EXPECT_EQ(encode_task(out, 7, TaskKind::kBackup, 1, 2, text), out.size());
+  return out;
+}
+
+TEST(Decode, ATaskComesBackAndOfNoOtherLength) {
+  const Bytes message = task_message("/backups/monday");
+  const auto task = decode_task(message);
+  ASSERT_TRUE(task);
+  EXPECT_EQ(task->kind, TaskKind::kBackup);
+  EXPECT_EQ(task->from, 1u);
+  EXPECT_EQ(task->to, 2u);
+  EXPECT_EQ(task->text, "/backups/monday");
+  for (std::size_t length = 0; length < message.size(); ++length) {
+    EXPECT_FALSE(decode_task(std::span(message).first(length))) << length;
+  }
+}
+
+TEST(Decode, ATaskOfUnknownKindOrWithAnEndlessTextIsRefused) {
+  Bytes unknown = task_message("x");
+  poke<std::uint32_t>(unknown, offsetof(TaskRequest, kind), 99);
+  EXPECT_FALSE(decode_task(unknown));
+  const auto endless = decode_task(task_message(std::string(kMaxTaskText + 1, 'x')));
+  ASSERT_FALSE(endless);
+  EXPECT_EQ(endless.error().code, ErrorCode::kTooLarge);
+}
+
 TEST(Encode, AnUnknownErrorCodeIsAProtocolError) {
   auto messages = segments(AnswerEncoder::error({9, 5}, {ErrorCode::kIo, "?"}), 256);
   poke<std::uint16_t>(messages[0], offsetof(Header, code), 999);

@@ -1,0 +1,85 @@
+#include "server/tasks.h"
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "replication/backup.h"
+#include "rtree/diff.h"
+
+namespace silurus::server {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// "2026-11-21T01:18:57.123456Z".
+std::string utc(std::int64_t unix_ns) {
+  const std::time_t seconds = unix_ns / kSecond;
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[64];
+  const std::size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  std::snprintf(text + length, sizeof text - length, ".%06dZ",
+                static_cast<int>(unix_ns % kSecond / kMicrosecond));
+  return text;
+}
+
+}  // namespace
+
+template <int D>
+std::string history_json(const History<D>& history) {
+  Json versions = Json::array();
+  for (const auto& kept : history.list()) {
+    const std::int64_t unix_ns = replication::HybridClock::to_unix_ns(kept.stamp);
+    versions.push_back({{"version", kept.version},
+                        {"time", utc(unix_ns)},
+                        {"unix_ns", unix_ns},
+                        {"entries", kept.entries}});
+  }
+  return Json{{"versions", versions}}.dump();
+}
+
+template <int D>
+Result<std::string> diff_json(const History<D>& history, protocol::Moment from,
+                              protocol::Moment to) {
+  const auto before = history.at(from);
+  if (!before) return fail(before.error());
+  const auto after = history.at(to);
+  if (!after) return fail(after.error());
+  const auto found = rtree::difference(*before, *after, kMaxDiffEntries);
+  if (!found) return fail(found.error());
+  Json json = {{"from", before->version()}, {"to", after->version()},
+               {"inserted", Json::array()}, {"erased", Json::array()},
+               {"moved", Json::array()},    {"nodes_visited", found->nodes_visited}};
+  for (const auto& entry : found->inserted) json["inserted"].push_back(entry.id);
+  for (const auto& entry : found->erased) json["erased"].push_back(entry.id);
+  for (const auto& move : found->moved) json["moved"].push_back(move.id);
+  return json.dump();
+}
+
+template <int D>
+Result<std::string> backup_json(const rtree::Tree<D>& tree, const Durability<D>* durability,
+                                const std::string& path, const std::atomic<bool>& cancel) {
+  const rtree::Snapshot<D> snapshot = tree.snapshot();
+  replication::DirectoryOptions options{.tree_bytes = tree.stats().bytes_budget};
+  // Asked after the snapshot was taken: what is written to the copy later is stamped later.
+  replication::Stamp stamp = 0;
+  if (durability != nullptr) {
+    options.log_bytes = durability->stats().log_capacity_bytes;
+    stamp = durability->stamp();
+  }
+  const Status written =
+      replication::write_backup<D>(path, tree, snapshot, stamp, options, &cancel);
+  if (!written) return fail(written.error());
+  return Json{{"path", path}, {"version", snapshot.version()}, {"entries", snapshot.size()}}.dump();
+}
+
+template std::string history_json(const History<2>&);
+template std::string history_json(const History<3>&);
+template Result<std::string> diff_json(const History<2>&, protocol::Moment, protocol::Moment);
+template Result<std::string> diff_json(const History<3>&, protocol::Moment, protocol::Moment);
+template Result<std::string> backup_json(const rtree::Tree<2>&, const Durability<2>*,
+                                         const std::string&, const std::atomic<bool>&);
+template Result<std::string> backup_json(const rtree::Tree<3>&, const Durability<3>*,
+                                         const std::string&, const std::atomic<bool>&);
+
+}  // namespace silurus::server

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "common/result.h"
+#include "protocol/messages.h"
+#include "server/durability.h"
+#include "server/history.h"
+
+namespace silurus::server {
+
+/// Entries in leaves that differ, which a diff lists at most.
+constexpr std::uint64_t kMaxDiffEntries = std::uint64_t{1} << 18;
+/// Tasks that a server runs and has waiting at once; they run one after the other.
+constexpr std::uint32_t kMaxTasks = 64;
+
+/// A task on its way through the executor and back to its worker.
+struct TaskJob {
+  TaskJob* next = nullptr;
+  std::uint64_t session = 0;
+  std::uint32_t request_id = 0;
+  Result<std::string> text;  ///< the outcome: JSON
+};
+
+// What tasks answer, as JSON. Any thread.
+
+/// {"versions": [{"version", "time", "unix_ns", "entries"}, ...]}, oldest first.
+template <int D>
+std::string history_json(const History<D>& history);
+/// {"from", "to", "inserted": [ids], "erased": [ids], "moved": [ids], "nodes_visited"}.
+template <int D>
+Result<std::string> diff_json(const History<D>& history, protocol::Moment from,
+                              protocol::Moment to);
+/// Copies the current version into a new data directory: {"path", "version", "entries"}.
+/// `durability`: nullptr if the tree has none.
+template <int D>
+Result<std::string> backup_json(const rtree::Tree<D>& tree, const Durability<D>* durability,
+                                const std::string& path, const std::atomic<bool>& cancel);
+
+}  // namespace silurus::server

@@ -1,0 +1,200 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <vector>
+
+#include "client/client.h"
+#include "common/random.h"
+#include "tests/support/server_process.h"
+
+// Old versions of a tree, asked of a real server; and backups of one.
+
+namespace silurus {
+namespace {
+
+using nlohmann::json;
+using testing_support::ServerProcess;
+using testing_support::TemporaryFolder;
+
+constexpr Box<2> kAll{{-1, -1}, {2, 2}};
+constexpr Box<2> kHere{{0.5, 0.5}, {0.6, 0.6}};
+constexpr Box<2> kThere{{0.1, 0.1}, {0.2, 0.2}};
+
+std::int64_t unix_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+class HistoryTest : public testing::Test {
+ protected:
+  void start(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"--listen", "shm://" + (folder_ / "socket"), "--log-level",
+                                         "error", "--memory", "256M"});
+    server_ = std::make_unique<ServerProcess>(arguments);
+    ASSERT_FALSE(server_->addresses().empty()) << server_->errors();
+  }
+  Client<2> connect() {
+    auto client = Client<2>::connect(server_->addresses().at(0));
+    EXPECT_TRUE(client) << client.error().message;
+    return std::move(*client);
+  }
+
+  TemporaryFolder folder_;
+  std::unique_ptr<ServerProcess> server_;
+};
+
+TEST_F(HistoryTest, AnswersAsOfEveryVersionThatItKeeps) {
+  start({"--retain", "10min"});
+  auto client = connect();
+  std::vector<Version> versions;
+  for (std::uint64_t id = 0; id < 100; ++id) {
+    versions.push_back(client.insert(id, kHere).value());
+  }
+  for (std::size_t i = 0; i < versions.size(); ++i) {
+    EXPECT_EQ(client.count(kAll, Predicate::kIntersects, versions[i]).value(), i + 1);
+    const auto found = client.range(kAll, {.as_of = versions[i]});
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->version, versions[i]);
+    EXPECT_EQ(found->ids.size(), i + 1);
+    EXPECT_EQ(client.nearest({{0, 0}}, 1000, versions[i]).value().size(), i + 1);
+  }
+  EXPECT_EQ(client.count(kAll).value(), 100u);
+}
+
+TEST_F(HistoryTest, AnswersAsOfATime) {
+  start({"--retain", "10min", "--data", folder_ / "data", "--log-size", "1M"});
+  auto client = connect();
+  ASSERT_TRUE(client.insert(1, kHere));
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const Moment between = moment_at(unix_ns());
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  ASSERT_TRUE(client.update(1, kHere, kThere));
+  EXPECT_EQ(client.count(kHere, Predicate::kIntersects, between).value(), 1u);
+  EXPECT_EQ(client.count(kThere, Predicate::kIntersects, between).value(), 0u);
+  EXPECT_EQ(client.count(kThere, Predicate::kIntersects, moment_at(unix_ns())).value(), 1u);
+  const auto too_old = client.count(kHere, Predicate::kIntersects, moment_at(0));
+  ASSERT_FALSE(too_old);
+  EXPECT_EQ(too_old.error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(HistoryTest, HoldsAnOldVersionWhileAllAroundItChanges) {
+  start({"--retain", "10min", "--retain-versions", "8", "--grace", "1ms"});
+  auto client = connect();
+  client::WriteBatch<2> batch;
+  for (std::uint64_t id = 0; id < 500; ++id) batch.insert(id, kHere);
+  std::atomic<bool> stop{false};
+  std::jthread writer([&, url = server_->addresses()[0]] {
+    auto other = Client<2>::connect(url);
+    Random random(1);
+    while (!stop.load()) {
+      const double x = random.uniform();
+      if (!other->insert(1'000'000 + random.below(1'000'000), {{x, x}, {x, x}})) return;
+    }
+  });
+  ASSERT_TRUE(client.write(batch));
+  std::size_t asked = 0;
+  for (int round = 0; round < 200; ++round) {
+    const auto versions = json::parse(client.history().value())["versions"];
+    ASSERT_LE(versions.size(), 9u);
+    const auto& kept = versions[round % versions.size()];
+    const auto found = client.count(kAll, Predicate::kIntersects, kept["version"].get<Version>());
+    if (!found) {  // dropped meanwhile, and said so
+      EXPECT_EQ(found.error().code, ErrorCode::kNotFound) << found.error().message;
+      continue;
+    }
+    EXPECT_EQ(*found, kept["entries"].get<std::uint64_t>());
+    ++asked;
+  }
+  stop.store(true);
+  EXPECT_GT(asked, 0u);
+}
+
+TEST_F(HistoryTest, ListsWhatChangedBetweenTwoVersions) {
+  start({"--retain", "10min"});
+  auto client = connect();
+  const Version before = client.insert(1, kHere).value();
+  ASSERT_TRUE(client.insert(2, kHere));
+  ASSERT_TRUE(client.update(1, kHere, kThere));
+  ASSERT_TRUE(client.insert(3, kHere));
+  const Version after = client.erase(3, kHere).value();
+  const auto changes = json::parse(client.difference(before, after).value());
+  EXPECT_EQ(changes["inserted"], json::array({2}));
+  EXPECT_EQ(changes["moved"], json::array({1}));
+  EXPECT_EQ(changes["erased"], json::array());
+  const auto back = json::parse(client.difference(after, before).value());
+  EXPECT_EQ(back["erased"], json::array({2}));
+}
+
+TEST_F(HistoryTest, SaysThatItKeepsNothing) {
+  start({});
+  auto client = connect();
+  ASSERT_TRUE(client.insert(1, kHere));
+  const auto found = client.count(kAll, Predicate::kIntersects, 2);
+  ASSERT_FALSE(found);
+  EXPECT_NE(found.error().message.find("--retain"), std::string::npos) << found.error().message;
+  EXPECT_TRUE(client.insert(2, kHere)) << "the connection goes on";
+}
+
+class BackupTest : public HistoryTest {};
+
+/// One writer inserts ids one after the other while backups are taken: each copy must hold exactly
+/// the ids up to some number, and the server that starts from it must be able to go on.
+TEST_F(BackupTest, IsOneVersionThatAServerStartsFrom) {
+  start({"--data", folder_ / "data", "--log-size", "1M"});
+  auto client = connect();
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> acknowledged{0};
+  std::jthread writer([&, url = server_->addresses()[0]] {
+    auto other = Client<2>::connect(url);
+    for (std::uint64_t id = 0; !stop.load() && other->insert(id, kHere); ++id) {
+      acknowledged.store(id + 1);
+    }
+  });
+  while (acknowledged.load() < 50) std::this_thread::yield();
+  const std::uint64_t before = acknowledged.load();
+  const auto made = client.backup(folder_ / "copy");
+  ASSERT_TRUE(made) << made.error().message;
+  const auto again = client.backup(folder_ / "copy");
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, ErrorCode::kConflict);
+  stop.store(true);
+  writer.join();
+  EXPECT_EQ(server_->stop(), 0);
+  const auto entries = json::parse(*made)["entries"].get<std::uint64_t>();
+  EXPECT_GE(entries, before);
+  start({"--data", folder_ / "copy"});
+  auto reader = connect();
+  auto found = reader.range(kAll);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->version, json::parse(*made)["version"].get<Version>());
+  std::sort(found->ids.begin(), found->ids.end());
+  ASSERT_EQ(found->ids.size(), entries);
+  for (std::uint64_t id = 0; id < entries; ++id) ASSERT_EQ(found->ids[id], id);
+  EXPECT_TRUE(reader.insert(1'000'000, kThere));
+}
+
+TEST_F(BackupTest, SaysWhyItCannotBeMade) {
+  start({});
+  auto client = connect();
+  for (const std::string& path : {std::string("relative"), folder_ / "not/there"}) {
+    const auto made = client.backup(path);
+    ASSERT_FALSE(made);
+    EXPECT_FALSE(made.error().message.empty());
+  }
+  EXPECT_TRUE(client.insert(1, kHere));
+}
+
+TEST_F(BackupTest, IsNotWrittenForOtherUsers) {
+  start({"--allow-other-users"});
+  const auto made = connect().backup(folder_ / "copy");
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, ErrorCode::kPermission);
+}
+
+}  // namespace
+}  // namespace silurus
