@@ -19,8 +19,13 @@ namespace {
 constexpr std::size_t kOutboxRing = kPageBytes;
 /// Messages up to this length are copied into the work request where the device takes that.
 constexpr std::uint32_t kInlineWish = 64 + kHeaderBytes;
-/// Ticks that a close waits for its last message to be acknowledged.
-constexpr unsigned kClosingTicks = 3;
+/// How long a close waits for its last message to be acknowledged.
+constexpr Nanoseconds kClosingTime = 3 * kSecond;
+/// A peer that has not been heard of for so long (or twice that) is looked after. A server does so
+/// for the sake of the client's rings, and seldom, so that idle clients cost it nothing; a client
+/// wants to know that its server has gone, and asks only the server's card.
+constexpr Nanoseconds kServerLooksEvery = 10 * kSecond;
+constexpr Nanoseconds kClientLooksEvery = 2 * kSecond;
 
 /// The local acknowledgement timeout, 4.096 us * 2^17 = 0.54 s, and the retries: a peer that is
 /// gone is noticed after about 4 s. Not 7 retries, the most that there are: soft-RoCE takes that
@@ -474,16 +479,25 @@ void VerbsConnection::take_regions(std::uint32_t count) {
 
 // --- the end ----------------------------------------------------------------------------------
 
-void VerbsConnection::tick() {
-  if (state_ == State::kClosing && ++closing_ticks_ >= kClosingTicks) {
+Nanoseconds VerbsConnection::tick(Nanoseconds now) {
+  if (state_ == State::kClosing) {
+    if (now < closed_by_) return closed_by_;
     end({ErrorCode::kUnavailable, peer_.name + ": closed by us"});
   }
-  if (state_ != State::kOpen || std::exchange(heard_, false) || keepalive_in_flight_) return;
+  if (state_ != State::kOpen) return kNever;
+  if (now < next_look_) return next_look_;
+  const Nanoseconds period = options_.role == Role::kServer ? kServerLooksEvery : kClientLooksEvery;
+  // All connections look at the same moments: one wake-up for all of them.
+  const bool first = std::exchange(next_look_, (now / period + 1) * period) == 0;
+  if (!first && !std::exchange(heard_, false) && !keepalive_in_flight_) look_after_peer();
+  return next_look_;
+}
+
+void VerbsConnection::look_after_peer() {
   // An empty write to a peer that is there is acknowledged by its card; to one that is not, it
   // fails when the retries are used up.
   keepalive_in_flight_ = true;
   add_write({.operation = {Operation::Kind::kKeepAlive, 0}, .signalled = true});
-  post_chain();
 }
 
 void VerbsConnection::on_lost(const Error& reason) {
@@ -497,6 +511,8 @@ void VerbsConnection::close() {
              .signalled = true,
              .immediate = Immediate::make(Notice::kClosing, in_->take_credit())});
   state_ = State::kClosing;
+  closed_by_ = SystemClock().now() + kClosingTime;
+  poller_.tick_by(closed_by_);
 }
 
 void VerbsConnection::end(Error reason) {

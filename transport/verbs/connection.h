@@ -84,7 +84,9 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   std::string peer() const override { return peer_.name; }
   std::span<std::byte> reserve(std::size_t bytes) override;
   void commit(std::size_t bytes) override;
-  void flush() override { post_chain(); }
+  void flush() override {
+    if (!poller_.in_progress()) post_chain();  // else with the others', at the end of the round
+  }
   PostResult post_reads(std::span<const ReadRequest> requests) override;
   void write_mailbox(std::span<const std::byte> bytes) override;
   bool read_mailbox(std::array<std::byte, kMailboxBytes>& content) override;
@@ -102,7 +104,7 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   // Endpoint, CompletionSink
   void post_held_back() override;
   void report_ended() override;
-  void tick() override;
+  Nanoseconds tick(Nanoseconds now) override;
   void on_lost(const Error& reason) override;
   bool is_new() const override { return !accepted_; }
   void on_first() override { poller_.on_established(serial()); }
@@ -134,6 +136,7 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   ibv_send_wr& add(const Operation& operation, std::uint64_t from, std::uint32_t key,
                    std::uint32_t bytes);
   void post_chain();
+  void look_after_peer();
 
   static constexpr std::size_t kChain = 64;
   /// A work request is signalled at least every so many, so that slots come back.
@@ -172,9 +175,10 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   std::uint32_t unread_ = 0;  ///< messages in the ring that a completion has told of
   bool held_back_ = false;
   bool credit_owed_ = false;
-  bool heard_ = false;  ///< since the last tick
+  bool heard_ = true;          ///< since the last look after the peer
+  Nanoseconds next_look_ = 0;  ///< after the peer; 0: not set yet
   bool keepalive_in_flight_ = false;
-  unsigned closing_ticks_ = 0;
+  Nanoseconds closed_by_ = kNever;
   std::uint32_t reads_in_flight_ = 0;
   std::uint32_t mailboxes_in_flight_ = 0;
   std::vector<std::byte> next_mailbox_;  ///< to be sent when a slot is free; empty: none

@@ -12,7 +12,6 @@ namespace {
 /// A spinning thread looks at its file descriptors (a system call) only every so many rounds: they
 /// carry set-up, ends and ticks, never messages.
 constexpr unsigned kRoundsPerLook = 64;
-constexpr Nanoseconds kTick = kSecond;
 
 std::atomic<std::uint64_t> next_serial{1};  // relaxed: a counter
 
@@ -95,8 +94,8 @@ Status VerbsPoller::add(std::uint64_t serial, Endpoint& endpoint,
   if (std::find(driven_.begin(), driven_.end(), queues) == driven_.end()) {
     driven_.push_back(queues);
   }
-  if (endpoints_.empty()) timer_->set(SystemClock().now() + kTick);
   endpoints_[serial] = &endpoint;
+  tick_by(endpoint.tick(SystemClock().now()));
   return {};
 }
 
@@ -105,7 +104,15 @@ void VerbsPoller::remove(std::uint64_t serial, Endpoint& endpoint) {
   std::erase(held_back_, &endpoint);
   std::erase(unread_, &endpoint);
   std::erase(ended_, &endpoint);
-  if (endpoints_.empty()) timer_->set(0);
+  if (!endpoints_.empty()) return;
+  next_tick_ = kNever;
+  timer_->set(0);
+}
+
+void VerbsPoller::tick_by(Nanoseconds time) {
+  if (time >= next_tick_) return;
+  next_tick_ = time;
+  timer_->set(time);
 }
 
 void VerbsPoller::add_accepted(std::unique_ptr<VerbsConnection> connection) {
@@ -152,6 +159,13 @@ void VerbsPoller::announce_regions(const ListenerState& listener) {
 }
 
 std::size_t VerbsPoller::progress() {
+  in_progress_ = true;
+  const std::size_t events = run_round();
+  in_progress_ = false;
+  return events;
+}
+
+std::size_t VerbsPoller::run_round() {
   std::size_t events = 0;
   if (armed_ || ++rounds_ % kRoundsPerLook == 0) {
     armed_ = false;
@@ -195,9 +209,11 @@ bool VerbsPoller::arm() {
 }
 
 void VerbsPoller::tick() {
-  if (endpoints_.empty()) return;
-  timer_->set(SystemClock().now() + kTick);
-  for (const auto& [serial, endpoint] : endpoints_) endpoint->tick();
+  next_tick_ = kNever;
+  const Nanoseconds now = SystemClock().now();
+  Nanoseconds next = kNever;
+  for (const auto& [serial, endpoint] : endpoints_) next = std::min(next, endpoint->tick(now));
+  tick_by(next);
 }
 
 }  // namespace silurus::transport::verbs

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
 #include <vector>
 
+#include "common/clock.h"
 #include "transport/event_loop.h"
 #include "transport/fabric.h"
 #include "transport/verbs/control.h"
@@ -17,6 +19,8 @@ namespace silurus::transport::verbs {
 class ListenerState;
 class VerbsConnection;
 
+constexpr Nanoseconds kNever = std::numeric_limits<Nanoseconds>::max();
+
 /// What a poller looks after beside completions: connections and groups. Its thread.
 class Endpoint {
  public:
@@ -27,8 +31,9 @@ class Endpoint {
   virtual void receive_messages() {}
   /// Tells the handler that it has ended.
   virtual void report_ended() = 0;
-  /// About once a second: notices peers that are gone.
-  virtual void tick() {}
+  /// Looks after its peer if the time has come; answers when it wants to be called next, though it
+  /// may be called sooner.
+  virtual Nanoseconds tick(Nanoseconds /*now*/) { return kNever; }
   /// The connection manager says that the peer is gone.
   virtual void on_lost(const Error& reason) = 0;
 };
@@ -75,7 +80,7 @@ class VerbsPoller final : public Poller {
 
   // Its own thread.
 
-  /// From now on the endpoint is driven.
+  /// From now on the endpoint is driven, and ticks.
   Status add(std::uint64_t serial, Endpoint& endpoint, const std::shared_ptr<Queues>& queues);
   void remove(std::uint64_t serial, Endpoint& endpoint);
   /// A connection that a client has asked for: it is given to the listener's handler when it is
@@ -83,6 +88,11 @@ class VerbsPoller final : public Poller {
   void add_accepted(std::unique_ptr<VerbsConnection> connection);
   void on_established(std::uint64_t serial);
   void on_lost(std::uint64_t serial, const Error& reason);
+  /// All endpoints tick no later than this.
+  void tick_by(Nanoseconds time);
+  /// Whether we are called back from progress(): what is held back then goes at the end of the
+  /// round.
+  bool in_progress() const { return in_progress_; }
   /// To be called back from progress().
   void hold_back(Endpoint& endpoint) { held_back_.push_back(&endpoint); }
   void read_later(Endpoint& endpoint) { unread_.push_back(&endpoint); }
@@ -91,6 +101,7 @@ class VerbsPoller final : public Poller {
 
  private:
   VerbsPoller(std::shared_ptr<Control> control, std::unique_ptr<EventLoop> loop);
+  std::size_t run_round();
   void post_held_back();
   void report_lost();
   std::size_t report_all_ended();
@@ -111,7 +122,9 @@ class VerbsPoller final : public Poller {
   std::vector<std::pair<std::uint64_t, Error>> lost_;
   std::vector<Endpoint*> ended_;
   unsigned rounds_ = 0;
+  Nanoseconds next_tick_ = kNever;
   bool armed_ = false;
+  bool in_progress_ = false;
 };
 
 }  // namespace silurus::transport::verbs
