@@ -32,6 +32,10 @@ class HostError(Exception):
     """A host did not boot, or a command on it failed or took too long."""
 
 
+class NoHosts(HostError):
+    """There can be no hosts on this machine: the reason."""
+
+
 def unavailable():
     """Why hosts cannot be booted here; None if they can."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -192,7 +196,7 @@ class Hosts:
     def __init__(self, count, out=None, pm="none", cpus=1, memory_mb=1024, environment=None):
         reason = unavailable()
         if reason:
-            raise HostError(reason)
+            raise NoHosts(reason)
         self.pm, self.cpus, self.memory_mb = pm, cpus, memory_mb
         self.environment = environment or {}
         self.run = pathlib.Path(tempfile.mkdtemp(prefix="silurus-vm."))
@@ -203,7 +207,7 @@ class Hosts:
         self.accelerators = ["-accel", "kvm" if kvm else "tcg,thread=multi"]
         made = subprocess.run([HERE / "make-kernel"], stdout=subprocess.PIPE, text=True)
         if made.returncode != 0:
-            raise HostError("no kernel for the hosts (make-kernel failed)")
+            raise NoHosts("no kernel for the hosts (make-kernel failed)")
         self.kernel, self.initrd, self.modules, self.version = made.stdout.split()
         self.switch = None
         self._hosts = [Host(self, i) for i in range(1, count + 1)]
