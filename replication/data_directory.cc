@@ -135,7 +135,9 @@ class Files {
     }
     if (Status mapped = map_volume(volume, area_bytes_); !mapped) return mapped;
     if (Status formatted = format_store<D>(volume, random_id(), 0); !formatted) return formatted;
-    return sync_directory(path_);
+    if (Status synced = sync_directory(path_); !synced) return synced;
+    // The directory's own entry, which is as new as what is in it.
+    return sync_directory(fs::absolute(path_ + "/..").string());
   }
 
   Status map_all(Volume& volume) {
