@@ -14,7 +14,8 @@
 #include <thread>
 #include <vector>
 
-#include "bench/server_process.h"
+#include "bench/durable_parts.h"
+#include "bench/random_box.h"
 #include "client/client.h"
 #include "common/random.h"
 #include "datasets/open.h"
@@ -27,116 +28,6 @@ namespace {
 namespace fs = std::filesystem;
 
 using client::WriteBatch;
-
-double seconds_between(Nanoseconds from, Nanoseconds to) {
-  return static_cast<double>(to - from) / static_cast<double>(kSecond);
-}
-
-/// A folder of this run, gone with it.
-class Folder {
- public:
-  explicit Folder(const std::string& where)
-      : path_(where + "/silurus-bench-" + std::to_string(::getpid())) {
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
-
-Box<2> random_box(Random& random) {
-  const double x = random.uniform();
-  const double y = random.uniform();
-  return {{x, y}, {x + 1e-4 * random.uniform(), y + 1e-4 * random.uniform()}};
-}
-
-/// Inserts a second, `in_flight` at a time.
-Result<double> insert_rate(Client<2>& client, std::size_t in_flight, double seconds,
-                           std::uint64_t seed) {
-  const SystemClock clock;
-  Random random(seed);
-  std::uint64_t done = 0;
-  std::optional<Error> error;
-  const Nanoseconds start = clock.now();
-  const auto end = start + static_cast<Nanoseconds>(seconds * static_cast<double>(kSecond));
-  while (clock.now() < end && !error) {
-    if (in_flight == 1) {
-      if (auto ok = client.insert(random(), random_box(random)); !ok) return fail(ok.error());
-      ++done;
-      continue;
-    }
-    WriteBatch<2> batch;
-    batch.insert(random(), random_box(random));
-    auto begun = client.write_async(batch, [&](Result<WriteAnswer*> answer) {
-      if (!answer) {
-        error = answer.error();
-      } else {
-        ++done;
-      }
-    });
-    if (!begun) return fail(begun.error());
-    client.wait_below(in_flight);
-  }
-  client.wait();
-  if (error) return fail(*error);
-  return static_cast<double>(done) / seconds_between(start, clock.now());
-}
-
-std::vector<std::string> server_options(const std::string& socket,
-                                        const std::vector<std::string>& more) {
-  std::vector<std::string> options{"--listen", "shm://" + socket, "--threads", "1", "--memory",
-                                   "4G",       "--log-level",     "warning"};
-  options.insert(options.end(), more.begin(), more.end());
-  return options;
-}
-
-/// A server with a client connected to it.
-struct Service {
-  ServerProcess server;
-  Client<2> client;
-
-  static Result<Service> start(const std::string& socket, const std::vector<std::string>& more) {
-    auto server = ServerProcess::start(server_options(socket, more));
-    if (!server) return fail(server.error());
-    auto client = Client<2>::connect(server->address("shm://"));
-    if (!client) return fail(client.error());
-    return Service{std::move(*server), std::move(*client)};
-  }
-};
-
-/// Runs two measurements in turn, so that whatever else the machine does hits both.
-struct Paired {
-  std::vector<double> ours;
-  std::vector<double> baseline;
-
-  /// The median of the ratios of neighbours.
-  double ratio() const {
-    std::vector<double> ratios;
-    for (std::size_t i = 0; i < ours.size(); ++i) ratios.push_back(ours[i] / baseline[i]);
-    return median(ratios);
-  }
-};
-
-Row row_of(const std::string& name, const Paired& paired, const std::string& unit,
-           const std::string& baseline, std::optional<double> bar) {
-  std::vector<double> spread = paired.ours;
-  std::sort(spread.begin(), spread.end());
-  return {.name = name,
-          .value = median(paired.ours),
-          .unit = unit,
-          .baseline = baseline,
-          .ratio = paired.ratio(),
-          .spread = spread,
-          .bar = bar};
-}
 
 // --- inserts
 
@@ -400,6 +291,7 @@ Status measure_checkpoints(const DurableBenchOptions& options, Report& report) {
 }  // namespace
 
 Status run_durable(const DurableBenchOptions& options, Report& report) {
+  if (options.only_peers) return measure_peers(options, report);
   if (auto ok = measure_inserts(options, options.memory_directory, "memory", true, report); !ok) {
     return ok;
   }
@@ -407,7 +299,8 @@ Status run_durable(const DurableBenchOptions& options, Report& report) {
     return ok;
   }
   if (auto ok = measure_checkpoints(options, report); !ok) return ok;
-  return measure_restart(options, report);
+  if (auto ok = measure_restart(options, report); !ok) return ok;
+  return options.peers ? measure_peers(options, report) : Status{};
 }
 
 int durable_command(int argc, char** argv, const std::string& command_line) {
@@ -423,7 +316,10 @@ int durable_command(int argc, char** argv, const std::string& command_line) {
       ("runs", "of each measurement", cxxopts::value(chosen.runs))       //
       ("seconds", "that one run takes", cxxopts::value(chosen.seconds))  //
       ("seed", "of boxes and queries", cxxopts::value(chosen.seed))      //
-      ("json", "write the rows to FILE", cxxopts::value(json), "FILE")   //
+      ("peers", "compare with SQLite and PostGIS too (scripts/setup --peers)",
+       cxxopts::value(chosen.peers))                                              //
+      ("only-peers", "and with nothing else", cxxopts::value(chosen.only_peers))  //
+      ("json", "write the rows to FILE", cxxopts::value(json), "FILE")            //
       ("h,help", "print this text");
   try {
     const auto given = options.parse(argc, argv);

@@ -15,11 +15,16 @@ struct DurableBenchOptions {
   double seconds = 1.0;                       ///< of one run
   unsigned runs = 5;
   std::uint64_t seed = 1;
+  bool peers = false;       ///< compare with SQLite and PostGIS on the disk too
+  bool only_peers = false;  ///< and with nothing else
 };
 
 /// What durability costs: inserts over shm with and without it, log bytes an insert, searches while
 /// checkpoints are taken, restart and replay against loading and inserting.
 Status run_durable(const DurableBenchOptions& options, Report& report);
+
+/// Durable inserts on the disk against those of SQLite's R*Tree and PostGIS (bench/peers.h).
+Status measure_peers(const DurableBenchOptions& options, Report& report);
 
 /// silurus-bench durable.
 int durable_command(int argc, char** argv, const std::string& command_line);

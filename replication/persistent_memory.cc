@@ -71,7 +71,8 @@ Result<std::shared_ptr<PersistentFile>> map_read_only(const std::string& path, i
 
 }  // namespace
 
-/// A view of a mapped file. On an ordinary file, flush() notes ranges and drain() msyncs them.
+/// A view of a mapped file. On an ordinary file, flush() notes ranges and drain() msyncs them; on
+/// one that waits for a device, store() writes to the file.
 class MappedMemory final : public PersistentMemory {
  public:
   MappedMemory(std::shared_ptr<PersistentFile> file, std::span<std::byte> bytes,
@@ -84,7 +85,9 @@ class MappedMemory final : public PersistentMemory {
   void store(std::uint64_t offset, std::span<const std::byte> data) override {
     SILURUS_CHECK(offset <= writable_.size() && data.size() <= writable_.size() - offset);
     std::byte* to = writable_.data() + offset;
-    if (!file_->is_pmem_) {
+    if (waits_for_device()) {
+      write(offset, data);
+    } else if (!file_->is_pmem_) {
       std::memcpy(to, data.data(), data.size());
     } else if (data.size() >= kStreamingBytes) {
       ::pmem_memcpy(to, data.data(), data.size(), PMEM_F_MEM_NODRAIN | PMEM_F_MEM_NONTEMPORAL);
@@ -114,6 +117,9 @@ class MappedMemory final : public PersistentMemory {
     if (file_->is_pmem_) {
       ::pmem_drain();
       return {};
+    }
+    if (write_error_ != 0) {
+      return fail(errno_error(ErrorCode::kIo, "cannot write " + file_->path_, write_error_));
     }
     for (const Range& range : pending_) {
       if (::pmem_msync(writable_.data() + range.begin, range.end - range.begin) != 0) {
@@ -145,10 +151,28 @@ class MappedMemory final : public PersistentMemory {
     std::uint64_t end;
   };
 
+  /// Stores through the file and not through the mapping, which shows it at once (both are the page
+  /// cache): a page that was flushed is protected against writing, so that the next store to it
+  /// through the mapping would be a page fault, and cost more than the flush itself
+  /// (docs/decisions/0074). An error is told by drain().
+  void write(std::uint64_t offset, std::span<const std::byte> data) {
+    while (!data.empty() && write_error_ == 0) {
+      const ssize_t written = ::pwrite(file_->fd_, data.data(), data.size(),
+                                       static_cast<off_t>(offset_in_file_ + offset));
+      if (written > 0) {
+        data = data.subspan(static_cast<std::size_t>(written));
+        offset += static_cast<std::uint64_t>(written);
+      } else if (written == 0 || errno != EINTR) {
+        write_error_ = written == 0 ? EIO : errno;
+      }
+    }
+  }
+
   std::shared_ptr<PersistentFile> file_;
   std::span<std::byte> writable_;
   std::uint64_t offset_in_file_;
   std::vector<Range> pending_;
+  int write_error_ = 0;  ///< errno of a store that failed: final
 };
 
 Result<std::shared_ptr<PersistentFile>> PersistentFile::map(const std::string& path,

@@ -232,7 +232,10 @@ bool Worker<D>::take_completions() {
 
 template <int D>
 bool Worker<D>::take_writer_turn() {
-  auto turn = team_.shard->writer().turn(team_.clock->now());
+  // A lone client that waits for its write has nobody beside it to be kept waiting.
+  const bool alone =
+      sessions_.size() == 1 && outstanding_ == 1 && ranges_.empty() && nearests_.empty();
+  auto turn = team_.shard->writer().turn(team_.clock->now(), alone);
   writer_needs_me_ = turn.must_return;
   writer_again_at_ = turn.again_at;
   const bool worked = turn.done != nullptr;

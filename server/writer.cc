@@ -36,10 +36,16 @@ void Writer<D>::release() {
 // fails, some holder releases later in the one order of all sequentially consistent operations, and
 // reads queued_operations_ after that: it sees the job and must return.
 template <int D>
-typename Writer<D>::Turn Writer<D>::turn(Nanoseconds now) {
+typename Writer<D>::Turn Writer<D>::turn(Nanoseconds now, bool may_wait) {
   if (!wake_) return run_turn(now);
-  wake_();
-  return {};
+  if (!may_wait) {
+    wake_();
+    return {};
+  }
+  Turn turn = run_turn(now);
+  if (pending() || turn.flush_at != 0) wake_();  // the rest is that thread's
+  turn.must_return = false;
+  return turn;
 }
 
 template <int D>

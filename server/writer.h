@@ -103,8 +103,10 @@ class Writer {
   };
   /// Takes the role if it is free and runs at most one batch, so that a reader that writes is not
   /// kept from its own sessions for long. Never waits.
-  /// But if batches are left to a thread of their own, it is told, and that's all.
-  Turn turn(Nanoseconds now);
+  /// But if batches are left to a thread of their own, it is told, and that's all; unless
+  /// `may_wait`: nobody is kept waiting if this thread waits for the flush itself, which saves
+  /// waking two threads.
+  Turn turn(Nanoseconds now, bool may_wait = false);
   /// The same for that thread, which may wait for a flush.
   Turn run_turn(Nanoseconds now);
   /// Batches belong to a thread that `wake` makes call run_turn(). At set-up.
