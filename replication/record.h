@@ -35,6 +35,8 @@ enum class RecordType : std::uint8_t {
   /// A server took the log over: RestartPayload. Makes every later checksum differ from those of
   /// records that an earlier server wrote at the same places and a crash took back.
   kRestart = 4,
+  /// Whose the operations are that follow in the batch, up to the next such record: RequestPayload.
+  kRequest = 16,
 };
 
 /// The last record of a batch. A batch is what one version consists of: it counts whole or not at
@@ -69,6 +71,12 @@ struct UpdatePayload {
   rtree::Box<D> to;
 };
 
+/// One write of a client, so that it happens once however often it is sent (group/requests.h).
+struct RequestPayload {
+  std::uint64_t client;
+  std::uint64_t sequence;  ///< counts the client's writes: 1, 2, 3, ...
+};
+
 struct RestartPayload {
   std::uint64_t nonce;  ///< random
 };
@@ -82,7 +90,8 @@ constexpr std::size_t kMaxInsertBytes = 96;
 static_assert(sizeof(RecordHeader) == 32 && sizeof(EntryPayload<2>) == 40 &&
               sizeof(UpdatePayload<2>) == 72 && sizeof(UpdatePayload<3>) <= kMaxPayloadBytes);
 static_assert(std::has_unique_object_representations_v<RecordHeader> &&
-              std::has_unique_object_representations_v<RestartPayload>);
+              std::has_unique_object_representations_v<RestartPayload> &&
+              std::has_unique_object_representations_v<RequestPayload>);
 static_assert(sizeof(RecordHeader) + sizeof(EntryPayload<2>) <= kMaxInsertBytes);
 
 /// A place between two records: where the next one starts, and what its checksum is seeded with.

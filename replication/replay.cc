@@ -3,6 +3,7 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace silurus::replication {
 namespace {
@@ -21,6 +22,8 @@ Status Replay<D>::take(const Record& record) {
   switch (step.type) {
     case RecordType::kRestart:
       return {};
+    case RecordType::kRequest:
+      return end_batch(record);
     case RecordType::kInsert:
     case RecordType::kErase: {
       const auto payload = payload_as<EntryPayload<D>>(record);
@@ -42,8 +45,15 @@ Status Replay<D>::take(const Record& record) {
                                                " has a type that this Silurus does not know");
   }
   steps_.push_back(step);
+  batch_has_steps_ = true;
   ++records_;
-  if ((record.header.flags & kBatchEnd) == 0) return {};
+  return end_batch(record);
+}
+
+/// If the record is the last one of a batch that changes anything: that is one more version.
+template <int D>
+Status Replay<D>::end_batch(const Record& record) {
+  if ((record.header.flags & kBatchEnd) == 0 || !std::exchange(batch_has_steps_, false)) return {};
   ++batches_;
   ++batches_in_steps_;
   return steps_.size() < kOperationsPerVersion ? Status{} : finish();

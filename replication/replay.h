@@ -37,11 +37,13 @@ class Replay {
     rtree::Box<D> box;
     rtree::Box<D> to;
   };
+  Status end_batch(const Record& record);
   Status apply(const Step& step);
   Status apply_patiently(const Step& step);
 
   rtree::Tree<D>& tree_;
   std::vector<Step> steps_;  ///< whole batches, not applied yet
+  bool batch_has_steps_ = false;
   std::uint64_t batches_in_steps_ = 0;
   std::uint64_t records_ = 0;
   std::uint64_t batches_ = 0;

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <deque>
+#include <map>
+
+#include "common/clock.h"
+#include "replication/group/view.h"
+
+// The read lease (Gray and Cheriton, "Leases", SOSP 1989), without synchronised clocks: each side
+// measures on its own, from the earlier moment the primary, from the later one the members. All
+// that is assumed of clocks is a bound on the drift of their rates.
+
+namespace silurus::replication::group {
+
+/// Clocks gain or lose no more than one part in so many against true time.
+constexpr Nanoseconds kDriftDenominator = 1000;
+
+/// A member's half: until its promise ends it joins no view that the primary does not lead.
+class Promise {
+ public:
+  /// A member that has just started may have promised anything in its last life.
+  Promise(Nanoseconds lease, Nanoseconds now) : lease_(lease), until_(now + longest()) {}
+  /// Promises once more, for the heartbeat of that number, received now.
+  void give(std::uint64_t heartbeat, Nanoseconds now) {
+    heartbeat_ = std::max(heartbeat_, heartbeat);
+    until_ = std::max(until_, now + longest());
+  }
+  /// Another primary counts its heartbeats anew. What was promised to the one before stays
+  /// promised.
+  void begin() { heartbeat_ = 0; }
+  std::uint64_t heartbeat() const { return heartbeat_; }
+  Nanoseconds until() const { return until_; }
+
+ private:
+  Nanoseconds longest() const { return lease_ + 2 * lease_ / kDriftDenominator; }
+  const Nanoseconds lease_;
+  Nanoseconds until_;
+  std::uint64_t heartbeat_ = 0;
+};
+
+/// The primary's half, for all of its life, whenever it leads: remembers when each heartbeat was
+/// sent, and what each member has promised.
+class ReadLease {
+ public:
+  explicit ReadLease(Nanoseconds lease) : lease_(lease) {}
+
+  /// A heartbeat is about to be sent: its number.
+  std::uint64_t beat(Nanoseconds now) {
+    sent_.push_back(now);
+    if (sent_.size() > kRemembered) {
+      sent_.pop_front();
+      ++first_;
+    }
+    return first_ + sent_.size() - 1;
+  }
+  std::uint64_t heartbeat() const { return first_ + sent_.size() - 1; }
+  /// A member has promised for the heartbeat of that number; one that was never sent counts
+  /// nothing.
+  void promised(MemberId member, std::uint64_t heartbeat) {
+    if (heartbeat < first_ || heartbeat > this->heartbeat()) return;
+    Nanoseconds& until = until_[member];
+    until = std::max(until, sent_[heartbeat - first_] + lease_ - 2 * lease_ / kDriftDenominator);
+  }
+  /// When the lease ends: before that, none of the view's other members joins another primary.
+  Nanoseconds until(const View& view, MemberId self) const {
+    Nanoseconds earliest = INT64_MAX;
+    for (const MemberInfo& member : view.members) {
+      if (member.id == self) continue;
+      const auto found = until_.find(member.id);
+      earliest = std::min(earliest, found == until_.end() ? 0 : found->second);
+    }
+    return earliest;
+  }
+
+ private:
+  static constexpr std::size_t kRemembered = 1024;
+  const Nanoseconds lease_;
+  std::deque<Nanoseconds> sent_;
+  std::uint64_t first_ = 1;
+  std::map<MemberId, Nanoseconds> until_;
+};
+
+}  // namespace silurus::replication::group

@@ -1,0 +1,291 @@
+#include "replication/group/links.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "common/log.h"
+
+namespace silurus::replication::group {
+namespace {
+
+/// Of all connections of members together; a handful at most are full members.
+constexpr std::size_t kMaxLinks = 4 * kMaxMembers;
+constexpr std::uint64_t kRingBudgetBytes = std::uint64_t{16} << 20;
+/// Of one fetch by one-sided reads.
+constexpr std::size_t kReadBufferBytes = std::size_t{256} << 10;
+
+}  // namespace
+
+Links::Links(const LinksOptions& options, transport::Fabric& fabric, transport::Poller& poller,
+             Dialer dialer, const Window& window)
+    : options_(options),
+      fabric_(fabric),
+      poller_(poller),
+      dialer_(std::move(dialer)),
+      window_(window) {}
+
+Result<std::unique_ptr<Links>> Links::create(const LinksOptions& options, transport::Fabric& fabric,
+                                             transport::Poller& poller, Dialer dialer,
+                                             const Window& window) {
+  std::unique_ptr<Links> links(new Links(options, fabric, poller, std::move(dialer), window));
+  transport::Poller* const pollers[] = {&poller};
+  auto listener = fabric.listen(options.listen,
+                                {.max_connections = kMaxLinks,
+                                 .ring_budget_bytes = kRingBudgetBytes,
+                                 .allow_other_users = options.allow_other_users},
+                                pollers, *links);
+  if (!listener) return fail(listener.error());
+  links->listener_ = std::move(*listener);
+  links->address_ = links->listener_->address();
+  const bool one_sided = has(fabric.capabilities(), transport::Capability::kOneSidedRead);
+  if (one_sided && !window.region.bytes.empty()) {
+    if (Status exposed = links->listener_->expose(window.region); !exposed) {
+      return fail(exposed.error());
+    }
+  }
+  if (one_sided) {
+    auto buffer = poller.allocate_buffer(kReadBufferBytes);
+    if (!buffer) return fail(buffer.error());
+    links->read_buffer_ = std::move(*buffer);
+  }
+  if (options.multicast && has(fabric.capabilities(), transport::Capability::kMulticast)) {
+    auto group = fabric.join(*options.multicast, {}, poller, *links);
+    if (!group) return fail(group.error());
+    links->multicast_ = std::move(*group);
+  }
+  return links;
+}
+
+Links::~Links() {
+  listener_.reset();
+  multicast_.reset();
+}
+
+// --- connections
+
+Result<std::vector<std::byte>> Links::on_hello(std::span<const std::byte> client_hello) {
+  const auto hello = decode_member_hello(options_.group, client_hello);
+  if (!hello) return fail(ErrorCode::kProtocol, "not a member of this group");
+  WindowHello answer;
+  answer.self = {
+      .group = options_.group, .member = options_.self, .incarnation = options_.incarnation};
+  answer.window_bytes = read_buffer_ == nullptr ? 0 : window_.region.bytes.size();
+  std::vector<std::byte> bytes(sizeof answer);
+  std::memcpy(bytes.data(), &answer, sizeof answer);
+  return bytes;
+}
+
+void Links::on_accept(std::unique_ptr<transport::Connection> connection, transport::Poller&) {
+  auto link = std::make_unique<Link>(*this);
+  connection->set_handler(link.get());
+  const auto hello = decode_member_hello(options_.group, connection->peer_hello());
+  link->connection = std::move(connection);
+  if (!hello || hello->member == options_.self ||
+      (in_.size() >= kMaxLinks && !in_.contains(hello->member))) {
+    return retire(std::move(link));
+  }
+  link->member = hello->member;
+  link->incarnation = hello->incarnation;
+  auto& place = in_[hello->member];
+  if (place != nullptr) retire(std::move(place));
+  place = std::move(link);
+}
+
+void Links::retire(std::unique_ptr<Link> link) {
+  link->is_over = true;
+  link->connection->close();
+  over_.push_back(std::move(link));
+}
+
+void Links::set_primary(const std::optional<MemberInfo>& primary, Incarnation incarnation,
+                        Nanoseconds now) {
+  if (primary == primary_ && incarnation == primary_incarnation_) return;
+  primary_ = primary;
+  primary_incarnation_ = incarnation;
+  ++dial_;
+  dialing_ = false;
+  if (out_ != nullptr) retire(std::move(out_));
+  reads_left_ = {0, 0};
+  redial_at_ = now;
+}
+
+void Links::tick(Nanoseconds now) {
+  over_.clear();
+  std::erase_if(in_, [](const auto& one) { return one.second->is_over; });
+  if (out_ != nullptr && out_->is_over) {
+    out_.reset();
+    reads_left_ = {0, 0};
+    redial_at_ = now + options_.redial;
+  }
+  if (primary_ && out_ == nullptr && !dialing_ && now >= redial_at_) dial(now);
+}
+
+std::optional<Nanoseconds> Links::deadline() const {
+  if (!primary_ || out_ != nullptr || dialing_) return std::nullopt;
+  return redial_at_;
+}
+
+void Links::dial(Nanoseconds now) {
+  redial_at_ = now + options_.redial;
+  const auto address = transport::Address::parse(primary_->peers);
+  if (!address) return;  // as good as unreachable
+  dialing_ = true;
+  const std::uint64_t number = ++dial_;
+  const MemberHello hello{
+      .group = options_.group, .member = options_.self, .incarnation = options_.incarnation};
+  // Its connection's handler must be there before it is known whether it is still wanted.
+  auto link = std::make_shared<std::unique_ptr<Link>>(std::make_unique<Link>(*this));
+  Link& handler = **link;
+  dialer_(*address, std::as_bytes(std::span(&hello, 1)), handler,
+          [this, number, link, alive = std::weak_ptr<int>(alive_)](auto connection) {
+            if (alive.expired() || number != dial_) return;
+            dialing_ = false;
+            if (!connection) return;
+            out_ = std::move(*link);
+            on_dialed(std::move(connection));
+          });
+}
+
+void Links::on_dialed(Result<std::unique_ptr<transport::Connection>> connection) {
+  out_->connection = std::move(*connection);
+  const auto hello = decode_window_hello(options_.group, out_->connection->peer_hello());
+  if (!hello || hello->self.member != primary_->id ||
+      hello->self.incarnation != primary_incarnation_) {
+    log::debug("the member at " + primary_->peers + " is not the primary that was looked for");
+    out_->is_over = true;
+    out_->connection->close();
+    return;
+  }
+  out_->member = hello->self.member;
+  out_->incarnation = hello->self.incarnation;
+  out_->window_bytes = read_buffer_ == nullptr ? 0 : hello->window_bytes;
+}
+
+void Links::expel(MemberId member) {
+  const auto found = in_.find(member);
+  if (found == in_.end()) return;
+  retire(std::move(found->second));
+  in_.erase(found);
+}
+
+void Links::Link::on_closed(transport::Connection&, const Error&) { is_over = true; }
+
+// --- messages
+
+void Links::deliver(std::span<const std::byte> message) {
+  if (handler_ == nullptr || message.empty() || message.size() > kMaxGroupMessageBytes) return;
+  copy_.resize((message.size() + 7) / 8);
+  std::memcpy(copy_.data(), message.data(), message.size());
+  handler_->on_group_message(std::as_bytes(std::span(copy_)).first(message.size()));
+}
+
+void Links::Link::on_message(transport::Connection&, std::span<const std::byte> message) {
+  if (is_over || message.size() < sizeof(Envelope)) return;
+  Envelope envelope;
+  std::memcpy(&envelope, message.data(), sizeof envelope);
+  // A connection speaks for the member that made it, and for no other.
+  if (envelope.sender != member || envelope.incarnation != incarnation) return;
+  links.deliver(message);
+}
+
+void Links::on_datagram(transport::MulticastGroup&, std::span<const std::byte> datagram) {
+  deliver(datagram);
+}
+
+void Links::on_group_lost(transport::MulticastGroup&, const Error& reason) {
+  log::warning("multicast is gone, the group goes on over its connections: " + reason.message);
+  multicast_.reset();
+}
+
+std::size_t Links::max_broadcast_bytes() const {
+  std::size_t bytes = kMaxGroupMessageBytes;
+  if (multicast_ != nullptr) return std::min(bytes, multicast_->max_datagram_bytes());
+  for (const auto& [member, link] : in_) {
+    if (!link->is_over) {
+      bytes = std::min<std::size_t>(bytes, link->connection->limits().max_message_bytes);
+    }
+  }
+  return bytes;
+}
+
+void Links::broadcast(std::span<const std::byte> message) {
+  if (multicast_ != nullptr) {
+    bytes_sent_ += message.size();
+    if (multicast_->send(message) != transport::PostStatus::kPosted) ++dropped_;
+    return;
+  }
+  for (auto& [member, link] : in_) send(*link, message);
+}
+
+bool Links::send(Link& link, std::span<const std::byte> message) {
+  if (link.is_over || message.size() > link.connection->limits().max_message_bytes) return false;
+  const auto room = link.connection->reserve(message.size());
+  if (room.empty()) {
+    ++dropped_;
+    return false;
+  }
+  std::memcpy(room.data(), message.data(), message.size());
+  link.connection->commit(message.size());
+  link.connection->flush();
+  bytes_sent_ += message.size();
+  return true;
+}
+
+bool Links::send_to_primary(std::span<const std::byte> message) {
+  return out_ != nullptr && send(*out_, message);
+}
+
+bool Links::send_to(MemberId member, std::span<const std::byte> message) {
+  const auto found = in_.find(member);
+  return found != in_.end() && send(*found->second, message);
+}
+
+std::size_t Links::max_message_bytes(MemberId member) const {
+  const auto found = in_.find(member);
+  if (found == in_.end() || found->second->is_over) return 0;
+  return std::min<std::size_t>(kMaxGroupMessageBytes,
+                               found->second->connection->limits().max_message_bytes);
+}
+
+// --- one-sided reads
+
+std::size_t Links::max_read_bytes() const {
+  return read_buffer_ == nullptr ? 0 : read_buffer_->bytes().size();
+}
+
+bool Links::read_window(Lsn lsn, std::size_t bytes, std::uint64_t cookie) {
+  if (out_ == nullptr || out_->is_over || out_->window_bytes == 0 || reads_left_.second != 0) {
+    return false;
+  }
+  if (bytes == 0 || bytes > max_read_bytes() || bytes > out_->window_bytes) return false;
+  const std::uint32_t piece = out_->connection->limits().max_read_bytes;
+  std::vector<transport::ReadRequest> requests;
+  for (std::size_t done = 0; done < bytes;) {
+    const std::uint64_t offset = (lsn + done) % out_->window_bytes;
+    const auto length = static_cast<std::uint32_t>(
+        std::min({static_cast<std::uint64_t>(piece), bytes - done, out_->window_bytes - offset}));
+    requests.push_back({.region = 0,
+                        .offset = offset,
+                        .length = length,
+                        .buffer = read_buffer_.get(),
+                        .buffer_offset = done,
+                        .cookie = cookie});
+    done += length;
+  }
+  const auto [posted, status] = out_->connection->post_reads(requests);
+  reads_left_ = {cookie, posted};
+  read_bytes_ = bytes;
+  read_ok_ = posted == requests.size();
+  return posted > 0;
+}
+
+void Links::Link::on_read(transport::Connection&, std::uint64_t cookie, bool ok) {
+  auto& [expected, left] = links.reads_left_;
+  if (this != links.out_.get() || cookie != expected || left == 0) return;
+  links.read_ok_ = links.read_ok_ && ok;
+  if (--left > 0 || !links.read_ok_ || links.handler_ == nullptr) return;
+  links.handler_->on_window_bytes(cookie, links.read_buffer_->bytes().first(links.read_bytes_));
+}
+
+}  // namespace silurus::replication::group

@@ -1,0 +1,159 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "replication/group/wire.h"
+#include "transport/fabric.h"
+
+namespace silurus::replication::group {
+
+/// Memory of the newest part of a member's log, in which others read one-sidedly: the byte at LSN n
+/// is at n modulo its size. Reads of what is just being overwritten are found out by the records'
+/// checksums. (The log itself cannot serve: memory mapped from a file system can't be registered
+/// with a card.)
+struct Window {
+  transport::Region region;  ///< a multiple of 64 bytes; empty: no one-sided reads
+};
+
+/// Receives what comes from other members, within the poller's progress() or Links::tick().
+class LinksHandler {
+ public:
+  virtual ~LinksHandler() = default;
+  /// A copy of a message, aligned; who sent it is not verified beyond its connection's hello.
+  virtual void on_group_message(std::span<const std::byte> message) = 0;
+  /// A read of the primary's window has ended.
+  virtual void on_window_bytes(std::uint64_t cookie, std::span<const std::byte> bytes) = 0;
+};
+
+/// Begins to connect; `done` comes later, from within the poller's progress(), or at once.
+using Connected = std::function<void(Result<std::unique_ptr<transport::Connection>>)>;
+using Dialer =
+    std::function<void(const transport::Address& address, std::span<const std::byte> hello,
+                       transport::ConnectionHandler& handler, Connected done)>;
+
+struct LinksOptions {
+  GroupId group = 0;
+  MemberId self = 0;
+  Incarnation incarnation = 0;
+  transport::Address listen;  ///< for other members
+  /// Where all members send and receive datagrams; nothing: each is sent over every connection.
+  std::optional<transport::Address> multicast = {};
+  Nanoseconds redial = 20 * kMillisecond;
+  bool allow_other_users = false;
+};
+
+/// A member's connections with the others: those that came to it, and its own one to the primary.
+/// Messages may be lost: whatever finds no room is dropped, for the protocol fetches what is
+/// missing. One thread, that of the poller.
+class Links final : public transport::AcceptHandler, public transport::MulticastHandler {
+ public:
+  /// All that is referred to must outlive it.
+  static Result<std::unique_ptr<Links>> create(const LinksOptions& options,
+                                               transport::Fabric& fabric, transport::Poller& poller,
+                                               Dialer dialer, const Window& window);
+  ~Links() override;
+  Links(const Links&) = delete;
+  Links& operator=(const Links&) = delete;
+  void set_handler(LinksHandler* handler) { handler_ = handler; }
+
+  const LinksOptions& options() const { return options_; }
+  /// With the port really used.
+  const transport::Address& address() const { return address_; }
+  std::span<std::byte> window() const { return window_.region.bytes; }
+
+  /// Whom to be connected to, and in which life: what any other life says is dropped. Nobody: {}.
+  void set_primary(const std::optional<MemberInfo>& primary, Incarnation incarnation,
+                   Nanoseconds now);
+  bool is_connected() const { return out_ != nullptr && out_->connection != nullptr; }
+  /// Redials when it is time; frees what has ended.
+  void tick(Nanoseconds now);
+  /// When tick() must be called; nothing: never.
+  std::optional<Nanoseconds> deadline() const;
+
+  /// Bytes of the longest message that broadcast() takes.
+  std::size_t max_broadcast_bytes() const;
+  void broadcast(std::span<const std::byte> message);
+  bool send_to_primary(std::span<const std::byte> message);
+  bool send_to(MemberId member, std::span<const std::byte> message);
+  /// Bytes that an answer of ours over its connection may have; 0: not connected.
+  std::size_t max_message_bytes(MemberId member) const;
+  /// Reads of the primary's window; false if that isn't possible now. One at a time.
+  bool read_window(Lsn lsn, std::size_t bytes, std::uint64_t cookie);
+  /// The primary's window's size; 0 without one-sided reads.
+  std::uint64_t window_bytes() const { return out_ == nullptr ? 0 : out_->window_bytes; }
+  std::size_t max_read_bytes() const;
+  /// Tears down the connection of a member that belongs to the group no more (its queue pair).
+  void expel(MemberId member);
+
+  /// Bytes sent, however often the fabric had to send them: datagrams count once each.
+  std::uint64_t bytes_sent() const { return bytes_sent_; }
+  /// Messages that found no room.
+  std::uint64_t dropped() const { return dropped_; }
+
+ private:
+  /// One connection, ours or of another member.
+  struct Link final : transport::ConnectionHandler {
+    explicit Link(Links& owner) : links(owner) {}
+    void on_message(transport::Connection& connection, std::span<const std::byte> message) override;
+    void on_read(transport::Connection& connection, std::uint64_t cookie, bool ok) override;
+    void on_writable(transport::Connection&) override {}
+    void on_closed(transport::Connection& connection, const Error& reason) override;
+
+    Links& links;
+    MemberId member = 0;
+    Incarnation incarnation = 0;
+    std::uint64_t window_bytes = 0;
+    std::unique_ptr<transport::Connection> connection;
+    bool is_over = false;
+  };
+
+  Links(const LinksOptions& options, transport::Fabric& fabric, transport::Poller& poller,
+        Dialer dialer, const Window& window);
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) override;
+  void on_accept(std::unique_ptr<transport::Connection> connection,
+                 transport::Poller& poller) override;
+  void on_datagram(transport::MulticastGroup& group, std::span<const std::byte> datagram) override;
+  void on_group_lost(transport::MulticastGroup& group, const Error& reason) override;
+
+  void dial(Nanoseconds now);
+  void on_dialed(Result<std::unique_ptr<transport::Connection>> connection);
+  void deliver(std::span<const std::byte> message);
+  bool send(Link& link, std::span<const std::byte> message);
+  void retire(std::unique_ptr<Link> link);
+
+  const LinksOptions options_;
+  transport::Fabric& fabric_;
+  transport::Poller& poller_;
+  const Dialer dialer_;
+  const Window window_;
+  LinksHandler* handler_ = nullptr;
+  transport::Address address_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);  ///< what dialers' answers look for
+  std::optional<MemberInfo> primary_;
+  Incarnation primary_incarnation_ = 0;
+  std::unique_ptr<Link> out_;
+  std::uint64_t dial_ = 0;  ///< number of the attempt that counts
+  bool dialing_ = false;
+  Nanoseconds redial_at_ = 0;
+  std::map<MemberId, std::unique_ptr<Link>> in_;
+  std::vector<std::unique_ptr<Link>> over_;  ///< whose callbacks may still be running
+  std::unique_ptr<transport::Buffer> read_buffer_;
+  std::pair<std::uint64_t, std::size_t> reads_left_{0, 0};  ///< cookie and pieces
+  std::size_t read_bytes_ = 0;
+  bool read_ok_ = false;
+  std::vector<std::uint64_t> copy_;  ///< of the message being handled: aligned, and nobody else's
+  std::unique_ptr<transport::MulticastGroup> multicast_;
+  std::unique_ptr<transport::Listener> listener_;
+  std::uint64_t bytes_sent_ = 0;
+  std::uint64_t dropped_ = 0;
+};
+
+}  // namespace silurus::replication::group

@@ -1,0 +1,202 @@
+#include "replication/group/member.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "common/check.h"
+
+namespace silurus::replication::group {
+
+std::string_view to_string(Role role) {
+  switch (role) {
+    case Role::kOutside:
+      return "outside";
+    case Role::kJoining:
+      return "joining";
+    case Role::kBackup:
+      return "backup";
+    case Role::kCandidate:
+      return "candidate";
+    case Role::kPrimary:
+      return "primary";
+  }
+  return "?";
+}
+
+Member::Member(const MemberOptions& options, Log& log, LogPosition applied, Machine& machine,
+               Replicator& replicator, Links& links, ViewStore& store, const Clock& clock)
+    : options_(options),
+      log_(log),
+      machine_(machine),
+      replicator_(replicator),
+      links_(links),
+      store_(store),
+      clock_(clock),
+      now_(clock.now()),
+      deadline_(now_),
+      commit_(applied.lsn),
+      applied_(applied),
+      lease_(options.timing.lease),
+      promise_(options.timing.lease, now_),
+      next_poll_(now_) {
+  SILURUS_CHECK(options.self.id != 0 && options.incarnation != 0);
+  links_.set_handler(this);
+}
+
+Status Member::step() {
+  const Nanoseconds now = now_ = clock_.now();
+  deadline_ = now + options_.timing.poll;
+  if (failed_) return fail(*failed_);
+  links_.tick(now);
+  if (const auto at = links_.deadline()) wake_at(*at);
+  ask_store(now);
+  Status done = role_ == Role::kPrimary ? lead(now) : follow(now);
+  if (done) done = apply();
+  if (!done) {
+    failed_ = done.error();
+    return done;
+  }
+  // After apply(): what was applied is told with the same row.
+  if (role_ == Role::kJoining || role_ == Role::kBackup) send_row();
+  return {};
+}
+
+/// Hands what is committed and durable here to the machine.
+Status Member::apply() {
+  const Lsn until = std::min(commit_, log_.durable());
+  if (until <= applied_.lsn) return {};
+  auto reached = machine_.apply(log_, applied_, until);
+  if (!reached) return fail(reached.error());
+  applied_ = *reached;
+  return {};
+}
+
+// --- messages
+
+void Member::on_group_message(std::span<const std::byte> bytes) {
+  now_ = clock_.now();  // a promise counts from when it is made, not from some moment before
+  const auto envelope = decode_envelope(options_.group, bytes);
+  if (!envelope || envelope->sender == options_.self.id) {
+    ++counters_.refused;
+    return;
+  }
+  // Another epoch's messages are as good as lost; a later one's are news.
+  if (envelope->epoch != view_.epoch) {
+    ++counters_.refused;
+    if (envelope->epoch > view_.epoch) next_poll_ = now_;
+    // But a row of a member that has not learnt of our epoch yet is a sign of life.
+    if (envelope->kind != Kind::kRow) return;
+  }
+  switch (envelope->kind) {
+    case Kind::kLog:
+      if (const auto message = decode_log(*envelope, bytes)) return on_log(*message);
+      break;
+    case Kind::kRow:
+      if (const auto message = decode_row(*envelope, bytes)) return on_row(*message);
+      break;
+    case Kind::kFetch:
+      if (const auto message = decode_fetch(*envelope, bytes); message && role_ == Role::kPrimary) {
+        return replicator_.serve(*message);
+      }
+      break;
+    case Kind::kFetched:
+      if (const auto message = decode_fetch(*envelope, bytes);
+          message && envelope->sender == view_.primary &&
+          envelope->incarnation == view_.incarnation) {
+        return replicator_.on_fetched(*message, now_);
+      }
+      break;
+  }
+  ++counters_.refused;
+}
+
+void Member::on_window_bytes(std::uint64_t cookie, std::span<const std::byte> bytes) {
+  replicator_.on_window_bytes(cookie, bytes, now_);
+}
+
+void Member::on_log(const Message<LogBody>& message) {
+  const Envelope& envelope = message.envelope;
+  if (envelope.sender != view_.primary || envelope.incarnation != view_.incarnation ||
+      (role_ != Role::kJoining && role_ != Role::kBackup)) {
+    ++counters_.refused;
+    return;
+  }
+  promise_.give(message.body.heartbeat, now_);
+  told_commit_ = std::max(told_commit_, message.body.commit);
+  replicator_.on_log(message, now_);
+}
+
+void Member::on_row(const Message<RowBody>& message) {
+  if (role_ != Role::kPrimary) return;
+  const Envelope& envelope = message.envelope;
+  Row& row = rows_[envelope.sender];
+  if (row.incarnation != envelope.incarnation) row = {.incarnation = envelope.incarnation};
+  row.heard = now_;
+  if (envelope.epoch != view_.epoch) return;
+  lease_.promised(envelope.sender, message.body.promised);
+  row.epoch = envelope.epoch;
+  row.in_step = (envelope.flags & kInStep) != 0;
+  // Messages of one connection come in order, but a member may have two for a moment.
+  if (row.in_step && message.body.durable < row.body.durable) return;
+  row.body = message.body;
+}
+
+// --- a member that is not the primary
+
+Status Member::follow(Nanoseconds now) {
+  if (role_ == Role::kOutside) {
+    try_proposal(now);
+    return {};
+  }
+  if (role_ == Role::kCandidate) {
+    consider_candidates(now);
+    return {};
+  }
+  if (Status placed = replicator_.step(now); !placed) return placed;
+  if (Status durable = log_.commit(); !durable) return durable;
+  if (const auto at = replicator_.deadline()) wake_at(*at);
+  if (replicator_.in_step()) commit_ = std::max(commit_, std::min(told_commit_, log_.end().lsn));
+  if (role_ == Role::kBackup) {
+    if (now >= promise_.until()) {
+      stand_for_election(now);
+    } else {
+      wake_at(promise_.until());
+    }
+  }
+  return {};
+}
+
+/// Tells the primary what is in our row, if that is not what it knows already.
+void Member::send_row() {
+  if (!links_.is_connected()) {
+    sent_row_.reset();
+    return;
+  }
+  const bool in_step = replicator_.in_step();
+  const RowBody body{.received = in_step ? replicator_.received() : 0,
+                     .durable = in_step ? log_.durable() : 0,
+                     .applied = in_step ? applied_.lsn : 0,
+                     .promised = promise_.heartbeat()};
+  if (sent_row_ && !row_was_lost_ && sent_epoch_ == view_.epoch && sent_in_step_ == in_step &&
+      std::memcmp(&*sent_row_, &body, sizeof body) == 0) {
+    return;
+  }
+  std::array<std::byte, sizeof(Envelope) + sizeof(RowBody)> bytes;
+  const std::size_t length = encode_message(options_.group,
+                                            {.checksum = 0,
+                                             .sender = options_.self.id,
+                                             .incarnation = options_.incarnation,
+                                             .epoch = view_.epoch,
+                                             .length = 0,
+                                             .kind = Kind::kRow,
+                                             .flags = in_step ? kInStep : std::uint8_t{0}},
+                                            std::as_bytes(std::span(&body, 1)), {}, bytes);
+  row_was_lost_ = !links_.send_to_primary(std::span(bytes).first(length));
+  if (row_was_lost_) wake_at(now_ + options_.timing.heartbeat / 10);
+  sent_row_ = body;
+  sent_epoch_ = view_.epoch;
+  sent_in_step_ = in_step;
+}
+
+}  // namespace silurus::replication::group

@@ -1,0 +1,214 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/result.h"
+#include "replication/group/lease.h"
+#include "replication/group/links.h"
+#include "replication/group/replicator.h"
+#include "replication/group/view.h"
+#include "replication/group/view_store.h"
+#include "replication/log.h"
+
+namespace silurus::replication::group {
+
+/// What all members of a group agree on beforehand.
+struct Timing {
+  Nanoseconds lease = 2 * kSecond;  ///< of reads; also how soon a primary can be replaced
+  Nanoseconds heartbeat = 100 * kMillisecond;
+  /// A member not heard of for so long is voted out.
+  Nanoseconds silence = kSecond;
+  /// So is one that takes longer than this to make durable what was there when it began.
+  Nanoseconds slowness = kSecond;
+  /// How often the view store is asked, when nothing is known to have happened.
+  Nanoseconds poll = 500 * kMillisecond;
+  /// How long a candidate waits for others to become one too.
+  Nanoseconds candidacy = 100 * kMillisecond;
+};
+
+/// Bytes of the log that the slowest member may lack before writes have to wait.
+constexpr std::uint64_t kMaxLagBytes = std::uint64_t{2} << 20;
+/// A member that lacks no more is taken into the view.
+constexpr std::uint64_t kJoinLagBytes = std::uint64_t{64} << 10;
+
+/// What the log is the log of.
+class Machine {
+ public:
+  virtual ~Machine() = default;
+  /// Applies the records from `from` to `commit` (or to an end of a batch before it): all of them
+  /// are committed. Returns where it has got to. At a primary, they may be its own: applied, and
+  /// waiting to be published.
+  virtual Result<LogPosition> apply(const Log& log, LogPosition from, Lsn commit) = 0;
+  /// Of the last record applied.
+  virtual Stamp stamp() const = 0;
+};
+
+enum class Role : std::uint8_t {
+  kOutside,    ///< knows of no view yet
+  kJoining,    ///< follows the primary, but nobody waits for it
+  kBackup,     ///< nothing is committed without it
+  kCandidate,  ///< has left its view for good, for the next one
+  kPrimary,
+};
+std::string_view to_string(Role role);
+
+struct MemberOptions {
+  MemberInfo self;
+  Incarnation incarnation = 0;
+  GroupId group = 0;
+  Timing timing;
+  bool may_found = true;  ///< makes the first view if there is none
+};
+
+struct MemberCounters {
+  std::uint64_t views = 0;         ///< entered
+  std::uint64_t elections = 0;     ///< times that it became the primary
+  std::uint64_t voted_out = 0;     ///< members that it voted out
+  std::uint64_t refused = 0;       ///< messages of another epoch, or not understood
+  std::uint64_t store_errors = 0;  ///< calls to the view store that failed
+};
+
+/// One member of a group: takes part in views, brings its log in step with the primary's or, as the
+/// primary, decides what is committed. Has no thread or wait of its own: whoever owns it calls
+/// step() after the poller's progress() whenever something may have happened and at deadline() at
+/// the latest. One thread.
+///
+/// Guarantees (docs/replication.md): what is committed is durable at every member of the view, and
+/// of every later view; two primaries never both commit, nor may both read; apply() sees what is
+/// committed, in the order of the log, and nothing else.
+///
+///   if (member.may_write()) { log.append(...); log.end_batch(); member.wrote(); }
+///   if (member.committed() >= lsn) { /* answer */ }
+class Member final : public LinksHandler {
+ public:
+  /// `applied`: where the machine has got to; all before it is committed. Everything must outlive
+  /// it.
+  Member(const MemberOptions& options, Log& log, LogPosition applied, Machine& machine,
+         Replicator& replicator, Links& links, ViewStore& store, const Clock& clock);
+
+  /// An error is that of the log or the machine, and final: the member must be given up.
+  Status step();
+  Nanoseconds deadline() const { return deadline_; }
+
+  // --- the primary's user
+  /// Whether batches may be appended to the log, with epoch() in their records.
+  bool may_write() const;
+  /// Batches were ended: sends them, and makes them durable here.
+  Status wrote();
+  /// Whether what the machine has applied is, now, what any client may see: nobody else can have
+  /// committed anything since.
+  bool may_read() const;
+  /// When that ends, if nothing is heard until then.
+  Nanoseconds lease_until() const;
+
+  Role role() const { return role_; }
+  Epoch epoch() const { return view_.epoch; }
+  const View& view() const { return view_; }
+  Lsn committed() const { return commit_; }
+  LogPosition applied() const { return applied_; }
+  /// Whether it can go on only with a copy of the tree.
+  bool needs_copy() const { return replicator_.needs_copy(); }
+  /// The last call to the view store failed: no view can be changed just now.
+  bool store_is_away() const { return store_is_away_; }
+  const MemberCounters& counters() const { return counters_; }
+
+  // --- from the links
+  void on_group_message(std::span<const std::byte> message) override;
+  void on_window_bytes(std::uint64_t cookie, std::span<const std::byte> bytes) override;
+
+ private:
+  /// The table of the shared state: a row for each member that was heard of.
+  struct Row {
+    Incarnation incarnation = 0;
+    Epoch epoch = 0;
+    bool in_step = false;
+    RowBody body{};
+    Nanoseconds heard = 0;
+    /// What was there at that time; it is to be durable in due time.
+    Lsn mark = 0;
+    Nanoseconds marked = 0;
+  };
+  /// A view that may be, or become, the store's: it is tried until it is, or another one is.
+  struct Proposal {
+    View next;
+    std::uint64_t revision = 0;
+    bool under_way = false;
+    Nanoseconds retry_at = 0;
+  };
+
+  // member.cc
+  Status lead(Nanoseconds now);
+  Status follow(Nanoseconds now);
+  void on_log(const Message<LogBody>& message);
+  void on_row(const Message<RowBody>& message);
+  void send_row();
+  Status apply();
+  void wake_at(Nanoseconds time) { deadline_ = std::min(deadline_, time); }
+  Voice self() const { return {options_.self.id, options_.incarnation, view_.epoch, view_.since}; }
+  // member_lead.cc
+  void find_commit();
+  bool is_durable_at(MemberId member, Lsn* durable) const;
+  void look_after_members(Nanoseconds now);
+  void take_in_joiners();
+  // member_views.cc
+  void ask_store(Nanoseconds now);
+  void on_store(Result<ViewStore::State> state);
+  void enter(const View& view);
+  void become_primary();
+  void stand_for_election(Nanoseconds now);
+  void consider_candidates(Nanoseconds now);
+  void propose(View next);
+  void try_proposal(Nanoseconds now);
+  void on_replaced(Result<std::uint64_t> revision);
+  Registration registration() const;
+
+  const MemberOptions options_;
+  Log& log_;
+  Machine& machine_;
+  Replicator& replicator_;
+  Links& links_;
+  ViewStore& store_;
+  const Clock& clock_;
+
+  Nanoseconds now_;
+  Nanoseconds deadline_;
+  Role role_ = Role::kOutside;
+  View view_;                   ///< the newest one known; epoch 0: none
+  std::uint64_t revision_ = 0;  ///< of view_
+  Lsn commit_ = 0;
+  LogPosition applied_;
+  std::optional<Error> failed_;
+
+  // The primary.
+  ReadLease lease_;
+  std::map<MemberId, Row> rows_;
+  Nanoseconds next_heartbeat_ = 0;
+  Lsn ready_at_ = 0;  ///< it may write and read once so much is applied
+
+  // Any other.
+  Promise promise_;
+  Lsn told_commit_ = 0;
+  std::optional<RowBody> sent_row_;
+  Epoch sent_epoch_ = 0;
+  bool sent_in_step_ = false;
+  bool row_was_lost_ = false;
+  Nanoseconds candidate_since_ = 0;
+
+  // Views.
+  std::vector<Registration> registrations_;
+  std::optional<Proposal> proposal_;
+  Nanoseconds next_poll_ = 0;
+  bool is_reading_ = false;
+  bool read_again_ = false;
+  bool is_announcing_ = false;
+  bool announce_now_ = true;
+  bool store_is_away_ = false;
+  MemberCounters counters_;
+};
+
+}  // namespace silurus::replication::group

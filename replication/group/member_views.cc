@@ -1,0 +1,225 @@
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "common/log.h"
+#include "replication/group/member.h"
+
+// How a member takes part in the agreement on views.
+
+namespace silurus::replication::group {
+
+Registration Member::registration() const {
+  Registration registration{.member = options_.self, .incarnation = options_.incarnation};
+  if (role_ == Role::kCandidate) {
+    registration.candidate_for = view_.epoch + 1;
+    registration.durable = log_.durable();
+  }
+  return registration;
+}
+
+void Member::ask_store(Nanoseconds now) {
+  const bool is_due = now >= next_poll_;
+  if (is_due) {
+    const bool is_urgent = role_ == Role::kCandidate || role_ == Role::kOutside;
+    next_poll_ = now + (is_urgent ? options_.timing.candidacy / 2 : options_.timing.poll);
+  }
+  if ((is_due || announce_now_) && !is_announcing_) {
+    is_announcing_ = true;
+    announce_now_ = false;
+    store_.announce(registration(), [this](Status announced) {
+      is_announcing_ = false;
+      if (!announced) ++counters_.store_errors;
+    });
+  }
+  if (is_due && is_reading_) read_again_ = true;  // what is under way may not know yet
+  if (is_due && !is_reading_) {
+    is_reading_ = true;
+    store_.read([this](Result<ViewStore::State> state) {
+      is_reading_ = false;
+      if (std::exchange(read_again_, false)) next_poll_ = now_;
+      on_store(std::move(state));
+    });
+  }
+  wake_at(next_poll_);
+}
+
+void Member::on_store(Result<ViewStore::State> state) {
+  if (!state) {
+    ++counters_.store_errors;
+    if (!store_is_away_) {
+      log::warning("the view store is away; the group goes on as it is: " + state.error().message);
+    }
+    store_is_away_ = true;
+    return;
+  }
+  store_is_away_ = false;
+  registrations_ = std::move(state->registrations);
+  if (!state->view) {
+    if (role_ == Role::kOutside && options_.may_found && !proposal_) {
+      revision_ = 0;
+      propose({.epoch = 1,
+               .members = {options_.self},
+               .primary = options_.self.id,
+               .incarnation = options_.incarnation,
+               .since = 1});
+      try_proposal(now_);
+    }
+    return;
+  }
+  if (state->view->epoch < view_.epoch) return;  // asked before we knew better
+  revision_ = state->revision;
+  enter(*state->view);
+}
+
+void Member::enter(const View& view) {
+  if (view.epoch <= view_.epoch) return;
+  const View before = std::move(view_);
+  view_ = view;
+  proposal_.reset();
+  ++counters_.views;
+  const bool leads = view.primary == options_.self.id && view.incarnation == options_.incarnation;
+  log::info("view " + std::to_string(view.epoch) + " of " + std::to_string(view.members.size()) +
+            " members, " +
+            (leads                        ? "led by us"
+             : view.has(options_.self.id) ? "with us"
+                                          : "without us"));
+  if (leads) {
+    for (const MemberInfo& member : before.members) {
+      if (view.has(member.id)) continue;
+      links_.expel(member.id);
+      rows_.erase(member.id);
+      ++counters_.voted_out;
+    }
+    const bool is_elected = role_ != Role::kPrimary;
+    if (is_elected) become_primary();
+    for (const MemberInfo& member : view.members) {
+      Row& row = rows_[member.id];
+      if (is_elected || !before.has(member.id)) row.heard = now_;
+      row.mark = log_.end().lsn;
+      row.marked = now_;
+    }
+    replicator_.lead(self());
+    next_heartbeat_ = now_;  // the others learn of it by that
+    return;
+  }
+  role_ = view.has(options_.self.id) ? Role::kBackup : Role::kJoining;
+  announce_now_ = true;
+  if (!view.is_same_reign(before)) {
+    promise_.begin();
+    told_commit_ = 0;
+  }
+  if (view.primary == options_.self.id) {  // in a life that is over
+    links_.set_primary({}, 0, now_);
+    return replicator_.leave();
+  }
+  links_.set_primary(*view.find(view.primary), view.incarnation, now_);
+  replicator_.follow(self(), {view.primary, view.incarnation, view.epoch, view.since}, applied_,
+                     now_);
+}
+
+void Member::become_primary() {
+  ++counters_.elections;
+  role_ = Role::kPrimary;
+  links_.set_primary({}, 0, now_);
+  replicator_.leave();
+  rows_.clear();
+  // Nothing of an earlier view is sure to be committed, nor sure not to be: it is, now, before
+  // anything else. The record also makes this epoch's log differ from any other's.
+  Stamp stamp = std::max(machine_.stamp(), log_.found().last_stamp);
+  LogReader rest(log_.bytes(), applied_);
+  while (rest.position().lsn < log_.end().lsn) {
+    const auto record = rest.next();
+    SILURUS_CHECK(record.has_value());
+    stamp = std::max(stamp, record->header.stamp);
+  }
+  if (Status marked = log_.append_restart(stamp, view_.epoch, options_.incarnation); !marked) {
+    failed_ = marked.error();
+    return;
+  }
+  ready_at_ = log_.end().lsn;
+  replicator_.lead(self());
+}
+
+// --- a change of the view
+
+void Member::propose(View next) {
+  proposal_ = Proposal{.next = std::move(next), .revision = revision_};
+  wake_at(now_);
+}
+
+void Member::try_proposal(Nanoseconds now) {
+  if (!proposal_ || proposal_->under_way) return;
+  if (now < proposal_->retry_at) return wake_at(proposal_->retry_at);
+  proposal_->under_way = true;
+  proposal_->retry_at = now + options_.timing.candidacy;
+  store_.replace(proposal_->revision, proposal_->next,
+                 [this, epoch = proposal_->next.epoch](Result<std::uint64_t> revision) {
+                   if (!proposal_ || proposal_->next.epoch != epoch) return;
+                   on_replaced(std::move(revision));
+                 });
+}
+
+void Member::on_replaced(Result<std::uint64_t> revision) {
+  proposal_->under_way = false;
+  if (!revision) {  // it may have been done, and may still be: it is ours until something else is
+    ++counters_.store_errors;
+    return wake_at(proposal_->retry_at);
+  }
+  if (*revision == 0) {  // another one, or the same one at an earlier try: reading tells
+    next_poll_ = now_;
+    return wake_at(now_);
+  }
+  revision_ = *revision;
+  enter(View(proposal_->next));
+}
+
+/// The primary is gone, as far as this member can see: it leaves the view, for good, so that
+/// nothing is committed in it any more, and looks for others to make the next one with.
+void Member::stand_for_election(Nanoseconds now) {
+  log::info("hears nothing of the primary, and stands for election");
+  role_ = Role::kCandidate;
+  candidate_since_ = now;
+  links_.set_primary({}, 0, now);
+  replicator_.leave();
+  announce_now_ = true;
+  next_poll_ = now;
+  wake_at(now);
+}
+
+void Member::consider_candidates(Nanoseconds now) {
+  wake_at(next_poll_);
+  if (proposal_) return try_proposal(now);
+  const MemberId self = options_.self.id;
+  const Lsn durable = log_.durable();
+  View next{.epoch = view_.epoch + 1,
+            .members = {options_.self},
+            .primary = self,
+            .incarnation = options_.incarnation,
+            .since = view_.epoch + 1};
+  bool all_stand = true;
+  Nanoseconds better = 0;  // how many have a longer log
+  for (const Registration& other : registrations_) {
+    const MemberId id = other.member.id;
+    if (id == self || !view_.has(id)) continue;
+    if (id == view_.primary && other.incarnation == view_.incarnation) continue;  // it is gone
+    if (other.candidate_for != next.epoch) {
+      all_stand = false;
+    } else if (other.durable > durable || (other.durable == durable && id < self)) {
+      ++better;
+    } else {
+      next.members.push_back(other.member);
+    }
+  }
+  const Nanoseconds patience = options_.timing.candidacy;
+  const Nanoseconds waited = now - candidate_since_;
+  // What is known of the others must be newer than our own standing.
+  const bool is_informed = waited >= patience / 2;
+  const bool is_turn = better == 0 ? (all_stand && is_informed) || waited >= patience
+                                   : waited >= patience * (2 + better);
+  if (!is_turn || registrations_.empty()) return wake_at(now + patience / 4);
+  propose(std::move(next));
+  try_proposal(now);
+}
+
+}  // namespace silurus::replication::group

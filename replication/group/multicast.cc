@@ -1,0 +1,376 @@
+#include "replication/group/multicast.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "common/check.h"
+#include "common/log.h"
+
+namespace silurus::replication::group {
+namespace {
+
+constexpr std::size_t kLargestFetch = std::size_t{64} << 10;
+/// After so many answers in vain the primary's log has nothing in common with ours.
+constexpr int kMaxFailures = 8;
+
+}  // namespace
+
+MulticastReplicator::MulticastReplicator(const MulticastOptions& options, GroupId group, Log& log,
+                                         Links& links)
+    : options_(options), group_(group), log_(log), links_(links) {}
+
+/// Bytes of our own log; valid until the next call.
+std::span<const std::byte> MulticastReplicator::log_bytes(Lsn from, std::size_t bytes) {
+  const std::span ring = log_.bytes();
+  const std::uint64_t offset = from % ring.size();
+  if (offset + bytes <= ring.size()) return ring.subspan(offset, bytes);
+  const std::size_t first = ring.size() - offset;
+  copy_.resize(bytes);
+  std::memcpy(copy_.data(), ring.data() + offset, first);
+  std::memcpy(copy_.data() + first, ring.data(), bytes - first);
+  return copy_;
+}
+
+// --- at the primary
+
+void MulticastReplicator::lead(const Voice& self) {
+  self_ = self;
+  if (std::exchange(is_leading_, true)) return;
+  phase_ = Phase::kIdle;
+  fetch_.reset();
+  sent_ = log_.end().lsn;
+  const std::uint64_t window = links_.window().size();
+  filled_ = std::max(log_.start(), sent_ > window ? sent_ - window : 0);
+}
+
+void MulticastReplicator::fill_window() {
+  const std::span window = links_.window();
+  if (window.empty()) return;
+  const Lsn end = log_.end().lsn;
+  if (end - filled_ > window.size()) filled_ = end - window.size();
+  while (filled_ < end) {
+    const std::uint64_t offset = filled_ % window.size();
+    const std::size_t bytes =
+        std::min<std::uint64_t>({end - filled_, window.size() - offset, kLargestFetch});
+    const std::span from = log_bytes(filled_, bytes);
+    std::memcpy(window.data() + offset, from.data(), bytes);
+    filled_ += bytes;
+  }
+}
+
+std::size_t MulticastReplicator::send(Lsn from, std::size_t bytes, Lsn commit,
+                                      std::uint64_t heartbeat) {
+  const LogBody body{.lsn = from,
+                     .end = log_.end().lsn,
+                     .end_chain = log_.end().chain,
+                     .commit = commit,
+                     .heartbeat = heartbeat};
+  const std::size_t length =
+      encode_message(group_,
+                     {.checksum = 0,
+                      .sender = self_.member,
+                      .incarnation = self_.incarnation,
+                      .epoch = self_.epoch,
+                      .length = 0,
+                      .kind = Kind::kLog,
+                      .flags = 0},
+                     std::as_bytes(std::span(&body, 1)), log_bytes(from, bytes), message_);
+  links_.broadcast(std::span(message_).first(length));
+  ++counters_.datagrams;
+  return bytes;
+}
+
+void MulticastReplicator::tell(Lsn commit, std::uint64_t heartbeat) {
+  fill_window();
+  const std::size_t most = (links_.max_broadcast_bytes() - kLogOverheadBytes) / 8 * 8;
+  const Lsn end = log_.end().lsn;
+  while (sent_ < end) {
+    sent_ += send(sent_, std::min<std::uint64_t>(most, end - sent_), commit, heartbeat);
+  }
+}
+
+void MulticastReplicator::beat(Lsn commit, std::uint64_t heartbeat) {
+  fill_window();
+  send(log_.end().lsn, 0, commit, heartbeat);
+}
+
+void MulticastReplicator::serve(const Message<FetchBody>& fetch) {
+  const MemberId to = fetch.envelope.sender;
+  const std::size_t overhead = sizeof(Envelope) + sizeof(FetchBody);
+  std::size_t room = links_.max_message_bytes(to);
+  if (room <= overhead) return;
+  room = (room - overhead) / 8 * 8;
+  const Lsn end = log_.end().lsn;
+  // Answers until a message finds no room, or all is sent: the member asks again for the rest.
+  Lsn lsn = fetch.body.lsn;
+  std::uint64_t left = std::min<std::uint64_t>(fetch.body.bytes, kLargestFetch);
+  while (left > 0 && lsn < end) {
+    const bool is_gone = lsn < log_.start();
+    const std::size_t bytes =
+        is_gone ? 0 : std::min<std::uint64_t>({left, room, end - lsn, kMaxGroupMessageBytes});
+    const FetchBody body{.lsn = lsn, .bytes = bytes};
+    const std::size_t length =
+        encode_message(group_,
+                       {.checksum = 0,
+                        .sender = self_.member,
+                        .incarnation = self_.incarnation,
+                        .epoch = self_.epoch,
+                        .length = 0,
+                        .kind = Kind::kFetched,
+                        .flags = is_gone ? kTrimmed : std::uint8_t{0}},
+                       std::as_bytes(std::span(&body, 1)), log_bytes(lsn, bytes), message_);
+    if (!links_.send_to(to, std::span(message_).first(length)) || is_gone) return;
+    lsn += bytes;
+    left -= bytes;
+  }
+}
+
+// --- at any other member
+
+void MulticastReplicator::follow(const Voice& self, const Voice& primary, LogPosition safe,
+                                 Nanoseconds now) {
+  const bool is_same = phase_ != Phase::kIdle && primary.member == primary_.member &&
+                       primary.incarnation == primary_.incarnation &&
+                       primary.since == primary_.since;
+  self_ = self;
+  primary_ = primary;
+  is_leading_ = false;
+  now_ = now;
+  if (is_same) return;
+  phase_ = Phase::kListening;
+  told_ = {};
+  same_ = common_ = safe;
+  differs_ = follows_ = avoid_reads_ = needs_copy_ = false;
+  failures_ = 0;
+  fetch_.reset();
+}
+
+void MulticastReplicator::leave() {
+  phase_ = Phase::kIdle;
+  is_leading_ = false;
+  fetch_.reset();
+}
+
+Lsn MulticastReplicator::received() const {
+  return phase_ == Phase::kFollowing ? std::max(assembler_.received(), log_.end().lsn)
+                                     : log_.end().lsn;
+}
+
+void MulticastReplicator::on_log(const Message<LogBody>& message, Nanoseconds now) {
+  if (phase_ == Phase::kIdle) return;
+  now_ = now;
+  const LogBody& body = message.body;
+  if (body.end > told_.lsn) told_ = {body.end, body.end_chain};
+  if (phase_ == Phase::kListening) phase_ = Phase::kTrying;
+  if (phase_ == Phase::kFollowing) assembler_.offer(body.lsn, message.payload);
+}
+
+void MulticastReplicator::on_fetched(const Message<FetchBody>& message, Nanoseconds now) {
+  if (phase_ == Phase::kIdle || !fetch_ || fetch_->by_read) return;
+  const FetchBody& body = message.body;
+  if ((message.envelope.flags & kTrimmed) != 0) {
+    if (body.lsn == fetch_->lsn) needs_copy_ = true;
+    return;
+  }
+  if (body.lsn != fetch_->lsn || body.bytes == 0 || body.bytes > fetch_->bytes) return;
+  on_bytes(body.lsn, message.payload, now);
+  // The rest is on its way in messages of its own.
+  if (!fetch_) return;
+  if (fetch_->bytes == body.bytes) return fetch_.reset();
+  fetch_->lsn += body.bytes;
+  fetch_->bytes -= body.bytes;
+}
+
+void MulticastReplicator::on_window_bytes(std::uint64_t cookie, std::span<const std::byte> bytes,
+                                          Nanoseconds now) {
+  if (phase_ == Phase::kIdle || !fetch_ || !fetch_->by_read || fetch_->cookie != cookie ||
+      bytes.size() < fetch_->bytes) {
+    return;
+  }
+  const Fetch fetch = *fetch_;
+  fetch_.reset();
+  on_bytes(fetch.lsn, bytes.first(fetch.bytes), now);
+}
+
+/// Asks for bytes of the primary's log, unless something is being asked for already: by a read of
+/// its window if they may still be there, else by a message.
+void MulticastReplicator::ask(Lsn lsn, std::uint64_t bytes, Nanoseconds now) {
+  if (fetch_) {
+    if (now < fetch_->asked_at + options_.fetch_timeout) return;
+    avoid_reads_ = avoid_reads_ || fetch_->by_read;
+    fetch_.reset();
+  }
+  if (!links_.is_connected() || bytes == 0) return;
+  Fetch fetch{.lsn = lsn,
+              .bytes = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, kLargestFetch)),
+              .asked_at = now,
+              .by_read = false,
+              .cookie = ++cookies_};
+  const std::uint64_t window = links_.window_bytes();
+  if (!avoid_reads_ && window != 0 && told_.lsn - lsn <= window) {
+    fetch.by_read =
+        links_.read_window(lsn, std::min(fetch.bytes, links_.max_read_bytes()), fetch.cookie);
+    fetch.bytes = fetch.by_read ? std::min(fetch.bytes, links_.max_read_bytes()) : fetch.bytes;
+  }
+  avoid_reads_ = false;
+  fetch_ = fetch;
+  if (fetch.by_read) {
+    ++counters_.reads;
+    return;
+  }
+  ++counters_.messages;
+  const FetchBody body{.lsn = lsn, .bytes = fetch.bytes};
+  const std::size_t length = encode_message(group_,
+                                            {.checksum = 0,
+                                             .sender = self_.member,
+                                             .incarnation = self_.incarnation,
+                                             .epoch = self_.epoch,
+                                             .length = 0,
+                                             .kind = Kind::kFetch,
+                                             .flags = 0},
+                                            std::as_bytes(std::span(&body, 1)), {}, message_);
+  links_.send_to_primary(std::span(message_).first(length));
+}
+
+void MulticastReplicator::on_bytes(Lsn lsn, std::span<const std::byte> bytes, Nanoseconds now) {
+  now_ = now;
+  switch (phase_) {
+    case Phase::kTrying:
+      if (lsn == log_.end().lsn) {
+        follows_ = decode_record(log_.end(), bytes).has_value();
+        if (!follows_) ++failures_;
+        avoid_reads_ = !follows_;
+      }
+      return;
+    case Phase::kComparing:
+      if (lsn == same_.lsn) compare(bytes);
+      return;
+    case Phase::kFollowing: {
+      const Lsn before = assembler_.received();
+      assembler_.offer(lsn, bytes);
+      counters_.fetched_bytes += assembler_.received() - before;
+      return;
+    }
+    case Phase::kIdle:
+    case Phase::kListening:
+      return;
+  }
+}
+
+/// Looks how far records of the primary's log are those of ours.
+void MulticastReplicator::compare(std::span<const std::byte> bytes) {
+  const Lsn begin = same_.lsn;
+  LogReader own(log_.bytes(), same_);
+  while (same_.lsn < std::min(log_.end().lsn, told_.lsn)) {
+    const auto theirs = decode_record(same_, bytes.subspan(same_.lsn - begin));
+    if (!theirs) {
+      if (same_.lsn != begin) return;  // the next piece begins with it
+      // Torn, for it was read while the primary wrote; or nothing that a log holds.
+      avoid_reads_ = true;
+      ++failures_;
+      return;
+    }
+    failures_ = 0;
+    const auto ours = own.next();
+    SILURUS_CHECK(ours.has_value());
+    if (ours->header.checksum != theirs->header.checksum) {
+      differs_ = true;
+      return;
+    }
+    same_ = after(*theirs);
+    if ((theirs->header.flags & kBatchEnd) != 0) common_ = same_;
+  }
+}
+
+/// Ours is in step up to there, and what lies behind it goes.
+Status MulticastReplicator::settle(LogPosition common) {
+  if (common != log_.end()) {
+    log::info("takes back " + std::to_string(log_.end().lsn - common.lsn) +
+              " bytes of the log that the group does not have");
+    ++counters_.truncations;
+    if (Status truncated = log_.truncate(common); !truncated) return truncated;
+  }
+  assembler_.begin(log_.end());
+  phase_ = Phase::kFollowing;
+  fetch_.reset();
+  gap_at_ = log_.end().lsn;
+  gap_since_ = now_;
+  return {};
+}
+
+Status MulticastReplicator::find_step(Nanoseconds now) {
+  const LogPosition end = log_.end();
+  if (phase_ == Phase::kTrying) {
+    if (follows_ || end == told_) return settle(end);
+    if (end.lsn < told_.lsn && failures_ < 2) {
+      ask(end.lsn, std::min<std::uint64_t>(kMaxRecordBytes, told_.lsn - end.lsn), now);
+      return {};
+    }
+    phase_ = Phase::kComparing;
+    fetch_.reset();
+    failures_ = 0;
+  }
+  const Lsn both = std::min(end.lsn, told_.lsn);
+  if (differs_ || same_.lsn >= both) return settle(common_);
+  if (failures_ > kMaxFailures) needs_copy_ = true;
+  // Theirs may have a record across the end of ours.
+  const Lsn until = std::min(told_.lsn, both + kMaxRecordBytes);
+  if (!needs_copy_) ask(same_.lsn, until - same_.lsn, now);
+  return {};
+}
+
+Status MulticastReplicator::place() {
+  if (const std::span batches = assembler_.whole(); !batches.empty()) {
+    Status placed = log_.append_copied(batches);
+    if (!placed && placed.error().code == ErrorCode::kTooLarge) return {};  // after a checkpoint
+    if (!placed) return placed;
+    assembler_.take();
+  }
+  if (assembler_.broken()) {
+    ++counters_.refused;
+    assembler_.begin(log_.end());
+  }
+  return {};
+}
+
+void MulticastReplicator::ask_for_gap(Nanoseconds now) {
+  const Lsn received = assembler_.received();
+  if (received >= told_.lsn) {
+    fetch_.reset();
+    gap_at_ = received;
+    gap_since_ = now;
+    return;
+  }
+  if (received != gap_at_) {
+    gap_at_ = received;
+    // Going on with what was begun needs no patience.
+    if (!fetch_) gap_since_ = now;
+  }
+  if (fetch_ && fetch_->lsn + fetch_->bytes <= received) fetch_.reset();
+  if (now < gap_since_ + options_.gap_patience) return;
+  const Lsn end = std::min(told_.lsn, assembler_.gap_end().value_or(told_.lsn));
+  ask(received, end - received, now);
+}
+
+Status MulticastReplicator::step(Nanoseconds now) {
+  now_ = now;
+  if (phase_ == Phase::kTrying || phase_ == Phase::kComparing) {
+    if (Status found = find_step(now); !found) return found;
+  }
+  if (phase_ != Phase::kFollowing) return {};
+  if (Status placed = place(); !placed) return placed;
+  ask_for_gap(now);
+  return {};
+}
+
+std::optional<Nanoseconds> MulticastReplicator::deadline() const {
+  if (phase_ == Phase::kIdle || phase_ == Phase::kListening || needs_copy_) return std::nullopt;
+  if (fetch_) return fetch_->asked_at + options_.fetch_timeout;
+  if (phase_ != Phase::kFollowing) return now_ + options_.fetch_timeout;
+  if (assembler_.received() >= told_.lsn) return std::nullopt;
+  const Nanoseconds patience = gap_since_ + options_.gap_patience;
+  return now_ < patience ? patience : now_ + options_.fetch_timeout;
+}
+
+}  // namespace silurus::replication::group

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "common/clock.h"
+#include "common/result.h"
+#include "replication/group/wire.h"
+#include "replication/log.h"
+
+namespace silurus::replication::group {
+
+/// Who speaks for a group, and as what.
+struct Voice {
+  MemberId member = 0;
+  Incarnation incarnation = 0;
+  Epoch epoch = 0;
+  Epoch since = 0;  ///< of a primary: View::since
+};
+
+/// Brings the primary's log to the other members: how, is what replicators differ in. What is
+/// committed, who belongs to the group and who may read is the Member's business. One thread; no
+/// clock of its own: time is handed in.
+class Replicator {
+ public:
+  virtual ~Replicator() = default;
+
+  // --- at the primary
+  /// From now on this member is the primary, or still is it in a new epoch.
+  virtual void lead(const Voice& self) = 0;
+  /// Sends what the log has behind what was sent, and with it, or alone, what is committed and the
+  /// number of the newest heartbeat.
+  virtual void tell(Lsn commit, std::uint64_t heartbeat) = 0;
+  /// Tells again though there is nothing new.
+  virtual void beat(Lsn commit, std::uint64_t heartbeat) = 0;
+  /// A member of this epoch asks for part of the log.
+  virtual void serve(const Message<FetchBody>& fetch) = 0;
+
+  // --- at any other member
+  /// From now on the primary is that one. Whether this log is in step with its log is unknown, and
+  /// is found out first. `safe`: the end
+  /// of a batch that is surely in both. A new epoch of the same reign changes nothing else.
+  virtual void follow(const Voice& self, const Voice& primary, LogPosition safe,
+                      Nanoseconds now) = 0;
+  /// Follows nobody any more: what comes is dropped.
+  virtual void leave() = 0;
+  /// A message of this epoch's primary.
+  virtual void on_log(const Message<LogBody>& message, Nanoseconds now) = 0;
+  virtual void on_fetched(const Message<FetchBody>& message, Nanoseconds now) = 0;
+  virtual void on_window_bytes(std::uint64_t cookie, std::span<const std::byte> bytes,
+                               Nanoseconds now) = 0;
+  /// Puts what has come into the log (not durably), and asks for what is missing. An error is that
+  /// of the log, and final.
+  virtual Status step(Nanoseconds now) = 0;
+  /// When step() must be called though nothing comes; nothing: never.
+  virtual std::optional<Nanoseconds> deadline() const = 0;
+
+  /// This log is the primary's, as far as it goes.
+  virtual bool in_step() const = 0;
+  virtual Lsn received() const = 0;
+  /// The primary's log does not reach back to where this one ends: nodes must be copied.
+  virtual bool needs_copy() const = 0;
+};
+
+}  // namespace silurus::replication::group

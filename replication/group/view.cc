@@ -1,0 +1,144 @@
+#include "replication/group/view.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace silurus::replication::group {
+namespace {
+
+using nlohmann::json;
+
+tl::unexpected<Error> bad(const std::string& what) {
+  return fail(ErrorCode::kProtocol, "the view store holds what no member wrote: " + what);
+}
+
+/// Whole numbers of 64 bits as text: not all readers of JSON have them.
+std::string to_text(std::uint64_t number) { return std::to_string(number); }
+
+/// Reads fields of one object, and remembers the first that is not as it should be.
+class Fields {
+ public:
+  explicit Fields(const json& object) : object_(object) {
+    if (!object.is_object()) wrong_ = "not an object";
+  }
+
+  std::uint64_t number(const char* name) {
+    const std::string digits = text(name, 20);
+    std::uint64_t value = 0;
+    for (const char c : digits) {
+      if (c < '0' || c > '9' || __builtin_mul_overflow(value, std::uint64_t{10}, &value) ||
+          __builtin_add_overflow(value, static_cast<std::uint64_t>(c - '0'), &value)) {
+        complain(name);
+        return 0;
+      }
+    }
+    if (digits.empty()) complain(name);
+    return value;
+  }
+  Epoch epoch(const char* name) {
+    const std::uint64_t value = number(name);
+    if (value > UINT32_MAX) complain(name);
+    return static_cast<Epoch>(value);
+  }
+  std::string text(const char* name, std::size_t max_bytes = kMaxAddressBytes) {
+    const auto found = wrong_ ? object_.end() : object_.find(name);
+    if (wrong_ || found == object_.end() || !found->is_string() ||
+        found->get_ref<const std::string&>().size() > max_bytes) {
+      complain(name);
+      return {};
+    }
+    return found->get<std::string>();
+  }
+  void complain(const char* what) {
+    if (!wrong_) wrong_ = what;
+  }
+  const std::optional<std::string>& wrong() const { return wrong_; }
+
+ private:
+  const json& object_;
+  std::optional<std::string> wrong_;
+};
+
+json to_json(const MemberInfo& member) {
+  return {{"id", to_text(member.id)}, {"peers", member.peers}, {"clients", member.clients}};
+}
+
+Result<MemberInfo> member_of(const json& object) {
+  Fields fields(object);
+  MemberInfo member{fields.number("id"), fields.text("peers"), fields.text("clients")};
+  if (member.id == 0) fields.complain("id");
+  if (fields.wrong()) return bad("member: " + *fields.wrong());
+  return member;
+}
+
+}  // namespace
+
+const MemberInfo* View::find(MemberId id) const {
+  const auto found = std::ranges::find(members, id, &MemberInfo::id);
+  return found == members.end() ? nullptr : &*found;
+}
+
+std::string encode(const View& view) {
+  json members = json::array();
+  for (const MemberInfo& member : view.members) members.push_back(to_json(member));
+  return json{{"epoch", to_text(view.epoch)},
+              {"primary", to_text(view.primary)},
+              {"incarnation", to_text(view.incarnation)},
+              {"since", to_text(view.since)},
+              {"members", members}}
+      .dump();
+}
+
+std::string encode(const Registration& registration) {
+  return json{{"member", to_json(registration.member)},
+              {"incarnation", to_text(registration.incarnation)},
+              {"candidate_for", to_text(registration.candidate_for)},
+              {"durable", to_text(registration.durable)}}
+      .dump();
+}
+
+Result<View> decode_view(std::string_view text) {
+  const json object = json::parse(text, nullptr, false);
+  Fields fields(object);
+  View view;
+  view.epoch = fields.epoch("epoch");
+  view.primary = fields.number("primary");
+  view.incarnation = fields.number("incarnation");
+  view.since = fields.epoch("since");
+  if (view.since == 0 || view.since > view.epoch) fields.complain("since");
+  if (view.epoch == 0) fields.complain("epoch");
+  if (view.incarnation == 0) fields.complain("incarnation");
+  const auto members = object.is_object() ? object.find("members") : object.end();
+  if (!object.is_object() || members == object.end() || !members->is_array() ||
+      members->size() > kMaxMembers) {
+    fields.complain("members");
+  }
+  if (fields.wrong()) return bad("view: " + *fields.wrong());
+  for (const json& one : *members) {
+    auto member = member_of(one);
+    if (!member) return fail(member.error());
+    if (view.has(member->id)) return bad("view: a member twice");
+    view.members.push_back(std::move(*member));
+  }
+  if (!view.has(view.primary)) return bad("view: a primary that is no member");
+  return view;
+}
+
+Result<Registration> decode_registration(std::string_view text) {
+  const json object = json::parse(text, nullptr, false);
+  Fields fields(object);
+  Registration registration;
+  registration.incarnation = fields.number("incarnation");
+  registration.candidate_for = fields.epoch("candidate_for");
+  registration.durable = fields.number("durable");
+  if (registration.incarnation == 0) fields.complain("incarnation");
+  if (fields.wrong()) return bad("registration: " + *fields.wrong());
+  const auto member = object.find("member");
+  if (member == object.end()) return bad("registration: member");
+  auto decoded = member_of(*member);
+  if (!decoded) return fail(decoded.error());
+  registration.member = std::move(*decoded);
+  return registration;
+}
+
+}  // namespace silurus::replication::group

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+#include "replication/record.h"
+
+// Who replicates a shard. A view is agreed upon in a ViewStore, and only there; between two changes
+// of it nobody asks anybody for consensus.
+
+namespace silurus::replication::group {
+
+/// Counts the views of a shard: 1, 2, 3, ... Travels in each record, datagram and row.
+using Epoch = std::uint32_t;
+/// Names a member for ever: the id of its store (Superblock), not of a process. Never 0.
+using MemberId = std::uint64_t;
+/// Names one life of a member: random for each process. Never 0.
+using Incarnation = std::uint64_t;
+
+constexpr std::size_t kMaxMembers = 7;
+constexpr std::size_t kMaxAddressBytes = 256;
+
+struct MemberInfo {
+  MemberId id = 0;
+  std::string peers;    ///< where it listens for other members: "rdma://10.0.0.1:7471"
+  std::string clients;  ///< where it listens for clients; may be empty
+  friend bool operator==(const MemberInfo&, const MemberInfo&) = default;
+};
+
+/// The members without whom nothing is committed, and which of them orders the writes. Immutable
+/// once agreed.
+struct View {
+  Epoch epoch = 0;
+  std::vector<MemberInfo> members;
+  MemberId primary = 0;
+  /// The one life of the primary that leads this view: should it restart, it leads no more.
+  Incarnation incarnation = 0;
+  /// The first view of those, one after the other, that it leads. Names its reign: should it come
+  /// back after another one, its log may be another.
+  Epoch since = 0;
+
+  bool is_same_reign(const View& other) const {
+    return primary == other.primary && incarnation == other.incarnation && since == other.since;
+  }
+  const MemberInfo* find(MemberId id) const;
+  bool has(MemberId id) const { return find(id) != nullptr; }
+  friend bool operator==(const View&, const View&) = default;
+};
+
+/// What a member says of itself in the store, under a lease.
+struct Registration {
+  MemberInfo member;
+  Incarnation incarnation = 0;
+  /// The epoch that it would lead or join: it has left the one before for good. 0: it stands by its
+  /// view.
+  Epoch candidate_for = 0;
+  Lsn durable = 0;  ///< end of its log when it left
+};
+
+/// As JSON, for the store and for people.
+std::string encode(const View& view);
+std::string encode(const Registration& registration);
+/// Check all: kProtocol says what is wrong.
+Result<View> decode_view(std::string_view text);
+Result<Registration> decode_registration(std::string_view text);
+
+}  // namespace silurus::replication::group

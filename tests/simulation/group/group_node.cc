@@ -1,0 +1,237 @@
+#include "tests/simulation/group/group_node.h"
+
+#include <sys/mman.h>
+
+#include <utility>
+
+#include "common/check.h"
+
+namespace silurus::simulation {
+namespace {
+
+constexpr LogPosition kLogStart{.lsn = 0, .chain = 0x5117};
+constexpr std::size_t kWindowBytes = 8 << 10;
+constexpr group::GroupId kGroup = 0x6702;
+
+rtree::Entry<2> entry_of(const Request& request) {
+  const double x = request.key;
+  const double y = request.value;
+  return {request.key * kValues + request.value, {{x, y}, {x, y}}};
+}
+
+std::string address_of(const sim::Host& host) { return "sim://" + host.name() + ":7"; }
+
+}  // namespace
+
+void GroupWorld::note(const std::string& what) {
+  trace.push_back(std::to_string(world.now() / 1000) + " us: " + what);
+}
+
+// --- the tree
+
+class TreeMachine::Slabs final : public rtree::SlabSource {
+ public:
+  ~Slabs() override {
+    for (const auto& slab : slabs_) ::munmap(slab.data(), slab.size());
+  }
+  Result<std::span<std::byte>> allocate(std::size_t bytes) override {
+    void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    SILURUS_CHECK(at != MAP_FAILED);
+    slabs_.emplace_back(static_cast<std::byte*>(at), bytes);
+    return slabs_.back();
+  }
+
+ private:
+  std::vector<std::span<std::byte>> slabs_;
+};
+
+TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock)
+    : world_(world), slabs_(std::make_unique<Slabs>()) {
+  auto tree = rtree::Tree<2>::create({}, *slabs_, clock);
+  SILURUS_CHECK(tree.has_value());
+  tree_ = std::move(*tree);
+  replay_ = std::make_unique<replication::Replay<2>>(*tree_);
+}
+TreeMachine::~TreeMachine() = default;
+
+Result<LogPosition> TreeMachine::apply(const replication::Log& log, LogPosition from, Lsn commit) {
+  replication::LogReader reader(log.bytes(), from);
+  LogPosition reached = from;
+  while (reader.position().lsn < commit) {
+    const auto record = reader.next();
+    if (!record || reader.position().lsn > commit) break;
+    if (Status taken = replay_->take(*record); !taken) return fail(taken.error());
+    requests_.take(*record);
+    stamp_ = record->header.stamp;
+    if ((record->header.flags & replication::kBatchEnd) == 0) continue;
+    reached = reader.position();
+    const auto [there, is_new] = world_.agreed.emplace(reached.lsn, reached.chain);
+    if (!is_new && there->second != reached.chain) {
+      world_.complaints.push_back("members applied different records before " +
+                                  std::to_string(reached.lsn));
+    }
+  }
+  if (Status finished = replay_->finish(); !finished) return fail(finished.error());
+  return reached;
+}
+
+std::uint64_t TreeMachine::values(unsigned key) const {
+  rtree::RangeResult<2> found;
+  const double x = key;
+  const Status searched =
+      tree_->snapshot().range({.window = {{x - 0.25, -1}, {x + 0.25, kValues}}}, found);
+  SILURUS_CHECK(searched.has_value());
+  std::uint64_t values = 0;
+  for (const std::uint64_t id : found.ids) values |= std::uint64_t{1} << (id % kValues);
+  // Twice the same entry would be a write that happened twice.
+  if (std::popcount(values) != static_cast<int>(found.ids.size())) {
+    world_.complaints.push_back("a write happened twice");
+  }
+  return values;
+}
+
+// --- a member
+
+MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
+                       CrashMemory::Content& content, std::uint64_t seed, Power::Failure failure,
+                       std::vector<MemberLife*>& others)
+    : world_(world),
+      host_(host),
+      others_(others),
+      power_(seed, UINT64_MAX, failure),
+      fabric_(world.world, host, world.fabric),
+      poller_(std::move(*fabric_.create_poller())),
+      window_(kWindowBytes),
+      machine_(world, host.clock()) {
+  auto log = replication::Log::open(std::make_unique<CrashMemory>(power_, content), kLogStart);
+  SILURUS_CHECK(log.has_value());
+  log_ = std::move(*log);
+  store_ = std::make_unique<SimViewStore>(world.world, host, world.etcd, 10 * kMillisecond,
+                                          [this] { process_->wake(); });
+  const group::Incarnation incarnation = seed | 1;
+  group::LinksOptions options{.group = kGroup,
+                              .self = id,
+                              .incarnation = incarnation,
+                              .listen = transport::Address::parse(address_of(host)).value(),
+                              .multicast = transport::Address::parse("sim://239.1.1.1:1").value(),
+                              .redial = 2 * kMillisecond};
+  const group::Dialer dialer =
+      [this](const transport::Address& address, std::span<const std::byte> hello,
+             transport::ConnectionHandler& handler, group::Connected done) {
+        fabric_.connect_later(address, {.timeout = 10 * kMillisecond}, *poller_, hello, handler,
+                              std::move(done));
+      };
+  auto links = group::Links::create(options, fabric_, *poller_, dialer,
+                                    {.region = {.bytes = window_, .fd = -1}});
+  SILURUS_CHECK(links.has_value());
+  links_ = std::move(*links);
+  replicator_ = std::make_unique<group::MulticastReplicator>(
+      group::MulticastOptions{.gap_patience = 100 * kMicrosecond,
+                              .fetch_timeout = 2 * kMillisecond},
+      kGroup, *log_, *links_);
+  member_ = std::make_unique<group::Member>(group::MemberOptions{.self = {id, address_of(host), ""},
+                                                                 .incarnation = incarnation,
+                                                                 .group = kGroup,
+                                                                 .timing = world.timing},
+                                            *log_, kLogStart, machine_, *replicator_, *links_,
+                                            *store_, host.clock());
+  process_ = host.spawn("member", [this](sim::Process& process) { step(process); });
+  process_->watch(*poller_);
+}
+
+MemberLife::~MemberLife() {
+  process_.reset();
+  links_.reset();
+}
+
+void MemberLife::ask(const Request& request, OnAnswer answer) {
+  queue_.push_back({request, std::move(answer)});
+  process_->wake();
+}
+
+void MemberLife::step(sim::Process& process) {
+  host_.charge(turn);
+  store_->progress();
+  poller_->progress();
+  if (Status done = member_->step(); !done) {
+    world_.complaints.push_back(host_.name() + " failed: " + done.error().message);
+    return;
+  }
+  if (member_->role() != last_role_) {
+    last_role_ = member_->role();
+    world_.note(host_.name() + " is " + std::string(to_string(last_role_)) + " in view " +
+                std::to_string(member_->epoch()));
+  }
+  answer_applied();
+  serve();
+  if (member_->may_read()) {
+    for (const MemberLife* other : others_) {
+      if (other != nullptr && other != this && other->member().may_read()) {
+        world_.complaints.push_back("two members believe that they may read");
+      }
+    }
+  }
+  process.wake_at(member_->deadline());
+}
+
+void MemberLife::serve() {
+  for (; !queue_.empty(); queue_.pop_front()) {
+    Asked& asked = queue_.front();
+    if (asked.request.kind != Request::Kind::kRead) {
+      write(std::move(asked));
+    } else if (member_->may_read()) {
+      asked.answer({.done = true, .found = machine_.values(asked.request.key), .primary = 0});
+    } else {
+      asked.answer({.done = false, .found = 0, .primary = member_->view().primary});
+    }
+  }
+}
+
+void MemberLife::write(Asked asked) {
+  const Request& request = asked.request;
+  const auto done = machine_.requests().find(request.client);
+  if (member_->role() != group::Role::kPrimary || !member_->may_write()) {
+    return asked.answer({.done = false, .found = 0, .primary = member_->view().primary});
+  }
+  if (done && done->sequence >= request.sequence) return asked.answer({.done = true});
+  std::uint64_t& logged = logged_[request.client];
+  if (logged < request.sequence) {
+    const replication::RequestPayload payload{request.client, request.sequence};
+    const rtree::Entry<2> entry = entry_of(request);
+    const replication::EntryPayload<2> change{entry.id, entry.box};
+    replication::RecordHeader header{.checksum = 0,
+                                     .lsn = 0,
+                                     .stamp = machine_.stamp() + 1,
+                                     .epoch = member_->epoch(),
+                                     .length = 0,
+                                     .type = replication::RecordType::kRequest,
+                                     .flags = 0};
+    if (!log_->has_room(512)) return asked.answer({});
+    SILURUS_CHECK(log_->append(header, std::as_bytes(std::span(&payload, 1))));
+    header.type = request.kind == Request::Kind::kAdd ? replication::RecordType::kInsert
+                                                      : replication::RecordType::kErase;
+    SILURUS_CHECK(log_->append(header, std::as_bytes(std::span(&change, 1))));
+    log_->end_batch();
+    logged = request.sequence;
+    if (Status wrote = member_->wrote(); !wrote) {
+      world_.complaints.push_back(host_.name() + " cannot write: " + wrote.error().message);
+    }
+  }
+  waiting_.emplace(log_->end().lsn, std::move(asked));
+}
+
+void MemberLife::answer_applied() {
+  if (member_->role() != group::Role::kPrimary) {
+    // What was logged may never be: its clients ask again, elsewhere or here.
+    logged_.clear();
+    waiting_.clear();
+    return;
+  }
+  while (!waiting_.empty() && waiting_.begin()->first <= member_->applied().lsn) {
+    waiting_.begin()->second.answer({.done = true});
+    waiting_.erase(waiting_.begin());
+  }
+}
+
+}  // namespace silurus::simulation

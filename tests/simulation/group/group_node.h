@@ -1,0 +1,123 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "replication/group/member.h"
+#include "replication/group/multicast.h"
+#include "replication/group/requests.h"
+#include "replication/replay.h"
+#include "tests/simulation/group/sim_view_store.h"
+#include "tests/support/crash_memory.h"
+#include "transport/sim/fabric.h"
+
+namespace silurus::simulation {
+
+using replication::LogPosition;
+using replication::Lsn;
+using testing_support::CrashMemory;
+using testing_support::Power;
+
+/// Keys are columns of the plane; a value of a key is an entry in its column.
+constexpr unsigned kKeys = 4;
+constexpr unsigned kValues = 64;
+
+/// What a client asks of a member.
+struct Request {
+  enum class Kind : std::uint8_t { kAdd, kRemove, kRead };
+  Kind kind = Kind::kRead;
+  unsigned key = 0;
+  unsigned value = 0;
+  std::uint64_t client = 0;
+  std::uint64_t sequence = 0;  ///< of a write
+};
+struct Answer {
+  bool done = false;            ///< else: not here, or not now
+  std::uint64_t found = 0;      ///< kRead: a bit for each value
+  group::MemberId primary = 0;  ///< whom else to ask
+};
+using OnAnswer = std::function<void(const Answer&)>;
+
+/// What all members of one run have in common: what must hold of them together.
+struct GroupWorld {
+  sim::World& world;
+  SimEtcd& etcd;
+  group::Timing timing;
+  sim::FabricOptions fabric;
+  std::map<Lsn, std::uint64_t> agreed;  ///< chains at the ends of applied batches
+  std::vector<std::string> complaints;
+  std::vector<std::string> trace;
+  void note(const std::string& what);
+};
+
+/// The tree that a member's log is the log of.
+class TreeMachine final : public group::Machine {
+ public:
+  TreeMachine(GroupWorld& world, const Clock& clock);
+  ~TreeMachine() override;
+  Result<LogPosition> apply(const replication::Log& log, LogPosition from, Lsn commit) override;
+  replication::Stamp stamp() const override { return stamp_; }
+  /// A bit for each value of the key.
+  std::uint64_t values(unsigned key) const;
+  const group::RequestTable& requests() const { return requests_; }
+
+ private:
+  class Slabs;
+  GroupWorld& world_;
+  std::unique_ptr<Slabs> slabs_;
+  std::unique_ptr<rtree::Tree<2>> tree_;
+  std::unique_ptr<replication::Replay<2>> replay_;
+  group::RequestTable requests_;
+  replication::Stamp stamp_ = 0;
+};
+
+/// One life of a member: what ships, but for the tree and its server, on a simulated host.
+class MemberLife {
+ public:
+  MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id, CrashMemory::Content& content,
+             std::uint64_t seed, Power::Failure failure, std::vector<MemberLife*>& others);
+  ~MemberLife();
+
+  void ask(const Request& request, OnAnswer answer);
+  const group::Member& member() const { return *member_; }
+  const TreeMachine& machine() const { return machine_; }
+  const group::MulticastReplicator& replicator() const { return *replicator_; }
+  Power& power() { return power_; }
+  /// CPU time of each of its turns.
+  Nanoseconds turn = kMicrosecond;
+
+ private:
+  struct Asked {
+    Request request;
+    OnAnswer answer;
+  };
+  void step(sim::Process& process);
+  void serve();
+  void write(Asked asked);
+  void answer_applied();
+
+  GroupWorld& world_;
+  sim::Host& host_;
+  std::vector<MemberLife*>& others_;
+  Power power_;
+  sim::SimFabric fabric_;
+  std::unique_ptr<transport::Poller> poller_;
+  std::vector<std::byte> window_;
+  std::unique_ptr<replication::Log> log_;
+  TreeMachine machine_;
+  std::unique_ptr<SimViewStore> store_;
+  std::unique_ptr<group::Links> links_;
+  std::unique_ptr<group::MulticastReplicator> replicator_;
+  std::unique_ptr<group::Member> member_;
+  std::unique_ptr<sim::Process> process_;
+  group::Role last_role_ = group::Role::kOutside;
+  std::deque<Asked> queue_;
+  std::multimap<Lsn, Asked> waiting_;              ///< writes by the end of their batch
+  std::map<std::uint64_t, std::uint64_t> logged_;  ///< the sequence of each client's newest write
+};
+
+}  // namespace silurus::simulation

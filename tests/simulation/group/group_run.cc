@@ -1,0 +1,332 @@
+#include "tests/simulation/group/group_run.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+
+namespace silurus::simulation {
+namespace {
+
+using testing_support::SetHistory;
+using testing_support::SetOperation;
+
+constexpr std::size_t kMembers = 3;
+constexpr std::size_t kClients = 3;
+constexpr std::size_t kLogBytes = std::size_t{128} << 10;
+constexpr Nanoseconds kFaultsFrom = 100 * kMillisecond;
+constexpr Nanoseconds kFaultsUntil = 500 * kMillisecond;
+constexpr Nanoseconds kEtcdLease = 30 * kMillisecond;
+/// After the last fault everything is as it should be within so long.
+constexpr Nanoseconds kRecovery = kSecond;
+constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
+                                   .heartbeat = 2 * kMillisecond,
+                                   .silence = 15 * kMillisecond,
+                                   .slowness = 20 * kMillisecond,
+                                   .poll = 8 * kMillisecond,
+                                   .candidacy = 4 * kMillisecond};
+
+}  // namespace
+
+GroupRun::GroupRun(std::uint64_t seed)
+    : seed_(seed), world_(seed), random_(seed ^ 0x5eed), histories_(kKeys), next_value_(kKeys) {
+  link_ = {.latency = 1500,
+           .jitter = random_.below(2) == 0 ? 500 : 60 * kMicrosecond,
+           .loss = random_.below(2) == 0 ? 0 : random_.uniform(0, 0.1),
+           .duplicate = random_.below(2) == 0 ? 0 : random_.uniform(0, 0.1)};
+  world_.set_default_link(link_);
+  auto& etcd_host = world_.add_host("etcd");
+  etcd_ = std::make_unique<SimEtcd>(world_, etcd_host, kEtcdLease);
+  sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
+  // A third of the runs on a fabric that has connections and nothing else, as tcp is.
+  if (random_.below(3) == 0) fabric.capabilities = 0;
+  group_ = std::make_unique<GroupWorld>(world_, *etcd_, kTiming, fabric);
+  for (std::size_t i = 0; i < kMembers; ++i) {
+    const double drift = random_.uniform(-1, 1) / group::kDriftDenominator;
+    auto& host =
+        world_.add_host("member" + std::to_string(i + 1),
+                        {.clock_offset = static_cast<Nanoseconds>(random_.below(kSecond)) + kSecond,
+                         .clock_rate = 1 + drift});
+    nodes_.push_back({&host, i + 1, CrashMemory::fresh(kLogBytes), nullptr});
+  }
+  lives_.resize(kMembers);
+  for (Node& node : nodes_) start(node);
+  for (std::size_t i = 0; i < kClients; ++i) {
+    auto& host = world_.add_host("client" + std::to_string(i + 1));
+    clients_.push_back({.host = &host, .number = i + 1, .request = {}, .own = {}});
+  }
+}
+
+GroupRun::~GroupRun() {
+  for (Node& node : nodes_) node.life.reset();
+}
+
+void GroupRun::start(Node& node) {
+  const std::uint64_t life = seed_ * 1000 + ++lives_begun_;
+  const auto failure =
+      random_.below(2) == 0 ? Power::Failure::kPowerCut : Power::Failure::kProcessDies;
+  node.life = std::make_unique<MemberLife>(*group_, *node.host, node.id, node.content, life * 2,
+                                           failure, lives_);
+  lives_[node.id - 1] = node.life.get();
+  group_->note(node.host->name() + " starts");
+}
+
+void GroupRun::collect(const MemberLife& life) {
+  counters_.elections += life.member().counters().elections;
+  counters_.voted_out += life.member().counters().voted_out;
+  counters_.views += life.member().counters().views;
+  counters_.reads += life.replicator().counters().reads;
+  counters_.fetches += life.replicator().counters().messages;
+  counters_.truncations += life.replicator().counters().truncations;
+}
+
+void GroupRun::crash(Node& node, Power::Failure) {
+  if (node.life == nullptr) return;
+  group_->note(node.host->name() + " crashes");
+  ++counters_.crashes;
+  node.life->power().cut();
+  node.host->crash();
+  collect(*node.life);
+  lives_[node.id - 1] = nullptr;
+  CrashMemory::end_life(node.life->power(), node.content);
+  dead_.push_back(std::move(node.life));
+}
+
+// --- faults
+
+void GroupRun::schedule_faults() {
+  const std::uint64_t count = 1 + random_.below(6);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto time =
+        kFaultsFrom + static_cast<Nanoseconds>(random_.below(kFaultsUntil - kFaultsFrom));
+    const auto lasts = kMillisecond + static_cast<Nanoseconds>(random_.below(120 * kMillisecond));
+    const auto kind = static_cast<unsigned>(random_.below(10));
+    world_.at(time, [this, kind, lasts] { inject(kind, lasts); });
+  }
+}
+
+void GroupRun::inject(unsigned kind, Nanoseconds lasts) {
+  Node& node = nodes_[random_.below(kMembers)];
+  sim::Host& host = *node.host;
+  sim::Host& other = *nodes_[(node.id + random_.below(kMembers - 1)) % kMembers].host;
+  const auto restart = [this, lasts](Node& one) {
+    world_.after(lasts, [this, &one] {
+      if (one.life != nullptr) return;
+      one.host->restart();
+      start(one);
+    });
+  };
+  switch (kind) {
+    case 0:
+    case 1:
+    case 2:
+      crash(node, Power::Failure::kPowerCut);
+      return restart(node);
+    case 3:
+      group_->note("all crash");
+      for (Node& one : nodes_) {
+        crash(one, Power::Failure::kPowerCut);
+        restart(one);
+      }
+      return;
+    case 4:
+      group_->note(host.name() + " stands still");
+      host.pause();
+      return world_.after(lasts, [&host] { host.resume(); });
+    case 5: {
+      group_->note(host.name() + " is cut off");
+      for (const Node& one : nodes_) {
+        if (&one == &node) continue;
+        world_.cut(host, *one.host);
+        world_.cut(*one.host, host);
+      }
+      if (random_.below(2) == 0) {
+        world_.cut(host, etcd_->host());
+        world_.cut(etcd_->host(), host);
+      }
+      break;
+    }
+    case 6:
+      group_->note(host.name() + " does not reach " + other.name());
+      world_.cut(host, other);
+      break;
+    case 7:
+      group_->note("etcd is away");
+      for (const Node& one : nodes_) world_.cut(*one.host, etcd_->host());
+      break;
+    case 8: {
+      group_->note(host.name() + " is far from " + other.name());
+      sim::LinkModel slow = link_;
+      slow.latency = 3 * kMillisecond;
+      world_.set_link(host, other, slow);
+      return;
+    }
+    default:
+      if (node.life == nullptr) return;
+      group_->note(host.name() + " is slow");
+      node.life->turn = 300 * kMicrosecond;
+      return;
+  }
+  world_.after(lasts, [this] { world_.heal_all(); });
+}
+
+void GroupRun::heal() {
+  group_->note("faults end");
+  world_.heal_all();
+  for (Node& node : nodes_) {
+    for (const Node& other : nodes_) {
+      if (other.host != node.host) world_.set_link(*node.host, *other.host, link_);
+    }
+    node.host->resume();
+    if (node.life == nullptr) {
+      node.host->restart();
+      start(node);
+    }
+    node.life->turn = kMicrosecond;
+  }
+}
+
+bool GroupRun::has_converged() const {
+  const group::Member& first = nodes_.front().life->member();
+  const bool is_same = std::ranges::all_of(nodes_, [&](const Node& node) {
+    const group::Member& member = node.life->member();
+    return member.view() == first.view() && member.view().members.size() == kMembers &&
+           member.applied() == first.applied();
+  });
+  return is_same && std::ranges::none_of(clients_, &Client::busy);
+}
+
+// --- clients
+
+void GroupRun::begin(Client& client) {
+  if (is_stopping_) return;
+  const auto key = static_cast<unsigned>(random_.below(kKeys));
+  SetHistory& history = histories_[key];
+  // Room is kept for the reads at the end.
+  if (history.operations.size() + 2 * kClients >= SetHistory::kMaxOperations) {
+    world_.after(kMillisecond, [this, &client] { begin(client); });
+    return;
+  }
+  Request& request = client.request;
+  request = {.key = key, .client = client.number};
+  const double dice = random_.uniform();
+  const auto own = std::ranges::find(client.own, key, &std::pair<unsigned, unsigned>::first);
+  if (dice < 0.4) {
+    request.kind = Request::Kind::kRead;
+  } else if (dice < 0.6 && own != client.own.end()) {
+    request.kind = Request::Kind::kRemove;
+    request.value = own->second;
+    client.own.erase(own);
+  } else {
+    request.kind = Request::Kind::kAdd;
+    request.value = next_value_[key]++;
+  }
+  if (request.kind != Request::Kind::kRead) request.sequence = ++client.sequence;
+  client.operation = history.operations.size();
+  history.operations.push_back({.kind = static_cast<SetOperation::Kind>(request.kind),
+                                .value = request.value,
+                                .called = world_.now(),
+                                .whose = client.host->name()});
+  client.busy = true;
+  try_once(client);
+}
+
+void GroupRun::try_once(Client& client) {
+  const std::uint64_t attempt = ++client.attempt;
+  Node& node = nodes_[client.asks];
+  sim::Host& from = *client.host;
+  sim::Host& to = *node.host;
+  const auto again = [this, &client, attempt](std::size_t asks, Nanoseconds delay) {
+    world_.after(delay, [this, &client, attempt, asks] {
+      if (client.attempt != attempt || !client.busy) return;
+      client.asks = asks;
+      try_once(client);
+    });
+  };
+  again((client.asks + 1) % kMembers, 20 * kMillisecond);
+  const auto arrival = world_.transmit(from, to, 100);
+  if (!arrival) return;
+  world_.at(*arrival, [this, &client, &node, &from, &to, attempt, again] {
+    if (node.life == nullptr || !to.alive()) return;
+    node.life->ask(client.request, [=, this, &client, &from, &to](const Answer& answer) {
+      const auto back = world_.transmit(to, from, 100);
+      if (!back) return;
+      world_.at(*back, [=, this, &client] {
+        if (client.attempt != attempt || !client.busy) return;
+        if (answer.done) return end(client, answer);
+        again(answer.primary == 0 ? (client.asks + 1) % kMembers : answer.primary - 1,
+              kMillisecond);
+      });
+    });
+  });
+}
+
+void GroupRun::end(Client& client, const Answer& answer) {
+  const Request& request = client.request;
+  SetOperation& operation = histories_[request.key].operations[client.operation];
+  operation.returned = world_.now();
+  operation.found = answer.found;
+  client.busy = false;
+  ++counters_.operations;
+  if (request.kind == Request::Kind::kAdd) client.own.emplace_back(request.key, request.value);
+  const auto rest = static_cast<Nanoseconds>(random_.below(12 * kMillisecond));
+  world_.after(rest, [this, &client] { begin(client); });
+}
+
+// --- the whole
+
+std::string GroupRun::run() {
+  for (Client& client : clients_) begin(client);
+  schedule_faults();
+  world_.run_until(kFaultsUntil + 150 * kMillisecond);
+  heal();
+  world_.run_for(100 * kMillisecond);
+  is_stopping_ = true;
+  const bool converged =
+      world_.run_until([this] { return has_converged(); }, world_.now() + kRecovery);
+  if (!group_->complaints.empty()) return group_->complaints.front();
+  if (!converged) return "no progress after the faults had ended";
+  std::string wrong = check();
+  for (const Node& node : nodes_) collect(*node.life);
+  return wrong;
+}
+
+std::string GroupRun::check() {
+  for (unsigned key = 0; key < kKeys; ++key) {
+    const std::uint64_t values = nodes_.front().life->machine().values(key);
+    for (const Node& node : nodes_) {
+      if (node.life->machine().values(key) != values) return "the members' trees differ";
+    }
+    // What is there in the end was read, as it were: so an acknowledged write that is lost is
+    // found.
+    SetHistory history = histories_[key];
+    history.operations.push_back({.kind = SetOperation::Kind::kRead,
+                                  .found = values,
+                                  .called = world_.now(),
+                                  .returned = world_.now(),
+                                  .whose = "the end"});
+    if (!history.is_linearizable()) {
+      return "key " + std::to_string(key) + " is not linearizable:\n" + history.to_string();
+    }
+  }
+  return group_->complaints.empty() ? "" : group_->complaints.front();
+}
+
+std::string GroupRun::trace() const {
+  std::string text;
+  for (const std::string& line : group_->trace) text += line + "\n";
+  for (const Node& node : nodes_) {
+    if (node.life == nullptr) continue;
+    const group::Member& member = node.life->member();
+    text += node.host->name() + ": " + std::string(to_string(member.role())) + " in view " +
+            encode(member.view()) + ", committed " + std::to_string(member.committed()) +
+            ", applied " + std::to_string(member.applied().lsn) +
+            (node.life->replicator().in_step() ? ", in step" : ", not in step") + "\n";
+  }
+  for (const Client& client : clients_) {
+    if (client.busy) text += client.host->name() + " still waits\n";
+  }
+  return text;
+}
+
+}  // namespace silurus::simulation

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/simulation/group/group_node.h"
+#include "tests/support/linearizability.h"
+
+namespace silurus::simulation {
+
+struct GroupCounters {
+  std::uint64_t operations = 0;
+  std::uint64_t elections = 0;
+  std::uint64_t voted_out = 0;
+  std::uint64_t reads = 0;    ///< one-sided, of gaps
+  std::uint64_t fetches = 0;  ///< by message
+  std::uint64_t truncations = 0;
+  std::uint64_t views = 0;
+  std::uint64_t crashes = 0;
+};
+
+/// A group of three members, an etcd, and clients, through the faults of one seed.
+class GroupRun {
+ public:
+  explicit GroupRun(std::uint64_t seed);
+  ~GroupRun();
+
+  /// Everything: the first complaint, or nothing.
+  std::string run();
+  const GroupCounters& counters() const { return counters_; }
+  /// What happened, for people.
+  std::string trace() const;
+  std::uint64_t trace_hash() const { return world_.trace_hash(); }
+
+ private:
+  struct Node {
+    sim::Host* host;
+    group::MemberId id;
+    CrashMemory::Content content;
+    std::unique_ptr<MemberLife> life;
+  };
+  /// Does one operation at a time, until it is done, whatever becomes of members.
+  struct Client {
+    sim::Host* host;
+    std::uint64_t number;
+    std::uint64_t sequence = 0;
+    std::uint64_t attempt = 0;
+    std::size_t asks = 0;  ///< which node it asks
+    bool busy = false;
+    Request request;
+    std::size_t operation = 0;                       ///< in the history of its key
+    std::vector<std::pair<unsigned, unsigned>> own;  ///< keys and values that it may remove
+  };
+
+  void start(Node& node);
+  void crash(Node& node, Power::Failure failure);
+  void collect(const MemberLife& life);
+  void schedule_faults();
+  void inject(unsigned kind, Nanoseconds lasts);
+  void heal();
+  bool has_converged() const;
+
+  void begin(Client& client);
+  void try_once(Client& client);
+  void end(Client& client, const Answer& answer);
+  std::string check();
+
+  const std::uint64_t seed_;
+  sim::World world_;
+  Random random_;
+  std::unique_ptr<SimEtcd> etcd_;
+  std::unique_ptr<GroupWorld> group_;
+  std::vector<Node> nodes_;
+  std::vector<MemberLife*> lives_;
+  std::vector<std::unique_ptr<MemberLife>> dead_;
+  std::vector<Client> clients_;
+  std::vector<testing_support::SetHistory> histories_;
+  std::vector<unsigned> next_value_;
+  sim::LinkModel link_;
+  bool is_stopping_ = false;
+  std::uint64_t lives_begun_ = 0;
+  GroupCounters counters_;
+};
+
+}  // namespace silurus::simulation
