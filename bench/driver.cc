@@ -60,9 +60,12 @@ Result<std::unique_ptr<Driver>> Driver::create(const Way& way, const Workload& w
                                                std::uint64_t seed) {
   std::unique_ptr<Driver> driver(new Driver(workload));
   Random seeds(seed);
+  const std::shared_ptr<client::AccessPolicy> policy =
+      client::make_policy(way.client.policy, seeds());
   for (unsigned i = 0; i < workload.clients; ++i) {
     ClientOptions options = way.client;
     options.seed = seeds();
+    options.shared_policy = policy;
     auto client = Client<2>::connect(way.url, options);
     if (!client) return fail(client.error());
     datasets::WindowOptions<2> window_options = workload.windows;

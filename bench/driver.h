@@ -62,7 +62,8 @@ Result<double> server_cpu_seconds(Client<2>& client);
 
 /// A closed loop: so many clients, each of which asks again as soon as it is answered, all driven
 /// by the calling thread. A lone client blocks in its calls, and so waits as its options say;
-/// several are polled by turns.
+/// several are polled by turns, and
+/// share a policy, since what one does itself keeps the others waiting.
 class Driver {
  public:
   static Result<std::unique_ptr<Driver>> create(const Way& way, const Workload& workload,

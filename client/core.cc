@@ -79,7 +79,8 @@ Status ClientCore<D>::attach(std::unique_ptr<transport::Connection> connection) 
   auto offloader = Offloader<D>::create(options_.offload, server_, *connection_, poller_, clock_);
   if (offloader) {
     offloader_ = std::move(*offloader);
-    policy_ = make_policy(options_.policy, options_.seed);
+    policy_ = options_.shared_policy != nullptr ? options_.shared_policy
+                                                : make_policy(options_.policy, options_.seed);
   } else if (options_.mode == Mode::kOffload) {
     return fail(offloader.error());
   } else if (server_.one_sided != 0) {
@@ -198,8 +199,9 @@ void ClientCore<D>::begin_search(std::uint32_t index) {
   Operation& operation = operations_[index];
   if (offloader_ != nullptr && operation.as_of == 0) {
     operation.chosen_by_policy = options_.mode == Mode::kAdaptive;
+    if (operation.chosen_by_policy) look_at_heartbeat(operation.started);
     operation.chosen =
-        operation.chosen_by_policy ? choose(operation.search_class) : Access::kOffload;
+        operation.chosen_by_policy ? policy_->choose(operation.search_class) : Access::kOffload;
   }
   operation.range.access = operation.nearest.access = operation.chosen;
   if (operation.chosen == Access::kMessaging) {
@@ -215,14 +217,7 @@ void ClientCore<D>::begin_search(std::uint32_t index) {
 }
 
 template <int D>
-Access ClientCore<D>::choose(std::uint8_t search_class) {
-  look_at_heartbeat();
-  return policy_->choose(search_class);
-}
-
-template <int D>
-void ClientCore<D>::look_at_heartbeat() {
-  const Nanoseconds now = clock_.now();
+void ClientCore<D>::look_at_heartbeat(Nanoseconds now) {
   if (now - heartbeat_looked_ < static_cast<Nanoseconds>(server_.heartbeat_ns / 4)) return;
   heartbeat_looked_ = now;
   std::array<std::byte, transport::kMailboxBytes> content;
@@ -601,15 +596,17 @@ AccessStatistics& ClientCore<D>::statistics_of(const Operation& operation) {
 }
 
 template <int D>
-void ClientCore<D>::record(const Operation& operation, Nanoseconds latency, bool failed) {
+void ClientCore<D>::record(const Operation& operation, bool failed) {
   if (operation.kind == Kind::kStats || operation.kind == Kind::kLoad) return;
   AccessStatistics& statistics = statistics_of(operation);
   if (failed) {
     ++statistics.failed;
     return;
   }
+  const Nanoseconds now = clock_.now();
+  const Nanoseconds latency = std::max<Nanoseconds>(0, now - operation.started);
   ++statistics.completed;
-  statistics.latency.add(static_cast<std::uint64_t>(std::max<Nanoseconds>(latency, 0)));
+  statistics.latency.add(static_cast<std::uint64_t>(latency));
   statistics.round_trips += operation.cost.round_trips;
   statistics.bytes += operation.bytes + operation.cost.bytes_read;
   statistics.nodes_read += operation.cost.nodes_read;
@@ -617,8 +614,10 @@ void ClientCore<D>::record(const Operation& operation, Nanoseconds latency, bool
   statistics.cache_misses += operation.cost.cache_misses;
   statistics.restarts += operation.cost.restarts;
   if (operation.chosen_by_policy) {
-    policy_->on_search(
-        {.search_class = operation.search_class, .access = operation.chosen, .latency = latency});
+    policy_->on_search({.search_class = operation.search_class,
+                        .access = operation.chosen,
+                        .latency = latency,
+                        .completed_at = now});
   }
 }
 
@@ -628,7 +627,7 @@ void ClientCore<D>::end(std::uint32_t index, const Error* error) {
   Operation& operation = operations_[index];
   const bool answer_to_come = operation.state == State::kForgotten;
   if (!answer_to_come) operation.state = State::kDelivering;
-  record(operation, clock_.now() - operation.started, error != nullptr);
+  record(operation, error != nullptr);
   --in_flight_;
   const auto call = [&]<typename Answer>(Callback<Answer>& stored, Answer& answer) {
     Callback<Answer> callback = std::move(stored);

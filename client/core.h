@@ -161,8 +161,7 @@ class ClientCore final : public transport::ConnectionHandler {
   void release(std::uint32_t index);
   std::uint32_t request_id(std::uint32_t index) const;
   void begin_search(std::uint32_t index);
-  Access choose(std::uint8_t search_class);
-  void look_at_heartbeat();
+  void look_at_heartbeat(Nanoseconds now);
   template <typename Encode>
   void send(std::uint32_t index, std::size_t bytes, Encode&& encode);
   bool may_send() const;
@@ -174,7 +173,7 @@ class ClientCore final : public transport::ConnectionHandler {
   Status take_answer(Operation& operation, const protocol::Answer& answer);
   std::size_t deliver_offloaded();
   void end(std::uint32_t index, const Error* error);
-  void record(const Operation& operation, Nanoseconds latency, bool failed);
+  void record(const Operation& operation, bool failed);
   std::size_t end_overdue();
   Error overdue_error(const Operation& operation) const;
   Error lost_error(const Operation& operation) const;
@@ -186,7 +185,7 @@ class ClientCore final : public transport::ConnectionHandler {
   const Clock& clock_;
   ClientOptions options_;
   protocol::ServerHello server_;
-  std::unique_ptr<AccessPolicy> policy_;
+  std::shared_ptr<AccessPolicy> policy_;
   std::unique_ptr<transport::Connection> connection_;
   std::unique_ptr<Offloader<D>> offloader_;
   std::optional<Error> lost_;

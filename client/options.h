@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "client/policy.h"
 #include "common/clock.h"
@@ -31,7 +32,11 @@ struct OffloadOptions {
 
 struct ClientOptions {
   Mode mode = Mode::kAdaptive;
-  PolicyKind policy = PolicyKind::kCost;      ///< of the adaptive mode
+  PolicyKind policy = PolicyKind::kCost;  ///< of the adaptive mode
+  /// Instead of one of its own (make_policy). Clients of one server that are driven by one thread
+  /// do well to share one: what any of them does itself keeps the others waiting, which none can
+  /// learn alone. Never by clients of several threads.
+  std::shared_ptr<AccessPolicy> shared_policy = nullptr;
   Nanoseconds deadline = 10 * kSecond;        ///< of each operation, loading apart
   Nanoseconds load_deadline = 600 * kSecond;  ///< of each step of a bulk load
   Nanoseconds connect_timeout = 5 * kSecond;

@@ -2,43 +2,47 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace silurus::client {
 namespace {
 
-/// Latencies of one class: averaged over about so many searches, what is usual over more.
-constexpr std::uint32_t kLatencyHorizon = 64;
-constexpr std::uint32_t kUsualHorizon = 512;
 /// Each way of each class is measured at least so often before it is judged.
 constexpr std::uint32_t kFirstSamples = 4;
+constexpr std::uint32_t kFirstUsual = 8;
 /// One outcome counts at most so many times what is usual. Not fewer: that a way now and then takes
 /// a thousand times as long, since the server lost its core, is part of its cost; but for a machine
 /// that was suspended neither way is to blame.
-constexpr double kMaxScore = 1000;
-/// A trial is decided after at most so many pairs of epochs, and is repeated no later than after so
-/// many epochs.
+constexpr double kMaxCost = 1000;
+/// A client that after an answer waits for so many times what is usual has nothing to ask: that
+/// time is not counted.
+constexpr double kIdle = 64;
+/// What latency counts for beside the time between completions.
+constexpr double kLatencyWeight = 0.1;
+/// A trial is decided after at least and at most so many pairs of epochs, and is repeated no later
+/// than after so many epochs.
+constexpr std::uint32_t kMinPairs = 3;
 constexpr std::uint32_t kMaxPairs = 8;
-constexpr std::uint32_t kMaxRest = 256;
-/// Outcomes are taken in batches of so many: neighbours in time are too alike to count as
-/// independent (the method of batch means).
-constexpr std::uint32_t kBatch = 32;
-/// A trial is broken off early if it is so many times as slow.
+constexpr std::uint32_t kMaxRest = 1024;
+/// A trial is broken off if half an epoch of it is so many times as slow.
 constexpr double kHopeless = 1.5;
-constexpr double kHopelessBatches = 2;
-/// A mean score further from 1 than this says that the world has changed.
+/// What experiments have cost is remembered up to so many epochs' worth.
+constexpr double kMaxOwed = 20;
+/// A score so many times as high or low as after the last trial says that the world has changed.
 constexpr double kChanged = 1.4;
 /// So does a server whose CPU is busier or idler by this much than at the last trial.
 constexpr double kLoadChanged = 0.25;
 /// A survey measures so many messages, then offloaded searches in blocks of so many, up to so many
 /// blocks, as long as each is faster than the one before by more than noise; it ends at once if
 /// they are too dear, at a look after so many.
-constexpr double kSurveyMessages = 256;
-constexpr double kSurveyBlock = 512;
-constexpr std::uint32_t kSurveyBlocks = 24;
+constexpr std::uint32_t kSurveyMessages = 256;
+constexpr std::uint32_t kSurveyBlock = 512;
+constexpr std::uint32_t kFirstBlocks = 24;
+constexpr std::uint32_t kLaterBlocks = 4;  ///< when it is repeated
 constexpr double kStillFalling = 0.93;
 constexpr std::uint32_t kLevelBlocks = 2;  ///< in succession that are not faster
-constexpr double kSurveyMaxScore = 20;     ///< too short to judge by what is rare
-constexpr double kSurveyLook = 64;
+constexpr double kSurveyMaxCost = 20;      ///< too short to judge by what is rare
+constexpr std::uint32_t kSurveyLook = 64;
 constexpr double kTooDear = 12;
 /// It is repeated after so many searches; after so many if the server's load has changed.
 constexpr std::uint64_t kSurveyEvery = std::uint64_t{1} << 20;
@@ -55,9 +59,6 @@ constexpr double kDoubt = 0.1;
 constexpr std::uint32_t kPairsOfDoubt = 2;
 
 std::size_t index(Access access) { return static_cast<std::size_t>(access); }
-Access other(Access access) {
-  return access == Access::kMessaging ? Access::kOffload : Access::kMessaging;
-}
 
 }  // namespace
 
@@ -85,7 +86,7 @@ void CatfishPolicy::on_heartbeat(const ServerLoad& load) {
 }
 
 CostPolicy::CostPolicy(std::uint64_t seed, const CostOptions& options)
-    : options_(options), random_(seed), step_(options.first_step) {}
+    : options_(options), random_(seed), survey_patience_(kFirstBlocks), step_(options.first_step) {}
 
 Access CostPolicy::choose(std::uint8_t search_class) {
   const ClassCosts& costs = classes_[search_class % kSearchClasses];
@@ -97,8 +98,7 @@ Access CostPolicy::choose(std::uint8_t search_class) {
     // Not all of the first searches: several in flight would all go the way that has no answer yet.
     if (costs.latency[index(access)].count < kFirstSamples && random_.below(4) == 0) return access;
   }
-  const Access chosen = by_share(costs, share_now());
-  return explores(costs, chosen) ? other(chosen) : chosen;
+  return by_share(costs, share_now());
 }
 
 Access CostPolicy::by_share(const ClassCosts& costs, double share) {
@@ -114,51 +114,60 @@ Access CostPolicy::by_share(const ClassCosts& costs, double share) {
   return offloads ? Access::kOffload : Access::kMessaging;
 }
 
-bool CostPolicy::explores(const ClassCosts& costs, Access chosen) {
-  if (in_trial_) return false;  // which is to be judged by itself
-  if (share_ > options_.explore && share_ < 1 - options_.explore) return false;  // does so anyway
-  // What it costs: that search alone (a message may have to wake the server), by its latencies, or
-  // all that are in flight beside it, as the last trial has shown.
-  const double here = costs.latency[index(chosen)].value;
-  const double there = costs.latency[index(other(chosen))].value;
-  const double excess = std::max(excess_, here > 0 ? there / here - 1 : 0);
-  const double probability =
-      excess > 0 ? std::min(options_.explore, options_.explore_budget / excess) : options_.explore;
-  return random_.uniform() < probability;
+/// The least of the first few, which may find everything cold; then a moving average.
+void CostPolicy::ClassCosts::add_usual(double sample) {
+  if (usual.count == 0 || (usual.count < kFirstUsual && sample < usual.value)) {
+    usual.value = sample;
+  }
+  if (usual.count < kFirstUsual) {
+    ++usual.count;
+  } else {
+    usual.add(std::min(sample, kMaxCost * usual.value));
+  }
+}
+
+/// The time that it took from the completion before this one, and a little for its latency, shared
+/// among those in flight with it: alone, a closed loop's two parts are proportional (Little's law).
+double CostPolicy::cost_of(const SearchOutcome& outcome, double unit) {
+  const auto latency = static_cast<double>(outcome.latency);
+  auto gap = static_cast<double>(std::max<Nanoseconds>(0, outcome.completed_at - completed_at_));
+  if (completed_at_ == 0 || gap > latency + kIdle * unit) gap = 0;
+  completed_at_ = outcome.completed_at;
+  const double share = chosen_ > 1 ? latency / chosen_ : latency;
+  return std::min(gap + kLatencyWeight * share, kMaxCost * unit);
 }
 
 void CostPolicy::on_search(const SearchOutcome& outcome) {
   ClassCosts& costs = classes_[outcome.search_class % kSearchClasses];
   const double latency = std::max<double>(1, static_cast<double>(outcome.latency));
-  costs.latency[index(outcome.access)].add(latency, kLatencyHorizon);
-  if (costs.usual.count == 0) costs.usual.add(latency, kUsualHorizon);
+  costs.latency[index(outcome.access)].add(latency);
+  // What is usual is what happens at the share settled on: trials must not move their own measure.
+  const bool settled = survey_ == Survey::kDone ? !in_trial_ : survey_ == Survey::kMessages;
+  if (settled || costs.usual.count == 0) costs.add_usual(latency);
   const double unit = costs.usual.value;
-  const double score = std::min(latency / unit, kMaxScore);
+  const double cost = cost_of(outcome, unit);
   if (chosen_ > 0) --chosen_;
   if (ignore_ > 0) {
     --ignore_;
     return;
   }
-  if (survey_ != Survey::kDone) {
-    if (survey_ == Survey::kMessages) costs.usual.add(score * unit, kUsualHorizon);
-    survey(score);
-    return;
-  }
-  if (++since_survey_ >= kSurveyEvery) {
-    begin_survey();
-    return;
-  }
-  // What is usual is what happens at the share settled on: trials must not move their own measure.
-  if (!in_trial_) costs.usual.add(score * unit, kUsualHorizon);
-  batch_sum_ += score;
-  if (++reported_ % kBatch != 0) return;
-  (in_trial_ ? trial_ : base_).add(batch_sum_ / kBatch);
-  batch_sum_ = 0;
+  if (survey_ != Survey::kDone) return survey(cost, unit);
+  if (++since_survey_ >= kSurveyEvery) return begin_survey();
+  epoch_.add(cost, unit);
   const bool hopeless =
-      in_trial_ && trial_.count >= kHopelessBatches && base_.count > 0 &&
-      trial_.mean() - 3 * std::sqrt(trial_.squared_error()) > kHopeless * base_.mean();
-  if (reported_ >= options_.epoch || hopeless) end_epoch();
+      in_trial_ && epoch_.count == options_.epoch / 2 && epoch_.score() > kHopeless * base_.mean();
+  if (epoch_.count >= options_.epoch || hopeless) end_epoch(hopeless);
 }
+
+/// Experiments are paid for before the next: `excess` is how much dearer, relatively, so many
+/// searches were than they need have been.
+void CostPolicy::owe(double excess, std::uint32_t searches) {
+  const double epochs = static_cast<double>(searches) / options_.epoch;
+  owed_ = std::clamp(owed_ + std::max(0.0, excess) * epochs, 0.0, kMaxOwed);
+}
+
+/// Not all of them: those that fail are never reported.
+void CostPolicy::ignore_under_way() { ignore_ = std::min(chosen_, options_.epoch); }
 
 void CostPolicy::begin_survey() {
   survey_ = Survey::kMessages;
@@ -166,50 +175,53 @@ void CostPolicy::begin_survey() {
   survey_last_ = 0;
   survey_blocks_ = survey_level_ = 0;
   since_survey_ = 0;
-  ignore_ = chosen_;
+  ignore_under_way();
 }
 
-void CostPolicy::survey(double score) {
-  block_.add(std::min(score, kSurveyMaxScore));
+void CostPolicy::survey(double cost, double unit) {
+  block_.add(std::min(cost, kSurveyMaxCost * unit), unit);
   if (survey_ == Survey::kMessages) {
     if (block_.count < kSurveyMessages) return;
-    survey_messages_ = block_.mean();
+    survey_messages_ = block_;
     survey_ = Survey::kOffloads;
     block_ = {};
-    ignore_ = chosen_;
+    ignore_under_way();
     return;
   }
-  const bool dear = block_.count >= kSurveyLook && block_.mean() > kTooDear * survey_messages_;
-  if (dear) return end_survey(0);
+  const bool dear =
+      block_.count >= kSurveyLook && block_.score() > kTooDear * survey_messages_.score();
+  if (dear) return end_survey();
   if (block_.count < kSurveyBlock) return;
-  const double mean = block_.mean();
-  const bool falling = survey_last_ == 0 || mean < kStillFalling * survey_last_;
+  const double score = block_.score();
+  const bool falling = survey_last_ == 0 || score < kStillFalling * survey_last_;
   survey_level_ = falling ? 0 : survey_level_ + 1;
-  if (survey_level_ < kLevelBlocks && ++survey_blocks_ < kSurveyBlocks) {
-    survey_last_ = survey_last_ == 0 ? mean : std::min(mean, survey_last_);
-    block_ = {};
-    return;
-  }
-  end_survey(mean < survey_messages_ ? 1 : 0);
+  if (survey_level_ >= kLevelBlocks || ++survey_blocks_ >= survey_patience_) return end_survey();
+  owe(score / survey_messages_.score() - 1, block_.count);
+  survey_last_ = survey_last_ == 0 ? score : std::min(score, survey_last_);
+  block_ = {};
 }
 
 /// Goes on from this end of the scale.
-void CostPolicy::end_survey(double share) {
+void CostPolicy::end_survey() {
+  const double ratio = block_.score() / survey_messages_.score();
+  owe(ratio - 1, block_.count);
+  owe(1 / ratio - 1, survey_messages_.count);
+  share_ = ratio < 1 ? 1 : 0;
+  survey_patience_ = kLaterBlocks;
   survey_ = Survey::kDone;
   since_survey_ = 0;
   busy_at_survey_ = busy_;
-  share_ = share;
   step_ = options_.first_step;
   in_trial_ = false;
-  pairs_ = failures_ = rest_ = reported_ = 0;
-  batch_sum_ = excess_ = 0;
+  pairs_ = failures_ = rest_ = 0;
+  epoch_ = {};
   base_ = trial_ = {};
-  ignore_ = chosen_;
+  ignore_under_way();
 }
 
 void CostPolicy::on_heartbeat(const ServerLoad& load) {
   busy_ = load.cpu_busy;
-  if (survey_ == Survey::kDone && since_survey_ > kSurveyAgain &&
+  if (survey_ == Survey::kDone && since_survey_ > kSurveyAgain && owed_ <= 0 &&
       std::abs(busy_ - busy_at_survey_) > kLoadChanged) {
     begin_survey();
     return;
@@ -221,25 +233,27 @@ void CostPolicy::on_heartbeat(const ServerLoad& load) {
   }
 }
 
-void CostPolicy::end_epoch() {
-  reported_ = 0;
-  batch_sum_ = 0;
-  ignore_ = std::min(chosen_, options_.epoch);
+void CostPolicy::end_epoch(bool hopeless) {
+  (in_trial_ ? trial_ : base_).add(epoch_.score());
+  epoch_ = {};
+  ignore_under_way();
   if (in_trial_) {
     ++pairs_;
     in_trial_ = false;
-    judge_trial();
+    judge_trial(hopeless);
     return;
   }
   if (pairs_ > 0) {  // another pair of an undecided trial
     in_trial_ = true;
     return;
   }
-  if (rest_ > 0) {
-    --rest_;
-    const double score = base_.mean();
+  owed_ = std::max(0.0, owed_ - options_.budget);
+  if (rest_ > 0 || owed_ > 0) {
+    if (rest_ > 0) --rest_;
+    const double change = base_.mean() / usual_score_;
     base_ = {};
-    if (score > kChanged || score < 1 / kChanged) {
+    if (std::exchange(settling_, false)) return;
+    if (change > kChanged || change < 1 / kChanged) {
       failures_ = 0;
       rest_ = 0;
     }
@@ -258,24 +272,24 @@ void CostPolicy::begin_trial() {
   in_trial_ = true;
 }
 
-void CostPolicy::judge_trial() {
+void CostPolicy::judge_trial(bool hopeless) {
   const double gain = base_.mean() - trial_.mean();
   const double error = std::sqrt(base_.squared_error() + trial_.squared_error());
-  const bool wins = gain > kWinErrors * error && gain > options_.min_gain * base_.mean();
+  const bool enough = pairs_ >= kMinPairs;
+  const bool wins = enough && gain > kWinErrors * error && gain > options_.min_gain * base_.mean();
   // A move wants proof; for staying, suspicion is enough.
-  const bool loses =
-      gain < -kLoseErrors * error || (pairs_ >= kPairsOfDoubt && gain < -kDoubt * base_.mean());
+  const bool loses = hopeless || (enough && gain < -kLoseErrors * error) ||
+                     (pairs_ >= kPairsOfDoubt && gain < -kDoubt * base_.mean());
   if (!wins && !loses && pairs_ < kMaxPairs) return;  // one more pair
   // With nothing to choose between them, one way for all is better than a mixture.
   const bool ties_at_end = !wins && !loses && (trial_share_ <= 0 || trial_share_ >= 1);
-  const double moved = std::abs(trial_share_ - share_);
   if (wins || ties_at_end) {
     share_ = trial_share_;
     step_ = step_ >= 1 ? options_.first_step : std::min(2 * step_, 0.5);
     failures_ = 0;
     rest_ = 0;
   } else {
-    excess_ = -gain / (moved * base_.mean());
+    owe(-gain / base_.mean(), pairs_ * options_.epoch);
     ++failures_;
     upward_ = !upward_;
     if (share_ <= 0 || share_ >= 1 || failures_ % 2 == 0) {
@@ -283,10 +297,11 @@ void CostPolicy::judge_trial() {
       step_ = step_ >= 1 ? options_.first_step
               : loses    ? std::max(step_ / 2, options_.min_step)
                          : std::min(1.5 * step_, options_.first_step);
-      rest_ =
-          std::min(std::uint32_t{1} << std::min(failures_, 16u), loses ? kMaxRest : kMaxRest / 8);
+      rest_ = std::min(std::uint32_t{1} << std::min(failures_, 16u), kMaxRest);
     }
   }
+  usual_score_ = base_.mean();
+  settling_ = true;
   base_ = {};
   trial_ = {};
   pairs_ = 0;

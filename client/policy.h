@@ -25,7 +25,8 @@ constexpr std::size_t kSearchClasses = 64;
 struct SearchOutcome {
   std::uint8_t search_class = 0;  ///< below kSearchClasses
   Access access = Access::kMessaging;
-  Nanoseconds latency = 0;  ///< from the call to the answer
+  Nanoseconds latency = 0;       ///< from the call to the answer
+  Nanoseconds completed_at = 0;  ///< by any steady clock
 };
 
 /// What a heartbeat said of the server.
@@ -71,10 +72,9 @@ class CatfishPolicy final : public AccessPolicy {
 };
 
 struct CostOptions {
-  double explore = 0.01;          ///< at most so many searches go the other way, to be measured
-  double explore_budget = 0.002;  ///< ... fewer where that would cost more than this share of time
-  std::uint32_t epoch = 128;      ///< searches of one trial
-  double first_step = 0.25;       ///< of the share of searches to offload
+  double budget = 0.02;       ///< share of time that experiments may cost
+  std::uint32_t epoch = 128;  ///< searches of one trial
+  double first_step = 0.25;   ///< of the share of searches to offload
   double min_step = 0.02;
   double min_gain = 0.02;  ///< relative; what is not better by this is not worth a move
 };
@@ -86,13 +86,13 @@ struct CostOptions {
 /// does (Lu et al., VLDB 2024), with measured averages for its cache misses times read latency.
 ///
 /// *How many*? Who compares latencies alone forgets that a search which a client runs itself costs
-/// time in which it could have sent others, and that the server's latency depends on how many
-/// others choose it. So the share of searches to offload is found by experiment: a little more and
-/// a little less is tried for an epoch each, and the share moves to where the mean latency of *all*
-/// searches, each in units of what is usual for its class, is lower. For a client that keeps a
-/// fixed number of searches in flight, that is where its throughput is highest (Little's law); for
-/// one that waits for each, it is the faster way; and a server busy with others shows in the same
-/// figure.
+/// time in which it, or another on the same core, could have sent others, and that the server's
+/// latency depends on how many others choose it. So the share of searches to offload is found by
+/// experiment: a little more and a little less is tried for an epoch each, and the share moves to
+/// where searches complete at the higher *rate*: the mean time from one completion to the next,
+/// in units of what is usual for the class, is lower. Where the rate says nothing, since it is the
+/// caller who sets it, latency decides: it counts for a tenth beside the time between completions,
+/// and alone where the client is idle between searches.
 ///
 /// Small experiments don't see everything: a client that offloads one search of fifty finds its
 /// processor's caches and page tables cold each time, one that offloads all of them doesn't. So a
@@ -110,19 +110,40 @@ class CostPolicy final : public AccessPolicy {
 
  private:
   /// A moving average that begins as a plain one.
+  template <std::uint32_t kHorizon>
   struct Average {
     double value = 0;
     std::uint32_t count = 0;
-    void add(double sample, std::uint32_t horizon) {
-      count = count < horizon ? count + 1 : horizon;
-      value += (sample - value) / count;
+    void add(double sample) {
+      if (count < kHorizon) {
+        value += (sample - value) / ++count;
+      } else {
+        value += (sample - value) * (1.0 / kHorizon);
+      }
     }
   };
+  /// Latencies of one class are averaged over so many searches, what is usual over more.
+  static constexpr std::uint32_t kLatencyHorizon = 64;
+  static constexpr std::uint32_t kUsualHorizon = 512;
   struct ClassCosts {
-    std::array<Average, 2> latency;  ///< by Access
-    Average usual;                   ///< of both ways: the unit of outcomes
+    std::array<Average<kLatencyHorizon>, 2> latency;  ///< by Access
+    Average<kUsualHorizon> usual;                     ///< latency of either way: the unit of costs
+    void add_usual(double sample);
   };
-  /// Mean scores of batches of searches at one share.
+  /// Costs of searches, and the sum of what is usual for them: their ratio is a score, 1 if all is
+  /// as usual.
+  struct Tally {
+    double cost = 0;
+    double usual = 0;
+    std::uint32_t count = 0;
+    void add(double cost_of_one, double usual_for_it) {
+      cost += cost_of_one;
+      usual += usual_for_it;
+      ++count;
+    }
+    double score() const { return cost / usual; }
+  };
+  /// Scores of epochs at one share.
   struct Sample {
     double sum = 0;
     double sum_of_squares = 0;
@@ -140,15 +161,17 @@ class CostPolicy final : public AccessPolicy {
     }
   };
 
-  void survey(double score);
+  double cost_of(const SearchOutcome& outcome, double unit);
+  void survey(double cost, double unit);
+  void ignore_under_way();
   void begin_survey();
-  void end_survey(double share);
+  void end_survey();
+  void owe(double excess, std::uint32_t searches);
   Access by_share(const ClassCosts& costs, double share);
-  bool explores(const ClassCosts& costs, Access chosen);
   double share_now() const { return in_trial_ ? trial_share_ : share_; }
-  void end_epoch();
+  void end_epoch(bool hopeless);
   void begin_trial();
-  void judge_trial();
+  void judge_trial(bool hopeless);
 
   CostOptions options_;
   Random random_;
@@ -156,10 +179,11 @@ class CostPolicy final : public AccessPolicy {
   /// What the survey measures now.
   enum class Survey : std::uint8_t { kMessages, kOffloads, kDone };
   Survey survey_ = Survey::kMessages;
-  Sample block_;                ///< of the survey, as far as it has come
-  double survey_messages_ = 0;  ///< mean score of messages
-  double survey_last_ = 0;      ///< of the block of offloaded searches before this one; 0: none
+  Tally block_;  ///< of the survey, as far as it has come
+  Tally survey_messages_;
+  double survey_last_ = 0;  ///< of the block of offloaded searches before this one; 0: none
   std::uint32_t survey_blocks_ = 0;
+  std::uint32_t survey_patience_;   ///< blocks at most
   std::uint32_t survey_level_ = 0;  ///< blocks in succession that were not faster
   std::uint64_t since_survey_ = 0;  ///< searches
   double busy_at_survey_ = 0;
@@ -174,14 +198,16 @@ class CostPolicy final : public AccessPolicy {
   std::uint32_t pairs_ = 0;     ///< of epochs of the trial under way
   std::uint32_t failures_ = 0;  ///< trials in succession that changed nothing
   std::uint32_t rest_ = 0;      ///< epochs until the next trial
-  double excess_ = 0;  ///< relative cost to all, per share moved, by the last trial that failed
+  double usual_score_ = 0;      ///< at share_, in the last trial
+  bool settling_ = false;       ///< searches of the last trial are still under way
+  double owed_ = 0;             ///< what experiments cost and is not made up for yet, in epochs
 
-  std::uint32_t chosen_ = 0;    ///< not yet reported
-  std::uint32_t ignore_ = 0;    ///< reports of decisions made before this epoch
-  std::uint32_t reported_ = 0;  ///< in this epoch
-  double batch_sum_ = 0;
-  double busy_ = 0;           ///< of the server, by the last heartbeat
-  double busy_at_trial_ = 0;  ///< ... when the last trial began
+  std::uint32_t chosen_ = 0;      ///< not yet reported
+  std::uint32_t ignore_ = 0;      ///< reports of decisions made before this epoch
+  Tally epoch_;                   ///< what was reported in this one
+  Nanoseconds completed_at_ = 0;  ///< the search reported last; 0: none yet
+  double busy_ = 0;               ///< of the server, by the last heartbeat
+  double busy_at_trial_ = 0;      ///< ... when the last trial began
   Sample base_;
   Sample trial_;
 };
