@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <optional>
+#include <thread>
 #include <utility>
 
+#include "client/backoff.h"
 #include "client/core.h"
 #include "transport/fabric.h"
 #include "transport/waiter.h"
@@ -14,6 +16,15 @@ namespace {
 /// Of a batch of searches, so many are in flight at once: enough to keep a server busy.
 constexpr std::size_t kBatchInFlight = 64;
 constexpr std::size_t kLoadInFlight = 16;
+/// One search is asked again so often at most: a server that ends every connection is none.
+constexpr int kMaxAttempts = 4;
+
+/// What a blocking call does about a lost connection.
+enum class IfLost {
+  kFail,       ///< what it belongs to was lost with it
+  kReconnect,  ///< before it begins; once begun, it may have happened
+  kAskAgain,   ///< that it happens twice does no harm
+};
 
 /// Waits out the answers of a hello-only connection.
 class NoHandler final : public transport::ConnectionHandler {
@@ -71,8 +82,10 @@ Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout) {
 template <int D>
 struct Client<D>::Impl {
   Endpoint endpoint;
+  ClientOptions options;
   SystemClock clock;
   std::unique_ptr<transport::Waiter> waiter;
+  ClientStatistics before;  ///< of the connections that were lost
   std::unique_ptr<client::ClientCore<D>> core;
 
   // A bulk load under way.
@@ -88,11 +101,54 @@ struct Client<D>::Impl {
     core->settle(events == 0);
   }
 
-  Result<std::string> task(protocol::TaskKind kind, Moment from, Moment to, std::string_view text);
+  Result<std::string> task(protocol::TaskKind kind, Moment from, Moment to, std::string_view text,
+                           IfLost if_lost);
+
+  /// In place of a connection that was lost, unless it was for a reason that will not pass.
+  Status reconnect() {
+    const Error lost = *core->lost();
+    if (lost.code != ErrorCode::kConnectionLost || options.reconnect_for <= 0) return fail(lost);
+    const Nanoseconds deadline = clock.now() + options.reconnect_for;
+    client::Backoff backoff(options.seed ^ static_cast<std::uint64_t>(deadline));
+    for (;;) {
+      ClientOptions attempt = options;
+      attempt.connect_timeout =
+          std::clamp(deadline - clock.now(), kMillisecond, options.connect_timeout);
+      auto made = client::ClientCore<D>::connect(*endpoint.fabric, *endpoint.poller,
+                                                 endpoint.address, clock, attempt);
+      if (made) {
+        before.merge(core->statistics());
+        before.cached_nodes = 0;
+        ++before.reconnects;
+        core = std::move(*made);
+        return {};
+      }
+      if (made.error().code == ErrorCode::kUnsupported) return fail(made.error());
+      const Nanoseconds pause = backoff.next();
+      if (clock.now() + pause >= deadline) {
+        return fail(ErrorCode::kConnectionLost,
+                    lost.message + "; and so far no other: " + made.error().message);
+      }
+      std::this_thread::sleep_for(std::chrono::nanoseconds(pause));
+    }
+  }
 
   /// Runs one operation to its end and takes its answer out.
   template <typename Answer, typename Start>
-  Result<Answer> call(Start&& start) {
+  Result<Answer> call(IfLost if_lost, Start&& start) {
+    for (int attempt = 1;; ++attempt) {
+      if (!core->connected() && if_lost != IfLost::kFail) {
+        if (auto ok = reconnect(); !ok) return fail(ok.error());
+      }
+      auto answer = call_once<Answer>(start);
+      const bool again = !answer && !core->connected() && if_lost == IfLost::kAskAgain &&
+                         options.reconnect_for > 0 && attempt < kMaxAttempts;
+      if (!again) return answer;
+    }
+  }
+
+  template <typename Answer, typename Start>
+  Result<Answer> call_once(Start& start) {
     struct Outcome {
       bool done = false;
       Result<Answer> answer;
@@ -112,6 +168,19 @@ struct Client<D>::Impl {
 
   template <typename Answer, typename Query, typename Start>
   Result<std::vector<Answer>> batch(std::span<const Query> queries, Start&& start) {
+    for (int attempt = 1;; ++attempt) {
+      if (!core->connected()) {
+        if (auto ok = reconnect(); !ok) return fail(ok.error());
+      }
+      auto answers = batch_once<Answer>(queries, start);
+      const bool again =
+          !answers && !core->connected() && options.reconnect_for > 0 && attempt < kMaxAttempts;
+      if (!again) return answers;
+    }
+  }
+
+  template <typename Answer, typename Query, typename Start>
+  Result<std::vector<Answer>> batch_once(std::span<const Query> queries, Start& start) {
     struct Batch {
       std::vector<Answer> answers;
       std::optional<Error> error;
@@ -140,7 +209,7 @@ struct Client<D>::Impl {
   }
 
   Result<Version> write_one(const WriteBatch<D>& batch) {
-    auto answer = call<WriteAnswer>([&](Callback<WriteAnswer> callback) {
+    auto answer = call<WriteAnswer>(IfLost::kReconnect, [&](Callback<WriteAnswer> callback) {
       return core->write(batch.operations(), std::move(callback));
     });
     if (!answer) return fail(answer.error());
@@ -166,6 +235,7 @@ Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& 
   if (!endpoint) return fail(endpoint.error());
   auto impl = std::make_unique<Impl>();
   impl->endpoint = std::move(*endpoint);
+  impl->options = options;
   auto waiter = transport::Waiter::create(options.wait, {impl->endpoint.poller.get()});
   if (!waiter) return fail(waiter.error());
   impl->waiter = std::move(*waiter);
@@ -178,13 +248,14 @@ Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& 
 
 template <int D>
 Result<RangeAnswer<D>> Client<D>::range(const Box<D>& window, const RangeOptions& options) {
-  return impl_->template call<RangeAnswer<D>>([&](Callback<RangeAnswer<D>> callback) {
-    return impl_->core->range({.window = window,
-                               .predicate = options.predicate,
-                               .shape = options.shape,
-                               .limit = options.limit},
-                              std::move(callback), options.as_of);
-  });
+  return impl_->template call<RangeAnswer<D>>(
+      IfLost::kAskAgain, [&](Callback<RangeAnswer<D>> callback) {
+        return impl_->core->range({.window = window,
+                                   .predicate = options.predicate,
+                                   .shape = options.shape,
+                                   .limit = options.limit},
+                                  std::move(callback), options.as_of);
+      });
 }
 
 template <int D>
@@ -197,9 +268,10 @@ Result<std::uint64_t> Client<D>::count(const Box<D>& window, Predicate predicate
 
 template <int D>
 Result<NearestAnswer> Client<D>::nearest(const Point<D>& point, std::uint32_t k, Moment as_of) {
-  return impl_->template call<NearestAnswer>([&](Callback<NearestAnswer> callback) {
-    return impl_->core->nearest({.point = point, .k = k}, std::move(callback), as_of);
-  });
+  return impl_->template call<NearestAnswer>(
+      IfLost::kAskAgain, [&](Callback<NearestAnswer> callback) {
+        return impl_->core->nearest({.point = point, .k = k}, std::move(callback), as_of);
+      });
 }
 
 template <int D>
@@ -237,7 +309,7 @@ Result<Version> Client<D>::update(std::uint64_t id, const Box<D>& from, const Bo
 
 template <int D>
 Result<WriteAnswer> Client<D>::write(const WriteBatch<D>& batch) {
-  return impl_->template call<WriteAnswer>([&](Callback<WriteAnswer> callback) {
+  return impl_->template call<WriteAnswer>(IfLost::kReconnect, [&](Callback<WriteAnswer> callback) {
     return impl_->core->write(batch.operations(), std::move(callback));
   });
 }
@@ -263,6 +335,7 @@ Status Client<D>::load_begin() {
   impl_->load_sent = 0;
   impl_->load_error.reset();
   auto answer = impl_->template call<LoadAnswer>(
+      IfLost::kReconnect,
       [&](Callback<LoadAnswer> callback) { return impl_->core->load_begin(std::move(callback)); });
   return answer ? Status{} : fail(answer.error());
 }
@@ -293,7 +366,7 @@ Result<LoadAnswer> Client<D>::load_commit(double fill) {
   Impl& impl = *impl_;
   while (impl.load_unanswered > 0) impl.drive();
   if (impl.load_error) return fail(*impl.load_error);
-  return impl.template call<LoadAnswer>([&](Callback<LoadAnswer> callback) {
+  return impl.template call<LoadAnswer>(IfLost::kFail, [&](Callback<LoadAnswer> callback) {
     return impl.core->load_commit(fill, impl.load_sent, std::move(callback));
   });
 }
@@ -302,8 +375,9 @@ template <int D>
 Status Client<D>::load_abort() {
   Impl& impl = *impl_;
   while (impl.load_unanswered > 0) impl.drive();
-  auto answer = impl.template call<LoadAnswer>(
-      [&](Callback<LoadAnswer> callback) { return impl.core->load_abort(std::move(callback)); });
+  auto answer = impl.template call<LoadAnswer>(IfLost::kFail, [&](Callback<LoadAnswer> callback) {
+    return impl.core->load_abort(std::move(callback));
+  });
   return answer ? Status{} : fail(answer.error());
 }
 
@@ -344,8 +418,8 @@ std::size_t Client<D>::in_flight() const {
 
 template <int D>
 Result<std::string> Client<D>::server_statistics() {
-  auto answer =
-      impl_->template call<client::StatsAnswer>([&](Callback<client::StatsAnswer> callback) {
+  auto answer = impl_->template call<client::StatsAnswer>(
+      IfLost::kAskAgain, [&](Callback<client::StatsAnswer> callback) {
         return impl_->core->stats(std::move(callback));
       });
   if (!answer) return fail(answer.error());
@@ -354,8 +428,8 @@ Result<std::string> Client<D>::server_statistics() {
 
 template <int D>
 Result<std::string> Client<D>::Impl::task(protocol::TaskKind kind, Moment from, Moment to,
-                                          std::string_view text) {
-  auto answer = call<client::StatsAnswer>([&](Callback<client::StatsAnswer> callback) {
+                                          std::string_view text, IfLost if_lost) {
+  auto answer = call<client::StatsAnswer>(if_lost, [&](Callback<client::StatsAnswer> callback) {
     return core->task(kind, from, to, text, std::move(callback));
   });
   if (!answer) return fail(answer.error());
@@ -364,26 +438,29 @@ Result<std::string> Client<D>::Impl::task(protocol::TaskKind kind, Moment from, 
 
 template <int D>
 Result<std::string> Client<D>::history() {
-  return impl_->task(protocol::TaskKind::kHistory, 0, 0, {});
+  return impl_->task(protocol::TaskKind::kHistory, 0, 0, {}, IfLost::kAskAgain);
 }
 
 template <int D>
 Result<std::string> Client<D>::difference(Moment from, Moment to) {
-  return impl_->task(protocol::TaskKind::kDiff, from, to, {});
+  return impl_->task(protocol::TaskKind::kDiff, from, to, {}, IfLost::kAskAgain);
 }
 
 template <int D>
 Result<std::string> Client<D>::backup(std::string_view path) {
-  return impl_->task(protocol::TaskKind::kBackup, 0, 0, path);
+  return impl_->task(protocol::TaskKind::kBackup, 0, 0, path, IfLost::kReconnect);
 }
 
 template <int D>
 ClientStatistics Client<D>::statistics() const {
-  return impl_->core->statistics();
+  ClientStatistics statistics = impl_->before;
+  statistics.merge(impl_->core->statistics());
+  return statistics;
 }
 
 template <int D>
 void Client<D>::reset_statistics() {
+  impl_->before = {};
   impl_->core->reset_statistics();
 }
 

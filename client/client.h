@@ -49,7 +49,7 @@ struct ServerInfo {
   std::uint32_t dimensions = 0;
   bool one_sided = false;  ///< whether searches can be offloaded over this address
 };
-/// Asks the server at `url` ("shm:///path", "tcp://host:port").
+/// Asks the server at `url` ("shm:///path", "tcp://host:port", "rdma://host:port").
 Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout = 5 * kSecond);
 
 /// A connection to a Silurus server, whose tree has D dimensions (2 or 3). One thread at a time;
@@ -62,9 +62,11 @@ Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout = 5 * kSecond
 /// A Moment is the number of a version, or moment_at(unix time in nanoseconds).
 ///
 /// Errors: kInvalidArgument names what makes no sense (a NaN, k = 0); kConnectionLost: the server
-/// went away, connect anew; kDeadlineExceeded: no answer in time; both say so where a write may or
-/// may not have happened. Blocking calls may be made while asynchronous operations are in flight,
-/// whose callbacks they then run, but not from a callback.
+/// went away; kDeadlineExceeded: no answer in time; both say so where a write may or may not have
+/// happened. After a lost connection the next blocking call makes another one (see
+/// ClientOptions::reconnect_for); a search that was under way is asked again, a write never is, and
+/// asynchronous operations fail until then. Blocking calls may be made while asynchronous
+/// operations are in flight, whose callbacks they then run, but not from a callback.
 template <int D>
 class Client {
  public:

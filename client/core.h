@@ -99,6 +99,8 @@ class ClientCore final : public transport::ConnectionHandler {
   const transport::Connection& connection() const { return *connection_; }
   bool can_offload() const { return offloader_ != nullptr; }
   bool connected() const { return !lost_.has_value(); }
+  /// Why it is connected no longer.
+  const std::optional<Error>& lost() const { return lost_; }
   /// Any time; a copy.
   ClientStatistics statistics() const;
   void reset_statistics() { statistics_ = {}; }

@@ -40,6 +40,9 @@ struct ClientOptions {
   Nanoseconds deadline = 10 * kSecond;        ///< of each operation, loading apart
   Nanoseconds load_deadline = 600 * kSecond;  ///< of each step of a bulk load
   Nanoseconds connect_timeout = 5 * kSecond;
+  /// When the connection is lost, a blocking call tries for so long to make another one, with
+  /// growing pauses, before it fails. 0: never; the client stays disconnected.
+  Nanoseconds reconnect_for = 5 * kSecond;
   std::uint64_t seed = 1;  ///< of the policy's dice
   OffloadOptions offload = {};
   transport::WaiterOptions wait = {};  ///< of blocking calls

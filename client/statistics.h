@@ -40,6 +40,7 @@ struct ClientStatistics {
   AccessStatistics offload;    ///< searches
   AccessStatistics writes;
   std::uint64_t deadlines_exceeded = 0;
+  std::uint64_t reconnects = 0;
   std::uint64_t heartbeats = 0;  ///< seen
   double server_cpu_busy = 0;    ///< by the last of them, 0 to 1
   std::uint64_t cached_nodes = 0;
@@ -49,6 +50,7 @@ struct ClientStatistics {
     offload.merge(other.offload);
     writes.merge(other.writes);
     deadlines_exceeded += other.deadlines_exceeded;
+    reconnects += other.reconnects;
     heartbeats += other.heartbeats;
     server_cpu_busy = other.server_cpu_busy;
     cached_nodes += other.cached_nodes;

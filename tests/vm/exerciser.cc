@@ -44,6 +44,7 @@ class Exerciser {
       options.mode = modes[round % 3];
       options.connect_timeout = 20 * kSecond;
       options.deadline = 30 * kSecond;
+      options.reconnect_for = 0;  // a server that has gone is what we report
       auto client = Client<2>::connect(url_, options);
       if (!client) return fail_with("connect", client.error());
       mode_ = round % 3;

@@ -255,7 +255,8 @@ TEST_F(ClientTest, AClientStoppedForLongerThanTheGracePeriodGetsRightAnswers) {
 TEST_F(ClientTest, AServerThatDiesEndsTheBlockedCall) {
   start();
   load(1'000);
-  auto client = connect({.mode = Mode::kMessaging, .deadline = 60 * kSecond});
+  auto client = connect(
+      {.mode = Mode::kMessaging, .deadline = 60 * kSecond, .reconnect_for = 300 * kMillisecond});
   ASSERT_TRUE(client.count({{0, 0}, {1, 1}}));
   server_->freeze();
   std::thread killer([&] {
@@ -270,6 +271,59 @@ TEST_F(ClientTest, AServerThatDiesEndsTheBlockedCall) {
   const auto later = client.count({{0, 0}, {1, 1}});
   ASSERT_FALSE(later);
   EXPECT_EQ(later.error().code, ErrorCode::kConnectionLost);
+}
+
+TEST_F(ClientTest, ASearchIsAskedAgainOfTheServerThatTakesTheOthersPlace) {
+  start();
+  load(1'000);
+  auto client = connect({.mode = Mode::kMessaging, .reconnect_for = 30 * kSecond});
+  server_->freeze();
+  std::thread successor([&] {
+    usleep(50'000);
+    server_->signal(SIGKILL);
+    server_->wait();
+    usleep(100'000);
+    start();
+  });
+  const auto found = client.count({{0, 0}, {1, 1}});
+  successor.join();
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_EQ(*found, 0u) << "the new server's tree is empty";
+  EXPECT_EQ(client.statistics().reconnects, 1u);
+}
+
+TEST_F(ClientTest, NothingOfALostServerIsBelievedOfTheNextOne) {
+  for (const Mode mode : {Mode::kOffload, Mode::kAdaptive}) {
+    start();
+    load(1'000);
+    auto client = connect({.mode = mode});
+    ASSERT_EQ(client.count({{0, 0}, {1, 1}}).value(), 1'000u);
+    server_->signal(SIGKILL);
+    server_->wait();
+    start();
+    for (int i = 0; i < 1'000 && client.statistics().reconnects == 0; ++i) {
+      ASSERT_TRUE(client.count({{0, 0}, {1, 1}}));
+      usleep(1'000);
+    }
+    EXPECT_EQ(client.statistics().reconnects, 1u);
+    EXPECT_EQ(client.count({{0, 0}, {1, 1}}).value(), 0u);
+    ASSERT_TRUE(client.insert(1, {{0, 0}, {1, 1}}));
+    EXPECT_EQ(client.count({{0, 0}, {1, 1}}).value(), 1u);
+    server_->stop();
+  }
+}
+
+TEST_F(ClientTest, AClientThatMayNotReconnectStaysDisconnected) {
+  start();
+  auto client = connect({.mode = Mode::kMessaging, .reconnect_for = 0});
+  ASSERT_TRUE(client.insert(1, {{0, 0}, {1, 1}}));
+  server_->signal(SIGKILL);
+  server_->wait();
+  start();
+  const auto found = client.count({{0, 0}, {1, 1}});
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, ErrorCode::kConnectionLost);
+  EXPECT_EQ(client.count({{0, 0}, {1, 1}}).error().message, found.error().message);
 }
 
 TEST_F(ClientTest, NoAnswerInTimeIsAnErrorAndTheClientGoesOn) {
