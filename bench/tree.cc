@@ -40,6 +40,12 @@ double thread_cpu_seconds() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
+double cpu_seconds_of(const std::function<void()>& work) {
+  const double start = thread_cpu_seconds();
+  work();
+  return thread_cpu_seconds() - start;
+}
+
 /// A tree with what it needs.
 struct OurTree {
   rtree::AnonymousSlabs slabs;
@@ -111,12 +117,13 @@ class TreePart {
 
   std::string name(const char* what) const { return "tree/" + workload_.name + "/" + what; }
 
-  /// Runs both by turns.
+  /// Runs both by turns, on this thread, by its own CPU time: others on the machine then disturb
+  /// caches and memory, but don't count. On an idle machine it is the time on the wall.
   Times by_turns(const std::function<void()>& ours, const std::function<void()>& theirs) {
     Times times;
     for (std::uint32_t run = 0; run < options_.runs; ++run) {
-      times.ours.push_back(seconds_of(ours));
-      times.theirs.push_back(seconds_of(theirs));
+      times.ours.push_back(cpu_seconds_of(ours));
+      times.theirs.push_back(cpu_seconds_of(theirs));
     }
     return times;
   }
@@ -243,7 +250,7 @@ class TreePart {
     OurTree filled;
     if (Status opened = filled.open(); !opened) return opened;
     Status failed;
-    const double ours = seconds_of([&] {
+    const double ours = cpu_seconds_of([&] {
       for (const Entry2& entry : workload_.entries) {
         if (Status inserted = filled.tree->insert(entry); !inserted) failed = inserted;
         filled.tree->publish();
@@ -251,7 +258,7 @@ class TreePart {
     });
     if (!failed) return failed;
     BoostTree boost;
-    const double theirs = seconds_of([&] {
+    const double theirs = cpu_seconds_of([&] {
       for (const Entry2& entry : workload_.entries) boost.insert(entry);
     });
     add_rates("fill-by-inserts", {{ours}, {theirs}}, static_cast<double>(workload_.entries.size()),

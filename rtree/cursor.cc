@@ -15,26 +15,37 @@ void RangeCursor<D>::start(const RangeQuery<D>& query, WantedNode root, RangeRes
   result_ = &result;
   result.count = 0;  // the ids stay, as room that is written already
   result.boxes.clear();
-  in_flight_ = 0;
-  size_ = 0;
-  runs_.clear();
+  drop_all();
   if (limit_ == 0) {
     finish_if_done();
     return;
   }
-  if (refs_.empty()) refs_.resize(kRoom);
-  refs_[size_++] = root.ref.word();
-  runs_.push_back({root.level, 1});
+  if (inner_.empty()) inner_.resize(kRoom);
+  inner_[inner_count_++] = {root.ref.word(), root.level, Next::kAlone};
+}
+
+/// Moves the leaves to the front, or gets more room if that gains too little.
+template <int D>
+void RangeCursor<D>::move_leaves() {
+  std::copy(leaves_.begin() + static_cast<std::ptrdiff_t>(leaf_begin_),
+            leaves_.begin() + static_cast<std::ptrdiff_t>(leaf_end_), leaves_.begin());
+  std::copy(leaf_hints_.begin() + static_cast<std::ptrdiff_t>(leaf_begin_),
+            leaf_hints_.begin() + static_cast<std::ptrdiff_t>(leaf_end_), leaf_hints_.begin());
+  leaf_end_ -= leaf_begin_;
+  leaf_begin_ = 0;
+  if (leaves_.size() >= 2 * (leaf_end_ + kRoom)) return;
+  leaves_.resize(4 * (leaf_end_ + kRoom));
+  leaf_hints_.resize(leaves_.size());
 }
 
 /// What isn't done in line: counts, boxes, and the last entries before the limit.
 template <int D>
-void RangeCursor<D>::take_entries_slowly(const Node<D>& leaf) {
+void RangeCursor<D>::take_entries_slowly(const Node<D>& leaf, std::uint32_t covered) {
   const std::uint64_t room = limit_ - result_->count;
   if (shape_ == ResultShape::kCount) {
-    result_->count += std::min<std::uint64_t>(kernels_->count_leaf(leaf, limits_), room);
+    result_->count += std::min<std::uint64_t>(kernels_->count_leaf(leaf, limits_, covered), room);
   } else {
-    kernels_->scan_leaf(leaf, limits_).for_each([&](std::uint32_t i) {
+    kernels_->scan_leaf(leaf, limits_, covered).for_each([&](std::uint32_t i) {
       if (result_->count == limit_) return;
       if (result_->ids.size() <= result_->count)
         result_->ids.resize(2 * result_->count + kLeafRoom);
@@ -42,11 +53,7 @@ void RangeCursor<D>::take_entries_slowly(const Node<D>& leaf) {
       if (shape_ == ResultShape::kEntries) result_->boxes.push_back(leaf.entry_box(i));
     });
   }
-  if (result_->count == limit_) {
-    size_ = 0;
-    runs_.clear();
-    in_flight_ = 0;
-  }
+  if (result_->count == limit_) drop_all();
 }
 
 template <int D>

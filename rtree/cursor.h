@@ -24,7 +24,8 @@
 
 namespace silurus::rtree {
 
-/// A range search (see RangeQuery). Takes nodes in depth-first order.
+/// A range search (see RangeQuery). Takes inner nodes first as long as few leaves are known, so
+/// that leaves of several parents can be on their way together; leaves in the order found.
 template <int D>
 class RangeCursor {
  public:
@@ -41,46 +42,68 @@ class RangeCursor {
 
   /// The next node to fetch, or nothing if none is known to be needed now.
   std::optional<WantedNode> take() {
-    if (size_ == 0) return std::nullopt;
-    ++in_flight_;
-    Run& run = runs_.back();
-    const WantedNode next{NodeRef::from_word(refs_[--size_]), run.level};
-    if (--run.count == 0) runs_.pop_back();
-    return next;
+    const auto next = take_next();
+    return next ? std::optional(next->node) : std::nullopt;
   }
-
   /// Gives it the content of a node that was taken; checked by the caller (check_node).
   void feed(const Node<D>& node) {
-    feed(node, node.level(), [](WantedNode, std::uint32_t) {});
+    feed(Next{{NodeRef(), node.level()}}, node, [](const Next&) {});
   }
-  /// The same, for a source near at hand. It says of which level the node is, so that nothing waits
-  /// for the node's header; announce(WantedNode, siblings) is called for each node that is found to
-  /// be needed, and how many are in the same parent: time to prefetch it. They are announced
-  /// in the order in which they will be taken.
+
+  /// What take_next() tells a source near at hand, which feeds a node along with it.
+  struct Next {
+    WantedNode node;
+    std::uint32_t hints = kAlone;
+    /// Bit d of `hints`: the window covers the leaf in dimension d.
+    static constexpr std::uint32_t kCovered = (1 << D) - 1;
+    /// Of its parent's children this one or another one more are wanted: a small window.
+    static constexpr std::uint32_t kAlone = kAloneHint;
+  };
+  /// As take(), for a source near at hand.
+  std::optional<Next> take_next() {
+    if (inner_count_ != 0 && leaf_end_ - leaf_begin_ < kEnoughLeaves) {
+      ++in_flight_;
+      const InnerNode& inner = inner_[--inner_count_];
+      return Next{{NodeRef::from_word(inner.word), inner.level}, inner.hints};
+    }
+    if (leaf_begin_ == leaf_end_) return std::nullopt;
+    ++in_flight_;
+    const std::size_t at = leaf_begin_++;
+    return Next{{NodeRef::from_word(leaves_[at]), 0}, leaf_hints_[at]};
+  }
+  /// As feed(), with what take_next() said of it, so that nothing waits for the node's header and
+  /// what the window covers isn't looked at. announce(Next) is called for each node that is found
+  /// to be needed: time to prefetch it.
   template <typename Announce>
-  void feed(const Node<D>& node, std::uint32_t level, Announce&& announce) {
+  void feed(const Next& taken, const Node<D>& node, Announce&& announce) {
     --in_flight_;
-    if (level == 0) {
-      take_entries(node);
-      return;
-    }
-    if (refs_.size() < size_ + kRoom) refs_.resize(2 * (size_ + kRoom));
-    std::uint64_t* const children = refs_.data() + size_;
-    const std::uint32_t count = kernels_->gather_inner(node, limits_, children);
-    if (count == 0) {
+    if (taken.node.level == 0) {
+      take_entries(node, taken.hints & Next::kCovered);
+    } else if (taken.node.level == 1) {
+      make_room_for_leaves();
+      const std::size_t first = leaf_end_;
+      leaf_end_ +=
+          kernels_->gather_inner(node, limits_, leaves_.data() + first, leaf_hints_.data() + first);
+      for (std::size_t i = first; i < leaf_end_; ++i) {
+        announce(Next{{NodeRef::from_word(leaves_[i]), 0}, leaf_hints_[i]});
+      }
       finish_if_done();
-      return;
+    } else {
+      std::uint64_t words[kRoom];
+      std::uint8_t hints[kRoom];
+      const std::uint32_t count = kernels_->gather_inner(node, limits_, words, hints);
+      if (inner_.size() < inner_count_ + count) inner_.resize(2 * (inner_count_ + count));
+      for (std::uint32_t i = 0; i < count; ++i) {
+        inner_[inner_count_++] = {words[i], taken.node.level - 1, hints[i]};
+        announce(Next{{NodeRef::from_word(words[i]), taken.node.level - 1}, hints[i]});
+      }
+      finish_if_done();
     }
-    for (std::uint32_t i = count; i-- > 0;) {
-      announce(WantedNode{NodeRef::from_word(children[i]), level - 1}, count);
-    }
-    runs_.push_back({level - 1, count});
-    size_ += count;
   }
 
   /// Whether the result is complete: nothing left to take, nothing taken but not fed, or the limit
   /// is reached (nodes still in flight may then be dropped).
-  bool done() const { return size_ == 0 && in_flight_ == 0; }
+  bool done() const { return inner_count_ == 0 && leaf_begin_ == leaf_end_ && in_flight_ == 0; }
 
   /// How many entries were found since the last drain().
   std::uint64_t found() const { return result_->count; }
@@ -89,17 +112,19 @@ class RangeCursor {
   void drain(RangeResult<D>& found);
 
  private:
-  /// Wanted nodes of one level, the last ones of refs_.
-  struct Run {
+  struct InnerNode {
+    std::uint64_t word;
     std::uint32_t level;
-    std::uint32_t count;
+    std::uint32_t hints;
   };
+  /// Leaves that are known when no more inner nodes are taken.
+  static constexpr std::size_t kEnoughLeaves = 24;
   static constexpr std::size_t kRoom = kInnerFanout<D> + 8;
   static constexpr std::size_t kLeafRoom = kLeafFanout<D> + 8;
 
-  void take_entries(const Node<D>& leaf) {
+  void take_entries(const Node<D>& leaf, std::uint32_t covered) {
     if (shape_ == ResultShape::kIds && limit_ - result_->count >= kLeafFanout<D>) {
-      const EntryMask found = scan_leaf_(leaf, limits_);
+      const EntryMask found = scan_leaf_(leaf, limits_, covered);
       if (!found.empty()) {
         // Written in place; what lies beyond the count is cut off in the end.
         std::vector<std::uint64_t>& ids = result_->ids;
@@ -107,25 +132,34 @@ class RangeCursor {
         result_->count += kernels_->gather(leaf.leaf.ids, found, ids.data() + result_->count);
       }
     } else {
-      take_entries_slowly(leaf);
+      take_entries_slowly(leaf, covered);
     }
     finish_if_done();
   }
-  void take_entries_slowly(const Node<D>& leaf);
+  void take_entries_slowly(const Node<D>& leaf, std::uint32_t covered);
+  void make_room_for_leaves() {
+    if (leaf_begin_ == leaf_end_) leaf_begin_ = leaf_end_ = 0;
+    if (leaves_.size() < leaf_end_ + kRoom) move_leaves();
+  }
+  void move_leaves();
+  void drop_all() { inner_count_ = leaf_begin_ = leaf_end_ = in_flight_ = 0; }
   void finish_if_done() {
     if (done()) result_->ids.resize(shape_ == ResultShape::kCount ? 0 : result_->count);
   }
 
   const Kernels<D>* kernels_;
-  EntryMask (*scan_leaf_)(const Node<D>&, const RangeLimits<D>&);
+  EntryMask (*scan_leaf_)(const Node<D>&, const RangeLimits<D>&, std::uint32_t);
   RangeLimits<D> limits_;
   ResultShape shape_ = ResultShape::kIds;
   std::uint64_t limit_ = 0;
   RangeResult<D>* result_ = nullptr;
   std::size_t in_flight_ = 0;
-  std::vector<std::uint64_t> refs_;  ///< a stack: the first size_ are wanted
-  std::size_t size_ = 0;
-  std::vector<Run> runs_;
+  std::vector<InnerNode> inner_;  ///< a stack: the first so many
+  std::size_t inner_count_ = 0;
+  std::vector<std::uint64_t> leaves_;  ///< a queue: from begin to end
+  std::vector<std::uint8_t> leaf_hints_;
+  std::size_t leaf_begin_ = 0;
+  std::size_t leaf_end_ = 0;
 };
 
 /// A k-nearest-neighbours search (see NearestQuery): best first (Hjaltason and Samet, "Distance

@@ -124,7 +124,8 @@ HWY_INLINE void test_axis(const Node<D>& node, const RangeLimits<D>& limits, int
 }
 
 template <int D, bool kWithin, bool kByDimension>
-HWY_INLINE EntryMask scan_leaf_as(const Node<D>& node, const RangeLimits<D>& limits) {
+HWY_INLINE EntryMask scan_leaf_as(const Node<D>& node, const RangeLimits<D>& limits,
+                                  std::uint32_t covered) {
   const Words tag;
   const std::uint32_t lanes = hn::Lanes(tag);
   const std::uint32_t count = node.header.count;
@@ -132,6 +133,7 @@ HWY_INLINE EntryMask scan_leaf_as(const Node<D>& node, const RangeLimits<D>& lim
   found.words[0] = first_bits(count);
   std::uint64_t open = 0;
   for (int d = 0; d < D; ++d) {
+    if ((covered >> d & 1) != 0) continue;
     std::uint64_t fits_all = 0;
     HWY_UNROLL(4)
     for (std::uint32_t i = 0; i < kLeafFanout<D>; i += lanes) {
@@ -152,9 +154,9 @@ HWY_INLINE EntryMask scan_leaf_as(const Node<D>& node, const RangeLimits<D>& lim
 }
 
 template <int D, bool kByDimension>
-EntryMask scan_leaf(const Node<D>& node, const RangeLimits<D>& limits) {
-  return limits.within ? scan_leaf_as<D, true, kByDimension>(node, limits)
-                       : scan_leaf_as<D, false, kByDimension>(node, limits);
+EntryMask scan_leaf(const Node<D>& node, const RangeLimits<D>& limits, std::uint32_t covered) {
+  return limits.within ? scan_leaf_as<D, true, kByDimension>(node, limits, covered)
+                       : scan_leaf_as<D, false, kByDimension>(node, limits, covered);
 }
 
 /// The words of those in the mask, one after the other; up to three more places are written.
@@ -177,16 +179,34 @@ std::uint32_t gather(const std::uint64_t* words, const EntryMask& mask, std::uin
 }
 
 template <int D>
-std::uint32_t gather_inner(const Node<D>& node, const RangeLimits<D>& limits, std::uint64_t* out) {
+std::uint32_t gather_inner(const Node<D>& node, const RangeLimits<D>& limits, std::uint64_t* out,
+                           std::uint8_t* hints) {
+  constexpr std::uint32_t kFew = 2;
   // Which names are wanted is known only after the scan: have them all on their way by then.
-  for (std::uint32_t i = 0; i < node.header.count; i += 8)
+  for (std::uint32_t i = 0; i < node.header.count; i += 8) {
     __builtin_prefetch(node.inner.children + i);
-  return gather(node.inner.children, scan_inner(node, limits), out);
+  }
+  const EntryMask wanted = scan_inner(node, limits);
+  const std::uint32_t count = gather(node.inner.children, wanted, out);
+  if (count <= kFew) {
+    hints[0] = hints[1] = kAloneHint;
+    return count;
+  }
+  wanted.for_each([&](std::uint32_t i) {
+    std::uint32_t bits = 0;
+    for (int d = 0; d < D; ++d) {
+      const bool in = limits.can_cover && node.inner.bounds[2 * d][i] >= limits.inner_lower[d] &&
+                      node.inner.bounds[2 * d + 1][i] <= limits.inner_upper[d];
+      bits |= static_cast<std::uint32_t>(in) << d;
+    }
+    *hints++ = static_cast<std::uint8_t>(bits);
+  });
+  return count;
 }
 
 template <int D>
-std::uint32_t count_leaf(const Node<D>& node, const RangeLimits<D>& limits) {
-  return scan_leaf<D, false>(node, limits).count();
+std::uint32_t count_leaf(const Node<D>& node, const RangeLimits<D>& limits, std::uint32_t covered) {
+  return scan_leaf<D, false>(node, limits, covered).count();
 }
 
 /// Square of the gap in one dimension, in the arithmetic of squared_distance().
@@ -366,6 +386,7 @@ RangeLimits<D> RangeLimits<D>::of(const Box<D>& window, Predicate predicate) {
   RangeLimits limits;
   limits.within = predicate == Predicate::kWithin;
   const bool contains = predicate == Predicate::kContains;
+  limits.can_cover = !contains;
   for (int d = 0; d < D; ++d) {
     const double upper = contains ? window.min[d] : window.max[d];
     const double lower = contains ? window.max[d] : window.min[d];

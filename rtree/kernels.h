@@ -55,9 +55,14 @@ struct RangeLimits {
   std::array<std::int64_t, D> min_key;
   std::array<std::int64_t, D> max_key;
   bool within;
+  /// Whether a box within the window in some dimension settles that dimension (not kContains).
+  bool can_cover;
 
   static RangeLimits of(const Box<D>& window, Predicate predicate);
 };
+
+/// See Kernels::gather_inner.
+inline constexpr std::uint8_t kAloneHint = 0x80;
 
 /// What kth_least and rank take at most; kMaxRanked places may be read and written.
 inline constexpr std::uint32_t kMaxRanked = 128;
@@ -66,20 +71,25 @@ template <int D>
 struct Kernels {
   /// Children that may hold answers.
   EntryMask (*scan_inner)(const Node<D>& node, const RangeLimits<D>& limits);
-  /// Entries that are answers, exactly.
-  EntryMask (*scan_leaf)(const Node<D>& node, const RangeLimits<D>& limits);
+  /// Entries that are answers, exactly. Dimension d is not looked at if bit d of `covered` says
+  /// that the leaf lies within the window in it.
+  EntryMask (*scan_leaf)(const Node<D>& node, const RangeLimits<D>& limits, std::uint32_t covered);
   /// The same, dimension by dimension: a small window leaves few leaves with anything to test in
   /// the second, and the lines of memory that it lies in are not touched. Better where bandwidth
   /// counts (many searches in flight), worse where latency does (the lines are fetched later).
-  EntryMask (*scan_leaf_by_dimension)(const Node<D>& node, const RangeLimits<D>& limits);
-  /// The same, but appends the names of those children at `out`, where there must be room for four
-  /// more than there are; returns how many.
+  EntryMask (*scan_leaf_by_dimension)(const Node<D>& node, const RangeLimits<D>& limits,
+                                      std::uint32_t covered);
+  /// As scan_inner, but appends the names of those children at `out`, and at `hints` in which
+  /// dimensions the window covers each; in both there must be room for four more than there are.
+  /// Returns how many. Where only one or two are wanted, the hint is kAloneHint: more isn't worth
+  /// knowing.
   std::uint32_t (*gather_inner)(const Node<D>& node, const RangeLimits<D>& limits,
-                                std::uint64_t* out);
+                                std::uint64_t* out, std::uint8_t* hints);
   /// Appends the words (ids) in the mask, likewise.
   std::uint32_t (*gather)(const std::uint64_t* words, const EntryMask& mask, std::uint64_t* out);
   /// How many entries are answers.
-  std::uint32_t (*count_leaf)(const Node<D>& node, const RangeLimits<D>& limits);
+  std::uint32_t (*count_leaf)(const Node<D>& node, const RangeLimits<D>& limits,
+                              std::uint32_t covered);
   /// squared_distance of the point from each child's (entry's) box; kMaxFanout places, 64-byte
   /// aligned. Rounding is monotonous, so a child's is never above that of an entry below it.
   void (*inner_distances)(const Node<D>& node, const Point<D>& point, double* distances);

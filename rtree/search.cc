@@ -6,26 +6,31 @@
 namespace silurus::rtree {
 namespace {
 
-void prefetch(const void* from, std::size_t bytes) {
+inline void prefetch(const void* from, std::size_t bytes) {
   const auto* lines = static_cast<const char*>(from);
   for (std::size_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(lines + offset);
+  // g++ takes a function that does nothing but prefetch for one without effects, and leaves out the
+  // calls of it and of whatever does nothing but call it.
+  asm volatile("");
 }
 
-/// Lines of a node that a range search will read. `siblings`: how many children of the same parent
-/// it wants. Of a leaf that stands alone, the window is small, a search seldom gets further than
-/// the first dimension; of many, it reads all but the low words.
+/// Prefetches what a range search will read of a node. Of a leaf that stands alone, the window is
+/// small, a search seldom gets further than the first dimension; of many, it reads all but the low
+/// words and what the window covers.
 template <int D>
-void prefetch_for_range(const Node<D>& node, std::uint32_t level, std::uint32_t siblings) {
-  constexpr std::uint32_t kFew = 2;
-  std::size_t bytes = sizeof(NodeHeader);
-  if (level != 0) {
-    bytes += sizeof(node.inner.bounds);
-  } else if (siblings <= kFew) {
-    bytes += 2 * sizeof(node.leaf.high[0]);
+void prefetch_for_range(const Node<D>& node, const typename RangeCursor<D>::Next& next) {
+  constexpr std::size_t kAxisBytes = 2 * sizeof(node.leaf.high[0]);
+  if (next.node.level != 0) {
+    prefetch(&node, sizeof(NodeHeader) + sizeof(node.inner.bounds));
+  } else if ((next.hints & kAloneHint) != 0) {
+    prefetch(&node, sizeof(NodeHeader) + kAxisBytes);
   } else {
-    bytes += sizeof(node.leaf.high) + sizeof(node.leaf.ids);
+    prefetch(&node, sizeof(NodeHeader));
+    for (int d = 0; d < D; ++d) {
+      if ((next.hints >> d & 1) == 0) prefetch(node.leaf.high[2 * d], kAxisBytes);
+    }
+    prefetch(node.leaf.ids, sizeof(node.leaf.ids));
   }
-  prefetch(&node, bytes);
 }
 
 template <int D>
@@ -55,22 +60,18 @@ Cursor make_cursor() {
 template <int D, typename Cursor>
 struct Lane {
   Cursor cursor = make_cursor<Cursor>();
-  const Node<D>* next = nullptr;  ///< prefetched, to be fed
-  std::uint32_t level = 0;        ///< its level
-  std::uint32_t siblings = 1;     ///< wanted together with it
+  const Node<D>* next = nullptr;          ///< prefetched, to be fed
+  typename RangeCursor<D>::Next taken{};  ///< what a range search said of it
 };
 
 template <int D>
 void advance(const Snapshot<D>& snapshot, Lane<D, RangeCursor<D>>& lane) {
-  if (lane.next != nullptr) {
-    lane.cursor.feed(*lane.next, lane.level,
-                     [&lane](WantedNode, std::uint32_t siblings) { lane.siblings = siblings; });
-  }
+  if (lane.next != nullptr) lane.cursor.feed(lane.taken, *lane.next, [](const auto&) {});
   lane.next = nullptr;
-  if (const auto wanted = lane.cursor.take()) {
-    lane.next = &snapshot.node(wanted->ref);
-    lane.level = wanted->level;
-    prefetch_for_range(*lane.next, wanted->level, lane.siblings);
+  if (const auto wanted = lane.cursor.take_next()) {
+    lane.next = &snapshot.node(wanted->node.ref);
+    lane.taken = *wanted;
+    prefetch_for_range(*lane.next, *wanted);
   }
 }
 
@@ -131,10 +132,10 @@ Status Snapshot<D>::range(const RangeQuery<D>& query, RangeResult<D>& result) co
   if (Status checked = check_query(query); !checked) return checked;
   static thread_local RangeCursor<D> cursor;
   cursor.start(query, root(), result);
-  while (const auto wanted = cursor.take()) {
-    cursor.feed(node(wanted->ref), wanted->level, [this](WantedNode child, std::uint32_t siblings) {
-      if (siblings > 1) prefetch_for_range(node(child.ref), child.level, siblings);
-    });
+  using Next = typename RangeCursor<D>::Next;
+  while (const auto wanted = cursor.take_next()) {
+    cursor.feed(*wanted, node(wanted->node.ref),
+                [this](const Next& next) { prefetch_for_range(node(next.node.ref), next); });
   }
   return {};
 }

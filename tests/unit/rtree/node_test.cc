@@ -142,8 +142,8 @@ TYPED_TEST(NodeOf, ScansAsPlainComparisonsDo) {
          {Predicate::kIntersects, Predicate::kWithin, Predicate::kContains}) {
       query.predicate = predicate;
       const auto limits = RangeLimits<D>::of(query.window, predicate);
-      const EntryMask found = kernels<D>().scan_leaf(*leaf, limits);
-      EXPECT_EQ(found.words, kernels<D>().scan_leaf_by_dimension(*leaf, limits).words);
+      const EntryMask found = kernels<D>().scan_leaf(*leaf, limits, 0);
+      EXPECT_EQ(found.words, kernels<D>().scan_leaf_by_dimension(*leaf, limits, 0).words);
       for (std::uint32_t i = 0; i < 64; ++i) {
         const bool expected = i < leaf->count() && matches(query, leaf->entry_box(i));
         ASSERT_EQ((found.words[0] >> i & 1) != 0, expected);
@@ -155,6 +155,37 @@ TYPED_TEST(NodeOf, ScansAsPlainComparisonsDo) {
       }
       for (std::uint32_t i = inner->count(); i < kMaxFanout; ++i) {
         ASSERT_FALSE(wanted.words[i / 64] >> (i % 64) & 1);
+      }
+    }
+  }
+}
+
+TYPED_TEST(NodeOf, HintsAtWhatTheWindowCovers) {
+  constexpr int D = TypeParam::kD;
+  Random random(testing_support::seed(8));
+  auto inner = std::make_unique<Node<D>>();
+  for (int round = 0; round < 300; ++round) {
+    inner->header = {};
+    inner->header.level = 1;
+    inner->header.count = static_cast<std::uint32_t>(1 + random.below(kInnerFanout<D>));
+    for (std::uint32_t i = 0; i < inner->count(); ++i) {
+      inner->set_child(i, NodeRef(i, 1), round_outward(any_box<D>(random)));
+    }
+    const Box<D> window = any_box<D>(random);
+    const auto predicate = static_cast<Predicate>(round % 3);
+    std::uint64_t words[kInnerFanout<D> + 4];
+    std::uint8_t hints[kInnerFanout<D> + 4];
+    const auto limits = RangeLimits<D>::of(window, predicate);
+    const std::uint32_t count = kernels<D>().gather_inner(*inner, limits, words, hints);
+    ASSERT_EQ(count, kernels<D>().scan_inner(*inner, limits).count());
+    for (std::uint32_t i = 0; i < count; ++i) {
+      ASSERT_EQ((hints[i] & kAloneHint) != 0, count <= 2);
+      if (count <= 2) continue;
+      const FloatBox<D> box = inner->child_box(NodeRef::from_word(words[i]).chunk());
+      for (int d = 0; d < D; ++d) {
+        const bool within = static_cast<double>(box.min[d]) >= window.min[d] &&
+                            static_cast<double>(box.max[d]) <= window.max[d];
+        ASSERT_EQ((hints[i] >> d & 1) != 0, within && predicate != Predicate::kContains);
       }
     }
   }
