@@ -1,0 +1,137 @@
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <chrono>
+#include <thread>
+
+#include "replication/group/etcd_view_store.h"
+#include "tests/support/etcd_process.h"
+
+// The view store against a real etcd.
+
+namespace silurus::replication::group {
+namespace {
+
+using testing_support::EtcdProcess;
+
+class EtcdTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!EtcdProcess::is_installed()) GTEST_SKIP() << "no etcd here: scripts/setup installs it";
+    etcd_ = std::make_unique<EtcdProcess>();
+    ASSERT_TRUE(etcd_->wait_until_ready());
+  }
+
+  std::unique_ptr<EtcdViewStore> open(const std::string& name = "test", std::uint32_t shard = 0,
+                                      Nanoseconds lease = 30 * kSecond) {
+    auto store = EtcdViewStore::create({.address = EtcdAddress::parse(etcd_->address(name)).value(),
+                                        .shard = shard,
+                                        .lease = lease,
+                                        .timeout = 5 * kSecond,
+                                        .wake = {}});
+    EXPECT_TRUE(store);
+    return std::move(*store);
+  }
+  /// Waits for the one call that is under way.
+  template <typename Answer>
+  static Answer wait(EtcdViewStore& store, const std::optional<Answer>& answer) {
+    for (int i = 0; i < 2000 && !answer; ++i) {
+      store.progress();
+      poll(nullptr, 0, 5);
+    }
+    return answer.value_or(fail(ErrorCode::kDeadlineExceeded, "the store said nothing"));
+  }
+  static Result<ViewStore::State> read(EtcdViewStore& store) {
+    std::optional<Result<ViewStore::State>> answer;
+    store.read([&](auto state) { answer = std::move(state); });
+    return wait(store, answer);
+  }
+  static Result<std::uint64_t> replace(EtcdViewStore& store, std::uint64_t revision,
+                                       const View& view) {
+    std::optional<Result<std::uint64_t>> answer;
+    store.replace(revision, view, [&](auto replaced) { answer = std::move(replaced); });
+    return wait(store, answer);
+  }
+  static Status announce(EtcdViewStore& store, const Registration& registration) {
+    std::optional<Status> answer;
+    store.announce(registration, [&](auto announced) { answer = std::move(announced); });
+    return wait(store, answer);
+  }
+  static View view_of(Epoch epoch) {
+    return {.epoch = epoch,
+            .members = {{1, "tcp://127.0.0.1:1", ""}, {2, "tcp://127.0.0.1:2", ""}},
+            .primary = 2,
+            .incarnation = UINT64_MAX,
+            .since = 1};
+  }
+
+  std::unique_ptr<EtcdProcess> etcd_;
+};
+
+TEST_F(EtcdTest, ReplacesAViewOnlyByTheOneThatFollowsIt) {
+  const auto store = open();
+  const auto other = open();
+  EXPECT_FALSE(read(*store).value().view);
+  const auto first = replace(*store, 0, view_of(1)).value();
+  EXPECT_NE(first, 0u);
+  EXPECT_EQ(replace(*other, 0, view_of(1)).value(), 0u) << "another one founds the group too";
+  const auto seen = read(*other).value();
+  EXPECT_EQ(seen.view, view_of(1));
+  EXPECT_EQ(seen.revision, first);
+  const auto second = replace(*other, first, view_of(2)).value();
+  EXPECT_GT(second, first);
+  EXPECT_EQ(replace(*store, first, view_of(3)).value(), 0u)
+      << "of a view that is not there any more";
+  EXPECT_EQ(read(*store).value().view, view_of(2));
+}
+
+TEST_F(EtcdTest, KeepsShardsAndClustersApart) {
+  EXPECT_NE(replace(*open("one", 1), 0, view_of(1)).value(), 0u);
+  EXPECT_FALSE(read(*open("one", 11)).value().view);
+  EXPECT_FALSE(read(*open("two", 1)).value().view);
+  EXPECT_TRUE(read(*open("one", 1)).value().view);
+}
+
+TEST_F(EtcdTest, TellsOfRegistrationsUntilTheirLeasesEnd) {
+  const auto lasting = open();
+  const auto brief = open("test", 0, kSecond);
+  Registration registration{.member = {1, "tcp://127.0.0.1:1", "x"}, .incarnation = 5};
+  ASSERT_TRUE(announce(*lasting, registration));
+  registration.candidate_for = 9;
+  registration.durable = 1234;
+  ASSERT_TRUE(announce(*lasting, registration));
+  registration.member.id = 2;
+  ASSERT_TRUE(announce(*brief, registration));
+  const auto two = read(*lasting).value().registrations;
+  ASSERT_EQ(two.size(), 2u);
+  EXPECT_EQ(two[0].member.clients, "x");
+  EXPECT_EQ(two[0].candidate_for, 9u);
+  EXPECT_EQ(two[0].durable, 1234u);
+  std::size_t left = 2;
+  for (int i = 0; i < 100 && left == 2; ++i) {  // etcd looks for ended leases when it likes
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    left = read(*lasting).value().registrations.size();
+  }
+  EXPECT_EQ(left, 1u);
+}
+
+TEST_F(EtcdTest, SaysThatItIsAwayAndGoesOnWhenItIsBack) {
+  const auto store = open();
+  ASSERT_NE(replace(*store, 0, view_of(1)).value(), 0u);
+  etcd_->stop();
+  EXPECT_EQ(read(*store).error().code, ErrorCode::kUnavailable);
+  etcd_->start();
+  ASSERT_TRUE(etcd_->wait_until_ready());
+  EXPECT_EQ(read(*store).value().view, view_of(1));
+}
+
+TEST(EtcdAddress, IsCheckedBeforeItIsUsed) {
+  EXPECT_EQ(EtcdAddress::parse("etcd://a:1,b:2/name").value().endpoints.size(), 2u);
+  for (const char* const text : {"", "http://a:1/n", "etcd://a:1", "etcd://a:1/", "etcd:///n",
+                                 "etcd://a/n", "etcd://a:1/n/m", "etcd://u@a:1/n"}) {
+    EXPECT_FALSE(EtcdAddress::parse(text)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace silurus::replication::group

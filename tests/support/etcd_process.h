@@ -1,0 +1,102 @@
+#pragma once
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/support/server_process.h"
+
+namespace silurus::testing_support {
+
+/// A real etcd on this host, on ports and in a folder of its own; killed at the end.
+class EtcdProcess {
+ public:
+  EtcdProcess() : client_port_(free_port()), peer_port_(free_port()) { start(); }
+  EtcdProcess(const EtcdProcess&) = delete;
+  EtcdProcess& operator=(const EtcdProcess&) = delete;
+  ~EtcdProcess() { stop(); }
+
+  /// Whether there is an etcd to be run (package etcd-server).
+  static bool is_installed() { return access(kPath, X_OK) == 0; }
+  /// Whether it answers; waits for that.
+  bool wait_until_ready() const {
+    for (int i = 0; i < 1000 && !accepts(); ++i) usleep(10'000);
+    return accepts();
+  }
+  std::string address(const std::string& name) const {
+    return "etcd://127.0.0.1:" + std::to_string(client_port_) + "/" + name;
+  }
+  void start() {
+    pid_ = fork();
+    if (pid_ != 0) return;
+    const int null = open("/dev/null", O_RDWR);
+    dup2(null, STDOUT_FILENO);
+    dup2(null, STDERR_FILENO);
+    const std::string client = "http://127.0.0.1:" + std::to_string(client_port_);
+    const std::string peer = "http://127.0.0.1:" + std::to_string(peer_port_);
+    std::vector<std::string> arguments{"etcd",
+                                       "--data-dir",
+                                       folder_ / "etcd",
+                                       "--listen-client-urls",
+                                       client,
+                                       "--advertise-client-urls",
+                                       client,
+                                       "--listen-peer-urls",
+                                       peer,
+                                       "--initial-advertise-peer-urls",
+                                       peer,
+                                       "--initial-cluster",
+                                       "default=" + peer,
+                                       "--unsafe-no-fsync"};
+    std::vector<char*> argv;
+    for (auto& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    execv(kPath, argv.data());
+    _exit(127);
+  }
+  void stop() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+
+ private:
+  static constexpr const char* kPath = "/usr/bin/etcd";
+
+  static int free_port() {
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    bind(fd, reinterpret_cast<sockaddr*>(&address), length);
+    getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
+    close(fd);
+    return ntohs(address.sin_port);
+  }
+  bool accepts() const {
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(client_port_));
+    const bool accepted = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    close(fd);
+    return accepted;
+  }
+
+  TemporaryFolder folder_;
+  const int client_port_;
+  const int peer_port_;
+  pid_t pid_ = -1;
+};
+
+}  // namespace silurus::testing_support
