@@ -1,9 +1,10 @@
 #include "bench/server_process.h"
 
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <ctime>
 #include <filesystem>
@@ -11,8 +12,6 @@
 #include <utility>
 
 #include "common/clock.h"
-
-extern char** environ;
 
 namespace silurus::bench {
 namespace {
@@ -43,10 +42,12 @@ Result<ServerProcess> ServerProcess::start(const std::vector<std::string>& optio
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
 
-  pid_t pid = 0;
-  if (const int failed =
-          posix_spawn(&pid, program.c_str(), nullptr, nullptr, argv.data(), environ)) {
-    return fail(errno_error(ErrorCode::kIo, "cannot start " + program, failed));
+  const pid_t pid = fork();
+  if (pid < 0) return fail(errno_error(ErrorCode::kIo, "cannot start " + program, errno));
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGTERM);  // whoever stops the benchmark stops its servers too
+    execv(program.c_str(), argv.data());
+    _exit(127);
   }
   ServerProcess process(pid);
   const SystemClock clock;

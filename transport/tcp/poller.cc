@@ -11,6 +11,10 @@ namespace {
 /// connections, room to send, deadlines) every so many rounds only.
 constexpr std::size_t kReadDirectly = 2;
 constexpr int kRoundsPerLook = 16;
+/// Where nothing has come for so many rounds, others on this thread must not pay for a system call
+/// in each of theirs: the sockets are then asked in one round of so many.
+constexpr int kQuietAfter = 256;
+constexpr int kQuietStride = 32;
 
 }  // namespace
 
@@ -39,11 +43,7 @@ std::size_t TcpPoller::progress() {
   std::size_t events = 0;
   if (!sending_.empty()) sending_.take([](TcpConnection& c) { c.send_from_list(); });
   if (!resuming_.empty()) resuming_.take([&](TcpConnection& c) { messages_ += c.resume(); });
-  if (connections_.size() <= kReadDirectly) receive_directly();
-  if (connections_.size() > kReadDirectly || connections_.empty() || --until_look_ < 0) {
-    loop_->poll();
-    until_look_ = kRoundsPerLook;
-  }
+  ask_sockets();
   if (!blocked_.empty()) {
     blocked_.take([&](TcpConnection& c) {
       if (c.retry_blocked()) {
@@ -64,6 +64,18 @@ std::size_t TcpPoller::progress() {
   return events + messages_;
 }
 
+void TcpPoller::ask_sockets() {
+  const bool quiet = quiet_rounds_ >= kQuietAfter;
+  if (quiet && ++quiet_rounds_ % kQuietStride != 0) return;
+  const bool directly = !connections_.empty() && connections_.size() <= kReadDirectly;
+  if (directly) receive_directly();
+  if (!directly || --until_look_ < 0) {
+    loop_->poll();
+    until_look_ = kRoundsPerLook;
+  }
+  quiet_rounds_ = messages_ != 0 ? 0 : quiet ? kQuietAfter : quiet_rounds_ + 1;
+}
+
 void TcpPoller::receive_directly() {
   for (std::size_t i = 0; i < connections_.size();) {
     TcpConnection* const connection = connections_[i];
@@ -75,7 +87,7 @@ void TcpPoller::receive_directly() {
 
 bool TcpPoller::arm() {
   if (!sending_.empty()) sending_.take([](TcpConnection& c) { c.send_from_list(); });
-  until_look_ = 0;
+  until_look_ = quiet_rounds_ = 0;
   return resuming_.empty() && closing_.empty() &&
          !blocked_.any_of([](const TcpConnection& c) { return c.unblocked(); });
 }

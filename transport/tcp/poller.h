@@ -42,6 +42,7 @@ class TcpPoller final : public Poller {
   static constexpr std::size_t kScratchBytes = 256 * 1024;
 
   explicit TcpPoller(std::unique_ptr<EventLoop> loop);
+  void ask_sockets();
   void receive_directly();
 
   std::unique_ptr<EventLoop> loop_;
@@ -53,6 +54,7 @@ class TcpPoller final : public Poller {
   ConnectionList<TcpConnection> closing_;
   std::size_t messages_ = 0;  ///< handed over in this round
   int until_look_ = 0;        ///< rounds left before looking at epoll
+  int quiet_rounds_ = 0;      ///< in which nothing came
   bool in_progress_ = false;
 };
 
