@@ -137,6 +137,7 @@ std::uint32_t ClientCore<D>::acquire(Kind kind, Nanoseconds deadline) {
   operation.kind = kind;
   operation.chosen = Access::kMessaging;
   operation.chosen_by_policy = false;
+  operation.holding = false;
   operation.started = clock_.now();
   operation.deadline = operation.started + deadline;
   operation.bytes = 0;
@@ -197,7 +198,7 @@ Status ClientCore<D>::nearest(const rtree::NearestQuery<D>& query, Callback<Near
 template <int D>
 void ClientCore<D>::begin_search(std::uint32_t index) {
   Operation& operation = operations_[index];
-  if (offloader_ != nullptr && operation.as_of == 0) {
+  if (offloader_ != nullptr) {
     operation.chosen_by_policy = options_.mode == Mode::kAdaptive;
     if (operation.chosen_by_policy) look_at_heartbeat(operation.started);
     operation.chosen =
@@ -208,12 +209,60 @@ void ClientCore<D>::begin_search(std::uint32_t index) {
     send_search(index);
     return;
   }
+  if (operation.as_of != 0) {
+    begin_search_of_old_version(index);
+  } else {
+    start_offload(index, std::nullopt);
+  }
+}
+
+template <int D>
+void ClientCore<D>::begin_search_of_old_version(std::uint32_t index) {
+  Operation& operation = operations_[index];
+  // What the policy learns about is searches of the current version.
+  operation.chosen_by_policy = false;
+  if (const auto held = held_.find(operation.as_of, clock_.now())) {
+    start_offload(index, held);
+    return;
+  }
+  operation.holding = true;
+  send(index, sizeof(protocol::HoldRequest), [&](std::span<std::byte> out) {
+    protocol::encode_hold(out, request_id(index), operation.as_of);
+  });
+}
+
+template <int D>
+void ClientCore<D>::start_offload(std::uint32_t index, const std::optional<HeldRoot>& held) {
+  Operation& operation = operations_[index];
   operation.state = State::kOffloading;
   if (operation.kind == Kind::kRange) {
-    offloader_->start_range(index, operation.range_query, operation.range);
+    offloader_->start_range(index, operation.range_query, operation.range, held);
   } else {
-    offloader_->start_nearest(index, operation.nearest_query, operation.nearest.neighbors);
+    offloader_->start_nearest(index, operation.nearest_query, operation.nearest.neighbors, held);
   }
+}
+
+template <int D>
+void ClientCore<D>::send_by_message_instead(std::uint32_t index) {
+  Operation& operation = operations_[index];
+  ++statistics_.offload.given_back;
+  operation.holding = false;
+  operation.error_text.clear();
+  operation.range.clear();
+  operation.nearest.neighbors.clear();
+  send_search(index);
+}
+
+/// The server holds the version: from here on it is read one-sidedly.
+template <int D>
+void ClientCore<D>::on_held(std::uint32_t index, const protocol::Answer& answer) {
+  Operation& operation = operations_[index];
+  const auto held = protocol::decode_held(answer);
+  if (!held) return break_off(held.error());
+  --unanswered_;
+  operation.holding = false;
+  start_offload(index, held_.put(operation.as_of, rtree::NodeRef::from_word(held->root),
+                                 operation.started, static_cast<Nanoseconds>(held->lease_ns)));
 }
 
 template <int D>
@@ -462,10 +511,14 @@ void ClientCore<D>::on_message(transport::Connection&, std::span<const std::byte
     }
     if (answer->more()) return;
     --unanswered_;
+    if (operation.holding && error.code == ErrorCode::kUnavailable) {
+      return send_by_message_instead(index);
+    }
     error.message = operation.error_text;
     end(index, &error);
     return;
   }
+  if (operation.holding) return on_held(index, *answer);
   if (auto ok = take_answer(operation, *answer); !ok) return break_off(ok.error());
   if (answer->more()) return;
   --unanswered_;
@@ -570,10 +623,7 @@ std::size_t ClientCore<D>::deliver_offloaded() {
     if (operation.state != State::kOffloading) continue;  // past its deadline
     operation.cost = finished->cost;
     if (finished->given_back) {
-      ++statistics_.offload.given_back;
-      operation.range.clear();
-      operation.nearest.neighbors.clear();
-      send_search(index);
+      send_by_message_instead(index);
       continue;
     }
     operation.range.version = operation.nearest.version = finished->version;

@@ -59,7 +59,8 @@ class ClientCore final : public transport::ConnectionHandler {
   ~ClientCore() override;
 
   // --- operations
-  /// `as_of`: asks an older version, always by message; 0: the current one.
+  /// `as_of`: asks an older version; 0: the current one. To be read one-sidedly it is first held by
+  /// the server, which takes a message unless it holds it already.
   Status range(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback,
                protocol::Moment as_of = 0);
   Status nearest(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback,
@@ -128,6 +129,7 @@ class ClientCore final : public transport::ConnectionHandler {
     State state = State::kFree;
     Access chosen = Access::kMessaging;  ///< by the policy or the mode
     bool chosen_by_policy = false;
+    bool holding = false;  ///< the message asks the server to hold the version of as_of
     std::uint8_t search_class = 0;
     std::uint32_t generation = 0;
     Nanoseconds started = 0;
@@ -163,6 +165,10 @@ class ClientCore final : public transport::ConnectionHandler {
   void release(std::uint32_t index);
   std::uint32_t request_id(std::uint32_t index) const;
   void begin_search(std::uint32_t index);
+  void begin_search_of_old_version(std::uint32_t index);
+  void start_offload(std::uint32_t index, const std::optional<HeldRoot>& held);
+  void send_by_message_instead(std::uint32_t index);
+  void on_held(std::uint32_t index, const protocol::Answer& answer);
   void look_at_heartbeat(Nanoseconds now);
   template <typename Encode>
   void send(std::uint32_t index, std::size_t bytes, Encode&& encode);
@@ -190,6 +196,7 @@ class ClientCore final : public transport::ConnectionHandler {
   std::shared_ptr<AccessPolicy> policy_;
   std::unique_ptr<transport::Connection> connection_;
   std::unique_ptr<Offloader<D>> offloader_;
+  HeldVersions held_;
   std::optional<Error> lost_;
 
   std::deque<Operation> operations_;  ///< grows to what was needed at once; never moves

@@ -117,27 +117,34 @@ typename Offloader<D>::Search& Offloader<D>::prepare(std::uint32_t index) {
 
 template <int D>
 void Offloader<D>::start_range(std::uint32_t index, const rtree::RangeQuery<D>& query,
-                               rtree::RangeResult<D>& result) {
+                               rtree::RangeResult<D>& result, const std::optional<HeldRoot>& held) {
   Search& search = prepare(index);
   search.nearest = false;
   search.range_query = query;
   search.range_result = &result;
-  start(index);
+  start(index, held);
 }
 
 template <int D>
 void Offloader<D>::start_nearest(std::uint32_t index, const rtree::NearestQuery<D>& query,
-                                 rtree::NearestResult& result) {
+                                 rtree::NearestResult& result,
+                                 const std::optional<HeldRoot>& held) {
   Search& search = prepare(index);
   search.nearest = true;
   search.nearest_query = query;
   search.nearest_result = &result;
-  start(index);
+  start(index, held);
 }
 
 template <int D>
-void Offloader<D>::start(std::uint32_t index) {
+void Offloader<D>::start(std::uint32_t index, const std::optional<HeldRoot>& held) {
   Search& search = *searches_[index];
+  search.held_until = held ? held->until : 0;
+  if (held) {
+    restart_cursor(search, held->root);
+    advance(index);
+    return;
+  }
   const bool may_trust =
       known_root_ && options_.max_staleness > 0 &&
       clock_.now() - known_started_ < std::min(options_.max_staleness, lease_ / 2);
@@ -202,7 +209,7 @@ std::optional<typename Offloader<D>::Finished> Offloader<D>::take_finished() {
 template <int D>
 void Offloader<D>::begin_again(std::uint32_t index) {
   Search& search = *searches_[index];
-  if (++search.cost.restarts > options_.max_restarts) {
+  if (++search.cost.restarts > options_.max_restarts || search.held_until != 0) {
     finish(index, true);
     return;
   }
@@ -354,12 +361,16 @@ bool Offloader<D>::use_read_ahead(std::uint32_t index, rtree::WantedNode node) {
   return false;
 }
 
-/// Gives a landed node to its cursor. False if the search has left its walk instead: finished, or
-/// waiting for a root.
+/// Whether what has landed so far was intact when it was read. If not, the search has left its
+/// walk.
 template <int D>
-bool Offloader<D>::feed(std::uint32_t index, std::uint32_t slot_index) {
+bool Offloader<D>::lease_lasts(std::uint32_t index) {
   Search& search = *searches_[index];
-  Slot& slot = slots_[slot_index];
+  if (search.held_until != 0) {
+    if (clock_.now() < search.held_until) return true;
+    finish(index, true);
+    return false;
+  }
   // After the node landed: if the lease lasts until now, it was intact when it was read.
   const Nanoseconds held = clock_.now() - search.lease_start;
   if (held >= lease_) {
@@ -371,6 +382,16 @@ bool Offloader<D>::feed(std::uint32_t index, std::uint32_t slot_index) {
     return false;
   }
   if (held >= lease_ / 2 && !search.renewing && !search.outlived) request_root(index, true);
+  return true;
+}
+
+/// Gives a landed node to its cursor. False if the search has left its walk instead: finished, or
+/// waiting for a root.
+template <int D>
+bool Offloader<D>::feed(std::uint32_t index, std::uint32_t slot_index) {
+  Search& search = *searches_[index];
+  Slot& slot = slots_[slot_index];
+  if (!lease_lasts(index)) return false;
   const rtree::Node<D>* node = slot.content;
   if (node == nullptr) {
     begin_again(index);

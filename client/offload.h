@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "client/held_versions.h"
 #include "client/node_cache.h"
 #include "client/options.h"
 #include "common/clock.h"
@@ -50,6 +51,9 @@ struct SearchCost {
 /// its lease) without looking: the answer is then that of a version that was current at most so
 /// long before the call.
 ///
+/// An old version has no root word: the server holds it for a time of its own (HeldRoot), and what
+/// landed before that ends counts. When it ends in mid-search, the search is given back.
+///
 /// One thread. Searches have numbers given by the caller, small and dense. Nothing is allocated or
 /// registered in steady state.
 template <int D>
@@ -63,11 +67,11 @@ class Offloader {
                                                    transport::Poller& poller, const Clock& clock);
 
   /// Begin a search; the result must live until it is finished or cancelled. Nothing is posted
-  /// before flush().
+  /// before flush(). `held`: of that old version instead of the current one.
   void start_range(std::uint32_t search, const rtree::RangeQuery<D>& query,
-                   rtree::RangeResult<D>& result);
+                   rtree::RangeResult<D>& result, const std::optional<HeldRoot>& held = {});
   void start_nearest(std::uint32_t search, const rtree::NearestQuery<D>& query,
-                     rtree::NearestResult& result);
+                     rtree::NearestResult& result, const std::optional<HeldRoot>& held = {});
   void cancel(std::uint32_t search);
 
   /// Posts what is to be read, in one doorbell.
@@ -101,6 +105,7 @@ class Offloader {
     rtree::NodeRef root;  ///< that the cursor works from; null: none yet
     rtree::Version version = 0;
     Nanoseconds lease_start = 0;
+    Nanoseconds held_until = 0;                ///< of an old version; 0: the current one
     std::uint32_t depth = 0;                   ///< round trips behind what is being fed now
     std::uint32_t root_depth = 0;              ///< ... behind the root word, once it is here
     std::uint32_t outstanding = 0;             ///< nodes taken from the cursor and not fed
@@ -147,7 +152,7 @@ class Offloader {
             std::unique_ptr<transport::Buffer> buffer);
 
   Search& prepare(std::uint32_t search);
-  void start(std::uint32_t index);
+  void start(std::uint32_t index, const std::optional<HeldRoot>& held);
   void restart_cursor(Search& search, rtree::NodeRef root);
   void request_root(std::uint32_t index, bool renewal);
   void on_root(RootRead& read, std::span<const std::byte> bytes);
@@ -156,6 +161,7 @@ class Offloader {
   template <typename Cursor>
   void advance_with(std::uint32_t index, Cursor& cursor);
   bool use_read_ahead(std::uint32_t index, rtree::WantedNode node);
+  bool lease_lasts(std::uint32_t index);
   bool feed(std::uint32_t index, std::uint32_t slot);
   void feed_landed(std::uint32_t index);
   void begin_again(std::uint32_t index);

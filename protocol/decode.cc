@@ -34,6 +34,8 @@ std::string_view name(MessageType type) {
       return "at";
     case MessageType::kTask:
       return "task";
+    case MessageType::kHold:
+      return "hold";
   }
   return "unknown";
 }
@@ -114,7 +116,7 @@ Result<Header> decode_header(std::span<const std::byte> message) {
   if (!copy_front(message, header)) {
     return broken("message of " + std::to_string(message.size()) + " bytes is too short");
   }
-  if (static_cast<unsigned>(header.type) > static_cast<unsigned>(MessageType::kTask)) {
+  if (static_cast<unsigned>(header.type) > static_cast<unsigned>(MessageType::kHold)) {
     return broken("message of unknown type " + std::to_string(static_cast<unsigned>(header.type)));
   }
   return header;
@@ -237,6 +239,28 @@ Result<AtMessage> decode_at(std::span<const std::byte> message) {
     return broken("an at message with another request id than the search in it");
   }
   return AtMessage{request.header, request.moment, search, header->type};
+}
+
+Result<HoldRequest> decode_hold(std::span<const std::byte> message) {
+  HoldRequest request;
+  if (!copy_front(message, request) || message.size() != sizeof request) {
+    return wrong_length(MessageType::kHold, message.size(), sizeof request);
+  }
+  if (auto ok = check_request_header(request.header, MessageType::kHold); !ok) {
+    return fail(ok.error());
+  }
+  return request;
+}
+
+Result<HeldVersion> decode_held(const Answer& answer) {
+  const auto held = answer_array<HeldVersion>(answer);
+  if (!held) return fail(held.error());
+  if (held->size() != 1 || answer.more()) return broken("an answer of other than one held version");
+  const HeldVersion version = (*held)[0];
+  if (version.root == 0 || version.lease_ns > kMaxHoldLeaseNs) {
+    return broken("a held version without a root or without an end");
+  }
+  return version;
 }
 
 Result<TaskMessage> decode_task(std::span<const std::byte> message) {

@@ -113,6 +113,8 @@ struct AtMessage {
 };
 Result<AtMessage> decode_at(std::span<const std::byte> message);
 
+Result<HoldRequest> decode_hold(std::span<const std::byte> message);
+
 struct TaskMessage {
   Header header;
   TaskKind kind;
@@ -148,6 +150,10 @@ Result<Array<T>> answer_array(const Answer& answer) {
   }
   return Array<T>(answer.payload, static_cast<std::size_t>(answer.count));
 }
+
+/// A version that the server says it holds: has a root, and an end.
+Result<HeldVersion> decode_held(const Answer& answer);
+constexpr std::uint64_t kMaxHoldLeaseNs = std::uint64_t{3600} * 1'000'000'000;
 
 /// The Error that an error answer carries. The code is one that this build knows (else kProtocol);
 /// unprintable bytes of the text become '?'.

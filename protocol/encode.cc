@@ -82,6 +82,12 @@ std::size_t encode_at(std::span<std::byte> out, std::uint32_t request_id, Moment
   return put(out, 0, &request);
 }
 
+std::size_t encode_hold(std::span<std::byte> out, std::uint32_t request_id, Moment moment) {
+  const HoldRequest request{.header = request_header(MessageType::kHold, request_id),
+                            .moment = moment};
+  return put(out, 0, &request);
+}
+
 std::size_t encode_task(std::span<std::byte> out, std::uint32_t request_id, TaskKind kind,
                         Moment from, Moment to, std::string_view text) {
   const TaskRequest request{.header = request_header(MessageType::kTask, request_id),
@@ -134,6 +140,10 @@ AnswerEncoder AnswerEncoder::nearest(AnswerTo to, std::span<const rtree::Neighbo
 
 AnswerEncoder AnswerEncoder::write(AnswerTo to, std::span<const FailedOperation> failed) {
   return {to, 0, failed.size(), failed.data(), sizeof(FailedOperation)};
+}
+
+AnswerEncoder AnswerEncoder::held(AnswerTo to, const HeldVersion& held) {
+  return {to, 0, 1, &held, sizeof(HeldVersion)};
 }
 
 AnswerEncoder AnswerEncoder::text(AnswerTo to, std::string_view text) {

@@ -35,6 +35,7 @@ std::size_t encode_bare(std::span<std::byte> out, MessageType type, std::uint32_
 
 /// The front of a search at a moment; the search follows (encode_range, encode_nearest).
 std::size_t encode_at(std::span<std::byte> out, std::uint32_t request_id, Moment moment);
+std::size_t encode_hold(std::span<std::byte> out, std::uint32_t request_id, Moment moment);
 std::size_t encode_task(std::span<std::byte> out, std::uint32_t request_id, TaskKind kind,
                         Moment from, Moment to, std::string_view text);
 
@@ -76,6 +77,7 @@ class AnswerEncoder {
                              const rtree::RangeResult<D>& result);
   static AnswerEncoder nearest(AnswerTo to, std::span<const rtree::Neighbor> neighbors);
   static AnswerEncoder write(AnswerTo to, std::span<const FailedOperation> failed);
+  static AnswerEncoder held(AnswerTo to, const HeldVersion& held);
   static AnswerEncoder text(AnswerTo to, std::string_view text);
   /// Cut to kMaxErrorText bytes.
   static AnswerEncoder error(AnswerTo to, const Error& error);

@@ -32,6 +32,7 @@ enum class MessageType : std::uint8_t {
   kLoadAbort = 8,    ///< Header alone
   kAt = 9,           ///< AtRequest and a whole kRange or kNearest request
   kTask = 10,        ///< TaskRequest and its text; answered with JSON text
+  kHold = 11,        ///< HoldRequest: keeps an old version for one-sided reads of it
 };
 
 /// Requests of one connection that may be unanswered at once. A client that has more of them on the
@@ -118,6 +119,15 @@ struct AtRequest {
   Moment moment;
 };
 
+/// The server holds the version of that moment for HeldVersion::lease_ns, so that the client can
+/// walk it by itself; asked again, for as long again. Of one client it holds kMaxHeldVersions at
+/// once.
+struct HoldRequest {
+  Header header;
+  Moment moment;
+};
+constexpr std::size_t kMaxHeldVersions = 8;
+
 enum class TaskKind : std::uint32_t {
   kHistory = 1,  ///< which versions are kept; no text
   kDiff = 2,     ///< what was inserted, erased and moved between two moments; no text
@@ -140,12 +150,18 @@ constexpr std::size_t kMaxTaskText = 200;
 ///  kWrite    FailedOperation, one for each that failed;
 ///  kStats    bytes of JSON; so does kTask;
 ///  kAt       as the search in it;
+///  kHold     one HeldVersion (and the version in the header);
 ///  kLoad*    nothing (count: entries in the tree, after kLoadCommit);
 ///  an error  bytes of text, UTF-8, not terminated.
 struct AnswerHeader {
   Header header;
   rtree::Version version;  ///< of the tree that answered
   std::uint64_t count;     ///< in this segment; a kCount range: the total
+};
+
+struct HeldVersion {
+  std::uint64_t root;  ///< NodeRef::word()
+  std::uint64_t lease_ns;
 };
 
 struct FailedOperation {
@@ -190,6 +206,7 @@ static_assert(sizeof(Header) == 8 && sizeof(RangeRequest<2>) == 48 &&
               sizeof(RangeRequest<3>) == 64);
 static_assert(sizeof(NearestRequest<2>) == 32 && sizeof(Operation<2>) == 80);
 static_assert(sizeof(WriteRequest) == 24 && sizeof(LoadEntries) == 16 && sizeof(LoadCommit) == 24);
+static_assert(sizeof(HoldRequest) == 16 && sizeof(HeldVersion) == 16);
 static_assert(sizeof(AtRequest) == 16 && sizeof(TaskRequest) == 32 &&
               sizeof(TaskRequest) + kMaxTaskText <= kMinMessageBytes &&
               sizeof(AtRequest) + sizeof(RangeRequest<3>) <= kMinMessageBytes);

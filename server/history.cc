@@ -1,9 +1,15 @@
 #include "server/history.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace silurus::server {
+
+std::int64_t system_unix_ns() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
 
 template <int D>
 void History<D>::add(const rtree::Tree<D>& tree, replication::Stamp stamp) {

@@ -74,6 +74,8 @@ constexpr Nanoseconds kMinCheckpointInterval = kSecond;
 constexpr Nanoseconds kMaxCheckpointInterval = 24 * 3600 * kSecond;
 /// Old versions may hold this share of the memory budget: half of what makes writers wait.
 constexpr std::uint64_t kHistoryShare = 8;
+/// A client that reads an old version one-sidedly has it held for so long each time it asks.
+constexpr Nanoseconds kDefaultHoldLease = 2 * kSecond;
 constexpr Nanoseconds kMaxRetain = 7 * 24 * 3600 * kSecond;
 constexpr std::uint64_t kMaxRetainVersions = 4096;
 

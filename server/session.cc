@@ -65,6 +65,8 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
       return on_at(message, *header);
     case MessageType::kTask:
       return on_task(message, *header);
+    case MessageType::kHold:
+      return on_hold(message, *header);
     case MessageType::kAnswer:
       break;
   }
@@ -201,6 +203,38 @@ void Session<D>::on_at(std::span<const std::byte> message, const Header& header)
                                                      std::to_string(kMaxK) + " neighbours"});
   }
   if (auto at = pin()) stream(header.request_id, search->query, std::move(at));
+}
+
+template <int D>
+void Session<D>::on_hold(std::span<const std::byte> message, const Header& header) {
+  const auto request = protocol::decode_hold(message);
+  if (!request) return refuse(header, request.error());
+  const History<D>& history = worker_.shard().history();
+  auto snapshot = history.at(request->moment);
+  if (!snapshot) return refuse(header, snapshot.error());
+  const rtree::Version version = snapshot->version();
+  auto owed = std::make_unique<Owed>();
+  owed->held = {.root = snapshot->root().ref.word(),
+                .lease_ns = static_cast<std::uint64_t>(history.hold_lease())};
+  // Now, and not at the last sweep: the client's lease begins when it asked, before this.
+  const Nanoseconds now = worker_.team().clock->now();
+  if (!hold_version(std::move(*snapshot), now, now + history.hold_lease())) {
+    return refuse(header, {ErrorCode::kUnavailable,
+                           std::to_string(protocol::kMaxHeldVersions) +
+                               " versions are held for this client already: ask by message"});
+  }
+  owed->encoder = AnswerEncoder::held({header.request_id, version}, owed->held);
+  owe(std::move(owed));
+}
+
+template <int D>
+bool Session<D>::hold_version(rtree::Snapshot<D> snapshot, Nanoseconds now, Nanoseconds until) {
+  std::erase_if(held_, [&](const Held& held) {
+    return held.until < now || held.snapshot.version() == snapshot.version();
+  });
+  if (held_.size() >= protocol::kMaxHeldVersions) return false;
+  held_.push_back({std::move(snapshot), until});
+  return true;
 }
 
 template <int D>
@@ -366,6 +400,7 @@ void Session<D>::disconnect(const Error& reason) {
   closed_ = true;
   load_.reset();
   stream_.reset();
+  held_.clear();
   connection_->close();
 }
 
@@ -383,6 +418,7 @@ void Session<D>::on_closed(transport::Connection&, const Error& reason) {
   closed_ = true;
   load_.reset();
   stream_.reset();
+  held_.clear();
   worker_.bury(*this);
 }
 
@@ -460,7 +496,9 @@ bool Session<D>::tick(Nanoseconds now) {
                  format_duration(kMaxLoadIdle));
     load_.reset();
   }
-  return stream_ != nullptr || load_ != nullptr || now - last_message_ < kActiveFor;
+  std::erase_if(held_, [&](const Held& held) { return held.until < now; });
+  return stream_ != nullptr || load_ != nullptr || !held_.empty() ||
+         now - last_message_ < kActiveFor;
 }
 
 template <int D>

@@ -27,7 +27,7 @@ class Worker;
 /// What a client can make it hold is bounded: once kMaxHeldAnswers find no room, further requests
 /// are left in its ring; at most kMaxRequestsInFlight requests otherwise (a client that has more
 /// unanswered is disconnected), of searches nothing but the question until they can be answered,
-/// one answer of at most kInlineResults half sent, and one Stream.
+/// one answer of at most kInlineResults half sent, one Stream, and protocol::kMaxHeldVersions.
 template <int D>
 class Session final : public transport::ConnectionHandler {
  public:
@@ -87,6 +87,7 @@ class Session final : public transport::ConnectionHandler {
     protocol::AnswerEncoder encoder;
     std::string text;
     Error error{};
+    protocol::HeldVersion held{};
     std::vector<protocol::FailedOperation> failed;
     rtree::RangeResult<D> range;
     rtree::NearestResult nearest;
@@ -99,6 +100,7 @@ class Session final : public transport::ConnectionHandler {
   void on_load_entries(std::span<const std::byte> message, const protocol::Header& header);
   void on_load_commit(std::span<const std::byte> message, const protocol::Header& header);
   void on_at(std::span<const std::byte> message, const protocol::Header& header);
+  void on_hold(std::span<const std::byte> message, const protocol::Header& header);
   void on_task(std::span<const std::byte> message, const protocol::Header& header);
   Status begin_load();
   void send_stats(std::uint32_t request_id);
@@ -126,6 +128,8 @@ class Session final : public transport::ConnectionHandler {
     waiting_.push_back({request_id, query, {}});
     update_pause();
   }
+  /// Holds a version for this client until then; false if it has too many held.
+  bool hold_version(rtree::Snapshot<D> snapshot, Nanoseconds now, Nanoseconds until);
   void work_on_stream();
   void end_stream(Error reason);
 
@@ -148,6 +152,13 @@ class Session final : public transport::ConnectionHandler {
   std::deque<Search<D>> big_;      ///< to be streamed, one after the other
   std::unique_ptr<Stream<D>> stream_;
   std::unique_ptr<Load<D>> load_;
+
+  /// An old version that the client reads one-sidedly.
+  struct Held {
+    rtree::Snapshot<D> snapshot;
+    Nanoseconds until;
+  };
+  std::vector<Held> held_;
 };
 
 }  // namespace silurus::server

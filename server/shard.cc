@@ -24,7 +24,9 @@ Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tre
       history_({.age = options.history.age,
                 .versions = options.history.versions,
                 .held_bytes = std::min(options.history.held_bytes,
-                                       options.memory_budget_bytes / kHistoryShare)}),
+                                       options.memory_budget_bytes / kHistoryShare),
+                .hold_lease = options.history.hold_lease,
+                .unix_ns = options.history.unix_ns}),
       executor_(executor),
       writer_(*tree_, durability_.get(), &history_),
       load_slot_(staging_bytes(options.memory_budget_bytes)) {

@@ -11,7 +11,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::array<const char*, kRequestTypes> kRequestNames = {
     "",           "range", "nearest", "write", "stats", "load-begin", "load-entries", "load-commit",
-    "load-abort", "at",    "task"};
+    "load-abort", "at",    "task",    "hold"};
 
 double seconds(Nanoseconds time) { return static_cast<double>(time) / kSecond; }
 

@@ -1,7 +1,5 @@
 #include "server/writer.h"
 
-#include <chrono>
-
 #include "server/limits.h"
 
 namespace silurus::server {
@@ -169,11 +167,8 @@ Result<rtree::Version> Writer<D>::publish() {
 template <int D>
 void Writer<D>::remember() {
   if (history_ == nullptr || !history_->enabled()) return;
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  history_->add(
-      tree_, durability_ != nullptr
-                 ? durability_->stamp()
-                 : clock_.next(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count()));
+  history_->add(tree_,
+                durability_ != nullptr ? durability_->stamp() : clock_.next(history_->unix_ns()));
 }
 
 template <int D>

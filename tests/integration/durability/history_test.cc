@@ -114,6 +114,52 @@ TEST_F(HistoryTest, HoldsAnOldVersionWhileAllAroundItChanges) {
   EXPECT_GT(asked, 0u);
 }
 
+TEST_F(HistoryTest, IsReadOneSidedlyAfterOneMessage) {
+  start({"--retain", "10min"});
+  auto writer = connect();
+  std::vector<Version> versions;
+  for (std::uint64_t id = 0; id < 100; ++id) {
+    versions.push_back(writer.insert(id, kHere).value());
+  }
+  auto reader = Client<2>::connect(server_->addresses()[0], {.mode = Mode::kOffload}).value();
+  for (int i = 0; i < 50; ++i) {
+    const auto found = reader.range(kAll, {.as_of = versions[49]});
+    ASSERT_TRUE(found) << found.error().message;
+    EXPECT_EQ(found->ids.size(), 50u);
+    EXPECT_EQ(found->version, versions[49]);
+    EXPECT_EQ(found->access, client::Access::kOffload);
+    EXPECT_EQ(reader.nearest({{0, 0}}, 1000, versions[9]).value().size(), 10u);
+  }
+  const auto requests = json::parse(reader.server_statistics().value())["requests"];
+  EXPECT_EQ(requests.value("at", 0), 0) << requests;
+  EXPECT_LE(requests.value("hold", 0), 4) << "one for each version and half lease: " << requests;
+}
+
+/// While a writer makes the server forget the version after some dozens of its own, and memory is
+/// used again at once.
+TEST_F(HistoryTest, HoldsAVersionForOneSidedReadersThoughItIsForgotten) {
+  start({"--retain", "10min", "--retain-versions", "8", "--grace", "1ms", "--heartbeat", "1ms"});
+  auto client = connect();
+  client::WriteBatch<2> batch;
+  for (std::uint64_t id = 0; id < 500; ++id) batch.insert(id, kHere);
+  ASSERT_TRUE(client.write(batch));
+  const Version version = client.insert(500, kHere).value();
+  auto reader = Client<2>::connect(server_->addresses()[0],
+                                   {.mode = Mode::kOffload, .offload = {.verify_checksums = true}})
+                    .value();
+  ASSERT_EQ(reader.count(kAll, Predicate::kIntersects, version).value(), 501u);
+  for (std::uint64_t id = 0; id < 500; ++id) {
+    ASSERT_TRUE(client.insert(1000 + id, kHere));
+    ASSERT_TRUE(client.update(id, kHere, kThere));
+    const auto found = reader.count(kHere, Predicate::kIntersects, version);
+    ASSERT_TRUE(found) << found.error().message;
+    EXPECT_EQ(*found, 501u);
+  }
+  const auto forgotten = client.count(kAll, Predicate::kIntersects, version);
+  ASSERT_FALSE(forgotten);
+  EXPECT_EQ(forgotten.error().code, ErrorCode::kNotFound);
+}
+
 TEST_F(HistoryTest, ListsWhatChangedBetweenTwoVersions) {
   start({"--retain", "10min"});
   auto client = connect();

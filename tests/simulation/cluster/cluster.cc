@@ -25,6 +25,10 @@ std::unique_ptr<server::Core<2>> make_core(const ClusterOptions& options, const 
                                        .heartbeat = options.heartbeat,
                                        .memory_budget_bytes = options.memory_budget_bytes,
                                        .build_threads = 1,
+                                       .history = {.age = options.retain,
+                                                   .versions = options.retain_versions,
+                                                   .hold_lease = options.hold_lease,
+                                                   .unix_ns = [&clock] { return clock.now(); }},
                                        .instance = instance},
                                       clock, executor);
   SILURUS_CHECK(core.has_value());
@@ -151,17 +155,22 @@ void ClientNode::start_range() {
   query.predicate = static_cast<rtree::Predicate>(random_.below(3));
   const auto asked =
       std::make_shared<std::pair<rtree::RangeQuery<2>, Version>>(query, server_->oracle.newest());
+  const Version as_of = draw_past();
   ++started_;
-  const auto status =
-      core_->range(query, [this, asked](const Result<client::RangeAnswer<2>*>& answer) {
+  const auto status = core_->range(
+      query,
+      [this, asked, as_of](const Result<client::RangeAnswer<2>*>& answer) {
         const Error* error = answer ? nullptr : &answer.error();
         const std::string what = answer && (*answer)->access == client::Access::kOffload
                                      ? "an offloaded range search"
                                      : "a range search by message";
-        if (end(error, answer ? (*answer)->version : 0, asked->second, what)) {
-          server_->oracle.found(asked->first, (*answer)->ids, (*answer)->version, what);
+        const Version version = answer ? (*answer)->version : 0;
+        if (as_of != 0 ? end_past(error, version, as_of, what)
+                       : end(error, version, asked->second, what)) {
+          server_->oracle.found(asked->first, (*answer)->ids, version, what);
         }
-      });
+      },
+      as_of);
   if (!status) end(&status.error(), 0, 0, "range");
 }
 
@@ -171,18 +180,44 @@ void ClientNode::start_nearest() {
   query.k = 1 + static_cast<std::uint32_t>(random_.below(12));
   const auto asked =
       std::make_shared<std::pair<rtree::NearestQuery<2>, Version>>(query, server_->oracle.newest());
+  const Version as_of = draw_past();
   ++started_;
-  const auto status =
-      core_->nearest(query, [this, asked](const Result<client::NearestAnswer*>& answer) {
+  const auto status = core_->nearest(
+      query,
+      [this, asked, as_of](const Result<client::NearestAnswer*>& answer) {
         const Error* error = answer ? nullptr : &answer.error();
         const std::string what = answer && (*answer)->access == client::Access::kOffload
                                      ? "an offloaded nearest search"
                                      : "a nearest search by message";
-        if (end(error, answer ? (*answer)->version : 0, asked->second, what)) {
-          server_->oracle.found(asked->first, (*answer)->neighbors, (*answer)->version, what);
+        const Version version = answer ? (*answer)->version : 0;
+        if (as_of != 0 ? end_past(error, version, as_of, what)
+                       : end(error, version, asked->second, what)) {
+          server_->oracle.found(asked->first, (*answer)->neighbors, version, what);
         }
-      });
+      },
+      as_of);
   if (!status) end(&status.error(), 0, 0, "nearest");
+}
+
+Version ClientNode::draw_past() {
+  if (workload_.past_share == 0 || random_.uniform() >= workload_.past_share) return 0;
+  const Version newest = std::max<Version>(server_->oracle.newest(), 2);
+  return newest - random_.below(std::min<Version>(newest - 1, 3 * options_.retain_versions));
+}
+
+bool ClientNode::end_past(const Error* error, Version version, Version as_of,
+                          const std::string& what) {
+  if (error != nullptr && error->code == ErrorCode::kNotFound) {
+    ++ended_;
+    ++past_forgotten_;
+    return false;
+  }
+  if (!end(error, version, 0, what + " of version " + std::to_string(as_of))) return false;
+  ++past_answers_;
+  if (version == as_of) return true;
+  complaints_.push_back(what + " of version " + std::to_string(as_of) + " is of version " +
+                        std::to_string(version));
+  return false;
 }
 
 /// Takes what it changes out of own_, until it is known what became of it.

@@ -23,6 +23,10 @@ struct ClusterOptions {
   Nanoseconds heartbeat = kMillisecond;
   /// Little, so that memory is soon used again.
   std::uint64_t memory_budget_bytes = std::uint64_t{4} << 20;
+  /// Old versions that can be asked, and how far back.
+  std::size_t retain_versions = 16;
+  Nanoseconds retain = kSecond;
+  Nanoseconds hold_lease = 15 * kMillisecond;
   sim::NicModel server_nic = {};
   /// CPU time of one turn of a worker, and of a client.
   Nanoseconds server_turn = 2 * kMicrosecond;
@@ -56,6 +60,7 @@ struct Workload {
   std::size_t in_flight = 4;
   double write_share = 0.2;
   double nearest_share = 0.2;
+  double past_share = 0;  ///< of searches: those that ask an older version
   double window_edge = 0.05;
   std::size_t cache_bytes = std::size_t{1} << 20;
 };
@@ -83,6 +88,9 @@ class ClientNode {
   client::ClientStatistics statistics() const;
   std::uint64_t succeeded() const { return succeeded_; }
   std::uint64_t failed() const { return failed_; }
+  /// Searches of older versions: answered, and told that the version is not kept.
+  std::uint64_t past_answers() const { return past_answers_; }
+  std::uint64_t past_forgotten() const { return past_forgotten_; }
   /// What went wrong that must not, whatever the faults.
   const std::vector<std::string>& complaints() const { return complaints_; }
 
@@ -96,6 +104,10 @@ class ClientNode {
   void end_write(const Operation& operation, const Result<client::WriteAnswer*>& answer);
   /// Counts, and looks at errors and versions; whether there is an answer.
   bool end(const Error* error, Version version, Version at_least, const std::string& what);
+  /// The version that a search shall ask; 0: the current one.
+  Version draw_past();
+  /// The same as end(), of a search that asked that version.
+  bool end_past(const Error* error, Version version, Version as_of, const std::string& what);
   Box draw_box(double edge);
 
   sim::Host& host_;
@@ -116,6 +128,8 @@ class ClientNode {
   std::uint64_t ended_ = 0;
   std::uint64_t succeeded_ = 0;
   std::uint64_t failed_ = 0;
+  std::uint64_t past_answers_ = 0;
+  std::uint64_t past_forgotten_ = 0;
   std::vector<std::string> complaints_;
 };
 

@@ -146,6 +146,31 @@ TEST(SimulatedCluster, AnswersRightInAllModesWithoutFaults) {
   EXPECT_EQ(statistics.messaging.failed + statistics.offload.failed + statistics.writes.failed, 0u);
 }
 
+/// Old versions by message and one-sidedly, while writers make the server forget them: it holds
+/// what is being read, or says that it doesn't keep it.
+TEST(SimulatedCluster, AnswersRightAsOfOldVersions) {
+  std::vector<Workload> workloads = {
+      {.mode = client::Mode::kMessaging, .write_share = 0.5, .past_share = 0.3},
+      {.mode = client::Mode::kOffload, .write_share = 0.1, .past_share = 0.7},
+      {.mode = client::Mode::kOffload, .in_flight = 12, .write_share = 0, .past_share = 1},
+      {.mode = client::Mode::kAdaptive, .past_share = 0.5},
+  };
+  Cluster cluster({.seed = testing_support::seed(41)}, workloads);
+  cluster.run_for(40 * kMillisecond);
+  cluster.finish();
+  std::uint64_t answers = 0;
+  std::uint64_t forgotten = 0;
+  for (const auto& client : cluster.clients) {
+    answers += client->past_answers();
+    forgotten += client->past_forgotten();
+  }
+  EXPECT_GT(answers, 500u);
+  EXPECT_GT(forgotten, 100u);
+  const auto statistics = cluster.clients[2]->statistics();
+  EXPECT_GT(statistics.offload.completed, 100u) << "of old versions, one-sidedly";
+  EXPECT_GT(statistics.messaging.completed, 0u) << "when more are asked than are held";
+}
+
 TEST(SimulatedCluster, TheSameSeedIsTheSameRun) {
   const auto run = [](std::uint64_t seed) {
     Cluster cluster({.seed = seed}, kMixed);

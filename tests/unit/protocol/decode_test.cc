@@ -369,6 +369,23 @@ TEST(Decode, AMomentGoesWithASearchAndNothingElse) {
   EXPECT_FALSE(decode_at(at_message(other)));
 }
 
+TEST(Decode, AHeldVersionHasARootAndAnEnd) {
+  const auto decode = [](const HeldVersion& held) {
+    AnswerEncoder encoder = AnswerEncoder::held({7, 812}, held);
+    Bytes out(encoder.next_bytes(256));
+    encoder.encode_next(out);
+    return decode_held(*decode_answer(out));
+  };
+  EXPECT_EQ(decode({.root = 5, .lease_ns = 1000})->root, 5u);
+  EXPECT_FALSE(decode({.root = 0, .lease_ns = 1000}));
+  EXPECT_FALSE(decode({.root = 5, .lease_ns = UINT64_MAX}));
+  Bytes request(sizeof(HoldRequest));
+  EXPECT_EQ(encode_hold(request, 7, 812), request.size());
+  EXPECT_EQ(decode_hold(request)->moment, 812u);
+  request.push_back(std::byte{0});
+  EXPECT_FALSE(decode_hold(request));
+}
+
 Bytes task_message(std::string_view text) {
   Bytes out(sizeof(TaskRequest) + text.size());
   EXPECT_EQ(encode_task(out, 7, TaskKind::kBackup, 1, 2, text), out.size());
