@@ -1,0 +1,97 @@
+#include "replication/group/driver.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+namespace silurus::replication::group {
+namespace {
+
+/// A member that connects does nothing else meanwhile; it has no primary to follow either.
+constexpr Nanoseconds kConnectTimeout = 200 * kMillisecond;
+
+Incarnation random_incarnation() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32) | device() | 1;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Driver>> Driver::create(const DriverOptions& options, Log& log,
+                                               LogPosition applied, Machine& machine) {
+  std::unique_ptr<Driver> driver(new Driver(options));
+  const Incarnation incarnation = random_incarnation();
+  if (Status made = driver->make_links(incarnation); !made) return fail(made.error());
+  auto store =
+      EtcdViewStore::create({.address = options.etcd,
+                             .shard = options.shard,
+                             .lease = std::max(2 * options.timing.lease, 2 * kSecond),
+                             .timeout = std::max(options.timing.poll, 100 * kMillisecond),
+                             .wake = [waiter = driver->waiter_.get()] { waiter->wake(); }});
+  if (!store) return fail(store.error());
+  driver->store_ = std::move(*store);
+  const GroupId group = group_id(options.etcd, options.shard);
+  driver->replicator_ =
+      std::make_unique<MulticastReplicator>(MulticastOptions{}, group, log, *driver->links_);
+  driver->member_ = std::make_unique<Member>(
+      MemberOptions{.self = {options.id, driver->links_->address().to_string(), options.clients},
+                    .incarnation = incarnation,
+                    .group = group,
+                    .timing = options.timing},
+      log, applied, machine, *driver->replicator_, *driver->links_, *driver->store_,
+      driver->clock_);
+  return driver;
+}
+
+Status Driver::make_links(Incarnation incarnation) {
+  const auto listen = transport::Address::parse(options_.listen);
+  if (!listen) return fail(listen.error());
+  std::optional<transport::Address> multicast;
+  if (!options_.multicast.empty()) {
+    auto parsed = transport::Address::parse(options_.multicast);
+    if (!parsed) return fail(parsed.error());
+    multicast = std::move(*parsed);
+  }
+  auto fabric = transport::make_fabric(listen->scheme);
+  if (!fabric) return fail(fabric.error());
+  fabric_ = std::move(*fabric);
+  auto poller = fabric_->create_poller();
+  if (!poller) return fail(poller.error());
+  poller_ = std::move(*poller);
+  auto waiter = transport::Waiter::create({.policy = options_.wait}, {poller_.get()});
+  if (!waiter) return fail(waiter.error());
+  waiter_ = std::move(*waiter);
+  Window window;
+  if (has(fabric_->capabilities(), transport::Capability::kOneSidedRead)) {
+    auto slab =
+        transport::shm::SharedSlab::create(options_.window_bytes, "silurus-log-window", false);
+    if (!slab) return fail(slab.error());
+    window_ = std::move(*slab);
+    window.region = window_->region();
+  }
+  auto links = Links::create(
+      {.group = group_id(options_.etcd, options_.shard),
+       .self = options_.id,
+       .incarnation = incarnation,
+       .listen = *listen,
+       .multicast = std::move(multicast)},
+      *fabric_, *poller_,
+      [this](const transport::Address& address, std::span<const std::byte> hello,
+             transport::ConnectionHandler& handler, Connected done) {
+        done(fabric_->connect(address, {.timeout = kConnectTimeout}, *poller_, hello, handler));
+      },
+      window);
+  if (!links) return fail(links.error());
+  links_ = std::move(*links);
+  return {};
+}
+
+Status Driver::turn(Nanoseconds timeout) {
+  Nanoseconds wait = std::max<Nanoseconds>(member_->deadline() - clock_.now(), 0);
+  if (timeout >= 0) wait = std::min(wait, timeout);
+  waiter_->wait(wait);
+  store_->progress();
+  return member_->step();
+}
+
+}  // namespace silurus::replication::group

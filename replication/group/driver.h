@@ -1,0 +1,66 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "replication/group/etcd_view_store.h"
+#include "replication/group/member.h"
+#include "replication/group/multicast.h"
+#include "transport/shm/memory.h"
+#include "transport/waiter.h"
+
+namespace silurus::replication::group {
+
+struct DriverOptions {
+  EtcdAddress etcd;
+  std::uint32_t shard = 0;
+  MemberId id = 0;        ///< of the store
+  std::string listen;     ///< for other members: "tcp://10.0.0.1:7471", "shm:///run/a.sock"
+  std::string clients;    ///< what clients are told; may be empty
+  std::string multicast;  ///< "rdma://239.1.2.3:7472"; empty: over connections
+  Timing timing;
+  std::size_t window_bytes = std::size_t{16} << 20;
+  transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
+};
+
+/// A member on real fabrics, the system's clock and a real etcd. One thread, which the owner gives:
+///
+///   while (!ending) {
+///     if (Status done = driver->turn(-1); !done) break;   // the log or the machine failed
+///     serve(driver->member());
+///   }
+class Driver {
+ public:
+  /// Listens; whether etcd and others are there is found out later. log, machine: must outlive it.
+  static Result<std::unique_ptr<Driver>> create(const DriverOptions& options, Log& log,
+                                                LogPosition applied, Machine& machine);
+  Driver(const Driver&) = delete;
+
+  /// Waits until something has happened, the member wants a step, or so long has passed (negative:
+  /// no matter how long); then does what there is to do.
+  Status turn(Nanoseconds timeout);
+  /// Any thread: ends the wait of a turn.
+  void wake() { waiter_->wake(); }
+
+  Member& member() { return *member_; }
+  const MulticastReplicator& replicator() const { return *replicator_; }
+  const Links& links() const { return *links_; }
+
+ private:
+  explicit Driver(const DriverOptions& options) : options_(options) {}
+  Status make_links(Incarnation incarnation);
+
+  const DriverOptions options_;
+  SystemClock clock_;
+  std::unique_ptr<transport::Fabric> fabric_;
+  std::unique_ptr<transport::Poller> poller_;
+  std::unique_ptr<transport::Waiter> waiter_;
+  std::optional<transport::shm::SharedSlab> window_;
+  std::unique_ptr<Links> links_;
+  std::unique_ptr<MulticastReplicator> replicator_;
+  std::unique_ptr<EtcdViewStore> store_;
+  std::unique_ptr<Member> member_;
+};
+
+}  // namespace silurus::replication::group

@@ -1,0 +1,263 @@
+#include <gtest/gtest.h>
+#include <sys/prctl.h>
+
+#include <array>
+#include <chrono>
+#include <map>
+#include <set>
+
+#include "common/log.h"
+#include "replication/group/driver.h"
+#include "replication/persistent_memory.h"
+#include "tests/support/etcd_process.h"
+
+// A group of three processes with real logs and a real etcd, over the fabrics of one machine, of
+// which the primary is killed.
+
+namespace silurus::replication::group {
+namespace {
+
+using testing_support::EtcdProcess;
+using testing_support::TemporaryFolder;
+
+constexpr Timing kTiming = {.lease = 400 * kMillisecond,
+                            .heartbeat = 20 * kMillisecond,
+                            .silence = 250 * kMillisecond,
+                            .slowness = 2 * kSecond,
+                            .poll = 100 * kMillisecond,
+                            .candidacy = 50 * kMillisecond};
+constexpr std::uint64_t kLogBytes = std::uint64_t{4} << 20;
+constexpr LogPosition kLogStart{.lsn = 0, .chain = 1};
+
+/// What the test asks a member, and what it is told.
+struct Question {
+  std::uint64_t value;  ///< to be put; 0: how many are there?
+};
+struct Told {
+  enum class Kind : std::uint64_t { kPut = 1, kRefused = 2, kCount = 3 };
+  Kind kind;
+  std::uint64_t value;    ///< of the question; kCount: how many
+  std::uint64_t members;  ///< of its view
+};
+
+/// The values in the log.
+class Values final : public Machine {
+ public:
+  Result<LogPosition> apply(const Log& log, LogPosition from, Lsn commit) override {
+    LogReader reader(log.bytes(), from);
+    while (reader.position().lsn < commit) {
+      const auto record = reader.next();
+      if (!record) break;
+      stamp_ = record->header.stamp;
+      if (const auto entry = payload_as<EntryPayload<2>>(*record)) values.insert(entry->id);
+    }
+    return reader.position();
+  }
+  Stamp stamp() const override { return stamp_; }
+  std::set<std::uint64_t> values;
+
+ private:
+  Stamp stamp_ = 0;
+};
+
+/// One member's process; ends with the test's.
+class MemberProcess {
+ public:
+  MemberProcess(MemberId id, std::string listen, std::string etcd, std::string log)
+      : id_(id), listen_(std::move(listen)), etcd_(std::move(etcd)), log_(std::move(log)) {}
+  ~MemberProcess() { kill_it(); }
+  MemberProcess(MemberProcess&& other) noexcept
+      : id_(other.id_),
+        listen_(std::move(other.listen_)),
+        etcd_(std::move(other.etcd_)),
+        log_(std::move(other.log_)),
+        pid_(std::exchange(other.pid_, -1)),
+        socket_(std::exchange(other.socket_, -1)) {}
+
+  void start() {
+    int sockets[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+    pid_ = fork();
+    if (pid_ == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      close(sockets[0]);
+      _exit(run(sockets[1]));
+    }
+    close(sockets[1]);
+    socket_ = sockets[0];
+  }
+  void kill_it() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    close(socket_);
+    pid_ = -1;
+  }
+  bool is_running() const { return pid_ > 0; }
+
+  /// The answer, or nothing within the time.
+  std::optional<Told> ask(std::uint64_t value, int timeout_ms = 100) const {
+    const Question question{value};
+    if (pid_ <= 0 || send(socket_, &question, sizeof question, MSG_NOSIGNAL) < 0) return {};
+    pollfd ready{socket_, POLLIN, 0};
+    while (poll(&ready, 1, timeout_ms) > 0) {
+      Told told;
+      if (recv(socket_, &told, sizeof told, 0) != sizeof told) return {};
+      if (told.kind == Told::Kind::kCount ? value == 0 : told.value == value) return told;
+    }
+    return {};
+  }
+
+ private:
+  int run(int socket) const {
+    silurus::log::set_level(silurus::log::Level::kWarning);
+    const auto file = PersistentFile::map(log_, {.create = true, .size = kLogBytes});
+    if (!file) return 2;
+    auto log = Log::open(PersistentFile::view(*file, 0, kLogBytes), kLogStart);
+    if (!log) return 3;
+    Values values;
+    auto driver = Driver::create({.etcd = EtcdAddress::parse(etcd_).value(),
+                                  .shard = 0,
+                                  .id = id_,
+                                  .listen = listen_,
+                                  .clients = {},
+                                  .multicast = {},
+                                  .timing = kTiming,
+                                  .window_bytes = std::size_t{1} << 20,
+                                  .wait = transport::WaitPolicy::kSleep},
+                                 **log, kLogStart, values);
+    if (!driver) {
+      std::cerr << driver.error().message << std::endl;
+      return 4;
+    }
+    std::multimap<Lsn, std::uint64_t> waiting;
+    while ((*driver)->turn(kMillisecond)) serve(socket, **driver, **log, values, waiting);
+    return 5;
+  }
+
+  static void serve(int socket, Driver& driver, Log& log, const Values& values,
+                    std::multimap<Lsn, std::uint64_t>& waiting) {
+    Member& member = driver.member();
+    const auto tell = [&](Told::Kind kind, std::uint64_t value) {
+      const Told told{kind, value, member.view().members.size()};
+      [[maybe_unused]] const auto ignored = send(socket, &told, sizeof told, MSG_NOSIGNAL);
+    };
+    Question question;
+    while (recv(socket, &question, sizeof question, MSG_DONTWAIT) == sizeof question) {
+      if (question.value == 0) {
+        tell(Told::Kind::kCount, values.values.size());
+      } else if (!member.may_write()) {
+        tell(Told::Kind::kRefused, question.value);
+      } else {
+        const EntryPayload<2> payload{question.value, {}};
+        log.append({.checksum = 0,
+                    .lsn = 0,
+                    .stamp = values.stamp() + 1,
+                    .epoch = member.epoch(),
+                    .length = 0,
+                    .type = RecordType::kInsert,
+                    .flags = 0},
+                   std::as_bytes(std::span(&payload, 1)));
+        log.end_batch();
+        waiting.emplace(log.end().lsn, question.value);
+        if (!member.wrote()) return;
+      }
+    }
+    while (!waiting.empty() && waiting.begin()->first <= member.applied().lsn) {
+      if (values.values.contains(waiting.begin()->second)) {
+        tell(Told::Kind::kPut, waiting.begin()->second);
+      }
+      waiting.erase(waiting.begin());
+    }
+  }
+
+  const MemberId id_;
+  const std::string listen_;
+  const std::string etcd_;
+  const std::string log_;
+  pid_t pid_ = -1;
+  int socket_ = -1;
+};
+
+class GroupOfProcesses : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!EtcdProcess::is_installed()) GTEST_SKIP() << "no etcd here: scripts/setup installs it";
+    etcd_ = std::make_unique<EtcdProcess>();
+    ASSERT_TRUE(etcd_->wait_until_ready());
+    for (MemberId id = 1; id <= 3; ++id) {
+      const std::string name = std::to_string(id);
+      const std::string listen = std::string(GetParam()) == "shm"
+                                     ? "shm://" + (folder_ / (name + ".sock"))
+                                     : "tcp://127.0.0.1:0";
+      members_.emplace_back(id, listen, etcd_->address("test"), folder_ / (name + ".log"));
+      members_.back().start();
+    }
+  }
+
+  /// Puts a value at whoever takes it; the number of the member.
+  std::size_t put(std::uint64_t value) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    for (std::size_t i = last_; std::chrono::steady_clock::now() < until; i = (i + 1) % 3) {
+      const auto told = members_[i].ask(value);
+      if (told && told->kind == Told::Kind::kPut) return last_ = i;
+      poll(nullptr, 0, 5);
+    }
+    ADD_FAILURE() << "nobody took " << value;
+    return 0;
+  }
+  /// Waits until all that run say the same.
+  bool all_say(std::uint64_t count, std::uint64_t members) {
+    for (int i = 0; i < 2000; ++i) {
+      const bool is_so = std::ranges::all_of(members_, [&](const MemberProcess& member) {
+        if (!member.is_running()) return true;
+        const auto told = member.ask(0);
+        return told && told->value == count && told->members == members;
+      });
+      if (is_so) return true;
+      poll(nullptr, 0, 10);
+    }
+    return false;
+  }
+
+  TemporaryFolder folder_;
+  std::unique_ptr<EtcdProcess> etcd_;
+  std::vector<MemberProcess> members_;
+  std::size_t last_ = 0;
+};
+
+TEST_P(GroupOfProcesses, KeepsEveryAcknowledgedWriteThroughTheDeathOfItsPrimaries) {
+  ASSERT_TRUE(all_say(0, 3));
+  std::uint64_t value = 0;
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 200; ++i) put(++value);
+    MemberProcess& primary = members_[last_];
+    primary.kill_it();
+    const auto start = std::chrono::steady_clock::now();
+    put(++value);
+    const std::chrono::duration<double> pause = std::chrono::steady_clock::now() - start;
+    EXPECT_LT(pause.count(), 5) << "the lease is 0.4 s";
+    for (int i = 0; i < 200; ++i) put(++value);
+    primary.start();
+    ASSERT_TRUE(all_say(value, 3)) << "the one that died comes back, and has everything";
+  }
+}
+
+TEST_P(GroupOfProcesses, GoesOnWhileEtcdIsAway) {
+  ASSERT_TRUE(all_say(0, 3));
+  put(1);
+  etcd_->stop();
+  for (std::uint64_t value = 2; value < 400; ++value) put(value);
+  ASSERT_TRUE(all_say(399, 3));
+  etcd_->start();
+  ASSERT_TRUE(etcd_->wait_until_ready());
+  members_[last_].kill_it();
+  put(400);
+  ASSERT_TRUE(all_say(400, 2));
+}
+
+INSTANTIATE_TEST_SUITE_P(Fabrics, GroupOfProcesses, testing::Values("shm", "tcp"),
+                         [](const auto& one) { return std::string(one.param); });
+
+}  // namespace
+}  // namespace silurus::replication::group
