@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/clients.h"
 #include "bench/compare.h"
 #include "bench/durable.h"
 #include "bench/modes.h"
@@ -26,6 +27,8 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {"tree", "the tree against Boost.Geometry's rstar<16>, in one process", tree_command},
       {"modes", "tcp, messaging, offloading and adaptive access to a server", modes_command},
+      {"clients", "a crowd of idle clients, a few busy ones, and what happens when some die",
+       clients_command},
       {"durable", "what it costs that nothing acknowledged is lost", durable_command},
       {"compare", "the same queries in every way, answers compared (a running server)",
        compare_command},

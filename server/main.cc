@@ -1,3 +1,4 @@
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -48,6 +49,14 @@ std::string wait_for_signal(int fd) {
   return name != nullptr ? "SIG" + std::string(name) : "a signal";
 }
 
+/// Each client needs a few descriptors, and Debian's soft limit is 1,024.
+void allow_many_descriptors() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);  // without it, fewer clients find room: no reason not to serve
+}
+
 /// All of the file or nothing: whoever waits for it may read it as soon as it is there.
 Status write_ready_file(const std::string& path, const Server& server) {
   const std::string draft = path + ".new";
@@ -71,6 +80,7 @@ int complain(const std::string& message, int status) {
 
 int run(const RunCommand& command, int stop_fd) {
   silurus::log::set_level(command.log_level);
+  allow_many_descriptors();
   auto server = Server::start(command.server);
   if (!server) return complain(server.error().message, kCannotServe);
   if (!command.ready_file.empty()) {

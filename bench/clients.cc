@@ -1,0 +1,252 @@
+#include "bench/clients.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cxxopts.hpp>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "bench/cpus.h"
+#include "bench/crowd.h"
+#include "bench/driver.h"
+#include "bench/server_process.h"
+#include "common/clock.h"
+
+namespace silurus::bench {
+namespace {
+
+constexpr double kSmallEdge = 0.00001;
+constexpr double kRingBudget = 64 * 1024 * 1024;  // silurus-server's default
+constexpr double kShareKept = 0.8;                // of the rate without the crowd
+constexpr double kWarmUpSeconds = 0.3;
+constexpr Nanoseconds kGoneTimeout = 10 * kSecond;
+constexpr Nanoseconds kLookInterval = kMillisecond;
+
+/// What the server says of one listener.
+struct Listener {
+  unsigned clients = 0;
+  double ring_bytes = 0;
+};
+
+Result<Listener> listener(Client<2>& client, const std::string& url) {
+  auto text = client.server_statistics();
+  if (!text) return fail(text.error());
+  const auto json = nlohmann::json::parse(*text, nullptr, false);
+  if (json.is_object() && json.contains("listeners")) {
+    for (const auto& one : json["listeners"]) {
+      if (one.value("address", "") == url) {
+        return Listener{one.value("clients", 0u), one.value("ring_bytes", 0.0)};
+      }
+    }
+  }
+  return fail(ErrorCode::kProtocol, "the server's statistics say nothing of " + url);
+}
+
+/// Waits until the server has no more than so many clients there; returns how long that took.
+Result<Nanoseconds> wait_until_gone(Client<2>& client, const std::string& url, unsigned clients) {
+  const SystemClock clock;
+  const Nanoseconds start = clock.now();
+  while (clock.now() < start + kGoneTimeout) {
+    auto now = listener(client, url);
+    if (!now) return fail(now.error());
+    if (now->clients <= clients) return clock.now() - start;
+    usleep(kLookInterval / kMicrosecond);
+  }
+  return fail(ErrorCode::kDeadlineExceeded, "dead clients keep their places at " + url);
+}
+
+class ClientsBench {
+ public:
+  ClientsBench(const ClientsBenchOptions& options, std::string fabric, std::string url,
+               Report& report)
+      : options_(options), row_("clients/" + fabric + "/"), url_(std::move(url)), report_(report) {}
+
+  Status run() {
+    ClientOptions messaging;
+    messaging.mode = Mode::kMessaging;
+    Workload workload{.clients = options_.active};
+    workload.windows.min_edge = workload.windows.max_edge = kSmallEdge;
+    auto driver = Driver::create({"messaging", url_, messaging}, workload, 1);
+    if (!driver) return fail(driver.error());
+    driver_ = std::move(*driver);
+    auto observer = Client<2>::connect(url_, messaging);
+    if (!observer) return fail(observer.error());
+    observer_.emplace(std::move(*observer));
+    const auto warm = driver_->run(static_cast<Nanoseconds>(kWarmUpSeconds * kSecond));
+    if (!warm) return fail(warm.error());
+    if (Status ok = measure_rates(); !ok) return ok;
+    return measure_death();
+  }
+
+ private:
+  unsigned idle() const { return options_.clients - options_.active - 1; }
+
+  Result<double> rate() {
+    auto figures = driver_->run(static_cast<Nanoseconds>(options_.seconds * kSecond));
+    if (!figures) return fail(figures.error());
+    return figures->ops_per_second();
+  }
+
+  Status measure_rates() {
+    std::vector<double> alone, among, rings;
+    for (std::uint32_t run = 0; run < options_.runs; ++run) {
+      auto before = rate();
+      if (!before) return fail(before.error());
+      alone.push_back(*before);
+      auto crowd = Crowd::connect(url_, idle());
+      if (!crowd) return fail(crowd.error());
+      auto within = rate();
+      if (!within) return fail(within.error());
+      among.push_back(*within);
+      auto full = listener(*observer_, url_);
+      if (!full) return fail(full.error());
+      rings.push_back(full->ring_bytes);
+      if (run == 0) {
+        if (Status refused = expect_refusal(); !refused) return refused;
+      }
+      { const Crowd gone = std::move(*crowd); }
+      if (auto left = wait_until_gone(*observer_, url_, options_.active + 1); !left) {
+        return fail(left.error());
+      }
+    }
+    rate_alone_ = median(alone);
+    report_.add({.name = row_ + "alone", .value = rate_alone_, .unit = "ops/s", .spread = alone});
+    report_.add({.name = row_ + "among-" + std::to_string(options_.clients),
+                 .value = median(among),
+                 .unit = "ops/s",
+                 .baseline = "alone",
+                 .ratio = median(among) / rate_alone_,
+                 .spread = among,
+                 .bar = kShareKept});
+    report_.add({.name = row_ + "ring-bytes",
+                 .value = median(rings),
+                 .unit = "bytes",
+                 .spread = rings,
+                 .bar = kRingBudget,
+                 .bar_is_upper = true});
+    return {};
+  }
+
+  Status expect_refusal() {
+    auto one_more = Client<2>::connect(url_);
+    if (one_more) return fail(ErrorCode::kProtocol, url_ + " took one client too many");
+    std::printf("client %u is told: %s\n", options_.clients + 1, one_more.error().message.c_str());
+    return {};
+  }
+
+  Status measure_death() {
+    auto stay = Crowd::connect(url_, idle() - options_.killed);
+    if (!stay) return fail(stay.error());
+    const auto before = listener(*observer_, url_);
+    if (!before) return fail(before.error());
+    {
+      auto die = Crowd::connect(url_, options_.killed);
+      if (!die) return fail(die.error());
+    }
+    auto took = wait_until_gone(*observer_, url_, options_.clients - options_.killed);
+    if (!took) return fail(took.error());
+    report_.add({.name = row_ + "killed-" + std::to_string(options_.killed) + "/noticed-after",
+                 .value = static_cast<double>(*took) / kMillisecond,
+                 .unit = "ms"});
+    const auto after = listener(*observer_, url_);
+    if (!after) return fail(after.error());
+    report_.add({.name = row_ + "killed-" + std::to_string(options_.killed) + "/ring-bytes-left",
+                 .value = after->ring_bytes - before->ring_bytes,
+                 .unit = "bytes",
+                 .bar = 0,
+                 .bar_is_upper = true});
+    auto still = rate();
+    if (!still) return fail(still.error());
+    report_.add({.name = row_ + "killed-" + std::to_string(options_.killed) + "/rate-then",
+                 .value = *still,
+                 .unit = "ops/s",
+                 .baseline = "alone",
+                 .ratio = *still / rate_alone_,
+                 .bar = kShareKept});
+    return {};
+  }
+
+  const ClientsBenchOptions& options_;
+  std::string row_;
+  std::string url_;
+  Report& report_;
+  std::unique_ptr<Driver> driver_;
+  std::optional<Client<2>> observer_;
+  double rate_alone_ = 0;
+};
+
+/// A folder for a socket; removed when it goes.
+struct Folder {
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("silurus-bench-" + std::to_string(getpid()));
+  Folder() { std::filesystem::create_directory(path); }
+  ~Folder() { std::filesystem::remove_all(path); }
+};
+
+}  // namespace
+
+Status run_clients(const ClientsBenchOptions& options, Report& report) {
+  const std::vector<int> cpus = allowed_cpus();
+  const Folder folder;
+  for (const std::string fabric : {"shm", "tcp"}) {
+    const std::string url =
+        fabric == "shm" ? "shm://" + (folder.path / "socket").string() : "tcp://127.0.0.1:0";
+    auto server = ServerProcess::start({"--listen", url, "--threads", "1", "--cpus",
+                                        std::to_string(cpus.front()), "--max-clients",
+                                        std::to_string(options.clients), "--load", options.data});
+    if (!server) return fail(server.error());
+    pin_this_thread(cpus.back());
+    ClientsBench bench(options, fabric, server->address(fabric + "://"), report);
+    if (Status done = bench.run(); !done) return done;
+  }
+  return {};
+}
+
+int clients_command(int argc, char** argv, const std::string& command_line) {
+  ClientsBenchOptions chosen;
+  std::string json;
+  cxxopts::Options options("silurus-bench clients", "What idle clients cost the busy ones");
+  options.add_options()                                                                       //
+      ("data", "what the server loads (silurus-server --load)", cxxopts::value(chosen.data))  //
+      ("active", "busy clients", cxxopts::value(chosen.active))                               //
+      ("clients", "clients in all", cxxopts::value(chosen.clients))                           //
+      ("killed", "idle clients that die at once", cxxopts::value(chosen.killed))              //
+      ("runs", "of each measurement", cxxopts::value(chosen.runs))                            //
+      ("seconds", "that one run takes", cxxopts::value(chosen.seconds))                       //
+      ("json", "write the rows to FILE", cxxopts::value(json), "FILE")                        //
+      ("h,help", "print this text");
+  try {
+    const auto given = options.parse(argc, argv);
+    if (given.count("help") != 0) {
+      std::printf("%s", options.help().c_str());
+      return 0;
+    }
+    const bool sensible = chosen.active >= 2 && chosen.clients <= 100'000 && chosen.runs > 0 &&
+                          chosen.clients > chosen.active + chosen.killed + 1 &&
+                          chosen.seconds > 0 && chosen.seconds <= 60;
+    if (!given.unmatched().empty() || !sensible) {
+      std::fprintf(stderr,
+                   "silurus-bench clients: --active is at least 2, --clients more than --active "
+                   "and --killed together, --runs at least 1, --seconds at most 60; there are no "
+                   "other arguments\n");
+      return 2;
+    }
+  } catch (const cxxopts::exceptions::exception& error) {
+    std::fprintf(stderr, "silurus-bench clients: %s\n", error.what());
+    return 2;
+  }
+  Report report(command_line);
+  Status done = run_clients(chosen, report);
+  report.print_summary();
+  if (done && !json.empty()) done = report.write_json(json);
+  if (!done) {
+    std::fprintf(stderr, "silurus-bench clients: %s\n", done.error().message.c_str());
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace silurus::bench

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "bench/report.h"
+#include "common/result.h"
+
+namespace silurus::bench {
+
+struct ClientsBenchOptions {
+  std::string data = "uniform:2000000";  ///< what the server loads, in the unit square
+  unsigned active = 50;     ///< clients with one search in flight each, driven by one thread
+  unsigned clients = 1000;  ///< in all; the server is told to take no more
+  unsigned killed = 100;    ///< of the idle ones
+  std::uint32_t runs = 5;
+  double seconds = 0.5;  ///< of one run
+};
+
+/// What idle clients cost busy ones, over shm and tcp: the rate of `active` clients alone and among
+/// `clients`, by turns; the memory of rings then, against the default budget; that one client more
+/// is refused; that killing some at once gives their places back and leaves the others alone. Adds
+/// rows clients/FABRIC/...
+Status run_clients(const ClientsBenchOptions& options, Report& report);
+
+/// The subcommand `silurus-bench clients`.
+int clients_command(int argc, char** argv, const std::string& command_line);
+
+}  // namespace silurus::bench

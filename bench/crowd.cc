@@ -1,0 +1,81 @@
+#include "bench/crowd.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <utility>
+#include <vector>
+
+#include "client/client.h"
+
+namespace silurus::bench {
+namespace {
+
+constexpr std::size_t kMaxText = 512;
+
+/// The child: connects, says through the pipe how it went (nothing: well), and waits to be killed.
+[[noreturn]] void be_a_crowd(const std::string& url, unsigned clients, int pipe) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  ClientOptions options;
+  options.mode = Mode::kMessaging;
+  std::vector<Client<2>> connected;
+  for (unsigned i = 0; i < clients; ++i) {
+    auto client = Client<2>::connect(url, options);
+    if (!client) {
+      const std::string text = client.error().message.substr(0, kMaxText);
+      if (write(pipe, text.data(), text.size()) < 0) _exit(1);
+      _exit(0);
+    }
+    connected.push_back(std::move(*client));
+  }
+  close(pipe);
+  for (;;) pause();
+}
+
+}  // namespace
+
+Result<Crowd> Crowd::connect(const std::string& url, unsigned clients) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) {
+    return fail(errno_error(ErrorCode::kIo, "cannot create a pipe", errno));
+  }
+  const pid_t pid = fork();
+  if (pid == 0) {
+    close(ends[0]);
+    be_a_crowd(url, clients, ends[1]);
+  }
+  close(ends[1]);
+  if (pid < 0) {
+    close(ends[0]);
+    return fail(errno_error(ErrorCode::kIo, "cannot start a process of clients", errno));
+  }
+  Crowd crowd(pid);
+  char text[kMaxText];
+  const ssize_t said = read(ends[0], text, sizeof(text));  // until all are connected
+  close(ends[0]);
+  if (said != 0) {
+    return fail(ErrorCode::kUnavailable, said > 0
+                                             ? std::string(text, static_cast<std::size_t>(said))
+                                             : "the process of clients ended");
+  }
+  return crowd;
+}
+
+Crowd::Crowd(Crowd&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
+
+Crowd::~Crowd() {
+  if (pid_ == 0) return;
+  kill(pid_, SIGKILL);
+  waitpid(pid_, nullptr, 0);
+}
+
+}  // namespace silurus::bench

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "common/result.h"
+
+namespace silurus::bench {
+
+/// So many clients that have connected and say nothing, in a process of their own, which is killed
+/// when this object goes: to the server, all of them die at once. Movable.
+class Crowd {
+ public:
+  /// Returns once all are connected.
+  static Result<Crowd> connect(const std::string& url, unsigned clients);
+  Crowd(Crowd&& other) noexcept;
+  Crowd& operator=(Crowd&&) = delete;
+  ~Crowd();
+
+ private:
+  explicit Crowd(pid_t pid) : pid_(pid) {}
+  pid_t pid_;  ///< 0 once moved from
+};
+
+}  // namespace silurus::bench
