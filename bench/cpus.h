@@ -10,6 +10,8 @@ namespace silurus::bench {
 std::vector<int> allowed_cpus();
 /// Keeps the calling thread on one processor.
 void pin_this_thread(int cpu);
+/// CPU time that the calling thread has used.
+double thread_cpu_seconds();
 
 /// Nanoseconds of a bare round trip through shared memory between two threads that spin on two
 /// processors, one cache line each way: what no service over shared memory can beat. The median of

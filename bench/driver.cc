@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "bench/cpus.h"
+
 namespace silurus::bench {
 namespace {
 
@@ -36,6 +38,9 @@ double Figures::per_search(std::uint64_t client::AccessStatistics::*total) const
 }
 double Figures::server_cpu_us() const {
   return server_cpu_seconds * 1e6 / static_cast<double>(operations());
+}
+double Figures::client_cpu_us() const {
+  return client_cpu_seconds * 1e6 / static_cast<double>(operations());
 }
 double Figures::p50_us() const {
   return static_cast<double>(all_searches().latency.percentile(50)) / 1e3;
@@ -159,11 +164,13 @@ Result<Figures> Driver::run(Nanoseconds duration) {
   for (const auto& lane : lanes_) lane->client.reset_statistics();
   const auto cpu_before = server_cpu_seconds();
   if (!cpu_before) return fail(cpu_before.error());
+  const double thread_before = thread_cpu_seconds();
   const Nanoseconds start = clock_.now();
   const Status done =
       lanes_.size() == 1 ? run_lone(start + duration) : run_many(start + duration, figures);
   if (!done) return fail(done.error());
   figures.seconds = static_cast<double>(clock_.now() - start) / kSecond;
+  figures.client_cpu_seconds = thread_cpu_seconds() - thread_before;
   const auto cpu_after = server_cpu_seconds();
   if (!cpu_after) return fail(cpu_after.error());
   figures.server_cpu_seconds = *cpu_after - *cpu_before;

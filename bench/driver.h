@@ -37,6 +37,7 @@ struct Workload {
 struct Figures {
   double seconds = 0;
   double server_cpu_seconds = 0;
+  double client_cpu_seconds = 0;  ///< of the driver's thread
   double idle_share = 0;  ///< of the driver's sweeps over its clients, those that met no answer
   ClientStatistics statistics = {};
 
@@ -45,7 +46,9 @@ struct Figures {
   }
   std::uint64_t operations() const { return searches() + statistics.writes.completed; }
   double ops_per_second() const { return static_cast<double>(operations()) / seconds; }
-  double server_cpu_us() const;  ///< per operation
+  // CPU time per operation, or in seconds per million:
+  double server_cpu_us() const;
+  double client_cpu_us() const;
   // Of searches, in either way:
   double p50_us() const;
   double p99_us() const;

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "bench/boost_tree.h"
+#include "bench/cpus.h"
 #include "bench/tree_workload.h"
 #include "common/clock.h"
 #include "rtree/tree.h"
@@ -32,12 +33,6 @@ double seconds_of(const std::function<void()>& work) {
   const Nanoseconds start = clock.now();
   work();
   return static_cast<double>(clock.now() - start) * 1e-9;
-}
-
-double thread_cpu_seconds() {
-  timespec t{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
 double cpu_seconds_of(const std::function<void()>& work) {
