@@ -219,7 +219,9 @@ TEST_F(LogTest, TellsDamageFromATornTailWhateverBitIsHit) {
     const std::uint64_t batch = bit / 8 / kBatchBytes;
     const Log::Tail tail = Log::find_tail(content_.image, kStart);
     EXPECT_EQ(tail.records, batch);
-    if (batch + 2 < kBatches) {
+    // Of the one before the last, the checksum alone can't be missed: the last is verified by it.
+    const bool hits_last_checksum = batch + 2 == kBatches && bit / 8 % kBatchBytes < 8;
+    if (batch + 1 < kBatches && !hits_last_checksum) {
       EXPECT_NE(tail.proof_of_damage, 0u) << "bit " << bit;
     }
     if (batch + 1 == kBatches) {
