@@ -186,6 +186,10 @@ void MemberLife::serve() {
       asked.answer({.done = false, .found = 0, .primary = member_->view().primary});
     }
   }
+  if (!std::exchange(has_written_, false)) return;
+  if (Status wrote = member_->wrote(); !wrote) {
+    world_.complaints.push_back(host_.name() + " cannot write: " + wrote.error().message);
+  }
 }
 
 void MemberLife::write(Asked asked) {
@@ -214,9 +218,7 @@ void MemberLife::write(Asked asked) {
     SILURUS_CHECK(log_->append(header, std::as_bytes(std::span(&change, 1))));
     log_->end_batch();
     logged = request.sequence;
-    if (Status wrote = member_->wrote(); !wrote) {
-      world_.complaints.push_back(host_.name() + " cannot write: " + wrote.error().message);
-    }
+    has_written_ = true;
   }
   waiting_.emplace(log_->end().lsn, std::move(asked));
 }

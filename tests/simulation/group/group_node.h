@@ -86,6 +86,9 @@ class MemberLife {
   const group::Member& member() const { return *member_; }
   const TreeMachine& machine() const { return machine_; }
   const group::MulticastReplicator& replicator() const { return *replicator_; }
+  const group::Links& links() const { return *links_; }
+  const replication::Log& log() const { return *log_; }
+  sim::Host& host() { return host_; }
   Power& power() { return power_; }
   /// CPU time of each of its turns.
   Nanoseconds turn = kMicrosecond;
@@ -116,6 +119,7 @@ class MemberLife {
   std::unique_ptr<sim::Process> process_;
   group::Role last_role_ = group::Role::kOutside;
   std::deque<Asked> queue_;
+  bool has_written_ = false;                       ///< batches that the member has not been told of
   std::multimap<Lsn, Asked> waiting_;              ///< writes by the end of their batch
   std::map<std::uint64_t, std::uint64_t> logged_;  ///< the sequence of each client's newest write
 };
