@@ -21,7 +21,8 @@ cxxopts::Options describe() {
                            "Serves an R-tree in memory to clients on this machine and others.\n");
   options.add_options()  //
       ("listen",
-       "where to listen: shm:///PATH or tcp://HOST:PORT; may be repeated (default: "
+       "where to listen: shm:///PATH, tcp://HOST:PORT or rdma://HOST:PORT; may be repeated "
+       "(default: "
        "$SILURUS_SERVER, else a socket of this user)",
        cxxopts::value<std::vector<std::string>>(), "URL")                               //
       ("dimensions", "2 or 3", cxxopts::value<std::string>()->default_value("2"), "N")  //

@@ -1,6 +1,5 @@
 #include "transport/waiter.h"
 
-#include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 
@@ -96,14 +95,10 @@ void Waiter::sleep(Nanoseconds timeout) {
   // threads that each store and then look at the other's word, at least one sees the other.
   sleeping_.store(true, std::memory_order_seq_cst);
   if (!woken_.load(std::memory_order_seq_cst)) {
-    std::vector<pollfd> fds;
-    fds.reserve(pollers_.size() + 1);
-    for (const Poller* poller : pollers_) fds.push_back({poller->fd(), POLLIN, 0});
-    fds.push_back({wake_fd_.get(), POLLIN, 0});
     timespec time{timeout / kSecond, timeout % kSecond};
     ++sleeps_;
-    ppoll(fds.data(), fds.size(), timeout < 0 ? nullptr : &time, nullptr);
-    if ((fds.back().revents & POLLIN) != 0) {
+    ppoll(fds_.data(), fds_.size(), timeout < 0 ? nullptr : &time, nullptr);
+    if ((fds_.back().revents & POLLIN) != 0) {
       std::uint64_t ignored = 0;
       [[maybe_unused]] const ssize_t got = ::read(wake_fd_.get(), &ignored, sizeof(ignored));
     }

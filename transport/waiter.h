@@ -1,5 +1,7 @@
 #pragma once
 
+#include <poll.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -51,7 +53,10 @@ class Waiter {
 
  private:
   Waiter(const WaiterOptions& options, std::vector<Poller*> pollers, UniqueFd wake)
-      : options_(options), pollers_(std::move(pollers)), wake_fd_(std::move(wake)) {}
+      : options_(options), pollers_(std::move(pollers)), wake_fd_(std::move(wake)) {
+    for (const Poller* poller : pollers_) fds_.push_back({poller->fd(), POLLIN, 0});
+    fds_.push_back({wake_fd_.get(), POLLIN, 0});
+  }
   std::size_t progress();
   bool take_wake();
   bool spin(Nanoseconds until, std::size_t& events);
@@ -60,6 +65,7 @@ class Waiter {
   WaiterOptions options_;
   std::vector<Poller*> pollers_;
   UniqueFd wake_fd_;
+  std::vector<pollfd> fds_;  ///< of the pollers, then ours
   std::uint64_t sleeps_ = 0;
   std::atomic<bool> woken_{false};
   std::atomic<bool> sleeping_{false};

@@ -51,8 +51,8 @@ inline constexpr CommandHelp kCommands[] = {
 
 inline constexpr std::string_view kGeneralOptions =
     "Options, anywhere on the line:\n"
-    "  -s, --server URL   shm:///path or tcp://host:port (default: $SILURUS_SERVER, else the\n"
-    "                     socket that silurus-server uses by default)\n"
+    "  -s, --server URL   shm:///path, tcp://host:port or rdma://host:port (default:\n"
+    "                     $SILURUS_SERVER, else the socket that silurus-server uses by default)\n"
     "  -m, --mode MODE    messaging, offload (walk the tree with one-sided reads), or adaptive\n"
     "                     (default)\n"
     "      --policy P     of adaptive: cost (default) or catfish\n"

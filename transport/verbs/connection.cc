@@ -19,6 +19,8 @@ namespace {
 constexpr std::size_t kOutboxRing = kPageBytes;
 /// Messages up to this length are copied into the work request where the device takes that.
 constexpr std::uint32_t kInlineWish = 64 + kHeaderBytes;
+/// Work requests behind one doorbell: so many, and all reads that may be in flight.
+constexpr std::size_t kShortChain = 64;
 /// How long a close waits for its last message to be acknowledged.
 constexpr Nanoseconds kClosingTime = 3 * kSecond;
 /// A peer that has not been heard of for so long (or twice that) is looked after. A server does so
@@ -39,11 +41,12 @@ constexpr std::uint8_t kReceiverNotReadyTimer = 12;  // 0.64 ms
 Status to_state(rdma_cm_id& id, ibv_qp& pair, ibv_qp_state state,
                 const VerbsConnection::Options& options, std::uint8_t reads_as_target,
                 std::uint8_t reads_as_initiator) {
+  const std::string on = std::string("on ") + ibv_get_device_name(id.verbs->device);
   ibv_qp_attr attributes{};
   attributes.qp_state = state;
   int mask = 0;
   if (rdma_init_qp_attr(&id, &attributes, &mask) != 0) {
-    return fail(call_error("rdma_init_qp_attr", "", errno));
+    return fail(call_error("rdma_init_qp_attr", on, errno));
   }
   switch (state) {
     case IBV_QPS_INIT:
@@ -62,7 +65,7 @@ Status to_state(rdma_cm_id& id, ibv_qp& pair, ibv_qp_state state,
       break;
   }
   if (const int error = ibv_modify_qp(&pair, &attributes, mask); error != 0) {
-    return fail(call_error("ibv_modify_qp", "", error));
+    return fail(call_error("ibv_modify_qp", on, error));
   }
   return {};
 }
@@ -87,7 +90,9 @@ VerbsConnection::VerbsConnection(VerbsPoller& poller, std::shared_ptr<Control> c
       sends_(kMessagesInFlight + options.max_reads_in_flight + kControlSlots),
       mailbox_out_(outbox_.bytes()),
       mailbox_in_(inbox_.bytes()),
-      accepted_(options.role == Role::kClient) {}
+      accepted_(options.role == Role::kClient),
+      chain_(kShortChain + options.max_reads_in_flight),
+      pieces_(chain_.size()) {}
 
 Result<std::unique_ptr<VerbsConnection>> VerbsConnection::create(VerbsPoller& poller,
                                                                  std::shared_ptr<Control> control,
@@ -166,7 +171,7 @@ Status VerbsConnection::start() {
 
 ibv_send_wr& VerbsConnection::add(const Operation& operation, std::uint64_t from, std::uint32_t key,
                                   std::uint32_t bytes) {
-  if (chained_ == kChain) post_chain();
+  if (chained_ == chain_.size()) post_chain();
   if (!held_back_) {
     held_back_ = true;
     poller_.hold_back(*this);
@@ -333,7 +338,7 @@ Connection::PostResult VerbsConnection::post_reads(std::span<const ReadRequest> 
     read.wr.rdma.remote_addr = regions_[request.region].address + request.offset;
     read.wr.rdma.rkey = regions_[request.region].key;
     // A chain that is posted before we are through must not end unsignalled.
-    if (chained_ == kChain) read.send_flags = IBV_SEND_SIGNALED;
+    if (chained_ == chain_.size()) read.send_flags = IBV_SEND_SIGNALED;
     last = &read;
     ++reads_in_flight_;
     ++result.posted;

@@ -138,7 +138,6 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   void post_chain();
   void look_after_peer();
 
-  static constexpr std::size_t kChain = 64;
   /// A work request is signalled at least every so many, so that slots come back.
   static constexpr std::uint32_t kSignalEvery = 16;
 
@@ -190,8 +189,8 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   std::uint32_t unsignalled_ = 0;
 
   std::size_t chained_ = 0;
-  std::array<ibv_send_wr, kChain> chain_;
-  std::array<ibv_sge, kChain> pieces_;
+  std::vector<ibv_send_wr> chain_;  ///< long enough for all reads behind one doorbell
+  std::vector<ibv_sge> pieces_;
 };
 
 }  // namespace silurus::transport::verbs

@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <condition_variable>
+#include <filesystem>
 
 #include "common/log.h"
 #include "transport/verbs/error.h"
@@ -20,12 +22,27 @@ Status set_nonblocking(int fd) {
   return {};
 }
 
+/// Why a call found no RDMA here: rdma-core says that there is no device also when there is one
+/// that this user may not open.
+Error no_rdma(std::string_view call, int errno_value) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/dev/infiniband", ignored)) {
+    const std::string path = entry.path();
+    const bool needed = entry.path().filename() == "rdma_cm" ||
+                        entry.path().filename().string().starts_with("uverbs");
+    if (needed && access(path.c_str(), R_OK | W_OK) != 0 && errno == EACCES) {
+      return call_error(call, "(" + path + ")", EACCES);
+    }
+  }
+  return call_error(call, "", errno_value);
+}
+
 Result<std::vector<std::shared_ptr<Device>>> open_devices() {
   int count = 0;
   const std::unique_ptr<ibv_context*, Release<rdma_free_devices>> contexts(
       rdma_get_devices(&count));
   if (!contexts || count == 0) {
-    return fail(call_error("rdma_get_devices", "", contexts ? ENODEV : errno));
+    return fail(no_rdma("rdma_get_devices", contexts ? ENODEV : errno));
   }
   std::vector<std::shared_ptr<Device>> devices;
   for (int i = 0; i < count; ++i) {
@@ -104,7 +121,7 @@ void Link::report_lost(Error reason) {
 
 Result<std::shared_ptr<Control>> Control::create() {
   EventChannel channel(rdma_create_event_channel());
-  if (!channel) return fail(call_error("rdma_create_event_channel", "", errno));
+  if (!channel) return fail(no_rdma("rdma_create_event_channel", errno));
   auto loop = EventLoop::create();
   if (!loop) return fail(std::move(loop.error()));
   std::shared_ptr<Control> control(new Control(std::move(channel), std::move(*loop)));
@@ -203,12 +220,10 @@ void Control::on_async(Device& device) {
       case IBV_EVENT_PORT_ERR:
         log::warning("port " + std::to_string(event.element.port_num) + " of " + device.name() +
                      " is down");
-        device.set_port_down(true);
         break;
       case IBV_EVENT_PORT_ACTIVE:
         log::info("port " + std::to_string(event.element.port_num) + " of " + device.name() +
                   " is up");
-        device.set_port_down(false);
         break;
       case IBV_EVENT_DEVICE_FATAL:
         log::error(device.name() + " has failed");

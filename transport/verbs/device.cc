@@ -45,12 +45,19 @@ Result<std::shared_ptr<Device>> Device::create(ibv_context* context) {
       .max_reads_as_target = reads_at_a_time(attributes.max_qp_rd_atom),
       .max_reads_as_initiator = reads_at_a_time(attributes.max_qp_init_rd_atom),
       .max_message_bytes = max_message,
+      .ports = attributes.phys_port_cnt,
   };
   return std::shared_ptr<Device>(new Device(context, std::move(domain), limits));
 }
 
 std::string Device::description() const {
-  return port_down() ? name_ + ", whose port is down" : name_;
+  for (std::uint8_t port = 1; port <= limits_.ports; ++port) {
+    ibv_port_attr attributes{};
+    if (ibv_query_port(context_, port, &attributes) == 0 && attributes.state != IBV_PORT_ACTIVE) {
+      return name_ + ", whose port " + std::to_string(port) + " is down";
+    }
+  }
+  return name_;
 }
 
 }  // namespace silurus::transport::verbs

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 
@@ -17,6 +16,7 @@ struct DeviceLimits {
   std::uint8_t max_reads_as_target;     ///< reads of one peer under way at a time
   std::uint8_t max_reads_as_initiator;  ///< reads of ours under way at a time on one queue pair
   std::uint32_t max_message_bytes;      ///< of one read or write
+  std::uint8_t ports;
 };
 
 /// One RDMA device, opened by the connection manager (which keeps it open as long as the process
@@ -30,10 +30,7 @@ class Device {
   const std::string& name() const { return name_; }
   const DeviceLimits& limits() const { return limits_; }
 
-  /// Kept by the watcher of asynchronous events, for messages to people.
-  void set_port_down(bool down) { port_down_.store(down, std::memory_order_relaxed); }
-  bool port_down() const { return port_down_.load(std::memory_order_relaxed); }
-  /// "rxe0", or "rxe0, whose port is down".
+  /// "rxe0", or "rxe0, whose port 1 is down": asks the kernel, for messages to people.
   std::string description() const;
 
  private:
@@ -43,7 +40,6 @@ class Device {
   std::string name_;
   ProtectionDomain domain_;
   DeviceLimits limits_;
-  std::atomic<bool> port_down_{false};  // relaxed: a hint that stands alone
 };
 
 }  // namespace silurus::transport::verbs

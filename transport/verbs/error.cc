@@ -16,17 +16,17 @@ struct Cure {
 constexpr std::string_view kNoRdma =
     "this host has no RDMA: load the module rdma_ucm, and look for a device with \"rdma link\" "
     "(soft-RoCE: \"rdma link add rxe0 type rxe netdev eth0\")";
+constexpr std::string_view kNotAllowed =
+    "allow this user to open /dev/infiniband/rdma_cm and /dev/infiniband/uverbs*";
 constexpr std::string_view kMemlock =
     "raise the limit of locked memory (\"ulimit -l unlimited\", LimitMEMLOCK=infinity)";
 
 constexpr std::array kCures{
     Cure{"rdma_create_event_channel", ENOENT, ErrorCode::kUnsupported, kNoRdma},
     Cure{"rdma_create_event_channel", ENODEV, ErrorCode::kUnsupported, kNoRdma},
-    Cure{"rdma_create_event_channel", EACCES, ErrorCode::kPermission,
-         "allow this user to open /dev/infiniband/rdma_cm"},
+    Cure{"rdma_create_event_channel", EACCES, ErrorCode::kPermission, kNotAllowed},
     Cure{"rdma_get_devices", ENODEV, ErrorCode::kUnsupported, kNoRdma},
-    Cure{"ibv_open_device", EACCES, ErrorCode::kPermission,
-         "allow this user to open /dev/infiniband/uverbs*"},
+    Cure{"rdma_get_devices", EACCES, ErrorCode::kPermission, kNotAllowed},
     Cure{"rdma_bind_addr", EADDRINUSE, ErrorCode::kConflict,
          "another program listens there: choose another port"},
     Cure{"rdma_bind_addr", EADDRNOTAVAIL, ErrorCode::kInvalidArgument,
