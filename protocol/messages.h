@@ -112,6 +112,8 @@ struct LoadCommit {
 /// then.
 using Moment = std::uint64_t;
 constexpr Moment kFirstStamp = Moment{1} << 48;
+/// A time that never comes: the newest version kept.
+constexpr Moment kNewest = UINT64_MAX;
 
 /// Followed by the search, with the same request id, that shall see the tree as it was then.
 struct AtRequest {

@@ -202,11 +202,12 @@ Result<protocol::Moment> moment_option(const cxxopts::ParseResult& parsed, const
 
 Result<Command> parse_diff(const CommandHelp& command, std::span<const std::string> words,
                            const cxxopts::ParseResult& parsed) {
-  if (!words.empty() || parsed.count("from") == 0 || parsed.count("to") == 0) {
-    return usage("diff takes two moments\n" + usage_of(command));
+  if (!words.empty() || parsed.count("from") == 0) {
+    return usage("diff takes a moment to begin from\n" + usage_of(command));
   }
   const auto from = moment_option(parsed, "from");
   if (!from) return fail(from.error());
+  if (parsed.count("to") == 0) return DiffCommand{*from, protocol::kNewest};
   const auto to = moment_option(parsed, "to");
   if (!to) return fail(to.error());
   return DiffCommand{*from, *to};

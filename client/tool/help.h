@@ -41,8 +41,8 @@ inline constexpr CommandHelp kCommands[] = {
      "fill skip-bad"},
     {"stats", "", "shows the server's statistics", "", ""},
     {"history", "", "lists the versions that --as-of can name", "", ""},
-    {"diff", "--from M --to M", "lists the ids inserted, erased and moved between two moments",
-     "  --from M, --to M   moments as --as-of of range takes them\n", "from to"},
+    {"diff", "--from M [--to M]", "lists the ids inserted, erased and moved between two moments",
+     "  --from M, --to M   moments as --as-of of range takes them; without --to, now\n", "from to"},
     {"backup", "DIRECTORY", "has the server copy its tree into a new data directory",
      "The directory is on the server's machine, and must not be there yet. The server goes on\n"
      "meanwhile; the copy is of one version. A server starts from it (--data).\n",

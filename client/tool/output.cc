@@ -133,7 +133,7 @@ std::string format_history(const std::string& json, Format format) {
     return json + "\n";
   }
   const std::string separator = format == Format::kCsv ? "," : "  ";
-  std::string text = format == Format::kCsv ? "version,time,entries\n" : "";
+  std::string text = "version" + separator + "time" + separator + "entries\n";
   for (const auto& kept : value["versions"]) {
     text += std::to_string(kept.value("version", std::uint64_t{0})) + separator +
             kept.value("time", "") + separator +

@@ -105,6 +105,16 @@ TEST(ToolArguments, LoadTakesASourceAndItsOptions) {
   EXPECT_EQ(parsed<LoadCommand>({"load", "-"}).source, "-");
 }
 
+TEST(ToolArguments, ADiffEndsNowUnlessToldOtherwise) {
+  EXPECT_EQ(parsed<DiffCommand>({"diff", "--from", "3", "--to", "7"}).to, 7u);
+  const auto until_now = parsed<DiffCommand>({"diff", "--from", "3"});
+  EXPECT_EQ(until_now.from, 3u);
+  EXPECT_EQ(until_now.to, protocol::kNewest);
+  EXPECT_THAT(refusal({"diff", "--to", "7"}), HasSubstr("--from"));
+  EXPECT_THAT(refusal({"range", "0", "0", "1", "1", "--as-of", "yesterday"}),
+              HasSubstr("'yesterday' is no moment"));
+}
+
 TEST(ToolArguments, HelpAndVersionPrintAndStop) {
   EXPECT_THAT(parsed<PrintCommand>({"--help"}).text, HasSubstr("nearest"));
   EXPECT_THAT(parsed<PrintCommand>({"range", "--help"}).text, HasSubstr("--predicate"));
@@ -187,6 +197,15 @@ TEST(ToolOutput, WritesAndLoadsAreJsonToo) {
   const LoadReport report{.loaded = 10'781'311, .skipped = 2, .seconds = 4.5, .bulk = true};
   EXPECT_EQ(nlohmann::json::parse(format_load(report, Format::kJson))["count"], 10'781'311);
   EXPECT_THAT(format_load(report, Format::kText), HasSubstr("10,781,311 boxes in 4.5 s"));
+}
+
+TEST(ToolOutput, HistoriesAndDiffsBecomeLines) {
+  const std::string history =
+      R"({"versions":[{"version":2,"time":"2026-11-21T05:41:41.348907Z","entries":30}]})";
+  EXPECT_EQ(format_history(history, Format::kCsv),
+            "version,time,entries\n2,2026-11-21T05:41:41.348907Z,30\n");
+  EXPECT_EQ(format_diff(R"({"inserted":[7],"erased":[],"moved":[8]})", Format::kText),
+            "inserted 7\nmoved 8\n");
 }
 
 TEST(ToolOutput, StatsBecomeLines) {
