@@ -72,6 +72,30 @@ class ToolTest : public testing::Test {
   }
 };
 
+TEST_F(ToolTest, AsksThePast) {
+  start({"--retain", "10m"});
+  const auto first = asked("insert 7 0 0 1 1")["version"].get<std::uint64_t>();
+  const auto second = asked("insert 8 0 0 1 1")["version"].get<std::uint64_t>();
+  ASSERT_EQ(silurus("update 7 0 0 1 1 to 5 5 6 6").status, 0);
+  const std::string as_of_first = " --as-of " + std::to_string(first);
+  EXPECT_EQ(asked("range 0 0 2 2" + as_of_first)["ids"], json::array({7}));
+  EXPECT_EQ(asked("range 0 0 2 2 --mode offload" + as_of_first)["ids"], json::array({7}));
+  EXPECT_EQ(asked("range 0 0 2 2 --count" + as_of_first)["count"], 1);
+  EXPECT_EQ(asked("nearest 0 0 -k 5" + as_of_first)["neighbors"].size(), 1u);
+  EXPECT_EQ(asked("range 0 0 2 2")["ids"], json::array({8}));
+  EXPECT_EQ(silurus("range 0 0 2 2 --as-of -1h").status, 1) << "there was nothing then";
+  EXPECT_THAT(silurus("history").out, HasSubstr(std::to_string(second) + "  "));
+  const Ran diff =
+      silurus("diff --from " + std::to_string(first) + " --to " + std::to_string(second + 1));
+  EXPECT_EQ(diff.out, "inserted 8\nmoved 7\n") << diff.err;
+  const Ran backup = silurus("backup " + (folder_ / "copy"));
+  EXPECT_EQ(backup.status, 0) << backup.err;
+  EXPECT_EQ(silurus("backup " + (folder_ / "copy")).status, 1) << "there is one already";
+  server_.reset();
+  start({"--data", folder_ / "copy"});
+  EXPECT_EQ(asked("range 5 5 6 6")["ids"], json::array({7}));
+}
+
 TEST_F(ToolTest, InsertsFindsMovesAndErases) {
   start();
   EXPECT_EQ(silurus("insert 7 -25 63 -13 67").status, 0);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <vector>
@@ -232,6 +233,12 @@ TEST_F(BackupTest, SaysWhyItCannotBeMade) {
     ASSERT_FALSE(made);
     EXPECT_FALSE(made.error().message.empty());
   }
+  // What somebody else keeps under the name of an unfinished backup is not removed.
+  std::filesystem::create_directory(folder_ / "mine.partial");
+  const auto taken = client.backup(folder_ / "mine");
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().code, ErrorCode::kConflict);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "mine.partial"));
   EXPECT_TRUE(client.insert(1, kHere));
 }
 
