@@ -49,6 +49,12 @@ double Figures::p99_us() const {
   return static_cast<double>(all_searches().latency.percentile(99)) / 1e3;
 }
 double Figures::round_trips() const { return per_search(&client::AccessStatistics::round_trips); }
+double Figures::doorbells() const {
+  return static_cast<double>(statistics.doorbells) / static_cast<double>(operations());
+}
+double Figures::work_requests() const {
+  return static_cast<double>(statistics.work_requests) / static_cast<double>(operations());
+}
 double Figures::bytes() const { return per_search(&client::AccessStatistics::bytes); }
 
 Result<double> server_cpu_seconds(Client<2>& client) {

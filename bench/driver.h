@@ -54,6 +54,9 @@ struct Figures {
   double p99_us() const;
   double round_trips() const;  ///< per search
   double bytes() const;        ///< per search
+  // Of the clients' connections:
+  double doorbells() const;      ///< per operation
+  double work_requests() const;  ///< per operation
 
  private:
   client::AccessStatistics all_searches() const;

@@ -76,11 +76,12 @@ Result<Cell> measure(const std::vector<Way>& ways, const CellName& name,
 void print_cell(const CellName& name, const std::vector<Way>& ways, const Cell& cell) {
   for (const Way& way : ways) {
     const Measured& m = cell.at(way.name);
-    std::printf("%-9s %-7s %3u  %-9s %12.0f %9.2f %9.2f %7.2f %9.0f %9.2f %9.2f\n",
+    std::printf("%-9s %-7s %3u  %-9s %12.0f %9.2f %9.2f %7.2f %9.0f %6.2f %6.2f %9.2f %9.2f\n",
                 name.edge.c_str(), name.insert_share > 0 ? "mixed90" : "search", name.clients,
                 way.name.c_str(), m.middle(&Figures::ops_per_second), m.middle(&Figures::p50_us),
                 m.middle(&Figures::p99_us), m.middle(&Figures::round_trips),
-                m.middle(&Figures::bytes), m.middle(&Figures::server_cpu_us),
+                m.middle(&Figures::bytes), m.middle(&Figures::doorbells),
+                m.middle(&Figures::work_requests), m.middle(&Figures::server_cpu_us),
                 m.middle(&Figures::client_cpu_us));
   }
   std::fflush(stdout);
@@ -108,6 +109,8 @@ void record_cell(const CellName& name, const std::vector<Way>& ways, const Cell&
     detail("p99", "us", &Figures::p99_us);
     detail("round-trips", "per search", &Figures::round_trips);
     detail("bytes", "per search", &Figures::bytes);
+    detail("doorbells", "per op", &Figures::doorbells);
+    detail("work-requests", "per op", &Figures::work_requests);
     detail("server-cpu", "us/op", &Figures::server_cpu_us);
     detail("client-cpu", "us/op", &Figures::client_cpu_us);
   }
@@ -250,8 +253,9 @@ Status run_modes(const ModesBenchOptions& options, Report& report) {
   if (!servers) return fail(servers.error());
   pin_this_thread(cpus.back());
   const std::vector<Way> ways = all_ways(servers->url, servers->tcp, servers->tcp_sleeping);
-  std::printf("%-9s %-7s %3s  %-9s %12s %9s %9s %7s %9s %9s %9s\n", "edge", "mix", "cl.", "way",
-              "ops/s", "p50 us", "p99 us", "trips", "bytes", "server us", "client us");
+  std::printf("%-9s %-7s %3s  %-9s %12s %9s %9s %7s %9s %6s %6s %9s %9s\n", "edge", "mix", "cl.",
+              "way", "ops/s", "p50 us", "p99 us", "trips", "bytes", "bells", "wrs", "server us",
+              "client us");
   for (const std::string& edge : options.edges) {
     for (const double insert_share : {0.0, 0.1}) {
       for (const unsigned clients : options.clients) {

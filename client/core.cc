@@ -782,6 +782,9 @@ void ClientCore<D>::end_all() {
 template <int D>
 ClientStatistics ClientCore<D>::statistics() const {
   ClientStatistics statistics = statistics_;
+  const transport::ConnectionCounters& counters = connection_->counters();
+  statistics.doorbells = counters.doorbells - counters_at_reset_.doorbells;
+  statistics.work_requests = counters.work_requests - counters_at_reset_.work_requests;
   if (offloader_ != nullptr) statistics.cached_nodes = offloader_->cache().size();
   return statistics;
 }

@@ -104,7 +104,10 @@ class ClientCore final : public transport::ConnectionHandler {
   const std::optional<Error>& lost() const { return lost_; }
   /// Any time; a copy.
   ClientStatistics statistics() const;
-  void reset_statistics() { statistics_ = {}; }
+  void reset_statistics() {
+    statistics_ = {};
+    counters_at_reset_ = connection_->counters();
+  }
 
   // --- transport::ConnectionHandler
   void on_message(transport::Connection& connection, std::span<const std::byte> message) override;
@@ -211,6 +214,7 @@ class ClientCore final : public transport::ConnectionHandler {
   Nanoseconds heartbeat_looked_ = 0;
   std::uint64_t heartbeat_sequence_ = 0;
   ClientStatistics statistics_;
+  transport::ConnectionCounters counters_at_reset_;
 };
 
 }  // namespace silurus::client

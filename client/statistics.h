@@ -41,8 +41,10 @@ struct ClientStatistics {
   AccessStatistics writes;
   std::uint64_t deadlines_exceeded = 0;
   std::uint64_t reconnects = 0;
-  std::uint64_t heartbeats = 0;  ///< seen
-  double server_cpu_busy = 0;    ///< by the last of them, 0 to 1
+  std::uint64_t doorbells = 0;      ///< of the connection: transport::ConnectionCounters
+  std::uint64_t work_requests = 0;  ///< likewise; 0 where there is no card
+  std::uint64_t heartbeats = 0;     ///< seen
+  double server_cpu_busy = 0;       ///< by the last of them, 0 to 1
   std::uint64_t cached_nodes = 0;
 
   void merge(const ClientStatistics& other) {
@@ -51,6 +53,8 @@ struct ClientStatistics {
     writes.merge(other.writes);
     deadlines_exceeded += other.deadlines_exceeded;
     reconnects += other.reconnects;
+    doorbells += other.doorbells;
+    work_requests += other.work_requests;
     heartbeats += other.heartbeats;
     server_cpu_busy = other.server_cpu_busy;
     cached_nodes += other.cached_nodes;
