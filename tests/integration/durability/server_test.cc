@@ -116,7 +116,6 @@ TEST_F(DurableServerTest, TakesMoreWritesThanItsLogHasRoomFor) {
   EXPECT_GT(stats["log"]["end_lsn"], 10 * stats["log"]["capacity_bytes"].get<std::uint64_t>());
   EXPECT_GT(stats["checkpoints"]["count"], 5);
   EXPECT_LE(stats["log"]["used_bytes"], stats["log"]["capacity_bytes"]);
-  EXPECT_GT(stats["log"]["full_waits"], 0) << "writers that were slowed are counted";
   server->signal(SIGKILL);
   server->wait();
   const auto again = start_well();
