@@ -95,32 +95,34 @@ void MulticastReplicator::beat(Lsn commit, std::uint64_t heartbeat) {
   send(log_.end().lsn, 0, commit, heartbeat);
 }
 
+void MulticastReplicator::answer(MemberId to, Lsn lsn, std::span<const std::byte> bytes,
+                                 std::uint8_t flags) {
+  const FetchBody body{.lsn = lsn, .bytes = bytes.size()};
+  const std::size_t length = encode_message(group_,
+                                            {.checksum = 0,
+                                             .sender = self_.member,
+                                             .incarnation = self_.incarnation,
+                                             .epoch = self_.epoch,
+                                             .length = 0,
+                                             .kind = Kind::kFetched,
+                                             .flags = flags},
+                                            std::as_bytes(std::span(&body, 1)), bytes, message_);
+  links_.send_to(to, std::span(message_).first(length));  // lost: it is asked for again
+}
+
 void MulticastReplicator::serve(const Message<FetchBody>& fetch) {
   const MemberId to = fetch.envelope.sender;
-  const std::size_t overhead = sizeof(Envelope) + sizeof(FetchBody);
-  std::size_t room = links_.max_message_bytes(to);
-  if (room <= overhead) return;
-  room = (room - overhead) / 8 * 8;
   const Lsn end = log_.end().lsn;
-  // Answers until a message finds no room, or all is sent: the member asks again for the rest.
   Lsn lsn = fetch.body.lsn;
-  std::uint64_t left = std::min<std::uint64_t>(fetch.body.bytes, kLargestFetch);
-  while (left > 0 && lsn < end) {
-    const bool is_gone = lsn < log_.start();
-    const std::size_t bytes =
-        is_gone ? 0 : std::min<std::uint64_t>({left, room, end - lsn, kMaxGroupMessageBytes});
-    const FetchBody body{.lsn = lsn, .bytes = bytes};
-    const std::size_t length =
-        encode_message(group_,
-                       {.checksum = 0,
-                        .sender = self_.member,
-                        .incarnation = self_.incarnation,
-                        .epoch = self_.epoch,
-                        .length = 0,
-                        .kind = Kind::kFetched,
-                        .flags = is_gone ? kTrimmed : std::uint8_t{0}},
-                       std::as_bytes(std::span(&body, 1)), log_bytes(lsn, bytes), message_);
-    if (!links_.send_to(to, std::span(message_).first(length)) || is_gone) return;
+  if (lsn >= end) return answer(to, end, {}, kBeyond);
+  if (lsn < log_.start()) return answer(to, lsn, {}, kTrimmed);
+  const std::size_t most = links_.max_message_bytes(to);
+  const std::size_t overhead = sizeof(Envelope) + sizeof(FetchBody);
+  if (most <= overhead) return;
+  std::uint64_t left = std::min({fetch.body.bytes, std::uint64_t{kLargestFetch}, end - lsn});
+  while (left > 0) {
+    const std::size_t bytes = std::min<std::uint64_t>(left, (most - overhead) / 8 * 8);
+    answer(to, lsn, log_bytes(lsn, bytes), 0);
     lsn += bytes;
     left -= bytes;
   }
@@ -142,6 +144,7 @@ void MulticastReplicator::follow(const Voice& self, const Voice& primary, LogPos
   told_ = {};
   same_ = common_ = safe;
   differs_ = follows_ = avoid_reads_ = needs_copy_ = false;
+  answered_end_.reset();
   failures_ = 0;
   fetch_.reset();
 }
@@ -172,6 +175,11 @@ void MulticastReplicator::on_fetched(const Message<FetchBody>& message, Nanoseco
   if ((message.envelope.flags & kTrimmed) != 0) {
     if (body.lsn == fetch_->lsn) needs_copy_ = true;
     return;
+  }
+  if ((message.envelope.flags & kBeyond) != 0) {
+    if (body.lsn > fetch_->lsn) return;  // of an earlier fetch
+    answered_end_ = body.lsn;
+    return fetch_.reset();
   }
   if (body.lsn != fetch_->lsn || body.bytes == 0 || body.bytes > fetch_->bytes) return;
   on_bytes(body.lsn, message.payload, now);
@@ -208,7 +216,7 @@ void MulticastReplicator::ask(Lsn lsn, std::uint64_t bytes, Nanoseconds now) {
               .by_read = false,
               .cookie = ++cookies_};
   const std::uint64_t window = links_.window_bytes();
-  if (!avoid_reads_ && window != 0 && told_.lsn - lsn <= window) {
+  if (!avoid_reads_ && window != 0 && lsn < told_.lsn && told_.lsn - lsn <= window) {
     fetch.by_read =
         links_.read_window(lsn, std::min(fetch.bytes, links_.max_read_bytes()), fetch.cookie);
     fetch.bytes = fetch.by_read ? std::min(fetch.bytes, links_.max_read_bytes()) : fetch.bytes;
@@ -219,8 +227,12 @@ void MulticastReplicator::ask(Lsn lsn, std::uint64_t bytes, Nanoseconds now) {
     ++counters_.reads;
     return;
   }
+  ask_by_message(fetch);
+}
+
+void MulticastReplicator::ask_by_message(const Fetch& fetch) {
   ++counters_.messages;
-  const FetchBody body{.lsn = lsn, .bytes = fetch.bytes};
+  const FetchBody body{.lsn = fetch.lsn, .bytes = fetch.bytes};
   const std::size_t length = encode_message(group_,
                                             {.checksum = 0,
                                              .sender = self_.member,
@@ -311,8 +323,20 @@ Status MulticastReplicator::find_step(Nanoseconds now) {
     fetch_.reset();
     failures_ = 0;
   }
+  // What is committed is in the primary's log: what we know of its end is old. (Or the view store
+  // was lost, and with it who has what: then nothing of ours may be taken back.)
+  if (same_.lsn > told_.lsn) return {};
+  if (same_.lsn == told_.lsn && same_ != told_) needs_copy_ = true;
+  if (needs_copy_) return {};
   const Lsn both = std::min(end.lsn, told_.lsn);
-  if (differs_ || same_.lsn >= both) return settle(common_);
+  if (differs_ || (same_.lsn >= both && end.lsn <= told_.lsn)) return settle(common_);
+  if (same_.lsn >= both) {
+    // Ours is longer, but than what? A datagram may be old, and what was committed since be here:
+    // before anything is taken back, the primary itself is asked.
+    if (answered_end_ && told_.lsn >= *answered_end_) return settle(common_);
+    if (!answered_end_) ask(end.lsn, sizeof(RecordHeader), now);
+    return {};
+  }
   if (failures_ > kMaxFailures) needs_copy_ = true;
   // Theirs may have a record across the end of ours.
   const Lsn until = std::min(told_.lsn, both + kMaxRecordBytes);

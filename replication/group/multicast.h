@@ -71,11 +71,13 @@ class MulticastReplicator final : public Replicator {
     std::uint64_t cookie = 0;
   };
 
+  void answer(MemberId to, Lsn lsn, std::span<const std::byte> bytes, std::uint8_t flags);
   std::size_t send(Lsn from, std::size_t bytes, Lsn commit, std::uint64_t heartbeat);
   void fill_window();
   std::span<const std::byte> log_bytes(Lsn from, std::size_t bytes);
 
   void ask(Lsn lsn, std::uint64_t bytes, Nanoseconds now);
+  void ask_by_message(const Fetch& fetch);
   void on_bytes(Lsn lsn, std::span<const std::byte> bytes, Nanoseconds now);
   Status find_step(Nanoseconds now);
   Status settle(LogPosition common);
@@ -107,6 +109,8 @@ class MulticastReplicator final : public Replicator {
   LogPosition same_;    ///< records before it were compared, and are equal
   LogPosition common_;  ///< the last batch among them ends there
   bool differs_ = false;
+  /// Where the primary's log ended when it was asked: what a datagram says may be long past.
+  std::optional<Lsn> answered_end_;
   bool follows_ = false;  ///< kTrying: a record follows our end
   int failures_ = 0;      ///< to find any record where there must be one
   bool needs_copy_ = false;

@@ -81,7 +81,9 @@ std::optional<Message<FetchBody>> decode_fetch(const Envelope& envelope,
       if (!decoded->payload.empty() || envelope.flags != 0 || decoded->body.bytes == 0) break;
       return decoded;
     case Kind::kFetched:
-      if (decoded->payload.size() != decoded->body.bytes || (envelope.flags & ~kTrimmed) != 0) {
+      if (decoded->payload.size() != decoded->body.bytes ||
+          (envelope.flags & ~(kTrimmed | kBeyond)) != 0 ||
+          (envelope.flags != 0 && decoded->body.bytes != 0)) {
         break;
       }
       return decoded;

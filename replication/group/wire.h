@@ -34,6 +34,8 @@ enum class Kind : std::uint8_t {
 constexpr std::uint8_t kInStep = 1;
 /// Flag of kFetched: what was asked for is not in the log any more.
 constexpr std::uint8_t kTrimmed = 2;
+/// Flag of kFetched: the log does not reach so far; it ends at the body's LSN.
+constexpr std::uint8_t kBeyond = 4;
 
 /// Begins every message.
 struct Envelope {

@@ -11,7 +11,6 @@ namespace {
 
 constexpr LogPosition kLogStart{.lsn = 0, .chain = 0x5117};
 constexpr std::size_t kWindowBytes = 8 << 10;
-constexpr group::GroupId kGroup = 0x6702;
 
 rtree::Entry<2> entry_of(const Request& request) {
   const double x = request.key;
@@ -110,7 +109,7 @@ MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
   store_ = std::make_unique<SimViewStore>(world.world, host, world.etcd, 10 * kMillisecond,
                                           [this] { process_->wake(); });
   const group::Incarnation incarnation = seed | 1;
-  group::LinksOptions options{.group = kGroup,
+  group::LinksOptions options{.group = kTestGroup,
                               .self = id,
                               .incarnation = incarnation,
                               .listen = transport::Address::parse(address_of(host)).value(),
@@ -129,10 +128,10 @@ MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
   replicator_ = std::make_unique<group::MulticastReplicator>(
       group::MulticastOptions{.gap_patience = 100 * kMicrosecond,
                               .fetch_timeout = 2 * kMillisecond},
-      kGroup, *log_, *links_);
+      kTestGroup, *log_, *links_);
   member_ = std::make_unique<group::Member>(group::MemberOptions{.self = {id, address_of(host), ""},
                                                                  .incarnation = incarnation,
-                                                                 .group = kGroup,
+                                                                 .group = kTestGroup,
                                                                  .timing = world.timing},
                                             *log_, kLogStart, machine_, *replicator_, *links_,
                                             *store_, host.clock());

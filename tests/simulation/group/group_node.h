@@ -23,6 +23,7 @@ using testing_support::CrashMemory;
 using testing_support::Power;
 
 /// Keys are columns of the plane; a value of a key is an entry in its column.
+constexpr group::GroupId kTestGroup = 0x6702;
 constexpr unsigned kKeys = 4;
 constexpr unsigned kValues = 64;
 
@@ -84,6 +85,7 @@ class MemberLife {
 
   void ask(const Request& request, OnAnswer answer);
   const group::Member& member() const { return *member_; }
+  group::Member& member() { return *member_; }
   const TreeMachine& machine() const { return machine_; }
   const group::MulticastReplicator& replicator() const { return *replicator_; }
   const group::Links& links() const { return *links_; }

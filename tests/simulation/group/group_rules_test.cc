@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 
 #include "common/log.h"
 #include "tests/simulation/group/group_node.h"
@@ -122,6 +123,49 @@ TEST_F(GroupRules, ThePrimarySendsHardlyMoreThanOneCopyOfItsLog) {
   const auto copy = static_cast<double>(leads.log().end().lsn - end);
   std::cout << bytes / copy << " bytes sent for each byte of the log, to two backups\n";
   EXPECT_LE(bytes / copy, 1.15);
+}
+
+TEST_F(GroupRules, AnOldDatagramMakesNoRestartedMemberTakeBackWhatIsCommitted) {
+  begin();
+  MemberLife& leads = *primary();
+  const LogPosition old_end = leads.log().end();
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(put_and_wait(leads));
+  const Lsn committed = leads.member().committed();
+  const std::size_t which = &backup() == lives_[0] ? 0 : 1;
+  sim::Host& host = lives_[which]->host();
+  lives_[which]->power().cut();
+  host.crash();
+  CrashMemory::end_life(lives_[which]->power(), contents_[which]);
+  host.restart();
+  nodes_.push_back(std::make_unique<MemberLife>(*group_, host, which + 1, contents_[which], 99,
+                                                Power::Failure::kPowerCut, lives_));
+  MemberLife& back = *nodes_.back();
+  lives_[which] = &back;
+  const group::View& view = leads.member().view();
+  ASSERT_TRUE(world_.run_until([&] { return back.member().epoch() == view.epoch; },
+                               world_.now() + kSecond));
+  ASSERT_FALSE(back.replicator().in_step());
+  // What the primary said long ago, and the network has kept until now.
+  const group::LogBody body{.lsn = old_end.lsn,
+                            .end = old_end.lsn,
+                            .end_chain = old_end.chain,
+                            .commit = 0,
+                            .heartbeat = 1};
+  std::array<std::byte, 256> bytes;
+  const std::size_t length = group::encode_message(kTestGroup,
+                                                   {.checksum = 0,
+                                                    .sender = view.primary,
+                                                    .incarnation = view.incarnation,
+                                                    .epoch = view.epoch,
+                                                    .length = 0,
+                                                    .kind = group::Kind::kLog,
+                                                    .flags = 0},
+                                                   std::as_bytes(std::span(&body, 1)), {}, bytes);
+  back.member().on_group_message(std::span(bytes).first(length));
+  ASSERT_TRUE(
+      world_.run_until([&] { return back.replicator().in_step(); }, world_.now() + kSecond));
+  EXPECT_EQ(back.replicator().counters().truncations, 0u);
+  EXPECT_GE(back.log().durable(), committed);
 }
 
 TEST_F(GroupRules, ASlowMemberIsVotedOutAndNotWaitedFor) {

@@ -74,13 +74,12 @@ void GroupRun::start(Node& node) {
 void GroupRun::collect(const MemberLife& life) {
   counters_.elections += life.member().counters().elections;
   counters_.voted_out += life.member().counters().voted_out;
-  counters_.views += life.member().counters().views;
   counters_.reads += life.replicator().counters().reads;
   counters_.fetches += life.replicator().counters().messages;
   counters_.truncations += life.replicator().counters().truncations;
 }
 
-void GroupRun::crash(Node& node, Power::Failure) {
+void GroupRun::crash(Node& node) {
   if (node.life == nullptr) return;
   group_->note(node.host->name() + " crashes");
   ++counters_.crashes;
@@ -120,12 +119,12 @@ void GroupRun::inject(unsigned kind, Nanoseconds lasts) {
     case 0:
     case 1:
     case 2:
-      crash(node, Power::Failure::kPowerCut);
+      crash(node);
       return restart(node);
     case 3:
       group_->note("all crash");
       for (Node& one : nodes_) {
-        crash(one, Power::Failure::kPowerCut);
+        crash(one);
         restart(one);
       }
       return;

@@ -16,7 +16,6 @@ struct GroupCounters {
   std::uint64_t reads = 0;    ///< one-sided, of gaps
   std::uint64_t fetches = 0;  ///< by message
   std::uint64_t truncations = 0;
-  std::uint64_t views = 0;
   std::uint64_t crashes = 0;
 };
 
@@ -54,7 +53,7 @@ class GroupRun {
   };
 
   void start(Node& node);
-  void crash(Node& node, Power::Failure failure);
+  void crash(Node& node);
   void collect(const MemberLife& life);
   void schedule_faults();
   void inject(unsigned kind, Nanoseconds lasts);

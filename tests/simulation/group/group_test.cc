@@ -15,7 +15,7 @@ namespace {
 
 std::uint64_t seeds_to_run() {
   const char* text = std::getenv("GROUP_SEEDS");
-  return text == nullptr ? 2000 : std::strtoull(text, nullptr, 10);
+  return text == nullptr ? SILURUS_GROUP_SEEDS : std::strtoull(text, nullptr, 10);
 }
 
 TEST(Group, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
