@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "client/client.h"
+#include "common/random.h"
 #include "tests/support/server_process.h"
 
 namespace silurus {
@@ -106,13 +107,22 @@ TEST_F(DurableServerTest, TakesMoreWritesThanItsLogHasRoomFor) {
   const auto server = start_well();
   auto client = connect(*server);
   std::uint64_t id = 0;
-  for (int batch = 0; batch < 400; ++batch) {
-    client::WriteBatch<2> writes;
-    for (int i = 0; i < 500; ++i) writes.insert(id++, {{0.5, 0.5}, {0.5, 0.5}});
-    const auto answer = client.write(writes);
-    ASSERT_TRUE(answer) << answer.error().message;
-  }
-  const auto stats = durability(client);
+  nlohmann::json stats;
+  // All over the place, so that checkpoints have much to write: sooner or later one is too slow.
+  Random random(1);
+  do {
+    for (int batch = 0; batch < 100; ++batch) {
+      client::WriteBatch<2> writes;
+      for (int i = 0; i < 500; ++i) {
+        const double x = random.uniform();
+        const double y = random.uniform();
+        writes.insert(id++, {{x, y}, {x, y}});
+      }
+      const auto answer = client.write(writes);
+      ASSERT_TRUE(answer) << answer.error().message;
+    }
+    stats = durability(client);
+  } while (id < 1'000'000 && (id < 200'000 || stats["log"]["full_waits"] == 0));
   EXPECT_GT(stats["log"]["end_lsn"], 10 * stats["log"]["capacity_bytes"].get<std::uint64_t>());
   EXPECT_GT(stats["checkpoints"]["count"], 5);
   EXPECT_LE(stats["log"]["used_bytes"], stats["log"]["capacity_bytes"]);
