@@ -5,6 +5,8 @@
 
 #include "tests/verbs/pair.h"
 #include "tests/verbs/raw_client.h"
+#include "transport/verbs/address.h"
+#include "transport/verbs/connector.h"
 
 namespace silurus::transport::verbs::testing {
 namespace {
@@ -64,6 +66,37 @@ TEST_F(BadClient, OfAnotherVersionIsRefusedWithTheReason) {
   EXPECT_FALSE(bad.connect(listener->address(), kHandshakeVersion + 1));
   ASSERT_TRUE(bad.refusal());
   EXPECT_NE(bad.refusal()->message.find("version 2"), std::string::npos) << bad.refusal()->message;
+  expect_service();
+}
+
+TEST_F(BadClient, ThatLeavesInMidHandshakeGivesItsRingsBack) {
+  const std::uint64_t before = listener->ring_bytes();
+  {
+    const std::string name = listener->address().to_string();
+    auto waiter = std::move(*EventWaiter::create(10 * kSecond));
+    rdma_cm_id* raw = nullptr;
+    ASSERT_EQ(rdma_create_id(waiter.channel(), &raw, nullptr, RDMA_PS_TCP), 0);
+    const CmId id(raw);
+    const auto at = resolve(listener->address(), false, RDMA_PS_TCP);
+    ASSERT_TRUE(at);
+    ASSERT_EQ(rdma_resolve_addr(raw, nullptr, (*at)->ai_dst_addr, 2000), 0);
+    ASSERT_TRUE(waiter.expect(RDMA_CM_EVENT_ADDR_RESOLVED, "rdma_resolve_addr", name));
+    ASSERT_EQ(rdma_resolve_route(raw, 2000), 0);
+    ASSERT_TRUE(waiter.expect(RDMA_CM_EVENT_ROUTE_RESOLVED, "rdma_resolve_route", name));
+    ConnectRequest request = *make_request({});
+    request.max_ring_bytes = kMaxRingBytes;
+    rdma_conn_param parameters{};
+    parameters.private_data = &request;
+    parameters.private_data_len = sizeof(request);
+    parameters.qp_num = 4711;  // there is none
+    ASSERT_EQ(rdma_connect(raw, &parameters), 0);
+    ASSERT_TRUE(waiter.expect(RDMA_CM_EVENT_CONNECT_RESPONSE, "rdma_connect", name));
+    EXPECT_GT(listener->ring_bytes(), before);
+  }
+  const SystemClock clock;
+  const Nanoseconds end = clock.now() + 20 * kSecond;
+  while (listener->ring_bytes() != before && clock.now() < end) std::this_thread::yield();
+  EXPECT_EQ(listener->ring_bytes(), before);
   expect_service();
 }
 
