@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -346,7 +347,7 @@ TEST(Encode, AnErrorArrivesWithItsCodeAndText) {
 Bytes at_message(const Bytes& search) {
   Bytes out(sizeof(AtRequest) + search.size());
   EXPECT_EQ(encode_at(out, 7, 812), sizeof(AtRequest));
-  std::memcpy(out.data() + sizeof(AtRequest), search.data(), search.size());
+  std::copy(search.begin(), search.end(), out.begin() + sizeof(AtRequest));
   return out;
 }
 
