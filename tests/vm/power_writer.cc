@@ -68,8 +68,8 @@ class Writer {
         number_(number) {}
 
   int run(Nanoseconds seconds) {
-    auto client =
-        Client<2>::connect(url_, {.deadline = 30 * kSecond, .connect_timeout = 20 * kSecond});
+    auto client = Client<2>::connect(
+        url_, {.deadline = 30 * kSecond, .connect_timeout = 20 * kSecond, .reconnect_for = 0});
     if (!client) return lost(client.error());
     if (const int checked = check(*client); checked != kChecked) return checked;
     const int journal = ::open(journal_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);

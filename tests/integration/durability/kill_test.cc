@@ -50,7 +50,7 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
   /// Batches of inserts, moves and erasures of this writer's own ids, until the server is gone.
   void write(const std::string& url, int writer, std::uint64_t seed) {
     Random random(seed);
-    auto client = Client<2>::connect(url);
+    auto client = Client<2>::connect(url, {.reconnect_for = 0});
     if (!client) return;
     Known& known = known_[writer];
     for (;;) {
@@ -93,7 +93,7 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
 
   /// Reads, one-sidedly and by message, and remembers the newest version it has seen.
   void read(const std::string& url, client::Mode mode) {
-    auto client = Client<2>::connect(url, {.mode = mode});
+    auto client = Client<2>::connect(url, {.mode = mode, .reconnect_for = 0});
     if (!client) return;
     for (;;) {
       const auto answer = client->range({{0.4, 0.4}, {0.41, 0.41}});
