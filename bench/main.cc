@@ -10,6 +10,7 @@
 #include "bench/compare.h"
 #include "bench/durable.h"
 #include "bench/modes.h"
+#include "bench/plot.h"
 #include "bench/report.h"
 #include "bench/tree.h"
 
@@ -32,6 +33,7 @@ const std::vector<Command>& commands() {
       {"durable", "what it costs that nothing acknowledged is lost", durable_command},
       {"compare", "the same queries in every way, answers compared (a running server)",
        compare_command},
+      {"plot", "draws what one of the others wrote with --json FILE", plot_command},
   };
   return all;
 }

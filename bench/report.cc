@@ -105,7 +105,8 @@ Status Report::write_json(const std::string& path) const {
     out["spread"] = row.spread;
     rows.push_back(std::move(out));
   }
-  const nlohmann::ordered_json all = {{"machine", machine()},
+  const nlohmann::ordered_json all = {{"silurus_bench", kJsonVersion},
+                                      {"machine", machine()},
                                       {"command", command_},
                                       {"commit", SILURUS_COMMIT},
                                       {"rows", std::move(rows)}};

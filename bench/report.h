@@ -8,6 +8,9 @@
 
 namespace silurus::bench {
 
+/// Version of the form of the JSON; another number when its meaning changes.
+inline constexpr int kJsonVersion = 1;
+
 /// One figure of a benchmark.
 struct Row {
   std::string name;                  ///< "modes/0.00001/search/offload/clients=4"
@@ -25,8 +28,8 @@ struct Row {
 double median(std::vector<double> values);
 
 /// Collects the rows of a run, prints them as they come, writes them as JSON at the end:
-/// {"machine": {...}, "command": ..., "commit": ..., "rows": [{"name", "value", "unit", "baseline",
-/// "ratio", "spread"}, ...]}.
+/// {"silurus_bench": 1, "machine": {...}, "command": ..., "commit": ..., "rows": [{"name", "value",
+/// "unit", "baseline", "ratio", "spread"}, ...]}.
 class Report {
  public:
   /// `command`: as the user typed it.

@@ -1,0 +1,410 @@
+#include "bench/plot.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <sstream>
+
+namespace silurus::bench {
+namespace {
+
+/// Markers, dashes and hatchings that can be told apart without colour.
+struct Look {
+  const char* colour;
+  int point;
+  const char* dashes;
+  int hatching;
+};
+constexpr Look kLooks[] = {
+    {"#000000", 7, "solid", 0},       {"#0072b2", 5, "'-'", 4},    {"#d55e00", 9, "solid", 1},
+    {"#009e73", 4, "'.'", 5},         {"#8a4b83", 6, "'_.'", 2},   {"#7a5c00", 8, "'-..'", 6},
+    {"#404040", 11, "(12,4,2,4)", 7}, {"#56709e", 13, "(2,6)", 3},
+};
+constexpr std::size_t kMaxSeries = std::size(kLooks);
+constexpr std::size_t kMaxPanels = 24;
+constexpr std::size_t kMaxBars = 400;
+constexpr std::size_t kMaxClients = 10'000'000;
+
+/// As gnuplot's constant text: within single quotes nothing has a meaning but the quote itself.
+std::string quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      out += ' ';
+    } else {
+      out += c;
+      if (c == '\'') out += c;
+    }
+  }
+  return out + "'";
+}
+
+std::vector<std::string> parts_of(const std::string& name) {
+  std::vector<std::string> parts;
+  std::stringstream in(name);
+  for (std::string part; std::getline(in, part, '/');) parts.push_back(part);
+  return parts;
+}
+
+std::string join(const std::vector<std::string>& parts, std::size_t from, std::size_t to,
+                 const char* between) {
+  std::string out;
+  for (std::size_t i = from; i < to; ++i) out += (i == from ? "" : between) + parts[i];
+  return out;
+}
+
+/// Which of the known it is; a new one is added at the end.
+std::size_t index_of(std::vector<std::string>& known, const std::string& name) {
+  const auto found = std::find(known.begin(), known.end(), name);
+  const auto index = static_cast<std::size_t>(found - known.begin());
+  if (found == known.end()) known.push_back(name);
+  return index;
+}
+
+/// At most `width` bytes a line, broken between words where there are any, and never within a
+/// UTF-8 character.
+std::vector<std::string> wrapped(const std::string& text, std::size_t width) {
+  std::vector<std::string> lines(1);
+  std::stringstream in(text);
+  for (std::string word; in >> word;) {
+    if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width)
+      lines.emplace_back();
+    if (!lines.back().empty()) lines.back() += ' ';
+    for (const char c : word) {
+      const bool starts = (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+      if (starts && lines.back().size() >= width) lines.emplace_back();
+      lines.back() += c;
+    }
+  }
+  return lines;
+}
+
+struct Size {
+  std::size_t width, height;  ///< pixels
+};
+
+std::string head(PictureFormat format, Size size, const std::string& output) {
+  std::ostringstream out;
+  out << "set encoding utf8\n"
+      << "set terminal " << (format == PictureFormat::kSvg ? "svg" : "pngcairo") << " size "
+      << size.width << "," << size.height << " noenhanced background '#ffffff' font 'DejaVu Sans,"
+      << (format == PictureFormat::kSvg ? 12 : 10) << "'\n"
+      << "set output " << quoted(output) << "\n"
+      << "set border 3 lc rgb '#000000'\nset tics nomirror\nset grid xtics ytics lc rgb '#c0c0c0' "
+         "lt 1 lw 0.5\n";
+  return out.str();
+}
+
+constexpr std::size_t kCaptionLine = 16;  ///< pixels
+
+std::vector<std::string> caption_of(const Recorded& recorded, Size size) {
+  constexpr std::size_t kMaxLines = 4;
+  std::vector<std::string> lines = wrapped(recorded.command, size.width / 7);
+  if (lines.size() > kMaxLines) {
+    lines.resize(kMaxLines);
+    lines.back() = "(the command goes on)";
+  }
+  lines.push_back("commit " + recorded.commit + ", " + recorded.machine);
+  return lines;
+}
+
+std::string caption_script(const std::vector<std::string>& lines, Size size) {
+  std::ostringstream out;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const double y = (static_cast<double>(lines.size() - i) - 0.4) * kCaptionLine;
+    out << "set label " << i + 1 << " " << quoted(lines[i]) << " at screen 0.5, screen "
+        << y / static_cast<double>(size.height) << " center\n";
+  }
+  return out.str();
+}
+
+// --- throughput against clients
+
+struct Point {
+  double clients, value, lowest, highest;
+};
+
+struct Panels {
+  std::vector<std::string> names;  ///< in order of appearance: "0.01, search"
+  std::vector<std::string> last;   ///< different last parts of names: "search", "mixed90"
+  std::vector<std::string> ways;
+  std::map<std::pair<std::size_t, std::size_t>, std::vector<Point>> lines;  ///< by panel and way
+};
+
+/// The number of clients that a row says, if that is all that its last part is.
+std::optional<double> clients_of(const std::string& part) {
+  constexpr std::string_view kPrefix = "clients=";
+  if (part.rfind(kPrefix, 0) != 0) return {};
+  const std::string digits = part.substr(kPrefix.size());
+  if (digits.empty() || digits.size() > 8 ||
+      digits.find_first_not_of("0123456789") != std::string::npos) {
+    return {};
+  }
+  const auto clients = std::stoul(digits);
+  if (clients == 0 || clients > kMaxClients) return {};
+  return static_cast<double>(clients);
+}
+
+Panels panels_of(const Recorded& recorded) {
+  Panels panels;
+  for (const Row& row : recorded.rows) {
+    const std::vector<std::string> parts = parts_of(row.name);
+    if (parts.size() < 4 || row.unit != "ops/s" || !(row.value > 0)) continue;
+    const auto clients = clients_of(parts.back());
+    if (!clients) continue;
+    const std::size_t way_at = parts.size() - 2;
+    const std::size_t panel = index_of(panels.names, join(parts, 1, way_at, ", "));
+    index_of(panels.last, parts[way_at - 1]);
+    const std::size_t way = index_of(panels.ways, parts[way_at]);
+    const bool runs = !row.spread.empty() && row.spread.front() > 0;
+    panels.lines[{panel, way}].push_back({*clients, row.value,
+                                          runs ? row.spread.front() : row.value,
+                                          runs ? row.spread.back() : row.value});
+  }
+  for (auto& [key, points] : panels.lines) {
+    std::sort(points.begin(), points.end(),
+              [](const Point& a, const Point& b) { return a.clients < b.clients; });
+  }
+  return panels;
+}
+
+/// One panel: a line for each way that it has, a whisker from the slowest to the fastest run.
+std::string panel_script(const Panels& panels, std::size_t panel) {
+  std::ostringstream out;
+  std::string plot;
+  for (std::size_t way = 0; way < panels.ways.size(); ++way) {
+    const auto found = panels.lines.find({panel, way});
+    // A way without rows here still stands in the legend, which all panels share.
+    const std::string data = "$d" + std::to_string(panel) + "_" + std::to_string(way);
+    out << data << " << EOD\n";
+    if (found == panels.lines.end()) {
+      out << "NaN NaN NaN NaN\n";
+    } else {
+      for (const Point& p : found->second) {
+        out << p.clients << " " << p.value << " " << p.lowest << " " << p.highest << "\n";
+      }
+    }
+    out << "EOD\n";
+    const Look& look = kLooks[way];
+    plot += std::string(plot.empty() ? "plot " : ", \\\n  ") + data +
+            " using 1:2:3:4 with yerrorlines lw 1.6 lc rgb '" + look.colour + "' pt " +
+            std::to_string(look.point) + " ps 0.8 dt " + look.dashes + " title " +
+            quoted(panels.ways[way]);
+  }
+  out << "set title " << quoted(panels.names[panel]) << "\n" << plot << "\n";
+  return out.str();
+}
+
+Result<std::string> lines_script(const Recorded& recorded, PictureFormat format,
+                                 const std::string& output) {
+  const Panels panels = panels_of(recorded);
+  if (panels.names.empty()) {
+    return fail(ErrorCode::kInvalidArgument,
+                "no rows of throughput against clients (named .../WAY/clients=N, in ops/s)");
+  }
+  if (panels.ways.size() > kMaxSeries || panels.names.size() > kMaxPanels) {
+    return fail(ErrorCode::kTooLarge, "more than " + std::to_string(kMaxSeries) + " ways or " +
+                                          std::to_string(kMaxPanels) + " panels in one picture");
+  }
+  const std::size_t down = std::min(panels.last.size(), panels.names.size());
+  const std::size_t across = (panels.names.size() + down - 1) / down;
+  const Size size{std::max<std::size_t>(across * 340, 760), 160 + down * 290};
+  const auto caption = caption_of(recorded, size);
+  const double height = static_cast<double>(size.height), width = static_cast<double>(size.width);
+  const double bottom = static_cast<double>(caption.size() * kCaptionLine + 60) / height;
+  std::ostringstream out;
+  out << head(format, size, output) << caption_script(caption, size) << "set multiplot layout "
+      << down << "," << across << " columnsfirst margins screen " << 80 / width << ","
+      << 1 - 15 / width << "," << bottom << "," << 1 - 95 / height << " spacing screen "
+      << 70 / width << "," << 80 / height << "\n"
+      << "set logscale xy\nset format y '%.0s%c'\nset mxtics 1\n"
+      << "set key at screen 0.5, screen " << 1 - 6 / height << " center top horizontal samplen 5\n";
+  std::vector<double> clients;
+  double lowest = panels.lines.begin()->second.front().lowest, highest = lowest;
+  for (const auto& [key, points] : panels.lines) {
+    for (const Point& point : points) {
+      clients.push_back(point.clients);
+      lowest = std::min(lowest, point.lowest);
+      highest = std::max(highest, point.highest);
+    }
+  }
+  std::sort(clients.begin(), clients.end());
+  clients.erase(std::unique(clients.begin(), clients.end()), clients.end());
+  // The same axes everywhere, so that panels can be compared.
+  out << "set xrange [" << clients.front() * 0.8 << ":" << clients.back() * 1.25 << "]\n"
+      << "set yrange [" << lowest * 0.7 << ":" << highest * 1.4 << "]\nset xtics (";
+  for (std::size_t i = 0; i < clients.size(); ++i) out << (i == 0 ? "" : ", ") << clients[i];
+  out << ")\n";
+  for (std::size_t panel = 0; panel < panels.names.size(); ++panel) {
+    out << "set ylabel " << (panel < down ? "'operations per second'" : "''") << "\n"
+        << "set xlabel " << (panel % down == down - 1 ? "'clients'" : "''") << "\n"
+        << panel_script(panels, panel);
+    if (panel == 0) out << "unset key\nunset label\n";
+  }
+  out << "unset multiplot\nunset output\n";
+  return out.str();
+}
+
+// --- bars of ratios
+
+struct Bar {
+  double ratio;
+  std::optional<double> must_reach;
+};
+
+struct Bars {
+  std::vector<std::string> groups;
+  std::vector<std::string> series;
+  std::map<std::pair<std::size_t, std::size_t>, Bar> bars;  ///< by group and series
+};
+
+/// Where a row stands: what is told by its place, and what by its hatching.
+std::pair<std::string, std::string> place_of(const Recorded& recorded, const Row& row) {
+  const std::vector<std::string> parts = parts_of(row.name);
+  if (recorded.bench == "peers") return {join(parts, 1, parts.size(), ", "), row.baseline};
+  const std::string against = " : " + row.baseline;
+  if (recorded.bench == "tree" && parts.size() > 2) {
+    return {join(parts, 2, parts.size(), ", ") + against, parts[1]};
+  }
+  if (parts.size() > 2 && parts.back().find('=') != std::string::npos) {
+    return {join(parts, 1, parts.size() - 1, ", ") + against, parts.back()};
+  }
+  return {join(parts, 1, parts.size(), ", ") + against, ""};
+}
+
+Result<Bars> bars_of(const Recorded& recorded) {
+  Bars bars;
+  for (const Row& row : recorded.rows) {
+    if (!row.ratio || row.baseline.empty()) continue;
+    if (!(*row.ratio > 0) || (row.bar && !(*row.bar > 0))) {
+      return fail(ErrorCode::kInvalidArgument,
+                  row.name + ": a ratio or bar of zero or less has no place on a logarithmic axis");
+    }
+    const auto [group, series] = place_of(recorded, row);
+    const std::size_t at = index_of(bars.groups, group);
+    bars.bars[{at, index_of(bars.series, series)}] = {*row.ratio, row.bar};
+  }
+  if (bars.bars.empty()) {
+    return fail(ErrorCode::kInvalidArgument,
+                "no rows of '" + recorded.bench + "' have a ratio: there is nothing to draw");
+  }
+  if (bars.series.size() > kMaxSeries || bars.bars.size() > kMaxBars) {
+    return fail(ErrorCode::kTooLarge, "more than " + std::to_string(kMaxSeries) + " series or " +
+                                          std::to_string(kMaxBars) + " bars in one picture");
+  }
+  return bars;
+}
+
+/// 1, 2 and 5 times the powers of ten between the two.
+std::string ratio_tics(double lowest, double highest) {
+  std::ostringstream out;
+  for (int exponent = -9; exponent <= 9; ++exponent) {
+    for (const double step : {1.0, 2.0, 5.0}) {
+      const double tic = step * std::pow(10.0, exponent);
+      if (tic >= lowest && tic <= highest) out << (out.tellp() > 0 ? ", " : "") << tic;
+    }
+  }
+  return out.str();
+}
+
+std::string ratio_text(double ratio) {
+  char text[32];
+  std::snprintf(text, sizeof text, ratio < 100 ? "%.3g" : "%.0f", ratio);
+  return text;
+}
+
+/// The data of all bars, from the top down, and the names of groups; returns the lowest place.
+double bars_data(const Bars& bars, std::ostringstream& out) {
+  std::vector<std::string> data(bars.series.size());
+  std::string marks, tics;
+  double y = 0;
+  for (std::size_t group = 0; group < bars.groups.size(); ++group) {
+    const double top = y;
+    for (std::size_t series = 0; series < bars.series.size(); ++series) {
+      const auto found = bars.bars.find({group, series});
+      if (found == bars.bars.end()) continue;
+      std::ostringstream line;
+      const double ratio = found->second.ratio;
+      line << ratio << " " << y << " " << std::min(1.0, ratio) << " " << std::max(1.0, ratio) << " "
+           << y - 0.42 << " " << y + 0.42 << " " << ratio_text(ratio) << "\n";
+      data[series] += line.str();
+      if (const auto bar = found->second.must_reach) {
+        std::ostringstream mark;
+        mark << *bar << " " << y - 0.5 << " 0 1\n";
+        marks += mark.str();
+      }
+      y -= 1;
+    }
+    std::ostringstream tic;
+    tic << (group == 0 ? "" : ", ") << quoted(bars.groups[group]) << " " << (top + y + 1) / 2;
+    tics += tic.str();
+    y -= 0.5;
+  }
+  for (std::size_t i = 0; i < data.size(); ++i)
+    out << "$b" << i << " << EOD\n" << data[i] << "EOD\n";
+  out << "$marks << EOD\n" << (marks.empty() ? "NaN NaN NaN NaN\n" : marks) << "EOD\n";
+  out << "set ytics (" << tics << ")\n";
+  return y;
+}
+
+std::string bars_plot(const Bars& bars) {
+  std::ostringstream out;
+  out << "plot ";
+  for (std::size_t i = 0; i < bars.series.size(); ++i) {
+    const Look& look = kLooks[i];
+    out << "$b" << i << " using 1:2:3:4:5:6 with boxxyerror lc rgb '" << look.colour
+        << "' fs pattern " << look.hatching << " border lc rgb '#000000' "
+        << (bars.series[i].empty() ? "notitle" : "title " + quoted(bars.series[i])) << ", \\\n  $b"
+        << i << " using 4:2:7 with labels left offset 0.5,0 notitle, \\\n  ";
+  }
+  out << "$marks using 1:2:3:4 with vectors nohead lw 3 lc rgb '#cc0000' "
+      << "title 'must reach', \\\n  1 with lines lc rgb '#000000' notitle\n";
+  return out.str();
+}
+
+Result<std::string> bars_script(const Recorded& recorded, PictureFormat format,
+                                const std::string& output) {
+  const auto bars = bars_of(recorded);
+  if (!bars) return fail(bars.error());
+  double lowest = 1, highest = 1;
+  std::size_t longest = 0;
+  for (const auto& [key, bar] : bars->bars) {
+    lowest = std::min({lowest, bar.ratio, bar.must_reach.value_or(1)});
+    highest = std::max({highest, bar.ratio, bar.must_reach.value_or(1)});
+  }
+  for (const std::string& group : bars->groups) longest = std::max(longest, group.size());
+  const std::size_t left = std::min<std::size_t>(longest, 70) * 7 + 20;
+  std::ostringstream body;
+  const double bottom = bars_data(*bars, body);
+  Size size{left + 620, 0};
+  const auto caption = caption_of(recorded, size);
+  const std::size_t below = caption.size() * kCaptionLine + 60, above = 60;
+  size.height = below + above + static_cast<std::size_t>(-bottom * 17) + 10;
+  const double height = static_cast<double>(size.height);
+  std::ostringstream out;
+  out << head(format, size, output) << caption_script(caption, size) << body.str()
+      << "set lmargin at screen " << static_cast<double>(left) / static_cast<double>(size.width)
+      << "\nset rmargin at screen " << 1 - 25 / static_cast<double>(size.width)
+      << "\nset bmargin at screen " << static_cast<double>(below) / height
+      << "\nset tmargin at screen " << 1 - static_cast<double>(above) / height << "\n"
+      << "set logscale x\nset xrange [" << lowest * 0.7 << ":" << highest * 1.6 << "]\n"
+      << "set yrange [" << bottom << ":1]\nset format x '%g'\nset grid noytics\n"
+      << "set ytics scale 0\nset xtics (" << ratio_tics(lowest * 0.7, highest * 1.6) << ")\n"
+      << "set xlabel 'times the baseline, in the same run (right of 1 is better)'\n"
+      << "set key at screen 0.5, screen " << 1 - 42 / height
+      << " center horizontal maxrows 1 samplen 3 width 1\n"
+      << bars_plot(*bars) << "unset output\n";
+  return out.str();
+}
+
+}  // namespace
+
+Result<std::string> gnuplot_script(const Recorded& recorded, PictureFormat format,
+                                   const std::string& output) {
+  return recorded.bench == "modes" ? lines_script(recorded, format, output)
+                                   : bars_script(recorded, format, output);
+}
+
+}  // namespace silurus::bench

@@ -1,0 +1,125 @@
+#include "bench/plot.h"
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "bench/recorded.h"
+
+namespace silurus::bench {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+Recorded modes() {
+  Recorded recorded{
+      .bench = "modes", .command = "silurus-bench modes", .commit = "abc", .machine = "m"};
+  for (const char* way : {"tcp", "messaging", "offload"}) {
+    for (const int clients : {1, 16}) {
+      recorded.rows.push_back(
+          {.name = std::string("modes/0.01/search/") + way + "/clients=" + std::to_string(clients),
+           .value = 1000.0 * clients,
+           .unit = "ops/s"});
+    }
+  }
+  return recorded;
+}
+
+Recorded ratios(int count) {
+  Recorded recorded{.bench = "tree", .command = "c", .commit = "abc", .machine = "m"};
+  for (int i = 0; i < count; ++i) {
+    recorded.rows.push_back({.name = "tree/uniform/row" + std::to_string(i),
+                             .value = 1,
+                             .unit = "ops/s",
+                             .baseline = "boost",
+                             .ratio = 1000 + i});
+  }
+  return recorded;
+}
+
+std::string error_of(const std::string& text) {
+  const auto parsed = parse_recorded(text, "x.json");
+  return parsed ? "" : parsed.error().message;
+}
+
+TEST(Plot, DrawsEveryRatioAsABar) {
+  const auto script = gnuplot_script(ratios(20), PictureFormat::kSvg, "o.svg");
+  ASSERT_TRUE(script);
+  for (int i = 0; i < 20; ++i) EXPECT_THAT(*script, HasSubstr(std::to_string(1000 + i) + "\n"));
+}
+
+TEST(Plot, DrawsALineForEachWay) {
+  const auto script = gnuplot_script(modes(), PictureFormat::kPng, "o.png");
+  ASSERT_TRUE(script);
+  for (const char* way : {"'tcp'", "'messaging'", "'offload'"})
+    EXPECT_THAT(*script, HasSubstr(way));
+  EXPECT_THAT(*script, HasSubstr("1 1000 1000 1000\n16 16000 16000 16000\n"));
+  EXPECT_THAT(*script, HasSubstr("commit abc, m"));
+}
+
+TEST(Plot, TakesNoTextForACommand) {
+  Recorded hostile = ratios(1);
+  hostile.command = "a'\nsystem('x')\n`x`";
+  const auto script = gnuplot_script(hostile, PictureFormat::kSvg, "o'o.svg");
+  ASSERT_TRUE(script);
+  EXPECT_THAT(*script, HasSubstr("'a'' system(''x'') `x`'"));
+  EXPECT_THAT(*script, HasSubstr("'o''o.svg'"));
+  EXPECT_THAT(*script, Not(HasSubstr("\nsystem")));
+}
+
+TEST(Plot, SaysThatThereIsNothingToDraw) {
+  Recorded none = ratios(1);
+  none.rows[0].ratio.reset();
+  EXPECT_THAT(gnuplot_script(none, PictureFormat::kSvg, "o").error().message, HasSubstr("no rows"));
+  Recorded zero = ratios(1);
+  zero.rows[0].ratio = 0;
+  EXPECT_THAT(gnuplot_script(zero, PictureFormat::kSvg, "o").error().message, HasSubstr("row0"));
+  Recorded lines = modes();
+  for (Row& row : lines.rows) row.unit = "us";
+  EXPECT_THAT(gnuplot_script(lines, PictureFormat::kSvg, "o").error().message,
+              HasSubstr("no rows"));
+}
+
+TEST(Recorded, ReadsBackWhatAReportWrote) {
+  const std::string path = testing::TempDir() + "silurus-recorded-" + std::to_string(getpid());
+  Report report("silurus-bench x --json y");
+  report.record({.name = "x/a",
+                 .value = 2,
+                 .unit = "ops/s",
+                 .baseline = "b",
+                 .ratio = 3,
+                 .spread = {2, 1},
+                 .bar = 4});
+  ASSERT_TRUE(report.write_json(path));
+  const auto read = read_recorded(path);
+  std::filesystem::remove(path);
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->bench, "x");
+  EXPECT_EQ(read->command, "silurus-bench x --json y");
+  ASSERT_EQ(read->rows.size(), 1u);
+  EXPECT_EQ(read->rows[0].ratio, 3);
+  EXPECT_EQ(read->rows[0].bar, 4);
+  EXPECT_THAT(read->rows[0].spread, testing::ElementsAre(1, 2));
+}
+
+TEST(Recorded, SaysWhatIsWrongWithAFile) {
+  const std::string head = R"({"silurus_bench": 1, "command": "c", "commit": "d", "rows": )";
+  EXPECT_THAT(error_of("{"), HasSubstr("x.json: this is not JSON"));
+  EXPECT_THAT(error_of("[]"), HasSubstr("not of silurus-bench"));
+  EXPECT_THAT(error_of(R"({"rows": []})"), HasSubstr("not of silurus-bench"));
+  EXPECT_THAT(error_of(R"({"silurus_bench": 2})"), HasSubstr("version 2"));
+  EXPECT_THAT(error_of(R"({"silurus_bench": 1})"), HasSubstr("list of rows"));
+  EXPECT_THAT(error_of(head + "[]}"), HasSubstr("no rows"));
+  EXPECT_THAT(error_of(head + "[1]}"), HasSubstr("row 1 is no object"));
+  EXPECT_THAT(error_of(head + R"([{"name": "a/b"}]})"), HasSubstr("row 1 (a/b): its value"));
+  EXPECT_THAT(error_of(head + R"([{"name": "a/b", "value": 1, "ratio": "2"}]})"),
+              HasSubstr("its ratio"));
+  EXPECT_THAT(error_of(head + R"([{"name": "a", "value": 1}, {"name": "b", "value": 1}]})"),
+              HasSubstr("rows of 'a' and of 'b'"));
+  EXPECT_THAT(read_recorded("/nowhere.json").error().message, HasSubstr("cannot open /nowhere"));
+}
+
+}  // namespace
+}  // namespace silurus::bench
