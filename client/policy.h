@@ -74,7 +74,7 @@ class CatfishPolicy final : public AccessPolicy {
 struct CostOptions {
   double budget = 0.02;       ///< share of time that experiments may cost
   std::uint32_t epoch = 128;  ///< searches of one trial
-  double first_step = 0.25;   ///< of the share of searches to offload
+  double first_step = 0.1;    ///< of the share of searches to offload
   double min_step = 0.02;
   double min_gain = 0.02;  ///< relative; what is not better by this is not worth a move
 };
