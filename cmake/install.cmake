@@ -8,7 +8,11 @@ foreach(module ${modules})
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/silurus FILES_MATCHING PATTERN "*.h"
     PATTERN "tool" EXCLUDE)
 endforeach()
-install(TARGETS silurus-server silurus silurus-bench RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+set(programs silurus-server silurus)
+if(SILURUS_BENCH)
+  list(APPEND programs silurus-bench)
+endif()
+install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/silurus)
 install(EXPORT silurus NAMESPACE silurus:: DESTINATION ${package_dir})
