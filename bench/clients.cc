@@ -12,6 +12,7 @@
 #include "bench/cpus.h"
 #include "bench/crowd.h"
 #include "bench/driver.h"
+#include "bench/folder.h"
 #include "bench/server_process.h"
 #include "common/clock.h"
 
@@ -178,22 +179,13 @@ class ClientsBench {
   double rate_alone_ = 0;
 };
 
-/// A folder for a socket; removed when it goes.
-struct Folder {
-  std::filesystem::path path =
-      std::filesystem::temp_directory_path() / ("silurus-bench-" + std::to_string(getpid()));
-  Folder() { std::filesystem::create_directory(path); }
-  ~Folder() { std::filesystem::remove_all(path); }
-};
-
 }  // namespace
 
 Status run_clients(const ClientsBenchOptions& options, Report& report) {
   const std::vector<int> cpus = allowed_cpus();
-  const Folder folder;
+  const Folder folder(std::filesystem::temp_directory_path());
   for (const std::string fabric : {"shm", "tcp"}) {
-    const std::string url =
-        fabric == "shm" ? "shm://" + (folder.path / "socket").string() : "tcp://127.0.0.1:0";
+    const std::string url = fabric == "shm" ? "shm://" + (folder / "socket") : "tcp://127.0.0.1:0";
     auto server = ServerProcess::start({"--listen", url, "--threads", "1", "--cpus",
                                         std::to_string(cpus.front()), "--max-clients",
                                         std::to_string(options.clients), "--load", options.data});

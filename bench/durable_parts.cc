@@ -1,31 +1,15 @@
 #include "bench/durable_parts.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <filesystem>
 
 #include "bench/random_box.h"
 
 namespace silurus::bench {
 
-namespace fs = std::filesystem;
-
 using client::WriteBatch;
 
 double seconds_between(Nanoseconds from, Nanoseconds to) {
   return static_cast<double>(to - from) / static_cast<double>(kSecond);
-}
-
-Folder::Folder(const std::string& where)
-    : path_(where + "/silurus-bench-" + std::to_string(::getpid())) {
-  fs::remove_all(path_);
-  fs::create_directories(path_);
-}
-
-Folder::~Folder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
 }
 
 Result<double> insert_rate(Client<2>& client, std::size_t in_flight, double seconds,

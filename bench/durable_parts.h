@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/folder.h"
 #include "bench/report.h"
 #include "bench/server_process.h"
 #include "client/client.h"
@@ -16,20 +17,6 @@
 namespace silurus::bench {
 
 double seconds_between(Nanoseconds from, Nanoseconds to);
-
-/// A folder of this run, gone with it.
-class Folder {
- public:
-  /// In the directory `where`.
-  explicit Folder(const std::string& where);
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder();
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 /// Inserts of random boxes a second, `in_flight` at a time.
 Result<double> insert_rate(Client<2>& client, std::size_t in_flight, double seconds,

@@ -220,7 +220,8 @@ Result<std::string> lines_script(const Recorded& recorded, PictureFormat format,
       << 1 - 15 / width << "," << bottom << "," << 1 - 95 / height << " spacing screen "
       << 70 / width << "," << 80 / height << "\n"
       << "set logscale xy\nset format y '%.0s%c'\nset mxtics 1\n"
-      << "set key at screen 0.5, screen " << 1 - 6 / height << " center top horizontal samplen 5\n";
+      << "set key at screen 0.5, screen " << 1 - 6 / height
+      << " center top vertical maxrows 1 samplen 5\n";
   std::vector<double> clients;
   double lowest = panels.lines.begin()->second.front().lowest, highest = lowest;
   for (const auto& [key, points] : panels.lines) {
