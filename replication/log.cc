@@ -258,7 +258,12 @@ Status Log::truncate(LogPosition end) {
     const Lsn lsn = record->header.lsn;
     if ((record->header.flags & kAfterFlush) != 0 && lsn != end.lsn) flushes.push_back(lsn);
   }
-  for (Lsn to = end_.lsn; !flushes.empty(); to = flushes.back(), flushes.pop_back()) {
+  // A batch that a crash cut short may lie behind the end, and its first record proves that what is
+  // before it was durable: it must go before that goes.
+  flushes.push_back(end_.lsn);
+  const Lsn behind = std::min(end_.lsn + sizeof(RecordHeader),
+                              start_.load(std::memory_order_relaxed) + ring_->size());
+  for (Lsn to = behind; !flushes.empty(); to = flushes.back(), flushes.pop_back()) {
     if (Status erased = erase(flushes.back(), to); !erased) {
       failed_ = erased.error();
       return erased;
