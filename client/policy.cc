@@ -207,6 +207,8 @@ void CostPolicy::end_survey() {
   owe(ratio - 1, block_.count);
   owe(1 / ratio - 1, survey_messages_.count);
   share_ = ratio < 1 ? 1 : 0;
+  usual_score_ = 0;
+  settling_ = true;
   survey_patience_ = kLaterBlocks;
   survey_ = Survey::kDone;
   since_survey_ = 0;
@@ -250,9 +252,11 @@ void CostPolicy::end_epoch(bool hopeless) {
   owed_ = std::max(0.0, owed_ - options_.budget);
   if (rest_ > 0 || owed_ > 0) {
     if (rest_ > 0) --rest_;
-    const double change = base_.mean() / usual_score_;
+    const double score = base_.mean();
     base_ = {};
     if (std::exchange(settling_, false)) return;
+    if (usual_score_ == 0) usual_score_ = score;
+    const double change = score / usual_score_;
     if (change > kChanged || change < 1 / kChanged) {
       failures_ = 0;
       rest_ = 0;
@@ -300,7 +304,7 @@ void CostPolicy::judge_trial(bool hopeless) {
       rest_ = std::min(std::uint32_t{1} << std::min(failures_, 16u), kMaxRest);
     }
   }
-  usual_score_ = base_.mean();
+  usual_score_ = failures_ == 0 ? 0 : base_.mean();  // unknown at a new share
   settling_ = true;
   base_ = {};
   trial_ = {};

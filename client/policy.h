@@ -198,7 +198,7 @@ class CostPolicy final : public AccessPolicy {
   std::uint32_t pairs_ = 0;     ///< of epochs of the trial under way
   std::uint32_t failures_ = 0;  ///< trials in succession that changed nothing
   std::uint32_t rest_ = 0;      ///< epochs until the next trial
-  double usual_score_ = 0;      ///< at share_, in the last trial
+  double usual_score_ = 0;      ///< at share_; 0: not known yet
   bool settling_ = false;       ///< searches of the last trial are still under way
   double owed_ = 0;             ///< what experiments cost and is not made up for yet, in epochs
 
