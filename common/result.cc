@@ -30,6 +30,10 @@ std::string_view to_string(ErrorCode code) {
       return "too-large";
     case ErrorCode::kConflict:
       return "conflict";
+    case ErrorCode::kNotPrimary:
+      return "not-primary";
+    case ErrorCode::kInDoubt:
+      return "in-doubt";
   }
   return "unknown";
 }

@@ -22,6 +22,8 @@ enum class ErrorCode : std::uint16_t {
   kPermission = 10,       ///< not allowed
   kTooLarge = 11,         ///< over a stated limit
   kConflict = 12,         ///< the state forbids it now (e.g. already loading)
+  kNotPrimary = 13,       ///< nothing happened: this member may not do it, another one may
+  kInDoubt = 14,          ///< a write was sent, and whether it happened could not be learnt in time
 };
 
 /// Name of a code as printed in messages and JSON: "invalid-argument".

@@ -36,6 +36,8 @@ std::string_view name(MessageType type) {
       return "task";
     case MessageType::kHold:
       return "hold";
+    case MessageType::kCluster:
+      return "cluster";
   }
   return "unknown";
 }
@@ -53,15 +55,33 @@ bool copy_front(std::span<const std::byte> message, T& out) {
   return true;
 }
 
+/// Whether a request only reads: any member of a group might answer it.
+bool reads(MessageType type) {
+  switch (type) {
+    case MessageType::kRange:
+    case MessageType::kNearest:
+    case MessageType::kStats:
+    case MessageType::kAt:
+    case MessageType::kTask:
+    case MessageType::kHold:
+    case MessageType::kCluster:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /// What holds for every request's header.
 Status check_request_header(const Header& header, MessageType type) {
   if (header.type != type) {
     return broken("message of type " + std::to_string(static_cast<unsigned>(header.type)) +
                   " where " + std::string(name(type)) + " was expected");
   }
-  if (header.flags != 0 || header.code != 0) {
+  const std::uint8_t known = reads(type) ? kAnyMember : 0;
+  if ((header.flags & ~known) != 0 || header.code != 0) {
     return broken(std::string(name(type)) + " request with flags " + std::to_string(header.flags) +
-                  " and code " + std::to_string(header.code) + "; both must be 0");
+                  " and code " + std::to_string(header.code) + "; flags may be " +
+                  std::to_string(known) + ", the code must be 0");
   }
   return {};
 }
@@ -84,7 +104,9 @@ Result<std::pair<T, Array<Element>>> decode_counted(std::span<const std::byte> m
   T request;
   if (!copy_front(message, request)) return wrong_length(type, message.size(), sizeof(T));
   if (auto ok = check_request_header(request.header, type); !ok) return fail(ok.error());
-  if (request.reserved != 0) return broken(std::string(name(type)) + ": reserved field is not 0");
+  if constexpr (requires { request.reserved; }) {
+    if (request.reserved != 0) return broken(std::string(name(type)) + ": reserved field is not 0");
+  }
   if (request.count == 0) return broken(std::string(name(type)) + " request of no elements");
   if (request.count > max_count) {
     return fail(ErrorCode::kTooLarge, std::string(name(type)) + " request of " +
@@ -116,7 +138,7 @@ Result<Header> decode_header(std::span<const std::byte> message) {
   if (!copy_front(message, header)) {
     return broken("message of " + std::to_string(message.size()) + " bytes is too short");
   }
-  if (static_cast<unsigned>(header.type) > static_cast<unsigned>(MessageType::kHold)) {
+  if (static_cast<unsigned>(header.type) > static_cast<unsigned>(kLastMessageType)) {
     return broken("message of unknown type " + std::to_string(static_cast<unsigned>(header.type)));
   }
   return header;
@@ -158,7 +180,19 @@ Result<WriteMessage<D>> decode_write(std::span<const std::byte> message, std::ui
   auto decoded =
       decode_counted<WriteRequest, Operation<D>>(message, MessageType::kWrite, max_batch);
   if (!decoded) return fail(decoded.error());
-  return WriteMessage<D>{decoded->first.header, decoded->first.sequence, decoded->second};
+  const WriteRequest& fixed = decoded->first;
+  if (fixed.outstanding != 0 && fixed.outstanding >= fixed.sequence) {
+    return broken("write " + std::to_string(fixed.sequence) + " of a client of whose writes " +
+                  std::to_string(fixed.outstanding) + " before it are outstanding");
+  }
+  if (fixed.outstanding >= kMaxOutstandingWrites) {
+    return fail(ErrorCode::kTooLarge, "a write that is " + std::to_string(fixed.outstanding) +
+                                          " ahead of the oldest whose outcome its client doesn't "
+                                          "know; the limit is " +
+                                          std::to_string(kMaxOutstandingWrites));
+  }
+  return WriteMessage<D>{fixed.header, fixed.sequence, fixed.sequence - fixed.outstanding,
+                         decoded->second};
 }
 
 template <int D>
@@ -213,8 +247,8 @@ Result<Header> decode_bare(std::span<const std::byte> message) {
   if (message.size() != sizeof(Header)) {
     return wrong_length(header->type, message.size(), sizeof(Header));
   }
-  if (header->type != MessageType::kStats && header->type != MessageType::kLoadBegin &&
-      header->type != MessageType::kLoadAbort) {
+  if (header->type != MessageType::kStats && header->type != MessageType::kCluster &&
+      header->type != MessageType::kLoadBegin && header->type != MessageType::kLoadAbort) {
     return broken(std::string(name(header->type)) + " message without its content");
   }
   if (auto ok = check_request_header(*header, header->type); !ok) return fail(ok.error());
@@ -308,7 +342,7 @@ Result<Answer> decode_answer(std::span<const std::byte> message) {
 Error answer_error(const Answer& answer) {
   const auto known =
       answer.header.code >= static_cast<std::uint16_t>(ErrorCode::kInvalidArgument) &&
-      answer.header.code <= static_cast<std::uint16_t>(ErrorCode::kConflict);
+      answer.header.code <= static_cast<std::uint16_t>(ErrorCode::kInDoubt);
   Error error{known ? static_cast<ErrorCode>(answer.header.code) : ErrorCode::kProtocol, {}};
   error.message.resize(answer.payload.size());
   std::memcpy(error.message.data(), answer.payload.data(), answer.payload.size());

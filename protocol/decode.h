@@ -77,6 +77,7 @@ template <int D>
 struct WriteMessage {
   Header header;
   std::uint64_t sequence;
+  std::uint64_t oldest;            ///< sequence whose outcome the client doesn't know
   Array<Operation<D>> operations;  ///< 1 .. max_batch; each still to be checked (check_operation)
 };
 template <int D>
@@ -102,7 +103,7 @@ Status append_entries(const Array<rtree::Entry<D>>& from, std::vector<rtree::Ent
 /// fill is 0 or in (0, 1].
 Result<LoadCommit> decode_load_commit(std::span<const std::byte> message);
 
-/// A request that is a Header and nothing more: kStats, kLoadBegin, kLoadAbort.
+/// A request that is a Header and nothing more: kStats, kCluster, kLoadBegin, kLoadAbort.
 Result<Header> decode_bare(std::span<const std::byte> message);
 
 struct AtMessage {

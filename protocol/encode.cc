@@ -8,8 +8,8 @@
 namespace silurus::protocol {
 namespace {
 
-Header request_header(MessageType type, std::uint32_t request_id) {
-  return {.type = type, .flags = 0, .code = 0, .request_id = request_id};
+Header request_header(MessageType type, std::uint32_t request_id, std::uint8_t flags = 0) {
+  return {.type = type, .flags = flags, .code = 0, .request_id = request_id};
 }
 
 template <typename T>
@@ -24,9 +24,9 @@ std::size_t put(std::span<std::byte> out, std::size_t at, const T* values, std::
 
 template <int D>
 std::size_t encode_range(std::span<std::byte> out, std::uint32_t request_id,
-                         const rtree::RangeQuery<D>& query) {
+                         const rtree::RangeQuery<D>& query, std::uint8_t flags) {
   const RangeRequest<D> request{
-      .header = request_header(MessageType::kRange, request_id),
+      .header = request_header(MessageType::kRange, request_id, flags),
       .limit = static_cast<std::uint32_t>(std::min<std::uint64_t>(query.limit, kNoLimit)),
       .predicate = query.predicate,
       .shape = query.shape,
@@ -37,21 +37,22 @@ std::size_t encode_range(std::span<std::byte> out, std::uint32_t request_id,
 
 template <int D>
 std::size_t encode_nearest(std::span<std::byte> out, std::uint32_t request_id,
-                           const rtree::NearestQuery<D>& query) {
-  const NearestRequest<D> request{.header = request_header(MessageType::kNearest, request_id),
-                                  .k = query.k,
-                                  .reserved = 0,
-                                  .point = query.point};
+                           const rtree::NearestQuery<D>& query, std::uint8_t flags) {
+  const NearestRequest<D> request{
+      .header = request_header(MessageType::kNearest, request_id, flags),
+      .k = query.k,
+      .reserved = 0,
+      .point = query.point};
   return put(out, 0, &request);
 }
 
 template <int D>
 std::size_t encode_write(std::span<std::byte> out, std::uint32_t request_id, std::uint64_t sequence,
-                         std::span<const Operation<D>> operations) {
+                         std::span<const Operation<D>> operations, std::uint32_t outstanding) {
   const WriteRequest request{.header = request_header(MessageType::kWrite, request_id),
                              .sequence = sequence,
                              .count = static_cast<std::uint32_t>(operations.size()),
-                             .reserved = 0};
+                             .outstanding = outstanding};
   return put(out, put(out, 0, &request), operations.data(), operations.size());
 }
 
@@ -72,25 +73,29 @@ std::size_t encode_load_commit(std::span<std::byte> out, std::uint32_t request_i
   return put(out, 0, &request);
 }
 
-std::size_t encode_bare(std::span<std::byte> out, MessageType type, std::uint32_t request_id) {
-  const Header header = request_header(type, request_id);
+std::size_t encode_bare(std::span<std::byte> out, MessageType type, std::uint32_t request_id,
+                        std::uint8_t flags) {
+  const Header header = request_header(type, request_id, flags);
   return put(out, 0, &header);
 }
 
-std::size_t encode_at(std::span<std::byte> out, std::uint32_t request_id, Moment moment) {
-  const AtRequest request{.header = request_header(MessageType::kAt, request_id), .moment = moment};
+std::size_t encode_at(std::span<std::byte> out, std::uint32_t request_id, Moment moment,
+                      std::uint8_t flags) {
+  const AtRequest request{.header = request_header(MessageType::kAt, request_id, flags),
+                          .moment = moment};
   return put(out, 0, &request);
 }
 
-std::size_t encode_hold(std::span<std::byte> out, std::uint32_t request_id, Moment moment) {
-  const HoldRequest request{.header = request_header(MessageType::kHold, request_id),
+std::size_t encode_hold(std::span<std::byte> out, std::uint32_t request_id, Moment moment,
+                        std::uint8_t flags) {
+  const HoldRequest request{.header = request_header(MessageType::kHold, request_id, flags),
                             .moment = moment};
   return put(out, 0, &request);
 }
 
 std::size_t encode_task(std::span<std::byte> out, std::uint32_t request_id, TaskKind kind,
-                        Moment from, Moment to, std::string_view text) {
-  const TaskRequest request{.header = request_header(MessageType::kTask, request_id),
+                        Moment from, Moment to, std::string_view text, std::uint8_t flags) {
+  const TaskRequest request{.header = request_header(MessageType::kTask, request_id, flags),
                             .kind = kind,
                             .text_bytes = static_cast<std::uint32_t>(text.size()),
                             .from = from,
@@ -193,11 +198,11 @@ void AnswerEncoder::encode_next(std::span<std::byte> out) {
 
 #define SILURUS_INSTANTIATE(D)                                                             \
   template std::size_t encode_range<D>(std::span<std::byte>, std::uint32_t,                \
-                                       const rtree::RangeQuery<D>&);                       \
+                                       const rtree::RangeQuery<D>&, std::uint8_t);         \
   template std::size_t encode_nearest<D>(std::span<std::byte>, std::uint32_t,              \
-                                         const rtree::NearestQuery<D>&);                   \
+                                         const rtree::NearestQuery<D>&, std::uint8_t);     \
   template std::size_t encode_write<D>(std::span<std::byte>, std::uint32_t, std::uint64_t, \
-                                       std::span<const Operation<D>>);                     \
+                                       std::span<const Operation<D>>, std::uint32_t);      \
   template std::size_t encode_load_entries<D>(std::span<std::byte>, std::uint32_t,         \
                                               std::span<const rtree::Entry<D>>);           \
   template AnswerEncoder AnswerEncoder::range<D>(AnswerTo, rtree::ResultShape,             \

@@ -14,30 +14,37 @@
 
 namespace silurus::protocol {
 
+/// `flags` of requests that read: 0 or kAnyMember.
+///
 /// Each writes one request into the front of `out` and returns its bytes; `out` must have room
 /// (sizeof of the request, or *_bytes() below). The content must have been checked by the caller.
 template <int D>
 std::size_t encode_range(std::span<std::byte> out, std::uint32_t request_id,
-                         const rtree::RangeQuery<D>& query);
+                         const rtree::RangeQuery<D>& query, std::uint8_t flags = 0);
 template <int D>
 std::size_t encode_nearest(std::span<std::byte> out, std::uint32_t request_id,
-                           const rtree::NearestQuery<D>& query);
+                           const rtree::NearestQuery<D>& query, std::uint8_t flags = 0);
+/// `outstanding`: how far the oldest write whose outcome isn't known lies before this one.
 template <int D>
 std::size_t encode_write(std::span<std::byte> out, std::uint32_t request_id, std::uint64_t sequence,
-                         std::span<const Operation<D>> operations);
+                         std::span<const Operation<D>> operations, std::uint32_t outstanding = 0);
 template <int D>
 std::size_t encode_load_entries(std::span<std::byte> out, std::uint32_t request_id,
                                 std::span<const rtree::Entry<D>> entries);
 std::size_t encode_load_commit(std::span<std::byte> out, std::uint32_t request_id, double fill,
                                std::uint64_t entries);
-/// kStats, kLoadBegin, kLoadAbort.
-std::size_t encode_bare(std::span<std::byte> out, MessageType type, std::uint32_t request_id);
+/// kStats, kCluster, kLoadBegin, kLoadAbort.
+std::size_t encode_bare(std::span<std::byte> out, MessageType type, std::uint32_t request_id,
+                        std::uint8_t flags = 0);
 
 /// The front of a search at a moment; the search follows (encode_range, encode_nearest).
-std::size_t encode_at(std::span<std::byte> out, std::uint32_t request_id, Moment moment);
-std::size_t encode_hold(std::span<std::byte> out, std::uint32_t request_id, Moment moment);
+/// The flags count here; those of the search in it are 0.
+std::size_t encode_at(std::span<std::byte> out, std::uint32_t request_id, Moment moment,
+                      std::uint8_t flags = 0);
+std::size_t encode_hold(std::span<std::byte> out, std::uint32_t request_id, Moment moment,
+                        std::uint8_t flags = 0);
 std::size_t encode_task(std::span<std::byte> out, std::uint32_t request_id, TaskKind kind,
-                        Moment from, Moment to, std::string_view text);
+                        Moment from, Moment to, std::string_view text, std::uint8_t flags = 0);
 
 template <int D>
 constexpr std::size_t write_bytes(std::size_t operations) {

@@ -18,7 +18,7 @@ namespace silurus::protocol {
 static_assert(std::endian::native == std::endian::little, "the wire format is little-endian");
 
 constexpr std::uint32_t kMagic = 0x524c4953;  // "SILR"
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 
 enum class MessageType : std::uint8_t {
   kAnswer = 0,
@@ -33,13 +33,22 @@ enum class MessageType : std::uint8_t {
   kAt = 9,           ///< AtRequest and a whole kRange or kNearest request
   kTask = 10,        ///< TaskRequest and its text; answered with JSON text
   kHold = 11,        ///< HoldRequest: keeps an old version for one-sided reads of it
+  kCluster = 12,     ///< Header alone: who is in the group; any member answers, with JSON text
 };
+constexpr MessageType kLastMessageType = MessageType::kCluster;
 
 /// Requests of one connection that may be unanswered at once. A client that has more of them on the
 /// way is disconnected. Answers come in any order, and segments of several may be interleaved.
 constexpr std::uint32_t kMaxRequestsInFlight = 1024;
 
-constexpr std::uint8_t kMore = 1;               ///< flag of an answer: another segment follows
+constexpr std::uint8_t kMore = 1;  ///< flag of an answer: another segment follows
+/// Flag of a request that reads: any member of a group may answer it, at the version that it has
+/// applied. Without it a member that may not read for the group (a backup, a primary without its
+/// lease) answers kNotPrimary.
+constexpr std::uint8_t kAnyMember = 2;
+/// Lies between the sequence of a write and that of the oldest one whose outcome its client doesn't
+/// know yet: less than this.
+constexpr std::uint32_t kMaxOutstandingWrites = 4096;
 constexpr std::uint32_t kNoLimit = UINT32_MAX;  ///< limit of a range search without one
 constexpr std::size_t kMaxErrorText = 1024;     ///< bytes of text of an error answer
 /// Every connection carries messages of at least this length, so that every request but a batch,
@@ -86,12 +95,18 @@ struct Operation {
 };
 
 /// Followed by `count` Operations, which become visible in one version. One that fails (unknown
-/// entry, bad box) leaves the others alone. `sequence` counts a client's write requests.
+/// entry, bad box) leaves the others alone.
+///
+/// Exactly once, after RIFL (Lee et al.: "Implementing Linearizability at Large Scale and Low
+/// Latency", SOSP 2015): a client that has an id (ClientHello) numbers its writes 1, 2, 3, ... The
+/// outcome of each is remembered beside its effect, and a write that comes again with its number is
+/// answered with that. `sequence` - `outstanding` is the lowest number whose outcome the client
+/// doesn't know: what is below may be forgotten.
 struct WriteRequest {
   Header header;
-  std::uint64_t sequence;
+  std::uint64_t sequence;  ///< 0: not numbered
   std::uint32_t count;
-  std::uint32_t reserved;  ///< 0
+  std::uint32_t outstanding;  ///< less than `sequence` and kMaxOutstandingWrites, or 0
 };
 
 /// Followed by `count` rtree::Entry<D>.
@@ -150,7 +165,7 @@ constexpr std::size_t kMaxTaskText = 200;
 ///  kRange    nothing, ids (u64), or rtree::Entry<D>, by the shape asked for;
 ///  kNearest  rtree::Neighbor;
 ///  kWrite    FailedOperation, one for each that failed;
-///  kStats    bytes of JSON; so does kTask;
+///  kStats    bytes of JSON; so do kTask and kCluster;
 ///  kAt       as the search in it;
 ///  kHold     one HeldVersion (and the version in the header);
 ///  kLoad*    nothing (count: entries in the tree, after kLoadCommit);
@@ -177,6 +192,7 @@ struct ClientHello {
   std::uint32_t version = kVersion;
   std::uint32_t dimensions = 0;  ///< 0: whatever the server has
   std::uint32_t reserved = 0;
+  std::uint64_t client = 0;  ///< random, the same on all its connections; 0: without a name
 };
 
 /// What the server says: all that a client needs to send requests and to walk the tree.
@@ -193,6 +209,7 @@ struct ServerHello {
   std::uint32_t max_batch = 0;          ///< operations in one WriteRequest
   std::uint32_t one_sided = 0;          ///< 1 if regions are exposed on this connection
   std::uint64_t root_offset = 0;        ///< of the rtree::RootBlock in region 0; 64-byte aligned
+  std::uint64_t epoch = 0;              ///< of the group's view; 0: not a group, no leases
 };
 
 /// The mailbox that the server keeps at each active client (DESIGN: heartbeats).
@@ -201,7 +218,13 @@ struct Heartbeat {
   rtree::Version version;            ///< published
   std::uint32_t cpu_busy_permyriad;  ///< of the server's workers since the last: 10,000 = all busy
   std::uint32_t queued;              ///< requests seen waiting at the last sweep
+  std::uint64_t lease_ns;      ///< for so long from its sending on, what this member publishes
+                               ///< is the newest there is; kNoEnd: for ever; 0: it may not be
+  std::uint64_t staleness_ns;  ///< when sent, `version` had been superseded for no longer than
+                               ///< this; kNoEnd: not known
+  std::uint64_t epoch;         ///< of the group's view; 0: not a group
 };
+constexpr std::uint64_t kNoEnd = UINT64_MAX;
 
 // Nothing padded, nothing of a size that a compiler chooses.
 static_assert(sizeof(Header) == 8 && sizeof(RangeRequest<2>) == 48 &&
@@ -213,7 +236,7 @@ static_assert(sizeof(AtRequest) == 16 && sizeof(TaskRequest) == 32 &&
               sizeof(TaskRequest) + kMaxTaskText <= kMinMessageBytes &&
               sizeof(AtRequest) + sizeof(RangeRequest<3>) <= kMinMessageBytes);
 static_assert(sizeof(AnswerHeader) == 24 && sizeof(FailedOperation) == 8);
-static_assert(sizeof(ClientHello) == 16 && sizeof(ServerHello) == 64 && sizeof(Heartbeat) == 24);
+static_assert(sizeof(ClientHello) == 24 && sizeof(ServerHello) == 72 && sizeof(Heartbeat) == 48);
 static_assert(sizeof(AnswerHeader) + sizeof(rtree::Entry<3>) <= kMinMessageBytes &&
               sizeof(WriteRequest) + sizeof(Operation<3>) <= kMinMessageBytes &&
               sizeof(RangeRequest<3>) <= kMinMessageBytes);

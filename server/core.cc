@@ -37,6 +37,7 @@ Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, con
   core->team_.heartbeat = options.heartbeat;
   core->team_.allow_backup = options.allow_backup;
   core->team_.stats = [core = core.get()] { return core->stats_json(); };
+  core->team_.cluster = [core = core.get()] { return core->cluster_json(); };
   core->team_.on_session_closed = [core = core.get()](std::size_t door) {
     core->on_session_closed(door);
   };
@@ -174,6 +175,14 @@ std::string Core<D>::stats_json() const {
   }
   for (const auto& worker : team_.workers) input.workers.push_back(&worker->counters());
   return render_stats(input);
+}
+
+template <int D>
+std::string Core<D>::cluster_json() const {
+  std::vector<std::string> addresses;
+  for (const auto& door : doors_) addresses.push_back(door->address);
+  const Durability<D>* durability = shard_->durability();
+  return render_cluster(addresses, durability != nullptr ? durability->stats().log_end : 0);
 }
 
 template class Core<2>;

@@ -73,6 +73,7 @@ class Core {
   /// Connected clients.
   std::uint32_t clients() const { return clients_.load(std::memory_order_relaxed); }
   std::string stats_json() const;
+  std::string cluster_json() const;
 
  private:
   /// One listening address and the clients that came by it.

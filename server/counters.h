@@ -11,7 +11,7 @@
 namespace silurus::server {
 
 /// Types of requests, kAnswer (which is none) included, so that a type is an index.
-constexpr std::size_t kRequestTypes = static_cast<std::size_t>(protocol::MessageType::kHold) + 1;
+constexpr std::size_t kRequestTypes = static_cast<std::size_t>(protocol::kLastMessageType) + 1;
 
 /// What a worker counts; any thread may read.
 struct WorkerCounters {

@@ -54,6 +54,7 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
     case MessageType::kWrite:
       return on_write(message, *header);
     case MessageType::kStats:
+    case MessageType::kCluster:
     case MessageType::kLoadBegin:
     case MessageType::kLoadAbort:
       return on_bare(message, *header);
@@ -116,6 +117,9 @@ template <int D>
 void Session<D>::on_bare(std::span<const std::byte> message, const Header& header) {
   if (const auto ok = protocol::decode_bare(message); !ok) return refuse(header, ok.error());
   if (header.type == MessageType::kStats) return send_stats(header.request_id);
+  if (header.type == MessageType::kCluster) {
+    return send_text(header.request_id, worker_.team().cluster());
+  }
   if (header.type == MessageType::kLoadBegin) {
     if (const Status ok = begin_load(); !ok) return refuse(header, ok.error());
   } else if (load_ == nullptr) {

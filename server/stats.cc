@@ -10,8 +10,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::array<const char*, kRequestTypes> kRequestNames = {
-    "",           "range", "nearest", "write", "stats", "load-begin", "load-entries", "load-commit",
-    "load-abort", "at",    "task",    "hold"};
+    "",           "range",        "nearest",     "write",      "stats",
+    "load-begin", "load-entries", "load-commit", "load-abort", "at",
+    "task",       "hold",         "cluster"};
 
 double seconds(Nanoseconds time) { return static_cast<double>(time) / kSecond; }
 
@@ -124,6 +125,25 @@ std::string render_stats(const StatsInput& input) {
         {"write", latency(input.workers, &WorkerCounters::write_ns)}}},
       {"cpu_seconds", input.cpu_seconds},
       {"workers", workers}};
+  return json.dump();
+}
+
+std::string render_cluster(const std::vector<std::string>& addresses, std::uint64_t lsn) {
+  const Json member = {{"id", 0},
+                       {"url", addresses.empty() ? "" : addresses.front()},
+                       {"in_view", true},
+                       {"applied_lsn", lsn}};
+  const Json json = {{"name", ""},
+                     {"shard", 0},
+                     {"epoch", 0},
+                     {"self", 0},
+                     {"primary", 0},
+                     {"role", "primary"},
+                     {"committed_lsn", lsn},
+                     {"applied_lsn", lsn},
+                     {"lease_ms_left", nullptr},
+                     {"view_store", nullptr},
+                     {"members", Json::array({member})}};
   return json.dump();
 }
 

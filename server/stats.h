@@ -37,5 +37,8 @@ struct StatsInput {
 
 /// The JSON text that a kStats request is answered with.
 std::string render_stats(const StatsInput& input);
+/// The JSON text that a kCluster request is answered with where there is no group: one member,
+/// which is the primary for ever. `lsn`: the end of the log; 0 without one.
+std::string render_cluster(const std::vector<std::string>& addresses, std::uint64_t lsn);
 
 }  // namespace silurus::server

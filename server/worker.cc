@@ -357,7 +357,11 @@ void Worker<D>::tick() {
       .sequence = ++heartbeats_,
       .version = version(),
       .cpu_busy_permyriad = static_cast<std::uint32_t>(std::clamp(share, 0.0, 1.0) * 10'000),
-      .queued = std::exchange(queued_, 0)};
+      .queued = std::exchange(queued_, 0),
+      // Alone, it has the newest version for ever.
+      .lease_ns = protocol::kNoEnd,
+      .staleness_ns = 0,
+      .epoch = 0};
   std::erase_if(active_, [&](Session<D>* session) {
     session->in_active = session->tick(last_now_);
     if (session->in_active) session->write_heartbeat(heartbeat);

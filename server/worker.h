@@ -28,6 +28,8 @@ struct Team {
   bool allow_backup = false;  ///< whether clients may name directories to write
   /// Text of statistics for a client; any thread.
   std::function<std::string()> stats;
+  /// What kCluster is answered with. Called by any worker.
+  std::function<std::string()> cluster;
   /// A session has ended; any thread. `listener` as given to Worker::adopt().
   std::function<void(std::size_t listener)> on_session_closed;
   std::vector<std::unique_ptr<Worker<D>>> workers;

@@ -135,6 +135,7 @@ std::vector<Bytes> one_of_each() {
           load_message(entries),
           commit_message(0.7),
           bare_message(MessageType::kStats),
+          bare_message(MessageType::kCluster),
           bare_message(MessageType::kLoadBegin),
           bare_message(MessageType::kLoadAbort),
           answer_bytes};
@@ -175,6 +176,42 @@ TEST(Decode, AWriteBatchArrivesAsItWasSent) {
     EXPECT_EQ(operation.to, operations[i].to);
     EXPECT_TRUE(check_operation<2>(operation));
   }
+}
+
+TEST(Decode, AWriteTellsWhichOutcomesItsClientKnows) {
+  const auto operations = some_operations();
+  Bytes message(write_bytes<2>(operations.size()));
+  encode_write<2>(message, 7, 42, operations, 41);
+  EXPECT_EQ(decode_write<2>(message, kMaxBatch)->oldest, 1u);
+  encode_write<2>(message, 7, 42, operations);
+  EXPECT_EQ(decode_write<2>(message, kMaxBatch)->oldest, 42u);
+}
+
+TEST(Decode, AWriteHasNoMoreOutstandingThanWereSentAndAreRemembered) {
+  const auto operations = some_operations();
+  Bytes message(write_bytes<2>(operations.size()));
+  encode_write<2>(message, 7, 42, operations, 42);
+  EXPECT_EQ(decode_write<2>(message, kMaxBatch).error().code, ErrorCode::kProtocol);
+  encode_write<2>(message, 7, 1'000'000, operations, kMaxOutstandingWrites);
+  EXPECT_EQ(decode_write<2>(message, kMaxBatch).error().code, ErrorCode::kTooLarge);
+  encode_write<2>(message, 7, 1'000'000, operations, kMaxOutstandingWrites - 1);
+  EXPECT_TRUE(decode_write<2>(message, kMaxBatch));
+}
+
+TEST(Decode, OnlyWhatReadsMayAskAnyMember) {
+  Bytes message(sizeof(RangeRequest<2>));
+  encode_range<2>(message, 7, {.window = box2(0, 0, 1, 1)}, kAnyMember);
+  EXPECT_EQ(decode_range<2>(message)->header.flags, kAnyMember);
+  Bytes stats(sizeof(Header));
+  encode_bare(stats, MessageType::kStats, 7, kAnyMember);
+  EXPECT_TRUE(decode_bare(stats));
+  encode_bare(stats, MessageType::kLoadBegin, 7, kAnyMember);
+  EXPECT_FALSE(decode_bare(stats));
+  auto write = write_message(some_operations());
+  poke<std::uint8_t>(write, offsetof(Header, flags), kAnyMember);
+  EXPECT_FALSE(decode_write<2>(write, kMaxBatch));
+  poke<std::uint8_t>(message, offsetof(Header, flags), kMore);
+  EXPECT_FALSE(decode_range<2>(message));
 }
 
 TEST(Decode, ABatchOverTheLimitIsTooLarge) {
@@ -419,6 +456,14 @@ TEST(Encode, AnUnknownErrorCodeIsAProtocolError) {
   auto messages = segments(AnswerEncoder::error({9, 5}, {ErrorCode::kIo, "?"}), 256);
   poke<std::uint16_t>(messages[0], offsetof(Header, code), 999);
   EXPECT_EQ(answer_error(*decode_answer(messages[0])).code, ErrorCode::kProtocol);
+}
+
+TEST(Encode, ThatAnotherMemberIsThePrimaryArrivesAsItWasSaid) {
+  const auto messages = segments(
+      AnswerEncoder::error({9, 5}, {ErrorCode::kNotPrimary, "tcp://b:7470 is the primary"}), 256);
+  const Error error = answer_error(*decode_answer(messages[0]));
+  EXPECT_EQ(error.code, ErrorCode::kNotPrimary);
+  EXPECT_EQ(error.message, "tcp://b:7470 is the primary");
 }
 
 TEST(Hello, AnotherVersionIsNamedOnBothSides) {

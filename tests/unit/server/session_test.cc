@@ -263,6 +263,15 @@ TEST_F(SessionTest, WritersWaitWhenTooMuchIsRetiredAndReadersDoNot) {
   EXPECT_EQ(client.receive().answer.header.request_id, id);
 }
 
+TEST_F(SessionTest, TellsAnyoneWhoIsInItsGroup) {
+  Loopback& client = world_.connect();
+  ask_bare(client, 1, protocol::MessageType::kCluster);
+  world_.run();
+  const auto received = client.receive();
+  EXPECT_EQ(received.answer.header.code, 0u);
+  EXPECT_EQ(received.answer.count, world_.team.cluster().size());
+}
+
 TEST_F(SessionTest, HeartbeatsReachActiveClientsOnly) {
   Loopback& active = world_.connect();
   Loopback& idle = world_.connect();
@@ -280,6 +289,8 @@ TEST_F(SessionTest, HeartbeatsReachActiveClientsOnly) {
   std::memcpy(&heartbeat, active.mailbox().data(), sizeof heartbeat);
   EXPECT_EQ(heartbeat.sequence, 3u);
   EXPECT_EQ(heartbeat.version, world_.shard->tree().snapshot().version());
+  EXPECT_EQ(heartbeat.lease_ns, protocol::kNoEnd);
+  EXPECT_EQ(heartbeat.staleness_ns, 0u);
   world_.clock.advance(2 * kActiveFor);
   world_.run();
   EXPECT_EQ(world_.worker().deadline(), std::nullopt);  // sleeps for ever

@@ -43,6 +43,7 @@ class World {
     team.clock = &clock;
     team.heartbeat = 10 * kMillisecond;
     team.stats = [] { return std::string("{\"entries\":0}"); };
+    team.cluster = [] { return std::string("{\"members\":[]}"); };
     for (std::size_t i = 0; i < workers; ++i) {
       team.workers.push_back(std::make_unique<Worker<2>>(team, i));
     }
