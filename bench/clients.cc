@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cxxopts.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "bench/command_line.h"
 #include "bench/cpus.h"
 #include "bench/crowd.h"
 #include "bench/driver.h"
@@ -85,23 +85,22 @@ class ClientsBench {
  private:
   unsigned idle() const { return options_.clients - options_.active - 1; }
 
-  Result<double> rate() {
-    auto figures = driver_->run(static_cast<Nanoseconds>(options_.seconds * kSecond));
-    if (!figures) return fail(figures.error());
-    return figures->ops_per_second();
+  Result<Figures> ask() {
+    return driver_->run(static_cast<Nanoseconds>(options_.seconds * kSecond));
   }
 
   Status measure_rates() {
-    std::vector<double> alone, among, rings;
+    Runs alone, among;
+    std::vector<double> rings;
     for (std::uint32_t run = 0; run < options_.runs; ++run) {
-      auto before = rate();
+      auto before = ask();
       if (!before) return fail(before.error());
-      alone.push_back(*before);
+      alone.figures.push_back(std::move(*before));
       auto crowd = Crowd::connect(url_, idle());
       if (!crowd) return fail(crowd.error());
-      auto within = rate();
+      auto within = ask();
       if (!within) return fail(within.error());
-      among.push_back(*within);
+      among.figures.push_back(std::move(*within));
       auto full = listener(*observer_, url_);
       if (!full) return fail(full.error());
       rings.push_back(full->ring_bytes);
@@ -113,15 +112,9 @@ class ClientsBench {
         return fail(left.error());
       }
     }
-    rate_alone_ = median(alone);
-    report_.add({.name = row_ + "alone", .value = rate_alone_, .unit = "ops/s", .spread = alone});
-    report_.add({.name = row_ + "among-" + std::to_string(options_.clients),
-                 .value = median(among),
-                 .unit = "ops/s",
-                 .baseline = "alone",
-                 .ratio = median(among) / rate_alone_,
-                 .spread = among,
-                 .bar = kShareKept});
+    rate_alone_ = alone.middle(&Figures::ops_per_second);
+    report_.add(alone.rate_row(row_ + "alone"));
+    report_.add(against_alone(among, "among-" + std::to_string(options_.clients)));
     report_.add({.name = row_ + "ring-bytes",
                  .value = median(rings),
                  .unit = "bytes",
@@ -159,15 +152,19 @@ class ClientsBench {
                  .unit = "bytes",
                  .bar = 0,
                  .bar_is_upper = true});
-    auto still = rate();
+    auto still = ask();
     if (!still) return fail(still.error());
-    report_.add({.name = row_ + "killed-" + std::to_string(options_.killed) + "/rate-then",
-                 .value = *still,
-                 .unit = "ops/s",
-                 .baseline = "alone",
-                 .ratio = *still / rate_alone_,
-                 .bar = kShareKept});
+    report_.add(against_alone({{std::move(*still)}},
+                              "killed-" + std::to_string(options_.killed) + "/rate-then"));
     return {};
+  }
+
+  Row against_alone(const Runs& runs, const std::string& what) const {
+    Row row = runs.rate_row(row_ + what);
+    row.baseline = "alone";
+    row.ratio = row.value / rate_alone_;
+    row.bar = kShareKept;
+    return row;
   }
 
   const ClientsBenchOptions& options_;
@@ -199,46 +196,24 @@ Status run_clients(const ClientsBenchOptions& options, Report& report) {
 
 int clients_command(int argc, char** argv, const std::string& command_line) {
   ClientsBenchOptions chosen;
-  std::string json;
-  cxxopts::Options options("silurus-bench clients", "What idle clients cost the busy ones");
-  options.add_options()                                                                       //
-      ("data", "what the server loads (silurus-server --load)", cxxopts::value(chosen.data))  //
-      ("active", "busy clients", cxxopts::value(chosen.active))                               //
-      ("clients", "clients in all", cxxopts::value(chosen.clients))                           //
-      ("killed", "idle clients that die at once", cxxopts::value(chosen.killed))              //
-      ("runs", "of each measurement", cxxopts::value(chosen.runs))                            //
-      ("seconds", "that one run takes", cxxopts::value(chosen.seconds))                       //
-      ("json", "write the rows to FILE", cxxopts::value(json), "FILE")                        //
-      ("h,help", "print this text");
-  try {
-    const auto given = options.parse(argc, argv);
-    if (given.count("help") != 0) {
-      std::printf("%s", options.help().c_str());
-      return 0;
-    }
-    const bool sensible = chosen.active >= 2 && chosen.clients <= 100'000 && chosen.runs > 0 &&
-                          chosen.clients > chosen.active + chosen.killed + 1 &&
-                          chosen.seconds > 0 && chosen.seconds <= 60;
-    if (!given.unmatched().empty() || !sensible) {
-      std::fprintf(stderr,
-                   "silurus-bench clients: --active is at least 2, --clients more than --active "
-                   "and --killed together, --runs at least 1, --seconds at most 60; there are no "
-                   "other arguments\n");
-      return 2;
-    }
-  } catch (const cxxopts::exceptions::exception& error) {
-    std::fprintf(stderr, "silurus-bench clients: %s\n", error.what());
-    return 2;
-  }
-  Report report(command_line);
-  Status done = run_clients(chosen, report);
-  report.print_summary();
-  if (done && !json.empty()) done = report.write_json(json);
-  if (!done) {
-    std::fprintf(stderr, "silurus-bench clients: %s\n", done.error().message.c_str());
-    return 1;
-  }
-  return 0;
+  CommandLine line("clients", "What idle clients cost the busy ones");
+  line.option("data", "what the server loads (silurus-server --load)", chosen.data);
+  line.option("active", "busy clients", chosen.active);
+  line.option("clients", "clients in all", chosen.clients);
+  line.option("killed", "idle clients that die at once", chosen.killed);
+  line.option("runs", "of each measurement", chosen.runs);
+  line.option("seconds", "that one run takes", chosen.seconds);
+  return line.measure(
+      argc, argv, command_line,
+      {.sensible =
+           [&] {
+             return chosen.active >= 2 && chosen.clients <= 100'000 && chosen.runs > 0 &&
+                    chosen.clients > chosen.active + chosen.killed + 1 && chosen.seconds > 0 &&
+                    chosen.seconds <= 60;
+           },
+       .rule = "--active is at least 2, --clients more than --active and --killed together, "
+               "--runs at least 1, --seconds at most 60",
+       .run = [&](Report& report) { return run_clients(chosen, report); }});
 }
 
 }  // namespace silurus::bench

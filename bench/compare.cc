@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cxxopts.hpp>
 #include <vector>
 
+#include "bench/command_line.h"
+#include "bench/cpus.h"
 #include "bench/driver.h"
 
 namespace silurus::bench {
@@ -84,6 +85,7 @@ Result<Figures> ask_all(Client<2>& client, const std::vector<Query>& queries, st
   const auto cpu_before = server_cpu_seconds(client);
   if (!cpu_before) return fail(cpu_before.error());
   client.reset_statistics();
+  const double thread_before = thread_cpu_seconds();
   const Nanoseconds start = clock.now();
   for (const Query& query : queries) {
     auto ids = answer(client, query, k);
@@ -92,6 +94,7 @@ Result<Figures> ask_all(Client<2>& client, const std::vector<Query>& queries, st
   }
   Figures figures{.seconds = static_cast<double>(clock.now() - start) / kSecond};
   figures.statistics = client.statistics();
+  figures.client_cpu_seconds = thread_cpu_seconds() - thread_before;
   const auto cpu_after = server_cpu_seconds(client);
   if (!cpu_after) return fail(cpu_after.error());
   figures.server_cpu_seconds = *cpu_after - *cpu_before;
@@ -113,11 +116,11 @@ Status check_same(const std::vector<std::vector<std::uint64_t>>& expected,
 
 }  // namespace
 
-Status run_compare(const CompareOptions& options) {
+Status run_compare(const CompareOptions& options, Report& report) {
   std::vector<std::vector<std::uint64_t>> expected, answers;
   std::vector<Query> queries;
-  std::printf("%-10s %12s %9s %9s %12s %12s %14s\n", "", "queries/s", "p50 us", "p99 us",
-              "round trips", "bytes/query", "server us/query");
+  std::printf("%-10s %12s %9s %9s %12s %12s %10s %10s\n", "", "queries/s", "p50 us", "p99 us",
+              "round trips", "bytes/query", "server us", "client us");
   for (const Way& way : all_ways(options.server_url, options.tcp_url, options.tcp_url)) {
     auto client = Client<2>::connect(way.url, way.client);
     if (!client) return fail(client.error());
@@ -133,9 +136,16 @@ Status run_compare(const CompareOptions& options) {
       if (expected.empty()) expected = answers;
       if (Status same = check_same(expected, answers, way.name); !same) return same;
       if (round == 0) continue;
-      std::printf("%-10s %12.0f %9.2f %9.2f %12.2f %12.0f %14.2f\n", way.name.c_str(),
+      std::printf("%-10s %12.0f %9.2f %9.2f %12.2f %12.0f %10.2f %10.2f\n", way.name.c_str(),
                   figures->ops_per_second(), figures->p50_us(), figures->p99_us(),
-                  figures->round_trips(), figures->bytes(), figures->server_cpu_us());
+                  figures->round_trips(), figures->bytes(), figures->server_cpu_us(),
+                  figures->client_cpu_us());
+      report.record({.name = "compare/" + way.name,
+                     .value = figures->ops_per_second(),
+                     .unit = "ops/s",
+                     .server_cpu = figures->server_cpu_us(),
+                     .client_cpu = figures->client_cpu_us(),
+                     .latency = steps_of(figures->all_searches().latency)});
     }
     std::fflush(stdout);
   }
@@ -148,41 +158,26 @@ Status run_compare(const CompareOptions& options) {
   return {};
 }
 
-int compare_command(int argc, char** argv, const std::string&) {
+int compare_command(int argc, char** argv, const std::string& command_line) {
   CompareOptions chosen;
-  cxxopts::Options options("silurus-bench compare",
-                           "Asks a running server the same queries in every way and compares the "
-                           "answers; geographic data (-180 -90 180 90)");
-  options.add_options()                                                                      //
-      ("server", "a server with one-sided reads", cxxopts::value(chosen.server_url), "URL")  //
-      ("tcp", "the same server over TCP", cxxopts::value(chosen.tcp_url), "URL")             //
-      ("queries", "how many", cxxopts::value(chosen.queries))                                //
-      ("edge", "of windows", cxxopts::value(chosen.edge))                                    //
-      ("k", "nearest neighbours", cxxopts::value(chosen.k))                                  //
-      ("seed", "of queries", cxxopts::value(chosen.seed))                                    //
-      ("h,help", "print this text");
-  try {
-    const auto given = options.parse(argc, argv);
-    if (given.count("help") != 0) {
-      std::printf("%s", options.help().c_str());
-      return 0;
-    }
-    if (!given.unmatched().empty() || chosen.server_url.empty() || chosen.tcp_url.empty() ||
-        chosen.queries == 0 || !(chosen.edge > 0) || chosen.k == 0) {
-      std::fprintf(stderr,
-                   "silurus-bench compare: needs --server URL and --tcp URL; --queries, --edge and "
-                   "--k are above 0; there are no other arguments\n");
-      return 2;
-    }
-  } catch (const cxxopts::exceptions::exception& error) {
-    std::fprintf(stderr, "silurus-bench compare: %s\n", error.what());
-    return 2;
-  }
-  if (Status done = run_compare(chosen); !done) {
-    std::fprintf(stderr, "silurus-bench compare: %s\n", done.error().message.c_str());
-    return 1;
-  }
-  return 0;
+  CommandLine line("compare",
+                   "Asks a running server the same queries in every way and compares the answers; "
+                   "geographic data (-180 -90 180 90)");
+  line.option("server", "a server with one-sided reads", chosen.server_url, "URL");
+  line.option("tcp", "the same server over TCP", chosen.tcp_url, "URL");
+  line.option("queries", "how many", chosen.queries);
+  line.option("edge", "of windows", chosen.edge);
+  line.option("k", "nearest neighbours", chosen.k);
+  line.option("seed", "of queries", chosen.seed);
+  return line.measure(argc, argv, command_line,
+                      {.sensible =
+                           [&] {
+                             return !chosen.server_url.empty() && !chosen.tcp_url.empty() &&
+                                    chosen.queries > 0 && chosen.edge > 0 && chosen.k > 0;
+                           },
+                       .rule = "needs --server URL and --tcp URL; --queries, --edge and --k are "
+                               "above 0",
+                       .run = [&](Report& report) { return run_compare(chosen, report); }});
 }
 
 }  // namespace silurus::bench

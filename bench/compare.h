@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "bench/report.h"
 #include "common/result.h"
 
 namespace silurus::bench {
@@ -18,8 +19,8 @@ struct CompareOptions {
 
 /// Asks the same queries in every way (four windows about places where there is something, to one
 /// search for nearest neighbours), checks that all ways give the same answers, and prints one
-/// table. An answer that differs is an error.
-Status run_compare(const CompareOptions& options);
+/// table; adds rows compare/WAY. An answer that differs is an error.
+Status run_compare(const CompareOptions& options, Report& report);
 
 /// The subcommand `silurus-bench compare`.
 int compare_command(int argc, char** argv, const std::string& command_line);

@@ -57,6 +57,18 @@ double Figures::work_requests() const {
 }
 double Figures::bytes() const { return per_search(&client::AccessStatistics::bytes); }
 
+Row Runs::rate_row(std::string name) const {
+  Histogram latency;
+  for (const Figures& one : figures) latency.merge(one.all_searches().latency);
+  return {.name = std::move(name),
+          .value = middle(&Figures::ops_per_second),
+          .unit = "ops/s",
+          .spread = all(&Figures::ops_per_second),
+          .server_cpu = middle(&Figures::server_cpu_us),
+          .client_cpu = middle(&Figures::client_cpu_us),
+          .latency = steps_of(latency)};
+}
+
 Result<double> server_cpu_seconds(Client<2>& client) {
   auto text = client.server_statistics();
   if (!text) return fail(text.error());

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "bench/report.h"
 #include "client/client.h"
 #include "common/clock.h"
 #include "common/random.h"
@@ -41,12 +43,13 @@ struct Figures {
   double idle_share = 0;  ///< of the driver's sweeps over its clients, those that met no answer
   ClientStatistics statistics = {};
 
+  client::AccessStatistics all_searches() const;  ///< in either way
   std::uint64_t searches() const {
     return statistics.messaging.completed + statistics.offload.completed;
   }
   std::uint64_t operations() const { return searches() + statistics.writes.completed; }
   double ops_per_second() const { return static_cast<double>(operations()) / seconds; }
-  // CPU time per operation, or in seconds per million:
+  // CPU time per operation in microseconds, or of a million in seconds:
   double server_cpu_us() const;
   double client_cpu_us() const;
   // Of searches, in either way:
@@ -59,8 +62,26 @@ struct Figures {
   double work_requests() const;  ///< per operation
 
  private:
-  client::AccessStatistics all_searches() const;
   double per_search(std::uint64_t client::AccessStatistics::*total) const;
+};
+
+/// The figures of some runs of the same.
+struct Runs {
+  std::vector<Figures> figures;
+
+  /// `of`: a function of Figures, or a member function of it.
+  template <typename Of>
+  std::vector<double> all(const Of& of) const {
+    std::vector<double> values;
+    for (const Figures& one : figures) values.push_back(std::invoke(of, one));
+    return values;
+  }
+  template <typename Of>
+  double middle(const Of& of) const {
+    return median(all(of));
+  }
+  /// Operations a second, with their CPU time and the latency of all searches.
+  Row rate_row(std::string name) const;
 };
 
 /// CPU time that a client's server has used, by its own account.

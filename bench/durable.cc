@@ -7,13 +7,13 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <cxxopts.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
 #include <vector>
 
+#include "bench/command_line.h"
 #include "bench/durable_parts.h"
 #include "bench/random_box.h"
 #include "client/client.h"
@@ -47,8 +47,7 @@ Status measure_inserts(const DurableBenchOptions& options, const std::string& wh
       if (!ours) return fail(ours.error());
       auto theirs = insert_rate(none->client, in_flight, options.seconds, seed);
       if (!theirs) return fail(theirs.error());
-      paired.ours.push_back(*ours);
-      paired.baseline.push_back(*theirs);
+      paired.add(*ours, theirs->per_second);
     }
     const std::optional<double> bar =
         has_bars ? std::optional<double>(in_flight == 1 ? 0.5 : 0.8) : std::nullopt;
@@ -222,6 +221,16 @@ Status measure_restart(const DurableBenchOptions& options, Report& report) {
 
 // --- searches while checkpoints are taken
 
+/// Searches of small windows by one client, one in flight.
+Result<Rate> measure_searches(Client<2>& client, double seconds, std::uint64_t seed) {
+  return rate_of(client, seconds, [&client, random = Random(seed)]() mutable -> Status {
+    const double x = random.uniform();
+    const double y = random.uniform();
+    auto found = client.range({{x, y}, {x + 1e-3, y + 1e-3}});
+    return found ? Status() : fail(found.error());
+  });
+}
+
 Status measure_checkpoints(const DurableBenchOptions& options, Report& report) {
   const Folder folder(options.memory_directory);
   // The same load of searches and inserts; one server's log is small, so that checkpoint follows
@@ -233,7 +242,7 @@ Status measure_checkpoints(const DurableBenchOptions& options, Report& report) {
       folder / "calm.sock", {"--data", folder / "calm", "--log-size", "4G", "--checkpoint-interval",
                              "3600s", "--load", options.data});
   if (!calm) return fail(calm.error());
-  const auto search_rate = [&](Service& service, std::uint64_t seed) -> Result<double> {
+  const auto search_rate = [&](Service& service, std::uint64_t seed) -> Result<Rate> {
     std::atomic<bool> stop{false};
     std::jthread writer([&] {
       auto client = Client<2>::connect(service.server.address("shm://"));
@@ -251,23 +260,7 @@ Status measure_checkpoints(const DurableBenchOptions& options, Report& report) {
         }
       }
     });
-    Random random(seed);
-    const SystemClock clock;
-    const Nanoseconds start = clock.now();
-    const auto end =
-        start + static_cast<Nanoseconds>(options.seconds * static_cast<double>(kSecond));
-    std::uint64_t done = 0;
-    Result<double> rate = 0.0;
-    while (clock.now() < end) {
-      const double x = random.uniform();
-      const double y = random.uniform();
-      if (auto found = service.client.range({{x, y}, {x + 1e-3, y + 1e-3}}); !found) {
-        rate = fail(found.error());
-        break;
-      }
-      ++done;
-    }
-    if (rate) rate = static_cast<double>(done) / seconds_between(start, clock.now());
+    auto rate = measure_searches(service.client, options.seconds, seed);
     stop.store(true);
     return rate;
   };
@@ -277,8 +270,7 @@ Status measure_checkpoints(const DurableBenchOptions& options, Report& report) {
     if (!ours) return fail(ours.error());
     auto theirs = search_rate(*calm, options.seed + run);
     if (!theirs) return fail(theirs.error());
-    paired.ours.push_back(*ours);
-    paired.baseline.push_back(*theirs);
+    paired.add(*ours, theirs->per_second);
   }
   report.add(row_of("durable/search-during-checkpoints", paired, "ops/s", "no checkpoints", 0.9));
   const auto stats = nlohmann::json::parse(busy->client.server_statistics().value());
@@ -305,45 +297,20 @@ Status run_durable(const DurableBenchOptions& options, Report& report) {
 
 int durable_command(int argc, char** argv, const std::string& command_line) {
   DurableBenchOptions chosen;
-  std::string json;
-  cxxopts::Options options("silurus-bench durable", "What it costs that nothing is lost");
-  options.add_options()  //
-      ("memory", "a directory in memory (tmpfs), a stand-in for persistent memory",
-       cxxopts::value(chosen.memory_directory), "DIR")                                           //
-      ("disk", "a directory on an ordinary disk", cxxopts::value(chosen.disk_directory), "DIR")  //
-      ("data", "what is restarted from and searched: a data set", cxxopts::value(chosen.data),
-       "DATA")                                                           //
-      ("runs", "of each measurement", cxxopts::value(chosen.runs))       //
-      ("seconds", "that one run takes", cxxopts::value(chosen.seconds))  //
-      ("seed", "of boxes and queries", cxxopts::value(chosen.seed))      //
-      ("peers", "compare with SQLite and PostGIS too (scripts/setup --peers)",
-       cxxopts::value(chosen.peers))                                              //
-      ("only-peers", "and with nothing else", cxxopts::value(chosen.only_peers))  //
-      ("json", "write the rows to FILE", cxxopts::value(json), "FILE")            //
-      ("h,help", "print this text");
-  try {
-    const auto given = options.parse(argc, argv);
-    if (given.count("help") != 0) {
-      std::printf("%s", options.help().c_str());
-      return 0;
-    }
-    if (!given.unmatched().empty() || chosen.runs == 0 || !(chosen.seconds > 0)) {
-      std::fprintf(stderr, "silurus-bench durable: see --help\n");
-      return 2;
-    }
-  } catch (const cxxopts::exceptions::exception& error) {
-    std::fprintf(stderr, "silurus-bench durable: %s\n", error.what());
-    return 2;
-  }
-  Report report(command_line);
-  Status done = run_durable(chosen, report);
-  report.print_summary();
-  if (done && !json.empty()) done = report.write_json(json);
-  if (!done) {
-    std::fprintf(stderr, "silurus-bench durable: %s\n", done.error().message.c_str());
-    return 1;
-  }
-  return 0;
+  CommandLine line("durable", "What it costs that nothing is lost");
+  line.option("memory", "a directory in memory (tmpfs), a stand-in for persistent memory",
+              chosen.memory_directory, "DIR");
+  line.option("disk", "a directory on an ordinary disk", chosen.disk_directory, "DIR");
+  line.option("data", "what is restarted from and searched: a data set", chosen.data, "DATA");
+  line.option("runs", "of each measurement", chosen.runs);
+  line.option("seconds", "that one run takes", chosen.seconds);
+  line.option("seed", "of boxes and queries", chosen.seed);
+  line.option("peers", "compare with SQLite and PostGIS too (scripts/setup --peers)", chosen.peers);
+  line.option("only-peers", "and with nothing else", chosen.only_peers);
+  return line.measure(argc, argv, command_line,
+                      {.sensible = [&] { return chosen.runs > 0 && chosen.seconds > 0; },
+                       .rule = "--runs is at least 1, --seconds above 0",
+                       .run = [&](Report& report) { return run_durable(chosen, report); }});
 }
 
 }  // namespace silurus::bench

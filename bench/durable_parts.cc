@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "bench/cpus.h"
+#include "bench/driver.h"
 #include "bench/random_box.h"
 
 namespace silurus::bench {
@@ -12,35 +14,49 @@ double seconds_between(Nanoseconds from, Nanoseconds to) {
   return static_cast<double>(to - from) / static_cast<double>(kSecond);
 }
 
-Result<double> insert_rate(Client<2>& client, std::size_t in_flight, double seconds,
-                           std::uint64_t seed) {
+Result<Rate> rate_of(Client<2>& client, double seconds, const std::function<Status()>& operation) {
   const SystemClock clock;
-  Random random(seed);
-  std::uint64_t done = 0;
-  std::optional<Error> error;
+  const auto server_before = server_cpu_seconds(client);
+  if (!server_before) return fail(server_before.error());
+  const double client_before = thread_cpu_seconds();
   const Nanoseconds start = clock.now();
   const auto end = start + static_cast<Nanoseconds>(seconds * static_cast<double>(kSecond));
-  while (clock.now() < end && !error) {
-    if (in_flight == 1) {
-      if (auto ok = client.insert(random(), random_box(random)); !ok) return fail(ok.error());
-      ++done;
-      continue;
-    }
+  std::uint64_t done = 0;
+  for (; clock.now() < end; ++done) {
+    if (auto ok = operation(); !ok) return fail(ok.error());
+  }
+  client.wait();
+  const double took = seconds_between(start, clock.now());
+  const double client_used = thread_cpu_seconds() - client_before;
+  const auto server_after = server_cpu_seconds(client);
+  if (!server_after) return fail(server_after.error());
+  const double millions = static_cast<double>(done) / 1e6;
+  return Rate{static_cast<double>(done) / took, (*server_after - *server_before) / millions,
+              client_used / millions};
+}
+
+Result<Rate> insert_rate(Client<2>& client, std::size_t in_flight, double seconds,
+                         std::uint64_t seed) {
+  Random random(seed);
+  if (in_flight == 1) {
+    return rate_of(client, seconds, [&]() -> Status {
+      auto ok = client.insert(random(), random_box(random));
+      return ok ? Status() : fail(ok.error());
+    });
+  }
+  std::optional<Error> error;
+  auto rate = rate_of(client, seconds, [&]() -> Status {
     WriteBatch<2> batch;
     batch.insert(random(), random_box(random));
     auto begun = client.write_async(batch, [&](Result<WriteAnswer*> answer) {
-      if (!answer) {
-        error = answer.error();
-      } else {
-        ++done;
-      }
+      if (!answer) error = answer.error();
     });
-    if (!begun) return fail(begun.error());
+    if (!begun) return begun;
     client.wait_below(in_flight);
-  }
-  client.wait();
+    return error ? fail(*error) : Status();
+  });
   if (error) return fail(*error);
-  return static_cast<double>(done) / seconds_between(start, clock.now());
+  return rate;
 }
 
 namespace {
@@ -63,6 +79,13 @@ Result<Service> Service::start(const std::string& socket, const std::vector<std:
   return Service{std::move(*server), std::move(*client)};
 }
 
+void Paired::add(const Rate& rate, double baseline_rate) {
+  ours.push_back(rate.per_second);
+  baseline.push_back(baseline_rate);
+  server_cpu.push_back(rate.server_cpu);
+  client_cpu.push_back(rate.client_cpu);
+}
+
 double Paired::ratio() const {
   std::vector<double> ratios;
   for (std::size_t i = 0; i < ours.size(); ++i) ratios.push_back(ours[i] / baseline[i]);
@@ -73,13 +96,16 @@ Row row_of(const std::string& name, const Paired& paired, const std::string& uni
            const std::string& baseline, std::optional<double> bar) {
   std::vector<double> spread = paired.ours;
   std::sort(spread.begin(), spread.end());
-  return {.name = name,
+  Row row{.name = name,
           .value = median(paired.ours),
           .unit = unit,
           .baseline = baseline,
           .ratio = paired.ratio(),
           .spread = spread,
           .bar = bar};
+  if (!paired.server_cpu.empty()) row.server_cpu = median(paired.server_cpu);
+  if (!paired.client_cpu.empty()) row.client_cpu = median(paired.client_cpu);
+  return row;
 }
 
 }  // namespace silurus::bench

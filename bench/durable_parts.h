@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,9 +19,20 @@ namespace silurus::bench {
 
 double seconds_between(Nanoseconds from, Nanoseconds to);
 
-/// Inserts of random boxes a second, `in_flight` at a time.
-Result<double> insert_rate(Client<2>& client, std::size_t in_flight, double seconds,
-                           std::uint64_t seed);
+/// Operations a second, and the CPU time of a million of them in seconds.
+struct Rate {
+  double per_second = 0;
+  double server_cpu = 0;
+  double client_cpu = 0;
+};
+
+/// What `operation` does with the client in so many seconds, again and again; what it leaves in
+/// flight counts too, and is waited for.
+Result<Rate> rate_of(Client<2>& client, double seconds, const std::function<Status()>& operation);
+
+/// Inserts of random boxes, `in_flight` at a time.
+Result<Rate> insert_rate(Client<2>& client, std::size_t in_flight, double seconds,
+                         std::uint64_t seed);
 
 /// A server with a client connected to it.
 struct Service {
@@ -33,8 +45,13 @@ struct Service {
 
 /// Runs two measurements in turn, so that whatever else the machine does hits both.
 struct Paired {
+  /// Notes what ours did, with its CPU time.
+  void add(const Rate& rate, double baseline_rate);
+
   std::vector<double> ours;
   std::vector<double> baseline;
+  std::vector<double> server_cpu = {};  ///< of ours; empty where it isn't measured
+  std::vector<double> client_cpu = {};
 
   /// The median of the ratios of neighbours.
   double ratio() const;

@@ -21,8 +21,7 @@ Status compare_with(const std::string& name, const PeerRate& peer,
       if (!ours) return fail(ours.error());
       auto theirs = peer(in_flight, seed);
       if (!theirs) return fail(theirs.error());
-      paired.ours.push_back(*ours);
-      paired.baseline.push_back(*theirs);
+      paired.add(*ours, *theirs);
     }
     report.add(row_of("durable/peers/insert/in-flight=" + std::to_string(in_flight), paired,
                       "ops/s", name, in_flight == 1 ? 1.0 : 10.0));

@@ -4,7 +4,6 @@
 
 #include <cstdio>
 #include <filesystem>
-#include <functional>
 #include <map>
 
 #include "bench/cpus.h"
@@ -17,23 +16,7 @@ namespace {
 constexpr double kWarmUpSeconds = 0.3;  // caches fill, policies learn
 constexpr double kIdleSeconds = 3;
 
-/// The figures of one way in one cell of the table: one for each run.
-struct Measured {
-  std::vector<Figures> runs;
-
-  /// `of`: a function of Figures, or a member function of it.
-  template <typename Of>
-  std::vector<double> all(const Of& of) const {
-    std::vector<double> values;
-    for (const Figures& figures : runs) values.push_back(std::invoke(of, figures));
-    return values;
-  }
-  template <typename Of>
-  double middle(const Of& of) const {
-    return median(all(of));
-  }
-};
-using Cell = std::map<std::string, Measured>;
+using Cell = std::map<std::string, Runs>;  ///< by the name of the way
 
 /// Everything about a cell but the ways.
 struct CellName {
@@ -67,7 +50,7 @@ Result<Cell> measure(const std::vector<Way>& ways, const CellName& name,
       const std::size_t turn = (i + run) % ways.size();
       auto figures = drivers[turn]->run(static_cast<Nanoseconds>(options.seconds * kSecond));
       if (!figures) return fail(figures.error());
-      cell[ways[turn].name].runs.push_back(std::move(*figures));
+      cell[ways[turn].name].figures.push_back(std::move(*figures));
     }
   }
   return cell;
@@ -75,7 +58,7 @@ Result<Cell> measure(const std::vector<Way>& ways, const CellName& name,
 
 void print_cell(const CellName& name, const std::vector<Way>& ways, const Cell& cell) {
   for (const Way& way : ways) {
-    const Measured& m = cell.at(way.name);
+    const Runs& m = cell.at(way.name);
     std::printf("%-9s %-7s %3u  %-9s %12.0f %9.2f %9.2f %7.2f %9.0f %6.2f %6.2f %9.2f %9.2f\n",
                 name.edge.c_str(), name.insert_share > 0 ? "mixed90" : "search", name.clients,
                 way.name.c_str(), m.middle(&Figures::ops_per_second), m.middle(&Figures::p50_us),
@@ -92,15 +75,13 @@ void record_cell(const CellName& name, const std::vector<Way>& ways, const Cell&
   const Way& baseline = ways.front();
   const double base = cell.at(baseline.name).middle(&Figures::ops_per_second);
   for (const Way& way : ways) {
-    const Measured& m = cell.at(way.name);
+    const Runs& m = cell.at(way.name);
     const std::string row = name.row(way.name);
     const double value = m.middle(&Figures::ops_per_second);
-    report.record({.name = row,
-                   .value = value,
-                   .unit = "ops/s",
-                   .baseline = baseline.name,
-                   .ratio = value / base,
-                   .spread = m.all(&Figures::ops_per_second)});
+    Row rate = m.rate_row(row);
+    rate.baseline = baseline.name;
+    rate.ratio = value / base;
+    report.record(std::move(rate));
     const auto detail = [&](const char* what, const char* unit, double (Figures::*of)() const) {
       report.record(
           {.name = row + "/" + what, .value = m.middle(of), .unit = unit, .spread = m.all(of)});
@@ -111,8 +92,6 @@ void record_cell(const CellName& name, const std::vector<Way>& ways, const Cell&
     detail("bytes", "per search", &Figures::bytes);
     detail("doorbells", "per op", &Figures::doorbells);
     detail("work-requests", "per op", &Figures::work_requests);
-    detail("server-cpu", "us/op", &Figures::server_cpu_us);
-    detail("client-cpu", "us/op", &Figures::client_cpu_us);
   }
 }
 
@@ -121,7 +100,7 @@ void record_cell(const CellName& name, const std::vector<Way>& ways, const Cell&
 void record_adaptive(const CellName& name, const Cell& cell, Report& report) {
   constexpr double kSaturated = 0.95;
   constexpr double kClientIdle = 0.2;
-  const Measured& messaging = cell.at("messaging");
+  const Runs& messaging = cell.at("messaging");
   const bool server_saturated = messaging.middle([](const Figures& f) {
     return f.server_cpu_seconds / f.seconds;
   }) > kSaturated;
@@ -131,7 +110,7 @@ void record_adaptive(const CellName& name, const Cell& cell, Report& report) {
   const double better = std::max(messaging.middle(&Figures::ops_per_second),
                                  cell.at("offload").middle(&Figures::ops_per_second));
   for (const char* way : {"catfish", "adaptive"}) {
-    const Measured& adaptive = cell.at(way);
+    const Runs& adaptive = cell.at(way);
     Row row{.name = name.row(way) + "/vs-better-fixed",
             .value = adaptive.middle(&Figures::ops_per_second),
             .unit = "ops/s",

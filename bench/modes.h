@@ -24,8 +24,7 @@ struct ModesBenchOptions {
 
 /// Compares the ways of asking a server: TCP (sleeping between messages, and spinning), messaging,
 /// offloading, adaptively (both policies), over query sizes, mixes and numbers of clients; adds
-/// rows modes/EDGE/MIX/WAY/clients=N and, under them, latency, round trips, bytes and the server's
-/// CPU time per operation.
+/// rows modes/EDGE/MIX/WAY/clients=N and, under them, latency, round trips and bytes.
 Status run_modes(const ModesBenchOptions& options, Report& report);
 
 /// The subcommand `silurus-bench modes`.

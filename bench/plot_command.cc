@@ -5,11 +5,11 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cxxopts.hpp>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "bench/command_line.h"
 #include "bench/plot.h"
 
 extern char** environ;
@@ -115,39 +115,25 @@ Status draw(const Recorded& recorded, PictureFormat format, const std::string& o
 
 int plot_command(int argc, char** argv, const std::string&) {
   Chosen chosen;
-  cxxopts::Options options("silurus-bench plot",
-                           "Draws what a benchmark wrote with --json FILE, as FILE.svg and .png");
-  options.positional_help("FILE");
-  options.add_options()  //
-      ("output", "pictures to write, without the ending; else named like FILE",
-       cxxopts::value(chosen.output), "PATH")                                    //
-      ("format", "svg, png or all", cxxopts::value(chosen.format))               //
-      ("file", "the JSON of a benchmark", cxxopts::value(chosen.input), "FILE")  //
-      ("h,help", "print this text");
-  options.parse_positional({"file"});
-  try {
-    const auto given = options.parse(argc, argv);
-    if (given.count("help") != 0) {
-      std::printf("%s", options.help().c_str());
-      return 0;
-    }
-    const bool known = chosen.format == "svg" || chosen.format == "png" || chosen.format == "all";
-    if (chosen.input.empty() || !known || !given.unmatched().empty()) {
-      std::fprintf(stderr,
-                   "silurus-bench plot: there is one FILE, the JSON of a benchmark; --format is "
-                   "svg, png or all; there are no other arguments\n");
-      return 2;
-    }
-  } catch (const cxxopts::exceptions::exception& error) {
-    std::fprintf(stderr, "silurus-bench plot: %s\n", error.what());
-    return 2;
-  }
-  if (chosen.output.empty()) chosen.output = fs::path(chosen.input).replace_extension().string();
-  if (const Status done = plot(chosen); !done) {
-    std::fprintf(stderr, "silurus-bench plot: %s\n", done.error().message.c_str());
-    return 1;
-  }
-  return 0;
+  CommandLine line("plot", "Draws what a benchmark wrote with --json FILE, as FILE.svg and .png");
+  line.option("output", "pictures to write, without the ending; else named like FILE",
+              chosen.output, "PATH");
+  line.option("format", "svg, png or all", chosen.format);
+  line.argument("FILE", "the JSON of a benchmark", chosen.input);
+  return line.perform(
+      argc, argv,
+      [&] {
+        const bool known =
+            chosen.format == "svg" || chosen.format == "png" || chosen.format == "all";
+        return known && !chosen.input.empty();
+      },
+      "there is one FILE, the JSON of a benchmark; --format is svg, png or all",
+      [&] {
+        if (chosen.output.empty()) {
+          chosen.output = fs::path(chosen.input).replace_extension().string();
+        }
+        return plot(chosen);
+      });
 }
 
 }  // namespace silurus::bench

@@ -14,7 +14,8 @@ using nlohmann::json;
 
 constexpr std::size_t kMaxFileBytes = std::size_t{64} << 20;
 constexpr std::size_t kMaxRows = 100'000;
-constexpr std::size_t kMaxText = 4096;  ///< of a name, a command
+constexpr std::size_t kMaxSteps = 10'000;  ///< of a distribution
+constexpr std::size_t kMaxText = 4096;     ///< of a name, a command
 
 /// What is wrong with a file, as a Result of anything.
 struct Problems {
@@ -47,6 +48,21 @@ bool read_optional(const json& from, const char* key, std::optional<double>& int
   return into.has_value();
 }
 
+/// Reads the steps of a distribution, which must grow; false if they are anything else.
+bool read_latency(const json& from, std::vector<LatencyStep>& into) {
+  const auto found = from.find("latency");
+  if (found == from.end()) return true;
+  if (!found->is_array() || found->size() > kMaxSteps) return false;
+  LatencyStep last{-1, 0};
+  for (const json& step : *found) {
+    if (!step.is_array() || step.size() != 2) return false;
+    const auto us = number_of(step[0]), share = number_of(step[1]);
+    if (!us || !share || *us < last.us || *share < last.share || *share > 1) return false;
+    into.push_back(last = {*us, *share});
+  }
+  return true;
+}
+
 Result<Row> read_row(const json& from, const std::string& which, const Problems& problem) {
   if (!from.is_object()) return problem(which + " is no object");
   const auto name = text_of(from, "name");
@@ -62,6 +78,13 @@ Result<Row> read_row(const json& from, const std::string& which, const Problems&
   row.value = *value;
   if (!read_optional(from, "ratio", row.ratio) || !read_optional(from, "bar", row.bar)) {
     return problem(named + ": its ratio or bar is no finite number");
+  }
+  if (!read_optional(from, "server_cpu", row.server_cpu) ||
+      !read_optional(from, "client_cpu", row.client_cpu)) {
+    return problem(named + ": its server_cpu or client_cpu is no finite number");
+  }
+  if (!read_latency(from, row.latency)) {
+    return problem(named + ": its latency is no list of [us, share], both growing, up to 1");
   }
   if (const auto spread = from.find("spread"); spread != from.end()) {
     if (!spread->is_array()) return problem(named + ": its spread is no list of numbers");

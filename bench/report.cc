@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
 #include "common/check.h"
 
@@ -44,6 +46,25 @@ bool reaches_bar(const Row& row) {
   return row.bar_is_upper ? reached <= *row.bar : reached >= *row.bar;
 }
 
+double rounded(double value, double unit) { return std::round(value / unit) * unit; }
+
+nlohmann::ordered_json json_of(const Row& row) {
+  nlohmann::ordered_json out = {{"name", row.name}, {"value", row.value}, {"unit", row.unit}};
+  if (!row.baseline.empty()) out["baseline"] = row.baseline;
+  if (row.ratio) out["ratio"] = *row.ratio;
+  if (row.bar) {
+    out["bar"] = *row.bar;
+    out["reached"] = reaches_bar(row);
+  }
+  out["spread"] = row.spread;
+  if (row.server_cpu) out["server_cpu"] = *row.server_cpu;
+  if (row.client_cpu) out["client_cpu"] = *row.client_cpu;
+  for (const LatencyStep& step : row.latency) {
+    out["latency"].push_back({rounded(step.us, 1e-3), rounded(step.share, 1e-7)});
+  }
+  return out;
+}
+
 void print(const Row& row, std::size_t name_width) {
   std::printf("%-*s %14.6g %-8s", static_cast<int>(name_width), row.name.c_str(), row.value,
               row.unit.c_str());
@@ -51,6 +72,9 @@ void print(const Row& row, std::size_t name_width) {
     std::printf(" [%.4g .. %.4g]", row.spread.front(), row.spread.back());
   }
   if (row.ratio) std::printf("  %.3g x %s", *row.ratio, row.baseline.c_str());
+  if (row.server_cpu) std::printf("  server %.3g", *row.server_cpu);
+  if (row.client_cpu) std::printf("  client %.3g", *row.client_cpu);
+  if (row.server_cpu || row.client_cpu) std::printf(" cpu-s/M");
   if (row.bar) {
     std::printf("  (bar %s %g: %s)", row.bar_is_upper ? "<=" : ">=", *row.bar,
                 reaches_bar(row) ? "reached" : "MISSED");
@@ -66,6 +90,27 @@ double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const std::size_t middle = values.size() / 2;
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+std::vector<LatencyStep> steps_of(const Histogram& nanoseconds) {
+  constexpr int kStepsPerOctave = 16;
+  std::vector<LatencyStep> steps;
+  std::uint64_t seen = 0;
+  int last = -1;
+  nanoseconds.for_each([&](std::uint64_t value, std::uint64_t count) {
+    seen += count;
+    const int step = static_cast<int>(
+        std::log2(static_cast<double>(std::max<std::uint64_t>(value, 1))) * kStepsPerOctave);
+    const LatencyStep at{static_cast<double>(value) / 1e3,
+                         static_cast<double>(seen) / static_cast<double>(nanoseconds.count())};
+    if (step == last) {
+      steps.back() = at;
+    } else {
+      steps.push_back(at);
+    }
+    last = step;
+  });
+  return steps;
 }
 
 Report::Report(std::string command) : command_(std::move(command)) {}
@@ -92,26 +137,20 @@ void Report::print_summary() const {
   std::printf("%zu bar%s missed\n", missed, missed == 1 ? "" : "s");
 }
 
+std::string Report::json() const {
+  std::ostringstream out;
+  out << "{\"silurus_bench\": " << kJsonVersion << ",\n \"machine\": " << machine().dump()
+      << ",\n \"command\": " << nlohmann::json(command_).dump()
+      << ",\n \"commit\": " << nlohmann::json(SILURUS_COMMIT).dump() << ",\n \"rows\": [";
+  const char* between = "\n  ";
+  for (const Row& row : rows_) out << std::exchange(between, ",\n  ") << json_of(row).dump();
+  out << "]}";
+  return out.str();
+}
+
 Status Report::write_json(const std::string& path) const {
-  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-  for (const Row& row : rows_) {
-    nlohmann::ordered_json out = {{"name", row.name}, {"value", row.value}, {"unit", row.unit}};
-    if (!row.baseline.empty()) out["baseline"] = row.baseline;
-    if (row.ratio) out["ratio"] = *row.ratio;
-    if (row.bar) {
-      out["bar"] = *row.bar;
-      out["reached"] = reaches_bar(row);
-    }
-    out["spread"] = row.spread;
-    rows.push_back(std::move(out));
-  }
-  const nlohmann::ordered_json all = {{"silurus_bench", kJsonVersion},
-                                      {"machine", machine()},
-                                      {"command", command_},
-                                      {"commit", SILURUS_COMMIT},
-                                      {"rows", std::move(rows)}};
   std::ofstream file(path);
-  file << all.dump(2) << "\n";
+  file << json() << "\n";
   file.close();
   if (!file) return fail(ErrorCode::kIo, "cannot write the benchmark's rows to " + path);
   return {};

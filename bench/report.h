@@ -4,12 +4,23 @@
 #include <string>
 #include <vector>
 
+#include "common/histogram.h"
 #include "common/result.h"
 
 namespace silurus::bench {
 
 /// Version of the form of the JSON; another number when its meaning changes.
 inline constexpr int kJsonVersion = 1;
+
+/// A point of a cumulative distribution: this share of operations took at most so long.
+struct LatencyStep {
+  double us;
+  double share;  ///< in (0, 1], growing
+};
+
+/// A histogram of nanoseconds as the steps of a distribution: one where there was something, at
+/// most 16 to each power of two.
+std::vector<LatencyStep> steps_of(const Histogram& nanoseconds);
 
 /// One figure of a benchmark.
 struct Row {
@@ -22,6 +33,11 @@ struct Row {
   std::vector<double> spread = {};   ///< the single runs, smallest first
   std::optional<double> bar = {};    ///< what the ratio (or, without one, the value) must reach
   bool bar_is_upper = false;         ///< the bar must not be exceeded
+  /// CPU time of a million operations in seconds (of one in microseconds), of the server and of
+  /// the client; what is measured in one process is all the client's.
+  std::optional<double> server_cpu = {};
+  std::optional<double> client_cpu = {};
+  std::vector<LatencyStep> latency = {};  ///< of single operations, ascending
 };
 
 /// Median of some figures; at least one.
@@ -29,7 +45,7 @@ double median(std::vector<double> values);
 
 /// Collects the rows of a run, prints them as they come, writes them as JSON at the end:
 /// {"silurus_bench": 1, "machine": {...}, "command": ..., "commit": ..., "rows": [{"name", "value",
-/// "unit", "baseline", "ratio", "spread"}, ...]}.
+/// "unit", "baseline", "ratio", "spread", "server_cpu", "client_cpu", "latency"}, ...]}.
 class Report {
  public:
   /// `command`: as the user typed it.
@@ -41,6 +57,8 @@ class Report {
   void record(Row row);
   /// The rows with a bar, or with a ratio if none has one, and how many bars are missed.
   void print_summary() const;
+  /// All of it: what the machine is, the command, the rows.
+  std::string json() const;
   Status write_json(const std::string& path) const;
   const std::vector<Row>& rows() const { return rows_; }
 

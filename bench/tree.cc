@@ -132,6 +132,7 @@ class TreePart {
     row.value = median(row.spread);
     row.ratio = median(times.theirs) / median(times.ours);
     row.bar = bar;
+    if (row.unit == "ops/s") row.client_cpu = 1e6 / row.value;  // these are rates by CPU time
     report_.add(std::move(row));
   }
 

@@ -38,6 +38,15 @@ class Histogram {
     return count_ == 0 ? 0 : static_cast<double>(sum_) / static_cast<double>(count_);
   }
 
+  /// Calls f(value, how many) for each bucket that is not empty, smallest first; the value stands
+  /// for its bucket as in percentile().
+  template <typename F>
+  void for_each(F&& f) const {
+    for (std::size_t i = 0; i < kBuckets; ++i) {
+      if (counts_[i] != 0) f(within(middle_of(i)), counts_[i]);
+    }
+  }
+
   /// The smallest value that at least `percent` (0 to 100) of the values do not exceed, to the
   /// resolution of the buckets; 0 if there are none.
   std::uint64_t percentile(double percent) const {
@@ -46,10 +55,7 @@ class Histogram {
     std::uint64_t seen = 0;
     for (std::size_t i = 0; i < kBuckets; ++i) {
       seen += counts_[i];
-      if (counts_[i] != 0 && static_cast<double>(seen) >= wanted) {
-        const std::uint64_t middle = middle_of(i);
-        return middle > max_ ? max_ : (middle < min_ ? min_ : middle);
-      }
+      if (counts_[i] != 0 && static_cast<double>(seen) >= wanted) return within(middle_of(i));
     }
     return max_;
   }
@@ -65,6 +71,10 @@ class Histogram {
     // The top kSubBits + 1 bits of the value, and how far they were shifted.
     const int shift = std::bit_width(value) - (kSubBits + 1);
     return (static_cast<std::size_t>(shift) << kSubBits) + static_cast<std::size_t>(value >> shift);
+  }
+
+  std::uint64_t within(std::uint64_t value) const {
+    return value > max_ ? max_ : (value < min_ ? min_ : value);
   }
 
   static std::uint64_t middle_of(std::size_t i) {

@@ -91,7 +91,10 @@ TEST(Recorded, ReadsBackWhatAReportWrote) {
                  .baseline = "b",
                  .ratio = 3,
                  .spread = {2, 1},
-                 .bar = 4});
+                 .bar = 4,
+                 .server_cpu = 0.5,
+                 .client_cpu = 0.25,
+                 .latency = {{1.5, 0.25}, {2, 1}}});
   ASSERT_TRUE(report.write_json(path));
   const auto read = read_recorded(path);
   std::filesystem::remove(path);
@@ -102,6 +105,21 @@ TEST(Recorded, ReadsBackWhatAReportWrote) {
   EXPECT_EQ(read->rows[0].ratio, 3);
   EXPECT_EQ(read->rows[0].bar, 4);
   EXPECT_THAT(read->rows[0].spread, testing::ElementsAre(1, 2));
+  EXPECT_EQ(read->rows[0].server_cpu, 0.5);
+  EXPECT_EQ(read->rows[0].client_cpu, 0.25);
+  ASSERT_EQ(read->rows[0].latency.size(), 2u);
+  EXPECT_EQ(read->rows[0].latency[0].us, 1.5);
+  EXPECT_EQ(read->rows[0].latency[0].share, 0.25);
+}
+
+TEST(Report, TurnsAHistogramIntoFewStepsOfADistribution) {
+  Histogram histogram;
+  for (std::uint64_t us = 1; us <= 1000; ++us) histogram.add(us * 1000);
+  const auto steps = steps_of(histogram);
+  EXPECT_LT(steps.size(), 16u * 10 + 2);  // ten powers of two
+  EXPECT_EQ(steps.back().share, 1);
+  for (const LatencyStep& step : steps) EXPECT_NEAR(step.share, step.us / 1000, 0.01) << step.us;
+  EXPECT_TRUE(steps_of(Histogram()).empty());
 }
 
 TEST(Recorded, SaysWhatIsWrongWithAFile) {
@@ -116,6 +134,12 @@ TEST(Recorded, SaysWhatIsWrongWithAFile) {
   EXPECT_THAT(error_of(head + R"([{"name": "a/b"}]})"), HasSubstr("row 1 (a/b): its value"));
   EXPECT_THAT(error_of(head + R"([{"name": "a/b", "value": 1, "ratio": "2"}]})"),
               HasSubstr("its ratio"));
+  for (const char* latency : {"1", "[1]", "[[1]]", "[[2, 0.5], [1, 1]]", "[[1, 1.5]]"}) {
+    EXPECT_THAT(error_of(head + R"([{"name": "a/b", "value": 1, "latency": )" + latency + "}]}"),
+                HasSubstr("its latency"));
+  }
+  EXPECT_THAT(error_of(head + R"([{"name": "a/b", "value": 1, "server_cpu": "x"}]})"),
+              HasSubstr("its server_cpu"));
   EXPECT_THAT(error_of(head + R"([{"name": "a", "value": 1}, {"name": "b", "value": 1}]})"),
               HasSubstr("rows of 'a' and of 'b'"));
   EXPECT_THAT(read_recorded("/nowhere.json").error().message, HasSubstr("cannot open /nowhere"));
