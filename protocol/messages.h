@@ -223,6 +223,8 @@ struct Heartbeat {
   std::uint64_t staleness_ns;  ///< when sent, `version` had been superseded for no longer than
                                ///< this; kNoEnd: not known
   std::uint64_t epoch;         ///< of the group's view; 0: not a group
+  std::uint64_t received;  ///< messages of this connection, when it was sent: so a client knows at
+                           ///< what time on its own clock, at the earliest, its lease began
 };
 constexpr std::uint64_t kNoEnd = UINT64_MAX;
 
@@ -236,7 +238,7 @@ static_assert(sizeof(AtRequest) == 16 && sizeof(TaskRequest) == 32 &&
               sizeof(TaskRequest) + kMaxTaskText <= kMinMessageBytes &&
               sizeof(AtRequest) + sizeof(RangeRequest<3>) <= kMinMessageBytes);
 static_assert(sizeof(AnswerHeader) == 24 && sizeof(FailedOperation) == 8);
-static_assert(sizeof(ClientHello) == 24 && sizeof(ServerHello) == 72 && sizeof(Heartbeat) == 48);
+static_assert(sizeof(ClientHello) == 24 && sizeof(ServerHello) == 72 && sizeof(Heartbeat) == 56);
 static_assert(sizeof(AnswerHeader) + sizeof(rtree::Entry<3>) <= kMinMessageBytes &&
               sizeof(WriteRequest) + sizeof(Operation<3>) <= kMinMessageBytes &&
               sizeof(RangeRequest<3>) <= kMinMessageBytes);

@@ -37,6 +37,7 @@ template <int D>
 void Session<D>::on_message(transport::Connection&, std::span<const std::byte> message) {
   if (closed_) return;
   got_message_ = true;
+  ++received_;
   if (!in_active) worker_.make_active(*this);
   const auto header = protocol::decode_header(message);
   if (!header) return disconnect(header.error());
@@ -506,7 +507,8 @@ bool Session<D>::tick(Nanoseconds now) {
 }
 
 template <int D>
-void Session<D>::write_heartbeat(const protocol::Heartbeat& heartbeat) {
+void Session<D>::write_heartbeat(protocol::Heartbeat heartbeat) {
+  heartbeat.received = received_;
   if (!closed_) connection_->write_mailbox(std::as_bytes(std::span(&heartbeat, 1)));
 }
 

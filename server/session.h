@@ -74,7 +74,7 @@ class Session final : public transport::ConnectionHandler {
   /// is still active.
   bool tick(Nanoseconds now);
   void flush() { connection_->flush(); }
-  void write_heartbeat(const protocol::Heartbeat& heartbeat);
+  void write_heartbeat(protocol::Heartbeat heartbeat);
 
   // Marks of the worker's lists.
   bool in_touched = false;
@@ -143,6 +143,7 @@ class Session final : public transport::ConnectionHandler {
   bool paused_ = false;          ///< the connection holds back requests
   bool closed_ = false;
   bool got_message_ = false;       ///< since the last tick
+  std::uint64_t received_ = 0;     ///< messages
   Nanoseconds last_message_ = 0;   ///< as of ticks
   Nanoseconds last_progress_ = 0;  ///< of the stream
   Nanoseconds stream_started_ = 0;

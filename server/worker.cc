@@ -361,7 +361,8 @@ void Worker<D>::tick() {
       // Alone, it has the newest version for ever.
       .lease_ns = protocol::kNoEnd,
       .staleness_ns = 0,
-      .epoch = 0};
+      .epoch = 0,
+      .received = 0};  // each session's own
   std::erase_if(active_, [&](Session<D>* session) {
     session->in_active = session->tick(last_now_);
     if (session->in_active) session->write_heartbeat(heartbeat);

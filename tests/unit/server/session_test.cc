@@ -291,6 +291,7 @@ TEST_F(SessionTest, HeartbeatsReachActiveClientsOnly) {
   EXPECT_EQ(heartbeat.version, world_.shard->tree().snapshot().version());
   EXPECT_EQ(heartbeat.lease_ns, protocol::kNoEnd);
   EXPECT_EQ(heartbeat.staleness_ns, 0u);
+  EXPECT_EQ(heartbeat.received, 1u);
   world_.clock.advance(2 * kActiveFor);
   world_.run();
   EXPECT_EQ(world_.worker().deadline(), std::nullopt);  // sleeps for ever
