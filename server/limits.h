@@ -68,6 +68,10 @@ constexpr Nanoseconds kMemoryRetry = 2 * kMillisecond;
 // --- durability
 /// A writer that finds the log full looks again after so long.
 constexpr Nanoseconds kFullLogWait = kMillisecond;
+/// A worker whose only client has not searched for so long waits for flushes itself.
+constexpr Nanoseconds kSearchPause = 10 * kMillisecond;
+/// A client that sends a batch of writes leaves no longer a gap between two of them.
+constexpr Nanoseconds kWriteGap = 3 * kMicrosecond;
 constexpr Nanoseconds kMinFlushInterval = 100 * kMicrosecond;
 constexpr Nanoseconds kMaxFlushInterval = 10 * kSecond;
 constexpr Nanoseconds kMinCheckpointInterval = kSecond;

@@ -81,6 +81,7 @@ bool Worker<D>::sweep() {
     counters_.sweeps.add();
     if (searches != 0) {
       queued_ = static_cast<std::uint32_t>(searches);
+      last_search_ = now;
       counters_.search_ns.add(static_cast<std::uint64_t>(std::max<Nanoseconds>(spent, 0)),
                               searches);
     }
@@ -232,14 +233,16 @@ bool Worker<D>::take_completions() {
 
 template <int D>
 bool Worker<D>::take_writer_turn() {
-  // A lone client that waits for its write has nobody beside it to be kept waiting.
-  const bool alone =
-      sessions_.size() == 1 && outstanding_ == 1 && ranges_.empty() && nearests_.empty();
-  auto turn = team_.shard->writer().turn(team_.clock->now(), alone);
+  const Nanoseconds now = team_.clock->now();
+  // A lone client that only writes has nobody beside it to be kept waiting.
+  const bool may_wait = sessions_.size() == 1 && now - last_search_ >= kSearchPause;
+  if (may_wait && more_writes_are_coming(now)) return true;
+  auto turn = team_.shard->writer().turn(now, may_wait);
   writer_needs_me_ = turn.must_return;
   writer_again_at_ = turn.again_at;
   const bool worked = turn.done != nullptr;
-  for (WriteJob<D>* job = turn.done; job != nullptr;) {
+  if (worked) last_batch_ = 0;
+  for (WriteJob<D>* job = turn.done; job != nullptr; ++last_batch_) {
     WriteJob<D>* done = std::exchange(job, job->next);
     if (done->owner == this) {
       finish(done);
@@ -248,6 +251,16 @@ bool Worker<D>::take_writer_turn() {
     }
   }
   return worked;
+}
+
+template <int D>
+bool Worker<D>::more_writes_are_coming(Nanoseconds now) {
+  if (!team_.shard->writer().waits_for_device()) return false;
+  if (outstanding_ != last_outstanding_) {
+    last_outstanding_ = outstanding_;
+    last_arrival_ = now;
+  }
+  return outstanding_ < last_batch_ && now - last_arrival_ < kWriteGap;
 }
 
 template <int D>

@@ -107,6 +107,9 @@ class Worker {
   void run_ranges(const rtree::Snapshot<D>& snapshot, std::size_t first, std::size_t count);
   bool take_completions();
   bool take_writer_turn();
+  /// Whether a client that had a batch of writes answered is still sending the next one: then one
+  /// flush does for all.
+  bool more_writes_are_coming(Nanoseconds now);
   bool start_builds();
   void finish(WriteJob<D>* job);
   bool run_sessions();
@@ -135,6 +138,9 @@ class Worker {
   std::size_t outstanding_ = 0;   ///< jobs submitted and not back yet
   bool writer_needs_me_ = false;  ///< jobs are left that no other thread will see to
   Nanoseconds writer_again_at_ = 0;
+  std::size_t last_batch_ = 0;        ///< jobs in the last one that this thread ran
+  std::size_t last_outstanding_ = 0;  ///< when it was looked at last,
+  Nanoseconds last_arrival_ = 0;      ///< and when it last changed
   std::vector<std::unique_ptr<LoadJob<D>>> builds_;  ///< that wait for the writer's role
   Handover<WriteJob<D>> written_;
   Handover<LoadJob<D>> built_;
@@ -149,6 +155,7 @@ class Worker {
   // Time.
   Nanoseconds last_now_;
   Nanoseconds last_tick_;
+  Nanoseconds last_search_ = 0;
   Nanoseconds team_busy_at_tick_ = 0;
   std::uint64_t heartbeats_ = 0;
   std::uint32_t queued_ = 0;  ///< searches found by the last sweep that found any

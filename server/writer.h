@@ -111,6 +111,8 @@ class Writer {
   Turn run_turn(Nanoseconds now);
   /// Batches belong to a thread that `wake` makes call run_turn(). At set-up.
   void leave_to(std::function<void()> wake) { wake_ = std::move(wake); }
+  /// Whether they do, because each waits for a device.
+  bool waits_for_device() const { return wake_ != nullptr; }
 
   /// Takes the role for something else than a batch (a bulk load); jobs wait meanwhile. Whoever
   /// took it calls release() and then turn(), or sees to it that some thread does.
