@@ -138,9 +138,9 @@ class Worker {
   std::size_t outstanding_ = 0;   ///< jobs submitted and not back yet
   bool writer_needs_me_ = false;  ///< jobs are left that no other thread will see to
   Nanoseconds writer_again_at_ = 0;
-  std::size_t last_batch_ = 0;        ///< jobs in the last one that this thread ran
-  std::size_t last_outstanding_ = 0;  ///< when it was looked at last,
-  Nanoseconds last_arrival_ = 0;      ///< and when it last changed
+  std::size_t last_batch_ = 0;                       ///< jobs in the last one that this thread ran
+  std::size_t last_outstanding_ = 0;                 ///< when it was looked at last,
+  Nanoseconds last_arrival_ = 0;                     ///< and when it last changed
   std::vector<std::unique_ptr<LoadJob<D>>> builds_;  ///< that wait for the writer's role
   Handover<WriteJob<D>> written_;
   Handover<LoadJob<D>> built_;
