@@ -17,7 +17,39 @@ constexpr std::uint64_t kDrainBytes = std::uint64_t{8} << 20;
 /// Nodes between two looks at `cancel`.
 constexpr std::uint64_t kNodesPerLook = 256;
 
+/// Begins an extra; its bytes follow.
+struct ExtraHeader {
+  std::uint64_t checksum;  ///< XXH3-64 of the rest and the bytes, seeded with the store's id
+  std::uint64_t sequence;  ///< of the checkpoint
+  std::uint64_t bytes;
+};
+
+std::uint64_t checksum_of(const ExtraHeader& header, std::span<const std::byte> bytes,
+                          std::uint64_t store_id) {
+  constexpr std::size_t kSkipped = sizeof header.checksum;
+  const std::uint64_t of_bytes = XXH3_64bits_withSeed(bytes.data(), bytes.size(), store_id);
+  return XXH3_64bits_withSeed(reinterpret_cast<const char*>(&header) + kSkipped,
+                              sizeof header - kSkipped, of_bytes);
+}
+
 }  // namespace
+
+Result<std::vector<std::byte>> read_extra(const Volume& volume, std::uint64_t store_id,
+                                          const RootRecord& root) {
+  if (root.version == 0) return std::vector<std::byte>();
+  const std::span from = volume.extras[root.sequence % 2]->bytes();
+  ExtraHeader header{};
+  if (from.size() >= sizeof header) std::memcpy(&header, from.data(), sizeof header);
+  if (header.sequence != root.sequence || header.bytes > from.size() - sizeof header ||
+      header.checksum != checksum_of(header, from.subspan(sizeof header, header.bytes), store_id)) {
+    return fail(ErrorCode::kProtocol,
+                volume.name +
+                    " has a checkpoint whose table of writes is damaged: empty the "
+                    "directory, and the group fills it again");
+  }
+  const std::span bytes = from.subspan(sizeof header, header.bytes);
+  return std::vector<std::byte>(bytes.begin(), bytes.end());
+}
 
 std::uint64_t AreaMap::checksum() const { return XXH3_64bits(bytes().data(), bytes().size()); }
 
@@ -60,7 +92,8 @@ Checkpointer<D>::Checkpointer(Volume& volume, const Superblock& superblock, cons
 
 template <int D>
 Status Checkpointer<D>::write(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition log,
-                              Stamp stamp, const std::atomic<bool>* cancel) {
+                              Stamp stamp, const std::atomic<bool>* cancel,
+                              std::span<const std::byte> extra) {
   if (broken_) return fail(*broken_);
   figures_ = {};
   moved_.clear();
@@ -79,6 +112,7 @@ Status Checkpointer<D>::write(const rtree::Tree<D>& tree, rtree::NodeRef root, L
                                   .stamp = stamp},
                                  superblock_.id);
   Status switched = write_map(record.sequence);
+  if (switched && volume_.extras[0] != nullptr) switched = write_extra(record.sequence, extra);
   if (switched) switched = write_root(record);
   if (!switched) {
     for (const std::uint32_t chunk : moved_) map_.flip(chunk);
@@ -176,6 +210,22 @@ Status Checkpointer<D>::write_map(std::uint64_t sequence) {
   super.store(offset, map_.bytes());
   super.flush(offset, map_.bytes().size());
   return drain(super);
+}
+
+template <int D>
+Status Checkpointer<D>::write_extra(std::uint64_t sequence, std::span<const std::byte> extra) {
+  PersistentMemory& memory = *volume_.extras[sequence % 2];
+  ExtraHeader header{.checksum = 0, .sequence = sequence, .bytes = extra.size()};
+  header.checksum = checksum_of(header, extra, superblock_.id);
+  const std::uint64_t bytes = sizeof header + extra.size();
+  if (bytes > memory.size()) {
+    return fail(ErrorCode::kTooLarge, volume_.name + " has no room for the table of writes");
+  }
+  if (Status room = memory.reserve(0, bytes); !room) return room;
+  memory.store(0, std::as_bytes(std::span(&header, 1)));
+  memory.store(sizeof header, extra);
+  memory.flush(0, bytes);
+  return drain(memory);
 }
 
 template <int D>

@@ -27,6 +27,8 @@ struct Volume {
   std::unique_ptr<PersistentMemory> super;     ///< superblock, roots, maps
   std::unique_ptr<PersistentMemory> log;       ///< the ring
   std::unique_ptr<PersistentMemory> nodes[2];  ///< the areas
+  /// What goes into checkpoints beside the tree, one after the other: of members of a group only.
+  std::unique_ptr<PersistentMemory> extras[2];
 };
 
 /// The bits of a map: whether the first area holds the newest copy of a chunk, or the second (or
@@ -68,6 +70,10 @@ class CheckpointNodes final : public rtree::StoredNodes<D> {
 Result<AreaMap> read_map(const Volume& volume, const Superblock& superblock,
                          const RootRecord& root);
 
+/// What the checkpoint holds beside the tree, verified; nothing in the empty store.
+Result<std::vector<std::byte>> read_extra(const Volume& volume, std::uint64_t store_id,
+                                          const RootRecord& root);
+
 struct CheckpointFigures {
   std::uint64_t nodes = 0;  ///< written
   std::uint64_t bytes = 0;
@@ -84,10 +90,11 @@ class Checkpointer {
 
   /// Makes the version below `root` durable: nodes of `tree` that a snapshot holds, or an
   /// unpublished batch that is sealed. `log`: the first record that is not in it; `stamp`: its
-  /// time. After an error, or if `cancel` became true (kUnavailable), the last checkpoint is still
-  /// whole; an error of the medium itself is final.
+  /// time; `extra`: what goes with it, where the volume has room for that. After an error, or if
+  /// `cancel` became true (kUnavailable), the last checkpoint is still whole; an error of the
+  /// medium itself is final.
   Status write(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition log, Stamp stamp,
-               const std::atomic<bool>* cancel = nullptr);
+               const std::atomic<bool>* cancel = nullptr, std::span<const std::byte> extra = {});
 
   /// The last one that is durable.
   const RootRecord& last() const { return last_; }
@@ -101,6 +108,7 @@ class Checkpointer {
   Status drain_areas();
   Status drain(PersistentMemory& memory);
   Status write_map(std::uint64_t sequence);
+  Status write_extra(std::uint64_t sequence, std::span<const std::byte> extra);
   Status write_root(const RootRecord& record);
   Status reserve(int area, std::uint64_t offset, std::uint64_t length);
 

@@ -39,6 +39,43 @@ bool is_zero(std::span<const std::byte> bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
 }
 
+/// What a checkpoint holds beside the tree, twice; sparse.
+constexpr std::uint64_t kExtraBytes = std::uint64_t{65} << 20;
+
+/// Who the file says that the store belongs to; nobody if there is no such file.
+Result<std::optional<MemberStore>> read_member(const std::string& path) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return std::optional<MemberStore>();
+  MemberStore member;
+  std::string cluster_word;
+  std::string shard_word;
+  std::ifstream file(path);
+  if (!(file >> cluster_word >> member.cluster >> shard_word >> member.shard) ||
+      cluster_word != "cluster" || shard_word != "shard") {
+    return fail(ErrorCode::kProtocol, path +
+                                          " does not say which cluster and shard: if the "
+                                          "directory is a new one, empty it");
+  }
+  return std::optional(member);
+}
+
+/// The whole file, durably, or none.
+Status write_member(const std::string& path, const MemberStore& member) {
+  const std::string text =
+      "cluster " + member.cluster + "\nshard " + std::to_string(member.shard) + "\n";
+  const std::string draft = path + ".new";
+  const int fd = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  const bool written = fd >= 0 &&
+                       ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+                       ::fsync(fd) == 0;
+  const int error = errno;
+  if (fd >= 0) ::close(fd);
+  if (!written || ::rename(draft.c_str(), path.c_str()) != 0) {
+    return fail(errno_error(ErrorCode::kIo, "cannot write " + path, written ? errno : error));
+  }
+  return {};
+}
+
 /// Writes zeros, so that the file's blocks are there and written: a later msync then has nothing
 /// but its own page to write.
 Status zero_file(const std::string& path, std::uint64_t bytes) {
@@ -70,6 +107,9 @@ class Files {
     auto lock = DirectoryLock::take(path_, of("lock"));
     if (!lock) return fail(lock.error());
     OpenDirectory opened{.lock = std::move(*lock), .volume = {}, .created = false};
+    auto member = read_member(of("member"));
+    if (!member) return fail(member.error());
+    opened.member = *member;
     if (Status ok = fs::exists(of("root")) ? check_root(opened) : check_empty(); !ok) {
       return fail(ok.error());
     }
@@ -78,9 +118,11 @@ class Files {
         return fail(ErrorCode::kNotFound, path_ + " holds no Silurus tree");
       }
       opened.created = true;
+      opened.member = options_.member;
       if (Status created = create(opened.volume); !created) return fail(created.error());
       return opened;
     }
+    if (Status ok = check_member(opened.member); !ok) return fail(ok.error());
     if (Status mapped = map_all(opened.volume); !mapped) return fail(mapped.error());
     return opened;
   }
@@ -96,7 +138,7 @@ class Files {
   Status check_empty() const {
     for (const auto& entry : fs::directory_iterator(path_)) {
       const std::string name = entry.path().filename();
-      if (name == "lock" || name == "lost+found") continue;
+      if (name == "lock" || name == "lost+found" || name.starts_with("member")) continue;
       const bool ours = name == "log" || name.starts_with("nodes.");
       return fail(ours ? ErrorCode::kProtocol : ErrorCode::kConflict,
                   ours ? of("root") + " is missing though " + name + " is there: restore a backup"
@@ -123,7 +165,25 @@ class Files {
     return {};
   }
 
+  /// A member's store serves its group and no other, nor itself: what the others have would be
+  /// missing in it, and what it did alone in theirs.
+  Status check_member(const std::optional<MemberStore>& found) const {
+    if (options_.read_only || found == options_.member) return {};
+    const auto name = [](const MemberStore& member) {
+      return "shard " + std::to_string(member.shard) + " of the cluster " + member.cluster;
+    };
+    const std::string wanted =
+        options_.member ? "a member of " + name(*options_.member) : "a server without --cluster";
+    return fail(ErrorCode::kConflict,
+                path_ + " holds the tree of " +
+                    (found ? "a member of " + name(*found) : "a server without --cluster") +
+                    ", and not that of " + wanted + ": name another directory");
+  }
+
   Status create(Volume& volume) {
+    if (options_.member) {
+      if (Status written = write_member(of("member"), *options_.member); !written) return written;
+    }
     // The root comes first: where other files are without it, it was lost.
     if (auto root = PersistentFile::map(of("root"), {.create = true, .size = kMapsOffset}); !root) {
       return fail(root.error());
@@ -133,8 +193,15 @@ class Files {
       auto nodes = PersistentFile::map(of(name), {.create = true, .size = area_bytes_});
       if (!nodes) return fail(nodes.error());
     }
+    for (const char* name : {"extra.0", "extra.1"}) {
+      if (!options_.member) break;
+      auto extra = PersistentFile::map(of(name), {.create = true, .size = kExtraBytes});
+      if (!extra) return fail(extra.error());
+    }
     if (Status mapped = map_volume(volume, area_bytes_); !mapped) return mapped;
-    if (Status formatted = format_store<D>(volume, random_id(), 0); !formatted) return formatted;
+    const std::uint64_t id = random_id();
+    const std::uint64_t chain = options_.member ? options_.member->log_chain : id;
+    if (Status formatted = format_store<D>(volume, id, 0, chain); !formatted) return formatted;
     if (Status synced = sync_directory(path_); !synced) return synced;
     // The directory's own entry, which is as new as what is in it.
     return sync_directory(fs::absolute(path_ + "/..").string());
@@ -161,7 +228,10 @@ class Files {
     if (Status ok = map_one("root", super, volume.super); !ok) return ok;
     if (Status ok = map_one("log", 0, volume.log); !ok) return ok;
     if (Status ok = map_one("nodes.0", area_bytes, volume.nodes[0]); !ok) return ok;
-    return map_one("nodes.1", area_bytes, volume.nodes[1]);
+    if (Status ok = map_one("nodes.1", area_bytes, volume.nodes[1]); !ok) return ok;
+    if (!options_.member) return {};
+    if (Status ok = map_one("extra.0", 0, volume.extras[0]); !ok) return ok;
+    return map_one("extra.1", 0, volume.extras[1]);
   }
 
   Status map_one(const char* name, std::uint64_t size, std::unique_ptr<PersistentMemory>& memory) {
@@ -213,7 +283,8 @@ Status create_on_device(const std::shared_ptr<PersistentFile>& file,
   const std::uint64_t area_bytes =
       (file->size() - before) / 2 / kDeviceAlignment * kDeviceAlignment;
   split(file, map_bytes, options.log_bytes, area_bytes, volume);
-  return format_store<D>(volume, random_id(), area_bytes);
+  const std::uint64_t id = random_id();
+  return format_store<D>(volume, id, area_bytes, id);
 }
 
 template <int D>
@@ -286,6 +357,10 @@ Result<OpenDirectory> open_directory(const std::string& path, const DirectoryOpt
     std::error_code ignored;
     const auto kind = fs::status(path, ignored).type();
     if (kind == fs::file_type::character || kind == fs::file_type::regular) {
+      if (options.member) {
+        return fail(ErrorCode::kUnsupported,
+                    path + " is no directory: a member of a cluster keeps its tree in one");
+      }
       return open_device<D>(path, options);
     }
     return Files<D>(path, options).open();

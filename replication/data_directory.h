@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/result.h"
@@ -13,10 +14,22 @@ constexpr std::uint64_t kDefaultLogBytes = std::uint64_t{256} << 20;
 constexpr std::uint64_t kMinLogBytes = std::uint64_t{1} << 20;
 constexpr std::uint64_t kMaxLogBytes = std::uint64_t{1} << 40;
 
+/// Whose store it is, if it is that of a member of a group.
+struct MemberStore {
+  std::string cluster;
+  std::uint32_t shard = 0;
+  std::uint64_t log_chain = 0;  ///< what the logs of all members begin with
+  friend bool operator==(const MemberStore& a, const MemberStore& b) {
+    return a.cluster == b.cluster && a.shard == b.shard;
+  }
+};
+
 struct DirectoryOptions {
   std::uint64_t log_bytes = kDefaultLogBytes;  ///< of a new store; an old one keeps its size
   std::uint64_t tree_bytes = 0;  ///< what the nodes of the tree may take at most: its budget
   bool read_only = false;        ///< to look at, not to serve: nothing is changed
+  /// For a member of a group; nothing: for a server of its own. With `read_only` either will do.
+  std::optional<MemberStore> member = {};
 };
 
 /// Holds a data directory or device against other servers, until destroyed or the process ends.
@@ -40,15 +53,17 @@ class DirectoryLock {
 struct OpenDirectory {
   DirectoryLock lock;
   Volume volume;
-  bool created = false;  ///< a new, empty store was made
+  bool created = false;                    ///< a new, empty store was made
+  std::optional<MemberStore> member = {};  ///< without the chain
 };
 
 /// Opens what `--data` names, and makes it if it is not there yet:
-/// * a directory: files `root` (superblock, roots, maps), `log`, `nodes.0`, `nodes.1`, `lock`; its
-///   parent must exist;
+/// * a directory: files `root` (superblock, roots, maps), `log`, `nodes.0`, `nodes.1`, `lock`, and
+///   of a member of a group `member` and `extra.0`, `extra.1`; its parent must exist;
 /// * a devdax device, or a file of at least kMinDeviceBytes that exists: all of that in one, side
 /// by
-///   side; what is zero at its start is a new one.
+///   side; what is zero at its start is a new one. Not for members of a group.
+/// kConflict if it is the store of another group's member, or of none though it should be.
 /// The errors say what is wrong with which file and what to do. Set-up only.
 template <int D>
 Result<OpenDirectory> open_directory(const std::string& path, const DirectoryOptions& options);

@@ -37,6 +37,8 @@ enum class RecordType : std::uint8_t {
   kRestart = 4,
   /// Whose the operations are that follow in the batch, up to the next such record: RequestPayload.
   kRequest = 16,
+  /// An operation that the primary refused before it logged it, in its place: RefusedPayload.
+  kRefused = 17,
 };
 
 /// The last record of a batch. A batch is what one version consists of: it counts whole or not at
@@ -73,8 +75,14 @@ struct UpdatePayload {
 
 /// One write of a client, so that it happens once however often it is sent (group/requests.h).
 struct RequestPayload {
-  std::uint64_t client;
+  std::uint64_t client;    ///< 0: one that says not who it is
   std::uint64_t sequence;  ///< counts the client's writes: 1, 2, 3, ...
+  std::uint64_t first;     ///< the outcomes of all before it are known to the client
+};
+
+/// What is refused is the same at every member, whatever each of them would have said.
+struct RefusedPayload {
+  std::uint64_t code;  ///< an ErrorCode
 };
 
 struct RestartPayload {

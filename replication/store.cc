@@ -47,7 +47,8 @@ std::string to_string(const RecoveryReport& report) {
 }
 
 template <int D>
-Status format_store(Volume& volume, std::uint64_t id, std::uint64_t node_area_bytes) {
+Status format_store(Volume& volume, std::uint64_t id, std::uint64_t node_area_bytes,
+                    std::uint64_t chain) {
   PersistentMemory& super = *volume.super;
   SILURUS_CHECK(is_blank(super.bytes().first(kMapsOffset)));
   if (Status room = super.reserve(0, kMapsOffset); !room) return room;
@@ -63,7 +64,7 @@ Status format_store(Volume& volume, std::uint64_t id, std::uint64_t node_area_by
                                  .entries = 0,
                                  .chunks = 0,
                                  .map_checksum = AreaMap().checksum(),
-                                 .log = {.lsn = 0, .chain = id},
+                                 .log = {.lsn = 0, .chain = chain},
                                  .stamp = 0},
                                 id);
   for (std::uint64_t copy = 0; copy < 2; ++copy) {
@@ -125,6 +126,9 @@ Status replay_log(const Volume& volume, const RecoveryOptions& options,
   if (tail.proof_of_damage != 0 && !options.accept_damage) {
     return fail(ErrorCode::kProtocol, volume.name + ": " + damage_of(tail, recovered.root.log));
   }
+  recovered.tail = tail;
+  recovered.stamp = recovered.root.stamp;
+  if (!options.replay) return {};
   LogReader reader(ring, recovered.root.log);
   Replay<D> replay(*recovered.tree);
   while (reader.position().lsn < tail.end.lsn) {
@@ -140,7 +144,6 @@ Status replay_log(const Volume& volume, const RecoveryOptions& options,
   if (Status finished = replay.finish(); !finished) {
     return fail(finished.error().code, volume.name + ": " + finished.error().message);
   }
-  recovered.tail = tail;
   recovered.stamp = std::max(recovered.root.stamp, tail.last_stamp);
   report.records = replay.records();
   report.batches = replay.batches();
@@ -233,17 +236,50 @@ Result<typename Store<D>::Opened> Store<D>::open(Volume volume, const TreePlace&
 }
 
 template <int D>
+Result<typename Store<D>::OpenedMember> Store<D>::open_member(Volume volume, const TreePlace& place,
+                                                              const RecoveryOptions& options) {
+  RecoveryOptions as_it_is = options;
+  as_it_is.replay = false;
+  as_it_is.accept_damage = false;
+  auto recovered = recover<D>(volume, place, as_it_is);
+  if (!recovered) return fail(recovered.error());
+  auto extra = read_extra(volume, recovered->superblock.id, recovered->root);
+  if (!extra) return fail(extra.error());
+  OpenedMember opened;
+  opened.tree = std::move(recovered->tree);
+  opened.report = recovered->report;
+  opened.id = recovered->superblock.id;
+  opened.applied = recovered->root.log;
+  opened.stamp = recovered->root.stamp;
+  opened.extra = std::move(*extra);
+  opened.store.reset(
+      new Store(std::move(volume), recovered->superblock, recovered->root, recovered->map));
+  Store& store = *opened.store;
+  // As in open().
+  PersistentMemory& super = *store.volume_.super;
+  super.flush(0, kMapsOffset);
+  if (Status drained = super.drain(); !drained) return fail(drained.error());
+  auto log = Log::open(std::move(store.volume_.log), opened.applied, recovered->tail);
+  if (!log) return fail(log.error());
+  store.log_ = std::move(*log);
+  return opened;
+}
+
+template <int D>
 Status Store<D>::checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition position,
-                            Stamp stamp, const std::atomic<bool>* cancel) {
-  if (Status written = checkpointer_.write(tree, root, position, stamp, cancel); !written) {
+                            Stamp stamp, const std::atomic<bool>* cancel,
+                            std::span<const std::byte> extra) {
+  if (Status written = checkpointer_.write(tree, root, position, stamp, cancel, extra); !written) {
     return written;
   }
-  log_->trim(position);
+  checkpoints_.push_back(position);
+  while (position.lsn - checkpoints_.front().lsn > kept_bytes_) checkpoints_.pop_front();
+  log_->trim(checkpoints_.front());
   return {};
 }
 
-template Status format_store<2>(Volume&, std::uint64_t, std::uint64_t);
-template Status format_store<3>(Volume&, std::uint64_t, std::uint64_t);
+template Status format_store<2>(Volume&, std::uint64_t, std::uint64_t, std::uint64_t);
+template Status format_store<3>(Volume&, std::uint64_t, std::uint64_t, std::uint64_t);
 template Result<RecoveredTree<2>> recover<2>(const Volume&, const TreePlace&,
                                              const RecoveryOptions&);
 template Result<RecoveredTree<3>> recover<3>(const Volume&, const TreePlace&,

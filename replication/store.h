@@ -1,9 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "common/clock.h"
 #include "common/result.h"
@@ -19,7 +22,9 @@ namespace silurus::replication {
 
 struct RecoveryOptions {
   bool accept_damage = false;  ///< of the log: lose what lies behind it
-  unsigned threads = 0;        ///< 0: all cores
+  /// Whether the tree is brought to the log's end. If not, it stays as the checkpoint has it.
+  bool replay = true;
+  unsigned threads = 0;  ///< 0: all cores
   /// Told now and then what is being done ("nodes", "records") and how much of it is done.
   std::function<void(const char* what, std::uint64_t done)> progress = {};
 };
@@ -45,9 +50,10 @@ struct RecoveryReport {
 /// "version 812 (10781311 entries): checkpoint of version 800 in 0.31 s, 12 batches ...".
 std::string to_string(const RecoveryReport& report);
 
-/// Writes an empty store over a blank volume.
+/// Writes an empty store over a blank volume, with a log that begins with `chain`.
 template <int D>
-Status format_store(Volume& volume, std::uint64_t id, std::uint64_t node_area_bytes);
+Status format_store(Volume& volume, std::uint64_t id, std::uint64_t node_area_bytes,
+                    std::uint64_t chain);
 
 /// Where recovery puts the tree.
 struct TreePlace {
@@ -90,6 +96,21 @@ class Store {
   static Result<Opened> open(Volume volume, const TreePlace& place, const RecoveryOptions& options,
                              Stamp stamp, std::uint64_t nonce);
 
+  /// Opens the store of a member of a group, whose log is for the group to judge: the tree as of
+  /// the last checkpoint, and the log behind that, with nothing added. kProtocol if the log is
+  /// damaged.
+  struct OpenedMember {
+    std::unique_ptr<Store> store;
+    std::unique_ptr<rtree::Tree<D>> tree;
+    RecoveryReport report;
+    std::uint64_t id = 0;          ///< of the store
+    LogPosition applied;           ///< what the tree has of the log
+    Stamp stamp = 0;               ///< of that
+    std::vector<std::byte> extra;  ///< of the checkpoint
+  };
+  static Result<OpenedMember> open_member(Volume volume, const TreePlace& place,
+                                          const RecoveryOptions& options);
+
   Log& log() { return *log_; }
   const Log& log() const { return *log_; }
   const std::string& name() const { return volume_.name; }
@@ -97,9 +118,12 @@ class Store {
   bool waits_for_device() const { return waits_for_device_; }
 
   /// A checkpoint of the version below `root` (see Checkpointer::write), and then the log before
-  /// `position` is given free.
+  /// `position` is given free, but for what keep_log() says.
   Status checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition position,
-                    Stamp stamp, const std::atomic<bool>* cancel = nullptr);
+                    Stamp stamp, const std::atomic<bool>* cancel = nullptr,
+                    std::span<const std::byte> extra = {});
+  /// So many bytes before a checkpoint are kept if they can be, for others to read. At set-up.
+  void keep_log(std::uint64_t bytes) { kept_bytes_ = bytes; }
   /// Of the thread that checkpoints.
   const Checkpointer<D>& checkpointer() const { return checkpointer_; }
 
@@ -111,6 +135,8 @@ class Store {
   bool waits_for_device_;
   Checkpointer<D> checkpointer_;
   std::unique_ptr<Log> log_;
+  std::uint64_t kept_bytes_ = 0;
+  std::deque<LogPosition> checkpoints_;  ///< behind which the log is kept, oldest first
 };
 
 }  // namespace silurus::replication

@@ -1,9 +1,8 @@
 #include "server/durability.h"
 
-#include <sys/resource.h>
-
 #include <chrono>
 #include <random>
+#include <thread>
 #include <utility>
 
 #include "common/check.h"
@@ -22,10 +21,6 @@ using replication::UpdatePayload;
 constexpr double kLogShareToCheckpoint = 0.5;
 /// Writers that find the log full look again after so long.
 constexpr auto kLookAgain = std::chrono::milliseconds(1);
-/// How often the background thread looks whether a checkpoint is due by time.
-constexpr auto kTick = std::chrono::seconds(1);
-/// Below the priority of threads that serve.
-constexpr int kBackgroundNice = 10;
 
 std::int64_t unix_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -36,10 +31,6 @@ std::int64_t unix_ns() {
 std::uint64_t random_nonce() {
   std::random_device device;
   return (std::uint64_t{device()} << 32) | device();
-}
-
-double seconds_since(Nanoseconds start) {
-  return static_cast<double>(SystemClock().now() - start) / static_cast<double>(kSecond);
 }
 
 /// Tells the operator of a recovery that takes its time.
@@ -87,6 +78,7 @@ Result<typename Durability<D>::Opened> Durability<D>::open(const DurabilityOptio
   made.stamp_ = opened->stamp;
   made.published_end_ = made.store_->log().end();
   made.log_end_ = made.published_end_.lsn;
+  made.checkpoints_ = std::make_unique<Checkpoints<D>>(*made.store_, options.checkpoint_interval);
   result.tree = std::move(opened->tree);
   return result;
 }
@@ -97,10 +89,8 @@ template <int D>
 bool Durability<D>::has_room(std::size_t operations) {
   const replication::Log& log = store_->log();
   const std::uint64_t used = log.end().lsn - log.start();
-  if (static_cast<double>(used) > kLogShareToCheckpoint * static_cast<double>(log.capacity()) &&
-      !wanted_.exchange(true, std::memory_order_relaxed)) {
-    const std::lock_guard lock(wake_mutex_);
-    wake_.notify_one();
+  if (static_cast<double>(used) > kLogShareToCheckpoint * static_cast<double>(log.capacity())) {
+    checkpoints_->want();
   }
   if (log.has_room(operations * replication::kMaxRecordBytes)) return true;
   log_full_waits_.add();
@@ -138,8 +128,8 @@ void Durability<D>::fail_for_good(const Error& error) {
   failure_ =
       Error{error.code, "nothing can be written any more, restart the server: " + error.message};
   log::error(failure_->message);
-  const std::lock_guard lock(stats_mutex_);
-  stats_.failure = failure_->message;
+  const std::lock_guard lock(failure_mutex_);
+  failure_text_ = failure_->message;
 }
 
 template <int D>
@@ -186,10 +176,8 @@ Result<rtree::Version> Durability<D>::load(rtree::Tree<D>& tree,
   const replication::Stamp stamp = clock_.next(unix_ns());
   Status made = log.commit();
   if (made) {
-    const std::lock_guard lock(checkpoint_mutex_);
-    const Nanoseconds start = SystemClock().now();
-    made = store_->checkpoint(tree, root.ref, log.end(), stamp);
-    note_checkpoint(made, seconds_since(start));
+    made = checkpoints_->take_instead(
+        [&] { return store_->checkpoint(tree, root.ref, log.end(), stamp); });
   }
   if (!made) {  // the batch holds what will not be durable: no other may follow it
     fail_for_good(made.error());
@@ -205,92 +193,53 @@ Result<rtree::Version> Durability<D>::load(rtree::Tree<D>& tree,
 template <int D>
 void Durability<D>::start(const rtree::Tree<D>& tree) {
   tree_ = &tree;
-  thread_ = std::jthread([this](std::stop_token stop) { run_checkpoints(std::move(stop)); });
+  started_ = true;
+  checkpoints_->start(tree,
+                      [this](const std::atomic<bool>& cancel) { return checkpoint_basis(cancel); });
 }
 
 template <int D>
 void Durability<D>::stop() {
-  if (!thread_.joinable()) return;
-  thread_.request_stop();
-  cancel_.store(true, std::memory_order_relaxed);  // the one under way; the last one does it all
-  thread_.join();
-  cancel_.store(false, std::memory_order_relaxed);
+  if (!std::exchange(started_, false)) return;
+  checkpoints_->stop_thread();
   if (failure_) return;
   if (Status durable = store_->log().commit(); !durable) return fail_for_good(durable.error());
-  if (Status made = checkpoint(); !made) {
+  if (Status made = checkpoints_->take_last(); !made) {
     log::warning("no last checkpoint, the next start replays the log: " + made.error().message);
   }
 }
 
 template <int D>
-void Durability<D>::run_checkpoints(std::stop_token stop) {
-  ::setpriority(PRIO_PROCESS, 0, kBackgroundNice);  // of this thread, on Linux
-  Nanoseconds last = SystemClock().now();
-  while (!stop.stop_requested()) {
-    {
-      std::unique_lock lock(wake_mutex_);
-      // Relaxed: a wish; what is to be written is read under the published mutex.
-      wake_.wait_for(lock, stop, kTick, [&] { return wanted_.load(std::memory_order_relaxed); });
-    }
-    const bool due = SystemClock().now() - last >= options_.checkpoint_interval;
-    if (stop.stop_requested() || (!due && !wanted_.load(std::memory_order_relaxed))) continue;
-    if (Status made = checkpoint(); !made && made.error().code != ErrorCode::kUnavailable) {
-      log::error("a checkpoint failed, the log goes on growing: " + made.error().message);
-      std::unique_lock lock(wake_mutex_);
-      wake_.wait_for(lock, stop, kTick, [] { return false; });  // before it is tried again
-    }
-    last = SystemClock().now();
-    wanted_.store(false, std::memory_order_relaxed);
-  }
-}
-
-template <int D>
-Status Durability<D>::checkpoint() {
-  const std::lock_guard one_at_a_time(checkpoint_mutex_);
-  const Nanoseconds start = SystemClock().now();
-  LogPosition position;
-  replication::Stamp stamp = 0;
-  std::optional<rtree::Snapshot<D>> snapshot;
+Result<std::optional<CheckpointBasis<D>>> Durability<D>::checkpoint_basis(
+    const std::atomic<bool>& cancel) {
+  std::optional<CheckpointBasis<D>> basis;
   {
     const std::lock_guard lock(published_mutex_);
-    snapshot.emplace(tree_->snapshot());
-    position = published_end_;
-    stamp = stamp_.load(std::memory_order_relaxed);
+    basis.emplace(CheckpointBasis<D>{tree_->snapshot(), published_end_,
+                                     stamp_.load(std::memory_order_relaxed)});
   }
   // A load makes its checkpoint before it publishes.
-  if (snapshot->version() <= store_->checkpointer().last().version) return {};
+  if (basis->snapshot.version() <= store_->checkpointer().last().version) {
+    return std::optional<CheckpointBasis<D>>();
+  }
   // What isn't durable yet is not to be trimmed.
-  while (store_->log().durable() < position.lsn) {
-    if (cancel_.load(std::memory_order_relaxed)) {
+  while (store_->log().durable() < basis->position.lsn) {
+    if (cancel.load(std::memory_order_relaxed)) {
       return fail(ErrorCode::kUnavailable, "the checkpoint was cancelled");
     }
     std::this_thread::sleep_for(kLookAgain);
   }
-  Status made = store_->checkpoint(*tree_, snapshot->root().ref, position, stamp, &cancel_);
-  note_checkpoint(made, seconds_since(start));
-  return made;
-}
-
-template <int D>
-void Durability<D>::note_checkpoint(const Status& made, double seconds) {
-  const std::lock_guard lock(stats_mutex_);
-  if (!made) {
-    ++stats_.failed_checkpoints;
-    return;
-  }
-  ++stats_.checkpoints;
-  stats_.checkpoint_version = store_->checkpointer().last().version;
-  stats_.checkpoint_nodes = store_->checkpointer().figures().nodes;
-  stats_.checkpoint_seconds = seconds;
+  return basis;
 }
 
 template <int D>
 DurabilityStats Durability<D>::stats() const {
   DurabilityStats stats;
   {
-    const std::lock_guard lock(stats_mutex_);
-    stats = stats_;
+    const std::lock_guard lock(failure_mutex_);
+    stats.failure = failure_text_;
   }
+  stats.checkpoints = checkpoints_->stats();
   const replication::Log& log = store_->log();
   stats.path = options_.path;
   stats.sync = options_.sync;

@@ -1,14 +1,11 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "common/clock.h"
@@ -19,6 +16,7 @@
 #include "replication/hybrid_clock.h"
 #include "replication/store.h"
 #include "rtree/tree.h"
+#include "server/checkpoints.h"
 
 namespace silurus::server {
 
@@ -44,11 +42,7 @@ struct DurabilityStats {
   std::uint64_t log_durable = 0;  ///< LSN
   std::uint64_t log_full_waits = 0;
   std::uint64_t flushes = 0;
-  std::uint64_t checkpoints = 0;
-  std::uint64_t checkpoint_version = 0;
-  std::uint64_t checkpoint_nodes = 0;  ///< written by the last one
-  double checkpoint_seconds = 0;
-  std::uint64_t failed_checkpoints = 0;
+  CheckpointStats checkpoints;
   std::string failure;  ///< why nothing can be written any more, or empty
   replication::RecoveryReport recovery;
 };
@@ -104,10 +98,8 @@ class Durability {
 
   void fail_for_good(const Error& error);
   void append(replication::RecordType type, std::span<const std::byte> payload);
-  void run_checkpoints(std::stop_token stop);
-  /// A checkpoint of the current version, if anything was written since the last one.
-  Status checkpoint();
-  void note_checkpoint(const Status& made, double seconds);
+  /// Of the current version, if anything was written since the last checkpoint.
+  Result<std::optional<CheckpointBasis<D>>> checkpoint_basis(const std::atomic<bool>& cancel);
 
   const DurabilityOptions options_;
   replication::DirectoryLock lock_;
@@ -127,20 +119,15 @@ class Durability {
   replication::LogPosition published_end_;
   std::atomic<replication::Stamp> stamp_{0};
 
-  // Checkpoints.
   const rtree::Tree<D>* tree_ = nullptr;
-  std::mutex checkpoint_mutex_;  ///< one checkpoint at a time
-  std::mutex wake_mutex_;
-  std::condition_variable_any wake_;
-  std::atomic<bool> wanted_{false};
-  std::atomic<bool> cancel_{false};
-  std::jthread thread_;
+  bool started_ = false;
+  std::unique_ptr<Checkpoints<D>> checkpoints_;
 
   // Any thread reads them.
   std::atomic<std::uint64_t> log_end_{0};
   Counter log_full_waits_;
-  mutable std::mutex stats_mutex_;
-  DurabilityStats stats_;
+  mutable std::mutex failure_mutex_;
+  std::string failure_text_;
 };
 
 }  // namespace silurus::server

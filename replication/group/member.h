@@ -41,8 +41,7 @@ class Machine {
  public:
   virtual ~Machine() = default;
   /// Applies the records from `from` to `commit` (or to an end of a batch before it): all of them
-  /// are committed. Returns where it has got to. At a primary, they may be its own: applied, and
-  /// waiting to be published.
+  /// are committed. Returns where it has got to.
   virtual Result<LogPosition> apply(const Log& log, LogPosition from, Lsn commit) = 0;
   /// Of the last record applied.
   virtual Stamp stamp() const = 0;

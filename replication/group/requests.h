@@ -3,63 +3,83 @@
 #include <cstdint>
 #include <list>
 #include <optional>
+#include <span>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
+#include "common/result.h"
 #include "replication/record.h"
+#include "rtree/node_ref.h"
 
 namespace silurus::replication::group {
 
-/// The newest write of each client that the log has, so that a write that is sent again, to this
-/// primary or to the next one, happens once (Liskov and Cowling, "Viewstamped replication
-/// revisited", 2012, section 4). A client has one write under way at a time and numbers them. Made
-/// from the log alone, it is the same at every member. Bounded: of too many clients, those that
-/// have not written for the longest time are forgotten, everywhere at the same place of the log.
-/// One thread.
+/// An operation of a write that was not done.
+struct Failure {
+  std::uint32_t index;  ///< in the write
+  std::uint32_t code;   ///< an ErrorCode
+  friend bool operator==(const Failure&, const Failure&) = default;
+};
+
+/// What came of a write.
+struct Outcome {
+  rtree::Version version = 0;  ///< in which it is visible
+  std::vector<Failure> failed;
+  friend bool operator==(const Outcome&, const Outcome&) = default;
+};
+
+/// The outcomes of clients' writes, so that a write that is sent again, to this primary or to the
+/// next one, happens once and is answered as the first time (Lee, Park, Kejriwal, Matsushita and
+/// Ousterhout, "Implementing linearizability at large scale and low latency", SOSP 2015). A client
+/// numbers its writes and may have several under way; with each it says which outcomes it needs no
+/// more. Made from the log alone, the table is the same at every member at the same place of the
+/// log. Bounded: of too many clients, or outcomes, those of clients that have not written for the
+/// longest time are forgotten, everywhere at the same place. One thread.
 class RequestTable {
  public:
   static constexpr std::size_t kMaxClients = std::size_t{1} << 16;
+  /// Outcomes of one client; beyond, its oldest are forgotten.
+  static constexpr std::size_t kMaxOutcomes = 4096;
+  /// Outcomes and failures in them of all clients together.
+  static constexpr std::size_t kMaxWeight = std::size_t{1} << 20;
 
-  explicit RequestTable(std::size_t max_clients = kMaxClients) : max_clients_(max_clients) {}
+  explicit RequestTable(std::size_t max_clients = kMaxClients, std::size_t max_weight = kMaxWeight)
+      : max_clients_(max_clients), max_weight_(max_weight) {}
+  RequestTable(RequestTable&&) = default;
+  RequestTable& operator=(RequestTable&&) = default;
 
-  struct Done {
-    std::uint64_t sequence = 0;
-    Lsn lsn = 0;  ///< of the record that says so
-  };
-  /// Takes note of a committed record, in the order of the log.
-  void take(const Record& record) {
-    if (record.header.type != RecordType::kRequest) return;
-    const auto payload = payload_as<RequestPayload>(record);
-    if (!payload) return;
-    const auto found = clients_.find(payload->client);
-    if (found != clients_.end()) {
-      order_.erase(found->second.place);
-      if (payload->sequence > found->second.done.sequence) {
-        found->second.done = {payload->sequence, record.header.lsn};
-      }
-      found->second.place = order_.insert(order_.end(), payload->client);
-      return;
-    }
-    if (clients_.size() == max_clients_) {
-      clients_.erase(order_.front());
-      order_.pop_front();
-    }
-    const auto place = order_.insert(order_.end(), payload->client);
-    clients_.emplace(payload->client, Client{{payload->sequence, record.header.lsn}, place});
-  }
+  /// Whether a write was done already. Of what is done, nothing may be done again.
+  bool is_done(std::uint64_t client, std::uint64_t sequence) const;
+  /// What came of it; nullptr if it wasn't done, or its client said that it knows.
+  const Outcome* find(std::uint64_t client, std::uint64_t sequence) const;
+  /// Takes note of a write that is being done, in the order of the log, and forgets what its client
+  /// needs no more. `request.client` is not 0.
+  void note(const RequestPayload& request, Outcome outcome);
 
-  /// The client's newest write; nothing if it has none, or none that is remembered.
-  std::optional<Done> find(std::uint64_t client) const {
-    const auto found = clients_.find(client);
-    return found == clients_.end() ? std::nullopt : std::optional(found->second.done);
-  }
-  std::size_t size() const { return clients_.size(); }
+  /// The version of a write that was noted before it was known.
+  void correct(std::uint64_t client, std::uint64_t sequence, rtree::Version version);
+
+  std::size_t clients() const { return clients_.size(); }
+  std::size_t weight() const { return weight_; }
+
+  /// For a checkpoint.
+  std::vector<std::byte> encode() const;
+  /// kProtocol if the bytes are not what encode() made.
+  static Result<RequestTable> decode(std::span<const std::byte> bytes);
+  static constexpr std::size_t kMaxEncodedBytes = std::size_t{64} << 20;
 
  private:
   struct Client {
-    Done done;
+    std::uint64_t first = 0;  ///< all before it is done, and known
+    std::vector<std::pair<std::uint64_t, Outcome>> outcomes;
     std::list<std::uint64_t>::iterator place;
   };
-  const std::size_t max_clients_;
+  void forget_before(Client& client, std::uint64_t first);
+  void forget_oldest_client();
+
+  std::size_t max_clients_;
+  std::size_t max_weight_;
+  std::size_t weight_ = 0;
   std::unordered_map<std::uint64_t, Client> clients_;
   std::list<std::uint64_t> order_;  ///< by their last write
 };

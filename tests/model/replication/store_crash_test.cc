@@ -70,7 +70,8 @@ class StoreLives {
     Volume volume = make_volume(power);
     if (is_blank(volume.super->bytes().first(kMapsOffset))) {
       ASSERT_TRUE(acknowledged_ <= 1) << "the store is gone";
-      if (!format_store<2>(volume, random_(), 0)) return;
+      const std::uint64_t id = random_();
+      if (!format_store<2>(volume, id, 0, id)) return;
     }
     const TreePlace place{{.memory_budget_bytes = kChunks * rtree::kChunkBytes<2>}, slabs, clock_};
     auto opened = Store<2>::open(std::move(volume), place, {.threads = 1}, 1, random_());

@@ -50,29 +50,20 @@ TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock)
   auto tree = rtree::Tree<2>::create({}, *slabs_, clock);
   SILURUS_CHECK(tree.has_value());
   tree_ = std::move(*tree);
-  replay_ = std::make_unique<replication::Replay<2>>(*tree_);
+  machine_ = std::make_unique<group::TreeMachine<2>>(
+      *tree_, group::RequestTable(), 0, [this](const group::AppliedBatch& batch) {
+        const Applied applied{batch.end.chain, batch.version};
+        const auto [there, is_new] = world_.agreed.emplace(batch.end.lsn, applied);
+        if (!is_new && there->second != applied) {
+          world_.complaints.push_back("members applied different records before " +
+                                      std::to_string(batch.end.lsn));
+        }
+      });
 }
 TreeMachine::~TreeMachine() = default;
 
 Result<LogPosition> TreeMachine::apply(const replication::Log& log, LogPosition from, Lsn commit) {
-  replication::LogReader reader(log.bytes(), from);
-  LogPosition reached = from;
-  while (reader.position().lsn < commit) {
-    const auto record = reader.next();
-    if (!record || reader.position().lsn > commit) break;
-    if (Status taken = replay_->take(*record); !taken) return fail(taken.error());
-    requests_.take(*record);
-    stamp_ = record->header.stamp;
-    if ((record->header.flags & replication::kBatchEnd) == 0) continue;
-    reached = reader.position();
-    const auto [there, is_new] = world_.agreed.emplace(reached.lsn, reached.chain);
-    if (!is_new && there->second != reached.chain) {
-      world_.complaints.push_back("members applied different records before " +
-                                  std::to_string(reached.lsn));
-    }
-  }
-  if (Status finished = replay_->finish(); !finished) return fail(finished.error());
-  return reached;
+  return machine_->apply(log, from, commit);
 }
 
 std::uint64_t TreeMachine::values(unsigned key) const {
@@ -193,14 +184,15 @@ void MemberLife::serve() {
 
 void MemberLife::write(Asked asked) {
   const Request& request = asked.request;
-  const auto done = machine_.requests().find(request.client);
   if (member_->role() != group::Role::kPrimary || !member_->may_write()) {
     return asked.answer({.done = false, .found = 0, .primary = member_->view().primary});
   }
-  if (done && done->sequence >= request.sequence) return asked.answer({.done = true});
+  if (machine_.requests().is_done(request.client, request.sequence)) {
+    return asked.answer({.done = true});
+  }
   std::uint64_t& logged = logged_[request.client];
   if (logged < request.sequence) {
-    const replication::RequestPayload payload{request.client, request.sequence};
+    const replication::RequestPayload payload{request.client, request.sequence, request.sequence};
     const rtree::Entry<2> entry = entry_of(request);
     const replication::EntryPayload<2> change{entry.id, entry.box};
     replication::RecordHeader header{.checksum = 0,

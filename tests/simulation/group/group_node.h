@@ -9,8 +9,7 @@
 
 #include "replication/group/member.h"
 #include "replication/group/multicast.h"
-#include "replication/group/requests.h"
-#include "replication/replay.h"
+#include "replication/group/tree_machine.h"
 #include "tests/simulation/group/sim_view_store.h"
 #include "tests/support/crash_memory.h"
 #include "transport/sim/fabric.h"
@@ -43,13 +42,20 @@ struct Answer {
 };
 using OnAnswer = std::function<void(const Answer&)>;
 
+/// What every member has at the end of a batch.
+struct Applied {
+  std::uint64_t chain;
+  rtree::Version version;
+  friend bool operator==(const Applied&, const Applied&) = default;
+};
+
 /// What all members of one run have in common: what must hold of them together.
 struct GroupWorld {
   sim::World& world;
   SimEtcd& etcd;
   group::Timing timing;
   sim::FabricOptions fabric;
-  std::map<Lsn, std::uint64_t> agreed;  ///< chains at the ends of applied batches
+  std::map<Lsn, Applied> agreed;  ///< at the ends of batches
   std::vector<std::string> complaints;
   std::vector<std::string> trace;
   void note(const std::string& what);
@@ -61,19 +67,17 @@ class TreeMachine final : public group::Machine {
   TreeMachine(GroupWorld& world, const Clock& clock);
   ~TreeMachine() override;
   Result<LogPosition> apply(const replication::Log& log, LogPosition from, Lsn commit) override;
-  replication::Stamp stamp() const override { return stamp_; }
+  replication::Stamp stamp() const override { return machine_->stamp(); }
   /// A bit for each value of the key.
   std::uint64_t values(unsigned key) const;
-  const group::RequestTable& requests() const { return requests_; }
+  const group::RequestTable& requests() const { return machine_->requests(); }
 
  private:
   class Slabs;
   GroupWorld& world_;
   std::unique_ptr<Slabs> slabs_;
   std::unique_ptr<rtree::Tree<2>> tree_;
-  std::unique_ptr<replication::Replay<2>> replay_;
-  group::RequestTable requests_;
-  replication::Stamp stamp_ = 0;
+  std::unique_ptr<group::TreeMachine<2>> machine_;
 };
 
 /// One life of a member: what ships, but for the tree and its server, on a simulated host.

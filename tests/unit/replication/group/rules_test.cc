@@ -74,41 +74,64 @@ TEST(View, IsRefusedIfNoMemberWroteIt) {
   }
 }
 
-Record request(const RequestPayload& payload, Lsn lsn) {
-  return {.header = {.checksum = 0,
-                     .lsn = lsn,
-                     .stamp = 1,
-                     .epoch = 1,
-                     .length = sizeof payload,
-                     .type = RecordType::kRequest,
-                     .flags = 0},
-          .payload = std::as_bytes(std::span(&payload, 1))};
+RequestPayload request(std::uint64_t client, std::uint64_t sequence, std::uint64_t first = 1) {
+  return {.client = client, .sequence = sequence, .first = first};
 }
 
-TEST(RequestTable, RemembersTheNewestWriteOfEachClient) {
+TEST(RequestTable, RemembersWhatCameOfEachWriteUntilItsClientKnows) {
   RequestTable table;
-  const RequestPayload first{7, 1};
-  const RequestPayload second{7, 2};
-  table.take(request(first, 100));
-  table.take(request(second, 200));
-  table.take(request(first, 300));
-  ASSERT_TRUE(table.find(7));
-  EXPECT_EQ(table.find(7)->sequence, 2u);
-  EXPECT_EQ(table.find(7)->lsn, 200u);
-  EXPECT_FALSE(table.find(8));
+  const Outcome second{.version = 8, .failed = {{0, 2}}};
+  table.note(request(7, 1), {.version = 5, .failed = {}});
+  table.note(request(7, 3), {.version = 9, .failed = {}});
+  table.note(request(7, 2), second);
+  EXPECT_TRUE(table.is_done(7, 1) && table.is_done(7, 2) && table.is_done(7, 3));
+  EXPECT_FALSE(table.is_done(7, 4) || table.is_done(8, 1));
+  EXPECT_EQ(*table.find(7, 2), second);
+  table.note(request(7, 4, 3), {.version = 10, .failed = {}});
+  EXPECT_EQ(table.find(7, 2), nullptr) << "its client knows";
+  EXPECT_TRUE(table.is_done(7, 2)) << "and it must not be done again";
+  EXPECT_EQ(table.find(7, 3)->version, 9u);
 }
 
 TEST(RequestTable, ForgetsTheClientsThatHaveNotWrittenForTheLongestTime) {
   RequestTable table(2);
-  const RequestPayload a{1, 1};
-  const RequestPayload b{2, 1};
-  const RequestPayload c{3, 1};
-  const RequestPayload again{1, 2};
-  for (const RequestPayload* one : {&a, &b, &again, &c}) table.take(request(*one, 8));
-  EXPECT_EQ(table.size(), 2u);
-  EXPECT_TRUE(table.find(1));
-  EXPECT_FALSE(table.find(2));
-  EXPECT_TRUE(table.find(3));
+  table.note(request(1, 1), {});
+  table.note(request(2, 1), {});
+  table.note(request(1, 2), {});
+  table.note(request(3, 1), {});
+  EXPECT_EQ(table.clients(), 2u);
+  EXPECT_TRUE(table.is_done(1, 1) && table.is_done(3, 1));
+  EXPECT_FALSE(table.is_done(2, 1));
+}
+
+TEST(RequestTable, ForgetsOldClientsIfOutcomesAreTooMany) {
+  RequestTable table(RequestTable::kMaxClients, 10);
+  table.note(request(1, 1), {.version = 1, .failed = {{0, 2}, {1, 2}, {2, 2}}});
+  table.note(request(2, 1), {.version = 1, .failed = {{0, 2}, {1, 2}, {2, 2}}});
+  EXPECT_EQ(table.weight(), 8u);
+  table.note(request(3, 1), {.version = 1, .failed = {{0, 2}, {1, 2}}});
+  EXPECT_FALSE(table.is_done(1, 1));
+  EXPECT_EQ(table.weight(), 7u);
+}
+
+TEST(RequestTable, IsTheSameAfterItWasWrittenAndRead) {
+  RequestTable table;
+  for (std::uint64_t client = 1; client <= 5; ++client) {
+    for (std::uint64_t sequence = 1; sequence <= client; ++sequence) {
+      table.note(request(client, sequence, sequence / 2),
+                 {.version = sequence, .failed = {{1, 2}}});
+    }
+  }
+  table.note(request(2, 3), {});
+  const auto bytes = table.encode();
+  const auto read = RequestTable::decode(bytes);
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->encode(), bytes);
+  EXPECT_EQ(read->weight(), table.weight());
+  EXPECT_EQ(*read->find(5, 5), *table.find(5, 5));
+  for (std::size_t length = 0; length < bytes.size(); ++length) {
+    EXPECT_FALSE(RequestTable::decode(std::span(bytes).first(length))) << length;
+  }
 }
 
 }  // namespace

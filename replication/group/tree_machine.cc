@@ -1,0 +1,147 @@
+#include "replication/group/tree_machine.h"
+
+#include <string>
+#include <utility>
+
+namespace silurus::replication::group {
+namespace {
+
+Status nonsense(const Record& record, const std::string& why) {
+  return fail(ErrorCode::kProtocol, "the group's record " + std::to_string(record.header.lsn) +
+                                        " cannot be applied (" + why + ")");
+}
+
+}  // namespace
+
+template <int D>
+TreeMachine<D>::TreeMachine(rtree::Tree<D>& tree, RequestTable requests, Stamp stamp,
+                            std::function<void(const AppliedBatch&)> on_batch)
+    : tree_(tree), requests_(std::move(requests)), stamp_(stamp), on_batch_(std::move(on_batch)) {}
+
+template <int D>
+Result<LogPosition> TreeMachine<D>::apply(const Log& log, LogPosition from, Lsn commit) {
+  LogPosition reached = from;
+  LogReader reader(log.bytes(), at_.value_or(from));
+  waits_for_memory_ = false;
+  while (reader.position().lsn < commit) {
+    at_ = reader.position();
+    const auto record = reader.next();
+    if (!record || reader.position().lsn > commit) break;
+    Status taken = take(*record);
+    if (!taken && taken.error().code == ErrorCode::kOutOfMemory) {
+      tree_.reclaim();
+      taken = take(*record);
+      if (!taken && taken.error().code == ErrorCode::kOutOfMemory &&
+          tree_.stats().bytes_retired > 0) {
+        waits_for_memory_ = true;
+        return reached;
+      }
+    }
+    if (!taken) return fail(taken.error());
+    at_ = reader.position();
+    if ((record->header.flags & kBatchEnd) == 0) continue;
+    reached = reader.position();
+    finish_batch(*record, reached);
+  }
+  return reached;
+}
+
+template <int D>
+Status TreeMachine<D>::take(const Record& record) {
+  switch (record.header.type) {
+    case RecordType::kRestart:
+      return {};
+    case RecordType::kRequest: {
+      const auto request = payload_as<RequestPayload>(record);
+      if (!request) return nonsense(record, "its length");
+      finish_request();
+      AppliedRequest& applied = batch_.emplace_back();
+      applied.request = *request;
+      operation_ = 0;
+      if (request->client == 0 || !requests_.is_done(request->client, request->sequence)) return {};
+      applied.is_repeated = true;
+      const Outcome* const known = requests_.find(request->client, request->sequence);
+      applied.is_known = known != nullptr;
+      if (known != nullptr) applied.outcome = *known;
+      return {};
+    }
+    default:
+      return take_operation(record);
+  }
+}
+
+template <int D>
+Status TreeMachine<D>::take_operation(const Record& record) {
+  if (batch_.empty()) return nonsense(record, "an operation of nobody");
+  AppliedRequest& request = batch_.back();
+  if (!request.is_repeated) {
+    Status changed = change(record);
+    if (!changed) {
+      const ErrorCode code = changed.error().code;
+      const bool is_refused = record.header.type == RecordType::kRefused;
+      if (!is_refused && code != ErrorCode::kNotFound) return changed;
+      request.outcome.failed.push_back({operation_, static_cast<std::uint32_t>(code)});
+    }
+  }
+  ++operation_;
+  return {};
+}
+
+template <int D>
+Status TreeMachine<D>::change(const Record& record) {
+  switch (record.header.type) {
+    case RecordType::kInsert:
+    case RecordType::kErase: {
+      const auto payload = payload_as<EntryPayload<D>>(record);
+      if (!payload) return nonsense(record, "its length");
+      const rtree::Entry<D> entry{.id = payload->id, .box = payload->box};
+      return record.header.type == RecordType::kInsert ? tree_.insert(entry) : tree_.erase(entry);
+    }
+    case RecordType::kUpdate: {
+      const auto payload = payload_as<UpdatePayload<D>>(record);
+      if (!payload) return nonsense(record, "its length");
+      return tree_.update(payload->id, payload->from, payload->to);
+    }
+    case RecordType::kRefused: {
+      const auto payload = payload_as<RefusedPayload>(record);
+      if (!payload) return nonsense(record, "its length");
+      return fail(static_cast<ErrorCode>(payload->code), "refused by the primary");
+    }
+    default:
+      return fail(ErrorCode::kUnsupported, "the group's record " +
+                                               std::to_string(record.header.lsn) +
+                                               " has a type that this Silurus does not know");
+  }
+}
+
+/// The next request of the batch may be the same one again.
+template <int D>
+void TreeMachine<D>::finish_request() {
+  if (batch_.empty()) return;
+  const AppliedRequest& last = batch_.back();
+  if (last.request.client == 0 || last.is_repeated) return;
+  Outcome outcome = last.outcome;
+  outcome.version = tree_.next_version();
+  requests_.note(last.request, std::move(outcome));
+}
+
+template <int D>
+void TreeMachine<D>::finish_batch(const Record& record, LogPosition end) {
+  stamp_ = record.header.stamp;
+  finish_request();
+  const rtree::Version next = tree_.next_version();
+  const rtree::Version version = tree_.publish();
+  for (AppliedRequest& applied : batch_) {
+    if (applied.outcome.version == 0) applied.outcome.version = next;
+    if (version == next || applied.outcome.version != next) continue;
+    applied.outcome.version = version;  // nothing has changed: there is no next version
+    requests_.correct(applied.request.client, applied.request.sequence, version);
+  }
+  on_batch_({end, stamp_, version, version == next, batch_});
+  batch_.clear();
+}
+
+template class TreeMachine<2>;
+template class TreeMachine<3>;
+
+}  // namespace silurus::replication::group

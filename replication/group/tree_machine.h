@@ -1,0 +1,69 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "replication/group/member.h"
+#include "replication/group/requests.h"
+#include "rtree/tree.h"
+
+namespace silurus::replication::group {
+
+/// One write of a batch that was applied.
+struct AppliedRequest {
+  RequestPayload request;
+  Outcome outcome;
+  /// It was done before; the outcome is that of the first time, if `is_known`.
+  bool is_repeated = false;
+  bool is_known = true;
+};
+
+/// A batch that was applied and published.
+struct AppliedBatch {
+  LogPosition end;
+  Stamp stamp;
+  rtree::Version version;  ///< after it
+  bool has_changed;        ///< whether that is a version of its own
+  std::span<const AppliedRequest> requests;
+};
+
+/// The tree that a group's log is the log of. What operations come to is decided here, when they
+/// are committed, and not when they are logged: so a primary has never applied what may not be
+/// committed, has many batches under way, and every member does the same in the same order. A batch
+/// that changes anything is one version, of the same number at every member. One thread.
+template <int D>
+class TreeMachine final : public Machine {
+ public:
+  /// The tree and the table as of the same place in the log. `on_batch` is told of each batch, from
+  /// within apply(), once it is published.
+  TreeMachine(rtree::Tree<D>& tree, RequestTable requests, Stamp stamp,
+              std::function<void(const AppliedBatch&)> on_batch);
+
+  Result<LogPosition> apply(const Log& log, LogPosition from, Lsn commit) override;
+  Stamp stamp() const override { return stamp_; }
+  const RequestTable& requests() const { return requests_; }
+  /// It has stopped because all memory is in use, though some is retired: apply() goes on in a
+  /// while.
+  bool waits_for_memory() const { return waits_for_memory_; }
+
+ private:
+  Status take(const Record& record);
+  Status take_operation(const Record& record);
+  Status change(const Record& record);
+  void finish_request();
+  void finish_batch(const Record& record, LogPosition end);
+
+  rtree::Tree<D>& tree_;
+  RequestTable requests_;
+  Stamp stamp_;
+  const std::function<void(const AppliedBatch&)> on_batch_;
+  /// Records before it were taken: in the middle of a batch, perhaps.
+  std::optional<LogPosition> at_;
+  std::vector<AppliedRequest> batch_;  ///< of the batch being applied
+  std::uint32_t operation_ = 0;        ///< of the last request in it
+  bool waits_for_memory_ = false;
+};
+
+}  // namespace silurus::replication::group

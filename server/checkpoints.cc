@@ -1,0 +1,120 @@
+#include "server/checkpoints.h"
+
+#include <sys/resource.h>
+
+#include <chrono>
+#include <utility>
+
+#include "common/log.h"
+
+namespace silurus::server {
+namespace {
+
+/// How often the background thread looks whether a checkpoint is due by time.
+constexpr auto kTick = std::chrono::seconds(1);
+/// Below the priority of threads that serve.
+constexpr int kBackgroundNice = 10;
+
+double seconds_since(Nanoseconds start) {
+  return static_cast<double>(SystemClock().now() - start) / static_cast<double>(kSecond);
+}
+
+}  // namespace
+
+template <int D>
+void Checkpoints<D>::start(const rtree::Tree<D>& tree, Basis basis) {
+  tree_ = &tree;
+  basis_ = std::move(basis);
+  thread_ = std::jthread([this](std::stop_token stop) { run(std::move(stop)); });
+}
+
+template <int D>
+void Checkpoints<D>::stop_thread() {
+  if (!thread_.joinable()) return;
+  thread_.request_stop();
+  cancel_.store(true, std::memory_order_relaxed);  // the one under way; the last one does it all
+  thread_.join();
+  cancel_.store(false, std::memory_order_relaxed);
+}
+
+template <int D>
+Status Checkpoints<D>::take_last() {
+  return take();
+}
+
+template <int D>
+void Checkpoints<D>::want() {
+  // Relaxed: a wish; what is to be written is read when the basis is taken.
+  if (wanted_.exchange(true, std::memory_order_relaxed)) return;
+  const std::lock_guard lock(wake_mutex_);
+  wake_.notify_one();
+}
+
+template <int D>
+Status Checkpoints<D>::take_instead(const std::function<Status()>& make) {
+  const std::lock_guard lock(one_at_a_time_);
+  const Nanoseconds start = SystemClock().now();
+  Status made = make();
+  note(made, seconds_since(start));
+  return made;
+}
+
+template <int D>
+void Checkpoints<D>::run(std::stop_token stop) {
+  ::setpriority(PRIO_PROCESS, 0, kBackgroundNice);  // of this thread, on Linux
+  Nanoseconds last = SystemClock().now();
+  while (!stop.stop_requested()) {
+    {
+      std::unique_lock lock(wake_mutex_);
+      // Relaxed: see want().
+      wake_.wait_for(lock, stop, kTick, [&] { return wanted_.load(std::memory_order_relaxed); });
+    }
+    const bool due = SystemClock().now() - last >= interval_;
+    if (stop.stop_requested() || (!due && !wanted_.load(std::memory_order_relaxed))) continue;
+    if (Status made = take(); !made && made.error().code != ErrorCode::kUnavailable) {
+      log::error("a checkpoint failed, the log goes on growing: " + made.error().message);
+      std::unique_lock lock(wake_mutex_);
+      wake_.wait_for(lock, stop, kTick, [] { return false; });  // before it is tried again
+    }
+    last = SystemClock().now();
+    wanted_.store(false, std::memory_order_relaxed);
+  }
+}
+
+template <int D>
+Status Checkpoints<D>::take() {
+  const std::lock_guard lock(one_at_a_time_);
+  const Nanoseconds start = SystemClock().now();
+  auto basis = basis_(cancel_);
+  if (!basis) return fail(basis.error());
+  if (!*basis) return {};
+  const CheckpointBasis<D>& of = **basis;
+  Status made =
+      store_.checkpoint(*tree_, of.snapshot.root().ref, of.position, of.stamp, &cancel_, of.extra);
+  note(made, seconds_since(start));
+  return made;
+}
+
+template <int D>
+void Checkpoints<D>::note(const Status& made, double seconds) {
+  const std::lock_guard lock(stats_mutex_);
+  if (!made) {
+    ++stats_.failed;
+    return;
+  }
+  ++stats_.checkpoints;
+  stats_.version = store_.checkpointer().last().version;
+  stats_.nodes = store_.checkpointer().figures().nodes;
+  stats_.seconds = seconds;
+}
+
+template <int D>
+CheckpointStats Checkpoints<D>::stats() const {
+  const std::lock_guard lock(stats_mutex_);
+  return stats_;
+}
+
+template class Checkpoints<2>;
+template class Checkpoints<3>;
+
+}  // namespace silurus::server

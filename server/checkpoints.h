@@ -1,0 +1,84 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/result.h"
+#include "replication/store.h"
+#include "rtree/tree.h"
+
+namespace silurus::server {
+
+/// What a checkpoint is made of, all of one moment.
+template <int D>
+struct CheckpointBasis {
+  rtree::Snapshot<D> snapshot;
+  replication::LogPosition position;  ///< the first record that is not in it; durable
+  replication::Stamp stamp = 0;
+  std::vector<std::byte> extra = {};  ///< see replication::Volume::extras
+};
+
+struct CheckpointStats {
+  std::uint64_t checkpoints = 0;
+  std::uint64_t version = 0;
+  std::uint64_t nodes = 0;  ///< written by the last one
+  double seconds = 0;
+  std::uint64_t failed = 0;
+};
+
+/// The background thread that takes a store's checkpoints: now and then, and when it is asked to.
+template <int D>
+class Checkpoints {
+ public:
+  /// Takes the basis of the next one; nothing if there is nothing new. Called by the background
+  /// thread, and by stop(). It may take its time, but not when `cancel` has become true: then it
+  /// fails (kUnavailable).
+  using Basis =
+      std::function<Result<std::optional<CheckpointBasis<D>>>(const std::atomic<bool>& cancel)>;
+
+  /// The store must outlive it.
+  Checkpoints(replication::Store<D>& store, Nanoseconds interval)
+      : store_(store), interval_(interval) {}
+  ~Checkpoints() { stop_thread(); }
+
+  /// Begins to take checkpoints of the tree.
+  void start(const rtree::Tree<D>& tree, Basis basis);
+  /// Ends that; the one under way is given up.
+  void stop_thread();
+  /// After stop_thread(): a last one, so that the next start is quick.
+  Status take_last();
+
+  // --- any thread
+  /// Has one taken at once.
+  void want();
+  /// Runs what makes a checkpoint by other means, with no other one meanwhile.
+  Status take_instead(const std::function<Status()>& make);
+  CheckpointStats stats() const;
+
+ private:
+  void run(std::stop_token stop);
+  Status take();
+  void note(const Status& made, double seconds);
+
+  replication::Store<D>& store_;
+  const Nanoseconds interval_;
+  const rtree::Tree<D>* tree_ = nullptr;
+  Basis basis_;
+  std::mutex one_at_a_time_;
+  std::mutex wake_mutex_;
+  std::condition_variable_any wake_;
+  std::atomic<bool> wanted_{false};
+  std::atomic<bool> cancel_{false};
+  mutable std::mutex stats_mutex_;
+  CheckpointStats stats_;
+  std::jthread thread_;
+};
+
+}  // namespace silurus::server

@@ -1,0 +1,146 @@
+#include "replication/group/tree_machine.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+#include "common/clock.h"
+#include "tests/support/crash_memory.h"
+
+namespace silurus::replication::group {
+namespace {
+
+using testing_support::CrashMemory;
+using testing_support::Power;
+
+constexpr LogPosition kStart{.lsn = 0, .chain = 7};
+
+rtree::Box<2> box_of(std::uint64_t id) {
+  const double x = static_cast<double>(id);
+  return {{x, 0}, {x, 1}};
+}
+
+/// A log, and members that apply it.
+class TreeMachineTest : public testing::Test {
+ protected:
+  struct Member {
+    explicit Member(const Clock& clock)
+        : tree(std::move(*rtree::Tree<2>::create({}, slabs, clock))),
+          machine(*tree, RequestTable(), 0, [this](const AppliedBatch& batch) {
+            versions.push_back(batch.version);
+            for (const AppliedRequest& one : batch.requests) requests.push_back(one);
+          }) {}
+    rtree::AnonymousSlabs slabs;
+    std::unique_ptr<rtree::Tree<2>> tree;
+    std::vector<rtree::Version> versions;
+    std::vector<AppliedRequest> requests;
+    TreeMachine<2> machine;
+  };
+
+  TreeMachineTest() : content_(CrashMemory::fresh(1 << 20)), power_(1, UINT64_MAX) {
+    log_ = std::move(*Log::open(std::make_unique<CrashMemory>(power_, content_), kStart));
+  }
+  ~TreeMachineTest() override { log_.reset(); }
+
+  template <typename Payload>
+  void put(RecordType type, const Payload& payload) {
+    ASSERT_TRUE(log_->append({.checksum = 0,
+                              .lsn = 0,
+                              .stamp = ++stamp_,
+                              .epoch = 1,
+                              .length = 0,
+                              .type = type,
+                              .flags = 0},
+                             std::as_bytes(std::span(&payload, 1))));
+  }
+  void request(std::uint64_t client, std::uint64_t sequence) {
+    put(RecordType::kRequest, RequestPayload{client, sequence, 1});
+  }
+  void insert(std::uint64_t id) { put(RecordType::kInsert, EntryPayload<2>{id, box_of(id)}); }
+  void erase(std::uint64_t id) { put(RecordType::kErase, EntryPayload<2>{id, box_of(id)}); }
+  void end_batch() {
+    log_->end_batch();
+    ASSERT_TRUE(log_->commit());
+  }
+  LogPosition apply(Member& member, LogPosition from, Lsn until) {
+    return member.machine.apply(*log_, from, until).value();
+  }
+
+  ManualClock clock_;
+  CrashMemory::Content content_;
+  Power power_;
+  std::unique_ptr<Log> log_;
+  Stamp stamp_ = 0;
+};
+
+TEST_F(TreeMachineTest, DecidesWhenItAppliesWhatOperationsComeTo) {
+  request(1, 1);
+  insert(10);
+  erase(11);
+  put(RecordType::kRefused, RefusedPayload{static_cast<std::uint64_t>(ErrorCode::kOutOfMemory)});
+  insert(12);
+  end_batch();
+  Member member(clock_);
+  apply(member, kStart, log_->end().lsn);
+  ASSERT_EQ(member.requests.size(), 1u);
+  const std::vector<Failure> failed{{1, static_cast<std::uint32_t>(ErrorCode::kNotFound)},
+                                    {2, static_cast<std::uint32_t>(ErrorCode::kOutOfMemory)}};
+  EXPECT_EQ(member.requests[0].outcome.failed, failed);
+  EXPECT_EQ(member.tree->snapshot().size(), 2u);
+}
+
+TEST_F(TreeMachineTest, DoesAWriteOnceHoweverOftenItIsLogged) {
+  request(1, 1);
+  insert(10);
+  end_batch();
+  request(1, 2);
+  erase(10);
+  request(1, 1);
+  insert(10);
+  request(1, 2);
+  erase(10);
+  end_batch();
+  Member member(clock_);
+  apply(member, kStart, log_->end().lsn);
+  EXPECT_EQ(member.tree->snapshot().size(), 0u);
+  ASSERT_EQ(member.requests.size(), 4u);
+  EXPECT_TRUE(member.requests[2].is_repeated && member.requests[3].is_repeated);
+  EXPECT_EQ(member.requests[2].outcome, member.requests[0].outcome);
+  EXPECT_EQ(member.requests[3].outcome, member.requests[1].outcome);
+}
+
+TEST_F(TreeMachineTest, MakesTheSameVersionsWhereverItStops) {
+  for (std::uint64_t batch = 0; batch < 40; ++batch) {
+    request(1 + batch % 3, batch + 1);
+    if (batch % 4 == 3) {
+      erase(1000);  // nothing changes: no version
+    } else {
+      insert(batch);
+    }
+    end_batch();
+  }
+  Member at_once(clock_);
+  Member in_steps(clock_);
+  const LogPosition end = apply(at_once, kStart, log_->end().lsn);
+  LogPosition at = kStart;
+  for (Lsn until = 0; until <= log_->end().lsn; until += 8) at = apply(in_steps, at, until);
+  EXPECT_EQ(at, end);
+  EXPECT_EQ(at_once.versions, in_steps.versions);
+  EXPECT_EQ(at_once.tree->snapshot().version(), 31u);
+  EXPECT_EQ(at_once.machine.requests().encode(), in_steps.machine.requests().encode());
+  for (const AppliedRequest& one : at_once.requests) {
+    EXPECT_LE(one.outcome.version, at_once.tree->snapshot().version());
+  }
+}
+
+TEST_F(TreeMachineTest, RefusesAnOperationThatBelongsToNobody) {
+  insert(10);
+  end_batch();
+  Member member(clock_);
+  EXPECT_EQ(member.machine.apply(*log_, kStart, log_->end().lsn).error().code,
+            ErrorCode::kProtocol);
+}
+
+}  // namespace
+}  // namespace silurus::replication::group
