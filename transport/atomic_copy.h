@@ -84,4 +84,17 @@ inline void copy_words(std::span<const std::byte> from, std::span<std::byte> to)
   while (left != 0) copy_byte();
 }
 
+/// The other way: stores into memory that another process may be reading, word by word; both of one
+/// size, a multiple of 8, and `to` 8-byte aligned.
+inline void store_words(std::span<const std::byte> from, std::span<std::byte> to) {
+  for (std::size_t done = 0; done < from.size(); done += sizeof(std::uint64_t)) {
+    std::uint64_t word;
+    std::memcpy(&word, from.data() + done, sizeof word);
+    // relaxed: pairs with nothing; the reader verifies what it has copied. What is sent afterwards
+    // (a message, a mailbox) is published by a release store of its own.
+    std::atomic_ref<std::uint64_t>(*reinterpret_cast<std::uint64_t*>(to.data() + done))
+        .store(word, std::memory_order_relaxed);
+  }
+}
+
 }  // namespace silurus::transport

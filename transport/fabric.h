@@ -24,8 +24,9 @@ namespace silurus::transport {
 
 /// What a fabric can do. What it cannot do is an error at set-up, never at run time.
 enum class Capability : std::uint32_t {
-  kOneSidedRead = 1 << 0,  ///< Connection::post_reads
-  kMulticast = 1 << 1,     ///< Fabric::join
+  kOneSidedRead = 1 << 0,   ///< Connection::post_reads
+  kMulticast = 1 << 1,      ///< Fabric::join
+  kOneSidedWrite = 1 << 2,  ///< Connection::offer_window, post_write
 };
 using Capabilities = std::uint32_t;
 constexpr bool has(Capabilities set, Capability one) {
@@ -57,6 +58,11 @@ constexpr std::size_t kMaxHelloBytes = 128;
 /// Those of the client, fewer: all that the RDMA connection manager's request leaves (56 bytes,
 /// less what the fabric itself has to say).
 constexpr std::size_t kMaxClientHelloBytes = 32;
+
+/// Windows that peers write are so many bytes long, or a multiple (a page), ...
+constexpr std::size_t kWindowGrain = 4096;
+/// ... and never longer.
+constexpr std::size_t kMaxWindowBytes = std::size_t{1} << 30;
 
 /// Memory that clients may read one-sidedly, and never write. Regions of a listener are numbered
 /// 0, 1, 2, ... in the order in which they were exposed.
@@ -102,6 +108,8 @@ struct ConnectionCounters {
   std::uint64_t message_bytes_received = 0;
   std::uint64_t reads = 0;  ///< one-sided reads posted
   std::uint64_t read_bytes = 0;
+  std::uint64_t writes = 0;  ///< one-sided writes posted
+  std::uint64_t write_bytes = 0;
   std::uint64_t doorbells = 0;      ///< times that the card (or the kernel, or the peer) was rung
   std::uint64_t work_requests = 0;  ///< verbs: work requests posted, receives included
   std::uint64_t would_block = 0;
@@ -154,6 +162,20 @@ class Connection {
     PostStatus status;
   };
   virtual PostResult post_reads(std::span<const ReadRequest> requests) = 0;
+
+  /// Gives this one peer memory of ours to write into one-sidedly: so many bytes, zeroed, a
+  /// multiple of kWindowGrain. For the side that connected, once, at set-up; the memory goes with
+  /// the connection. Its content is whatever the peer makes of it, at any moment: copy, then check.
+  virtual Result<std::span<const std::byte>> offer_window(std::size_t /*bytes*/) {
+    return fail(ErrorCode::kUnsupported, "this fabric has no one-sided writes");
+  }
+  /// Bytes of the window that the peer has offered; 0: none, or not known of yet.
+  virtual std::uint64_t peer_window_bytes() const { return 0; }
+  /// Writes into the peer's window, without its processor's part or notice; both a multiple of 8.
+  /// The bytes are copied. kUnknownRegion while there is no window, kWouldBlock: try again later.
+  virtual PostStatus post_write(std::uint64_t /*offset*/, std::span<const std::byte> /*bytes*/) {
+    return PostStatus::kUnknownRegion;
+  }
 
   /// Overwrites the peer's copy of our mailbox (at most kMailboxBytes); it sees the newest one
   /// whole, never a mixture, and is not woken.

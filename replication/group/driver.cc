@@ -31,8 +31,7 @@ Result<std::unique_ptr<Driver>> Driver::create(const DriverOptions& options, Log
   if (!store) return fail(store.error());
   driver->store_ = std::move(*store);
   const GroupId group = group_id(options.etcd, options.shard);
-  driver->replicator_ =
-      std::make_unique<MulticastReplicator>(MulticastOptions{}, group, log, *driver->links_);
+  driver->replicator_ = make_replicator(options.protocol, {}, group, log, *driver->links_);
   driver->member_ = std::make_unique<Member>(
       MemberOptions{.self = {options.id, driver->links_->address().to_string(), options.clients},
                     .incarnation = incarnation,
@@ -74,7 +73,8 @@ Status Driver::make_links(Incarnation incarnation) {
        .self = options_.id,
        .incarnation = incarnation,
        .listen = *listen,
-       .multicast = std::move(multicast)},
+       .multicast = std::move(multicast),
+       .push_bytes = pushes(options_.protocol) ? options_.push_bytes : 0},
       *fabric_, *poller_,
       [this](const transport::Address& address, std::span<const std::byte> hello,
              transport::ConnectionHandler& handler, Connected done) {

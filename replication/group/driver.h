@@ -6,7 +6,7 @@
 
 #include "replication/group/etcd_view_store.h"
 #include "replication/group/member.h"
-#include "replication/group/multicast.h"
+#include "replication/group/protocol.h"
 #include "transport/shm/memory.h"
 #include "transport/waiter.h"
 
@@ -19,8 +19,11 @@ struct DriverOptions {
   std::string listen;     ///< for other members: "tcp://10.0.0.1:7471", "shm:///run/a.sock"
   std::string clients;    ///< what clients are told; may be empty
   std::string multicast;  ///< "rdma://239.1.2.3:7472"; empty: over connections
+  ReplicationProtocol protocol = ReplicationProtocol::kMulticast;
   Timing timing;
   std::size_t window_bytes = std::size_t{16} << 20;
+  /// Of the window into which a protocol that writes one-sidedly writes here.
+  std::size_t push_bytes = std::size_t{1} << 20;
   transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
 };
 
@@ -44,7 +47,7 @@ class Driver {
   void wake() { waiter_->wake(); }
 
   Member& member() { return *member_; }
-  const MulticastReplicator& replicator() const { return *replicator_; }
+  const LogReplicator& replicator() const { return *replicator_; }
   const Links& links() const { return *links_; }
 
  private:
@@ -58,7 +61,7 @@ class Driver {
   std::unique_ptr<transport::Waiter> waiter_;
   std::optional<transport::shm::SharedSlab> window_;
   std::unique_ptr<Links> links_;
-  std::unique_ptr<MulticastReplicator> replicator_;
+  std::unique_ptr<LogReplicator> replicator_;
   std::unique_ptr<EtcdViewStore> store_;
   std::unique_ptr<Member> member_;
 };

@@ -14,6 +14,10 @@ constexpr std::size_t kMaxLinks = 4 * kMaxMembers;
 constexpr std::uint64_t kRingBudgetBytes = std::uint64_t{16} << 20;
 /// Of one fetch by one-sided reads.
 constexpr std::size_t kReadBufferBytes = std::size_t{256} << 10;
+/// Pushed messages handed over in one go.
+constexpr std::size_t kPushedPerRound = 512;
+/// A member that is not the primary is dialled so much less often: who dials may have to wait.
+constexpr Nanoseconds kUpstreamPatience = 10;
 
 }  // namespace
 
@@ -23,7 +27,10 @@ Links::Links(const LinksOptions& options, transport::Fabric& fabric, transport::
       fabric_(fabric),
       poller_(poller),
       dialer_(std::move(dialer)),
-      window_(window) {}
+      window_(window) {
+  primary_.redial = options.redial;
+  upstream_.redial = kUpstreamPatience * options.redial;
+}
 
 Result<std::unique_ptr<Links>> Links::create(const LinksOptions& options, transport::Fabric& fabric,
                                              transport::Poller& poller, Dialer dialer,
@@ -100,66 +107,88 @@ void Links::retire(std::unique_ptr<Link> link) {
 
 void Links::set_primary(const std::optional<MemberInfo>& primary, Incarnation incarnation,
                         Nanoseconds now) {
-  if (primary == primary_ && incarnation == primary_incarnation_) return;
-  primary_ = primary;
-  primary_incarnation_ = incarnation;
-  ++dial_;
-  dialing_ = false;
-  if (out_ != nullptr) retire(std::move(out_));
+  if (primary == primary_.target && incarnation == primary_.incarnation) return;
+  point(primary_, primary, incarnation);
+  primary_.redial_at = now;
   reads_left_ = {0, 0};
-  redial_at_ = now;
+}
+
+void Links::set_upstream(const std::optional<MemberInfo>& member) {
+  if (member == upstream_.target) return;
+  point(upstream_, member, 0);
+  upstream_.redial_at = 0;
+}
+
+void Links::point(Way& way, const std::optional<MemberInfo>& target, Incarnation incarnation) {
+  way.target = target;
+  way.incarnation = incarnation;
+  ++way.dial;
+  way.dialing = false;
+  if (way.link != nullptr) retire(std::move(way.link));
 }
 
 void Links::tick(Nanoseconds now) {
   over_.clear();
   std::erase_if(in_, [](const auto& one) { return one.second->is_over; });
-  if (out_ != nullptr && out_->is_over) {
-    out_.reset();
-    reads_left_ = {0, 0};
-    redial_at_ = now + options_.redial;
+  if (primary_.link != nullptr && primary_.link->is_over) reads_left_ = {0, 0};
+  tick(primary_, now);
+  tick(upstream_, now);
+  offer_window();
+}
+
+void Links::tick(Way& way, Nanoseconds now) {
+  if (way.link != nullptr && way.link->is_over) {
+    way.link.reset();
+    way.redial_at = now + way.redial;
   }
-  if (primary_ && out_ == nullptr && !dialing_ && now >= redial_at_) dial(now);
+  if (way.target && way.link == nullptr && !way.dialing && now >= way.redial_at) dial(way, now);
 }
 
 std::optional<Nanoseconds> Links::deadline() const {
-  if (!primary_ || out_ != nullptr || dialing_) return std::nullopt;
-  return redial_at_;
+  std::optional<Nanoseconds> earliest;
+  for (const Way* way : {&primary_, &upstream_}) {
+    if (!way->target || way->link != nullptr || way->dialing) continue;
+    earliest = std::min(way->redial_at, earliest.value_or(way->redial_at));
+  }
+  return earliest;
 }
 
-void Links::dial(Nanoseconds now) {
-  redial_at_ = now + options_.redial;
-  const auto address = transport::Address::parse(primary_->peers);
+void Links::dial(Way& way, Nanoseconds now) {
+  way.redial_at = now + way.redial;
+  const auto address = transport::Address::parse(way.target->peers);
   if (!address) return;  // as good as unreachable
-  dialing_ = true;
-  const std::uint64_t number = ++dial_;
+  way.dialing = true;
+  const std::uint64_t number = ++way.dial;
   const MemberHello hello{
       .group = options_.group, .member = options_.self, .incarnation = options_.incarnation};
   // Its connection's handler must be there before it is known whether it is still wanted.
   auto link = std::make_shared<std::unique_ptr<Link>>(std::make_unique<Link>(*this));
   Link& handler = **link;
   dialer_(*address, std::as_bytes(std::span(&hello, 1)), handler,
-          [this, number, link, alive = std::weak_ptr<int>(alive_)](auto connection) {
-            if (alive.expired() || number != dial_) return;
-            dialing_ = false;
+          [this, &way, number, link, alive = std::weak_ptr<int>(alive_)](auto connection) {
+            if (alive.expired() || number != way.dial) return;
+            way.dialing = false;
             if (!connection) return;
-            out_ = std::move(*link);
-            on_dialed(std::move(connection));
+            way.link = std::move(*link);
+            on_dialed(way, std::move(*connection));
           });
 }
 
-void Links::on_dialed(Result<std::unique_ptr<transport::Connection>> connection) {
-  out_->connection = std::move(*connection);
-  const auto hello = decode_window_hello(options_.group, out_->connection->peer_hello());
-  if (!hello || hello->self.member != primary_->id ||
-      hello->self.incarnation != primary_incarnation_) {
-    log::debug("the member at " + primary_->peers + " is not the primary that was looked for");
-    out_->is_over = true;
-    out_->connection->close();
+void Links::on_dialed(Way& way, std::unique_ptr<transport::Connection> connection) {
+  Link& link = *way.link;
+  link.connection = std::move(connection);
+  const auto hello = decode_window_hello(options_.group, link.connection->peer_hello());
+  if (!hello || hello->self.member != way.target->id ||
+      (way.incarnation != 0 && hello->self.incarnation != way.incarnation)) {
+    log::debug("the member at " + way.target->peers + " is not the one that was looked for");
+    link.is_over = true;
+    link.connection->close();
     return;
   }
-  out_->member = hello->self.member;
-  out_->incarnation = hello->self.incarnation;
-  out_->window_bytes = read_buffer_ == nullptr ? 0 : hello->window_bytes;
+  link.member = hello->self.member;
+  link.incarnation = hello->self.incarnation;
+  link.window_bytes = read_buffer_ == nullptr ? 0 : hello->window_bytes;
+  offer_window();
 }
 
 void Links::expel(MemberId member) {
@@ -184,8 +213,10 @@ void Links::Link::on_message(transport::Connection&, std::span<const std::byte> 
   if (is_over || message.size() < sizeof(Envelope)) return;
   Envelope envelope;
   std::memcpy(&envelope, message.data(), sizeof envelope);
-  // A connection speaks for the member that made it, and for no other.
-  if (envelope.sender != member || envelope.incarnation != incarnation) return;
+  // A connection speaks for the member that it is with, and for no other; but the one before us in
+  // a chain passes on what the primary says.
+  const bool is_passed_on = this == links.upstream_.link.get() && envelope.kind == Kind::kLog;
+  if (!is_passed_on && (envelope.sender != member || envelope.incarnation != incarnation)) return;
   links.deliver(message);
 }
 
@@ -199,14 +230,8 @@ void Links::on_group_lost(transport::MulticastGroup&, const Error& reason) {
 }
 
 std::size_t Links::max_broadcast_bytes() const {
-  std::size_t bytes = kMaxGroupMessageBytes;
-  if (multicast_ != nullptr) return std::min(bytes, multicast_->max_datagram_bytes());
-  for (const auto& [member, link] : in_) {
-    if (!link->is_over) {
-      bytes = std::min<std::size_t>(bytes, link->connection->limits().max_message_bytes);
-    }
-  }
-  return bytes;
+  if (multicast_ == nullptr) return max_push_bytes();
+  return std::min(kMaxGroupMessageBytes, multicast_->max_datagram_bytes());
 }
 
 void Links::broadcast(std::span<const std::byte> message) {
@@ -233,7 +258,7 @@ bool Links::send(Link& link, std::span<const std::byte> message) {
 }
 
 bool Links::send_to_primary(std::span<const std::byte> message) {
-  return out_ != nullptr && send(*out_, message);
+  return primary_.is_up() && send(*primary_.link, message);
 }
 
 bool Links::send_to(MemberId member, std::span<const std::byte> message) {
@@ -248,6 +273,57 @@ std::size_t Links::max_message_bytes(MemberId member) const {
                                found->second->connection->limits().max_message_bytes);
 }
 
+// --- pushing
+
+Links::Link* Links::pusher() const {
+  const Way& way = upstream_.target ? upstream_ : primary_;
+  return way.is_up() ? way.link.get() : nullptr;
+}
+
+/// Lets whoever we follow write into memory of ours; that it cannot is no error.
+void Links::offer_window() {
+  Link* const link = options_.push_bytes == 0 ? nullptr : pusher();
+  if (link == nullptr || link->pushed || link->is_windowless) return;
+  const auto window = link->connection->offer_window(options_.push_bytes);
+  link->is_windowless = !window;
+  if (window) link->pushed.emplace(options_.group, *window);
+}
+
+std::size_t Links::max_push_bytes() const {
+  std::size_t bytes = kMaxGroupMessageBytes;
+  for (const auto& [member, link] : in_) {
+    if (!link->is_over) {
+      bytes = std::min<std::size_t>(bytes, link->connection->limits().max_message_bytes);
+    }
+  }
+  return bytes;
+}
+
+void Links::push(std::span<const std::byte> message, const std::function<bool(MemberId)>& wanted) {
+  for (auto& [member, link] : in_) {
+    if (link->is_over || !wanted(member)) continue;
+    if (link->connection->peer_window_bytes() == 0) {
+      send(*link, message);
+    } else if (link->pushes.push(*link->connection, message)) {
+      bytes_sent_ += message.size() + sizeof(PushTrailer);
+    } else {
+      ++dropped_;
+    }
+  }
+}
+
+std::size_t Links::take_pushed() {
+  std::size_t count = 0;
+  for (; count < kPushedPerRound && may_be_pushed(); ++count) {
+    // Whatever is handed over may have this very connection ended.
+    const auto message = pusher()->pushed->next();
+    if (message.empty()) break;
+    deliver(message);
+  }
+  if (count > 0 && may_be_pushed()) pusher()->pushed->tell(*pusher()->connection);
+  return count;
+}
+
 // --- one-sided reads
 
 std::size_t Links::max_read_bytes() const {
@@ -255,16 +331,15 @@ std::size_t Links::max_read_bytes() const {
 }
 
 bool Links::read_window(Lsn lsn, std::size_t bytes, std::uint64_t cookie) {
-  if (out_ == nullptr || out_->is_over || out_->window_bytes == 0 || reads_left_.second != 0) {
-    return false;
-  }
-  if (bytes == 0 || bytes > max_read_bytes() || bytes > out_->window_bytes) return false;
-  const std::uint32_t piece = out_->connection->limits().max_read_bytes;
+  if (!primary_.is_up() || reads_left_.second != 0) return false;
+  Link& link = *primary_.link;
+  if (bytes == 0 || bytes > max_read_bytes() || bytes > link.window_bytes) return false;
+  const std::uint32_t piece = link.connection->limits().max_read_bytes;
   std::vector<transport::ReadRequest> requests;
   for (std::size_t done = 0; done < bytes;) {
-    const std::uint64_t offset = (lsn + done) % out_->window_bytes;
+    const std::uint64_t offset = (lsn + done) % link.window_bytes;
     const auto length = static_cast<std::uint32_t>(
-        std::min({static_cast<std::uint64_t>(piece), bytes - done, out_->window_bytes - offset}));
+        std::min({static_cast<std::uint64_t>(piece), bytes - done, link.window_bytes - offset}));
     requests.push_back({.region = 0,
                         .offset = offset,
                         .length = length,
@@ -273,7 +348,8 @@ bool Links::read_window(Lsn lsn, std::size_t bytes, std::uint64_t cookie) {
                         .cookie = cookie});
     done += length;
   }
-  const auto [posted, status] = out_->connection->post_reads(requests);
+  const auto [posted, status] = link.connection->post_reads(requests);
+  for (const auto& request : std::span(requests).first(posted)) bytes_read_ += request.length;
   reads_left_ = {cookie, posted};
   read_bytes_ = bytes;
   read_ok_ = posted == requests.size();
@@ -282,7 +358,7 @@ bool Links::read_window(Lsn lsn, std::size_t bytes, std::uint64_t cookie) {
 
 void Links::Link::on_read(transport::Connection&, std::uint64_t cookie, bool ok) {
   auto& [expected, left] = links.reads_left_;
-  if (this != links.out_.get() || cookie != expected || left == 0) return;
+  if (this != links.primary_.link.get() || cookie != expected || left == 0) return;
   links.read_ok_ = links.read_ok_ && ok;
   if (--left > 0 || !links.read_ok_ || links.handler_ == nullptr) return;
   links.handler_->on_window_bytes(cookie, links.read_buffer_->bytes().first(links.read_bytes_));

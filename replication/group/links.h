@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "replication/group/push_ring.h"
 #include "replication/group/wire.h"
 #include "transport/fabric.h"
 
@@ -47,10 +48,13 @@ struct LinksOptions {
   /// Where all members send and receive datagrams; nothing: each is sent over every connection.
   std::optional<transport::Address> multicast = {};
   Nanoseconds redial = 20 * kMillisecond;
+  /// Of the window that whoever we follow may write one-sidedly; 0: nobody does.
+  std::size_t push_bytes = 0;
   bool allow_other_users = false;
 };
 
-/// A member's connections with the others: those that came to it, and its own one to the primary.
+/// A member's connections with the others: those that came to it, its own one to the primary, and
+/// perhaps one to the member before it in a chain.
 /// Messages may be lost: whatever finds no room is dropped, for the protocol fetches what is
 /// missing. One thread, that of the poller.
 class Links final : public transport::AcceptHandler, public transport::MulticastHandler {
@@ -72,7 +76,9 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   /// Whom to be connected to, and in which life: what any other life says is dropped. Nobody: {}.
   void set_primary(const std::optional<MemberInfo>& primary, Incarnation incarnation,
                    Nanoseconds now);
-  bool is_connected() const { return out_ != nullptr && out_->connection != nullptr; }
+  bool is_connected() const { return primary_.is_up(); }
+  /// Whose pushes come here, if that is not the primary. Nobody else: {}.
+  void set_upstream(const std::optional<MemberInfo>& member);
   /// Redials when it is time; frees what has ended.
   void tick(Nanoseconds now);
   /// When tick() must be called; nothing: never.
@@ -85,16 +91,33 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   bool send_to(MemberId member, std::span<const std::byte> message);
   /// Bytes that an answer of ours over its connection may have; 0: not connected.
   std::size_t max_message_bytes(MemberId member) const;
+  /// Writes a message one-sidedly to all whom we hear and `wanted` names; by a message of the usual
+  /// kind to those who have offered no window. What finds no room is dropped.
+  void push(std::span<const std::byte> message, const std::function<bool(MemberId)>& wanted);
+  /// Bytes of the longest message that push() takes.
+  std::size_t max_push_bytes() const;
+  /// Whether we have offered a window to somebody who is connected.
+  bool may_be_pushed() const { return pusher() != nullptr && pusher()->pushed.has_value(); }
+  /// Hands over messages that were pushed, up to a round's worth; how many.
+  std::size_t take_pushed();
+  /// What others may write; empty if there is nothing of the kind.
+  std::span<const std::byte> pushed_window() const {
+    return may_be_pushed() ? pusher()->pushed->window() : std::span<const std::byte>();
+  }
   /// Reads of the primary's window; false if that isn't possible now. One at a time.
   bool read_window(Lsn lsn, std::size_t bytes, std::uint64_t cookie);
   /// The primary's window's size; 0 without one-sided reads.
-  std::uint64_t window_bytes() const { return out_ == nullptr ? 0 : out_->window_bytes; }
+  std::uint64_t window_bytes() const {
+    return primary_.link == nullptr ? 0 : primary_.link->window_bytes;
+  }
   std::size_t max_read_bytes() const;
   /// Tears down the connection of a member that belongs to the group no more (its queue pair).
   void expel(MemberId member);
 
   /// Bytes sent, however often the fabric had to send them: datagrams count once each.
   std::uint64_t bytes_sent() const { return bytes_sent_; }
+  /// Bytes asked of the primary's window by one-sided reads.
+  std::uint64_t bytes_read() const { return bytes_read_; }
   /// Messages that found no room.
   std::uint64_t dropped() const { return dropped_; }
 
@@ -112,7 +135,21 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
     Incarnation incarnation = 0;
     std::uint64_t window_bytes = 0;
     std::unique_ptr<transport::Connection> connection;
+    PushWriter pushes;
+    std::optional<PushReader> pushed;
+    bool is_windowless = false;  ///< no window can be offered
     bool is_over = false;
+  };
+  /// A connection that we make and keep up.
+  struct Way {
+    std::optional<MemberInfo> target;
+    Incarnation incarnation = 0;  ///< of the target; 0: any
+    std::unique_ptr<Link> link;
+    std::uint64_t dial = 0;  ///< number of the attempt that counts
+    bool dialing = false;
+    Nanoseconds redial = 0;  ///< time between two attempts
+    Nanoseconds redial_at = 0;
+    bool is_up() const { return link != nullptr && !link->is_over && link->connection != nullptr; }
   };
 
   Links(const LinksOptions& options, transport::Fabric& fabric, transport::Poller& poller,
@@ -123,8 +160,13 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   void on_datagram(transport::MulticastGroup& group, std::span<const std::byte> datagram) override;
   void on_group_lost(transport::MulticastGroup& group, const Error& reason) override;
 
-  void dial(Nanoseconds now);
-  void on_dialed(Result<std::unique_ptr<transport::Connection>> connection);
+  void point(Way& way, const std::optional<MemberInfo>& target, Incarnation incarnation);
+  void tick(Way& way, Nanoseconds now);
+  void dial(Way& way, Nanoseconds now);
+  void on_dialed(Way& way, std::unique_ptr<transport::Connection> connection);
+  void offer_window();
+  /// Whoever writes into our window, if connected.
+  Link* pusher() const;
   void deliver(std::span<const std::byte> message);
   bool send(Link& link, std::span<const std::byte> message);
   void retire(std::unique_ptr<Link> link);
@@ -137,12 +179,8 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   LinksHandler* handler_ = nullptr;
   transport::Address address_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  ///< what dialers' answers look for
-  std::optional<MemberInfo> primary_;
-  Incarnation primary_incarnation_ = 0;
-  std::unique_ptr<Link> out_;
-  std::uint64_t dial_ = 0;  ///< number of the attempt that counts
-  bool dialing_ = false;
-  Nanoseconds redial_at_ = 0;
+  Way primary_;
+  Way upstream_;
   std::map<MemberId, std::unique_ptr<Link>> in_;
   std::vector<std::unique_ptr<Link>> over_;  ///< whose callbacks may still be running
   std::unique_ptr<transport::Buffer> read_buffer_;
@@ -153,6 +191,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   std::unique_ptr<transport::MulticastGroup> multicast_;
   std::unique_ptr<transport::Listener> listener_;
   std::uint64_t bytes_sent_ = 0;
+  std::uint64_t bytes_read_ = 0;
   std::uint64_t dropped_ = 0;
 };
 

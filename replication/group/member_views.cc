@@ -77,6 +77,7 @@ void Member::enter(const View& view) {
   const View before = std::move(view_);
   view_ = view;
   proposal_.reset();
+  replicator_.enter(view_);
   ++counters_.views;
   const bool leads = view.primary == options_.self.id && view.incarnation == options_.incarnation;
   log::info("view " + std::to_string(view.epoch) + " of " + std::to_string(view.members.size()) +

@@ -1,123 +1,19 @@
 #pragma once
 
-#include <array>
-#include <vector>
-
-#include "replication/group/assembler.h"
-#include "replication/group/links.h"
-#include "replication/group/replicator.h"
+#include "replication/group/log_replicator.h"
 
 namespace silurus::replication::group {
 
-struct MulticastOptions {
-  /// A gap is asked for when it is so old: what is only out of order comes by itself.
-  Nanoseconds gap_patience = 200 * kMicrosecond;
-  /// What was asked for is asked for again after so long.
-  Nanoseconds fetch_timeout = 20 * kMillisecond;
-};
-
-struct MulticastCounters {
-  std::uint64_t datagrams = 0;      ///< sent, heartbeats included
-  std::uint64_t reads = 0;          ///< fetches by one-sided read
-  std::uint64_t messages = 0;       ///< fetches by message
-  std::uint64_t fetched_bytes = 0;  ///< that were of use
-  std::uint64_t truncations = 0;    ///< of a log that was not the primary's
-  std::uint64_t refused = 0;        ///< datagrams that were no part of the log that we follow
-};
-
 /// Each batch of the log goes out once, as datagrams that say where in the log they belong; whoever
-/// misses one reads the gap from the primary's window, without the primary's processor, or asks for
-/// it where that doesn't work (Derecho: Jha et al., "Derecho: Fast state machine replication for
-/// cloud services", ACM TOCS 36(2), 2019, for rows in a shared table; the gaps are after Whale).
-/// See Replicator.
-class MulticastReplicator final : public Replicator {
+/// misses one fetches it (Derecho: Jha et al., "Derecho: Fast state machine replication for cloud
+/// services", ACM TOCS 36(2), 2019, for rows in a shared table; the gaps are after Whale). Where
+/// the fabric has no multicast, each datagram goes out over every connection. See Replicator.
+class MulticastReplicator final : public LogReplicator {
  public:
-  /// log, links: must outlive it.
-  MulticastReplicator(const MulticastOptions& options, GroupId group, Log& log, Links& links);
-
-  void lead(const Voice& self) override;
-  void tell(Lsn commit, std::uint64_t heartbeat) override;
-  void beat(Lsn commit, std::uint64_t heartbeat) override;
-  void serve(const Message<FetchBody>& fetch) override;
-
-  void follow(const Voice& self, const Voice& primary, LogPosition safe, Nanoseconds now) override;
-  void leave() override;
-  void on_log(const Message<LogBody>& message, Nanoseconds now) override;
-  void on_fetched(const Message<FetchBody>& message, Nanoseconds now) override;
-  void on_window_bytes(std::uint64_t cookie, std::span<const std::byte> bytes,
-                       Nanoseconds now) override;
-  Status step(Nanoseconds now) override;
-  std::optional<Nanoseconds> deadline() const override;
-  bool in_step() const override { return phase_ == Phase::kFollowing; }
-  Lsn received() const override;
-  bool needs_copy() const override { return needs_copy_; }
-
-  const MulticastCounters& counters() const { return counters_; }
+  using LogReplicator::LogReplicator;
 
  private:
-  /// How a member gets in step with a primary that it has not followed yet.
-  enum class Phase : std::uint8_t {
-    kIdle,       ///< follows nobody
-    kListening,  ///< knows nothing of the primary's log yet
-    kTrying,  ///< does a record of the primary's log follow the end of ours? Then ours is a part.
-    kComparing,  ///< record by record, from where both are surely equal
-    kFollowing,  ///< in step
-  };
-  struct Fetch {
-    Lsn lsn = 0;
-    std::size_t bytes = 0;
-    Nanoseconds asked_at = 0;
-    bool by_read = false;
-    std::uint64_t cookie = 0;
-  };
-
-  void answer(MemberId to, Lsn lsn, std::span<const std::byte> bytes, std::uint8_t flags);
-  std::size_t send(Lsn from, std::size_t bytes, Lsn commit, std::uint64_t heartbeat);
-  void fill_window();
-  std::span<const std::byte> log_bytes(Lsn from, std::size_t bytes);
-
-  void ask(Lsn lsn, std::uint64_t bytes, Nanoseconds now);
-  void ask_by_message(const Fetch& fetch);
-  void on_bytes(Lsn lsn, std::span<const std::byte> bytes, Nanoseconds now);
-  Status find_step(Nanoseconds now);
-  Status settle(LogPosition common);
-  void compare(std::span<const std::byte> bytes);
-  Status place();
-  void ask_for_gap(Nanoseconds now);
-
-  const MulticastOptions options_;
-  const GroupId group_;
-  Log& log_;
-  Links& links_;
-  Voice self_;
-  std::array<std::byte, kMaxGroupMessageBytes> message_;
-  std::vector<std::byte> copy_;  ///< of bytes of the log that wrap around
-
-  // The primary.
-  bool is_leading_ = false;
-  Lsn sent_ = 0;    ///< all before it was sent once
-  Lsn filled_ = 0;  ///< all before it is in the window, as far as it reaches back
-
-  // Any other.
-  Phase phase_ = Phase::kIdle;
-  Voice primary_;
-  LogPosition told_;  ///< the newest end of the primary's log that we know of
-  Assembler assembler_;
-  std::optional<Fetch> fetch_;
-  bool avoid_reads_ = false;  ///< the last one brought nothing of use
-  std::uint64_t cookies_ = 0;
-  LogPosition same_;    ///< records before it were compared, and are equal
-  LogPosition common_;  ///< the last batch among them ends there
-  bool differs_ = false;
-  /// Where the primary's log ended when it was asked: what a datagram says may be long past.
-  std::optional<Lsn> answered_end_;
-  bool follows_ = false;  ///< kTrying: a record follows our end
-  int failures_ = 0;      ///< to find any record where there must be one
-  bool needs_copy_ = false;
-  Lsn gap_at_ = 0;  ///< since gap_since_ the log is missing from here on
-  Nanoseconds gap_since_ = 0;
-  Nanoseconds now_ = 0;
-  MulticastCounters counters_;
+  void ship(Lsn from, Lsn end, Lsn commit, std::uint64_t heartbeat) override;
 };
 
 }  // namespace silurus::replication::group

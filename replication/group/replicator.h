@@ -26,6 +26,9 @@ class Replicator {
  public:
   virtual ~Replicator() = default;
 
+  /// Another view, before lead() or follow() says what this member is in it.
+  virtual void enter(const View& /*view*/) {}
+
   // --- at the primary
   /// From now on this member is the primary, or still is it in a new epoch.
   virtual void lead(const Voice& self) = 0;

@@ -245,6 +245,38 @@ std::size_t ShmConnection::complete_reads() {
   return count;
 }
 
+Result<std::span<const std::byte>> ShmConnection::offer_window(std::size_t bytes) {
+  if (endpoint_.role != Role::kClient || !window_.bytes().empty() || bytes == 0 ||
+      bytes % kWindowGrain != 0 || bytes > kMaxWindowBytes) {
+    return fail(ErrorCode::kInvalidArgument,
+                "a window of " + std::to_string(bytes) + " bytes cannot be offered to " + peer());
+  }
+  auto memory = create_ring_memory(bytes);
+  if (!memory) return fail(std::move(memory.error()));
+  auto mapping = Mapping::create(memory->get(), bytes, true);
+  if (!mapping) return fail(std::move(mapping.error()));
+  const RegionPacket packet{static_cast<std::uint64_t>(Packet::kWindow), 0, bytes};
+  if (end_reason_ || !send_packet(endpoint_.control.get(), bytes_of(packet), memory->get())) {
+    return fail(ErrorCode::kConnectionLost, "a window could not be offered to " + peer());
+  }
+  window_ = std::move(*mapping);
+  return window_.bytes();
+}
+
+PostStatus ShmConnection::post_write(std::uint64_t offset, std::span<const std::byte> bytes) {
+  if (end_reason_) return PostStatus::kClosed;
+  const std::span window = peer_window_.bytes();
+  if (window.empty()) return PostStatus::kUnknownRegion;
+  if (bytes.empty() || bytes.size() % 8 != 0 || offset % 8 != 0 || bytes.size() > window.size() ||
+      offset > window.size() - bytes.size()) {
+    return PostStatus::kInvalid;
+  }
+  ++counters_.writes;
+  counters_.write_bytes += bytes.size();
+  store_words(bytes, window.subspan(offset, bytes.size()));
+  return PostStatus::kPosted;
+}
+
 void ShmConnection::write_mailbox(std::span<const std::byte> bytes) {
   SILURUS_CHECK(bytes.size() <= kMailboxBytes);
   if (!end_reason_) mailbox_.write(bytes);
@@ -302,16 +334,21 @@ bool ShmConnection::drain_control() {
     auto received = receive_packet(endpoint_.control.get(), writable_bytes_of(packet));
     if (!received) return errno != EAGAIN && errno != EINTR;
     if (received->bytes == 0) return true;
-    if (endpoint_.role != Role::kClient || received->bytes != sizeof(packet)) continue;
-    take_region(bytes_of(packet), std::move(received->fd));
+    if (received->bytes == sizeof(packet)) take_packet(packet, std::move(received->fd));
     if (end_reason_) return false;
   }
   return false;
 }
 
-void ShmConnection::take_region(std::span<const std::byte> packet, UniqueFd fd) {
-  RegionPacket region;
-  std::memcpy(&region, packet.data(), sizeof(region));
+void ShmConnection::take_packet(const RegionPacket& packet, UniqueFd fd) {
+  if (endpoint_.role == Role::kClient) {
+    take_region(packet, std::move(fd));
+  } else {
+    take_window(packet, std::move(fd));
+  }
+}
+
+void ShmConnection::take_region(const RegionPacket& region, UniqueFd fd) {
   if (region.packet != static_cast<std::uint64_t>(Packet::kRegion) || !fd ||
       region.index != regions_.size() || regions_.size() >= kMaxRegions) {
     end({ErrorCode::kProtocol, peer() + " announced a region out of turn"});
@@ -328,6 +365,25 @@ void ShmConnection::take_region(std::span<const std::byte> packet, UniqueFd fd) 
     return;
   }
   regions_.push_back(std::move(*mapping));
+}
+
+void ShmConnection::take_window(const RegionPacket& window, UniqueFd fd) {
+  if (window.packet != static_cast<std::uint64_t>(Packet::kWindow) || !fd || window.index != 0 ||
+      !peer_window_.bytes().empty() || window.bytes == 0 || window.bytes % kWindowGrain != 0 ||
+      window.bytes > kMaxWindowBytes) {
+    end({ErrorCode::kProtocol, peer() + " offered a window that makes no sense"});
+    return;
+  }
+  if (auto size = check_sealed(fd.get(), window.bytes, false); !size) {
+    end({ErrorCode::kProtocol, peer() + " offered a window: " + size.error().message});
+    return;
+  }
+  auto mapping = Mapping::create(fd.get(), window.bytes, true);
+  if (!mapping) {
+    end(std::move(mapping.error()));
+    return;
+  }
+  peer_window_ = std::move(*mapping);
 }
 
 }  // namespace silurus::transport::shm

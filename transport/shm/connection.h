@@ -11,6 +11,7 @@
 #include "transport/fabric.h"
 #include "transport/mailbox.h"
 #include "transport/ring.h"
+#include "transport/shm/control.h"
 #include "transport/shm/layout.h"
 #include "transport/shm/memory.h"
 #include "transport/unique_fd.h"
@@ -55,6 +56,9 @@ class ShmConnection final : public Connection, private EventSink {
   void commit(std::size_t bytes) override;
   void flush() override;
   PostResult post_reads(std::span<const ReadRequest> requests) override;
+  Result<std::span<const std::byte>> offer_window(std::size_t bytes) override;
+  std::uint64_t peer_window_bytes() const override { return peer_window_.bytes().size(); }
+  PostStatus post_write(std::uint64_t offset, std::span<const std::byte> bytes) override;
   void write_mailbox(std::span<const std::byte> bytes) override;
   bool read_mailbox(std::array<std::byte, kMailboxBytes>& content) override;
   void set_paused(bool paused) override;
@@ -90,7 +94,9 @@ class ShmConnection final : public Connection, private EventSink {
   Side& theirs();
   void on_ready(std::uint32_t events) override;
   bool drain_control();
-  void take_region(std::span<const std::byte> packet, UniqueFd fd);
+  void take_packet(const RegionPacket& packet, UniqueFd fd);
+  void take_region(const RegionPacket& region, UniqueFd fd);
+  void take_window(const RegionPacket& window, UniqueFd fd);
   void end(Error reason);
   void ring_if_asleep();
   void want_bell(Sleep what);
@@ -108,6 +114,8 @@ class ShmConnection final : public Connection, private EventSink {
   ConnectionCounters counters_;
   EventLoop::Registration registration_ = EventLoop::kNone;
   std::vector<Mapping> regions_;
+  Mapping window_;                              ///< that the peer writes
+  Mapping peer_window_;                         ///< the peer's, that we write
   std::vector<std::uint64_t> completed_;        ///< cookies of reads that are done
   std::vector<std::uint64_t> completing_;       ///< being told
   std::optional<Error> end_reason_;             ///< set once closed

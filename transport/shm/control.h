@@ -22,10 +22,11 @@ namespace silurus::transport::shm {
 enum class Packet : std::uint8_t {
   kBell = 1,    ///< wake up; alone
   kRegion = 2,  ///< RegionPacket, with the descriptor
+  kWindow = 3,  ///< client to server: RegionPacket, with the descriptor
 };
 
 struct RegionPacket {
-  std::uint64_t packet;  ///< Packet::kRegion
+  std::uint64_t packet;  ///< Packet::kRegion or kWindow
   std::uint64_t index;
   std::uint64_t bytes;
 };

@@ -61,7 +61,8 @@ class ShmFabric final : public Fabric {
  public:
   std::string_view scheme() const override { return "shm"; }
   Capabilities capabilities() const override {
-    return static_cast<Capabilities>(Capability::kOneSidedRead);
+    return static_cast<Capabilities>(Capability::kOneSidedRead) |
+           static_cast<Capabilities>(Capability::kOneSidedWrite);
   }
   Result<std::unique_ptr<Poller>> create_poller() override {
     auto poller = ShmPoller::create();

@@ -77,6 +77,12 @@ bool Endpoint::deliver(const Item& item) {
     case Item::Kind::kRegions:
       known_regions = item.number;
       break;
+    case Item::Kind::kWindow:
+      peer_window_bytes = item.number;
+      break;
+    case Item::Kind::kWrite:
+      land(item);
+      break;
     case Item::Kind::kClose:
       end({ErrorCode::kConnectionLost, peer_name + " closed the connection"}, false);
       break;

@@ -69,6 +69,8 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   std::optional<std::array<std::byte, kMailboxBytes>> mailbox;
   std::uint64_t known_regions = 0;
   std::deque<std::shared_ptr<ReadOperation>> reads;  ///< in order of posting
+  std::vector<std::uint64_t> window;                 ///< that the peer writes; words
+  std::uint64_t peer_window_bytes = 0;
 
   // --- the end
   bool is_server = false;
@@ -95,6 +97,11 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   /// Whether the host has not crashed since.
   bool host_works() const { return host.alive() && host.incarnation() == incarnation; }
 
+  // --- writes (writes.cc)
+  Result<std::span<const std::byte>> offer_window(std::size_t bytes);
+  PostStatus post_write(std::uint64_t offset, std::span<const std::byte> bytes);
+  void land(const Item& item);
+
   // --- reads (reads.cc)
   Connection::PostResult post_reads(std::span<const ReadRequest> requests);
   PostStatus check(const ReadRequest& request) const;
@@ -120,6 +127,13 @@ class SimConnection final : public Connection {
   void flush() override { endpoint_->flush(); }
   PostResult post_reads(std::span<const ReadRequest> requests) override {
     return endpoint_->post_reads(requests);
+  }
+  Result<std::span<const std::byte>> offer_window(std::size_t bytes) override {
+    return endpoint_->offer_window(bytes);
+  }
+  std::uint64_t peer_window_bytes() const override { return endpoint_->peer_window_bytes; }
+  PostStatus post_write(std::uint64_t offset, std::span<const std::byte> bytes) override {
+    return endpoint_->post_write(offset, bytes);
   }
   void set_paused(bool paused) override;
   void write_mailbox(std::span<const std::byte> bytes) override;

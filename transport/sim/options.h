@@ -10,7 +10,8 @@ namespace silurus::transport::sim {
 /// How a SimFabric behaves. Those of the listening side count for a connection, but for give_up.
 struct FabricOptions {
   Capabilities capabilities = static_cast<Capabilities>(Capability::kOneSidedRead) |
-                              static_cast<Capabilities>(Capability::kMulticast);
+                              static_cast<Capabilities>(Capability::kMulticast) |
+                              static_cast<Capabilities>(Capability::kOneSidedWrite);
   std::uint32_t max_reads_in_flight = 64;
   std::uint32_t max_read_bytes = 64 << 10;
   /// Sends again what has not been acknowledged for so long; doubled each time, up to 100 times

@@ -19,6 +19,8 @@ struct Item {
     kCredit,   ///< number: bytes of ring that are free again
     kMailbox,  ///< bytes: its new content
     kRegions,  ///< number: of regions exposed so far
+    kWindow,   ///< number: bytes of the window offered
+    kWrite,    ///< number: offset in the window
     kClose,
   };
   Kind kind;

@@ -63,14 +63,20 @@ class Values final : public Machine {
 /// One member's process; ends with the test's.
 class MemberProcess {
  public:
-  MemberProcess(MemberId id, std::string listen, std::string etcd, std::string log)
-      : id_(id), listen_(std::move(listen)), etcd_(std::move(etcd)), log_(std::move(log)) {}
+  MemberProcess(MemberId id, std::string listen, std::string etcd, std::string log,
+                ReplicationProtocol protocol)
+      : id_(id),
+        listen_(std::move(listen)),
+        etcd_(std::move(etcd)),
+        log_(std::move(log)),
+        protocol_(protocol) {}
   ~MemberProcess() { kill_it(); }
   MemberProcess(MemberProcess&& other) noexcept
       : id_(other.id_),
         listen_(std::move(other.listen_)),
         etcd_(std::move(other.etcd_)),
         log_(std::move(other.log_)),
+        protocol_(other.protocol_),
         pid_(std::exchange(other.pid_, -1)),
         socket_(std::exchange(other.socket_, -1)) {}
 
@@ -122,6 +128,7 @@ class MemberProcess {
                                   .listen = listen_,
                                   .clients = {},
                                   .multicast = {},
+                                  .protocol = protocol_,
                                   .timing = kTiming,
                                   .window_bytes = std::size_t{1} << 20,
                                   .wait = transport::WaitPolicy::kSleep},
@@ -175,11 +182,17 @@ class MemberProcess {
   const std::string listen_;
   const std::string etcd_;
   const std::string log_;
+  const ReplicationProtocol protocol_;
   pid_t pid_ = -1;
   int socket_ = -1;
 };
 
-class GroupOfProcesses : public testing::TestWithParam<const char*> {
+struct Setting {
+  std::string fabric;
+  ReplicationProtocol protocol;
+};
+
+class GroupOfProcesses : public testing::TestWithParam<Setting> {
  protected:
   void SetUp() override {
     if (!EtcdProcess::is_installed()) GTEST_SKIP() << "no etcd here: scripts/setup installs it";
@@ -187,10 +200,11 @@ class GroupOfProcesses : public testing::TestWithParam<const char*> {
     ASSERT_TRUE(etcd_->wait_until_ready());
     for (MemberId id = 1; id <= 3; ++id) {
       const std::string name = std::to_string(id);
-      const std::string listen = std::string(GetParam()) == "shm"
+      const std::string listen = GetParam().fabric == "shm"
                                      ? "shm://" + (folder_ / (name + ".sock"))
                                      : "tcp://127.0.0.1:0";
-      members_.emplace_back(id, listen, etcd_->address("test"), folder_ / (name + ".log"));
+      members_.emplace_back(id, listen, etcd_->address("test"), folder_ / (name + ".log"),
+                            GetParam().protocol);
       members_.back().start();
     }
   }
@@ -256,8 +270,25 @@ TEST_P(GroupOfProcesses, GoesOnWhileEtcdIsAway) {
   ASSERT_TRUE(all_say(400, 2));
 }
 
-INSTANTIATE_TEST_SUITE_P(Fabrics, GroupOfProcesses, testing::Values("shm", "tcp"),
-                         [](const auto& one) { return std::string(one.param); });
+std::vector<Setting> all_settings() {
+  std::vector<Setting> settings;
+  for (const char* fabric : {"shm", "tcp"}) {
+    for (const auto protocol : {ReplicationProtocol::kMulticast, ReplicationProtocol::kLogWrite,
+                                ReplicationProtocol::kChain}) {
+      settings.push_back({fabric, protocol});
+    }
+  }
+  return settings;
+}
+
+INSTANTIATE_TEST_SUITE_P(Settings, GroupOfProcesses, testing::ValuesIn(all_settings()),
+                         [](const auto& one) {
+                           std::string name = one.param.fabric + "_";
+                           for (const char c : to_string(one.param.protocol)) {
+                             if (c != '-') name += c;
+                           }
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace silurus::replication::group

@@ -105,7 +105,8 @@ MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
                               .incarnation = incarnation,
                               .listen = transport::Address::parse(address_of(host)).value(),
                               .multicast = transport::Address::parse("sim://239.1.1.1:1").value(),
-                              .redial = 2 * kMillisecond};
+                              .redial = 2 * kMillisecond,
+                              .push_bytes = pushes(world.protocol) ? world.push_bytes : 0};
   const group::Dialer dialer =
       [this](const transport::Address& address, std::span<const std::byte> hello,
              transport::ConnectionHandler& handler, group::Connected done) {
@@ -116,10 +117,12 @@ MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
                                     {.region = {.bytes = window_, .fd = -1}});
   SILURUS_CHECK(links.has_value());
   links_ = std::move(*links);
-  replicator_ = std::make_unique<group::MulticastReplicator>(
-      group::MulticastOptions{.gap_patience = 100 * kMicrosecond,
-                              .fetch_timeout = 2 * kMillisecond},
-      kTestGroup, *log_, *links_);
+  replicator_ = make_replicator(world.protocol,
+                                {.gap_patience = 100 * kMicrosecond,
+                                 .fetch_timeout = 2 * kMillisecond,
+                                 .soonest_look = 100 * kMicrosecond,
+                                 .latest_look = kMillisecond},
+                                kTestGroup, *log_, *links_);
   member_ = std::make_unique<group::Member>(group::MemberOptions{.self = {id, address_of(host), ""},
                                                                  .incarnation = incarnation,
                                                                  .group = kTestGroup,

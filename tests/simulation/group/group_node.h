@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "replication/group/member.h"
-#include "replication/group/multicast.h"
+#include "replication/group/protocol.h"
 #include "replication/group/tree_machine.h"
 #include "tests/simulation/group/sim_view_store.h"
 #include "tests/support/crash_memory.h"
@@ -55,6 +55,8 @@ struct GroupWorld {
   SimEtcd& etcd;
   group::Timing timing;
   sim::FabricOptions fabric;
+  group::ReplicationProtocol protocol = group::ReplicationProtocol::kMulticast;
+  std::size_t push_bytes = std::size_t{64} << 10;
   std::map<Lsn, Applied> agreed;  ///< at the ends of batches
   std::vector<std::string> complaints;
   std::vector<std::string> trace;
@@ -91,7 +93,7 @@ class MemberLife {
   const group::Member& member() const { return *member_; }
   group::Member& member() { return *member_; }
   const TreeMachine& machine() const { return machine_; }
-  const group::MulticastReplicator& replicator() const { return *replicator_; }
+  const group::LogReplicator& replicator() const { return *replicator_; }
   const group::Links& links() const { return *links_; }
   const replication::Log& log() const { return *log_; }
   sim::Host& host() { return host_; }
@@ -120,7 +122,7 @@ class MemberLife {
   TreeMachine machine_;
   std::unique_ptr<SimViewStore> store_;
   std::unique_ptr<group::Links> links_;
-  std::unique_ptr<group::MulticastReplicator> replicator_;
+  std::unique_ptr<group::LogReplicator> replicator_;
   std::unique_ptr<group::Member> member_;
   std::unique_ptr<sim::Process> process_;
   group::Role last_role_ = group::Role::kOutside;

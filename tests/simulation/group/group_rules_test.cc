@@ -18,15 +18,18 @@ constexpr group::Timing kQuick = {.lease = 40 * kMillisecond,
                                   .poll = 8 * kMillisecond,
                                   .candidacy = 4 * kMillisecond};
 
+using group::ReplicationProtocol;
+
 class GroupRules : public testing::Test {
  protected:
   static constexpr std::size_t kMembers = 3;
 
-  void begin(const group::Timing& timing = kQuick) {
+  void begin(const group::Timing& timing = kQuick,
+             ReplicationProtocol protocol = ReplicationProtocol::kMulticast) {
     log::set_level(log::Level::kError);
     etcd_ = std::make_unique<SimEtcd>(world_, world_.add_host("etcd"), 2 * timing.lease);
     group_ = std::make_unique<GroupWorld>(world_, *etcd_, timing,
-                                          sim::FabricOptions{.give_up = timing.silence});
+                                          sim::FabricOptions{.give_up = timing.silence}, protocol);
     lives_.resize(kMembers);
     for (std::size_t i = 0; i < kMembers; ++i) {
       contents_.push_back(CrashMemory::fresh(std::size_t{256} << 10));
@@ -76,6 +79,44 @@ class GroupRules : public testing::Test {
     return world_.run_until([&] { return done_ > before; }, world_.now() + kSecond);
   }
 
+  /// What the primary's link carries, to two others: what it sends, heartbeats included, and what
+  /// they read. In batches of a datagram or two.
+  double bytes_per_byte_of_the_log() {
+    MemberLife& leads = *primary();
+    const auto carried = [&] {
+      std::uint64_t bytes = leads.links().bytes_sent();
+      for (const MemberLife* life : lives_) bytes += life->links().bytes_read();
+      return bytes;
+    };
+    const std::uint64_t before = carried();
+    const Lsn end = leads.log().end().lsn;
+    for (int round = 0; round < 5; ++round) {
+      for (int i = 0; i < 48; ++i) put(leads);
+      EXPECT_TRUE(world_.run_until([&] { return done_ == sequence_; }, world_.now() + kSecond));
+    }
+    const auto bytes = static_cast<double>(carried() - before);
+    const auto copy = static_cast<double>(leads.log().end().lsn - end);
+    std::cout << to_string(group_->protocol) << ": " << bytes / copy
+              << " bytes sent for each byte of the log, to two others; "
+              << bytes / static_cast<double>(done_) << " for each insert\n";
+    return bytes / copy;
+  }
+
+  void slow_member_is_voted_out(ReplicationProtocol protocol) {
+    begin(kQuick, protocol);
+    MemberLife& leads = *primary();
+    MemberLife& slow = backup();
+    slow.turn = 60 * kMillisecond;
+    const Nanoseconds start = world_.now();
+    ASSERT_TRUE(put_and_wait(leads));
+    EXPECT_LT(world_.now() - start, kQuick.slowness + kQuick.silence + 3 * kQuick.poll);
+    EXPECT_FALSE(leads.member().view().has(slow.member().view().primary == 1 ? 2 : 1));
+    slow.turn = kMicrosecond;
+    EXPECT_TRUE(world_.run_until([&] { return leads.member().view().members.size() == kMembers; },
+                                 world_.now() + kSecond))
+        << "it comes back when it is slow no more";
+  }
+
   sim::World world_{11};
   std::unique_ptr<SimEtcd> etcd_;
   std::unique_ptr<GroupWorld> group_;
@@ -111,18 +152,94 @@ TEST_F(GroupRules, ABackupFillsAGapWithoutThePrimarysProcessor) {
 
 TEST_F(GroupRules, ThePrimarySendsHardlyMoreThanOneCopyOfItsLog) {
   begin();
+  EXPECT_LE(bytes_per_byte_of_the_log(), 1.15);
+}
+
+TEST_F(GroupRules, ThePrimaryOfAChainSendsHardlyMoreThanOneCopyOfItsLog) {
+  begin(kQuick, ReplicationProtocol::kChain);
+  EXPECT_LE(bytes_per_byte_of_the_log(), 1.15);
+}
+
+TEST_F(GroupRules, APrimaryThatWritesToEachMemberSendsHardlyMoreThanACopyForEach) {
+  begin(kQuick, ReplicationProtocol::kLogWrite);
+  const double bytes = bytes_per_byte_of_the_log();
+  EXPECT_GE(bytes, 2);
+  EXPECT_LE(bytes, 2 * 1.15);
+}
+
+TEST_F(GroupRules, WhatIsWrittenIntoALogWindowNeedsNoProcessorOfItsMember) {
+  begin(kQuick, ReplicationProtocol::kLogWrite);
   MemberLife& leads = *primary();
-  const std::uint64_t sent = leads.links().bytes_sent();
-  const Lsn end = leads.log().end().lsn;
-  // As many at a time as make a batch or two of datagrams; heartbeats included.
-  for (int round = 0; round < 5; ++round) {
-    for (int i = 0; i < 48; ++i) put(leads);
-    ASSERT_TRUE(world_.run_until([&] { return done_ == sequence_; }, world_.now() + kSecond));
+  ASSERT_TRUE(put_and_wait(leads));
+  const Lsn from = leads.log().end().lsn;
+  for (MemberLife* life : lives_) {
+    if (life != &leads) life->host().pause();
   }
-  const auto bytes = static_cast<double>(leads.links().bytes_sent() - sent);
-  const auto copy = static_cast<double>(leads.log().end().lsn - end);
-  std::cout << bytes / copy << " bytes sent for each byte of the log, to two backups\n";
-  EXPECT_LE(bytes / copy, 1.15);
+  for (int i = 0; i < 10; ++i) put(leads);
+  world_.run_for(kMillisecond);
+  const Lsn end = leads.log().end().lsn;
+  ASSERT_GT(end, from);
+  const auto written = leads.log().bytes().subspan(from, end - from);
+  for (MemberLife* life : lives_) {
+    if (life == &leads) continue;
+    EXPECT_EQ(life->log().end().lsn, from) << "its processes stand still";
+    const std::span window = life->links().pushed_window();
+    ASSERT_FALSE(window.empty());
+    EXPECT_FALSE(std::ranges::search(window, written).empty()) << "the bytes are in its memory";
+    life->host().resume();
+  }
+  EXPECT_TRUE(world_.run_until([&] { return done_ == sequence_; }, world_.now() + kSecond));
+}
+
+TEST_F(GroupRules, LateWritesOfAPrimaryThatIsNoneAnyMoreAreNotSeen) {
+  begin(kQuick, ReplicationProtocol::kLogWrite);
+  MemberLife& old = *primary();
+  ASSERT_TRUE(put_and_wait(old));
+  // It stands still while the others go on without it, and then it writes, as if nothing had been.
+  old.host().pause();
+  const auto others_primary = [&] {
+    const auto found = std::ranges::find_if(
+        lives_, [&](const MemberLife* life) { return life != &old && life->member().may_write(); });
+    return found == lives_.end() ? nullptr : *found;
+  };
+  ASSERT_TRUE(world_.run_until([&] { return others_primary() != nullptr; },
+                               world_.now() + 10 * kQuick.lease));
+  MemberLife& leads = *others_primary();
+  ASSERT_TRUE(put_and_wait(leads));
+  world_.cut(old.host(), etcd_->host());
+  const std::uint64_t done = done_;
+  old.host().resume();
+  for (int i = 0; i < 5; ++i) put(old);
+  world_.run_for(5 * kMillisecond);
+  EXPECT_EQ(done_, done) << "it acknowledges nothing";
+  for (MemberLife* life : lives_) {
+    if (life == &old) continue;
+    EXPECT_EQ(life->log().end(), leads.log().end());
+  }
+  world_.heal_all();
+  ASSERT_TRUE(put_and_wait(leads));
+  EXPECT_TRUE(world_.run_until([&] { return old.log().end() == leads.log().end(); },
+                               world_.now() + kSecond));
+}
+
+TEST_F(GroupRules, AChainGoesOnAroundAMemberThatStandsStill) {
+  begin(kQuick, ReplicationProtocol::kChain);
+  MemberLife& leads = *primary();
+  ASSERT_TRUE(put_and_wait(leads));
+  const auto middle = std::ranges::find_if(
+      lives_, [](const MemberLife* life) { return life->replicator().counters().forwarded > 0; });
+  ASSERT_NE(middle, lives_.end());
+  (*middle)->host().pause();
+  const MemberLife* last = nullptr;
+  for (const MemberLife* life : lives_) {
+    if (life != &leads && life != *middle) last = life;
+  }
+  put(leads);
+  world_.run_for(4 * kMillisecond);
+  EXPECT_EQ(last->log().durable(), leads.log().durable()) << "it fetches what does not come";
+  EXPECT_TRUE(world_.run_until([&] { return done_ == sequence_; }, world_.now() + kSecond))
+      << "who stands still is voted out";
+  (*middle)->host().resume();
 }
 
 TEST_F(GroupRules, AnOldDatagramMakesNoRestartedMemberTakeBackWhatIsCommitted) {
@@ -169,18 +286,15 @@ TEST_F(GroupRules, AnOldDatagramMakesNoRestartedMemberTakeBackWhatIsCommitted) {
 }
 
 TEST_F(GroupRules, ASlowMemberIsVotedOutAndNotWaitedFor) {
-  begin();
-  MemberLife& leads = *primary();
-  MemberLife& slow = backup();
-  slow.turn = 60 * kMillisecond;
-  const Nanoseconds start = world_.now();
-  ASSERT_TRUE(put_and_wait(leads));
-  EXPECT_LT(world_.now() - start, kQuick.slowness + kQuick.silence + 3 * kQuick.poll);
-  EXPECT_FALSE(leads.member().view().has(slow.member().view().primary == 1 ? 2 : 1));
-  slow.turn = kMicrosecond;
-  EXPECT_TRUE(world_.run_until([&] { return leads.member().view().members.size() == kMembers; },
-                               world_.now() + kSecond))
-      << "it comes back when it is slow no more";
+  slow_member_is_voted_out(ReplicationProtocol::kMulticast);
+}
+
+TEST_F(GroupRules, ASlowMemberIsVotedOutThoughItsWindowTakesAll) {
+  slow_member_is_voted_out(ReplicationProtocol::kLogWrite);
+}
+
+TEST_F(GroupRules, ASlowMemberOfAChainIsVotedOut) {
+  slow_member_is_voted_out(ReplicationProtocol::kChain);
 }
 
 TEST_F(GroupRules, WritesGoOnWhileTheViewStoreIsAway) {

@@ -14,6 +14,7 @@ using testing_support::SetOperation;
 constexpr std::size_t kMembers = 3;
 constexpr std::size_t kClients = 3;
 constexpr std::size_t kLogBytes = std::size_t{128} << 10;
+constexpr std::size_t kPushBytes = 4 << 10;  // so small that it is full now and then
 constexpr Nanoseconds kFaultsFrom = 100 * kMillisecond;
 constexpr Nanoseconds kFaultsUntil = 500 * kMillisecond;
 constexpr Nanoseconds kEtcdLease = 30 * kMillisecond;
@@ -40,7 +41,7 @@ GroupRun::GroupRun(std::uint64_t seed)
   sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
   // A third of the runs on a fabric that has connections and nothing else, as tcp is.
   if (random_.below(3) == 0) fabric.capabilities = 0;
-  group_ = std::make_unique<GroupWorld>(world_, *etcd_, kTiming, fabric);
+  group_ = std::make_unique<GroupWorld>(world_, *etcd_, kTiming, fabric, protocol(), kPushBytes);
   for (std::size_t i = 0; i < kMembers; ++i) {
     const double drift = random_.uniform(-1, 1) / group::kDriftDenominator;
     auto& host =
@@ -76,6 +77,8 @@ void GroupRun::collect(const MemberLife& life) {
   counters_.voted_out += life.member().counters().voted_out;
   counters_.reads += life.replicator().counters().reads;
   counters_.fetches += life.replicator().counters().messages;
+  counters_.pushed += life.replicator().counters().pushed;
+  counters_.forwarded += life.replicator().counters().forwarded;
   counters_.truncations += life.replicator().counters().truncations;
 }
 
@@ -312,7 +315,7 @@ std::string GroupRun::check() {
 }
 
 std::string GroupRun::trace() const {
-  std::string text;
+  std::string text = "protocol " + std::string(to_string(protocol())) + "\n";
   for (const std::string& line : group_->trace) text += line + "\n";
   for (const Node& node : nodes_) {
     if (node.life == nullptr) continue;

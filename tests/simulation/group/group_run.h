@@ -16,6 +16,8 @@ struct GroupCounters {
   std::uint64_t reads = 0;    ///< one-sided, of gaps
   std::uint64_t fetches = 0;  ///< by message
   std::uint64_t truncations = 0;
+  std::uint64_t pushed = 0;     ///< one-sidedly
+  std::uint64_t forwarded = 0;  ///< along chains
   std::uint64_t crashes = 0;
 };
 
@@ -25,6 +27,10 @@ class GroupRun {
   explicit GroupRun(std::uint64_t seed);
   ~GroupRun();
 
+  /// Of this seed's group.
+  group::ReplicationProtocol protocol() const {
+    return static_cast<group::ReplicationProtocol>(seed_ % 3);
+  }
   /// Everything: the first complaint, or nothing.
   std::string run();
   const GroupCounters& counters() const { return counters_; }

@@ -7,8 +7,8 @@
 #include "tests/simulation/group/group_run.h"
 #include "tests/support/seed.h"
 
-// A whole group of members through seeds of faults. GROUP_SEEDS=n runs so many; SEED=s runs the one
-// that failed again, and says what happened.
+// A whole group of members through seeds of faults, each seed with one of the ways of replication.
+// GROUP_SEEDS=n runs so many; SEED=s runs the one that failed again, and says what happened.
 
 namespace silurus::simulation {
 namespace {
@@ -35,12 +35,15 @@ TEST(Group, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
     all.reads += run.counters().reads;
     all.fetches += run.counters().fetches;
     all.truncations += run.counters().truncations;
+    all.pushed += run.counters().pushed;
+    all.forwarded += run.counters().forwarded;
     all.crashes += run.counters().crashes;
   }
   std::cout << all.operations << " operations, " << all.crashes << " crashes, " << all.elections
             << " elections, " << all.voted_out << " voted out, " << all.reads
             << " one-sided reads, " << all.fetches << " fetches, " << all.truncations
-            << " truncations\n";
+            << " truncations, " << all.pushed << " pushed one-sidedly, " << all.forwarded
+            << " forwarded\n";
   if (is_again || count < 100) return;
   // The faults are those that the protocol is there for.
   EXPECT_GT(all.elections, count);
@@ -48,6 +51,8 @@ TEST(Group, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
   EXPECT_GT(all.reads, 0u);
   EXPECT_GT(all.fetches, 0u);
   EXPECT_GT(all.truncations, 0u);
+  EXPECT_GT(all.pushed, count);
+  EXPECT_GT(all.forwarded, count);
 }
 
 TEST(Group, DoesTheSameAgainFromTheSameSeed) {
