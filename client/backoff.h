@@ -16,16 +16,18 @@ class Backoff {
   static constexpr Nanoseconds kFirst = 10 * kMillisecond;
   static constexpr Nanoseconds kLongest = kSecond;
 
-  explicit Backoff(std::uint64_t seed) : random_(seed) {}
+  explicit Backoff(std::uint64_t seed, Nanoseconds longest = kLongest)
+      : random_(seed), limit_(longest) {}
 
   Nanoseconds next() {
     const Nanoseconds half = longest_ / 2;
-    longest_ = std::min(2 * longest_, kLongest);
+    longest_ = std::min(2 * longest_, limit_);
     return half + static_cast<Nanoseconds>(random_.below(static_cast<std::uint64_t>(half) + 1));
   }
 
  private:
   Random random_;
+  Nanoseconds limit_;
   Nanoseconds longest_ = kFirst;
 };
 

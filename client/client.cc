@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <optional>
-#include <thread>
+#include <random>
 #include <utility>
 
-#include "client/backoff.h"
-#include "client/core.h"
+#include "client/group.h"
+#include "client/network.h"
 #include "transport/fabric.h"
 #include "transport/waiter.h"
 
@@ -16,15 +16,6 @@ namespace {
 /// Of a batch of searches, so many are in flight at once: enough to keep a server busy.
 constexpr std::size_t kBatchInFlight = 64;
 constexpr std::size_t kLoadInFlight = 16;
-/// One search is asked again so often at most: a server that ends every connection is none.
-constexpr int kMaxAttempts = 4;
-
-/// What a blocking call does about a lost connection.
-enum class IfLost {
-  kFail,       ///< what it belongs to was lost with it
-  kReconnect,  ///< before it begins; once begun, it may have happened
-  kAskAgain,   ///< that it happens twice does no harm
-};
 
 /// Waits out the answers of a hello-only connection.
 class NoHandler final : public transport::ConnectionHandler {
@@ -34,22 +25,6 @@ class NoHandler final : public transport::ConnectionHandler {
   void on_writable(transport::Connection&) override {}
   void on_closed(transport::Connection&, const Error&) override {}
 };
-
-struct Endpoint {
-  transport::Address address;
-  std::unique_ptr<transport::Fabric> fabric;
-  std::unique_ptr<transport::Poller> poller;
-};
-
-Result<Endpoint> open_endpoint(std::string_view url) {
-  auto address = transport::Address::parse(url);
-  if (!address) return fail(address.error());
-  auto fabric = transport::make_fabric(address->scheme);
-  if (!fabric) return fail(fabric.error());
-  auto poller = (*fabric)->create_poller();
-  if (!poller) return fail(poller.error());
-  return Endpoint{std::move(*address), std::move(*fabric), std::move(*poller)};
-}
 
 std::string_view reason(ErrorCode code) {
   switch (code) {
@@ -62,15 +37,16 @@ std::string_view reason(ErrorCode code) {
   }
 }
 
-}  // namespace
-
-Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout) {
-  auto endpoint = open_endpoint(url);
-  if (!endpoint) return fail(endpoint.error());
+Result<ServerInfo> probe_one(const std::string& url, Nanoseconds timeout) {
+  const auto address = transport::Address::parse(url);
+  if (!address) return fail(address.error());
+  client::RealNetwork network;
+  const auto way = network.way_to(*address);
+  if (!way) return fail(way.error());
   const protocol::ClientHello hello;
   NoHandler handler;
-  auto connection = endpoint->fabric->connect(
-      endpoint->address, {.timeout = timeout}, *endpoint->poller,
+  auto connection = way->fabric->connect(
+      *address, {.timeout = timeout}, *way->poller,
       std::as_bytes(std::span<const protocol::ClientHello, 1>(&hello, 1)), handler);
   if (!connection) return fail(connection.error());
   const auto server = protocol::decode_server_hello((*connection)->peer_hello(), 0);
@@ -78,77 +54,78 @@ Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout) {
   return ServerInfo{.dimensions = server->dimensions, .one_sided = server->one_sided != 0};
 }
 
-/// Members in order of creation: the core goes before its poller, that before its fabric.
+std::uint64_t random_id() {
+  std::random_device device;
+  std::uint64_t id = 0;
+  while (id == 0) id = std::uint64_t{device()} << 32 | device();
+  return id;
+}
+
+}  // namespace
+
+Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout) {
+  Error error{ErrorCode::kInvalidArgument, "no server is named"};
+  for (const std::string& one : client::split_urls(url)) {
+    auto info = probe_one(one, timeout);
+    if (info) return info;
+    error = std::move(info.error());
+  }
+  return fail(std::move(error));
+}
+
+/// Members in order of creation: the connections go before their pollers and fabrics.
 template <int D>
 struct Client<D>::Impl {
-  Endpoint endpoint;
-  ClientOptions options;
   SystemClock clock;
+  client::RealNetwork network;
+  ClientOptions options;
   std::unique_ptr<transport::Waiter> waiter;
-  ClientStatistics before;  ///< of the connections that were lost
-  std::unique_ptr<client::ClientCore<D>> core;
+  std::size_t waits_for = 0;  ///< pollers
+  std::unique_ptr<client::Group<D>> core;
 
   // A bulk load under way.
   std::uint64_t load_sent = 0;
   std::size_t load_unanswered = 0;
   std::optional<Error> load_error;
 
+  Status make_waiter() {
+    auto made = transport::Waiter::create(options.wait, network.pollers());
+    if (!made) return fail(made.error());
+    waiter = std::move(*made);
+    waits_for = network.pollers().size();
+    return {};
+  }
+
   /// Drives everything once, sleeping if nothing happens.
   void drive() {
     core->flush();
     if (core->settle() > 0) return;
+    if (waits_for != network.pollers().size()) [[unlikely]] {
+      // A member was found on another fabric. Without descriptors for that, go on polling.
+      if (!make_waiter()) return progress();
+    }
     const std::size_t events = waiter->wait(core->max_wait());
     core->settle(events == 0);
   }
+  void progress() {
+    for (transport::Poller* poller : network.pollers()) poller->progress();
+    core->settle(true);
+  }
 
-  Result<std::string> task(protocol::TaskKind kind, Moment from, Moment to, std::string_view text,
-                           IfLost if_lost);
-
-  /// In place of a connection that was lost, unless it was for a reason that will not pass.
-  Status reconnect() {
-    const Error lost = *core->lost();
-    if (lost.code != ErrorCode::kConnectionLost || options.reconnect_for <= 0) return fail(lost);
-    const Nanoseconds deadline = clock.now() + options.reconnect_for;
-    client::Backoff backoff(options.seed ^ static_cast<std::uint64_t>(deadline));
-    for (;;) {
-      ClientOptions attempt = options;
-      attempt.connect_timeout =
-          std::clamp(deadline - clock.now(), kMillisecond, options.connect_timeout);
-      auto made = client::ClientCore<D>::connect(*endpoint.fabric, *endpoint.poller,
-                                                 endpoint.address, clock, attempt);
-      if (made) {
-        before.merge(core->statistics());
-        before.cached_nodes = 0;
-        ++before.reconnects;
-        core = std::move(*made);
-        return {};
-      }
-      if (made.error().code == ErrorCode::kUnsupported) return fail(made.error());
-      const Nanoseconds pause = backoff.next();
-      if (clock.now() + pause >= deadline) {
-        return fail(ErrorCode::kConnectionLost,
-                    lost.message + "; and so far no other: " + made.error().message);
-      }
-      std::this_thread::sleep_for(std::chrono::nanoseconds(pause));
-    }
+  Result<std::string> text(Result<client::StatsAnswer> answer) {
+    if (!answer) return fail(answer.error());
+    return std::move(answer->json);
+  }
+  Result<std::string> task(protocol::TaskKind kind, Moment from, Moment to,
+                           std::string_view about) {
+    return text(call<client::StatsAnswer>([&](Callback<client::StatsAnswer> callback) {
+      return core->task(kind, from, to, about, std::move(callback));
+    }));
   }
 
   /// Runs one operation to its end and takes its answer out.
   template <typename Answer, typename Start>
-  Result<Answer> call(IfLost if_lost, Start&& start) {
-    for (int attempt = 1;; ++attempt) {
-      if (!core->connected() && if_lost != IfLost::kFail) {
-        if (auto ok = reconnect(); !ok) return fail(ok.error());
-      }
-      auto answer = call_once<Answer>(start);
-      const bool again = !answer && !core->connected() && if_lost == IfLost::kAskAgain &&
-                         options.reconnect_for > 0 && attempt < kMaxAttempts;
-      if (!again) return answer;
-    }
-  }
-
-  template <typename Answer, typename Start>
-  Result<Answer> call_once(Start& start) {
+  Result<Answer> call(Start&& start) {
     struct Outcome {
       bool done = false;
       Result<Answer> answer;
@@ -168,19 +145,6 @@ struct Client<D>::Impl {
 
   template <typename Answer, typename Query, typename Start>
   Result<std::vector<Answer>> batch(std::span<const Query> queries, Start&& start) {
-    for (int attempt = 1;; ++attempt) {
-      if (!core->connected()) {
-        if (auto ok = reconnect(); !ok) return fail(ok.error());
-      }
-      auto answers = batch_once<Answer>(queries, start);
-      const bool again =
-          !answers && !core->connected() && options.reconnect_for > 0 && attempt < kMaxAttempts;
-      if (!again) return answers;
-    }
-  }
-
-  template <typename Answer, typename Query, typename Start>
-  Result<std::vector<Answer>> batch_once(std::span<const Query> queries, Start& start) {
     struct Batch {
       std::vector<Answer> answers;
       std::optional<Error> error;
@@ -209,7 +173,7 @@ struct Client<D>::Impl {
   }
 
   Result<Version> write_one(const WriteBatch<D>& batch) {
-    auto answer = call<WriteAnswer>(IfLost::kReconnect, [&](Callback<WriteAnswer> callback) {
+    auto answer = call<WriteAnswer>([&](Callback<WriteAnswer> callback) {
       return core->write(batch.operations(), std::move(callback));
     });
     if (!answer) return fail(answer.error());
@@ -231,31 +195,30 @@ Client<D>::~Client() = default;
 
 template <int D>
 Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& options) {
-  auto endpoint = open_endpoint(url);
-  if (!endpoint) return fail(endpoint.error());
   auto impl = std::make_unique<Impl>();
-  impl->endpoint = std::move(*endpoint);
   impl->options = options;
-  auto waiter = transport::Waiter::create(options.wait, {impl->endpoint.poller.get()});
-  if (!waiter) return fail(waiter.error());
-  impl->waiter = std::move(*waiter);
-  auto core = client::ClientCore<D>::connect(*impl->endpoint.fabric, *impl->endpoint.poller,
-                                             impl->endpoint.address, impl->clock, options);
+  if (impl->options.client_id == 0) impl->options.client_id = random_id();
+  auto core = client::Group<D>::create(client::split_urls(url), nullptr, impl->network, impl->clock,
+                                       impl->options);
   if (!core) return fail(core.error());
   impl->core = std::move(*core);
+  if (auto ok = impl->make_waiter(); !ok) return fail(ok.error());
+  while (!impl->core->ready()) {
+    if (impl->core->failure()) return fail(*impl->core->failure());
+    impl->drive();
+  }
   return Client(std::move(impl));
 }
 
 template <int D>
 Result<RangeAnswer<D>> Client<D>::range(const Box<D>& window, const RangeOptions& options) {
-  return impl_->template call<RangeAnswer<D>>(
-      IfLost::kAskAgain, [&](Callback<RangeAnswer<D>> callback) {
-        return impl_->core->range({.window = window,
-                                   .predicate = options.predicate,
-                                   .shape = options.shape,
-                                   .limit = options.limit},
-                                  std::move(callback), options.as_of);
-      });
+  return impl_->template call<RangeAnswer<D>>([&](Callback<RangeAnswer<D>> callback) {
+    return impl_->core->range({.window = window,
+                               .predicate = options.predicate,
+                               .shape = options.shape,
+                               .limit = options.limit},
+                              std::move(callback), options.as_of);
+  });
 }
 
 template <int D>
@@ -268,10 +231,9 @@ Result<std::uint64_t> Client<D>::count(const Box<D>& window, Predicate predicate
 
 template <int D>
 Result<NearestAnswer> Client<D>::nearest(const Point<D>& point, std::uint32_t k, Moment as_of) {
-  return impl_->template call<NearestAnswer>(
-      IfLost::kAskAgain, [&](Callback<NearestAnswer> callback) {
-        return impl_->core->nearest({.point = point, .k = k}, std::move(callback), as_of);
-      });
+  return impl_->template call<NearestAnswer>([&](Callback<NearestAnswer> callback) {
+    return impl_->core->nearest({.point = point, .k = k}, std::move(callback), as_of);
+  });
 }
 
 template <int D>
@@ -309,7 +271,7 @@ Result<Version> Client<D>::update(std::uint64_t id, const Box<D>& from, const Bo
 
 template <int D>
 Result<WriteAnswer> Client<D>::write(const WriteBatch<D>& batch) {
-  return impl_->template call<WriteAnswer>(IfLost::kReconnect, [&](Callback<WriteAnswer> callback) {
+  return impl_->template call<WriteAnswer>([&](Callback<WriteAnswer> callback) {
     return impl_->core->write(batch.operations(), std::move(callback));
   });
 }
@@ -335,7 +297,6 @@ Status Client<D>::load_begin() {
   impl_->load_sent = 0;
   impl_->load_error.reset();
   auto answer = impl_->template call<LoadAnswer>(
-      IfLost::kReconnect,
       [&](Callback<LoadAnswer> callback) { return impl_->core->load_begin(std::move(callback)); });
   return answer ? Status{} : fail(answer.error());
 }
@@ -366,7 +327,7 @@ Result<LoadAnswer> Client<D>::load_commit(double fill) {
   Impl& impl = *impl_;
   while (impl.load_unanswered > 0) impl.drive();
   if (impl.load_error) return fail(*impl.load_error);
-  return impl.template call<LoadAnswer>(IfLost::kFail, [&](Callback<LoadAnswer> callback) {
+  return impl.template call<LoadAnswer>([&](Callback<LoadAnswer> callback) {
     return impl.core->load_commit(fill, impl.load_sent, std::move(callback));
   });
 }
@@ -375,9 +336,8 @@ template <int D>
 Status Client<D>::load_abort() {
   Impl& impl = *impl_;
   while (impl.load_unanswered > 0) impl.drive();
-  auto answer = impl.template call<LoadAnswer>(IfLost::kFail, [&](Callback<LoadAnswer> callback) {
-    return impl.core->load_abort(std::move(callback));
-  });
+  auto answer = impl.template call<LoadAnswer>(
+      [&](Callback<LoadAnswer> callback) { return impl.core->load_abort(std::move(callback)); });
   return answer ? Status{} : fail(answer.error());
 }
 
@@ -401,7 +361,7 @@ Status Client<D>::write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> 
 template <int D>
 void Client<D>::poll() {
   impl_->core->flush();
-  impl_->endpoint.poller->progress();
+  for (transport::Poller* poller : impl_->network.pollers()) poller->progress();
   impl_->core->settle();
   impl_->core->flush();
 }
@@ -418,49 +378,42 @@ std::size_t Client<D>::in_flight() const {
 
 template <int D>
 Result<std::string> Client<D>::server_statistics() {
-  auto answer = impl_->template call<client::StatsAnswer>(
-      IfLost::kAskAgain, [&](Callback<client::StatsAnswer> callback) {
+  return impl_->text(
+      impl_->template call<client::StatsAnswer>([&](Callback<client::StatsAnswer> callback) {
         return impl_->core->stats(std::move(callback));
-      });
-  if (!answer) return fail(answer.error());
-  return std::move(answer->json);
+      }));
 }
 
 template <int D>
-Result<std::string> Client<D>::Impl::task(protocol::TaskKind kind, Moment from, Moment to,
-                                          std::string_view text, IfLost if_lost) {
-  auto answer = call<client::StatsAnswer>(if_lost, [&](Callback<client::StatsAnswer> callback) {
-    return core->task(kind, from, to, text, std::move(callback));
-  });
-  if (!answer) return fail(answer.error());
-  return std::move(answer->json);
+Result<std::string> Client<D>::cluster() {
+  return impl_->text(
+      impl_->template call<client::StatsAnswer>([&](Callback<client::StatsAnswer> callback) {
+        return impl_->core->cluster(std::move(callback));
+      }));
 }
 
 template <int D>
 Result<std::string> Client<D>::history() {
-  return impl_->task(protocol::TaskKind::kHistory, 0, 0, {}, IfLost::kAskAgain);
+  return impl_->task(protocol::TaskKind::kHistory, 0, 0, {});
 }
 
 template <int D>
 Result<std::string> Client<D>::difference(Moment from, Moment to) {
-  return impl_->task(protocol::TaskKind::kDiff, from, to, {}, IfLost::kAskAgain);
+  return impl_->task(protocol::TaskKind::kDiff, from, to, {});
 }
 
 template <int D>
 Result<std::string> Client<D>::backup(std::string_view path) {
-  return impl_->task(protocol::TaskKind::kBackup, 0, 0, path, IfLost::kReconnect);
+  return impl_->task(protocol::TaskKind::kBackup, 0, 0, path);
 }
 
 template <int D>
 ClientStatistics Client<D>::statistics() const {
-  ClientStatistics statistics = impl_->before;
-  statistics.merge(impl_->core->statistics());
-  return statistics;
+  return impl_->core->statistics();
 }
 
 template <int D>
 void Client<D>::reset_statistics() {
-  impl_->before = {};
   impl_->core->reset_statistics();
 }
 
@@ -471,7 +424,7 @@ bool Client<D>::can_offload() const {
 
 template <int D>
 std::string Client<D>::peer() const {
-  return impl_->core->connection().peer();
+  return impl_->core->peer();
 }
 
 template class Client<2>;

@@ -35,6 +35,7 @@ using client::Mode;
 using client::NearestAnswer;
 using client::PolicyKind;
 using client::RangeAnswer;
+using client::ReadFrom;
 using client::WriteAnswer;
 using client::WriteBatch;
 
@@ -52,8 +53,8 @@ struct ServerInfo {
 /// Asks the server at `url` ("shm:///path", "tcp://host:port", "rdma://host:port").
 Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout = 5 * kSecond);
 
-/// A connection to a Silurus server, whose tree has D dimensions (2 or 3). One thread at a time;
-/// as many clients as you like, each of its own thread. Movable.
+/// A connection to a Silurus server, or to a group of them, whose tree has D dimensions (2 or 3).
+/// One thread at a time; as many clients as you like, each of its own thread. Movable.
 ///
 ///   auto client = silurus::Client<2>::connect("shm:///tmp/silurus.sock");
 ///   auto found = client->range({{-25, 63}, {-13, 67}});
@@ -62,16 +63,19 @@ Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout = 5 * kSecond
 /// A Moment is the number of a version, or moment_at(unix time in nanoseconds).
 ///
 /// Errors: kInvalidArgument names what makes no sense (a NaN, k = 0); kConnectionLost: the server
-/// went away; kDeadlineExceeded: no answer in time; both say so where a write may or may not have
-/// happened. After a lost connection the next blocking call makes another one (see
-/// ClientOptions::reconnect_for); a search that was under way is asked again, a write never is, and
-/// asynchronous operations fail until then. Blocking calls may be made while asynchronous
-/// operations are in flight, whose callbacks they then run, but not from a callback.
+/// went away, and no other was found (ClientOptions::reconnect_for); kDeadlineExceeded: no answer
+/// in time; kInDoubt: a write was sent, and nobody could say whether it happened. When the server
+/// is lost, what is under way, asynchronous operations too, is taken up by the next one: searches
+/// are asked again; so are writes if a group remembers them (docs/replication.md), each of which
+/// happens once. Blocking calls may be made while asynchronous operations are in flight, whose
+/// callbacks they then run, but not from a callback.
 template <int D>
 class Client {
  public:
-  /// kNotFound or kUnavailable: no server there; kUnsupported: it speaks another version of the
-  /// protocol, has another number of dimensions, or can't do what `options.mode` demands.
+  /// `url`: of a server, or of the members of one group, parted by commas; who of them is the
+  /// primary is found out. kNotFound or kUnavailable: no server there; kUnsupported: it speaks
+  /// another version of the protocol, has another number of dimensions, or can't do what
+  /// `options.mode` demands.
   static Result<Client> connect(std::string_view url, const ClientOptions& options = {});
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
@@ -129,7 +133,8 @@ class Client {
   Status range_async(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback);
   Status nearest_async(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback);
   Status write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> callback);
-  /// Sends what was begun, handles what has come. Never blocks.
+  /// Sends what was begun, handles what has come. Doesn't wait, but for a lost server's successor
+  /// to take the connection (a quarter of a second at most).
   void poll();
   /// Blocks until fewer than `n` operations are in flight.
   void wait_below(std::size_t n);
@@ -138,6 +143,8 @@ class Client {
   std::size_t in_flight() const;
 
   // --- about it
+  /// Who is in the server's group, as JSON: {"epoch", "self", "primary", "role", "members": [...]}.
+  Result<std::string> cluster();
   /// The server's own statistics, as JSON.
   Result<std::string> server_statistics();
   ClientStatistics statistics() const;

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -11,10 +12,12 @@
 #include <vector>
 
 #include "client/answers.h"
+#include "client/call.h"
 #include "client/offload.h"
 #include "client/options.h"
 #include "client/policy.h"
 #include "client/statistics.h"
+#include "client/write_window.h"
 #include "common/clock.h"
 #include "common/inline_function.h"
 #include "common/result.h"
@@ -25,10 +28,31 @@
 
 namespace silurus::client {
 
-/// Is told how an operation ended; never from within the call that started it. The answer belongs
-/// to the operation: swap out what shall outlive the callback. May start other operations.
-template <typename Answer>
-using Callback = InlineFunction<void(Result<Answer*>)>;
+/// What the connections of one client have in common.
+template <int D>
+struct Family {
+  WriteWindow writes;
+  rtree::Version newest = 0;    ///< that an answer was of
+  Keeper<D>* keeper = nullptr;  ///< of what a connection can't end; nobody: it fails
+};
+
+/// What the heartbeats of one server say, on our own clock.
+struct Standing {
+  Nanoseconds since = 0;       ///< the last one was sent at this time or later; 0: none yet
+  rtree::Version version = 0;  ///< published then
+  std::uint64_t staleness = protocol::kNoEnd;  ///< of it, then
+  Nanoseconds lease_until = 0;                 ///< until then what it publishes is the newest
+  Nanoseconds seen = 0;                        ///< when the last one was found
+  double cpu_busy = 0;                         ///< 0 to 1
+  std::uint32_t queued = 0;
+
+  /// For how long at most its newest version may have been superseded now; kNoEnd: not known.
+  std::uint64_t staleness_at(Nanoseconds now) const {
+    if (since == 0 || staleness == protocol::kNoEnd) return protocol::kNoEnd;
+    if (now < lease_until) return 0;
+    return staleness + static_cast<std::uint64_t>(now - since);
+  }
+};
 
 /// A client as a state machine over one connection: no thread, no sleep, no clock or dice but those
 /// given, so the same code runs on real fabrics and in simulation. All on the poller's thread.
@@ -37,7 +61,9 @@ using Callback = InlineFunction<void(Result<Answer*>)>;
 ///
 /// An operation that can't begin (bad argument, too large, too many in flight, connection lost) is
 /// refused by the call; else its callback is called exactly once, in flush() or settle() or the
-/// poller's progress(), or from the destructor (kConnectionLost).
+/// poller's progress(), or from the destructor (kConnectionLost). With a Keeper, what a lost
+/// connection or a server that isn't the primary left undone goes to that instead: searches, writes
+/// that weren't sent or whose outcome the group remembers, requests for text.
 ///
 ///   core->range(query, [&](Result<RangeAnswer<2>*> found) { ... });
 ///   while (core->in_flight() > 0) {
@@ -51,23 +77,25 @@ class ClientCore final : public transport::ConnectionHandler {
   static constexpr std::uint32_t kMaxInFlight = 4096;
 
   /// Connects and checks what the server says of itself. All but the options must outlive it.
-  static Result<std::unique_ptr<ClientCore>> connect(transport::Fabric& fabric,
-                                                     transport::Poller& poller,
-                                                     const transport::Address& address,
-                                                     const Clock& clock,
-                                                     const ClientOptions& options);
+  static Result<std::unique_ptr<ClientCore>> connect(
+      transport::Fabric& fabric, transport::Poller& poller, const transport::Address& address,
+      const Clock& clock, const ClientOptions& options, Family<D>* family = nullptr);
   ~ClientCore() override;
 
   // --- operations
   /// `as_of`: asks an older version; 0: the current one. To be read one-sidedly it is first held by
-  /// the server, which takes a message unless it holds it already.
+  /// the server, which takes a message unless it holds it already. `any`: this server may answer
+  /// though others may have a newer version; an answer that isn't fresh enough goes to the Keeper.
   Status range(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback,
-               protocol::Moment as_of = 0);
+               protocol::Moment as_of = 0, const Freshness* any = nullptr);
   Status nearest(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback,
-                 protocol::Moment as_of = 0);
+                 protocol::Moment as_of = 0, const Freshness* any = nullptr);
   /// At most max_batch() operations, which become visible in one version.
   Status write(std::span<const protocol::Operation<D>> operations, Callback<WriteAnswer> callback);
   Status stats(Callback<StatsAnswer> callback);
+  /// Who is in the server's group, as JSON (protocol::MessageType::kCluster). `harmless`: another
+  /// member may be asked instead.
+  Status cluster(Callback<StatsAnswer> callback, bool harmless = false);
   /// Answered with JSON too.
   Status task(protocol::TaskKind kind, protocol::Moment from, protocol::Moment to,
               std::string_view text, Callback<StatsAnswer> callback);
@@ -77,6 +105,10 @@ class ClientCore final : public transport::ConnectionHandler {
   Status load_entries(std::span<const rtree::Entry<D>> entries, Callback<LoadAnswer> callback);
   Status load_commit(double fill, std::uint64_t entries, Callback<LoadAnswer> callback);
   Status load_abort(Callback<LoadAnswer> callback);
+
+  /// Begins a kept operation again, with the deadline that it has. False (and it is left alone) if
+  /// there is no connection, or no room.
+  bool adopt(Call<D>& call);
 
   // --- driving it
   /// Sends and posts what was begun. Before waiting for anything.
@@ -94,6 +126,9 @@ class ClientCore final : public transport::ConnectionHandler {
 
   // --- looking at it
   std::size_t in_flight() const { return in_flight_; }
+  /// What of a write makes no sense, or is too much for one message.
+  static Status check_write(std::span<const protocol::Operation<D>> operations,
+                            std::size_t max_batch);
   std::size_t max_batch() const;
   std::size_t max_load_batch() const;
   const protocol::ServerHello& server() const { return server_; }
@@ -102,6 +137,15 @@ class ClientCore final : public transport::ConnectionHandler {
   bool connected() const { return !lost_.has_value(); }
   /// Why it is connected no longer.
   const std::optional<Error>& lost() const { return lost_; }
+  /// Looks at the heartbeat if it may have changed.
+  const Standing& standing(Nanoseconds now) {
+    look_at_heartbeat(now);
+    return standing_;
+  }
+  /// Searches and writes that were sent and have no answer yet.
+  std::size_t unanswered_calls() const;
+  /// Given up: as if the connection had been lost.
+  void give_up(std::string why);
   /// Any time; a copy.
   ClientStatistics statistics() const;
   void reset_statistics() {
@@ -116,105 +160,134 @@ class ClientCore final : public transport::ConnectionHandler {
   void on_closed(transport::Connection& connection, const Error& reason) override;
 
  private:
-  enum class Kind : std::uint8_t { kRange, kNearest, kWrite, kStats, kLoad };
-  enum class State : std::uint8_t {
-    kFree,
-    kWaiting,  ///< for room in the ring
-    kSent,     ///< as a message
-    kOffloading,
-    kForgotten,   ///< past its deadline; the answer is yet to come, the slot can't be used again
-    kDelivering,  ///< its callback is running
-  };
-
-  /// One operation, pooled: all kinds in one type, so that its memory is used again.
-  struct Operation {
-    Kind kind = Kind::kRange;
-    State state = State::kFree;
-    Access chosen = Access::kMessaging;  ///< by the policy or the mode
-    bool chosen_by_policy = false;
-    bool holding = false;  ///< the message asks the server to hold the version of as_of
-    std::uint8_t search_class = 0;
-    std::uint32_t generation = 0;
-    Nanoseconds started = 0;
-    Nanoseconds deadline = 0;
-    std::uint64_t bytes = 0;  ///< of messages, both ways
-    SearchCost cost;
-    rtree::RangeQuery<D> range_query;
-    rtree::NearestQuery<D> nearest_query;
-    protocol::Moment as_of = 0;
-    std::vector<std::byte> message;  ///< to be sent, if it had to wait
-    std::string error_text;
-
-    RangeAnswer<D> range;
-    NearestAnswer nearest;
-    WriteAnswer write;
-    StatsAnswer stats;
-    LoadAnswer load;
-    Callback<RangeAnswer<D>> on_range;
-    Callback<NearestAnswer> on_nearest;
-    Callback<WriteAnswer> on_write;
-    Callback<StatsAnswer> on_stats;
-    Callback<LoadAnswer> on_load;
-  };
-
   static constexpr std::uint32_t kIndexBits = 12;
   static_assert(kMaxInFlight == 1u << kIndexBits);
 
-  ClientCore(transport::Poller& poller, const Clock& clock, const ClientOptions& options);
+  ClientCore(transport::Poller& poller, const Clock& clock, const ClientOptions& options,
+             Family<D>* family);
   Status attach(std::unique_ptr<transport::Connection> connection);
 
   Status check_ready() const;
-  std::uint32_t acquire(Kind kind, Nanoseconds deadline);
+  std::uint32_t acquire(CallKind kind, Nanoseconds deadline);
   void release(std::uint32_t index);
-  std::uint32_t request_id(std::uint32_t index) const;
+  std::uint32_t request_id(std::uint32_t index) const {
+    return (operations_[index].generation << kIndexBits) | index;
+  }
   void begin_search(std::uint32_t index);
   void begin_search_of_old_version(std::uint32_t index);
   void start_offload(std::uint32_t index, const std::optional<HeldRoot>& held);
   void send_by_message_instead(std::uint32_t index);
   void on_held(std::uint32_t index, const protocol::Answer& answer);
   void look_at_heartbeat(Nanoseconds now);
+  void take_standing(const protocol::Heartbeat& heartbeat, Nanoseconds now);
+  /// Whether a one-sided read counts only while the server has the newest version for sure.
+  bool needs_lease(const Call<D>& operation) const {
+    return is_group_ && !operation.any && operation.as_of == 0;
+  }
+  bool lease_lasts();
   template <typename Encode>
   void send(std::uint32_t index, std::size_t bytes, Encode&& encode);
-  bool may_send() const;
+  bool may_send() const { return unanswered_ < protocol::kMaxRequestsInFlight; }
+  /// Just before a message goes.
+  void sending(Call<D>& operation);
   void send_search(std::uint32_t index);
+  void send_again(std::uint32_t index);
   void send_waiting();
   template <typename Encode>
-  Status load_step(std::size_t bytes, Nanoseconds deadline, Callback<LoadAnswer> callback,
-                   Encode&& encode);
-  Status take_answer(Operation& operation, const protocol::Answer& answer);
+  Status text_request(std::size_t bytes, Nanoseconds deadline, bool harmless,
+                      Callback<StatsAnswer> callback, Encode&& encode);
+  template <typename Encode>
+  Status load_step(std::size_t bytes, Nanoseconds deadline, bool harmless,
+                   Callback<LoadAnswer> callback, Encode&& encode);
+  Status take_answer(Call<D>& operation, const protocol::Answer& answer);
+  void on_error(std::uint32_t index, const protocol::Answer& answer);
   std::size_t deliver_offloaded();
   void end(std::uint32_t index, const Error* error);
-  void record(const Operation& operation, bool failed);
+  void record(const Call<D>& operation, bool failed);
+  /// Of the tree, that its answer is of; 0: it says nothing of that.
+  static rtree::Version version_of(const Call<D>& operation) {
+    switch (operation.kind) {
+      case CallKind::kRange:
+        return operation.range.version;
+      case CallKind::kNearest:
+        return operation.nearest.version;
+      case CallKind::kWrite:
+        return operation.write.version;
+      default:
+        return 0;
+    }
+  }
+  bool is_fresh(const Call<D>& operation) const {
+    return family_->keeper == nullptr || (version_of(operation) >= operation.freshness.at_least &&
+                                          clock_.now() <= operation.freshness.until);
+  }
   std::size_t end_overdue();
-  Error overdue_error(const Operation& operation) const;
-  Error lost_error(const Operation& operation) const;
+  Error overdue_error(const Call<D>& operation) const;
   void break_off(Error error);
   void end_all();
-  AccessStatistics& statistics_of(const Operation& operation);
+  bool may_keep(const Call<D>& operation) const;
+  void hand_over(std::uint32_t index, ErrorCode why);
+  AccessStatistics& statistics_of(const Call<D>& operation);
 
   transport::Poller& poller_;
   const Clock& clock_;
   ClientOptions options_;
+  std::unique_ptr<Family<D>> own_family_;  ///< of a client of one connection
+  Family<D>* family_;
   protocol::ServerHello server_;
+  /// Of a group: it leases reads, and remembers writes.
+  bool is_group_ = false;
   std::shared_ptr<AccessPolicy> policy_;
   std::unique_ptr<transport::Connection> connection_;
   std::unique_ptr<Offloader<D>> offloader_;
   HeldVersions held_;
   std::optional<Error> lost_;
 
-  std::deque<Operation> operations_;  ///< grows to what was needed at once; never moves
+  std::deque<Call<D>> operations_;  ///< grows to what was needed at once; never moves
   std::vector<std::uint32_t> free_;
   std::vector<std::uint32_t> waiting_;  ///< request ids, to be sent in this order
   std::size_t waiting_first_ = 0;       ///< of those not yet sent
   std::size_t in_flight_ = 0;           ///< of the caller's view: forgotten ones don't count
   std::uint32_t unanswered_ = 0;        ///< messages
-  std::uint64_t write_sequence_ = 0;
   std::uint32_t settles_ = 0;
   Nanoseconds next_deadline_ = INT64_MAX;
+
   Nanoseconds heartbeat_looked_ = 0;
   std::uint64_t heartbeat_sequence_ = 0;
+  Standing standing_;
+  std::uint64_t sent_ = 0;      ///< messages
+  std::uint64_t probe_ = 0;     ///< number of the message that a heartbeat shall know of; 0: none
+  Nanoseconds probe_sent_ = 0;  ///< at this time or later
+
   ClientStatistics statistics_;
   transport::ConnectionCounters counters_at_reset_;
 };
+
+/// Sends a message of known size, or keeps it until there is room: messages never overtake.
+template <int D>
+template <typename Encode>
+void ClientCore<D>::send(std::uint32_t index, std::size_t bytes, Encode&& encode) {
+  Call<D>& operation = operations_[index];
+  operation.bytes = bytes;
+  if (waiting_first_ == waiting_.size() && may_send()) {
+    if (auto room = connection_->reserve(bytes); !room.empty()) {
+      if (operation.kind == CallKind::kWrite ? is_group_ : operation.harmless) {
+        // Perhaps it must be sent again, to the next primary.
+        operation.message.resize(bytes);
+        encode(std::span(operation.message));
+        std::memcpy(room.data(), operation.message.data(), bytes);
+      } else {
+        encode(room.first(bytes));
+      }
+      sending(operation);
+      connection_->commit(bytes);
+      return;
+    }
+  }
+  operation.message.resize(bytes);
+  encode(std::span(operation.message));
+  operation.state = CallState::kWaiting;
+  waiting_.push_back(request_id(index));
+}
 
 }  // namespace silurus::client

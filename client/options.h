@@ -30,6 +30,23 @@ struct OffloadOptions {
   bool verify_checksums = false;
 };
 
+/// Which member of a group answers searches.
+enum class ReadFrom : std::uint8_t {
+  kPrimary = 0,  ///< what it answers is the newest: reads and writes are linearizable
+  kAny = 1,      ///< any that is fresh enough, by how busy they are; writes go to the primary
+};
+
+/// Of searches that any member may answer: what is not kept to is asked of the primary instead.
+struct ReadOptions {
+  ReadFrom from = ReadFrom::kPrimary;
+  /// The answer's version had been superseded for no longer than this when the answer was here.
+  Nanoseconds max_staleness = kSecond;
+  /// ... and by no more versions than so many, of those that the primary's heartbeats have told of.
+  std::uint64_t max_versions_behind = UINT64_MAX;
+  /// No answer is of an older version than any that had come before the search began.
+  bool monotonic = true;
+};
+
 struct ClientOptions {
   Mode mode = Mode::kAdaptive;
   PolicyKind policy = PolicyKind::kCost;  ///< of the adaptive mode
@@ -40,10 +57,18 @@ struct ClientOptions {
   Nanoseconds deadline = 10 * kSecond;        ///< of each operation, loading apart
   Nanoseconds load_deadline = 600 * kSecond;  ///< of each step of a bulk load
   Nanoseconds connect_timeout = 5 * kSecond;
-  /// When the connection is lost, a blocking call tries for so long to make another one, with
-  /// growing pauses, before it fails. 0: never; the client stays disconnected.
+  /// When the connection is lost, or the server is no longer the primary, another one is looked for
+  /// for so long, with pauses, before what is under way fails. 0: never; the client stays
+  /// disconnected.
   Nanoseconds reconnect_for = 5 * kSecond;
+  /// A member of a group that leaves us without answer and heartbeat for so long is given up: it
+  /// may be cut off.
+  Nanoseconds silence = kSecond;
+  ReadOptions read = {};
   std::uint64_t seed = 1;  ///< of the policy's dice
+  /// Names this client to the servers, which remember its writes under it (each happens once,
+  /// however often it is sent). 0: Client draws one; a bare ClientCore has none.
+  std::uint64_t client_id = 0;
   OffloadOptions offload = {};
   transport::WaiterOptions wait = {};  ///< of blocking calls
 };

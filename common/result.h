@@ -14,8 +14,8 @@ enum class ErrorCode : std::uint16_t {
   kNotFound = 2,          ///< no such entry, file, version or server
   kOutOfMemory = 3,       ///< a stated memory budget is used up
   kUnavailable = 4,       ///< cannot be reached or is shutting down; trying again later may help
-  kConnectionLost = 5,    ///< the peer went away; whether a write under way happened is unknown
-  kDeadlineExceeded = 6,  ///< no answer in time; whether a write under way happened is unknown
+  kConnectionLost = 5,    ///< the peer went away
+  kDeadlineExceeded = 6,  ///< no answer in time
   kProtocol = 7,          ///< a peer or a file sent bytes that break its format
   kUnsupported = 8,       ///< this fabric, build or peer cannot do that
   kIo = 9,                ///< the operating system refused

@@ -209,7 +209,7 @@ struct ServerHello {
   std::uint32_t max_batch = 0;          ///< operations in one WriteRequest
   std::uint32_t one_sided = 0;          ///< 1 if regions are exposed on this connection
   std::uint64_t root_offset = 0;        ///< of the rtree::RootBlock in region 0; 64-byte aligned
-  std::uint64_t epoch = 0;              ///< of the group's view; 0: not a group, no leases
+  std::uint64_t epoch = 0;  ///< of the group's view, at least 1 in any; 0: not a group, no leases
 };
 
 /// The mailbox that the server keeps at each active client (DESIGN: heartbeats).

@@ -266,7 +266,7 @@ TEST_F(ClientTest, AServerThatDiesEndsTheBlockedCall) {
   const auto insert = client.insert(1, {{0, 0}, {1, 1}});
   killer.join();
   ASSERT_FALSE(insert);
-  EXPECT_EQ(insert.error().code, ErrorCode::kConnectionLost);
+  EXPECT_EQ(insert.error().code, ErrorCode::kInDoubt);
   EXPECT_NE(insert.error().message.find("unknown"), std::string::npos) << insert.error().message;
   const auto later = client.count({{0, 0}, {1, 1}});
   ASSERT_FALSE(later);
@@ -290,6 +290,44 @@ TEST_F(ClientTest, ASearchIsAskedAgainOfTheServerThatTakesTheOthersPlace) {
   ASSERT_TRUE(found) << found.error().message;
   EXPECT_EQ(*found, 0u) << "the new server's tree is empty";
   EXPECT_EQ(client.statistics().reconnects, 1u);
+}
+
+TEST_F(ClientTest, AsynchronousSearchesSurviveTheirServer) {
+  start();
+  load(1'000);
+  auto client = connect({.mode = Mode::kMessaging, .reconnect_for = 30 * kSecond});
+  server_->freeze();
+  std::size_t found = 0;
+  std::size_t failed = 0;
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(client.range_async({.window = {{0, 0}, {1, 1}}},
+                                   [&](auto answer) { answer ? ++found : ++failed; }));
+  }
+  std::size_t in_doubt = 0;
+  WriteBatch<2> batch;
+  batch.insert(7, {{0, 0}, {1, 1}});
+  ASSERT_TRUE(client.write_async(batch, [&](auto answer) {
+    if (!answer && answer.error().code == ErrorCode::kInDoubt) ++in_doubt;
+  }));
+  client.poll();
+  server_->signal(SIGKILL);
+  server_->wait();
+  start();
+  client.wait();
+  EXPECT_EQ(found, 50u);
+  EXPECT_EQ(failed, 0u);
+  EXPECT_EQ(in_doubt, 1u) << "a server without a group remembers no writes";
+  EXPECT_EQ(client.count({{0, 0}, {1, 1}}).value(), 0u);
+}
+
+TEST_F(ClientTest, OfSeveralServersOneThatIsThereIsTaken) {
+  start();
+  load(1'000);
+  const std::string urls = "shm:///tmp/silurus-no-such-socket," + server_->addresses().front();
+  auto client = Client<2>::connect(urls);
+  ASSERT_TRUE(client) << client.error().message;
+  EXPECT_EQ(client->count({{0, 0}, {1, 1}}).value(), 1'000u);
+  EXPECT_NE(client->cluster().value().find("\"role\":\"primary\""), std::string::npos);
 }
 
 TEST_F(ClientTest, NothingOfALostServerIsBelievedOfTheNextOne) {
@@ -334,7 +372,7 @@ TEST_F(ClientTest, NoAnswerInTimeIsAnErrorAndTheClientGoesOn) {
   const auto insert = client.insert(5'000, {{0, 0}, {1, 1}});
   server_->signal(SIGCONT);
   ASSERT_FALSE(insert);
-  EXPECT_EQ(insert.error().code, ErrorCode::kDeadlineExceeded);
+  EXPECT_EQ(insert.error().code, ErrorCode::kInDoubt);
   EXPECT_NE(insert.error().message.find("unknown"), std::string::npos) << insert.error().message;
   for (int i = 0; i < 100 && !client.count({{0, 0}, {1, 1}}); ++i) usleep(10'000);
   EXPECT_TRUE(client.count({{0, 0}, {1, 1}}));

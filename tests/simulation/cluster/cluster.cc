@@ -277,7 +277,7 @@ bool ClientNode::end(const Error* error, Version version, Version at_least,
     ++failed_;
     // The faults make these, and nothing else.
     if (error->code != ErrorCode::kConnectionLost && error->code != ErrorCode::kDeadlineExceeded &&
-        error->code != ErrorCode::kUnavailable) {
+        error->code != ErrorCode::kUnavailable && error->code != ErrorCode::kInDoubt) {
       complaints_.push_back(what + " failed: " + error->message);
     }
     return false;

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+
+namespace silurus::client {
+
+constexpr std::size_t kMaxClusterMembers = 16;
+
+/// What a member of a group says of it (protocol::MessageType::kCluster), as far as a client needs
+/// to know.
+struct ClusterInfo {
+  bool is_primary = false;  ///< the one that says it
+  std::string primary;      ///< its address for clients; empty if there is none
+  std::vector<std::string>
+      others;  ///< addresses of members of the view, the one that says it apart
+};
+
+/// kProtocol says what is wrong.
+Result<ClusterInfo> parse_cluster_info(std::string_view json);
+
+}  // namespace silurus::client
