@@ -5,6 +5,7 @@
 #include <random>
 #include <utility>
 
+#include "client/directory.h"
 #include "client/group.h"
 #include "client/network.h"
 #include "transport/fabric.h"
@@ -54,6 +55,20 @@ Result<ServerInfo> probe_one(const std::string& url, Nanoseconds timeout) {
   return ServerInfo{.dimensions = server->dimensions, .one_sided = server->one_sided != 0};
 }
 
+/// What a URL names: servers, or somebody who knows them.
+struct Places {
+  std::vector<std::string> urls;
+  std::unique_ptr<client::Directory> directory;
+};
+Result<Places> places_of(std::string_view url) {
+  if (!etcd::is_address(url)) return Places{client::split_urls(url), nullptr};
+  const auto address = etcd::Address::parse(url);
+  if (!address) return fail(address.error());
+  auto directory = client::EtcdDirectory::create(*address);
+  if (!directory) return fail(directory.error());
+  return Places{{}, std::move(*directory)};
+}
+
 std::uint64_t random_id() {
   std::random_device device;
   std::uint64_t id = 0;
@@ -64,8 +79,15 @@ std::uint64_t random_id() {
 }  // namespace
 
 Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout) {
+  auto places = places_of(url);
+  if (!places) return fail(places.error());
+  if (places->directory != nullptr) {
+    auto urls = places->directory->members();
+    if (!urls) return fail(urls.error());
+    places->urls = std::move(*urls);
+  }
   Error error{ErrorCode::kInvalidArgument, "no server is named"};
-  for (const std::string& one : client::split_urls(url)) {
+  for (const std::string& one : places->urls) {
     auto info = probe_one(one, timeout);
     if (info) return info;
     error = std::move(info.error());
@@ -198,8 +220,10 @@ Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& 
   auto impl = std::make_unique<Impl>();
   impl->options = options;
   if (impl->options.client_id == 0) impl->options.client_id = random_id();
-  auto core = client::Group<D>::create(client::split_urls(url), nullptr, impl->network, impl->clock,
-                                       impl->options);
+  auto places = places_of(url);
+  if (!places) return fail(places.error());
+  auto core = client::Group<D>::create(std::move(places->urls), std::move(places->directory),
+                                       impl->network, impl->clock, impl->options);
   if (!core) return fail(core.error());
   impl->core = std::move(*core);
   if (auto ok = impl->make_waiter(); !ok) return fail(ok.error());

@@ -72,10 +72,10 @@ Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout = 5 * kSecond
 template <int D>
 class Client {
  public:
-  /// `url`: of a server, or of the members of one group, parted by commas; who of them is the
-  /// primary is found out. kNotFound or kUnavailable: no server there; kUnsupported: it speaks
-  /// another version of the protocol, has another number of dimensions, or can't do what
-  /// `options.mode` demands.
+  /// `url`: of a server; of the members of one group, parted by commas; or the group's name in
+  /// etcd, "etcd://host:port/name". Who of them is the primary is found out. kNotFound or
+  /// kUnavailable: no server there; kUnsupported: it speaks another version of the protocol, has
+  /// another number of dimensions, or can't do what `options.mode` demands.
   static Result<Client> connect(std::string_view url, const ClientOptions& options = {});
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;

@@ -1,7 +1,7 @@
 # The client library as a CMake package: find_package(silurus), target silurus::client.
 include(CMakePackageConfigHelpers)
 
-set(modules common rtree transport protocol client)
+set(modules common etcd rtree transport protocol client)
 foreach(module ${modules})
   install(TARGETS silurus_${module} EXPORT silurus ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${module}

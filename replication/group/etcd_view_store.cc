@@ -1,14 +1,11 @@
 #include "replication/group/etcd_view_store.h"
 
-#include <curl/curl.h>
 #include <xxhash.h>
 
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <nlohmann/json.hpp>
-#include <optional>
 #include <stop_token>
 #include <thread>
 #include <utility>
@@ -16,153 +13,19 @@
 namespace silurus::replication::group {
 namespace {
 
-using nlohmann::json;
-
-constexpr std::size_t kMaxAnswerBytes = std::size_t{1} << 20;
-constexpr std::size_t kMaxNameBytes = 64;
-constexpr std::size_t kMaxEndpoints = 16;
 /// Calls that wait for the thread. A member makes no more than three at a time.
 constexpr std::size_t kMaxCalls = 16;
 
-constexpr std::string_view kAlphabet =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-std::string to_base64(std::string_view text) {
-  std::string encoded;
-  for (std::size_t i = 0; i < text.size(); i += 3) {
-    std::uint32_t bits = 0;
-    for (std::size_t j = 0; j < 3; ++j) {
-      bits = bits << 8 | (i + j < text.size() ? static_cast<unsigned char>(text[i + j]) : 0u);
-    }
-    for (std::size_t j = 0; j < 4; ++j) {
-      encoded += i + j > text.size() ? '=' : kAlphabet[bits >> (18 - 6 * j) & 63];
-    }
-  }
-  return encoded;
-}
-
-std::optional<std::string> from_base64(std::string_view encoded) {
-  std::string text;
-  std::uint32_t bits = 0;
-  int count = 0;
-  while (!encoded.empty() && encoded.back() == '=') encoded.remove_suffix(1);
-  for (const char c : encoded) {
-    const std::size_t value = kAlphabet.find(c);
-    if (value == std::string_view::npos) return std::nullopt;
-    bits = bits << 6 | static_cast<std::uint32_t>(value);
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    text += static_cast<char>(bits >> count & 255);
-  }
-  return text;
-}
-
-/// A 64-bit number as the gateway writes it: text, or left out if it is 0.
-std::uint64_t number(const json& object, const char* name) {
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  if (!object.is_object() || found == object.end()) return 0;
-  if (found->is_number_unsigned()) return found->get<std::uint64_t>();
-  if (!found->is_string()) return 0;
-  const auto& digits = found->get_ref<const std::string&>();
-  std::uint64_t value = 0;
-  for (const char c : digits) {
-    if (c < '0' || c > '9' || __builtin_mul_overflow(value, std::uint64_t{10}, &value) ||
-        __builtin_add_overflow(value, static_cast<std::uint64_t>(c - '0'), &value)) {
-      return 0;
-    }
-  }
-  return value;
-}
-
-std::optional<std::string> text(const json& object, const char* name) {
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  if (!object.is_object() || found == object.end() || !found->is_string()) return std::nullopt;
-  return from_base64(found->get_ref<const std::string&>());
-}
-
-std::size_t take_bytes(char* bytes, std::size_t size, std::size_t count, void* to) {
-  auto& answer = *static_cast<std::string*>(to);
-  if (answer.size() + size * count > kMaxAnswerBytes) return 0;  // ends the transfer
-  answer.append(bytes, size * count);
-  return size * count;
-}
-
-struct CurlDeleter {
-  void operator()(CURL* curl) const { curl_easy_cleanup(curl); }
-};
-struct ListDeleter {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
-
-/// Requests to whichever endpoint answers. One thread.
-class Gateway {
- public:
-  explicit Gateway(const EtcdOptions& options)
-      : endpoints_(options.address.endpoints),
-        timeout_ms_(static_cast<long>(options.timeout / kMillisecond)),
-        curl_(curl_easy_init()),
-        headers_(curl_slist_append(nullptr, "Content-Type: application/json")) {}
-  bool is_valid() const { return curl_ != nullptr && headers_ != nullptr; }
-
-  /// kUnavailable if no endpoint answers: the request may have been carried out all the same.
-  Result<json> post(const std::string& path, const json& body) {
-    std::string why;
-    for (std::size_t i = 0; i < endpoints_.size(); ++i) {
-      auto answer = post_once(endpoints_[current_] + path, body.dump(), why);
-      if (answer) return std::move(*answer);
-      current_ = (current_ + 1) % endpoints_.size();
-    }
-    return fail(ErrorCode::kUnavailable, "etcd: " + why);
-  }
-
- private:
-  std::optional<json> post_once(const std::string& url, const std::string& body, std::string& why) {
-    std::string answer;
-    CURL* const curl = curl_.get();
-    curl_easy_reset(curl);
-    curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms_);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers_.get());
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.c_str());
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(body.size()));
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &take_bytes);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
-    if (const CURLcode code = curl_easy_perform(curl); code != CURLE_OK) {
-      why = url + ": " + curl_easy_strerror(code);
-      return std::nullopt;
-    }
-    long status = 0;
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    json parsed = json::parse(answer, nullptr, false);
-    if (status != 200 || !parsed.is_object()) {
-      why = url + ": status " + std::to_string(status) + ", " + answer.substr(0, 200);
-      return std::nullopt;
-    }
-    return parsed;
-  }
-
-  const std::vector<std::string> endpoints_;
-  const long timeout_ms_;
-  std::unique_ptr<CURL, CurlDeleter> curl_;
-  std::unique_ptr<curl_slist, ListDeleter> headers_;
-  std::size_t current_ = 0;
-};
-
 class Store final : public EtcdViewStore {
  public:
-  explicit Store(const EtcdOptions& options)
+  Store(const EtcdOptions& options, std::unique_ptr<etcd::Gateway> gateway)
       : options_(options),
         prefix_("silurus/" + options.address.name + "/" + std::to_string(options.shard) + "/"),
-        gateway_(options) {}
+        gateway_(std::move(gateway)) {}
   ~Store() override {
     thread_.request_stop();
     wanted_.notify_all();
   }
-  bool is_valid() const { return gateway_.is_valid(); }
   void start() {
     thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
   }
@@ -225,27 +88,17 @@ class Store final : public EtcdViewStore {
   // --- its thread
 
   Result<State> do_read() {
-    std::string end = prefix_;
-    ++end.back();
-    const auto answer =
-        gateway_.post("/v3/kv/range", {{"key", to_base64(prefix_)}, {"range_end", to_base64(end)}});
-    if (!answer) return fail(answer.error());
+    const auto found = gateway_->read_prefix(prefix_);
+    if (!found) return fail(found.error());
     State state;
-    const auto found = answer->find("kvs");
-    if (found == answer->end() || !found->is_array()) return state;
-    for (const json& one : *found) {
-      const auto key = text(one, "key");
-      const auto value = text(one, "value");
-      if (!key || !value || !key->starts_with(prefix_)) {
-        return fail(ErrorCode::kProtocol, "etcd answers with no key or value");
-      }
-      if (*key == prefix_ + "view") {
-        auto view = decode_view(*value);
+    for (const etcd::KeyValue& one : *found) {
+      if (one.key == prefix_ + "view") {
+        auto view = decode_view(one.value);
         if (!view) return fail(view.error());
         state.view = std::move(*view);
-        state.revision = number(one, "mod_revision");
+        state.revision = one.revision;
       } else {
-        auto registration = decode_registration(*value);
+        auto registration = decode_registration(one.value);
         if (!registration) return fail(registration.error());
         state.registrations.push_back(std::move(*registration));
       }
@@ -254,48 +107,24 @@ class Store final : public EtcdViewStore {
   }
 
   Result<std::uint64_t> do_replace(std::uint64_t revision, const std::string& view) {
-    const std::string key = to_base64(prefix_ + "view");
-    const auto answer = gateway_.post(
-        "/v3/kv/txn",
-        {{"compare",
-          {{{"key", key},
-            {"target", "MOD"},
-            {"result", "EQUAL"},
-            {"mod_revision", std::to_string(revision)}}}},
-         {"success", {{{"request_put", {{"key", key}, {"value", to_base64(view)}}}}}}});
-    if (!answer) return fail(answer.error());
-    const auto succeeded = answer->find("succeeded");
-    if (succeeded == answer->end() || !succeeded->is_boolean() || !succeeded->get<bool>()) {
-      return std::uint64_t{0};
-    }
-    const auto header = answer->find("header");
-    const std::uint64_t now = header == answer->end() ? 0 : number(*header, "revision");
-    if (now == 0) return fail(ErrorCode::kProtocol, "etcd answers with no revision");
-    return now;
+    return gateway_->replace(prefix_ + "view", revision, view);
   }
 
   Status do_announce(MemberId id, const std::string& content) {
     if (lease_ != 0) {
-      const auto kept = gateway_.post("/v3/lease/keepalive", {{"ID", std::to_string(lease_)}});
+      const auto kept = gateway_->renew(lease_);
       if (!kept) return fail(kept.error());
-      const auto result = kept->find("result");
       // Over: a new one is needed, and the registration is gone with it.
-      if (result == kept->end() || number(*result, "TTL") == 0) lease_ = 0;
+      if (!*kept) lease_ = 0;
     }
     if (lease_ == 0) {
       announced_.clear();
-      const auto granted = gateway_.post(
-          "/v3/lease/grant",
-          {{"TTL", std::to_string(std::max<std::int64_t>(options_.lease / kSecond, 1))}});
+      const auto granted = gateway_->grant(std::max<std::int64_t>(options_.lease / kSecond, 1));
       if (!granted) return fail(granted.error());
-      lease_ = number(*granted, "ID");
-      if (lease_ == 0) return fail(ErrorCode::kProtocol, "etcd grants no lease");
+      lease_ = *granted;
     }
     if (announced_ == content) return {};
-    const auto put =
-        gateway_.post("/v3/kv/put", {{"key", to_base64(prefix_ + "members/" + std::to_string(id))},
-                                     {"value", to_base64(content)},
-                                     {"lease", std::to_string(lease_)}});
+    const auto put = gateway_->put(prefix_ + "members/" + std::to_string(id), content, lease_);
     if (!put) {
       lease_ = 0;  // perhaps because it is over
       return fail(put.error());
@@ -306,7 +135,7 @@ class Store final : public EtcdViewStore {
 
   const EtcdOptions options_;
   const std::string prefix_;
-  Gateway gateway_;
+  std::unique_ptr<etcd::Gateway> gateway_;
   std::uint64_t lease_ = 0;
   std::string announced_;
   std::mutex mutex_;
@@ -318,54 +147,14 @@ class Store final : public EtcdViewStore {
 
 }  // namespace
 
-Result<EtcdAddress> EtcdAddress::parse(std::string_view url) {
-  constexpr std::string_view kScheme = "etcd://";
-  const auto bad = [&](const char* what) {
-    return fail(ErrorCode::kInvalidArgument, "\"" + std::string(url) + "\": " + what +
-                                                 "; what is meant is etcd://host:port/name");
-  };
-  if (!url.starts_with(kScheme)) return bad("not an etcd:// address");
-  std::string_view rest = url.substr(kScheme.size());
-  const std::size_t slash = rest.find('/');
-  if (slash == std::string_view::npos || slash + 1 == rest.size())
-    return bad("no cluster is named");
-  EtcdAddress address;
-  address.name = rest.substr(slash + 1);
-  const bool is_plain = std::ranges::all_of(address.name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_';
-  });
-  if (!is_plain || address.name.size() > kMaxNameBytes) return bad("not a name of a cluster");
-  rest = rest.substr(0, slash);
-  while (!rest.empty()) {
-    const std::size_t comma = std::min(rest.find(','), rest.size());
-    const std::string_view one = rest.substr(0, comma);
-    if (one.find(':') == std::string_view::npos || one.find_first_of(" @?#\"\\") != one.npos) {
-      return bad("an endpoint that is no host:port");
-    }
-    address.endpoints.push_back("http://" + std::string(one));
-    rest = rest.substr(std::min(comma + 1, rest.size()));
-  }
-  if (address.endpoints.empty() || address.endpoints.size() > kMaxEndpoints) {
-    return bad("no endpoint, or too many");
-  }
-  return address;
-}
-
 GroupId group_id(const EtcdAddress& address, std::uint32_t shard) {
   return XXH3_64bits_withSeed(address.name.data(), address.name.size(), shard);
 }
 
 Result<std::unique_ptr<EtcdViewStore>> EtcdViewStore::create(const EtcdOptions& options) {
-  // Thread-safe in libcurl since 7.84, and counted.
-  if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-    return fail(ErrorCode::kIo, "libcurl cannot be used");
-  }
-  if (options.address.endpoints.empty() || options.timeout < kMillisecond) {
-    return fail(ErrorCode::kInvalidArgument, "etcd needs an endpoint and a timeout");
-  }
-  auto store = std::make_unique<Store>(options);
-  if (!store->is_valid()) return fail(ErrorCode::kIo, "libcurl cannot be used");
+  auto gateway = etcd::Gateway::create(options.address, options.timeout);
+  if (!gateway) return fail(gateway.error());
+  auto store = std::make_unique<Store>(options, std::move(*gateway));
   store->start();
   return store;
 }

@@ -3,22 +3,15 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "common/clock.h"
+#include "etcd/gateway.h"
 #include "replication/group/view_store.h"
 #include "replication/group/wire.h"
 
 namespace silurus::replication::group {
 
-/// "etcd://127.0.0.1:2379/name" or, with more members of the etcd cluster,
-/// "etcd://a:2379,b:2379/name".
-struct EtcdAddress {
-  std::vector<std::string> endpoints;  ///< "http://127.0.0.1:2379"
-  std::string name;                    ///< of the Silurus cluster: letters, digits, - and _
-  static Result<EtcdAddress> parse(std::string_view url);
-};
+using EtcdAddress = etcd::Address;
 
 /// Tells the shard of a cluster from all others on a network.
 GroupId group_id(const EtcdAddress& address, std::uint32_t shard);

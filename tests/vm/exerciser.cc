@@ -136,9 +136,8 @@ class Exerciser {
     tally_.outcome = Outcome::kWrong;
   }
   Tally fail_with(const char* what, const Error& error) {
-    const bool lost =
-        error.code == ErrorCode::kConnectionLost || error.code == ErrorCode::kUnavailable ||
-        error.code == ErrorCode::kInDoubt;
+    const bool lost = error.code == ErrorCode::kConnectionLost ||
+                      error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kInDoubt;
     std::printf("%s: client %llu, %s: %s\n", lost ? "lost" : "FAILED",
                 static_cast<unsigned long long>(number_), what, error.message.c_str());
     tally_.outcome = lost ? Outcome::kLost : Outcome::kWrong;

@@ -1,0 +1,269 @@
+#include "etcd/gateway.h"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+namespace silurus::etcd {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kMaxAnswerBytes = std::size_t{1} << 20;
+constexpr std::size_t kMaxNameBytes = 64;
+constexpr std::size_t kMaxEndpoints = 16;
+
+constexpr std::string_view kAlphabet =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+std::string to_base64(std::string_view text) {
+  std::string encoded;
+  for (std::size_t i = 0; i < text.size(); i += 3) {
+    std::uint32_t bits = 0;
+    for (std::size_t j = 0; j < 3; ++j) {
+      bits = bits << 8 | (i + j < text.size() ? static_cast<unsigned char>(text[i + j]) : 0u);
+    }
+    for (std::size_t j = 0; j < 4; ++j) {
+      encoded += i + j > text.size() ? '=' : kAlphabet[bits >> (18 - 6 * j) & 63];
+    }
+  }
+  return encoded;
+}
+
+std::optional<std::string> from_base64(std::string_view encoded) {
+  std::string text;
+  std::uint32_t bits = 0;
+  int count = 0;
+  while (!encoded.empty() && encoded.back() == '=') encoded.remove_suffix(1);
+  for (const char c : encoded) {
+    const std::size_t value = kAlphabet.find(c);
+    if (value == std::string_view::npos) return std::nullopt;
+    bits = bits << 6 | static_cast<std::uint32_t>(value);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    text += static_cast<char>(bits >> count & 255);
+  }
+  return text;
+}
+
+/// A 64-bit number as the gateway writes it: text, or left out if it is 0.
+std::uint64_t number(const json& object, const char* name) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  if (!object.is_object() || found == object.end()) return 0;
+  if (found->is_number_unsigned()) return found->get<std::uint64_t>();
+  if (!found->is_string()) return 0;
+  const auto& digits = found->get_ref<const std::string&>();
+  std::uint64_t value = 0;
+  for (const char c : digits) {
+    if (c < '0' || c > '9' || __builtin_mul_overflow(value, std::uint64_t{10}, &value) ||
+        __builtin_add_overflow(value, static_cast<std::uint64_t>(c - '0'), &value)) {
+      return 0;
+    }
+  }
+  return value;
+}
+
+std::optional<std::string> text(const json& object, const char* name) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  if (!object.is_object() || found == object.end() || !found->is_string()) return std::nullopt;
+  return from_base64(found->get_ref<const std::string&>());
+}
+
+std::size_t take_bytes(char* bytes, std::size_t size, std::size_t count, void* to) {
+  auto& answer = *static_cast<std::string*>(to);
+  if (answer.size() + size * count > kMaxAnswerBytes) return 0;  // ends the transfer
+  answer.append(bytes, size * count);
+  return size * count;
+}
+
+struct CurlDeleter {
+  void operator()(CURL* curl) const { curl_easy_cleanup(curl); }
+};
+struct ListDeleter {
+  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+
+class CurlGateway final : public Gateway {
+ public:
+  CurlGateway(const Address& address, Nanoseconds timeout)
+      : endpoints_(address.endpoints),
+        timeout_ms_(static_cast<long>(timeout / kMillisecond)),
+        curl_(curl_easy_init()),
+        headers_(curl_slist_append(nullptr, "Content-Type: application/json")) {}
+  bool is_valid() const { return curl_ != nullptr && headers_ != nullptr; }
+
+  Result<KeyValue> read(const std::string& key) override {
+    auto found = range({{"key", to_base64(key)}}, key);
+    if (!found) return fail(found.error());
+    if (found->empty()) return KeyValue{key, {}, 0};
+    return std::move(found->front());
+  }
+
+  Result<std::vector<KeyValue>> read_prefix(const std::string& prefix) override {
+    std::string end = prefix;
+    ++end.back();
+    return range({{"key", to_base64(prefix)}, {"range_end", to_base64(end)}}, prefix);
+  }
+
+  Result<std::uint64_t> replace(const std::string& key, std::uint64_t revision,
+                                const std::string& value) override {
+    const std::string name = to_base64(key);
+    const auto answer =
+        post("/v3/kv/txn",
+             {{"compare",
+               {{{"key", name},
+                 {"target", "MOD"},
+                 {"result", "EQUAL"},
+                 {"mod_revision", std::to_string(revision)}}}},
+              {"success", {{{"request_put", {{"key", name}, {"value", to_base64(value)}}}}}}});
+    if (!answer) return fail(answer.error());
+    const auto succeeded = answer->find("succeeded");
+    if (succeeded == answer->end() || !succeeded->is_boolean() || !succeeded->get<bool>()) {
+      return std::uint64_t{0};
+    }
+    const auto header = answer->find("header");
+    const std::uint64_t now = header == answer->end() ? 0 : number(*header, "revision");
+    if (now == 0) return fail(ErrorCode::kProtocol, "etcd answers with no revision");
+    return now;
+  }
+
+  Status put(const std::string& key, const std::string& value, std::uint64_t lease) override {
+    const auto answer = post(
+        "/v3/kv/put",
+        {{"key", to_base64(key)}, {"value", to_base64(value)}, {"lease", std::to_string(lease)}});
+    return answer ? Status() : fail(answer.error());
+  }
+
+  Result<std::uint64_t> grant(std::int64_t seconds) override {
+    const auto granted = post("/v3/lease/grant", {{"TTL", std::to_string(seconds)}});
+    if (!granted) return fail(granted.error());
+    const std::uint64_t lease = number(*granted, "ID");
+    if (lease == 0) return fail(ErrorCode::kProtocol, "etcd grants no lease");
+    return lease;
+  }
+
+  Result<bool> renew(std::uint64_t lease) override {
+    const auto kept = post("/v3/lease/keepalive", {{"ID", std::to_string(lease)}});
+    if (!kept) return fail(kept.error());
+    const auto result = kept->find("result");
+    return result != kept->end() && number(*result, "TTL") != 0;
+  }
+
+ private:
+  Result<std::vector<KeyValue>> range(const json& body, const std::string& prefix) {
+    const auto answer = post("/v3/kv/range", body);
+    if (!answer) return fail(answer.error());
+    std::vector<KeyValue> all;
+    const auto found = answer->find("kvs");
+    if (found == answer->end() || !found->is_array()) return all;
+    for (const json& one : *found) {
+      auto key = text(one, "key");
+      auto value = text(one, "value");
+      if (!key || !value || !key->starts_with(prefix)) {
+        return fail(ErrorCode::kProtocol, "etcd answers with no key or value");
+      }
+      all.push_back({std::move(*key), std::move(*value), number(one, "mod_revision")});
+    }
+    return all;
+  }
+
+  /// kUnavailable if no endpoint answers: the request may have been carried out all the same.
+  Result<json> post(const std::string& path, const json& body) {
+    std::string why;
+    for (std::size_t i = 0; i < endpoints_.size(); ++i) {
+      auto answer = post_once(endpoints_[current_] + path, body.dump(), why);
+      if (answer) return std::move(*answer);
+      current_ = (current_ + 1) % endpoints_.size();
+    }
+    return fail(ErrorCode::kUnavailable, "etcd: " + why);
+  }
+
+  std::optional<json> post_once(const std::string& url, const std::string& body, std::string& why) {
+    std::string answer;
+    CURL* const curl = curl_.get();
+    curl_easy_reset(curl);
+    curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms_);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers_.get());
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.c_str());
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(body.size()));
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &take_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
+    if (const CURLcode code = curl_easy_perform(curl); code != CURLE_OK) {
+      why = url + ": " + curl_easy_strerror(code);
+      return std::nullopt;
+    }
+    long status = 0;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    json parsed = json::parse(answer, nullptr, false);
+    if (status != 200 || !parsed.is_object()) {
+      why = url + ": status " + std::to_string(status) + ", " + answer.substr(0, 200);
+      return std::nullopt;
+    }
+    return parsed;
+  }
+
+  const std::vector<std::string> endpoints_;
+  const long timeout_ms_;
+  std::unique_ptr<CURL, CurlDeleter> curl_;
+  std::unique_ptr<curl_slist, ListDeleter> headers_;
+  std::size_t current_ = 0;
+};
+
+}  // namespace
+
+Result<Address> Address::parse(std::string_view url) {
+  constexpr std::string_view kScheme = "etcd://";
+  const auto bad = [&](const char* what) {
+    return fail(ErrorCode::kInvalidArgument, "\"" + std::string(url) + "\": " + what +
+                                                 "; what is meant is etcd://host:port/name");
+  };
+  if (!url.starts_with(kScheme)) return bad("not an etcd:// address");
+  std::string_view rest = url.substr(kScheme.size());
+  const std::size_t slash = rest.find('/');
+  if (slash == std::string_view::npos || slash + 1 == rest.size())
+    return bad("no cluster is named");
+  Address address;
+  address.name = rest.substr(slash + 1);
+  const bool is_plain = std::ranges::all_of(address.name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+  });
+  if (!is_plain || address.name.size() > kMaxNameBytes) return bad("not a name of a cluster");
+  rest = rest.substr(0, slash);
+  while (!rest.empty()) {
+    const std::size_t comma = std::min(rest.find(','), rest.size());
+    const std::string_view one = rest.substr(0, comma);
+    if (one.find(':') == std::string_view::npos || one.find_first_of(" @?#\"\\") != one.npos) {
+      return bad("an endpoint that is no host:port");
+    }
+    address.endpoints.push_back("http://" + std::string(one));
+    rest = rest.substr(std::min(comma + 1, rest.size()));
+  }
+  if (address.endpoints.empty() || address.endpoints.size() > kMaxEndpoints) {
+    return bad("no endpoint, or too many");
+  }
+  return address;
+}
+
+Result<std::unique_ptr<Gateway>> Gateway::create(const Address& address, Nanoseconds timeout) {
+  // Thread-safe in libcurl since 7.84, and counted.
+  if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+    return fail(ErrorCode::kIo, "libcurl cannot be used");
+  }
+  if (address.endpoints.empty() || timeout < kMillisecond) {
+    return fail(ErrorCode::kInvalidArgument, "etcd needs an endpoint and a timeout");
+  }
+  auto gateway = std::make_unique<CurlGateway>(address, timeout);
+  if (!gateway->is_valid()) return fail(ErrorCode::kIo, "libcurl cannot be used");
+  return gateway;
+}
+
+}  // namespace silurus::etcd

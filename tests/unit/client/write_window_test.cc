@@ -1,0 +1,37 @@
+#include "client/write_window.h"
+
+#include <gtest/gtest.h>
+
+namespace silurus::client {
+namespace {
+
+TEST(WriteWindow, TellsHowFarBackTheOldestUnknownOutcomeLies) {
+  WriteWindow window;
+  EXPECT_EQ(window.next(), 1u);
+  EXPECT_EQ(window.next(), 2u);
+  EXPECT_EQ(window.next(), 3u);
+  EXPECT_EQ(window.outstanding(3), 2u);
+  window.resolve(2);
+  EXPECT_EQ(window.outstanding(3), 2u) << "1 is still unknown";
+  window.resolve(1);
+  EXPECT_EQ(window.outstanding(3), 0u);
+  window.resolve(3);
+  EXPECT_EQ(window.next(), 4u);
+  EXPECT_EQ(window.outstanding(4), 0u);
+}
+
+TEST(WriteWindow, GivesNoNumberThatTheServerWouldNotTake) {
+  WriteWindow window;
+  std::uint64_t last = 0;
+  while (const auto next = window.next()) {
+    last = *next;
+    if (last > 1) window.resolve(last);
+  }
+  EXPECT_EQ(last, protocol::kMaxOutstandingWrites);
+  EXPECT_LT(window.outstanding(last), protocol::kMaxOutstandingWrites);
+  window.resolve(1);
+  EXPECT_EQ(window.next(), last + 1);
+}
+
+}  // namespace
+}  // namespace silurus::client
