@@ -23,7 +23,8 @@ struct DurableBenchOptions {
 /// checkpoints are taken, restart and replay against loading and inserting.
 Status run_durable(const DurableBenchOptions& options, Report& report);
 
-/// Durable inserts on the disk against those of SQLite's R*Tree and PostGIS (bench/peers.h).
+/// Durable inserts on the disk against those of SQLite's R*Tree and PostGIS
+/// (bench/peers/inserts.h).
 Status measure_peers(const DurableBenchOptions& options, Report& report);
 
 /// silurus-bench durable.

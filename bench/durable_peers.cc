@@ -2,7 +2,7 @@
 
 #include "bench/durable.h"
 #include "bench/durable_parts.h"
-#include "bench/peers.h"
+#include "bench/peers/inserts.h"
 
 namespace silurus::bench {
 namespace {

@@ -10,6 +10,7 @@
 #include "bench/compare.h"
 #include "bench/durable.h"
 #include "bench/modes.h"
+#include "bench/peers_command.h"
 #include "bench/plot.h"
 #include "bench/report.h"
 #include "bench/tree.h"
@@ -30,6 +31,8 @@ const std::vector<Command>& commands() {
       {"modes", "tcp, messaging, offloading and adaptive access to a server", modes_command},
       {"clients", "a crowd of idle clients, a few busy ones, and what happens when some die",
        clients_command},
+      {"peers", "PostGIS, Redis, SQLite, libspatialindex, GEOS and Boost, asked the same",
+       peers_command},
       {"durable", "what it costs that nothing acknowledged is lost", durable_command},
       {"compare", "the same queries in every way, answers compared (a running server)",
        compare_command},

@@ -264,7 +264,8 @@ struct Bars {
 /// Where a row stands: what is told by its place, and what by its hatching.
 std::pair<std::string, std::string> place_of(const Recorded& recorded, const Row& row) {
   const std::vector<std::string> parts = parts_of(row.name);
-  if (recorded.bench == "peers") return {join(parts, 1, parts.size(), ", "), row.baseline};
+  // .../vs-PEER: one group of bars for each query and load.
+  if (recorded.bench == "peers") return {join(parts, 1, parts.size() - 1, ", "), row.baseline};
   const std::string against = " : " + row.baseline;
   if (recorded.bench == "tree" && parts.size() > 2) {
     return {join(parts, 2, parts.size(), ", ") + against, parts[1]};

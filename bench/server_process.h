@@ -1,10 +1,10 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "bench/subprocess.h"
 #include "common/result.h"
 
 namespace silurus::bench {
@@ -15,17 +15,16 @@ class ServerProcess {
   /// Starts the silurus-server that lies beside this program, with these options, and returns when
   /// it listens; an error says what it printed last.
   static Result<ServerProcess> start(const std::vector<std::string>& options);
-  ServerProcess(ServerProcess&& other) noexcept;
-  ServerProcess& operator=(ServerProcess&&) = delete;
-  ~ServerProcess();
 
-  pid_t pid() const { return pid_; }
+  pid_t pid() const { return process_.pid(); }
+  double cpu_seconds() const { return process_.cpu_seconds(); }
   /// The first address that it listens on that begins so ("tcp://"), with the port really used.
   std::string address(const std::string& scheme) const;
 
  private:
-  explicit ServerProcess(pid_t pid) : pid_(pid) {}
-  pid_t pid_;  ///< 0 once moved from
+  explicit ServerProcess(Subprocess process) : process_(std::move(process)) {}
+
+  Subprocess process_;
   std::vector<std::string> addresses_;
 };
 

@@ -1,4 +1,4 @@
-#include "bench/peers.h"
+#include "bench/peers/inserts.h"
 
 // Built where SQLite's or PostgreSQL's development files were missing.
 
