@@ -220,7 +220,9 @@ class PeersBench {
 
   /// What Silurus did beside all the others.
   void report_silurus() {
-    for (const auto& [name, measured] : ours_) report_.add(measured.row(name + "/silurus", false));
+    for (const std::string& name : asked_) {
+      report_.add(ours_.at(name).row(name + "/silurus", false));
+    }
   }
 
  private:
@@ -245,6 +247,7 @@ class PeersBench {
     if (!ours) return fail(ours.error());
     auto theirs = Asker::create(peer, load, query);
     if (!theirs) return fail(theirs.error());
+    if (ours_.find(row_name(query, load)) == ours_.end()) asked_.push_back(row_name(query, load));
     Measured mine, other;
     for (std::uint32_t run = 0; run <= options_.runs; ++run) {
       const bool warm_up = run == 0;
@@ -352,6 +355,7 @@ class PeersBench {
   const std::vector<QueryKind> kinds_;
   Report& report_;
   double longest_edge_ = 0;
+  std::vector<std::string> asked_;  ///< loads, in order
   std::map<std::string, Measured> ours_;
 };
 
