@@ -190,7 +190,8 @@ Store<D>::Store(Volume volume, const Superblock& superblock, const RootRecord& r
     : volume_(std::move(volume)),
       is_pmem_(volume_.log->is_pmem()),
       waits_for_device_(volume_.log->waits_for_device()),
-      checkpointer_(volume_, superblock, root, std::move(map)) {}
+      checkpointer_(volume_, superblock, root, std::move(map)),
+      checkpoint_lsn_(root.log.lsn) {}
 
 template <int D>
 Result<typename Store<D>::Opened> Store<D>::open(Volume volume, const TreePlace& place,
@@ -272,6 +273,7 @@ Status Store<D>::checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, Log
   if (Status written = checkpointer_.write(tree, root, position, stamp, cancel, extra); !written) {
     return written;
   }
+  checkpoint_lsn_.store(position.lsn, std::memory_order_relaxed);  // a figure: orders nothing
   checkpoints_.push_back(position);
   while (position.lsn - checkpoints_.front().lsn > kept_bytes_) checkpoints_.pop_front();
   log_->trim(checkpoints_.front());

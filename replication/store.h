@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -124,6 +125,8 @@ class Store {
                     std::span<const std::byte> extra = {});
   /// So many bytes before a checkpoint are kept if they can be, for others to read. At set-up.
   void keep_log(std::uint64_t bytes) { kept_bytes_ = bytes; }
+  /// Any thread: the log before it is in the last checkpoint.
+  Lsn last_checkpoint_lsn() const { return checkpoint_lsn_.load(std::memory_order_relaxed); }
   /// Of the thread that checkpoints.
   const Checkpointer<D>& checkpointer() const { return checkpointer_; }
 
@@ -136,6 +139,7 @@ class Store {
   Checkpointer<D> checkpointer_;
   std::unique_ptr<Log> log_;
   std::uint64_t kept_bytes_ = 0;
+  std::atomic<Lsn> checkpoint_lsn_{0};
   std::deque<LogPosition> checkpoints_;  ///< behind which the log is kept, oldest first
 };
 

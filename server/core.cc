@@ -28,12 +28,14 @@ Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, con
                                  .memory_budget_bytes = options.memory_budget_bytes,
                                  .build_threads = options.build_threads,
                                  .durability = options.durability,
+                                 .group = options.group,
                                  .history = options.history},
                                 core->slabs_, clock, executor);
   if (!shard) return fail(shard.error());
   core->shard_ = std::move(*shard);
   core->team_.shard = core->shard_.get();
   core->team_.clock = &clock;
+  core->team_.standing = core->shard_->standing();
   core->team_.heartbeat = options.heartbeat;
   core->team_.allow_backup = options.allow_backup;
   core->team_.stats = [core = core.get()] { return core->stats_json(); };
@@ -164,25 +166,36 @@ std::string Core<D>::stats_json() const {
                    .huge_pages = slabs_.huge(),
                    .staged_bytes = shard_->load_slot().staged_bytes(),
                    .tree = shard_->tree().stats(),
-                   .writer_batches = std::as_const(*shard_).writer().batches(),
+                   .writer_batches = shard_->batches(),
                    .writer_delays = std::as_const(*shard_).writer().delays()};
   for (const auto& door : doors_) {
     input.listeners.push_back({door->address, door->clients.load(std::memory_order_relaxed),
                                door->listener ? door->listener->ring_bytes() : 0});
   }
-  if (const Durability<D>* durability = shard_->durability(); durability != nullptr) {
-    input.durability = durability->stats();
+  input.durability = shard_->durability_stats();
+  if (const Standing* standing = shard_->standing(); standing != nullptr) {
+    input.group = standing->facts(clock_.now());
   }
   for (const auto& worker : team_.workers) input.workers.push_back(&worker->counters());
   return render_stats(input);
 }
 
 template <int D>
+Status Core<D>::join_group() {
+  std::string clients;
+  for (const auto& door : doors_) clients += (clients.empty() ? "" : ",") + door->address;
+  return shard_->join_group(clients);
+}
+
+template <int D>
 std::string Core<D>::cluster_json() const {
+  if (const Standing* standing = shard_->standing(); standing != nullptr) {
+    return render_cluster(standing->facts(clock_.now()));
+  }
   std::vector<std::string> addresses;
   for (const auto& door : doors_) addresses.push_back(door->address);
-  const Durability<D>* durability = shard_->durability();
-  return render_cluster(addresses, durability != nullptr ? durability->stats().log_end : 0);
+  const auto durability = shard_->durability_stats();
+  return render_cluster(addresses, durability ? durability->log_end : 0);
 }
 
 template class Core<2>;

@@ -30,9 +30,10 @@ struct CoreOptions {
   bool huge_pages = false;
   /// Where writes are made durable; nothing: nowhere. With threads of its own.
   std::optional<DurabilityOptions> durability = {};
-  HistoryOptions history = {};  ///< which old versions can still be asked
-  bool allow_backup = false;    ///< whether clients may name directories to write
-  std::uint64_t instance = 1;   ///< tells a restarted server from the one before: random
+  std::optional<GroupOptions> group = {};  ///< whose member it is; then with durability
+  HistoryOptions history = {};             ///< which old versions can still be asked
+  bool allow_backup = false;               ///< whether clients may name directories to write
+  std::uint64_t instance = 1;              ///< tells a restarted server from the one before: random
   /// CPU seconds that the process has used, for statistics; may be empty.
   std::function<double()> cpu_seconds = {};
 };
@@ -60,6 +61,8 @@ class Core {
   /// each. The fabric must outlive the core. Returns the address really used.
   Result<transport::Address> listen(transport::Fabric& fabric, const transport::Address& address,
                                     const transport::ListenOptions& options);
+  /// Once it listens: takes part in the group, if it is a member of one.
+  Status join_group();
   /// With no worker running any more: ends writing and leaves what is durable in good order.
   void stop_writing() { shard_->stop_writing(); }
   /// Backups and diffs under way give up.

@@ -83,6 +83,16 @@ constexpr Nanoseconds kDefaultHoldLease = 2 * kSecond;
 constexpr Nanoseconds kMaxRetain = 7 * 24 * 3600 * kSecond;
 constexpr std::uint64_t kMaxRetainVersions = 4096;
 
+// --- a member of a group
+/// Batches that are logged and not committed yet: one on its way, and the next one right behind it.
+constexpr std::size_t kMaxBatchesInFlight = 2;
+/// One part in so many of a log is kept behind the last checkpoint, for members that were away for
+/// a while; and when so much was written since, the next one is taken.
+constexpr std::uint64_t kKeptLogShare = 4;
+constexpr std::uint32_t kMaxShard = 65535;
+constexpr Nanoseconds kMinGroupLease = 100 * kMillisecond;
+constexpr Nanoseconds kMaxGroupLease = 60 * kSecond;
+
 // --- bulk load
 /// Share of the memory budget that staged entries may take: the tree built of them (at most 60
 /// bytes an entry, against 40 staged) must fit beside them.

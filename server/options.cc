@@ -56,6 +56,25 @@ cxxopts::Options describe() {
        cxxopts::value<std::string>()->default_value("60s"), "TIME")  //
       ("log-size", "what the log of a new data directory takes",
        cxxopts::value<std::string>()->default_value("256M"), "SIZE")  //
+      ("cluster",
+       "be a member of this cluster, whose views are in etcd: etcd://HOST:PORT/NAME (with --data)",
+       cxxopts::value<std::string>(), "URL")  //
+      ("shard", "which shard of the cluster", cxxopts::value<std::string>()->default_value("0"),
+       "N")  //
+      ("group-address",
+       "where to listen for other members: tcp://HOST:PORT, rdma://HOST:PORT or shm:///PATH",
+       cxxopts::value<std::string>()->default_value("tcp://127.0.0.1:0"), "URL")  //
+      ("replicator",
+       "how the log gets to other members: multicast, log-write or chain; the same at all members",
+       cxxopts::value<std::string>()->default_value("multicast"), "HOW")  //
+      ("group-multicast", "where members send the log by multicast: rdma://239.1.2.3:PORT",
+       cxxopts::value<std::string>(), "URL")  //
+      ("advertise", "what clients are told of where this member listens (default: --listen)",
+       cxxopts::value<std::string>(), "URLS")  //
+      ("group-lease",
+       "how long reads at the primary are good for without word from the others, and so how soon "
+       "a primary can be replaced; the same at all members",
+       cxxopts::value<std::string>()->default_value("2s"), "TIME")  //
       ("retain", "how far back in time the tree can be asked (default: not at all)",
        cxxopts::value<std::string>()->default_value("0"), "TIME")  //
       ("retain-versions", "how many versions are kept for that; beyond, the older are thinned out",
@@ -172,6 +191,23 @@ void set_durability(const cxxopts::ParseResult& parsed, Settings& settings, Serv
   if (name != DurabilityName::kNone) server.durability = durability;
 }
 
+/// Fills server.group, which stays empty if the server is a member of none.
+void set_group(const cxxopts::ParseResult& parsed, Settings& settings, ServerOptions& server) {
+  GroupOptions group;
+  settings.set("shard", parse_number("shard", settings.text("shard"), 0, kMaxShard), group.shard);
+  settings.set("group-lease", parse_duration(settings.text("group-lease")), group.lease);
+  group.listen = settings.text("group-address");
+  settings.set("replicator",
+               replication::group::parse_replication_protocol(settings.text("replicator")),
+               group.protocol);
+  if (parsed.count("group-multicast") != 0) group.multicast = settings.text("group-multicast");
+  if (parsed.count("advertise") != 0) group.advertise = settings.text("advertise");
+  group.wait = server.wait;
+  if (parsed.count("cluster") == 0) return;
+  group.cluster = settings.text("cluster");
+  server.group = group;
+}
+
 Result<Command> to_command(const cxxopts::ParseResult& parsed) {
   RunCommand command;
   ServerOptions& server = command.server;
@@ -198,6 +234,7 @@ Result<Command> to_command(const cxxopts::ParseResult& parsed) {
     settings.set("cpus", parse_cpus(settings.text("cpus")), server.cpus);
   }
   set_durability(parsed, settings, server);
+  set_group(parsed, settings, server);
   settings.set("retain", parse_duration(settings.text("retain")), server.history.age);
   settings.set("retain-versions", number("retain-versions", kMinRetainVersions, kMaxRetainVersions),
                server.history.versions);
@@ -259,6 +296,41 @@ Status check_durability(const DurabilityOptions& options) {
                     kMaxCheckpointInterval);
 }
 
+Status check_group(const ServerOptions& options) {
+  const GroupOptions& group = *options.group;
+  const auto etcd = replication::group::EtcdAddress::parse(group.cluster);
+  if (!etcd) return bad("cluster", etcd.error().message);
+  if (!options.durability || !options.durability->sync) {
+    return bad("cluster",
+               "needs --data DIRECTORY, and no --durability but sync: what a member says "
+               "that it has it must not lose");
+  }
+  if (options.durability->accept_damage) {
+    return bad("accept-damaged-log",
+               "not for a member of a cluster: empty its directory, and the others fill it again");
+  }
+  if (!options.load.empty()) {
+    return bad("load", "not for a member of a cluster: load by a client, at the primary");
+  }
+  if (const auto address = transport::Address::parse(group.listen); !address) {
+    return bad("group-address", address.error().message);
+  }
+  if (const auto address = transport::Address::parse(group.multicast);
+      !group.multicast.empty() && !address) {
+    return bad("group-multicast", address.error().message);
+  }
+  if (group.advertise.size() > replication::group::kMaxAddressBytes) {
+    return bad("advertise",
+               "is longer than " + std::to_string(replication::group::kMaxAddressBytes) + " bytes");
+  }
+  if (group.lease < kMinGroupLease || group.lease > kMaxGroupLease) {
+    return bad("group-lease", format_duration(group.lease) + " is not between " +
+                                  format_duration(kMinGroupLease) + " and " +
+                                  format_duration(kMaxGroupLease));
+  }
+  return {};
+}
+
 }  // namespace
 
 Status check_options(const ServerOptions& options) {
@@ -289,6 +361,9 @@ Status check_options(const ServerOptions& options) {
   }
   if (options.history.age > kMaxRetain) {
     return bad("retain", time_of(options.history.age) + " is more than " + time_of(kMaxRetain));
+  }
+  if (options.group) {
+    if (auto ok = check_group(options); !ok) return ok;
   }
   return options.durability ? check_durability(*options.durability) : Status{};
 }

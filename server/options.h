@@ -12,6 +12,7 @@
 #include "server/durability.h"
 #include "server/history.h"
 #include "server/limits.h"
+#include "server/replica_thread.h"
 #include "transport/waiter.h"
 
 namespace silurus::server {
@@ -32,8 +33,9 @@ struct ServerOptions {
   bool allow_other_users = false;
   /// Where writes are made durable; nothing: nowhere.
   std::optional<DurabilityOptions> durability;
-  HistoryOptions history;  ///< which old versions can still be asked
-  std::string load;        ///< a data set (datasets::open_dataset) to begin with; empty: none
+  std::optional<GroupOptions> group;  ///< whose member it is
+  HistoryOptions history;             ///< which old versions can still be asked
+  std::string load;  ///< a data set (datasets::open_dataset) to begin with; empty: none
 };
 
 /// What silurus-server was asked to do.

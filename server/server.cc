@@ -18,6 +18,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/units.h"
 #include "datasets/open.h"
 #include "server/core.h"
 #include "transport/waiter.h"
@@ -142,6 +143,7 @@ Status Running<D>::start_up(const ServerOptions& options) {
                                .max_clients = options.max_clients,
                                .huge_pages = options.huge_pages,
                                .durability = options.durability,
+                               .group = options.group,
                                .history = options.history,
                                .allow_backup = !options.allow_other_users,
                                .instance = random_instance(),
@@ -155,6 +157,7 @@ Status Running<D>::start_up(const ServerOptions& options) {
   for (const std::string& url : options.listen) {
     if (auto ok = listen(options, url); !ok) return ok;
   }
+  if (auto joined = core_->join_group(); !joined) return joined;
   for (std::size_t i = 0; i < core_->worker_count(); ++i) {
     std::vector<transport::Poller*> pollers;
     for (const auto& poller : core_->worker(i).pollers()) pollers.push_back(poller.get());
@@ -263,7 +266,7 @@ Result<std::string> check_data_of(const ServerOptions& options) {
   const SystemClock clock;
   auto recovered = replication::recover<D>(
       directory->volume, {{.memory_budget_bytes = options.memory_bytes}, slabs, clock},
-      {.accept_damage = durability.accept_damage});
+      {.accept_damage = durability.accept_damage, .replay = !directory->member});
   if (!recovered) return fail(recovered.error());
   if (Status valid = recovered->tree->snapshot().validate(); !valid) {
     return fail(ErrorCode::kProtocol,
@@ -271,6 +274,12 @@ Result<std::string> check_data_of(const ServerOptions& options) {
   }
   std::string text = durability.path + " is good: every node and record was read and verified\n";
   text += "a start would give " + replication::to_string(recovered->report) + "\n";
+  if (directory->member) {
+    text += "it belongs to a member of shard " + std::to_string(directory->member->shard) +
+            " of the cluster " + directory->member->cluster + ", and " +
+            format_size(recovered->tail.end.lsn - recovered->root.log.lsn) +
+            " of the log behind that are the group's to judge\n";
+  }
   return text;
 }
 

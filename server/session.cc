@@ -26,6 +26,10 @@ Session<D>::Session(Worker<D>& worker, std::uint64_t id, std::size_t listener,
       message_bytes_(
           std::min<std::size_t>(connection_->limits().max_message_bytes, kMaxSegmentBytes)) {
   SILURUS_CHECK(message_bytes_ >= protocol::kMinMessageBytes);
+  // The listener has checked it; connections of tests may come without.
+  if (const auto hello = protocol::decode_client_hello(connection_->peer_hello(), D); hello) {
+    client_ = hello->client;
+  }
 }
 
 template <int D>
@@ -79,8 +83,9 @@ template <int D>
 void Session<D>::on_range(std::span<const std::byte> message, const Header& header) {
   const auto request = protocol::decode_range<D>(message);
   if (!request) return refuse(header, request.error());
-  if (blocked_) return later(header.request_id, request->query);
-  worker_.enqueue(*this, header.request_id, request->query);
+  const bool any_member = (header.flags & protocol::kAnyMember) != 0;
+  if (blocked_) return later(header.request_id, any_member, request->query);
+  worker_.enqueue(*this, header.request_id, any_member, request->query);
 }
 
 template <int D>
@@ -92,8 +97,9 @@ void Session<D>::on_nearest(std::span<const std::byte> message, const Header& he
                                                      ": this server gives at most " +
                                                      std::to_string(kMaxK) + " neighbours"});
   }
-  if (blocked_) return later(header.request_id, request->query);
-  worker_.enqueue(*this, header.request_id, request->query);
+  const bool any_member = (header.flags & protocol::kAnyMember) != 0;
+  if (blocked_) return later(header.request_id, any_member, request->query);
+  worker_.enqueue(*this, header.request_id, any_member, request->query);
 }
 
 template <int D>
@@ -104,9 +110,14 @@ void Session<D>::on_write(std::span<const std::byte> message, const Header& head
     return refuse(header, {ErrorCode::kConflict,
                            "a bulk load is under way: writes are taken again when it is done"});
   }
+  if (const Standing* standing = worker_.team().standing; standing && !standing->is_primary()) {
+    return refuse(header, standing->not_primary());
+  }
   auto job = worker_.new_job();
   job->session = id_;
   job->request_id = header.request_id;
+  // Who doesn't number its writes has no name either.
+  job->request = {request->sequence == 0 ? 0 : client_, request->sequence, request->oldest};
   job->operations.resize(request->operations.size());
   for (std::size_t i = 0; i < job->operations.size(); ++i) {
     job->operations[i] = request->operations[i];
@@ -132,7 +143,23 @@ void Session<D>::on_bare(std::span<const std::byte> message, const Header& heade
 }
 
 template <int D>
+bool Session<D>::may_answer(const Header& header) {
+  if (worker_.may_answer((header.flags & protocol::kAnyMember) != 0)) return true;
+  refuse(header, worker_.team().standing->not_primary());
+  return false;
+}
+
+template <int D>
+void Session<D>::refuse_read(std::uint32_t request_id) {
+  if (!closed_) send_error(request_id, worker_.team().standing->not_primary());
+}
+
+template <int D>
 Status Session<D>::begin_load() {
+  if (worker_.team().standing != nullptr) {
+    return fail(ErrorCode::kUnsupported,
+                "a member of a cluster takes no bulk loads: insert in batches");
+  }
   if (load_ != nullptr) {
     return fail(ErrorCode::kConflict, "this connection has begun a bulk load already");
   }
@@ -190,14 +217,18 @@ void Session<D>::on_at(std::span<const std::byte> message, const Header& header)
   // The old version is pinned from here to the end of its stream.
   const auto pin = [&]() -> std::shared_ptr<rtree::Snapshot<D>> {
     auto snapshot = worker_.shard().history().at(request->moment);
-    if (snapshot) return std::make_shared<rtree::Snapshot<D>>(std::move(*snapshot));
-    refuse(header, snapshot.error());
-    return nullptr;
+    if (!snapshot) {
+      refuse(header, snapshot.error());
+      return nullptr;
+    }
+    if (!may_answer(header)) return nullptr;
+    return std::make_shared<rtree::Snapshot<D>>(std::move(*snapshot));
   };
+  const bool any_member = (header.flags & protocol::kAnyMember) != 0;
   if (request->type == MessageType::kRange) {
     const auto search = protocol::decode_range<D>(request->search);
     if (!search) return refuse(header, search.error());
-    if (auto at = pin()) stream(header.request_id, search->query, std::move(at));
+    if (auto at = pin()) stream(header.request_id, any_member, search->query, std::move(at));
     return;
   }
   const auto search = protocol::decode_nearest<D>(request->search);
@@ -207,7 +238,7 @@ void Session<D>::on_at(std::span<const std::byte> message, const Header& header)
                                                      ": this server gives at most " +
                                                      std::to_string(kMaxK) + " neighbours"});
   }
-  if (auto at = pin()) stream(header.request_id, search->query, std::move(at));
+  if (auto at = pin()) stream(header.request_id, any_member, search->query, std::move(at));
 }
 
 template <int D>
@@ -217,6 +248,7 @@ void Session<D>::on_hold(std::span<const std::byte> message, const Header& heade
   const History<D>& history = worker_.shard().history();
   auto snapshot = history.at(request->moment);
   if (!snapshot) return refuse(header, snapshot.error());
+  if (!may_answer(header)) return;
   const rtree::Version version = snapshot->version();
   auto owed = std::make_unique<Owed>();
   owed->held = {.root = snapshot->root().ref.word(),
@@ -247,12 +279,15 @@ void Session<D>::on_task(std::span<const std::byte> message, const Header& heade
   const auto task = protocol::decode_task(message);
   if (!task) return refuse(header, task.error());
   if (task->kind == protocol::TaskKind::kHistory) {
-    return send_text(header.request_id, history_json(worker_.shard().history()));
+    const std::string text = history_json(worker_.shard().history());
+    if (may_answer(header)) send_text(header.request_id, text);
+    return;
   }
   if (task->kind == protocol::TaskKind::kBackup && !worker_.team().allow_backup) {
     return refuse(header, {ErrorCode::kPermission,
                            "a server that lets other users connect writes no files for them"});
   }
+  if (!may_answer(header)) return;
   auto job = std::make_unique<TaskJob>();
   job->session = id_;
   job->request_id = header.request_id;
@@ -305,15 +340,16 @@ void Session<D>::hold(std::unique_ptr<Owed> owed) {
 }
 
 template <int D>
-void Session<D>::answer_range(std::uint32_t request_id, const rtree::RangeQuery<D>& query,
-                              rtree::RangeResult<D>& result, rtree::Version version) {
+void Session<D>::answer_range(std::uint32_t request_id, bool any_member,
+                              const rtree::RangeQuery<D>& query, rtree::RangeResult<D>& result,
+                              rtree::Version version) {
   if (closed_) return;
-  if (result.count > kInlineResults) return stream(request_id, query);  // it was stopped
-  if (blocked_ || !owed_.empty()) return later(request_id, query);
+  if (result.count > kInlineResults) return stream(request_id, any_member, query);  // was stopped
+  if (blocked_ || !owed_.empty()) return later(request_id, any_member, query);
   AnswerEncoder encoder = AnswerEncoder::range<D>({request_id, version}, query.shape, result);
   if (send(encoder)) return;
   // Nothing sent: run it again later, which costs a search instead of memory. Else keep the rest.
-  if (!encoder.started()) return later(request_id, query);
+  if (!encoder.started()) return later(request_id, any_member, query);
   auto owed = std::make_unique<Owed>();
   owed->range = std::move(result);  // the encoder's pointers go with it
   result = {};
@@ -322,13 +358,14 @@ void Session<D>::answer_range(std::uint32_t request_id, const rtree::RangeQuery<
 }
 
 template <int D>
-void Session<D>::answer_nearest(std::uint32_t request_id, const rtree::NearestQuery<D>& query,
-                                rtree::NearestResult& result, rtree::Version version) {
+void Session<D>::answer_nearest(std::uint32_t request_id, bool any_member,
+                                const rtree::NearestQuery<D>& query, rtree::NearestResult& result,
+                                rtree::Version version) {
   if (closed_) return;
-  if (blocked_ || !owed_.empty()) return later(request_id, query);
+  if (blocked_ || !owed_.empty()) return later(request_id, any_member, query);
   AnswerEncoder encoder = AnswerEncoder::nearest({request_id, version}, result);
   if (send(encoder)) return;
-  if (!encoder.started()) return later(request_id, query);
+  if (!encoder.started()) return later(request_id, any_member, query);
   auto owed = std::make_unique<Owed>();
   owed->nearest = std::move(result);
   result = {};
@@ -339,6 +376,8 @@ void Session<D>::answer_nearest(std::uint32_t request_id, const rtree::NearestQu
 template <int D>
 void Session<D>::answer_write(WriteJob<D>& job) {
   if (closed_) return;
+  // Not known is what came of it: only the end of the connection says that.
+  if (job.error && job.error->code == ErrorCode::kConnectionLost) return disconnect(*job.error);
   if (job.error) return send_error(job.request_id, *job.error);
   AnswerEncoder encoder = AnswerEncoder::write({job.request_id, job.version}, job.failed);
   if (owed_.empty() && !blocked_ && send(encoder)) return;
@@ -436,8 +475,11 @@ void Session<D>::work() {
   while (!waiting_.empty()) {
     const Search<D> search = waiting_.front();
     waiting_.pop_front();
-    std::visit([&](const auto& query) { worker_.enqueue(*this, search.request_id, query); },
-               search.query);
+    std::visit(
+        [&](const auto& query) {
+          worker_.enqueue(*this, search.request_id, search.any_member, query);
+        },
+        search.query);
   }
   update_pause();
   if (streaming()) work_on_stream();
@@ -454,11 +496,13 @@ void Session<D>::update_pause() {
 template <int D>
 void Session<D>::work_on_stream() {
   if (stream_ == nullptr) {
-    Search<D>& search = big_.front();
-    stream_ = std::make_unique<Stream<D>>(
-        search, search.at != nullptr ? std::move(*search.at) : worker_.shard().tree().snapshot(),
-        message_bytes_);
+    Search<D> search = std::move(big_.front());
     big_.pop_front();
+    const bool is_of_old = search.at != nullptr;
+    rtree::Snapshot<D> snapshot =
+        is_of_old ? std::move(*search.at) : worker_.shard().tree().snapshot();
+    if (!is_of_old && !worker_.may_answer(search.any_member)) return refuse_read(search.request_id);
+    stream_ = std::make_unique<Stream<D>>(search, std::move(snapshot), message_bytes_);
     stream_started_ = worker_.now();
     last_progress_ = stream_started_;
     worker_.counters().streams.add();

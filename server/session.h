@@ -49,16 +49,19 @@ class Session final : public transport::ConnectionHandler {
   // --- from the worker
   /// The results of a search, which was stopped after kInlineResults + 1. Takes them if it can't
   /// send them.
-  void answer_range(std::uint32_t request_id, const rtree::RangeQuery<D>& query,
+  void answer_range(std::uint32_t request_id, bool any_member, const rtree::RangeQuery<D>& query,
                     rtree::RangeResult<D>& result, rtree::Version version);
-  void answer_nearest(std::uint32_t request_id, const rtree::NearestQuery<D>& query,
-                      rtree::NearestResult& result, rtree::Version version);
+  void answer_nearest(std::uint32_t request_id, bool any_member,
+                      const rtree::NearestQuery<D>& query, rtree::NearestResult& result,
+                      rtree::Version version);
+  /// A search that is the primary's to answer.
+  void refuse_read(std::uint32_t request_id);
   /// A search that needs a Stream.
   template <typename Query>
-  void stream(std::uint32_t request_id, const Query& query,
+  void stream(std::uint32_t request_id, bool any_member, const Query& query,
               std::shared_ptr<rtree::Snapshot<D>> at = {}) {
     if (closed_) return;
-    big_.push_back({request_id, query, std::move(at)});
+    big_.push_back({request_id, query, any_member, std::move(at)});
     worker_.make_runnable(*this);
   }
   void answer_write(WriteJob<D>& job);
@@ -103,6 +106,8 @@ class Session final : public transport::ConnectionHandler {
   void on_hold(std::span<const std::byte> message, const protocol::Header& header);
   void on_task(std::span<const std::byte> message, const protocol::Header& header);
   Status begin_load();
+  /// Whether this request may be answered here with a snapshot taken before; if not, it is refused.
+  bool may_answer(const protocol::Header& header);
   void send_stats(std::uint32_t request_id);
   void send_text(std::uint32_t request_id, std::string text);
 
@@ -124,8 +129,8 @@ class Session final : public transport::ConnectionHandler {
   void update_pause();
   /// To be run again when there is room.
   template <typename Query>
-  void later(std::uint32_t request_id, const Query& query) {
-    waiting_.push_back({request_id, query, {}});
+  void later(std::uint32_t request_id, bool any_member, const Query& query) {
+    waiting_.push_back({request_id, query, any_member, {}});
     update_pause();
   }
   /// Holds a version for this client until then; false if it has too many held.
@@ -137,6 +142,7 @@ class Session final : public transport::ConnectionHandler {
   const std::uint64_t id_;
   const std::size_t listener_;
   std::unique_ptr<transport::Connection> connection_;
+  std::uint64_t client_ = 0;     ///< who it says it is; 0: nothing
   std::size_t message_bytes_;    ///< of the longest message to send
   std::uint32_t in_flight_ = 0;  ///< requests not fully answered
   bool blocked_ = false;         ///< the connection had no room

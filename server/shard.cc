@@ -17,10 +17,12 @@ std::uint64_t staging_bytes(std::uint64_t memory_budget_bytes) {
 
 template <int D>
 Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tree,
-                std::unique_ptr<Durability<D>> durability, Executor& executor)
+                std::unique_ptr<Durability<D>> durability,
+                std::unique_ptr<ReplicaThread<D>> replica, Executor& executor)
     : options_(options),
       tree_(std::move(tree)),
       durability_(std::move(durability)),
+      replica_(std::move(replica)),
       history_({.age = options.history.age,
                 .versions = options.history.versions,
                 .held_bytes = std::min(options.history.held_bytes,
@@ -30,7 +32,11 @@ Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tre
       executor_(executor),
       writer_(*tree_, durability_.get(), &history_),
       load_slot_(staging_bytes(options.memory_budget_bytes)) {
-  writer_.remember();
+  if (replica_ == nullptr) {
+    writer_.remember();
+  } else if (history_.enabled()) {
+    history_.add(*tree_, replica_->stamp());
+  }
   if (durability_ == nullptr) return;
   durability_->start(*tree_);
   if (durability_->waits_for_device()) writer_thread_ = std::make_unique<WriterThread<D>>(writer_);
@@ -42,20 +48,46 @@ Result<std::unique_ptr<Shard<D>>> Shard<D>::create(const ShardOptions& options,
                                                    Executor& executor) {
   const rtree::TreeOptions tree_options{.grace = options.grace,
                                         .memory_budget_bytes = options.memory_budget_bytes};
+  if (options.group) {
+    auto opened =
+        ReplicaThread<D>::open(*options.durability, *options.group, {tree_options, slabs, clock});
+    if (!opened) return fail(opened.error());
+    return std::unique_ptr<Shard>(
+        new Shard(options, std::move(opened->tree), nullptr, std::move(opened->replica), executor));
+  }
   if (options.durability) {
     auto opened = Durability<D>::open(*options.durability, {tree_options, slabs, clock});
     if (!opened) return fail(opened.error());
-    return std::unique_ptr<Shard>(
-        new Shard(options, std::move(opened->tree), std::move(opened->durability), executor));
+    return std::unique_ptr<Shard>(new Shard(options, std::move(opened->tree),
+                                            std::move(opened->durability), nullptr, executor));
   }
   auto tree = rtree::Tree<D>::create(tree_options, slabs, clock);
   if (!tree) return fail(tree.error());
-  return std::unique_ptr<Shard>(new Shard(options, std::move(*tree), nullptr, executor));
+  return std::unique_ptr<Shard>(new Shard(options, std::move(*tree), nullptr, nullptr, executor));
+}
+
+template <int D>
+Status Shard<D>::join_group(const std::string& clients) {
+  return replica_ == nullptr ? Status{} : replica_->join(*tree_, writer_, history_, clients);
+}
+
+template <int D>
+std::optional<DurabilityStats> Shard<D>::durability_stats() const {
+  if (replica_ != nullptr) return replica_->stats();
+  if (durability_ != nullptr) return durability_->stats();
+  return std::nullopt;
+}
+
+template <int D>
+replication::Stamp Shard<D>::stamp() const {
+  if (replica_ != nullptr) return replica_->stamp();
+  return durability_ != nullptr ? durability_->stamp() : 0;
 }
 
 template <int D>
 void Shard<D>::stop_writing() {
   writer_thread_.reset();
+  if (replica_ != nullptr) replica_->stop();
   if (durability_ != nullptr) durability_->stop();
 }
 
@@ -81,7 +113,11 @@ Status Shard<D>::run_task(TaskJob& job, const protocol::TaskMessage& task,
     if (task.kind == protocol::TaskKind::kDiff) {
       job.text = diff_json(history_, task.from, task.to);
     } else {
-      job.text = backup_json(*tree_, durability_.get(), task.text, cancel_tasks_);
+      const auto durable = durability_stats();
+      job.text = backup_json(
+          *tree_, [this] { return stamp(); },
+          durable ? durable->log_capacity_bytes : replication::kDefaultLogBytes, task.text,
+          cancel_tasks_);
     }
     tasks_.fetch_sub(1, std::memory_order_relaxed);
     done();

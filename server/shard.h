@@ -14,6 +14,7 @@
 #include "server/executor.h"
 #include "server/history.h"
 #include "server/load.h"
+#include "server/replica_thread.h"
 #include "server/tasks.h"
 #include "server/writer.h"
 #include "server/writer_thread.h"
@@ -25,6 +26,7 @@ struct ShardOptions {
   std::uint64_t memory_budget_bytes = 0;
   unsigned build_threads = 0;  ///< of bulk loads; 0: all cores
   std::optional<DurabilityOptions> durability = {};
+  std::optional<GroupOptions> group = {};  ///< then with durability
   HistoryOptions history = {};
 };
 
@@ -43,8 +45,16 @@ class Shard {
   const Writer<D>& writer() const { return writer_; }
   LoadSlot& load_slot() { return load_slot_; }
   const LoadSlot& load_slot() const { return load_slot_; }
-  /// nullptr if writes need not outlive the process.
-  const Durability<D>* durability() const { return durability_.get(); }
+  /// Nothing if writes need not outlive the process.
+  std::optional<DurabilityStats> durability_stats() const;
+  /// As the member of a group; nullptr: it is not.
+  const Standing* standing() const { return replica_ == nullptr ? nullptr : &replica_->standing(); }
+  /// Takes part in the group from now on, if it is a member of one. `clients`: what they are told.
+  Status join_group(const std::string& clients);
+  /// Batches that were published.
+  std::uint64_t batches() const {
+    return replica_ == nullptr ? writer_.batches() : replica_->batches();
+  }
   const History<D>& history() const { return history_; }
   /// Runs a diff or a backup on the executor and calls `done` with the outcome in the job.
   /// kUnavailable if too many wait already.
@@ -64,13 +74,17 @@ class Shard {
 
  private:
   Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tree,
-        std::unique_ptr<Durability<D>> durability, Executor& executor);
+        std::unique_ptr<Durability<D>> durability, std::unique_ptr<ReplicaThread<D>> replica,
+        Executor& executor);
+  /// Of the version published last; 0 where there is no log.
+  replication::Stamp stamp() const;
   Result<rtree::Version> load_tree(std::vector<rtree::Entry<D>> entries,
                                    const rtree::BulkLoadOptions& options);
 
   const ShardOptions options_;
   std::unique_ptr<rtree::Tree<D>> tree_;
   std::unique_ptr<Durability<D>> durability_;
+  std::unique_ptr<ReplicaThread<D>> replica_;
   History<D> history_;
   std::atomic<bool> cancel_tasks_{false};
   std::atomic<std::uint32_t> tasks_{0};  ///< waiting or under way

@@ -74,6 +74,35 @@ Json durability(const std::optional<DurabilityStats>& stats) {
   return json;
 }
 
+Json cluster_of(const Standing::Facts& facts) {
+  Json members = Json::array();
+  for (const auto& member : facts.members) {
+    members.push_back({{"id", member.info.id},
+                       {"url", member.info.clients},
+                       {"peers", member.info.peers},
+                       {"in_view", member.in_view},
+                       {"applied_lsn", member.applied_lsn}});
+  }
+  const bool is_alone = facts.lease_left == INT64_MAX;
+  Json json = {{"name", facts.cluster},
+               {"shard", facts.shard},
+               {"epoch", facts.epoch},
+               {"self", facts.self},
+               {"primary", facts.primary},
+               {"role", facts.role},
+               {"committed_lsn", facts.committed_lsn},
+               {"applied_lsn", facts.applied_lsn},
+               {"lease_ms_left", is_alone ? Json(nullptr) : Json(facts.lease_left / kMillisecond)},
+               {"view_store", facts.store_is_away ? "away" : "reachable"},
+               {"needs_copy", facts.needs_copy},
+               {"views", facts.counters.views},
+               {"elections", facts.counters.elections},
+               {"voted_out", facts.counters.voted_out},
+               {"members", members}};
+  if (!facts.failure.empty()) json["failure"] = facts.failure;
+  return json;
+}
+
 }  // namespace
 
 std::string render_stats(const StatsInput& input) {
@@ -120,6 +149,7 @@ std::string render_stats(const StatsInput& input) {
       {"failed_operations", sum(input.workers, &WorkerCounters::failed_operations)},
       {"writer", {{"batches", input.writer_batches}, {"delays", input.writer_delays}}},
       {"durability", durability(input.durability)},
+      {"group", input.group ? cluster_of(*input.group) : Json(nullptr)},
       {"service_time",
        {{"search", latency(input.workers, &WorkerCounters::search_ns)},
         {"write", latency(input.workers, &WorkerCounters::write_ns)}}},
@@ -127,6 +157,8 @@ std::string render_stats(const StatsInput& input) {
       {"workers", workers}};
   return json.dump();
 }
+
+std::string render_cluster(const Standing::Facts& facts) { return cluster_of(facts).dump(); }
 
 std::string render_cluster(const std::vector<std::string>& addresses, std::uint64_t lsn) {
   const Json member = {{"id", 0},

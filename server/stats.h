@@ -9,6 +9,7 @@
 #include "rtree/tree.h"
 #include "server/counters.h"
 #include "server/durability.h"
+#include "server/standing.h"
 
 namespace silurus::server {
 
@@ -31,6 +32,7 @@ struct StatsInput {
   std::uint64_t writer_batches;
   std::uint64_t writer_delays;
   std::optional<DurabilityStats> durability = {};
+  std::optional<Standing::Facts> group = {};
   std::vector<Listener> listeners = {};
   std::vector<const WorkerCounters*> workers = {};
 };
@@ -40,5 +42,7 @@ std::string render_stats(const StatsInput& input);
 /// The JSON text that a kCluster request is answered with where there is no group: one member,
 /// which is the primary for ever. `lsn`: the end of the log; 0 without one.
 std::string render_cluster(const std::vector<std::string>& addresses, std::uint64_t lsn);
+/// The same for the member of a group.
+std::string render_cluster(const Standing::Facts& facts);
 
 }  // namespace silurus::server

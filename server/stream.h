@@ -18,6 +18,7 @@ template <int D>
 struct Search {
   std::uint32_t request_id = 0;
   std::variant<rtree::RangeQuery<D>, rtree::NearestQuery<D>> query;
+  bool any_member = false;                      ///< asked with protocol::kAnyMember
   std::shared_ptr<rtree::Snapshot<D>> at = {};  ///< of an old version; null: the current one
 };
 

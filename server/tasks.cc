@@ -57,18 +57,15 @@ Result<std::string> diff_json(const History<D>& history, protocol::Moment from,
 }
 
 template <int D>
-Result<std::string> backup_json(const rtree::Tree<D>& tree, const Durability<D>* durability,
-                                const std::string& path, const std::atomic<bool>& cancel) {
+Result<std::string> backup_json(const rtree::Tree<D>& tree,
+                                const std::function<replication::Stamp()>& stamp,
+                                std::uint64_t log_bytes, const std::string& path,
+                                const std::atomic<bool>& cancel) {
   const rtree::Snapshot<D> snapshot = tree.snapshot();
-  replication::DirectoryOptions options{.tree_bytes = tree.stats().bytes_budget};
   // Asked after the snapshot was taken: what is written to the copy later is stamped later.
-  replication::Stamp stamp = 0;
-  if (durability != nullptr) {
-    options.log_bytes = durability->stats().log_capacity_bytes;
-    stamp = durability->stamp();
-  }
-  const Status written =
-      replication::write_backup<D>(path, tree, snapshot, stamp, options, &cancel);
+  const Status written = replication::write_backup<D>(
+      path, tree, snapshot, stamp(),
+      {.log_bytes = log_bytes, .tree_bytes = tree.stats().bytes_budget}, &cancel);
   if (!written) return fail(written.error());
   return Json{{"path", path}, {"version", snapshot.version()}, {"entries", snapshot.size()}}.dump();
 }
@@ -77,9 +74,11 @@ template std::string history_json(const History<2>&);
 template std::string history_json(const History<3>&);
 template Result<std::string> diff_json(const History<2>&, protocol::Moment, protocol::Moment);
 template Result<std::string> diff_json(const History<3>&, protocol::Moment, protocol::Moment);
-template Result<std::string> backup_json(const rtree::Tree<2>&, const Durability<2>*,
+template Result<std::string> backup_json(const rtree::Tree<2>&,
+                                         const std::function<replication::Stamp()>&, std::uint64_t,
                                          const std::string&, const std::atomic<bool>&);
-template Result<std::string> backup_json(const rtree::Tree<3>&, const Durability<3>*,
+template Result<std::string> backup_json(const rtree::Tree<3>&,
+                                         const std::function<replication::Stamp()>&, std::uint64_t,
                                          const std::string&, const std::atomic<bool>&);
 
 }  // namespace silurus::server

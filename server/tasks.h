@@ -2,11 +2,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "common/result.h"
 #include "protocol/messages.h"
-#include "server/durability.h"
+#include "replication/hybrid_clock.h"
 #include "server/history.h"
 
 namespace silurus::server {
@@ -33,10 +34,12 @@ std::string history_json(const History<D>& history);
 template <int D>
 Result<std::string> diff_json(const History<D>& history, protocol::Moment from,
                               protocol::Moment to);
-/// Copies the current version into a new data directory: {"path", "version", "entries"}.
-/// `durability`: nullptr if the tree has none.
+/// Copies the current version into a new data directory, with a log of that size: {"path",
+/// "version", "entries"}. `stamp`: of the version published last.
 template <int D>
-Result<std::string> backup_json(const rtree::Tree<D>& tree, const Durability<D>* durability,
-                                const std::string& path, const std::atomic<bool>& cancel);
+Result<std::string> backup_json(const rtree::Tree<D>& tree,
+                                const std::function<replication::Stamp()>& stamp,
+                                std::uint64_t log_bytes, const std::string& path,
+                                const std::atomic<bool>& cancel);
 
 }  // namespace silurus::server

@@ -101,15 +101,15 @@ std::optional<Nanoseconds> Worker<D>::deadline() const {
 // --- searches
 
 template <int D>
-void Worker<D>::enqueue(Session<D>& session, std::uint32_t request_id,
+void Worker<D>::enqueue(Session<D>& session, std::uint32_t request_id, bool any_member,
                         const rtree::RangeQuery<D>& query) {
-  ranges_.push_back({&session, request_id, query});
+  ranges_.push_back({&session, request_id, any_member, query});
 }
 
 template <int D>
-void Worker<D>::enqueue(Session<D>& session, std::uint32_t request_id,
+void Worker<D>::enqueue(Session<D>& session, std::uint32_t request_id, bool any_member,
                         const rtree::NearestQuery<D>& query) {
-  nearests_.push_back({&session, request_id, query});
+  nearests_.push_back({&session, request_id, any_member, query});
 }
 
 template <int D>
@@ -117,21 +117,35 @@ std::size_t Worker<D>::run_searches() {
   const std::size_t count = ranges_.size() + nearests_.size();
   if (count == 0) return 0;
   const rtree::Snapshot<D> snapshot = team_.shard->tree().snapshot();
+  if (!may_answer(false)) {
+    refuse_what_needs_the_primary(ranges_);
+    refuse_what_needs_the_primary(nearests_);
+  }
   if (!ranges_.empty()) run_ranges(snapshot);
   if (!nearests_.empty()) run_nearests(snapshot);
   return count;
 }
 
 template <int D>
+template <typename Query>
+void Worker<D>::refuse_what_needs_the_primary(std::vector<Asked<Query>>& asked) {
+  std::erase_if(asked, [&](const Asked<Query>& one) {
+    if (!one.any_member) one.session->refuse_read(one.request_id);
+    return !one.any_member;
+  });
+}
+
+template <int D>
 void Worker<D>::run_nearests(const rtree::Snapshot<D>& snapshot) {
   for (const auto& asked : nearests_) {
     if (asked.query.k > kInlineNeighbors) {
-      asked.session->stream(asked.request_id, asked.query);
+      asked.session->stream(asked.request_id, asked.any_member, asked.query);
       continue;
     }
     const Status ok = snapshot.nearest(asked.query, neighbors_);
     SILURUS_CHECK(ok.has_value());  // the query was checked when it was decoded
-    asked.session->answer_nearest(asked.request_id, asked.query, neighbors_, snapshot.version());
+    asked.session->answer_nearest(asked.request_id, asked.any_member, asked.query, neighbors_,
+                                  snapshot.version());
   }
   nearests_.clear();
 }
@@ -157,7 +171,8 @@ void Worker<D>::run_ranges(const rtree::Snapshot<D>& snapshot, std::size_t first
   SILURUS_CHECK(ok.has_value());  // the queries were checked when they were decoded
   for (std::size_t i = 0; i < count; ++i) {
     const auto& asked = ranges_[first + i];
-    asked.session->answer_range(asked.request_id, asked.query, results_[i], snapshot.version());
+    asked.session->answer_range(asked.request_id, asked.any_member, asked.query, results_[i],
+                                snapshot.version());
   }
 }
 
@@ -366,15 +381,21 @@ void Worker<D>::tick() {
                         static_cast<double>(std::max<std::size_t>(team_.workers.size(), 1)));
   team_busy_at_tick_ = busy;
   last_tick_ = last_now_;
+  // The version is read after what is said of it.
+  const Standing* const standing = team_.standing;
+  const Nanoseconds until = standing == nullptr ? INT64_MAX : standing->read_until();
+  const std::uint64_t staleness_ns = standing == nullptr ? 0 : standing->staleness_ns(last_now_);
   const protocol::Heartbeat heartbeat{
       .sequence = ++heartbeats_,
       .version = version(),
       .cpu_busy_permyriad = static_cast<std::uint32_t>(std::clamp(share, 0.0, 1.0) * 10'000),
       .queued = std::exchange(queued_, 0),
       // Alone, it has the newest version for ever.
-      .lease_ns = protocol::kNoEnd,
-      .staleness_ns = 0,
-      .epoch = 0,
+      .lease_ns = until == INT64_MAX ? protocol::kNoEnd
+                                     : static_cast<std::uint64_t>(
+                                           std::max<Nanoseconds>(until - team_.clock->now(), 0)),
+      .staleness_ns = staleness_ns,
+      .epoch = standing == nullptr ? 0 : std::uint64_t{standing->epoch()},
       .received = 0};  // each session's own
   std::erase_if(active_, [&](Session<D>* session) {
     session->in_active = session->tick(last_now_);

@@ -15,6 +15,7 @@
 #include "server/counters.h"
 #include "server/session.h"
 #include "server/shard.h"
+#include "server/standing.h"
 #include "transport/fabric.h"
 
 namespace silurus::server {
@@ -26,6 +27,8 @@ struct Team {
   const Clock* clock = nullptr;
   Nanoseconds heartbeat = 0;  ///< interval
   bool allow_backup = false;  ///< whether clients may name directories to write
+  /// As the member of a group; nullptr: it is not.
+  const Standing* standing = nullptr;
   /// Text of statistics for a client; any thread.
   std::function<std::string()> stats;
   /// What kCluster is answered with. Called by any worker.
@@ -79,8 +82,15 @@ class Worker {
   Nanoseconds now() const { return last_now_; }
   WorkerCounters& counters() { return counters_; }
   rtree::Version version() const { return team_.shard->tree().snapshot().version(); }
-  void enqueue(Session<D>& session, std::uint32_t request_id, const rtree::RangeQuery<D>& query);
-  void enqueue(Session<D>& session, std::uint32_t request_id, const rtree::NearestQuery<D>& query);
+  void enqueue(Session<D>& session, std::uint32_t request_id, bool any_member,
+               const rtree::RangeQuery<D>& query);
+  void enqueue(Session<D>& session, std::uint32_t request_id, bool any_member,
+               const rtree::NearestQuery<D>& query);
+  /// Whether a snapshot taken before this call may be answered with: it is what the group has now,
+  /// or any member's will do.
+  bool may_answer(bool any_member) const {
+    return any_member || team_.standing == nullptr || team_.standing->may_read(team_.clock->now());
+  }
   std::unique_ptr<WriteJob<D>> new_job();
   /// kUnavailable if too many writes wait.
   Status submit(std::unique_ptr<WriteJob<D>> job);
@@ -98,10 +108,13 @@ class Worker {
   struct Asked {
     Session<D>* session;
     std::uint32_t request_id;
+    bool any_member;
     Query query;
   };
 
   std::size_t run_searches();
+  template <typename Query>
+  void refuse_what_needs_the_primary(std::vector<Asked<Query>>& asked);
   void run_ranges(const rtree::Snapshot<D>& snapshot);
   void run_nearests(const rtree::Snapshot<D>& snapshot);
   void run_ranges(const rtree::Snapshot<D>& snapshot, std::size_t first, std::size_t count);

@@ -13,7 +13,8 @@ bool Writer<D>::submit(WriteJob<D>* job) {
     queued_operations_.fetch_sub(weight, std::memory_order_relaxed);
     return false;
   }
-  arrivals_.push(job);
+  const bool is_first = arrivals_.push(job);
+  if (is_first && hand_) hand_();
   return true;
 }
 
@@ -35,6 +36,7 @@ void Writer<D>::release() {
 // reads queued_operations_ after that: it sees the job and must return.
 template <int D>
 typename Writer<D>::Turn Writer<D>::turn(Nanoseconds now, bool may_wait) {
+  if (hand_) return {};
   if (!wake_) return run_turn(now);
   if (!may_wait) {
     wake_();

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/counters.h"
 #include "protocol/messages.h"
+#include "replication/record.h"
 #include "rtree/tree.h"
 #include "server/durability.h"
 #include "server/history.h"
@@ -28,6 +29,8 @@ struct WriteJob {
   std::uint64_t session = 0;   ///< at the owner: whom to answer, if still there
   std::uint32_t request_id = 0;
   Nanoseconds arrived = 0;
+  /// Whose write it is, so that a group does it once; client 0: of nobody.
+  replication::RequestPayload request{};
   std::vector<protocol::Operation<D>> operations;
   // The outcome.
   std::vector<protocol::FailedOperation> failed;
@@ -114,6 +117,16 @@ class Writer {
   /// Whether they do, because each waits for a device.
   bool waits_for_device() const { return wake_ != nullptr; }
 
+  /// Jobs are somebody else's for good, who takes them with take(), and whom `wake` tells that
+  /// there are some. Turns do nothing. At set-up.
+  void hand_to(std::function<void()> wake) { hand_ = std::move(wake); }
+  /// What was submitted since the last call, oldest first.
+  WriteJob<D>* take() { return arrivals_.take_all(); }
+  /// One of those is done.
+  void count_off(const WriteJob<D>& job) {
+    queued_operations_.fetch_sub(job.operations.size() + 1, std::memory_order_relaxed);
+  }
+
   /// Takes the role for something else than a batch (a bulk load); jobs wait meanwhile. Whoever
   /// took it calls release() and then turn(), or sees to it that some thread does.
   bool try_acquire();
@@ -152,6 +165,7 @@ class Writer {
   Durability<D>* durability_;
   History<D>* history_;
   std::function<void()> wake_;
+  std::function<void()> hand_;
   Handover<WriteJob<D>> arrivals_;
   std::atomic<std::uint64_t> queued_operations_{0};  ///< each job counts one more than it has
   std::atomic<bool> taken_{false};

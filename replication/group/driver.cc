@@ -15,6 +15,15 @@ Incarnation random_incarnation() {
   return (std::uint64_t{device()} << 32) | device() | 1;
 }
 
+/// Members with another lease or another protocol must not be understood: theirs are other
+/// promises.
+GroupId group_of(const DriverOptions& options) {
+  constexpr std::uint64_t kOdd = 0x9e3779b97f4a7c15;
+  return group_id(options.etcd, options.shard) +
+         kOdd * (static_cast<std::uint64_t>(options.timing.lease) * 8 +
+                 static_cast<std::uint64_t>(options.protocol));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Driver>> Driver::create(const DriverOptions& options, Log& log,
@@ -30,7 +39,7 @@ Result<std::unique_ptr<Driver>> Driver::create(const DriverOptions& options, Log
                              .wake = [waiter = driver->waiter_.get()] { waiter->wake(); }});
   if (!store) return fail(store.error());
   driver->store_ = std::move(*store);
-  const GroupId group = group_id(options.etcd, options.shard);
+  const GroupId group = group_of(options);
   driver->replicator_ = make_replicator(options.protocol, {}, group, log, *driver->links_);
   driver->member_ = std::make_unique<Member>(
       MemberOptions{.self = {options.id, driver->links_->address().to_string(), options.clients},
@@ -69,7 +78,7 @@ Status Driver::make_links(Incarnation incarnation) {
     window.region = window_->region();
   }
   auto links = Links::create(
-      {.group = group_id(options_.etcd, options_.shard),
+      {.group = group_of(options_),
        .self = options_.id,
        .incarnation = incarnation,
        .listen = *listen,

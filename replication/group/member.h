@@ -102,18 +102,26 @@ class Member final : public LinksHandler {
   /// Whether what the machine has applied is, now, what any client may see: nobody else can have
   /// committed anything since.
   bool may_read() const;
-  /// When that ends, if nothing is heard until then.
-  Nanoseconds lease_until() const;
+  /// When that ends, if nothing is heard until then; 0 if it may not read now. For other threads'
+  /// use between two steps: no step takes back what was said after the one before, but by having
+  /// said so first.
+  Nanoseconds read_until() const;
 
   Role role() const { return role_; }
   Epoch epoch() const { return view_.epoch; }
   const View& view() const { return view_; }
   Lsn committed() const { return commit_; }
   LogPosition applied() const { return applied_; }
+  /// What a member has applied, as far as the primary has heard; its own at any member.
+  std::optional<Lsn> applied_at(MemberId member) const;
   /// Whether it can go on only with a copy of the tree.
   bool needs_copy() const { return replicator_.needs_copy(); }
   /// The last call to the view store failed: no view can be changed just now.
   bool store_is_away() const { return store_is_away_; }
+  /// A call to it has succeeded once.
+  bool has_heard_of_store() const { return has_heard_of_store_; }
+  /// By that time, on this member's clock, all that was committed is applied here; -1: not known.
+  Nanoseconds complete_at() const { return complete_at_; }
   const MemberCounters& counters() const { return counters_; }
 
   // --- from the links
@@ -151,6 +159,7 @@ class Member final : public LinksHandler {
   Voice self() const { return {options_.self.id, options_.incarnation, view_.epoch, view_.since}; }
   // member_lead.cc
   void find_commit();
+  Nanoseconds lease_until() const;
   bool is_durable_at(MemberId member, Lsn* durable) const;
   void look_after_members(Nanoseconds now);
   void take_in_joiners();
@@ -192,6 +201,7 @@ class Member final : public LinksHandler {
   // Any other.
   Promise promise_;
   Lsn told_commit_ = 0;
+  Nanoseconds complete_at_ = -1;
   std::optional<RowBody> sent_row_;
   Epoch sent_epoch_ = 0;
   bool sent_in_step_ = false;
@@ -207,6 +217,7 @@ class Member final : public LinksHandler {
   bool is_announcing_ = false;
   bool announce_now_ = true;
   bool store_is_away_ = false;
+  bool has_heard_of_store_ = false;
   MemberCounters counters_;
 };
 

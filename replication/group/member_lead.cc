@@ -28,9 +28,18 @@ Status Member::wrote() {
   return {};
 }
 
-bool Member::may_read() const {
-  return role_ == Role::kPrimary && !failed_ && applied_.lsn >= ready_at_ &&
-         clock_.now() < lease_until();
+bool Member::may_read() const { return clock_.now() < read_until(); }
+
+Nanoseconds Member::read_until() const {
+  const bool is_ready = role_ == Role::kPrimary && !failed_ && applied_.lsn >= ready_at_;
+  return is_ready ? lease_until() : 0;
+}
+
+std::optional<Lsn> Member::applied_at(MemberId member) const {
+  if (member == options_.self.id) return applied_.lsn;
+  const auto row = rows_.find(member);
+  if (role_ != Role::kPrimary || row == rows_.end() || !row->second.in_step) return std::nullopt;
+  return row->second.body.applied;
 }
 
 Nanoseconds Member::lease_until() const {

@@ -54,6 +54,7 @@ void Member::on_store(Result<ViewStore::State> state) {
     return;
   }
   store_is_away_ = false;
+  has_heard_of_store_ = true;
   registrations_ = std::move(state->registrations);
   if (!state->view) {
     if (role_ == Role::kOutside && options_.may_found && !proposal_) {

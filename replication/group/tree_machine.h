@@ -47,6 +47,8 @@ class TreeMachine final : public Machine {
   /// It has stopped because all memory is in use, though some is retired: apply() goes on in a
   /// while.
   bool waits_for_memory() const { return waits_for_memory_; }
+  /// It has stopped within a batch: the table is ahead of what is published.
+  bool is_within_batch() const { return !batch_.empty(); }
 
  private:
   Status take(const Record& record);

@@ -1,0 +1,290 @@
+#include "server/replica.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "common/check.h"
+#include "protocol/decode.h"
+#include "server/limits.h"
+
+namespace silurus::server {
+
+using replication::RecordType;
+using replication::group::AppliedBatch;
+
+namespace {
+
+/// Bytes that a write takes of the log beside its operations.
+constexpr std::uint64_t kRequestBytes =
+    sizeof(replication::RecordHeader) + sizeof(replication::RequestPayload);
+
+Error lost_place() {
+  return {ErrorCode::kConnectionLost,
+          "this member lost its place as primary while the write was under way: ask the next "
+          "primary, with the same number"};
+}
+
+}  // namespace
+
+template <int D>
+Replica<D>::Replica(const Parts& parts, replication::group::RequestTable requests,
+                    replication::Stamp stamp, replication::LogPosition applied)
+    : parts_(parts),
+      machine_(parts.tree, std::move(requests), stamp,
+               [this](const AppliedBatch& batch) { on_batch(batch); }),
+      applied_(applied) {
+  parts_.store.keep_log(parts_.store.log().capacity() / kKeptLogShare);
+}
+
+template <int D>
+bool Replica<D>::leads() const {
+  return member_->role() == replication::group::Role::kPrimary;
+}
+
+template <int D>
+Status Replica<D>::step(Nanoseconds now) {
+  again_at_.reset();
+  take_arrivals();
+  if (!leads() || member_->view().since != reign_) {
+    for (Flight& flight : in_flight_) lose(flight);
+    in_flight_.clear();
+    operations_in_flight_ = 0;
+    reign_ = member_->view().since;
+  }
+  Status done;
+  if (leads()) {
+    done = log_batches(now);
+  } else if (!backlog_.empty()) {
+    const Error error = parts_.standing.not_primary();
+    for (; !backlog_.empty(); backlog_.pop_front()) refuse(backlog_.front(), error);
+  }
+  if (machine_.waits_for_memory()) again_at_ = now + kMemoryRetry;
+  parts_.standing.update(*member_, now);
+  return done;
+}
+
+template <int D>
+void Replica<D>::give_up(const Error& error) {
+  parts_.standing.give_up(error);
+  for (Flight& flight : in_flight_) lose(flight);
+  in_flight_.clear();
+  operations_in_flight_ = 0;
+  take_arrivals();
+  for (; !backlog_.empty(); backlog_.pop_front()) refuse(backlog_.front(), error);
+}
+
+template <int D>
+void Replica<D>::take_arrivals() {
+  for (WriteJob<D>* job = parts_.writer.take(); job != nullptr; job = job->next) {
+    backlog_.push_back(job);
+  }
+}
+
+// --- the primary
+
+template <int D>
+Status Replica<D>::log_batches(Nanoseconds now) {
+  bool any = false;
+  while (!backlog_.empty() && in_flight_.size() < kMaxBatchesInFlight && member_->may_write()) {
+    if (answer_from_table(*backlog_.front())) {
+      backlog_.pop_front();
+      continue;
+    }
+    if (const Nanoseconds wait = must_wait(); wait != 0) {
+      again_at_ = now + wait;
+      break;
+    }
+    log_batch();
+    any = true;
+  }
+  return any ? member_->wrote() : Status{};
+}
+
+/// A write that comes again, and was committed.
+template <int D>
+bool Replica<D>::answer_from_table(WriteJob<D>& job) {
+  const auto& requests = machine_.requests();
+  if (job.request.client == 0 || !requests.is_done(job.request.client, job.request.sequence)) {
+    return false;
+  }
+  const auto* known = requests.find(job.request.client, job.request.sequence);
+  if (known == nullptr) {
+    refuse(&job, {ErrorCode::kConflict,
+                  "write " + std::to_string(job.request.sequence) +
+                      " was done, and its client said that it knows what came of it"});
+    return true;
+  }
+  job.version = known->version;
+  job.failed.clear();
+  for (const auto& failure : known->failed) job.failed.push_back({failure.index, failure.code});
+  job.error.reset();
+  give_back(&job);
+  return true;
+}
+
+template <int D>
+Nanoseconds Replica<D>::must_wait() {
+  std::uint64_t operations = 0;
+  for (const WriteJob<D>* job : backlog_) {
+    operations += job->operations.size();
+    if (operations >= kMaxCombinedOperations) break;
+  }
+  const replication::Log& log = parts_.store.log();
+  if (!log.has_room(operations * (replication::kMaxRecordBytes + kRequestBytes))) {
+    log_full_waits_.add();
+    return kFullLogWait;  // for a checkpoint, which is on its way
+  }
+  const std::uint64_t spare =
+      kChunksOfABatch + rtree::Tree<D>::kSpareChunks + kChunksOfAnOperation * operations_in_flight_;
+  const std::uint64_t wanted = spare + kChunksOfAnOperation * operations;
+  const rtree::TreeStats stats = parts_.tree.stats();
+  const std::uint64_t budget = stats.bytes_budget / rtree::kChunkBytes<D>;
+  const std::uint64_t used =
+      (stats.bytes_used + stats.bytes_retired) / rtree::kChunkBytes<D> + spare;
+  room_for_ = budget > used ? budget - used : 0;
+  const bool is_short = used - spare + wanted > budget;
+  return is_short && stats.bytes_retired > stats.bytes_held ? kMemoryRetry : 0;
+}
+
+template <int D>
+void Replica<D>::log_batch() {
+  clock_.observe(machine_.stamp());
+  batch_stamp_ = clock_.next(parts_.history.unix_ns());
+  Flight flight;
+  while (!backlog_.empty()) {
+    WriteJob<D>* job = backlog_.front();
+    if (!flight.jobs.empty() &&
+        flight.operations + job->operations.size() > kMaxCombinedOperations) {
+      break;
+    }
+    log_job(*job);
+    flight.jobs.push_back(job);
+    flight.operations += job->operations.size();
+    backlog_.pop_front();
+  }
+  parts_.store.log().end_batch();
+  flight.end = parts_.store.log().end();
+  operations_in_flight_ += flight.operations;
+  in_flight_.push_back(std::move(flight));
+  batches_.add();
+}
+
+template <int D>
+void Replica<D>::log_job(const WriteJob<D>& job) {
+  append(RecordType::kRequest, job.request);
+  for (const auto& operation : job.operations) log_operation(operation);
+}
+
+template <int D>
+void Replica<D>::log_operation(const protocol::Operation<D>& operation) {
+  Status good = protocol::check_operation<D>(operation);
+  const bool is_erasure = good && operation.kind == protocol::OperationKind::kErase;
+  if (good && !is_erasure) {
+    if (room_for_ < kChunksOfAnOperation) {
+      good = fail(ErrorCode::kOutOfMemory, "the tree is full");
+    } else {
+      room_for_ -= kChunksOfAnOperation;
+    }
+  }
+  if (!good) {
+    const auto code = static_cast<std::uint64_t>(good.error().code);
+    return append(RecordType::kRefused, replication::RefusedPayload{code});
+  }
+  if (operation.kind == protocol::OperationKind::kUpdate) {
+    return append(RecordType::kUpdate,
+                  replication::UpdatePayload<D>{operation.id, operation.box, operation.to});
+  }
+  append(is_erasure ? RecordType::kErase : RecordType::kInsert,
+         replication::EntryPayload<D>{operation.id, operation.box});
+}
+
+template <int D>
+template <typename Payload>
+void Replica<D>::append(RecordType type, const Payload& payload) {
+  const bool fits = parts_.store.log().append({.checksum = 0,
+                                               .lsn = 0,
+                                               .stamp = batch_stamp_,
+                                               .epoch = member_->epoch(),
+                                               .length = 0,
+                                               .type = type,
+                                               .flags = 0},
+                                              std::as_bytes(std::span(&payload, 1)));
+  SILURUS_CHECK(fits);  // must_wait() said so
+}
+
+// --- any member
+
+template <int D>
+void Replica<D>::on_batch(const AppliedBatch& batch) {
+  applied_ = batch.end;
+  if (batch.has_changed && parts_.history.enabled()) parts_.history.add(parts_.tree, batch.stamp);
+  while (!in_flight_.empty() && in_flight_.front().end.lsn <= batch.end.lsn) {
+    Flight& flight = in_flight_.front();
+    operations_in_flight_ -= flight.operations;
+    // What lies at our place of the log may be another primary's.
+    if (flight.end == batch.end) {
+      finish(flight, batch);
+    } else {
+      lose(flight);
+    }
+    in_flight_.pop_front();
+  }
+}
+
+template <int D>
+void Replica<D>::finish(Flight& flight, const AppliedBatch& batch) {
+  SILURUS_CHECK(flight.jobs.size() == batch.requests.size());
+  for (std::size_t i = 0; i < flight.jobs.size(); ++i) {
+    WriteJob<D>* job = flight.jobs[i];
+    const auto& applied = batch.requests[i];
+    job->version = applied.outcome.version;
+    job->failed.clear();
+    for (const auto& failure : applied.outcome.failed) {
+      job->failed.push_back({failure.index, failure.code});
+    }
+    job->error.reset();
+    if (!applied.is_known) {
+      job->error = Error{ErrorCode::kConflict, "its client said that it knows what came of it"};
+    }
+    give_back(job);
+  }
+}
+
+template <int D>
+void Replica<D>::lose(Flight& flight) {
+  for (WriteJob<D>* job : flight.jobs) refuse(job, lost_place());
+}
+
+template <int D>
+void Replica<D>::give_back(WriteJob<D>* job) {
+  parts_.writer.count_off(*job);
+  parts_.give_back(job);
+}
+
+template <int D>
+void Replica<D>::refuse(WriteJob<D>* job, const Error& error) {
+  job->failed.clear();
+  job->error = error;
+  give_back(job);
+}
+
+// --- checkpoints
+
+template <int D>
+bool Replica<D>::wants_checkpoint() const {
+  const replication::Log& log = parts_.store.log();
+  return log.end().lsn - parts_.store.last_checkpoint_lsn() > log.capacity() / kKeptLogShare;
+}
+
+template <int D>
+std::optional<CheckpointBasis<D>> Replica<D>::checkpoint_basis() {
+  if (machine_.is_within_batch() || applied_.lsn <= parts_.store.last_checkpoint_lsn()) return {};
+  return CheckpointBasis<D>{parts_.tree.snapshot(), applied_, machine_.stamp(),
+                            machine_.requests().encode()};
+}
+
+template class Replica<2>;
+template class Replica<3>;
+
+}  // namespace silurus::server

@@ -1,0 +1,116 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/counters.h"
+#include "common/result.h"
+#include "replication/data_directory.h"
+#include "replication/group/member.h"
+#include "replication/group/tree_machine.h"
+#include "replication/hybrid_clock.h"
+#include "replication/store.h"
+#include "server/checkpoints.h"
+#include "server/history.h"
+#include "server/standing.h"
+#include "server/writer.h"
+
+namespace silurus::server {
+
+/// The server's side of one member of a group, between its Writer and the group's Member: as the
+/// primary it logs what clients write, at any member it applies what is committed, and it gives
+/// jobs back when they are. Has no thread: whoever owns the member calls step() after each of the
+/// member's steps, on the same thread. Everything but standing() belongs to that thread.
+///
+/// A batch is logged and sent while the one before is on its way (kMaxBatchesInFlight); what
+/// arrives meanwhile makes the next one. Nothing is applied before it is committed (TreeMachine),
+/// so a primary that loses its place has nothing to take back: jobs that it has logged end with
+/// kConnectionLost (whether they are done, the next primary knows), all others with kNotPrimary.
+template <int D>
+class Replica {
+ public:
+  using GiveBack = std::function<void(WriteJob<D>* job)>;
+  struct Parts {
+    replication::Store<D>& store;
+    rtree::Tree<D>& tree;
+    Writer<D>& writer;
+    History<D>& history;
+    Standing& standing;
+    GiveBack give_back;  ///< a job with its outcome; from within step() or the member's
+  };
+  /// `requests`, `stamp`: as of the place in the log that the tree is at. All parts must outlive
+  /// it.
+  Replica(const Parts& parts, replication::group::RequestTable requests, replication::Stamp stamp,
+          replication::LogPosition applied);
+  Replica(const Replica&) = delete;
+
+  replication::group::Machine& machine() { return machine_; }
+  /// Whose machine this is; before the first step.
+  void attach(replication::group::Member& member) { member_ = &member; }
+
+  /// Does what there is to do. An error is final: the member must be given up.
+  Status step(Nanoseconds now);
+  /// When it must be called though nothing happens; nothing: never.
+  std::optional<Nanoseconds> deadline() const { return again_at_; }
+  /// All jobs here end with this error, but those that are logged with kConnectionLost.
+  void give_up(const Error& error);
+
+  /// Of all that is applied, if that is more than the last checkpoint has and a batch is not just
+  /// being applied.
+  std::optional<CheckpointBasis<D>> checkpoint_basis();
+  /// Whether the log has grown enough for a checkpoint.
+  bool wants_checkpoint() const;
+
+  // --- any thread
+  /// Times that a batch had to wait for room in the log.
+  std::uint64_t log_full_waits() const { return log_full_waits_.get(); }
+  std::uint64_t batches() const { return batches_.get(); }
+
+ private:
+  /// A batch that is logged and not applied yet.
+  struct Flight {
+    replication::LogPosition end;
+    std::vector<WriteJob<D>*> jobs;
+    std::size_t operations = 0;
+  };
+
+  bool leads() const;
+  void take_arrivals();
+  Status log_batches(Nanoseconds now);
+  /// How long the next batch has to wait; 0: it need not.
+  Nanoseconds must_wait();
+  void log_batch();
+  void log_job(const WriteJob<D>& job);
+  void log_operation(const protocol::Operation<D>& operation);
+  template <typename Payload>
+  void append(replication::RecordType type, const Payload& payload);
+  bool answer_from_table(WriteJob<D>& job);
+  void on_batch(const replication::group::AppliedBatch& batch);
+  void finish(Flight& flight, const replication::group::AppliedBatch& batch);
+  void lose(Flight& flight);
+  void give_back(WriteJob<D>* job);
+  void refuse(WriteJob<D>* job, const Error& error);
+
+  const Parts parts_;
+  replication::group::TreeMachine<D> machine_;
+  replication::group::Member* member_ = nullptr;
+  replication::HybridClock clock_;
+  replication::Stamp batch_stamp_ = 0;
+  replication::LogPosition applied_;  ///< behind the last batch
+  std::deque<WriteJob<D>*> backlog_;
+  std::deque<Flight> in_flight_;
+  std::size_t operations_in_flight_ = 0;
+  std::uint64_t room_for_ = 0;  ///< chunks that the tree may still take, when a batch is logged
+  replication::group::Epoch reign_ = 0;  ///< View::since of the flights
+  std::optional<Nanoseconds> again_at_;
+  Counter log_full_waits_;
+  Counter batches_;
+};
+
+}  // namespace silurus::server

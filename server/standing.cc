@@ -1,0 +1,93 @@
+#include "server/standing.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+#include "protocol/messages.h"
+
+namespace silurus::server {
+namespace {
+
+/// How often what is only for people is looked at, if nothing is known to have happened.
+constexpr Nanoseconds kLookInterval = 50 * kMillisecond;
+
+}  // namespace
+
+void Standing::update(const replication::group::Member& member, Nanoseconds now) {
+  using replication::group::Role;
+  // Relaxed, but for read_until_: figures, or hints of what the group's thread decides for good.
+  const bool is_news = member.epoch() != epoch_.load(std::memory_order_relaxed) ||
+                       member.role() != std::exchange(role_, member.role());
+  committed_.store(member.committed(), std::memory_order_relaxed);
+  applied_.store(member.applied().lsn, std::memory_order_relaxed);
+  is_primary_.store(member.role() == Role::kPrimary, std::memory_order_relaxed);
+  epoch_.store(member.epoch(), std::memory_order_relaxed);
+  complete_at_.store(member.complete_at(), std::memory_order_relaxed);
+  // Release: pairs with the acquire in read_until().
+  read_until_.store(member.read_until(), std::memory_order_release);
+  if (!is_news && now < next_look_) return;
+  next_look_ = now + kLookInterval;
+  const std::lock_guard lock(mutex_);
+  if (member.needs_copy() && !facts_.needs_copy) {
+    log::warning("the group's log does not reach back to where this member's ends");
+  }
+  facts_.primary = member.view().primary;
+  facts_.role = to_string(member.role());
+  facts_.store_is_away = member.store_is_away();
+  facts_.needs_copy = member.needs_copy();
+  facts_.counters = member.counters();
+  facts_.members.clear();
+  for (const auto& info : member.view().members) {
+    facts_.members.push_back({info, true, member.applied_at(info.id).value_or(0)});
+  }
+}
+
+void Standing::give_up(const Error& reason) {
+  read_until_.store(0, std::memory_order_release);  // as in update()
+  is_primary_.store(false, std::memory_order_relaxed);
+  complete_at_.store(-1, std::memory_order_relaxed);
+  const std::lock_guard lock(mutex_);
+  facts_.role = "failed";
+  facts_.failure = reason.message;
+}
+
+std::uint64_t Standing::staleness_ns(Nanoseconds now) const {
+  if (may_read(now)) return 0;
+  const Nanoseconds complete = complete_at_.load(std::memory_order_relaxed);
+  if (complete < 0) return protocol::kNoEnd;
+  return static_cast<std::uint64_t>(std::max<Nanoseconds>(now - complete, 0));
+}
+
+Error Standing::not_primary() const {
+  const std::lock_guard lock(mutex_);
+  std::string text = "this member of " + cluster_ + " is ";
+  if (!facts_.failure.empty()) return {ErrorCode::kNotPrimary, text + "out: " + facts_.failure};
+  text += facts_.role.empty() ? "outside of any view" : facts_.role;
+  if (facts_.primary == self_) return {ErrorCode::kNotPrimary, text + " without its lease"};
+  const auto primary = std::ranges::find(facts_.members, facts_.primary,
+                                         [](const auto& member) { return member.info.id; });
+  text += primary == facts_.members.end()
+              ? "; who is the primary is not known"
+              : "; when it last looked the primary was at " + primary->info.clients;
+  return {ErrorCode::kNotPrimary, text};
+}
+
+Standing::Facts Standing::facts(Nanoseconds now) const {
+  Facts facts;
+  {
+    const std::lock_guard lock(mutex_);
+    facts = facts_;
+  }
+  facts.cluster = cluster_;
+  facts.shard = shard_;
+  facts.self = self_;
+  facts.epoch = epoch();
+  facts.committed_lsn = committed_.load(std::memory_order_relaxed);
+  facts.applied_lsn = applied_.load(std::memory_order_relaxed);
+  const Nanoseconds until = read_until();
+  facts.lease_left = until == INT64_MAX ? INT64_MAX : std::max<Nanoseconds>(until - now, 0);
+  return facts;
+}
+
+}  // namespace silurus::server
