@@ -12,6 +12,7 @@
 #include "bench/modes.h"
 #include "bench/peers_command.h"
 #include "bench/plot.h"
+#include "bench/replicated/replicated.h"
 #include "bench/report.h"
 #include "bench/tree.h"
 
@@ -34,6 +35,8 @@ const std::vector<Command>& commands() {
       {"peers", "PostGIS, Redis, SQLite, libspatialindex, GEOS and Boost, asked the same",
        peers_command},
       {"durable", "what it costs that nothing acknowledged is lost", durable_command},
+      {"replicated", "durable inserts into three replicas, against etcd and one server",
+       replicated_command},
       {"compare", "the same queries in every way, answers compared (a running server)",
        compare_command},
       {"plot", "draws what one of the others wrote with --json FILE", plot_command},
