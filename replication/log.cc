@@ -113,6 +113,21 @@ Log::Log(std::unique_ptr<PersistentMemory> ring, LogPosition start, const Tail& 
       start_(start.lsn),
       durable_(found.end.lsn) {}
 
+std::uint32_t Log::last_epoch() const {
+  // Its checksum is what the next one's would be seeded with.
+  std::byte wrapped[kMaxRecordBytes];
+  for (std::uint64_t bytes = sizeof(RecordHeader); bytes <= kMaxRecordBytes; bytes += 8) {
+    if (bytes > end_.lsn) break;
+    RecordHeader header;
+    const auto at = ring_bytes_at(ring_->bytes(), end_.lsn - bytes, wrapped);
+    std::memcpy(&header, at.data(), sizeof header);
+    const bool is_last = header.checksum == end_.chain && header.lsn == end_.lsn - bytes &&
+                         sizeof header + header.length == bytes;
+    if (is_last) return header.epoch;
+  }
+  return 0;
+}
+
 bool Log::has_room(std::uint64_t bytes) const {
   // Pairs with the release in trim(): the checkpoint that makes the older records superfluous is
   // durable before they are overwritten.

@@ -116,6 +116,9 @@ class Log {
   LogPosition end() const { return end_; }
   /// Behind the last durable record.
   Lsn durable() const { return durable_.load(std::memory_order_acquire); }
+  /// The epoch of the record that ends at end(), be it trimmed or not; 0 if there is none, or it is
+  /// not in this ring. The writer's thread.
+  std::uint32_t last_epoch() const;
   /// The oldest record kept.
   Lsn start() const { return start_.load(std::memory_order_acquire); }
   std::uint64_t capacity() const { return ring_->size(); }

@@ -22,6 +22,7 @@ ChainReplicator::ChainReplicator(const ReplicatorOptions& options, GroupId group
 
 /// Finds our place in the chain: the primary, then the others in the order of the view.
 void ChainReplicator::enter(const View& view) {
+  LogReplicator::enter(view);
   view_ = view;
   const MemberId self = links().options().self;
   std::vector<const MemberInfo*> chain{view.find(view.primary)};

@@ -45,7 +45,8 @@ Result<std::unique_ptr<Driver>> Driver::create(const DriverOptions& options, Log
       MemberOptions{.self = {options.id, driver->links_->address().to_string(), options.clients},
                     .incarnation = incarnation,
                     .group = group,
-                    .timing = options.timing},
+                    .timing = options.timing,
+                    .ack = options.ack},
       log, applied, machine, *driver->replicator_, *driver->links_, *driver->store_,
       driver->clock_);
   return driver;

@@ -20,6 +20,7 @@ struct DriverOptions {
   std::string clients;    ///< what clients are told; may be empty
   std::string multicast;  ///< "rdma://239.1.2.3:7472"; empty: over connections
   ReplicationProtocol protocol = ReplicationProtocol::kMulticast;
+  Ack ack = Ack::kAll;  ///< of a group that is founded
   Timing timing;
   std::size_t window_bytes = std::size_t{16} << 20;
   /// Of the window into which a protocol that writes one-sidedly writes here.

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
+#include <vector>
 
 #include "common/clock.h"
 #include "replication/group/view.h"
@@ -27,9 +29,12 @@ class Promise {
     heartbeat_ = std::max(heartbeat_, heartbeat);
     until_ = std::max(until_, now + longest());
   }
-  /// Another primary counts its heartbeats anew. What was promised to the one before stays
-  /// promised.
-  void begin() { heartbeat_ = 0; }
+  /// Another primary counts its heartbeats anew, and has as long to be heard of as one that was.
+  /// What was promised to the one before stays promised.
+  void begin(Nanoseconds now) {
+    heartbeat_ = 0;
+    until_ = std::max(until_, now + longest());
+  }
   std::uint64_t heartbeat() const { return heartbeat_; }
   Nanoseconds until() const { return until_; }
 
@@ -63,15 +68,19 @@ class ReadLease {
     Nanoseconds& until = until_[member];
     until = std::max(until, sent_[heartbeat - first_] + lease_ - 2 * lease_ / kDriftDenominator);
   }
-  /// When the lease ends: before that, none of the view's other members joins another primary.
+  /// When the lease ends: before that, not so many of the view's other members join another primary
+  /// as are needed for that.
   Nanoseconds until(const View& view, MemberId self) const {
-    Nanoseconds earliest = INT64_MAX;
+    std::vector<Nanoseconds> ends;
     for (const MemberInfo& member : view.members) {
       if (member.id == self) continue;
       const auto found = until_.find(member.id);
-      earliest = std::min(earliest, found == until_.end() ? 0 : found->second);
+      ends.push_back(found == until_.end() ? 0 : found->second);
     }
-    return earliest;
+    std::ranges::sort(ends, std::greater());
+    // One more takes a quorum's next view; else any single member may lead it.
+    const std::size_t needed = view.ack == Ack::kQuorum ? view.quorum() - 1 : ends.size();
+    return needed == 0 ? INT64_MAX : ends[needed - 1];
   }
 
  private:

@@ -11,6 +11,8 @@ namespace silurus::replication::group {
 namespace {
 
 constexpr std::size_t kLargestFetch = std::size_t{64} << 10;
+/// Whoever asks for it is told where the log ends.
+constexpr Lsn kBeyondEveryLog = Lsn{1} << 62;
 /// After so many answers in vain the primary's log has nothing in common with ours.
 constexpr int kMaxFailures = 8;
 
@@ -309,6 +311,10 @@ Status LogReplicator::settle(LogPosition common) {
 
 Status LogReplicator::find_step(Nanoseconds now) {
   const LogPosition end = log_.end();
+  if (asks_first_ && !answered_end_) {
+    ask(kBeyondEveryLog, sizeof(RecordHeader), now);
+    return {};
+  }
   if (phase_ == Phase::kTrying) {
     if (follows_ || end == told_) return settle(end);
     if (end.lsn < told_.lsn && failures_ < 2) {

@@ -44,6 +44,7 @@ class LogReplicator : public Replicator {
   /// log, links: must outlive it.
   LogReplicator(const ReplicatorOptions& options, GroupId group, Log& log, Links& links);
 
+  void enter(const View& view) override { asks_first_ = view.ack == Ack::kMetadata; }
   void lead(const Voice& self) override;
   void tell(Lsn commit, std::uint64_t heartbeat) override;
   void beat(Lsn commit, std::uint64_t heartbeat) override;
@@ -59,6 +60,7 @@ class LogReplicator : public Replicator {
   std::optional<Nanoseconds> deadline() const override;
   bool in_step() const override { return phase_ == Phase::kFollowing; }
   Lsn received() const override;
+  Lsn known() const override { return std::max(told_.lsn, answered_end_.value_or(0)); }
   bool needs_copy() const override { return needs_copy_; }
 
   const ReplicatorCounters& counters() const { return counters_; }
@@ -157,7 +159,9 @@ class LogReplicator : public Replicator {
   /// Where the primary's log ended when it was asked: what a datagram says may be long past.
   std::optional<Lsn> answered_end_;
   bool follows_ = false;  ///< kTrying: a record follows our end
-  int failures_ = 0;      ///< to find any record where there must be one
+  /// What members know counts: so it is asked for, lest an old datagram be taken for it.
+  bool asks_first_ = false;
+  int failures_ = 0;  ///< to find any record where there must be one
   bool needs_copy_ = false;
   Lsn gap_at_ = 0;  ///< since gap_since_ the log is missing from here on
   Nanoseconds gap_since_ = 0;

@@ -134,7 +134,8 @@ void Member::on_row(const Message<RowBody>& message) {
   if (row.incarnation != envelope.incarnation) row = {.incarnation = envelope.incarnation};
   row.heard = now_;
   if (envelope.epoch != view_.epoch) return;
-  lease_.promised(envelope.sender, message.body.promised);
+  row.returned = (envelope.flags & kReturned) != 0;
+  if (!row.returned) lease_.promised(envelope.sender, message.body.promised);
   row.epoch = envelope.epoch;
   row.in_step = (envelope.flags & kInStep) != 0;
   // Messages of one connection come in order, but a member may have two for a moment.
@@ -156,7 +157,10 @@ Status Member::follow(Nanoseconds now) {
   if (Status placed = replicator_.step(now); !placed) return placed;
   if (Status durable = log_.commit(); !durable) return durable;
   if (const auto at = replicator_.deadline()) wake_at(*at);
-  if (replicator_.in_step()) commit_ = std::max(commit_, std::min(told_commit_, log_.end().lsn));
+  if (replicator_.in_step()) {
+    commit_ = std::max(commit_, std::min(told_commit_, log_.end().lsn));
+    noted_ = replicator_.known();
+  }
   if (role_ == Role::kBackup) {
     if (now >= promise_.until()) {
       stand_for_election(now);
@@ -177,11 +181,15 @@ void Member::send_row() {
   const RowBody body{.received = in_step ? replicator_.received() : 0,
                      .durable = in_step ? log_.durable() : 0,
                      .applied = in_step ? applied_.lsn : 0,
+                     .known = in_step ? replicator_.known() : 0,
                      .promised = promise_.heartbeat()};
   if (sent_row_ && !row_was_lost_ && sent_epoch_ == view_.epoch && sent_in_step_ == in_step &&
       std::memcmp(&*sent_row_, &body, sizeof body) == 0) {
     return;
   }
+  const bool is_returned = view_.ack != Ack::kAll && born_in_ == view_.epoch;
+  const auto flags =
+      static_cast<std::uint8_t>((in_step ? kInStep : 0) | (is_returned ? kReturned : 0));
   std::array<std::byte, sizeof(Envelope) + sizeof(RowBody)> bytes;
   const std::size_t length = encode_message(options_.group,
                                             {.checksum = 0,
@@ -190,7 +198,7 @@ void Member::send_row() {
                                              .epoch = view_.epoch,
                                              .length = 0,
                                              .kind = Kind::kRow,
-                                             .flags = in_step ? kInStep : std::uint8_t{0}},
+                                             .flags = flags},
                                             std::as_bytes(std::span(&body, 1)), {}, bytes);
   row_was_lost_ = !links_.send_to_primary(std::span(bytes).first(length));
   if (row_was_lost_) wake_at(now_ + options_.timing.heartbeat / 10);

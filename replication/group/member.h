@@ -61,7 +61,8 @@ struct MemberOptions {
   Incarnation incarnation = 0;
   GroupId group = 0;
   Timing timing;
-  bool may_found = true;  ///< makes the first view if there is none
+  bool may_found = true;  ///< makes the first view if there is none, ...
+  Ack ack = Ack::kAll;    ///< ... in which, as in all later ones, this is so
 };
 
 struct MemberCounters {
@@ -77,9 +78,9 @@ struct MemberCounters {
 /// step() after the poller's progress() whenever something may have happened and at deadline() at
 /// the latest. One thread.
 ///
-/// Guarantees (docs/replication.md): what is committed is durable at every member of the view, and
-/// of every later view; two primaries never both commit, nor may both read; apply() sees what is
-/// committed, in the order of the log, and nothing else.
+/// Guarantees (docs/replication.md): what is committed is in the log of every later view's primary
+/// (with Ack::kAll it is durable at every member); two primaries never both commit, nor may both
+/// read; apply() sees what is committed, in the order of the log, and nothing else.
 ///
 ///   if (member.may_write()) { log.append(...); log.end_batch(); member.wrote(); }
 ///   if (member.committed() >= lsn) { /* answer */ }
@@ -134,6 +135,7 @@ class Member final : public LinksHandler {
     Incarnation incarnation = 0;
     Epoch epoch = 0;
     bool in_step = false;
+    bool returned = false;  ///< it counts for nothing before the next view
     RowBody body{};
     Nanoseconds heard = 0;
     /// What was there at that time; it is to be durable in due time.
@@ -160,9 +162,13 @@ class Member final : public LinksHandler {
   // member_lead.cc
   void find_commit();
   Nanoseconds lease_until() const;
-  bool is_durable_at(MemberId member, Lsn* durable) const;
+  Lsn agreed(const View& view) const;
+  const Row* row_of(MemberId member) const;
+  Lsn durable_at(MemberId member) const;
+  bool is_enough(const View& next) const;
   void look_after_members(Nanoseconds now);
   void take_in_joiners();
+  void take_back_in();
   // member_views.cc
   void ask_store(Nanoseconds now);
   void on_store(Result<ViewStore::State> state);
@@ -170,6 +176,8 @@ class Member final : public LinksHandler {
   void become_primary();
   void stand_for_election(Nanoseconds now);
   void consider_candidates(Nanoseconds now);
+  bool has_all_committed() const;
+  MemberInfo newest(const MemberInfo& member) const;
   void propose(View next);
   void try_proposal(Nanoseconds now);
   void on_replaced(Result<std::uint64_t> revision);
@@ -207,6 +215,12 @@ class Member final : public LinksHandler {
   bool sent_in_step_ = false;
   bool row_was_lost_ = false;
   Nanoseconds candidate_since_ = 0;
+  /// The view that it was a member of when it started, having left it perhaps in an earlier life;
+  /// 0: none.
+  std::optional<Epoch> born_in_;
+  /// All that was ever committed lies before it, as far as can be known of the last primary that
+  /// this member, in this life, was in step with.
+  std::optional<Lsn> noted_;
 
   // Views.
   std::vector<Registration> registrations_;

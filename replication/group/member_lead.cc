@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <functional>
+#include <vector>
 
 #include "common/log.h"
 #include "replication/group/member.h"
@@ -11,9 +13,7 @@ bool Member::may_write() const {
   if (role_ != Role::kPrimary || failed_ || applied_.lsn < ready_at_) return false;
   const Lsn end = log_.end().lsn;
   return std::ranges::all_of(view_.members, [&](const MemberInfo& member) {
-    Lsn durable = 0;
-    return end < kMaxLagBytes ||
-           (is_durable_at(member.id, &durable) && durable + kMaxLagBytes > end);
+    return end < kMaxLagBytes || durable_at(member.id) + kMaxLagBytes > end;
   });
 }
 
@@ -61,37 +61,61 @@ Status Member::lead(Nanoseconds now) {
   if (proposal_) {
     try_proposal(now);
   } else {
+    take_back_in();
     take_in_joiners();
   }
   return {};
 }
 
-/// What of the log is surely durable at a member; false if nothing is known of it in this epoch.
-bool Member::is_durable_at(MemberId member, Lsn* durable) const {
-  if (member == options_.self.id) {
-    *durable = log_.durable();
-    return true;
-  }
+/// What is known of another member that is in step, in this epoch; null: nothing.
+const Member::Row* Member::row_of(MemberId member) const {
   const auto row = rows_.find(member);
-  if (row == rows_.end() || row->second.epoch != view_.epoch || !row->second.in_step) return false;
-  *durable = row->second.body.durable;
-  return true;
+  const bool is_known =
+      row != rows_.end() && row->second.epoch == view_.epoch && row->second.in_step;
+  return is_known ? &row->second : nullptr;
 }
 
-/// Committed is what is durable at every member of the view, and of the one that may take its place
-/// at any moment.
+/// What of the log is surely durable at a member.
+Lsn Member::durable_at(MemberId member) const {
+  if (member == options_.self.id) return log_.durable();
+  const Row* const row = row_of(member);
+  return row == nullptr ? 0 : row->body.durable;
+}
+
+/// How much of the log is committed as far as one view goes: that which is, or may be the next.
+Lsn Member::agreed(const View& view) const {
+  std::vector<Lsn> durable;
+  Lsn known = log_.durable();
+  for (const MemberInfo& member : view.members) {
+    const Row* const row = row_of(member.id);
+    const bool is_self = member.id == options_.self.id;
+    // One that may have left this view in an earlier life belongs to the next one only.
+    const bool counts = is_self || (row != nullptr && (!row->returned || view.epoch > view_.epoch));
+    durable.push_back(counts ? durable_at(member.id) : 0);
+    if (!is_self) known = std::min(known, counts ? row->body.known : 0);
+  }
+  std::ranges::sort(durable, std::greater());
+  switch (view.ack) {
+    case Ack::kAll:
+      return durable.back();
+    case Ack::kQuorum:
+      return std::min(durable[view.quorum() - 1], log_.durable());
+    case Ack::kMetadata:
+      return known;
+  }
+  return 0;
+}
+
+/// Committed is what the view says, and the one that may take its place at any moment; and nothing
+/// before all that earlier primaries may have committed is.
 void Member::find_commit() {
-  Lsn least = log_.durable();
-  const auto consider = [&](const View& view) {
-    for (const MemberInfo& member : view.members) {
-      Lsn durable = 0;
-      if (!is_durable_at(member.id, &durable)) durable = 0;
-      least = std::min(least, durable);
-    }
-  };
-  consider(view_);
-  if (proposal_) consider(proposal_->next);
-  commit_ = std::max(commit_, least);
+  const Lsn least = std::min(agreed(view_), proposal_ ? agreed(proposal_->next) : UINT64_MAX);
+  if (least >= ready_at_) commit_ = std::max(commit_, least);
+}
+
+/// Whether all that may be committed by now is so by what the next view says, too.
+bool Member::is_enough(const View& next) const {
+  return next.ack == Ack::kAll || agreed(next) >= std::max(commit_, ready_at_);
 }
 
 /// Votes out whoever is silent, or too slow for too long.
@@ -101,8 +125,7 @@ void Member::look_after_members(Nanoseconds now) {
   for (const MemberInfo& member : view_.members) {
     if (member.id == options_.self.id) continue;
     Row& row = rows_[member.id];
-    Lsn durable = 0;
-    if (!is_durable_at(member.id, &durable)) durable = 0;
+    const Lsn durable = durable_at(member.id);
     if (row.marked == 0 || durable >= row.mark) {
       row.mark = log_.end().lsn;
       row.marked = now;
@@ -117,27 +140,43 @@ void Member::look_after_members(Nanoseconds now) {
   std::erase_if(next.members, [&](const MemberInfo& member) {
     return std::ranges::find(leaving, member.id) != leaving.end();
   });
+  if (!is_enough(next)) return;  // soon
   log::info("votes out " + std::to_string(leaving.size()) + " members that are silent or too slow");
   propose(std::move(next));
 }
 
 /// Takes in one member that has caught up.
 void Member::take_in_joiners() {
-  if (applied_.lsn < ready_at_ || view_.members.size() >= kMaxMembers) return;
+  if (proposal_ || applied_.lsn < ready_at_ || view_.members.size() >= kMaxMembers) return;
   for (const Registration& joiner : registrations_) {
     const MemberId id = joiner.member.id;
-    Lsn durable = 0;
-    if (view_.has(id) || !is_durable_at(id, &durable)) continue;
-    const Row& row = rows_.at(id);
-    const bool is_silent = now_ - row.heard > options_.timing.silence / 2;
-    if (row.incarnation != joiner.incarnation || is_silent || durable < commit_ ||
+    const Row* const row = row_of(id);
+    if (view_.has(id) || row == nullptr) continue;
+    const Lsn durable = row->body.durable;
+    const bool is_silent = now_ - row->heard > options_.timing.silence / 2;
+    if (row->incarnation != joiner.incarnation || is_silent || durable < commit_ ||
         durable + kJoinLagBytes < log_.end().lsn) {
       continue;
     }
     View next = view_;
     ++next.epoch;
     next.members.push_back(joiner.member);
-    return propose(std::move(next));
+    if (is_enough(next)) return propose(std::move(next));
+  }
+}
+
+/// A member that restarted, and may have left the view before it did, belongs to the next one
+/// again.
+void Member::take_back_in() {
+  for (const MemberInfo& member : view_.members) {
+    const Row* const row = row_of(member.id);
+    if (row == nullptr || !row->returned || row->body.durable < std::max(commit_, ready_at_)) {
+      continue;
+    }
+    View next = view_;
+    ++next.epoch;
+    for (MemberInfo& one : next.members) one = newest(one);
+    if (is_enough(next)) return propose(std::move(next));
   }
 }
 

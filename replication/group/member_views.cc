@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "common/check.h"
 #include "common/log.h"
@@ -14,6 +15,7 @@ Registration Member::registration() const {
   if (role_ == Role::kCandidate) {
     registration.candidate_for = view_.epoch + 1;
     registration.durable = log_.durable();
+    registration.log_epoch = log_.last_epoch();
   }
   return registration;
 }
@@ -63,7 +65,8 @@ void Member::on_store(Result<ViewStore::State> state) {
                .members = {options_.self},
                .primary = options_.self.id,
                .incarnation = options_.incarnation,
-               .since = 1});
+               .since = 1,
+               .ack = options_.ack});
       try_proposal(now_);
     }
     return;
@@ -79,6 +82,7 @@ void Member::enter(const View& view) {
   view_ = view;
   proposal_.reset();
   replicator_.enter(view_);
+  if (!born_in_) born_in_ = view.has(options_.self.id) ? view.epoch : 0;
   ++counters_.views;
   const bool leads = view.primary == options_.self.id && view.incarnation == options_.incarnation;
   log::info("view " + std::to_string(view.epoch) + " of " + std::to_string(view.members.size()) +
@@ -108,7 +112,7 @@ void Member::enter(const View& view) {
   role_ = view.has(options_.self.id) ? Role::kBackup : Role::kJoining;
   announce_now_ = true;
   if (!view.is_same_reign(before)) {
-    promise_.begin();
+    promise_.begin(now_);
     told_commit_ = 0;
   }
   if (view.primary == options_.self.id) {  // in a life that is over
@@ -189,27 +193,49 @@ void Member::stand_for_election(Nanoseconds now) {
   wake_at(now);
 }
 
+/// A member as it says of itself, if it has said anything.
+MemberInfo Member::newest(const MemberInfo& member) const {
+  if (member.id == options_.self.id) return options_.self;
+  for (const Registration& one : registrations_) {
+    if (one.member.id == member.id) return one.member;
+  }
+  return member;
+}
+
+/// Whether this candidate, by what it knows itself, may lead the next view. With Ack::kQuorum that
+/// depends on others, too.
+bool Member::has_all_committed() const {
+  if (view_.ack != Ack::kMetadata) return true;
+  // A primary had durable what it committed. Any other knows how long the log must be, unless it
+  // has forgotten in a restart.
+  return view_.primary == options_.self.id || (noted_ && log_.durable() >= *noted_);
+}
+
 void Member::consider_candidates(Nanoseconds now) {
   wake_at(next_poll_);
   if (proposal_) return try_proposal(now);
   const MemberId self = options_.self.id;
-  const Lsn durable = log_.durable();
+  const auto own = std::pair(log_.last_epoch(), log_.durable());
+  const bool by_quorum = view_.ack == Ack::kQuorum;
   View next{.epoch = view_.epoch + 1,
             .members = {options_.self},
             .primary = self,
             .incarnation = options_.incarnation,
-            .since = view_.epoch + 1};
+            .since = view_.epoch + 1,
+            .ack = view_.ack};
   bool all_stand = true;
   Nanoseconds better = 0;  // how many have a longer log
   for (const Registration& other : registrations_) {
     const MemberId id = other.member.id;
     if (id == self || !view_.has(id)) continue;
     if (id == view_.primary && other.incarnation == view_.incarnation) continue;  // it is gone
+    // Of all who are in step the longer log is the newer one; else the epoch says which it is.
+    const auto theirs = std::pair(by_quorum ? other.log_epoch : own.first, other.durable);
     if (other.candidate_for != next.epoch) {
       all_stand = false;
-    } else if (other.durable > durable || (other.durable == durable && id < self)) {
+    } else if (theirs > own || (theirs == own && id < self)) {
       ++better;
-    } else {
+    } else if (!by_quorum || other.log_epoch != 0) {
       next.members.push_back(other.member);
     }
   }
@@ -219,7 +245,17 @@ void Member::consider_candidates(Nanoseconds now) {
   const bool is_informed = waited >= patience / 2;
   const bool is_turn = better == 0 ? (all_stand && is_informed) || waited >= patience
                                    : waited >= patience * (2 + better);
-  if (!is_turn || registrations_.empty()) return wake_at(now + patience / 4);
+  // So many that among them is one of every quorum; our log is as good as any of theirs.
+  const std::size_t needed = by_quorum ? view_.members.size() - view_.quorum() + 1 : 1;
+  const bool is_able =
+      has_all_committed() && next.members.size() >= needed && (needed == 1 || own.first != 0);
+  if (!is_turn || !is_able || registrations_.empty()) return wake_at(now + patience / 4);
+  if (by_quorum) {
+    // Whoever does not stand is a member all the same, until the new primary has seen to it that
+    // what is committed is so without it.
+    next.members.clear();
+    for (const MemberInfo& member : view_.members) next.members.push_back(newest(member));
+  }
   propose(std::move(next));
   try_proposal(now);
 }

@@ -62,6 +62,9 @@ class Replicator {
   /// This log is the primary's, as far as it goes.
   virtual bool in_step() const = 0;
   virtual Lsn received() const = 0;
+  /// All that is committed lies before it; of a member in step, and the primary has said so since
+  /// this member began to follow it.
+  virtual Lsn known() const = 0;
   /// The primary's log does not reach back to where this one ends: nodes must be copied.
   virtual bool needs_copy() const = 0;
 };

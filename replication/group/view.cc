@@ -1,6 +1,7 @@
 #include "replication/group/view.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 namespace silurus::replication::group {
@@ -71,7 +72,30 @@ Result<MemberInfo> member_of(const json& object) {
   return member;
 }
 
+constexpr std::array kAcks = {Ack::kAll, Ack::kQuorum, Ack::kMetadata};
+
 }  // namespace
+
+std::string_view to_string(Ack ack) {
+  switch (ack) {
+    case Ack::kAll:
+      return "all";
+    case Ack::kQuorum:
+      return "quorum";
+    case Ack::kMetadata:
+      return "metadata";
+  }
+  return "?";
+}
+
+Result<Ack> parse_ack(std::string_view text) {
+  for (const Ack one : kAcks) {
+    if (text == to_string(one)) return one;
+  }
+  return fail(ErrorCode::kInvalidArgument, "\"" + std::string(text) +
+                                               "\" says not when a write is acknowledged: all, "
+                                               "quorum or metadata do");
+}
 
 const MemberInfo* View::find(MemberId id) const {
   const auto found = std::ranges::find(members, id, &MemberInfo::id);
@@ -85,6 +109,7 @@ std::string encode(const View& view) {
               {"primary", to_text(view.primary)},
               {"incarnation", to_text(view.incarnation)},
               {"since", to_text(view.since)},
+              {"ack", to_string(view.ack)},
               {"members", members}}
       .dump();
 }
@@ -93,7 +118,8 @@ std::string encode(const Registration& registration) {
   return json{{"member", to_json(registration.member)},
               {"incarnation", to_text(registration.incarnation)},
               {"candidate_for", to_text(registration.candidate_for)},
-              {"durable", to_text(registration.durable)}}
+              {"durable", to_text(registration.durable)},
+              {"log_epoch", to_text(registration.log_epoch)}}
       .dump();
 }
 
@@ -105,6 +131,12 @@ Result<View> decode_view(std::string_view text) {
   view.primary = fields.number("primary");
   view.incarnation = fields.number("incarnation");
   view.since = fields.epoch("since");
+  const auto ack = parse_ack(fields.text("ack"));
+  if (ack) {
+    view.ack = *ack;
+  } else {
+    fields.complain("ack");
+  }
   if (view.since == 0 || view.since > view.epoch) fields.complain("since");
   if (view.epoch == 0) fields.complain("epoch");
   if (view.incarnation == 0) fields.complain("incarnation");
@@ -131,6 +163,7 @@ Result<Registration> decode_registration(std::string_view text) {
   registration.incarnation = fields.number("incarnation");
   registration.candidate_for = fields.epoch("candidate_for");
   registration.durable = fields.number("durable");
+  registration.log_epoch = fields.epoch("log_epoch");
   if (registration.incarnation == 0) fields.complain("incarnation");
   if (fields.wrong()) return bad("registration: " + *fields.wrong());
   const auto member = object.find("member");

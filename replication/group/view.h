@@ -24,6 +24,18 @@ using Incarnation = std::uint64_t;
 constexpr std::size_t kMaxMembers = 7;
 constexpr std::size_t kMaxAddressBytes = 256;
 
+/// How much must be the case before a write is committed, and its client answered; of a view, for
+/// it says as well who may lead the next one (docs/decisions/0083).
+enum class Ack : std::uint8_t {
+  kAll,       ///< durable at every member
+  kQuorum,    ///< durable at more than half of the members, the primary among them
+  kMetadata,  ///< durable at the primary, and every member knows that it is there
+};
+/// "all", "quorum", "metadata".
+std::string_view to_string(Ack ack);
+/// kInvalidArgument names those that there are.
+Result<Ack> parse_ack(std::string_view text);
+
 struct MemberInfo {
   MemberId id = 0;
   std::string peers;    ///< where it listens for other members: "rdma://10.0.0.1:7471"
@@ -42,7 +54,10 @@ struct View {
   /// The first view of those, one after the other, that it leads. Names its reign: should it come
   /// back after another one, its log may be another.
   Epoch since = 0;
+  Ack ack = Ack::kAll;
 
+  /// Members at which a write must be durable with Ack::kQuorum.
+  std::size_t quorum() const { return members.size() / 2 + 1; }
   bool is_same_reign(const View& other) const {
     return primary == other.primary && incarnation == other.incarnation && since == other.since;
   }
@@ -58,7 +73,8 @@ struct Registration {
   /// The epoch that it would lead or join: it has left the one before for good. 0: it stands by its
   /// view.
   Epoch candidate_for = 0;
-  Lsn durable = 0;  ///< end of its log when it left
+  Lsn durable = 0;      ///< end of its log when it left, ...
+  Epoch log_epoch = 0;  ///< ... and of the last record in it; 0: unknown
 };
 
 /// As JSON, for the store and for people.

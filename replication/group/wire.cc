@@ -63,7 +63,7 @@ std::optional<Message<LogBody>> decode_log(const Envelope& envelope,
 std::optional<Message<RowBody>> decode_row(const Envelope& envelope,
                                            std::span<const std::byte> message) {
   auto decoded = decode_body<RowBody>(envelope, message);
-  if (!decoded || envelope.kind != Kind::kRow || (envelope.flags & ~kInStep) != 0 ||
+  if (!decoded || envelope.kind != Kind::kRow || (envelope.flags & ~(kInStep | kReturned)) != 0 ||
       !decoded->payload.empty()) {
     return std::nullopt;
   }

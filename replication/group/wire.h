@@ -21,7 +21,7 @@ namespace silurus::replication::group {
 using GroupId = std::uint64_t;
 
 constexpr std::uint32_t kGroupMagic = 0x474c4953;  // "SILG"
-constexpr std::uint32_t kGroupFormat = 1;
+constexpr std::uint32_t kGroupFormat = 2;
 
 enum class Kind : std::uint8_t {
   kLog = 1,      ///< primary to all: LogBody, then bytes of the log; without any, a heartbeat
@@ -32,6 +32,8 @@ enum class Kind : std::uint8_t {
 
 /// Flag of a row: the sender's log is the primary's, as far as it goes.
 constexpr std::uint8_t kInStep = 1;
+/// Flag of a row: the sender restarted in this very view, and may have left it in its last life.
+constexpr std::uint8_t kReturned = 8;
 /// Flag of kFetched: what was asked for is not in the log any more.
 constexpr std::uint8_t kTrimmed = 2;
 /// Flag of kFetched: the log does not reach so far; it ends at the body's LSN.
@@ -61,6 +63,7 @@ struct RowBody {
   Lsn received;  ///< without a gap; in no order with what is not kInStep
   Lsn durable;
   Lsn applied;
+  Lsn known;               ///< where it knows the primary's log to end
   std::uint64_t promised;  ///< number of the last heartbeat that it has given its promise for
 };
 
@@ -84,7 +87,7 @@ struct WindowHello {
   std::uint64_t window_bytes = 0;  ///< of its region 0, the newest part of its log; 0: none
 };
 
-static_assert(sizeof(Envelope) == 32 && sizeof(LogBody) == 40 && sizeof(RowBody) == 32 &&
+static_assert(sizeof(Envelope) == 32 && sizeof(LogBody) == 40 && sizeof(RowBody) == 40 &&
               sizeof(FetchBody) == 16 && sizeof(MemberHello) == 32 && sizeof(WindowHello) == 40);
 static_assert(std::has_unique_object_representations_v<Envelope> &&
               std::has_unique_object_representations_v<LogBody> &&

@@ -64,12 +64,13 @@ class Values final : public Machine {
 class MemberProcess {
  public:
   MemberProcess(MemberId id, std::string listen, std::string etcd, std::string log,
-                ReplicationProtocol protocol)
+                ReplicationProtocol protocol, Ack ack)
       : id_(id),
         listen_(std::move(listen)),
         etcd_(std::move(etcd)),
         log_(std::move(log)),
-        protocol_(protocol) {}
+        protocol_(protocol),
+        ack_(ack) {}
   ~MemberProcess() { kill_it(); }
   MemberProcess(MemberProcess&& other) noexcept
       : id_(other.id_),
@@ -77,6 +78,7 @@ class MemberProcess {
         etcd_(std::move(other.etcd_)),
         log_(std::move(other.log_)),
         protocol_(other.protocol_),
+        ack_(other.ack_),
         pid_(std::exchange(other.pid_, -1)),
         socket_(std::exchange(other.socket_, -1)) {}
 
@@ -129,6 +131,7 @@ class MemberProcess {
                                   .clients = {},
                                   .multicast = {},
                                   .protocol = protocol_,
+                                  .ack = ack_,
                                   .timing = kTiming,
                                   .window_bytes = std::size_t{1} << 20,
                                   .wait = transport::WaitPolicy::kSleep},
@@ -183,6 +186,7 @@ class MemberProcess {
   const std::string etcd_;
   const std::string log_;
   const ReplicationProtocol protocol_;
+  const Ack ack_;
   pid_t pid_ = -1;
   int socket_ = -1;
 };
@@ -190,6 +194,7 @@ class MemberProcess {
 struct Setting {
   std::string fabric;
   ReplicationProtocol protocol;
+  Ack ack = Ack::kAll;
 };
 
 class GroupOfProcesses : public testing::TestWithParam<Setting> {
@@ -204,7 +209,7 @@ class GroupOfProcesses : public testing::TestWithParam<Setting> {
                                      ? "shm://" + (folder_ / (name + ".sock"))
                                      : "tcp://127.0.0.1:0";
       members_.emplace_back(id, listen, etcd_->address("test"), folder_ / (name + ".log"),
-                            GetParam().protocol);
+                            GetParam().protocol, GetParam().ack);
       members_.back().start();
     }
   }
@@ -278,6 +283,8 @@ std::vector<Setting> all_settings() {
       settings.push_back({fabric, protocol});
     }
   }
+  settings.push_back({"shm", ReplicationProtocol::kChain, Ack::kMetadata});
+  settings.push_back({"tcp", ReplicationProtocol::kLogWrite, Ack::kQuorum});
   return settings;
 }
 
@@ -287,7 +294,7 @@ INSTANTIATE_TEST_SUITE_P(Settings, GroupOfProcesses, testing::ValuesIn(all_setti
                            for (const char c : to_string(one.param.protocol)) {
                              if (c != '-') name += c;
                            }
-                           return name;
+                           return name + "_" + std::string(to_string(one.param.ack));
                          });
 
 }  // namespace

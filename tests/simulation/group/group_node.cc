@@ -126,7 +126,8 @@ MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
   member_ = std::make_unique<group::Member>(group::MemberOptions{.self = {id, address_of(host), ""},
                                                                  .incarnation = incarnation,
                                                                  .group = kTestGroup,
-                                                                 .timing = world.timing},
+                                                                 .timing = world.timing,
+                                                                 .ack = world.ack},
                                             *log_, kLogStart, machine_, *replicator_, *links_,
                                             *store_, host.clock());
   process_ = host.spawn("member", [this](sim::Process& process) { step(process); });

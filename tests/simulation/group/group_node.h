@@ -57,6 +57,7 @@ struct GroupWorld {
   sim::FabricOptions fabric;
   group::ReplicationProtocol protocol = group::ReplicationProtocol::kMulticast;
   std::size_t push_bytes = std::size_t{64} << 10;
+  group::Ack ack = group::Ack::kAll;
   std::map<Lsn, Applied> agreed;  ///< at the ends of batches
   std::vector<std::string> complaints;
   std::vector<std::string> trace;

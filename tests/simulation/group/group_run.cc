@@ -41,7 +41,8 @@ GroupRun::GroupRun(std::uint64_t seed)
   sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
   // A third of the runs on a fabric that has connections and nothing else, as tcp is.
   if (random_.below(3) == 0) fabric.capabilities = 0;
-  group_ = std::make_unique<GroupWorld>(world_, *etcd_, kTiming, fabric, protocol(), kPushBytes);
+  group_ =
+      std::make_unique<GroupWorld>(world_, *etcd_, kTiming, fabric, protocol(), kPushBytes, ack());
   for (std::size_t i = 0; i < kMembers; ++i) {
     const double drift = random_.uniform(-1, 1) / group::kDriftDenominator;
     auto& host =
@@ -315,7 +316,8 @@ std::string GroupRun::check() {
 }
 
 std::string GroupRun::trace() const {
-  std::string text = "protocol " + std::string(to_string(protocol())) + "\n";
+  std::string text =
+      std::string(to_string(protocol())) + ", ack " + std::string(to_string(ack())) + "\n";
   for (const std::string& line : group_->trace) text += line + "\n";
   for (const Node& node : nodes_) {
     if (node.life == nullptr) continue;

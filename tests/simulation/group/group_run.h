@@ -31,6 +31,7 @@ class GroupRun {
   group::ReplicationProtocol protocol() const {
     return static_cast<group::ReplicationProtocol>(seed_ % 3);
   }
+  group::Ack ack() const { return static_cast<group::Ack>(seed_ / 3 % 3); }
   /// Everything: the first complaint, or nothing.
   std::string run();
   const GroupCounters& counters() const { return counters_; }

@@ -146,6 +146,24 @@ TEST_F(LogTest, GoesRoundItsRingAsCheckpointsFreeIt) {
   EXPECT_GT(start.lsn, 12 * kRing);
 }
 
+TEST_F(LogTest, KnowsTheEpochOfItsLastRecordThoughThatIsTrimmed) {
+  auto log = open();
+  EXPECT_EQ(log->last_epoch(), 0u) << "there is none";
+  for (std::uint32_t epoch = 1; epoch < 2000; ++epoch) {  // around the ring, at every offset
+    RecordHeader header = insert_header();
+    header.epoch = epoch;
+    const EntryPayload<2> payload{};
+    ASSERT_TRUE(log->append(header, std::as_bytes(std::span(&payload, 1))));
+    log->end_batch();
+    ASSERT_TRUE(log->commit());
+    ASSERT_EQ(log->last_epoch(), epoch);
+    const LogPosition end = log->end();
+    log->trim(end);
+    if (epoch % 100 == 0) log = open(end);
+    ASSERT_EQ(log->last_epoch(), epoch);
+  }
+}
+
 TEST_F(LogTest, HasRoomForARestartWhenItIsFull) {
   const auto log = open();
   while (append(*log, 1)) log->end_batch();

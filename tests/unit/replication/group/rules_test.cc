@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "replication/group/lease.h"
+#include "replication/group/protocol.h"
 #include "replication/group/requests.h"
 #include "replication/group/view.h"
 
@@ -51,25 +52,53 @@ TEST(Promise, HoldsFromTheStartForWhatAnEarlierLifeMayHavePromised) {
   EXPECT_GT(Promise(kLease, 7 * kSecond).until(), 7 * kSecond + kLease);
 }
 
+TEST(ReadLease, OfAQuorumNeedsThePromisesOfOneLess) {
+  ReadLease lease(kLease);
+  View view = view_of({1, 2, 3});
+  lease.promised(2, lease.beat(kSecond));
+  EXPECT_EQ(lease.until(view, 1), 0);
+  view.ack = Ack::kQuorum;
+  EXPECT_GT(lease.until(view, 1), kSecond);
+}
+
+TEST(Names, OfWaysToReplicateAndToAcknowledgeAreReadAsTheyAreWritten) {
+  for (const auto one : {ReplicationProtocol::kMulticast, ReplicationProtocol::kLogWrite,
+                         ReplicationProtocol::kChain}) {
+    EXPECT_EQ(parse_replication_protocol(to_string(one)).value(), one);
+  }
+  for (const auto one : {Ack::kAll, Ack::kQuorum, Ack::kMetadata}) {
+    EXPECT_EQ(parse_ack(to_string(one)).value(), one);
+  }
+  EXPECT_EQ(parse_ack("some").error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(parse_replication_protocol("").error().code, ErrorCode::kInvalidArgument);
+}
+
 TEST(View, SurvivesTheStore) {
-  const View view = view_of({1, UINT64_MAX, 3});
+  View view = view_of({1, UINT64_MAX, 3});
   EXPECT_EQ(decode_view(encode(view)).value(), view);
-  const Registration registration{
-      .member = view.members[1], .incarnation = 8, .candidate_for = 4, .durable = UINT64_MAX - 7};
+  view.ack = Ack::kQuorum;
+  EXPECT_EQ(decode_view(encode(view)).value(), view);
+  const Registration registration{.member = view.members[1],
+                                  .incarnation = 8,
+                                  .candidate_for = 4,
+                                  .durable = UINT64_MAX - 7,
+                                  .log_epoch = 3};
   const auto decoded = decode_registration(encode(registration)).value();
   EXPECT_EQ(decoded.member, registration.member);
   EXPECT_EQ(decoded.candidate_for, 4u);
   EXPECT_EQ(decoded.durable, registration.durable);
+  EXPECT_EQ(decoded.log_epoch, 3u);
 }
 
 TEST(View, IsRefusedIfNoMemberWroteIt) {
   for (
       const char* const text :
-      {"", "7", "{}", "[]", R"({"epoch":"1"})", R"({"epoch":1,"primary":"1"})",
-       R"({"epoch":"1","primary":"1","incarnation":"1","since":"1","members":[]})",
-       R"({"epoch":"1","primary":"1","incarnation":"1","since":"2","members":[{"id":"1","peers":"","clients":""}]})",
-       R"({"epoch":"99999999999","primary":"1","incarnation":"1","since":"1","members":[{"id":"1","peers":"","clients":""}]})",
-       R"({"epoch":"1","primary":"1","incarnation":"1","since":"1","members":[{"id":"1","peers":"","clients":""},{"id":"1","peers":"","clients":""}]})"}) {
+      {R"({"epoch":"1","primary":"1","incarnation":"1","since":"1","ack":"most","members":[{"id":"1","peers":"","clients":""}]})",
+       "", "7", "{}", "[]", R"({"epoch":"1"})", R"({"epoch":1,"primary":"1"})",
+       R"({"epoch":"1","primary":"1","incarnation":"1","since":"1","ack":"all","members":[]})",
+       R"({"epoch":"1","primary":"1","incarnation":"1","since":"2","ack":"all","members":[{"id":"1","peers":"","clients":""}]})",
+       R"({"epoch":"99999999999","primary":"1","incarnation":"1","since":"1","ack":"all","members":[{"id":"1","peers":"","clients":""}]})",
+       R"({"epoch":"1","primary":"1","incarnation":"1","since":"1","ack":"all","members":[{"id":"1","peers":"","clients":""},{"id":"1","peers":"","clients":""}]})"}) {
     EXPECT_EQ(decode_view(text).error().code, ErrorCode::kProtocol) << text;
   }
 }

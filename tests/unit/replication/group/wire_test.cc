@@ -82,7 +82,7 @@ TEST(GroupWire, RefusesPositionsThatCannotBe) {
   EXPECT_FALSE(is_taken(envelope(Kind::kLog), body, 12)) << "part of a word";
   body.lsn = UINT64_MAX - 7;
   EXPECT_FALSE(is_taken(envelope(Kind::kLog), body, 64)) << "an overflow";
-  RowBody row{.received = 16, .durable = 8, .applied = 8, .promised = 1};
+  RowBody row{.received = 16, .durable = 8, .applied = 8, .known = 24, .promised = 1};
   EXPECT_TRUE(is_taken(envelope(Kind::kRow, kInStep), row));
   row.durable = 24;
   EXPECT_FALSE(is_taken(envelope(Kind::kRow), row)) << "more is durable than was received";
