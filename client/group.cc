@@ -18,6 +18,9 @@ constexpr Nanoseconds kLongestPause = 50 * kMillisecond;
 constexpr Nanoseconds kAskFor = 300 * kMillisecond;
 /// A primary that lasted for so long was one: the next search for one begins with short pauses.
 constexpr Nanoseconds kSettledAfter = kSecond;
+/// A member that takes so long not to answer is not there at all, and left alone for a while.
+constexpr Nanoseconds kLongDial = 100 * kMillisecond;
+constexpr Nanoseconds kLetSleep = kSecond;
 /// A busy client looks so often whether its primary still says anything.
 constexpr Nanoseconds kLookEvery = 50 * kMillisecond;
 
@@ -253,6 +256,8 @@ ClientCore<D>* Group<D>::choose_reader(ClientCore<D>& primary, const Freshness*&
     if (core == nullptr || !core->connected() || (core != &primary && !member->in_view)) continue;
     const Standing& standing = core->standing(now);
     const std::uint64_t staleness = standing.staleness_at(now);
+    fprintf(stderr, "%s stale %ld since %ld now %ld\n", member->url.c_str(), (long)staleness,
+            (long)standing.since, (long)now);
     if (staleness > static_cast<std::uint64_t>(read.max_staleness)) continue;
     Freshness freshness;
     freshness.until = now + read.max_staleness - static_cast<Nanoseconds>(staleness);
@@ -430,6 +435,9 @@ template <int D>
 void Group<D>::lose_primary(Nanoseconds now) {
   last_error_ = *primary_->core->lost();
   drop(*primary_);
+  // The others first: it was lost.
+  const auto place = std::ranges::find(members_, primary_, &std::unique_ptr<Member>::get);
+  first_ = static_cast<std::size_t>(place - members_.begin()) + (not_primary_ ? 0 : 1);
   primary_ = nullptr;
   hint_.clear();
   if (now - led_since_ > kSettledAfter) backoff_ = Backoff(random_(), kLongestPause);
@@ -467,8 +475,12 @@ typename Group<D>::Member* Group<D>::next_candidate(Nanoseconds now) {
   if (!hint_.empty()) {
     learn(hint_);
     Member* const member = find(std::exchange(hint_, {}));
-    if (member != nullptr) return member;
+    if (member != nullptr && now >= member->next_try) return member;
   }
+  // Those that only cost time lately come last.
+  const bool any_awake =
+      std::ranges::any_of(members_, [&](const auto& member) { return now >= member->next_try; });
+  while (any_awake && cursor_ < members_.size() && now < candidate(cursor_).next_try) ++cursor_;
   if (cursor_ >= members_.size()) {
     // A whole round for nothing.
     cursor_ = 0;
@@ -483,7 +495,7 @@ typename Group<D>::Member* Group<D>::next_candidate(Nanoseconds now) {
     }
     return nullptr;
   }
-  return members_[cursor_++].get();
+  return &candidate(cursor_++);
 }
 
 /// One step: connects to at most one member.
@@ -529,7 +541,12 @@ Status Group<D>::dial(Member& member, Nanoseconds now) {
   options.connect_timeout = std::clamp(left, kMillisecond, std::max(most, kMillisecond));
   auto core =
       ClientCore<D>::connect(*way->fabric, *way->poller, *address, clock_, options, &family_);
-  if (!core) return fail(core.error());
+  if (!core) {
+    const bool was_long = clock_.now() - now > kLongDial;
+    member.next_try = clock_.now() + (was_long ? kLetSleep : member.backoff.next());
+    return fail(core.error());
+  }
+  member.next_try = 0;
   member.core = std::move(*core);
   return {};
 }
@@ -614,13 +631,13 @@ void Group<D>::look_after_readers(Nanoseconds now) {
     if (member->core == nullptr) {
       if (!member->in_view || dialled || now < member->next_try) continue;
       dialled = true;
-      if (const Status ok = dial(*member, now); !ok) {
-        member->next_try = now + member->backoff.next();
-        continue;
-      }
+      if (!dial(*member, now)) continue;
       member->in_view = true;
     }
-    if (!member->core->connected() || now - member->probed < probe_every) continue;
+    if (!member->core->connected()) continue;
+    // What it says is dated by the newest message that it knows of: look before the next one goes.
+    member->core->standing(now);
+    if (now - member->probed < probe_every) continue;
     member->probed = now;
     const Status asked = member->core->cluster(Callback<StatsAnswer>(
         [this, m = member.get()](const Result<StatsAnswer*>& answer) { heard(*m, answer); }));

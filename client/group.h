@@ -127,9 +127,9 @@ class Group final : private Keeper<D> {
     std::string url;
     std::unique_ptr<ClientCore<D>> core;
     Backoff backoff;
-    Nanoseconds next_try = 0;
-    Nanoseconds probed = 0;  ///< as a reader, to keep its heartbeats coming
-    bool in_view = false;    ///< by what the primary says
+    Nanoseconds next_try = 0;  ///< not before this, if there are others
+    Nanoseconds probed = 0;    ///< as a reader, to keep its heartbeats coming
+    bool in_view = false;      ///< by what the primary says
   };
 
   Group(std::unique_ptr<Directory> directory, Network& network, const Clock& clock,
@@ -170,6 +170,7 @@ class Group final : private Keeper<D> {
   void lead_with(Member& member);
   void learn(const std::string& url);
   Member* find(std::string_view url);
+  Member& candidate(std::size_t i) { return *members_[(first_ + i) % members_.size()]; }
   void stop_seeking(Error why);
   void begin_again();
   std::size_t end_overdue(Nanoseconds now);
@@ -190,7 +191,8 @@ class Group final : private Keeper<D> {
   Member* asked_ = nullptr;  ///< who the primary is
   Nanoseconds asked_until_ = 0;
   std::string hint_;          ///< where the primary is said to be
-  std::size_t cursor_ = 0;    ///< next member to try
+  std::size_t first_ = 0;     ///< of the members, in a round of trying all
+  std::size_t cursor_ = 0;    ///< how many have been tried in this round
   bool not_primary_ = false;  ///< the one that we took for it says so
   bool was_lost_ = false;     ///< there has been a primary before
   Nanoseconds seek_until_ = 0;

@@ -1,0 +1,360 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/group.h"
+#include "tests/simulation/cluster/scripted_group.h"
+#include "tests/support/seed.h"
+
+// The client that ships, and the members of a group that follow a script: it finds the primary,
+// loses it in every way, and each operation ends as it must.
+
+namespace silurus::simulation {
+namespace {
+
+namespace sim = transport::sim;
+using client::ReadFrom;
+
+constexpr std::uint64_t kClientId = 77;
+
+class GroupClientTest : public testing::Test, private client::Network {
+ protected:
+  explicit GroupClientTest() : world_(testing_support::seed(1)), host_(world_.add_host("client")) {
+    for (int i = 0; i < 3; ++i) {
+      auto& host = world_.add_host("member" + std::to_string(i));
+      members_.push_back(std::make_unique<ScriptedMember>(world_, host, i, state_));
+    }
+    fabric_ = std::make_unique<sim::SimFabric>(world_, host_,
+                                               sim::FabricOptions{.give_up = 60 * kMillisecond});
+    poller_ = std::move(*fabric_->create_poller());
+  }
+  ~GroupClientTest() override { group_.reset(); }
+
+  void connect(client::ClientOptions options = {}) {
+    options.mode = client::Mode::kMessaging;
+    options.client_id = kClientId;
+    std::vector<std::string> urls;
+    for (auto& member : members_) urls.push_back(member->url());
+    auto group = client::Group<2>::create(std::move(urls), nullptr, *this, host_.clock(), options);
+    ASSERT_TRUE(group) << group.error().message;
+    group_ = std::move(*group);
+    run(kSecond, [&] { return group_->ready(); });
+    ASSERT_TRUE(group_->ready());
+  }
+
+  /// Drives the client until `done`, or for so long; whether it was done.
+  template <typename Done>
+  bool run(Nanoseconds time, Done&& done) {
+    const Nanoseconds end = world_.now() + time;
+    while (!done() && world_.now() < end) {
+      group_->flush();
+      poller_->progress();
+      group_->settle(true);
+      group_->flush();
+      world_.run_for(20 * kMicrosecond);
+    }
+    return done();
+  }
+  void run(Nanoseconds time) {
+    run(time, [] { return false; });
+  }
+
+  struct Outcome {
+    std::optional<ErrorCode> error;
+    rtree::Version version = 0;
+    Nanoseconds began = 0;
+    Nanoseconds ended = 0;
+  };
+  /// One write of one box; its place in writes_.
+  void write() {
+    const std::size_t i = writes_.size();
+    writes_.emplace_back().began = world_.now();
+    const protocol::Operation<2> operation{
+        i, protocol::OperationKind::kInsert, 0, {{0, 0}, {1, 1}}, {}};
+    ++under_way_;
+    const Status begun = group_->write({&operation, 1}, [this, i](auto answer) {
+      --under_way_;
+      writes_[i].ended = world_.now();
+      if (answer) {
+        writes_[i].version = (*answer)->version;
+      } else {
+        writes_[i].error = answer.error().code;
+      }
+    });
+    ASSERT_TRUE(begun) << begun.error().message;
+  }
+  /// One search; its version is the last of versions_.
+  void search() {
+    ++under_way_;
+    const Status begun = group_->range(
+        {.window = {{0, 0}, {1, 1}}, .shape = rtree::ResultShape::kCount}, [this](auto answer) {
+          --under_way_;
+          ASSERT_TRUE(answer) << answer.error().message;
+          versions_.push_back((*answer)->version);
+        });
+    ASSERT_TRUE(begun) << begun.error().message;
+  }
+  bool finish(Nanoseconds time = 20 * kSecond) {
+    return run(time, [this] { return under_way_ == 0; });
+  }
+  void crash_primary() {
+    auto& member = *members_[static_cast<std::size_t>(state_.primary)];
+    state_.primary = -1;
+    member.host().crash();
+  }
+  void promote(int number) {
+    state_.primary = number;
+    ++state_.epoch;
+  }
+  /// Every write that was answered happened once, none twice, and all in the order of their
+  /// numbers.
+  void expect_once_and_in_order() {
+    for (const auto& [who, outcome] : state_.outcomes) {
+      EXPECT_EQ(who.first, kClientId);
+      EXPECT_EQ(outcome.times, 1u);
+    }
+    EXPECT_TRUE(std::ranges::is_sorted(state_.order));
+    for (std::size_t i = 0; i < writes_.size(); ++i) {
+      const auto found = state_.outcomes.find({kClientId, i + 1});
+      if (writes_[i].error) continue;
+      ASSERT_NE(found, state_.outcomes.end()) << "write " << i << " was answered and is not there";
+      EXPECT_EQ(writes_[i].version, found->second.version);
+    }
+  }
+
+  sim::World world_;
+  sim::Host& host_;
+  GroupState state_;
+  std::vector<std::unique_ptr<ScriptedMember>> members_;
+  std::unique_ptr<sim::SimFabric> fabric_;
+  std::unique_ptr<transport::Poller> poller_;
+  std::unique_ptr<client::Group<2>> group_;
+  std::vector<Outcome> writes_;
+  std::vector<rtree::Version> versions_;
+  std::size_t under_way_ = 0;
+
+ private:
+  Result<Way> way_to(const transport::Address&) override {
+    return Way{fabric_.get(), poller_.get()};
+  }
+};
+
+TEST_F(GroupClientTest, FindsThePrimaryWhoeverItAsksFirst) {
+  state_.primary = 2;
+  connect();
+  write();
+  search();
+  ASSERT_TRUE(finish());
+  EXPECT_EQ(writes_[0].version, 2u);
+  EXPECT_EQ(members_[2]->searches, 1u);
+  EXPECT_EQ(members_[0]->refused + members_[1]->refused, 0u);
+  run(10 * kMillisecond);
+  EXPECT_EQ(group_->connections(), 1u) << "the others are left alone";
+}
+
+TEST_F(GroupClientTest, WritesUnderWayHappenOnceAndInOrderThroughAFailOver) {
+  connect();
+  for (int round = 0; round < 3; ++round) {
+    SCOPED_TRACE(round);
+    for (int i = 0; i < 32; ++i) write();
+    for (int i = 0; i < 4; ++i) search();
+    // Some are carried out and answered, some carried out only, some have not arrived.
+    run(static_cast<Nanoseconds>(world_.random().below(40)) * kMicrosecond);
+    const int old = state_.primary;
+    crash_primary();
+    run(30 * kMillisecond);
+    for (int i = 0; i < 8; ++i) write();  // while there is none
+    const Nanoseconds since = world_.now();
+    promote((old + 1) % 3);
+    ASSERT_TRUE(finish());
+    Nanoseconds last = 0;
+    for (const Outcome& outcome : writes_) {
+      EXPECT_FALSE(outcome.error);
+      last = std::max(last, outcome.ended);
+    }
+    std::cout << "found the next primary within " << (last - since) / kMicrosecond << " us\n";
+    EXPECT_LT(last - since, 500 * kMillisecond) << "what a client may add to a fail-over";
+    expect_once_and_in_order();
+    members_[static_cast<std::size_t>(old)].reset();
+    auto& host = *world_.find_host("member" + std::to_string(old));
+    host.restart();
+    members_[static_cast<std::size_t>(old)] =
+        std::make_unique<ScriptedMember>(world_, host, old, state_);
+  }
+  EXPECT_EQ(state_.order.size(), writes_.size());
+  EXPECT_EQ(group_->statistics().reconnects, 3u);
+}
+
+TEST_F(GroupClientTest, LeavesAPrimaryThatIsNoneAnyMore) {
+  connect();
+  write();
+  ASSERT_TRUE(finish());
+  promote(1);
+  for (int i = 0; i < 10; ++i) write();
+  search();
+  ASSERT_TRUE(finish());
+  for (const Outcome& outcome : writes_) EXPECT_FALSE(outcome.error);
+  expect_once_and_in_order();
+  EXPECT_EQ(members_[1]->searches, 1u);
+}
+
+TEST_F(GroupClientTest, GivesUpAPrimaryThatHasFallenSilent) {
+  connect({.silence = 100 * kMillisecond});
+  members_[0]->answers = false;
+  for (int i = 0; i < 5; ++i) write();
+  run(10 * kMillisecond);
+  promote(1);
+  const Nanoseconds since = world_.now();
+  ASSERT_TRUE(finish());
+  for (const Outcome& outcome : writes_) {
+    EXPECT_FALSE(outcome.error);
+    EXPECT_LT(outcome.ended - since, 600 * kMillisecond);
+  }
+  expect_once_and_in_order();
+}
+
+TEST_F(GroupClientTest, EndsEveryOperationByItsDeadlineAndDoubtsOnlyWhatWasSent) {
+  connect({.deadline = 400 * kMillisecond});
+  members_[0]->carries_out = false;
+  for (int i = 0; i < 5; ++i) write();
+  run(5 * kMillisecond);  // sent, and not answered
+  for (auto& member : members_) member->host().crash();
+  run(100 * kMillisecond);
+  for (int i = 0; i < 5; ++i) write();  // never sent
+  ASSERT_TRUE(finish());
+  for (std::size_t i = 0; i < 10; ++i) {
+    EXPECT_EQ(writes_[i].error, i < 5 ? ErrorCode::kInDoubt : ErrorCode::kDeadlineExceeded) << i;
+    EXPECT_LT(writes_[i].ended - writes_[i].began, 410 * kMillisecond) << i;
+  }
+}
+
+TEST_F(GroupClientTest, GivesUpWhenThereIsNoMemberForTooLongAndBeginsAgainLater) {
+  connect({.reconnect_for = 300 * kMillisecond});
+  for (auto& member : members_) member->host().crash();
+  write();
+  ASSERT_TRUE(finish(kSecond));
+  EXPECT_EQ(writes_[0].error, ErrorCode::kInDoubt);
+  ASSERT_TRUE(group_->failure());
+  for (auto& member : members_) {
+    const int number = static_cast<int>(&member - members_.data());
+    member.reset();
+    auto& host = *world_.find_host("member" + std::to_string(number));
+    host.restart();
+    member = std::make_unique<ScriptedMember>(world_, host, number, state_);
+  }
+  write();
+  ASSERT_TRUE(finish(kSecond));
+  EXPECT_FALSE(writes_[1].error);
+  expect_once_and_in_order();
+}
+
+TEST_F(GroupClientTest, TellsWhichOutcomesItKnows) {
+  connect();
+  for (int i = 0; i < 10; ++i) {
+    write();
+    ASSERT_TRUE(finish());
+    EXPECT_EQ(members_[0]->forgettable, static_cast<std::uint64_t>(i + 1));
+  }
+}
+
+TEST_F(GroupClientTest, SpreadsSearchesByLoad) {
+  for (auto& member : members_) member->staleness = 0;
+  members_[1]->cpu_busy_permyriad = 9'500;
+  connect({.read = {.from = ReadFrom::kAny, .max_staleness = 50 * kMillisecond}});
+  run(50 * kMillisecond);  // connects to the others, and hears of them
+  EXPECT_EQ(group_->connections(), 3u);
+  for (int i = 0; i < 400; ++i) {
+    for (int j = 0; j < 4; ++j) search();
+    ASSERT_TRUE(finish());
+  }
+  std::cout << members_[0]->searches << ", " << members_[1]->searches << " (busy), "
+            << members_[2]->searches << " searches\n";
+  EXPECT_GT(members_[0]->searches, 500u);
+  EXPECT_GT(members_[2]->searches, 500u);
+  EXPECT_LT(members_[1]->searches, 300u);
+}
+
+TEST_F(GroupClientTest, BelievesNoMemberThatMayBeTooFarBehind) {
+  for (auto& member : members_) member->staleness = 30 * kMillisecond;
+  connect({.read = {.from = ReadFrom::kAny, .max_staleness = 20 * kMillisecond}});
+  run(50 * kMillisecond);
+  for (int i = 0; i < 100; ++i) {
+    search();
+    ASSERT_TRUE(finish());
+  }
+  EXPECT_EQ(members_[0]->searches, 100u) << "the primary alone is fresh enough";
+  for (auto& member : members_) member->staleness = 5 * kMillisecond;
+  run(50 * kMillisecond);
+  for (int i = 0; i < 100; ++i) {
+    search();
+    ASSERT_TRUE(finish());
+  }
+  EXPECT_GT(members_[1]->searches + members_[2]->searches, 20u);
+}
+
+TEST_F(GroupClientTest, CountsHowFarBehindInVersions) {
+  for (auto& member : members_) {
+    member->staleness = 0;
+    member->behind = 3;
+  }
+  state_.version = 100;
+  connect({.read = {.from = ReadFrom::kAny,
+                    .max_staleness = 50 * kMillisecond,
+                    .max_versions_behind = 2,
+                    .monotonic = false}});
+  run(50 * kMillisecond);
+  for (int i = 0; i < 50; ++i) {
+    search();
+    ASSERT_TRUE(finish());
+    EXPECT_EQ(versions_.back(), 100u);
+  }
+  for (auto& member : members_) member->behind = 2;
+  run(50 * kMillisecond);
+  for (int i = 0; i < 50; ++i) {
+    search();
+    ASSERT_TRUE(finish());
+  }
+  EXPECT_EQ(std::ranges::min(versions_), 98u);
+}
+
+TEST_F(GroupClientTest, NeverSeesAnOlderVersionThanItHasSeen) {
+  for (auto& member : members_) member->staleness = 0;
+  members_[1]->behind = 1;
+  members_[2]->behind = 4;
+  connect({.read = {.from = ReadFrom::kAny, .max_staleness = 50 * kMillisecond}});
+  run(50 * kMillisecond);
+  for (int i = 0; i < 500; ++i) {
+    if (i % 5 == 0) {
+      write();
+      ASSERT_TRUE(finish());
+    }
+    search();
+    ASSERT_TRUE(finish());
+    EXPECT_GE(versions_.back(), writes_.back().version) << "it sees its own writes";
+  }
+  EXPECT_TRUE(std::ranges::is_sorted(versions_));
+}
+
+TEST_F(GroupClientTest, ReadsFromAnyMemberThroughAFailOver) {
+  for (auto& member : members_) member->staleness = 0;
+  connect({.read = {.from = ReadFrom::kAny, .max_staleness = 50 * kMillisecond}});
+  run(50 * kMillisecond);
+  for (int i = 0; i < 50; ++i) search();
+  for (int i = 0; i < 10; ++i) write();
+  run(5 * kMicrosecond);
+  crash_primary();
+  run(30 * kMillisecond);
+  promote(2);
+  ASSERT_TRUE(finish());
+  EXPECT_EQ(versions_.size(), 50u);
+  for (const Outcome& outcome : writes_) EXPECT_FALSE(outcome.error);
+  expect_once_and_in_order();
+}
+
+}  // namespace
+}  // namespace silurus::simulation
