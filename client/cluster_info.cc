@@ -7,7 +7,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t kMaxUrlBytes = 256;
+constexpr std::size_t kMaxUrlBytes = 1024;
 
 tl::unexpected<Error> bad(const char* what) {
   return fail(ErrorCode::kProtocol,

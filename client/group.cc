@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/log.h"
+#include "client/network.h"
 #include "protocol/encode.h"
 
 namespace silurus::client {
@@ -13,11 +13,14 @@ namespace {
 constexpr std::uint32_t kSettlesPerLook = 64;
 /// Longest pause between two rounds of looking for a primary: most of a fail-over is waiting for
 /// the next view, and the pause comes on top.
-constexpr Nanoseconds kLongestPause = 50 * kMillisecond;
+constexpr Nanoseconds kLongestPause = 20 * kMillisecond;
 /// A member that was asked who the primary is, and doesn't say, is passed over.
 constexpr Nanoseconds kAskFor = 300 * kMillisecond;
 /// A primary that lasted for so long was one: the next search for one begins with short pauses.
 constexpr Nanoseconds kSettledAfter = kSecond;
+/// After an answer that was too old, for so long only members are asked that are known to be new
+/// enough by their heartbeats.
+constexpr Nanoseconds kPessimism = 10 * kMillisecond;
 /// A member that takes so long not to answer is not there at all, and left alone for a while.
 constexpr Nanoseconds kLongDial = 100 * kMillisecond;
 constexpr Nanoseconds kLetSleep = kSecond;
@@ -77,6 +80,18 @@ template <int D>
 void Group<D>::learn(const std::string& url) {
   if (url.empty() || find(url) != nullptr || members_.size() >= kMaxClusterMembers) return;
   members_.push_back(std::make_unique<Member>(url, random_()));
+}
+
+/// Of a member's addresses, the one of the fabric that we were told to use.
+template <int D>
+std::string Group<D>::one_of(std::string_view urls) const {
+  const auto all = split_urls(urls);
+  const std::string_view known = members_.empty() ? std::string_view() : members_[0]->url;
+  const std::string_view scheme = known.substr(0, known.find("://"));
+  for (const std::string& url : all) {
+    if (url.substr(0, url.find("://")) == scheme) return url;
+  }
+  return all.empty() ? std::string() : all.front();
 }
 
 template <int D>
@@ -256,8 +271,6 @@ ClientCore<D>* Group<D>::choose_reader(ClientCore<D>& primary, const Freshness*&
     if (core == nullptr || !core->connected() || (core != &primary && !member->in_view)) continue;
     const Standing& standing = core->standing(now);
     const std::uint64_t staleness = standing.staleness_at(now);
-    fprintf(stderr, "%s stale %ld since %ld now %ld\n", member->url.c_str(), (long)staleness,
-            (long)standing.since, (long)now);
     if (staleness > static_cast<std::uint64_t>(read.max_staleness)) continue;
     Freshness freshness;
     freshness.until = now + read.max_staleness - static_cast<Nanoseconds>(staleness);
@@ -271,7 +284,8 @@ ClientCore<D>* Group<D>::choose_reader(ClientCore<D>& primary, const Freshness*&
             std::max(freshness.at_least, newest.version - read.max_versions_behind);
       }
     }
-    if (core != &primary && standing.version < freshness.at_least) continue;
+    // It has caught up since its heartbeat, perhaps; not so soon after that turned out wrong.
+    if (standing.version < freshness.at_least && now < pessimistic_until_) continue;
     // Own requests are the newest news; a random part keeps clients from moving all at once.
     const double load = (static_cast<double>(core->in_flight()) + 0.5 + random_.uniform()) *
                         (1 / (1.05 - standing.cpu_busy));
@@ -283,6 +297,7 @@ ClientCore<D>* Group<D>::choose_reader(ClientCore<D>& primary, const Freshness*&
   if (best == nullptr || best == &primary) return &primary;
   freshness_ = best_freshness;
   any = &freshness_;
+  ++before_.asked_of_backups;
   return best;
 }
 
@@ -291,6 +306,10 @@ ClientCore<D>* Group<D>::choose_reader(ClientCore<D>& primary, const Freshness*&
 template <int D>
 void Group<D>::keep(Call<D>&& call, ErrorCode why) {
   if (why == ErrorCode::kNotPrimary && !call.any) not_primary_ = true;
+  if (why == ErrorCode::kUnavailable) {
+    ++before_.refused_answers;
+    pessimistic_until_ = clock_.now() + kPessimism;
+  }
   call.any = false;
   kept_deadline_ = std::min(kept_deadline_, call.deadline);
   kept_.push_back(std::move(call));
@@ -579,17 +598,20 @@ void Group<D>::heard(Member& member, const Result<StatsAnswer*>& answer) {
     last_error_ = info.error();
     return;
   }
-  for (const std::string& url : info->others) learn(url);
+  std::vector<std::string> others;
+  for (const std::string& urls : info->others) {
+    others.push_back(one_of(urls));
+    learn(others.back());
+  }
   if (info->is_primary) {
-    for (auto& other : members_) {
-      other->in_view = std::ranges::count(info->others, other->url) != 0;
-    }
+    for (auto& other : members_) other->in_view = std::ranges::count(others, other->url) != 0;
     if (was_asked && primary_ == nullptr) lead_with(member);
     return;
   }
   if (!was_asked) return;
-  if (!info->primary.empty() && info->primary != member.url) {
-    hint_ = info->primary;
+  const std::string primary = one_of(info->primary);
+  if (!primary.empty() && primary != member.url) {
+    hint_ = primary;
   } else {
     last_error_ = lost("the group has no primary yet");
   }

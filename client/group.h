@@ -169,6 +169,7 @@ class Group final : private Keeper<D> {
   Status dial(Member& member, Nanoseconds now);
   void lead_with(Member& member);
   void learn(const std::string& url);
+  std::string one_of(std::string_view urls) const;
   Member* find(std::string_view url);
   Member& candidate(std::size_t i) { return *members_[(first_ + i) % members_.size()]; }
   void stop_seeking(Error why);
@@ -218,7 +219,8 @@ class Group final : private Keeper<D> {
   Nanoseconds looked_at_ = 0;
   Nanoseconds led_since_ = 0;
 
-  Freshness freshness_;      ///< of the search that is being begun
+  Freshness freshness_;  ///< of the search that is being begun
+  Nanoseconds pessimistic_until_ = 0;
   ClientStatistics before_;  ///< of connections that are gone
 };
 

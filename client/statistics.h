@@ -41,10 +41,12 @@ struct ClientStatistics {
   AccessStatistics writes;
   std::uint64_t deadlines_exceeded = 0;
   std::uint64_t reconnects = 0;
-  std::uint64_t doorbells = 0;      ///< of the connection: transport::ConnectionCounters
-  std::uint64_t work_requests = 0;  ///< likewise; 0 where there is no card
-  std::uint64_t heartbeats = 0;     ///< seen
-  double server_cpu_busy = 0;       ///< by the last of them, 0 to 1
+  std::uint64_t asked_of_backups = 0;  ///< searches (ReadFrom::kAny)
+  std::uint64_t refused_answers = 0;   ///< of backups: not fresh enough
+  std::uint64_t doorbells = 0;         ///< of the connection: transport::ConnectionCounters
+  std::uint64_t work_requests = 0;     ///< likewise; 0 where there is no card
+  std::uint64_t heartbeats = 0;        ///< seen
+  double server_cpu_busy = 0;          ///< by the last of them, 0 to 1
   std::uint64_t cached_nodes = 0;
 
   void merge(const ClientStatistics& other) {
@@ -53,6 +55,8 @@ struct ClientStatistics {
     writes.merge(other.writes);
     deadlines_exceeded += other.deadlines_exceeded;
     reconnects += other.reconnects;
+    asked_of_backups += other.asked_of_backups;
+    refused_answers += other.refused_answers;
     doorbells += other.doorbells;
     work_requests += other.work_requests;
     heartbeats += other.heartbeats;

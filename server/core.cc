@@ -128,6 +128,7 @@ Result<std::vector<std::byte>> Core<D>::Door::on_hello(std::span<const std::byte
                 "the server has its " + std::to_string(options.max_clients) +
                     " clients: try again later, or start it with a larger --max-clients");
   }
+  const Standing* const standing = core->shard_->standing();
   const protocol::ServerHello hello{
       .dimensions = D,
       .node_format = rtree::kNodeFormat<D>,
@@ -138,7 +139,9 @@ Result<std::vector<std::byte>> Core<D>::Door::on_hello(std::span<const std::byte
       .chunks_per_region = rtree::kChunksPerSlab,
       .max_batch = kMaxBatchOperations,
       .one_sided = one_sided ? 1u : 0u,
-      .root_offset = 0};
+      .root_offset = 0,
+      // Before its first view too a member of a group leases its reads.
+      .epoch = standing == nullptr ? 0 : std::max<std::uint64_t>(standing->epoch(), 1)};
   std::vector<std::byte> bytes(sizeof hello);
   std::memcpy(bytes.data(), &hello, sizeof hello);
   return bytes;

@@ -324,6 +324,7 @@ TEST_F(GroupClientTest, CountsHowFarBehindInVersions) {
 
 TEST_F(GroupClientTest, NeverSeesAnOlderVersionThanItHasSeen) {
   for (auto& member : members_) member->staleness = 0;
+  state_.version = 100;
   members_[1]->behind = 1;
   members_[2]->behind = 4;
   connect({.read = {.from = ReadFrom::kAny, .max_staleness = 50 * kMillisecond}});

@@ -1,0 +1,150 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "client/client.h"
+#include "common/clock.h"
+#include "tests/support/etcd_process.h"
+#include "tests/support/server_process.h"
+
+// Clients of a real group: three servers, a real etcd, and primaries that are killed.
+
+namespace silurus {
+namespace {
+
+using testing_support::EtcdProcess;
+using testing_support::ServerProcess;
+using testing_support::TemporaryFolder;
+
+Box<2> box_of(std::uint64_t id) {
+  const double x = static_cast<double>(id % 1000);
+  const double y = static_cast<double>(id / 1000);
+  return {{x, y}, {x + 0.5, y + 0.5}};
+}
+constexpr Box<2> kEverything = {{-1, -1}, {1e6, 1e6}};
+
+class FailOverTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!EtcdProcess::is_installed()) GTEST_SKIP() << "no etcd here: scripts/setup installs it";
+    etcd_ = std::make_unique<EtcdProcess>();
+    ASSERT_TRUE(etcd_->wait_until_ready());
+  }
+
+  void start(const std::string& lease = "2s") {
+    lease_ = lease;
+    for (int i = 0; i < 3; ++i) {
+      members_.push_back(nullptr);
+      start_member(static_cast<std::size_t>(i));
+    }
+    for (auto& member : members_) ASSERT_EQ(member->addresses().size(), 1u) << member->errors();
+    for (auto& member : members_) urls_ += (urls_.empty() ? "" : ",") + member->addresses()[0];
+    // All three belong to the view before anything is asked.
+    auto client = connect();
+    ASSERT_TRUE(wait_for_members(*client, 3));
+  }
+  void start_member(std::size_t i) {
+    const std::string name = "member" + std::to_string(i);
+    const std::string listen =
+        members_[i] == nullptr ? "tcp://127.0.0.1:0" : members_[i]->addresses()[0];
+    members_[i].reset();
+    members_[i] = std::make_unique<ServerProcess>(std::vector<std::string>{
+        "--cluster", etcd_->address("geo"), "--data", folder_ / name, "--listen", listen,
+        "--log-size", "16M", "--group-lease", lease_, "--log-level", "warning"});
+  }
+  std::unique_ptr<Client<2>> connect(ClientOptions options = {}) {
+    options.connect_timeout = 20 * kSecond;
+    auto client = Client<2>::connect(urls_, options);
+    EXPECT_TRUE(client) << client.error().message;
+    return client ? std::make_unique<Client<2>>(std::move(*client)) : nullptr;
+  }
+  static std::size_t members_of_view(Client<2>& client) {
+    const auto json = client.cluster();
+    std::size_t count = 0;
+    for (std::size_t at = 0; json && (at = json->find("\"in_view\":true", at)) != json->npos;
+         ++at) {
+      ++count;
+    }
+    return count;
+  }
+  static bool wait_for_members(Client<2>& client, std::size_t count) {
+    for (int i = 0; i < 3000 && members_of_view(client) != count; ++i) usleep(10'000);
+    return members_of_view(client) == count;
+  }
+  std::size_t primary(Client<2>& client) const {
+    const std::string peer = client.peer();
+    for (std::size_t i = 0; i < members_.size(); ++i) {
+      const std::string& url = members_[i]->addresses()[0];
+      if (peer.find(url.substr(url.rfind(':'))) != std::string::npos) return i;
+    }
+    return members_.size();
+  }
+  void kill_primary(Client<2>& client) {
+    const std::size_t which = primary(client);
+    ASSERT_LT(which, members_.size()) << client.peer();
+    members_[which]->signal(SIGKILL);
+    members_[which]->wait();
+  }
+
+  TemporaryFolder folder_;
+  std::unique_ptr<EtcdProcess> etcd_;
+  std::vector<std::unique_ptr<ServerProcess>> members_;
+  std::string urls_;
+  std::string lease_;
+};
+
+TEST_F(FailOverTest, WritesUnderWayHappenOnceThroughTheDeathsOfPrimaries) {
+  start("500ms");
+  auto client = connect({.deadline = 30 * kSecond, .reconnect_for = 30 * kSecond});
+  std::uint64_t id = 0;
+  std::uint64_t done = 0;
+  std::vector<std::string> errors;
+  const auto write_some = [&](std::uint64_t count) {
+    for (std::uint64_t i = 0; i < count; ++i, ++id) {
+      WriteBatch<2> batch;
+      batch.insert(id, box_of(id));
+      const Status begun = client->write_async(batch, [&](auto answer) {
+        if (answer && (*answer)->failed.empty()) {
+          ++done;
+        } else if (!answer) {
+          errors.push_back(answer.error().message);
+        }
+      });
+      ASSERT_TRUE(begun) << begun.error().message;
+      client->wait_below(64);
+    }
+  };
+  for (int round = 0; round < 2; ++round) {
+    write_some(500);
+    const std::size_t which = primary(*client);
+    ASSERT_LT(which, members_.size());
+    std::thread killer([this, which] {
+      usleep(2'000);
+      members_[which]->signal(SIGKILL);
+    });
+    write_some(500);  // while it dies
+    killer.join();
+    client->wait();
+    members_[which]->wait();
+    start_member(which);
+    ASSERT_TRUE(wait_for_members(*client, 3)) << members_[which]->errors();
+  }
+  client->wait();
+  EXPECT_TRUE(errors.empty()) << errors.size() << " failed, the first: " << errors.front();
+  EXPECT_EQ(done, id);
+  const auto found = client->range(kEverything);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->count, id);
+  EXPECT_EQ(std::set(found->ids.begin(), found->ids.end()).size(), id) << "one is there twice";
+}
+
+}  // namespace
+}  // namespace silurus
