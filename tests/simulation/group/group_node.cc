@@ -22,6 +22,8 @@ std::string address_of(const sim::Host& host) { return "sim://" + host.name() + 
 
 }  // namespace
 
+std::string copies_address_of(const sim::Host& host) { return "sim://" + host.name() + ":8"; }
+
 void GroupWorld::note(const std::string& what) {
   trace.push_back(std::to_string(world.now() / 1000) + " us: " + what);
 }
@@ -41,17 +43,23 @@ class TreeMachine::Slabs final : public rtree::SlabSource {
     return slabs_.back();
   }
 
+  std::span<std::byte> first() const { return slabs_.front(); }
+
  private:
   std::vector<std::span<std::byte>> slabs_;
 };
 
-TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock)
+TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock, const group::CopiedTree<2>* copy)
     : world_(world), slabs_(std::make_unique<Slabs>()) {
-  auto tree = rtree::Tree<2>::create({}, *slabs_, clock);
+  auto tree = copy == nullptr
+                  ? rtree::Tree<2>::create({}, *slabs_, clock)
+                  : rtree::Tree<2>::restore({}, *slabs_, clock, copy->root, *copy, {.threads = 1});
   SILURUS_CHECK(tree.has_value());
   tree_ = std::move(*tree);
   machine_ = std::make_unique<group::TreeMachine<2>>(
-      *tree_, group::RequestTable(), 0, [this](const group::AppliedBatch& batch) {
+      *tree_,
+      copy == nullptr ? group::RequestTable() : group::RequestTable::decode(copy->extra).value(),
+      copy == nullptr ? 0 : copy->stamp, [this](const group::AppliedBatch& batch) {
         const Applied applied{batch.end.chain, batch.version};
         const auto [there, is_new] = world_.agreed.emplace(batch.end.lsn, applied);
         if (!is_new && there->second != applied) {
@@ -61,6 +69,8 @@ TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock)
       });
 }
 TreeMachine::~TreeMachine() = default;
+
+std::span<std::byte> TreeMachine::slab() const { return slabs_->first(); }
 
 Result<LogPosition> TreeMachine::apply(const replication::Log& log, LogPosition from, Lsn commit) {
   return machine_->apply(log, from, commit);
@@ -85,7 +95,7 @@ std::uint64_t TreeMachine::values(unsigned key) const {
 
 MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
                        CrashMemory::Content& content, std::uint64_t seed, Power::Failure failure,
-                       std::vector<MemberLife*>& others)
+                       std::vector<MemberLife*>& others, const group::CopiedTree<2>* copy)
     : world_(world),
       host_(host),
       others_(others),
@@ -93,8 +103,9 @@ MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
       fabric_(world.world, host, world.fabric),
       poller_(std::move(*fabric_.create_poller())),
       window_(kWindowBytes),
-      machine_(world, host.clock()) {
-  auto log = replication::Log::open(std::make_unique<CrashMemory>(power_, content), kLogStart);
+      machine_(world, host.clock(), copy) {
+  const LogPosition start = copy == nullptr ? kLogStart : copy->log;
+  auto log = replication::Log::open(std::make_unique<CrashMemory>(power_, content), start);
   SILURUS_CHECK(log.has_value());
   log_ = std::move(*log);
   store_ = std::make_unique<SimViewStore>(world.world, host, world.etcd, 10 * kMillisecond,
@@ -128,8 +139,9 @@ MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
                                                                  .group = kTestGroup,
                                                                  .timing = world.timing,
                                                                  .ack = world.ack},
-                                            *log_, kLogStart, machine_, *replicator_, *links_,
-                                            *store_, host.clock());
+                                            *log_, start, machine_, *replicator_, *links_, *store_,
+                                            host.clock());
+  if (world.offers_copies) offer_copies();
   process_ = host.spawn("member", [this](sim::Process& process) { step(process); });
   process_->watch(*poller_);
 }
@@ -137,6 +149,25 @@ MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
 MemberLife::~MemberLife() {
   process_.reset();
   links_.reset();
+  copies_listener_.reset();
+}
+
+void MemberLife::offer_copies() {
+  copies_ = std::make_unique<group::CopySource<2>>(
+      kTestGroup, group::CopySource<2>::Options{}, [this]() -> Result<group::HeldTree<2>> {
+        return group::HeldTree<2>{.tree = machine_.snapshot(),
+                                  .log = member_->applied(),
+                                  .stamp = machine_.stamp(),
+                                  .extra = machine_.requests().encode()};
+      });
+  transport::Poller* const poller = poller_.get();
+  auto listener = fabric_.listen(transport::Address::parse(copies_address_of(host_)).value(), {},
+                                 std::span(&poller, 1), *copies_);
+  SILURUS_CHECK(listener.has_value());
+  copies_listener_ = std::move(*listener);
+  if (has(fabric_.capabilities(), transport::Capability::kOneSidedRead)) {
+    SILURUS_CHECK(copies_listener_->expose({.bytes = machine_.slab(), .fd = -1}).has_value());
+  }
 }
 
 void MemberLife::ask(const Request& request, OnAnswer answer) {
@@ -148,6 +179,7 @@ void MemberLife::step(sim::Process& process) {
   host_.charge(turn);
   store_->progress();
   poller_->progress();
+  if (copies_ != nullptr) copies_->tick(host_.clock().now());
   if (Status done = member_->step(); !done) {
     world_.complaints.push_back(host_.name() + " failed: " + done.error().message);
     return;

@@ -9,6 +9,7 @@
 
 #include "replication/group/member.h"
 #include "replication/group/protocol.h"
+#include "replication/group/tree_copy.h"
 #include "replication/group/tree_machine.h"
 #include "tests/simulation/group/sim_view_store.h"
 #include "tests/support/crash_memory.h"
@@ -42,6 +43,9 @@ struct Answer {
 };
 using OnAnswer = std::function<void(const Answer&)>;
 
+/// Where a member lets others copy its tree, if it does.
+std::string copies_address_of(const sim::Host& host);
+
 /// What every member has at the end of a batch.
 struct Applied {
   std::uint64_t chain;
@@ -58,6 +62,7 @@ struct GroupWorld {
   group::ReplicationProtocol protocol = group::ReplicationProtocol::kMulticast;
   std::size_t push_bytes = std::size_t{64} << 10;
   group::Ack ack = group::Ack::kAll;
+  bool offers_copies = false;
   std::map<Lsn, Applied> agreed;  ///< at the ends of batches
   std::vector<std::string> complaints;
   std::vector<std::string> trace;
@@ -67,13 +72,17 @@ struct GroupWorld {
 /// The tree that a member's log is the log of.
 class TreeMachine final : public group::Machine {
  public:
-  TreeMachine(GroupWorld& world, const Clock& clock);
+  /// Empty, or a copy of another member's.
+  TreeMachine(GroupWorld& world, const Clock& clock, const group::CopiedTree<2>* copy);
   ~TreeMachine() override;
   Result<LogPosition> apply(const replication::Log& log, LogPosition from, Lsn commit) override;
   replication::Stamp stamp() const override { return machine_->stamp(); }
   /// A bit for each value of the key.
   std::uint64_t values(unsigned key) const;
   const group::RequestTable& requests() const { return machine_->requests(); }
+  rtree::Snapshot<2> snapshot() const { return tree_->snapshot(); }
+  /// The memory of the tree: all that it will need here.
+  std::span<std::byte> slab() const;
 
  private:
   class Slabs;
@@ -87,7 +96,8 @@ class TreeMachine final : public group::Machine {
 class MemberLife {
  public:
   MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id, CrashMemory::Content& content,
-             std::uint64_t seed, Power::Failure failure, std::vector<MemberLife*>& others);
+             std::uint64_t seed, Power::Failure failure, std::vector<MemberLife*>& others,
+             const group::CopiedTree<2>* copy = nullptr);
   ~MemberLife();
 
   void ask(const Request& request, OnAnswer answer);
@@ -97,6 +107,9 @@ class MemberLife {
   const group::LogReplicator& replicator() const { return *replicator_; }
   const group::Links& links() const { return *links_; }
   const replication::Log& log() const { return *log_; }
+  /// Forgets the log up to where the tree is, as after a checkpoint.
+  void trim() { log_->trim(member_->applied()); }
+  const group::CopySource<2>& copies() const { return *copies_; }
   sim::Host& host() { return host_; }
   Power& power() { return power_; }
   /// CPU time of each of its turns.
@@ -111,6 +124,7 @@ class MemberLife {
   void serve();
   void write(Asked asked);
   void answer_applied();
+  void offer_copies();
 
   GroupWorld& world_;
   sim::Host& host_;
@@ -123,6 +137,8 @@ class MemberLife {
   TreeMachine machine_;
   std::unique_ptr<SimViewStore> store_;
   std::unique_ptr<group::Links> links_;
+  std::unique_ptr<group::CopySource<2>> copies_;
+  std::unique_ptr<transport::Listener> copies_listener_;
   std::unique_ptr<group::LogReplicator> replicator_;
   std::unique_ptr<group::Member> member_;
   std::unique_ptr<sim::Process> process_;

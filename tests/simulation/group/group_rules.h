@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -32,9 +33,10 @@ class GroupRules : public testing::Test {
              group::Ack ack = group::Ack::kAll, std::size_t push_bytes = std::size_t{64} << 10) {
     log::set_level(log::Level::kError);
     etcd_ = std::make_unique<SimEtcd>(world_, world_.add_host("etcd"), 2 * timing.lease);
-    group_ = std::make_unique<GroupWorld>(world_, *etcd_, timing,
-                                          sim::FabricOptions{.give_up = timing.silence}, protocol,
-                                          push_bytes, ack);
+    group_ = std::make_unique<GroupWorld>(
+        world_, *etcd_, timing,
+        sim::FabricOptions{.capabilities = capabilities_, .give_up = timing.silence}, protocol,
+        push_bytes, ack, offers_copies_);
     lives_.resize(kMembers);
     for (std::size_t i = 0; i < kMembers; ++i) {
       contents_.push_back(CrashMemory::fresh(std::size_t{256} << 10));
@@ -54,6 +56,11 @@ class GroupRules : public testing::Test {
         world_.now() + 10 * timing.lease));
     world_.run_for(2 * timing.heartbeat);
     ASSERT_NE(primary(), nullptr);
+  }
+  void begin_with_copies(sim::FabricOptions fabric) {
+    offers_copies_ = true;
+    capabilities_ = fabric.capabilities;
+    begin();
   }
   ~GroupRules() override {
     EXPECT_EQ(group_->complaints, std::vector<std::string>());
@@ -153,9 +160,11 @@ class GroupRules : public testing::Test {
   sim::World world_{11};
   std::unique_ptr<SimEtcd> etcd_;
   std::unique_ptr<GroupWorld> group_;
-  std::vector<CrashMemory::Content> contents_;
+  std::deque<CrashMemory::Content> contents_;  ///< members hold on to theirs
   std::vector<std::unique_ptr<MemberLife>> nodes_;
   std::vector<MemberLife*> lives_;
+  bool offers_copies_ = false;
+  transport::Capabilities capabilities_ = sim::FabricOptions().capabilities;
   std::uint64_t sequence_ = 0;
   std::uint64_t done_ = 0;
 };

@@ -1,0 +1,540 @@
+#include "replication/group/tree_copy.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "common/check.h"
+#include "transport/waiter.h"
+
+namespace silurus::replication::group {
+namespace {
+
+constexpr std::uint32_t kCopyMagic = 0x544c4953;  // "SILT"
+constexpr std::uint32_t kNoRegions = UINT32_MAX;
+/// Of HeldTree::extra, in one message.
+constexpr std::size_t kExtraPiece = 4096;
+/// No tree is larger: what a source says of its own is checked against it.
+constexpr std::uint64_t kMaxNodes = rtree::NodeRef::kMaxChunks;
+
+struct CopyHello {
+  std::uint32_t magic = kCopyMagic;
+  std::uint32_t format = kGroupFormat;
+  GroupId group = 0;
+  std::uint32_t node_format = 0;
+  std::uint32_t first_region = kNoRegions;  ///< in the answer
+  std::uint64_t reserved = 0;
+};
+static_assert(sizeof(CopyHello) == 32 && std::has_unique_object_representations_v<CopyHello> &&
+              sizeof(CopyHello) <= transport::kMaxClientHelloBytes);
+
+enum CopyKind : std::uint32_t {
+  kHold = 1,     ///< hold a version; the answer: HeldHead, or kRefused with a text
+  kNodes = 2,    ///< names follow; an answer for each: the node's bytes
+  kExtra = 3,    ///< bytes from `argument` on
+  kRefused = 4,  ///< in answers only
+};
+/// Begins each message, either way.
+struct CopyHead {
+  std::uint64_t checksum;  ///< XXH3-64 of all that follows
+  std::uint32_t kind;
+  std::uint32_t reserved;
+  std::uint64_t argument;  ///< a node's name, or an offset
+};
+struct HeldHead {
+  std::uint64_t root;
+  Lsn lsn;
+  std::uint64_t chain;
+  Stamp stamp;
+  std::uint64_t extra_bytes;
+};
+static_assert(sizeof(CopyHead) == 24 && sizeof(HeldHead) == 40 &&
+              std::has_unique_object_representations_v<CopyHead>);
+
+std::uint64_t checksum_of(std::span<const std::byte> message) {
+  return XXH3_64bits(message.data() + sizeof(CopyHead::checksum),
+                     message.size() - sizeof(CopyHead::checksum));
+}
+
+/// False if there is no room just now.
+bool send(transport::Connection& connection, std::uint32_t kind, std::uint64_t argument,
+          std::span<const std::byte> payload) {
+  const auto room = connection.reserve(sizeof(CopyHead) + payload.size());
+  if (room.empty()) return false;
+  CopyHead head{.checksum = 0, .kind = kind, .reserved = 0, .argument = argument};
+  std::memcpy(room.data(), &head, sizeof head);
+  if (!payload.empty()) std::memcpy(room.data() + sizeof head, payload.data(), payload.size());
+  head.checksum = checksum_of(room);
+  std::memcpy(room.data(), &head.checksum, sizeof head.checksum);
+  connection.commit(room.size());
+  connection.flush();
+  return true;
+}
+
+/// A message that is whole, as a copy that the peer cannot change.
+struct Taken {
+  CopyHead head;
+  std::vector<std::byte> payload;
+};
+std::optional<Taken> decode(std::span<const std::byte> message) {
+  if (message.size() < sizeof(CopyHead)) return std::nullopt;
+  std::vector<std::byte> copy(message.begin(), message.end());
+  Taken taken;
+  std::memcpy(&taken.head, copy.data(), sizeof taken.head);
+  if (taken.head.checksum != checksum_of(copy)) return std::nullopt;
+  taken.payload.assign(copy.begin() + sizeof(CopyHead), copy.end());
+  return taken;
+}
+
+std::optional<CopyHello> decode_hello(GroupId group, std::uint32_t node_format,
+                                      std::span<const std::byte> bytes) {
+  CopyHello hello;
+  if (bytes.size() < sizeof hello) return std::nullopt;
+  std::memcpy(&hello, bytes.data(), sizeof hello);
+  const bool is_ours = hello.magic == kCopyMagic && hello.format == kGroupFormat &&
+                       hello.group == group && hello.node_format == node_format;
+  return is_ours ? std::optional(hello) : std::nullopt;
+}
+
+std::vector<std::byte> bytes_of(const CopyHello& hello) {
+  const auto bytes = std::as_bytes(std::span(&hello, 1));
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace
+
+// --- the source
+
+/// One that copies, and what is held for it.
+template <int D>
+class CopySource<D>::Guest final : public transport::ConnectionHandler {
+ public:
+  Guest(CopySource& source, std::unique_ptr<transport::Connection> connection)
+      : source_(source), connection_(std::move(connection)) {
+    connection_->set_handler(this);
+  }
+
+  void on_message(transport::Connection&, std::span<const std::byte> message) override {
+    ++source_.counters_.messages;
+    const auto taken = decode(message);
+    if (!taken || !understand(*taken)) return end();
+    answer();
+  }
+  void on_read(transport::Connection&, std::uint64_t, bool) override {}
+  void on_writable(transport::Connection&) override { answer(); }
+  void on_closed(transport::Connection&, const Error&) override {
+    is_over = true;
+    held.reset();
+  }
+  void end() {
+    connection_->close();
+    held.reset();
+  }
+
+  std::optional<Nanoseconds> began;  ///< as of the first tick()
+  std::optional<HeldTree<D>> held;
+  bool is_over = false;
+
+ private:
+  struct Answer {
+    std::uint32_t kind;
+    std::uint64_t argument;
+    std::vector<std::byte> payload;
+  };
+
+  /// False: nothing that a copier would ask.
+  bool understand(const Taken& taken) {
+    const std::uint64_t argument = taken.head.argument;
+    switch (taken.head.kind) {
+      case kHold:
+        return !held && answers_.empty() && hold();
+      case kExtra: {
+        if (!held || argument >= held->extra.size()) return false;
+        const auto rest = std::span(held->extra).subspan(argument);
+        const auto piece = rest.first(std::min(rest.size(), kExtraPiece));
+        answers_.push_back({kExtra, argument, {piece.begin(), piece.end()}});
+        return answers_.size() <= 2 * kMaxAskedNodes;
+      }
+      case kNodes:
+        return held && take_names(taken.payload);
+      default:
+        return false;
+    }
+  }
+
+  bool hold() {
+    auto made = source_.hold_();
+    if (!made || made->extra.size() > kMaxExtraBytes) {
+      const std::string& why = made ? "too much belongs to the tree" : made.error().message;
+      const auto text = std::as_bytes(std::span(why)).first(std::min<std::size_t>(why.size(), 512));
+      answers_.push_back({kRefused, 0, {text.begin(), text.end()}});
+      return true;
+    }
+    held.emplace(std::move(*made));
+    ++source_.counters_.copies;
+    const HeldHead head{.root = held->tree.root().ref.word(),
+                        .lsn = held->log.lsn,
+                        .chain = held->log.chain,
+                        .stamp = held->stamp,
+                        .extra_bytes = held->extra.size()};
+    const auto bytes = std::as_bytes(std::span(&head, 1));
+    answers_.push_back({kHold, 0, {bytes.begin(), bytes.end()}});
+    return true;
+  }
+
+  /// Each name must be one that leads somewhere from the held root: children that we sent.
+  bool take_names(std::span<const std::byte> payload) {
+    if (payload.size() % sizeof(std::uint64_t) != 0 || payload.empty()) return false;
+    for (std::size_t at = 0; at < payload.size(); at += sizeof(std::uint64_t)) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, payload.data() + at, sizeof word);
+      const bool is_root = word == held->tree.root().ref.word();
+      if (!is_root && known_.erase(word) == 0) return false;
+      const auto ref = rtree::NodeRef::from_word(word);
+      const rtree::Node<D>& node = held->tree.node(ref);
+      for (std::uint32_t i = 0; !node.is_leaf() && i < node.count(); ++i) {
+        known_.emplace(node.child(i).word(), true);
+      }
+      const auto bytes = std::as_bytes(std::span(&node, 1));
+      answers_.push_back({kNodes, word, {bytes.begin(), bytes.end()}});
+      ++source_.counters_.nodes;
+    }
+    return answers_.size() <= 2 * kMaxAskedNodes;
+  }
+
+  void answer() {
+    while (!answers_.empty()) {
+      const Answer& next = answers_.front();
+      if (!send(*connection_, next.kind, next.argument, next.payload)) return;  // on_writable
+      answers_.pop_front();
+    }
+  }
+
+  CopySource& source_;
+  std::unique_ptr<transport::Connection> connection_;
+  std::deque<Answer> answers_;
+  std::unordered_map<std::uint64_t, bool> known_;  ///< names that may be asked for
+};
+
+template <int D>
+CopySource<D>::CopySource(GroupId group, const Options& options, Hold hold)
+    : group_(group), options_(options), hold_(std::move(hold)) {}
+template <int D>
+CopySource<D>::~CopySource() = default;
+
+template <int D>
+Result<std::vector<std::byte>> CopySource<D>::on_hello(std::span<const std::byte> client_hello) {
+  if (!decode_hello(group_, rtree::kNodeFormat<D>, client_hello)) {
+    return fail(ErrorCode::kProtocol, "not a member of this group that wants a copy");
+  }
+  if (guests_.size() >= kMaxCopies) {
+    return fail(ErrorCode::kUnavailable, "enough others are copying: try again later");
+  }
+  return bytes_of({.group = group_,
+                   .node_format = rtree::kNodeFormat<D>,
+                   .first_region = options_.first_region});
+}
+
+template <int D>
+void CopySource<D>::on_accept(std::unique_ptr<transport::Connection> connection,
+                              transport::Poller&) {
+  guests_.push_back(std::make_unique<Guest>(*this, std::move(connection)));
+}
+
+template <int D>
+void CopySource<D>::tick(Nanoseconds now) {
+  std::erase_if(guests_, [](const auto& guest) { return guest->is_over; });
+  for (const auto& guest : guests_) {
+    if (!guest->began) guest->began = now;
+    if (now - *guest->began > options_.longest) guest->end();
+  }
+}
+
+template <int D>
+std::size_t CopySource<D>::holds() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(guests_, [](const auto& guest) { return guest->held.has_value(); }));
+}
+
+// --- the copy
+
+template <int D>
+std::span<const std::byte> CopiedTree<D>::find(rtree::NodeRef ref) const {
+  const auto found = places_.find(ref);
+  if (found == places_.end()) return {};
+  return chunks_[found->second].bytes;
+}
+
+template <int D>
+void CopiedTree<D>::add(rtree::NodeRef ref, std::span<const std::byte> bytes) {
+  SILURUS_CHECK(bytes.size() == rtree::kChunkBytes<D>);
+  places_.emplace(ref, chunks_.size());
+  std::memcpy(chunks_.emplace_back().bytes, bytes.data(), bytes.size());
+}
+
+// --- the copier
+
+template <int D>
+TreeCopier<D>::TreeCopier(const CopyOptions& options, transport::Poller& poller)
+    : options_(options),
+      poller_(poller),
+      hello_(bytes_of({.group = options.group, .node_format = rtree::kNodeFormat<D>})) {}
+template <int D>
+TreeCopier<D>::~TreeCopier() {
+  connection_.reset();  // before what its reads land in
+}
+
+template <int D>
+std::span<const std::byte> TreeCopier<D>::hello() const {
+  return hello_;
+}
+
+template <int D>
+void TreeCopier<D>::fail_with(Error error) {
+  if (outcome_) return;
+  outcome_ = fail(std::move(error));
+  connection_->close();
+}
+
+template <int D>
+void TreeCopier<D>::begin(std::unique_ptr<transport::Connection> connection) {
+  connection_ = std::move(connection);
+  const auto said = decode_hello(options_.group, rtree::kNodeFormat<D>, connection_->peer_hello());
+  const transport::ConnectionLimits& limits = connection_->limits();
+  if (!said || limits.max_message_bytes < sizeof(CopyHead) + rtree::kChunkBytes<D> ||
+      limits.max_message_bytes < sizeof(CopyHead) + kExtraPiece) {
+    return fail_with({ErrorCode::kProtocol, connection_->peer() + " offers no copy of its tree"});
+  }
+  const std::size_t reads =
+      std::min<std::size_t>(options_.reads_in_flight, limits.max_reads_in_flight);
+  if (said->first_region != kNoRegions && reads > 0 &&
+      limits.max_read_bytes >= rtree::kChunkBytes<D>) {
+    auto buffer = poller_.allocate_buffer(reads * rtree::kChunkBytes<D>);
+    if (!buffer) return fail_with(buffer.error());
+    buffer_ = std::move(*buffer);
+    first_region_ = said->first_region;
+    for (std::uint64_t slot = reads; slot > 0; --slot) free_slots_.push_back(slot - 1);
+  }
+  step();
+}
+
+template <int D>
+bool TreeCopier<D>::ask(std::uint32_t kind, std::uint64_t argument,
+                        std::span<const std::uint64_t> names) {
+  return send(*connection_, kind, argument, std::as_bytes(names));
+}
+
+template <int D>
+void TreeCopier<D>::step() {
+  if (outcome_ || connection_ == nullptr) return;
+  if (!has_asked_) has_asked_ = ask(kHold, 0, {});
+  if (!is_held_) return;
+  if (tree_->extra.size() < extra_bytes_ && !asks_extra_) {
+    asks_extra_ = ask(kExtra, tree_->extra.size(), {});
+  }
+  if (read_one_sidedly()) {
+    read_more();
+  } else {
+    ask_more();
+  }
+}
+
+template <int D>
+void TreeCopier<D>::read_more() {
+  while (!wanted_.empty() && !free_slots_.empty()) {
+    const rtree::WantedNode node = wanted_.front();
+    const std::uint64_t slot = free_slots_.back();
+    const std::uint32_t chunk = node.ref.chunk();
+    const transport::ReadRequest request{
+        .region = *first_region_ + chunk / rtree::kChunksPerSlab,
+        .offset = std::uint64_t{chunk % rtree::kChunksPerSlab} * rtree::kChunkBytes<D>,
+        .length = static_cast<std::uint32_t>(rtree::kChunkBytes<D>),
+        .buffer = buffer_.get(),
+        .buffer_offset = slot * rtree::kChunkBytes<D>,
+        .cookie = slot};
+    const auto [posted, status] = connection_->post_reads(std::span(&request, 1));
+    if (status == transport::PostStatus::kInvalid) {
+      return fail_with(
+          {ErrorCode::kProtocol, connection_->peer() + ": a node outside of all slabs"});
+    }
+    if (posted == 0) return;  // a region that is still to be announced, or too many in flight
+    wanted_.pop_front();
+    free_slots_.pop_back();
+    under_way_.emplace(slot, node);
+  }
+}
+
+template <int D>
+void TreeCopier<D>::ask_more() {
+  while (!wanted_.empty() && under_way_.size() <= kMaxAskedNodes / 2) {
+    std::vector<std::uint64_t> names;
+    const std::size_t count = std::min(kMaxAskedNodes - under_way_.size(), wanted_.size());
+    for (std::size_t i = 0; i < count; ++i) names.push_back(wanted_[i].ref.word());
+    if (!ask(kNodes, 0, names)) return;
+    for (const std::uint64_t name : names) {
+      under_way_.emplace(name, wanted_.front());
+      wanted_.pop_front();
+    }
+  }
+}
+
+template <int D>
+void TreeCopier<D>::on_read(transport::Connection&, std::uint64_t cookie, bool ok) {
+  const auto found = under_way_.find(cookie);
+  if (outcome_ || !ok || found == under_way_.end()) return;
+  const rtree::WantedNode node = found->second;
+  under_way_.erase(found);
+  free_slots_.push_back(cookie);
+  ++nodes_read_;
+  wanted_.push_front(node);
+  on_node(node.ref,
+          buffer_->bytes().subspan(cookie * rtree::kChunkBytes<D>, rtree::kChunkBytes<D>));
+}
+
+/// A node has come, the first of wanted_.
+template <int D>
+void TreeCopier<D>::on_node(rtree::NodeRef ref, std::span<const std::byte> bytes) {
+  const rtree::WantedNode node = wanted_.front();
+  wanted_.pop_front();
+  // Held, it does not change: what is not that node now never will be.
+  if (node.ref != ref || rtree::check_node<D>(bytes, node, kMaxNodes, true) == nullptr) {
+    return fail_with({ErrorCode::kProtocol, connection_->peer() + ": not a node of the held tree"});
+  }
+  tree_->add(ref, bytes);
+  const auto& copy = *reinterpret_cast<const rtree::Node<D>*>(tree_->find(ref).data());
+  for (std::uint32_t i = 0; !copy.is_leaf() && i < copy.count(); ++i) {
+    // A tree names each node once; so this ends, whatever the source says.
+    if (!tree_->find(copy.child(i)).empty()) {
+      return fail_with(
+          {ErrorCode::kProtocol, connection_->peer() + ": a node that is named twice"});
+    }
+    wanted_.push_back({copy.child(i), copy.level() - 1});
+  }
+  step();
+  finish_if_whole();
+}
+
+template <int D>
+void TreeCopier<D>::on_held(std::span<const std::byte> payload) {
+  HeldHead head;
+  if (is_held_ || payload.size() != sizeof head) {
+    return fail_with(
+        {ErrorCode::kProtocol, connection_->peer() + ": an answer that makes no sense"});
+  }
+  std::memcpy(&head, payload.data(), sizeof head);
+  const auto root = rtree::NodeRef::from_word(head.root);
+  if (head.extra_bytes > kMaxExtraBytes || !root || head.lsn % 8 != 0) {
+    return fail_with({ErrorCode::kProtocol, connection_->peer() + ": a tree that cannot be"});
+  }
+  is_held_ = true;
+  tree_->root = root;
+  tree_->log = {head.lsn, head.chain};
+  tree_->stamp = head.stamp;
+  extra_bytes_ = head.extra_bytes;
+  wanted_.push_back({root, rtree::kAnyLevel});
+  step();
+}
+
+template <int D>
+void TreeCopier<D>::on_extra(std::uint64_t offset, std::span<const std::byte> bytes) {
+  if (!asks_extra_ || offset != tree_->extra.size() || bytes.empty() ||
+      bytes.size() > extra_bytes_ - offset) {
+    return fail_with(
+        {ErrorCode::kProtocol, connection_->peer() + ": an answer that makes no sense"});
+  }
+  asks_extra_ = false;
+  tree_->extra.insert(tree_->extra.end(), bytes.begin(), bytes.end());
+  step();
+  finish_if_whole();
+}
+
+template <int D>
+void TreeCopier<D>::on_message(transport::Connection&, std::span<const std::byte> message) {
+  if (outcome_) return;
+  const auto taken = decode(message);
+  if (!taken) return fail_with({ErrorCode::kProtocol, connection_->peer() + ": a damaged answer"});
+  switch (taken->head.kind) {
+    case kHold:
+      return on_held(taken->payload);
+    case kExtra:
+      return on_extra(taken->head.argument, taken->payload);
+    case kRefused:
+      return fail_with({ErrorCode::kUnavailable,
+                        connection_->peer() + " refuses a copy: " +
+                            std::string(reinterpret_cast<const char*>(taken->payload.data()),
+                                        taken->payload.size())});
+    case kNodes: {
+      const auto found = under_way_.find(taken->head.argument);
+      if (read_one_sidedly() || found == under_way_.end()) break;
+      const rtree::WantedNode node = found->second;
+      under_way_.erase(found);
+      wanted_.push_front(node);
+      // Aligned, as a node wants to be.
+      alignas(64) std::byte bytes[rtree::kChunkBytes<D>];
+      if (taken->payload.size() != sizeof bytes) break;
+      std::memcpy(bytes, taken->payload.data(), sizeof bytes);
+      return on_node(node.ref, bytes);
+    }
+    default:
+      break;
+  }
+  fail_with({ErrorCode::kProtocol, connection_->peer() + ": an answer that nobody asked for"});
+}
+
+template <int D>
+void TreeCopier<D>::finish_if_whole() {
+  if (outcome_ || !is_held_ || !wanted_.empty() || !under_way_.empty() ||
+      tree_->extra.size() < extra_bytes_) {
+    return;
+  }
+  outcome_ = Status();
+  connection_->close();  // the source holds it no longer
+}
+
+template <int D>
+void TreeCopier<D>::on_closed(transport::Connection&, const Error& reason) {
+  if (!outcome_) outcome_ = fail(reason);
+}
+
+template <int D>
+Result<std::unique_ptr<CopiedTree<D>>> copy_tree(transport::Fabric& fabric,
+                                                 const transport::Address& source,
+                                                 const CopyOptions& options, Nanoseconds timeout) {
+  constexpr Nanoseconds kPatience = 10 * kMillisecond;
+  const SystemClock clock;
+  const Nanoseconds deadline = clock.now() + timeout;
+  auto poller = fabric.create_poller();
+  if (!poller) return fail(poller.error());
+  auto waiter =
+      transport::Waiter::create({.policy = transport::WaitPolicy::kAdaptive}, {poller->get()});
+  if (!waiter) return fail(waiter.error());
+  TreeCopier<D> copier(options, **poller);
+  auto connection = fabric.connect(source, {.timeout = timeout}, **poller, copier.hello(), copier);
+  if (!connection) return fail(connection.error());
+  copier.begin(std::move(*connection));
+  while (!copier.outcome()) {
+    if (clock.now() >= deadline) {
+      return fail(ErrorCode::kDeadlineExceeded,
+                  "the copy from " + source.to_string() + " was not whole in time");
+    }
+    (*waiter)->wait(kPatience);
+    copier.step();
+  }
+  if (!*copier.outcome()) return fail(copier.outcome()->error());
+  return copier.take();
+}
+
+#define SILURUS_COPY(D)                                      \
+  template class CopySource<D>;                              \
+  template class CopiedTree<D>;                              \
+  template class TreeCopier<D>;                              \
+  template Result<std::unique_ptr<CopiedTree<D>>> copy_tree( \
+      transport::Fabric&, const transport::Address&, const CopyOptions&, Nanoseconds)
+SILURUS_COPY(2);
+SILURUS_COPY(3);
+#undef SILURUS_COPY
+
+}  // namespace silurus::replication::group

@@ -1,0 +1,177 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/result.h"
+#include "replication/group/wire.h"
+#include "replication/record.h"
+#include "rtree/tree.h"
+#include "transport/fabric.h"
+
+// A copy of a member's tree for one whose log ends before the primary's begins: the nodes of one
+// version, which the source holds meanwhile, read one by one without its processor (Tebis:
+// Vardoulakis et al., "Tebis: Index shipping for efficient replication in LSM key-value stores",
+// EuroSys 2022). Where there are no one-sided reads, nodes are asked for by message.
+
+namespace silurus::replication::group {
+
+/// A version of a tree, and what the log says of it.
+template <int D>
+struct HeldTree {
+  rtree::Snapshot<D> tree;
+  LogPosition log;  ///< the first record that is not in it
+  Stamp stamp = 0;
+  std::vector<std::byte> extra;  ///< what else belongs to it: a RequestTable, encoded
+};
+
+/// Copies under way from one source.
+constexpr std::size_t kMaxCopies = 4;
+/// Of HeldTree::extra.
+constexpr std::size_t kMaxExtraBytes = std::size_t{64} << 20;
+/// Nodes asked for in one message.
+constexpr std::size_t kMaxAskedNodes = 16;
+
+struct CopySourceCounters {
+  std::uint64_t copies = 0;    ///< begun
+  std::uint64_t messages = 0;  ///< taken from copiers
+  std::uint64_t nodes = 0;     ///< sent by message
+};
+
+/// Lets others copy the tree: what a listener hands to. Holds a version for each one that connects
+/// and asks, until that one has gone, or has taken too long. The slabs of the tree must be exposed
+/// at the listener, in order, if its fabric has one-sided reads. One thread, that of the listener's
+/// poller; must outlive the listener.
+///
+///   CopySource<2> source(group, {.first_region = 0}, [&] { return hold_newest(); });
+///   auto listener = fabric.listen(address, {}, pollers, source);
+template <int D>
+class CopySource final : public transport::AcceptHandler {
+ public:
+  struct Options {
+    std::uint32_t first_region = 0;  ///< the number of slab 0
+    /// Without end a copier that hangs would hold ever more retired memory.
+    Nanoseconds longest = 600 * kSecond;
+  };
+  using Hold = std::function<Result<HeldTree<D>>()>;
+  CopySource(GroupId group, const Options& options, Hold hold);
+  ~CopySource() override;
+
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) override;
+  void on_accept(std::unique_ptr<transport::Connection> connection,
+                 transport::Poller& poller) override;
+  /// Frees what has ended, ends what took too long. Now and then.
+  void tick(Nanoseconds now);
+  /// Versions held just now.
+  std::size_t holds() const;
+  const CopySourceCounters& counters() const { return counters_; }
+
+ private:
+  class Guest;
+  const GroupId group_;
+  const Options options_;
+  const Hold hold_;
+  std::vector<std::unique_ptr<Guest>> guests_;
+  CopySourceCounters counters_;
+};
+
+/// A copy that is whole: for Tree::restore, which checks every node again.
+template <int D>
+class CopiedTree final : public rtree::StoredNodes<D> {
+ public:
+  rtree::NodeRef root;
+  LogPosition log;
+  Stamp stamp = 0;
+  std::vector<std::byte> extra;
+
+  std::span<const std::byte> find(rtree::NodeRef ref) const override;
+  std::size_t nodes() const { return chunks_.size(); }
+  void add(rtree::NodeRef ref, std::span<const std::byte> bytes);
+
+ private:
+  struct alignas(64) Chunk {
+    std::byte bytes[rtree::kChunkBytes<D>];
+  };
+  std::deque<Chunk> chunks_;
+  std::unordered_map<rtree::NodeRef, std::size_t> places_;
+};
+
+struct CopyOptions {
+  GroupId group = 0;
+  std::size_t reads_in_flight = 64;
+};
+
+/// Takes one copy. Does its work within the poller's progress(); step() when nothing happens for a
+/// while. One thread, that of the poller.
+///
+///   TreeCopier<2> copier({.group = group}, *poller);
+///   auto connection = fabric.connect(address, {}, *poller, copier.hello(), copier);
+///   copier.begin(std::move(*connection));
+///   while (!copier.outcome()) { poller->progress(); copier.step(); }
+template <int D>
+class TreeCopier final : public transport::ConnectionHandler {
+ public:
+  TreeCopier(const CopyOptions& options, transport::Poller& poller);
+  ~TreeCopier() override;
+
+  /// What to say when connecting.
+  std::span<const std::byte> hello() const;
+  /// Allocates, and asks the source to hold a version.
+  void begin(std::unique_ptr<transport::Connection> connection);
+  void step();
+  /// Whether it has ended; the error says why in vain: kProtocol, kConnectionLost, what the source
+  /// said.
+  const std::optional<Status>& outcome() const { return outcome_; }
+  /// When it has ended well.
+  std::unique_ptr<CopiedTree<D>> take() { return std::move(tree_); }
+  /// Nodes that were read one-sidedly.
+  std::uint64_t nodes_read() const { return nodes_read_; }
+
+  void on_message(transport::Connection& connection, std::span<const std::byte> message) override;
+  void on_read(transport::Connection& connection, std::uint64_t cookie, bool ok) override;
+  void on_writable(transport::Connection&) override { step(); }
+  void on_closed(transport::Connection& connection, const Error& reason) override;
+
+ private:
+  void on_held(std::span<const std::byte> payload);
+  void on_node(rtree::NodeRef ref, std::span<const std::byte> bytes);
+  void on_extra(std::uint64_t offset, std::span<const std::byte> bytes);
+  bool read_one_sidedly() const { return first_region_.has_value(); }
+  void read_more();
+  void ask_more();
+  bool ask(std::uint32_t kind, std::uint64_t argument, std::span<const std::uint64_t> names);
+  void fail_with(Error error);
+  void finish_if_whole();
+
+  const CopyOptions options_;
+  transport::Poller& poller_;
+  std::vector<std::byte> hello_;
+  std::unique_ptr<transport::Connection> connection_;
+  std::unique_ptr<transport::Buffer> buffer_;
+  std::optional<std::uint32_t> first_region_;
+  std::optional<Status> outcome_;
+  std::unique_ptr<CopiedTree<D>> tree_ = std::make_unique<CopiedTree<D>>();
+  bool has_asked_ = false;
+  bool is_held_ = false;
+  std::uint64_t extra_bytes_ = 0;
+  bool asks_extra_ = false;
+  std::deque<rtree::WantedNode> wanted_;
+  std::unordered_map<std::uint64_t, rtree::WantedNode> under_way_;  ///< by slot, or by name
+  std::vector<std::uint64_t> free_slots_;
+  std::uint64_t nodes_read_ = 0;
+};
+
+/// Connects, copies and comes back: for a thread that has nothing else to do.
+template <int D>
+Result<std::unique_ptr<CopiedTree<D>>> copy_tree(transport::Fabric& fabric,
+                                                 const transport::Address& source,
+                                                 const CopyOptions& options, Nanoseconds timeout);
+
+}  // namespace silurus::replication::group

@@ -1,0 +1,129 @@
+#include "replication/group/tree_copy.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "common/random.h"
+#include "tests/support/etcd_process.h"
+#include "transport/shm/memory.h"
+#include "transport/waiter.h"
+
+// A tree copied between threads over the fabrics of one machine.
+
+namespace silurus::replication::group {
+namespace {
+
+constexpr GroupId kGroup = 0x717;
+constexpr std::size_t kEntries = 20'000;
+
+class SharedSlabs final : public rtree::SlabSource {
+ public:
+  Result<std::span<std::byte>> allocate(std::size_t bytes) override {
+    auto slab = transport::shm::SharedSlab::create(bytes, "tree-copy-test", false);
+    if (!slab) return fail(slab.error());
+    slabs.push_back(std::move(*slab));
+    return slabs.back().bytes();
+  }
+  std::vector<transport::shm::SharedSlab> slabs;
+};
+
+class TreeCopy : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    tree_ = std::move(*rtree::Tree<2>::create({}, slabs_, clock_));
+    Random random(3);
+    std::vector<rtree::Entry<2>> entries;
+    for (std::uint64_t id = 1; id <= kEntries; ++id) {
+      const double x = random.uniform(0, 1000);
+      const double y = random.uniform(0, 1000);
+      entries.push_back({id, {{x, y}, {x + 1, y + 1}}});
+    }
+    ASSERT_TRUE(tree_->bulk_load(entries, {}));
+    fabric_ = std::move(*transport::make_fabric(GetParam()));
+    poller_ = std::move(*fabric_->create_poller());
+    source_ = std::make_unique<CopySource<2>>(kGroup, CopySource<2>::Options{}, [this] {
+      return Result<HeldTree<2>>(
+          HeldTree<2>{.tree = tree_->snapshot(),
+                      .log = {.lsn = 800, .chain = 7},
+                      .stamp = 9,
+                      .extra = std::vector<std::byte>(10'000, std::byte{5})});
+    });
+    const std::string address =
+        std::string(GetParam()) == "shm" ? "shm://" + (folder_ / "copy.sock") : "tcp://127.0.0.1:0";
+    transport::Poller* const poller = poller_.get();
+    auto listener = fabric_->listen(transport::Address::parse(address).value(), {},
+                                    std::span(&poller, 1), *source_);
+    ASSERT_TRUE(listener) << listener.error().message;
+    listener_ = std::move(*listener);
+    if (is_one_sided()) {
+      for (const auto& slab : slabs_.slabs) ASSERT_TRUE(listener_->expose(slab.region()));
+    }
+    thread_ = std::thread([this] {
+      auto waiter =
+          transport::Waiter::create({.policy = transport::WaitPolicy::kSleep}, {poller_.get()});
+      while (!is_over_.load(std::memory_order_acquire)) {  // pairs with the release in TearDown
+        (*waiter)->wait(kMillisecond);
+        source_->tick(clock_.now());
+      }
+    });
+  }
+  void TearDown() override {
+    is_over_.store(true, std::memory_order_release);
+    if (thread_.joinable()) thread_.join();
+    if (source_ == nullptr) return;
+    source_messages_ = source_->counters().messages;
+    listener_.reset();
+    source_.reset();
+  }
+  bool is_one_sided() const {
+    return has(fabric_->capabilities(), transport::Capability::kOneSidedRead);
+  }
+
+  testing_support::TemporaryFolder folder_;
+  SystemClock clock_;
+  SharedSlabs slabs_;
+  std::unique_ptr<rtree::Tree<2>> tree_;
+  std::unique_ptr<transport::Fabric> fabric_;
+  std::unique_ptr<transport::Poller> poller_;
+  std::unique_ptr<CopySource<2>> source_;
+  std::unique_ptr<transport::Listener> listener_;
+  std::thread thread_;
+  std::uint64_t source_messages_ = 0;
+  std::atomic<bool> is_over_ = false;
+};
+
+TEST_P(TreeCopy, IsTheTreeNodeByNode) {
+  const auto copy = copy_tree<2>(*fabric_, listener_->address(), {.group = kGroup}, 20 * kSecond);
+  ASSERT_TRUE(copy) << copy.error().message;
+  TearDown();  // so that its counters are ours
+  if (is_one_sided()) {
+    EXPECT_EQ(source_messages_, 1u + 3u)
+        << "to hold a version, and three pieces of what belongs to it";
+  }
+  EXPECT_EQ((*copy)->log, (LogPosition{.lsn = 800, .chain = 7}));
+  EXPECT_EQ((*copy)->stamp, 9u);
+  EXPECT_EQ((*copy)->extra, std::vector<std::byte>(10'000, std::byte{5}));
+  rtree::AnonymousSlabs slabs;
+  const auto restored =
+      rtree::Tree<2>::restore({}, slabs, clock_, (*copy)->root, **copy, {.threads = 1});
+  ASSERT_TRUE(restored) << restored.error().message;
+  EXPECT_EQ((*restored)->snapshot().version(), tree_->snapshot().version());
+  EXPECT_EQ((*restored)->snapshot().size(), kEntries);
+  EXPECT_TRUE((*restored)->snapshot().validate());
+}
+
+TEST_P(TreeCopy, IsRefusedToAnotherGroup) {
+  const auto copy =
+      copy_tree<2>(*fabric_, listener_->address(), {.group = kGroup + 1}, 20 * kSecond);
+  ASSERT_FALSE(copy);
+  const auto other = copy_tree<3>(*fabric_, listener_->address(), {.group = kGroup}, 20 * kSecond);
+  EXPECT_FALSE(other) << "a tree of other nodes";
+}
+
+INSTANTIATE_TEST_SUITE_P(Fabrics, TreeCopy, testing::Values("shm", "tcp"),
+                         [](const auto& one) { return std::string(one.param); });
+
+}  // namespace
+}  // namespace silurus::replication::group

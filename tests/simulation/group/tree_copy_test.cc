@@ -1,0 +1,138 @@
+#include "tests/simulation/group/group_rules.h"
+
+// Members whose log is of no use copy the tree.
+
+namespace silurus::simulation {
+namespace {
+
+class TreeCopies : public GroupRules {
+ protected:
+  static constexpr group::CopyOptions kOptions{.group = kTestGroup, .reads_in_flight = 4};
+
+  /// A fourth host that copies, from its first step on, what a member has.
+  struct Copying {
+    Copying(GroupWorld& world, sim::Host& host, const sim::Host& source)
+        : fabric(world.world, host, world.fabric),
+          poller(std::move(*fabric.create_poller())),
+          copier(kOptions, *poller) {
+      fabric.connect_later(transport::Address::parse(copies_address_of(source)).value(),
+                           {.timeout = 10 * kMillisecond}, *poller, copier.hello(), copier,
+                           [this](auto connection) {
+                             ASSERT_TRUE(connection) << connection.error().message;
+                             copier.begin(std::move(*connection));
+                           });
+      process = host.spawn("copier", [this](sim::Process& step) {
+        poller->progress();
+        copier.step();
+        step.wake_at(step.host().clock().now() + kMillisecond);
+      });
+      process->watch(*poller);
+    }
+    ~Copying() { process.reset(); }
+    sim::SimFabric fabric;
+    std::unique_ptr<transport::Poller> poller;
+    group::TreeCopier<2> copier;
+    std::unique_ptr<sim::Process> process;
+  };
+
+  void fill() {
+    for (std::uint64_t i = 0; i < kKeys * kValues - 20; ++i) put(*primary());
+    ASSERT_TRUE(world_.run_until([&] { return done_ == sequence_; }, world_.now() + kSecond));
+    world_.run_for(10 * kMillisecond);
+  }
+  bool run_until_copied(const Copying& copying) {
+    world_.run_until([&] { return copying.copier.outcome().has_value(); }, world_.now() + kSecond);
+    return copying.copier.outcome() && copying.copier.outcome()->has_value();
+  }
+  /// A member whose tree is a copy, or empty, at a host of its own.
+  MemberLife& start_fourth(sim::Host& host, const group::CopiedTree<2>* copy) {
+    contents_.push_back(CrashMemory::fresh(std::size_t{256} << 10));
+    nodes_.push_back(std::make_unique<MemberLife>(*group_, host, kMembers + 1, contents_.back(),
+                                                  77 + 2 * nodes_.size(), Power::Failure::kPowerCut,
+                                                  lives_, copy));
+    return *nodes_.back();
+  }
+  void joins_from_a_copy();
+};
+
+TEST_F(TreeCopies, AreTakenWhileTheSourceStandsStill) {
+  begin_with_copies({});
+  fill();
+  MemberLife& source = backup();
+  Copying copying(*group_, world_.add_host("member4"), source.host());
+  ASSERT_TRUE(
+      world_.run_until([&] { return copying.copier.nodes_read() > 0; }, world_.now() + kSecond));
+  source.host().pause();
+  ASSERT_TRUE(run_until_copied(copying));
+  source.host().resume();
+  // One question to hold a version, one for what belongs to it: how large the tree is matters not.
+  EXPECT_EQ(source.copies().counters().messages, 2u);
+  EXPECT_EQ(source.copies().counters().nodes, 0u);
+  EXPECT_GT(copying.copier.nodes_read(), 3u);
+}
+
+TEST_F(TreeCopies, AreOfTheVersionThatWasHeldThoughTheTreeGoesOn) {
+  begin_with_copies({});
+  fill();
+  MemberLife& source = backup();
+  const LogPosition at = source.member().applied();
+  const rtree::Version version = source.machine().snapshot().version();
+  Copying copying(*group_, world_.add_host("member4"), source.host());
+  ASSERT_TRUE(
+      world_.run_until([&] { return source.copies().holds() == 1; }, world_.now() + kSecond));
+  for (int i = 0; i < 10; ++i) put(*primary());
+  ASSERT_TRUE(run_until_copied(copying));
+  const auto copy = copying.copier.take();
+  EXPECT_EQ(copy->log, at);
+  ASSERT_TRUE(
+      world_.run_until([&] { return source.copies().holds() == 0; }, world_.now() + kSecond))
+      << "nothing is held when it is done";
+  const TreeMachine machine(*group_, source.host().clock(), copy.get());
+  EXPECT_EQ(machine.snapshot().version(), version);
+  EXPECT_TRUE(machine.snapshot().validate());
+  EXPECT_EQ(machine.snapshot().size(), kKeys * kValues - 20);
+  EXPECT_TRUE(world_.run_until([&] { return done_ == sequence_; }, world_.now() + kSecond));
+}
+
+void TreeCopies::joins_from_a_copy() {
+  fill();
+  for (MemberLife* life : lives_) life->trim();
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(put_and_wait(*primary()));
+  sim::Host& host = world_.add_host("member4");
+  MemberLife& empty = start_fourth(host, nullptr);
+  ASSERT_TRUE(
+      world_.run_until([&] { return empty.member().needs_copy(); }, world_.now() + kSecond));
+  empty.power().cut();
+  host.crash();
+  host.restart();
+  std::unique_ptr<group::CopiedTree<2>> copy;
+  {
+    Copying copying(*group_, host, backup().host());
+    ASSERT_TRUE(run_until_copied(copying));
+    copy = copying.copier.take();
+  }
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(put_and_wait(*primary()));  // the log goes on
+  MemberLife& joined = start_fourth(host, copy.get());
+  ASSERT_TRUE(
+      world_.run_until([&] { return primary()->member().view().members.size() == kMembers + 1; },
+                       world_.now() + kSecond));
+  ASSERT_TRUE(put_and_wait(*primary()));
+  world_.run_for(10 * kMillisecond);
+  for (unsigned key = 0; key < kKeys; ++key) {
+    EXPECT_EQ(joined.machine().values(key), primary()->machine().values(key));
+  }
+  EXPECT_FALSE(joined.member().needs_copy());
+}
+
+TEST_F(TreeCopies, LetAMemberJoinWhoseLogEndsBeforeThePrimarysBegins) {
+  begin_with_copies({});
+  joins_from_a_copy();
+}
+
+TEST_F(TreeCopies, AreTakenByMessageWhereThereAreNoOneSidedReads) {
+  begin_with_copies({.capabilities = 0});
+  joins_from_a_copy();
+}
+
+}  // namespace
+}  // namespace silurus::simulation
