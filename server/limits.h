@@ -86,6 +86,8 @@ constexpr std::uint64_t kMaxRetainVersions = 4096;
 // --- a member of a group
 /// Batches that are logged and not committed yet: one on its way, and the next one right behind it.
 constexpr std::size_t kMaxBatchesInFlight = 2;
+/// Clients that send a batch of writes leave no longer a gap between two of them.
+constexpr Nanoseconds kGroupWriteGap = 20 * kMicrosecond;
 /// One part in so many of a log is kept behind the last checkpoint, for members that were away for
 /// a while; and when so much was written since, the next one is taken.
 constexpr std::uint64_t kKeptLogShare = 4;

@@ -85,6 +85,10 @@ void Replica<D>::take_arrivals() {
 
 template <int D>
 Status Replica<D>::log_batches(Nanoseconds now) {
+  if (more_writes_are_coming(now)) {
+    again_at_ = last_arrival_ + kGroupWriteGap;
+    return {};
+  }
   bool any = false;
   while (!backlog_.empty() && in_flight_.size() < kMaxBatchesInFlight && member_->may_write()) {
     if (answer_from_table(*backlog_.front())) {
@@ -99,6 +103,17 @@ Status Replica<D>::log_batches(Nanoseconds now) {
     any = true;
   }
   return any ? member_->wrote() : Status{};
+}
+
+/// Whether clients that had a batch of writes answered are still sending the next ones: then one
+/// flush does for all.
+template <int D>
+bool Replica<D>::more_writes_are_coming(Nanoseconds now) {
+  if (backlog_.size() != last_backlog_) {
+    last_backlog_ = backlog_.size();
+    last_arrival_ = now;
+  }
+  return !backlog_.empty() && backlog_.size() < last_batch_ && now - last_arrival_ < kGroupWriteGap;
 }
 
 /// A write that comes again, and was committed.
@@ -166,6 +181,7 @@ void Replica<D>::log_batch() {
   parts_.store.log().end_batch();
   flight.end = parts_.store.log().end();
   operations_in_flight_ += flight.operations;
+  last_batch_ = flight.jobs.size();
   in_flight_.push_back(std::move(flight));
   batches_.add();
 }

@@ -83,6 +83,7 @@ class Replica {
   bool leads() const;
   void take_arrivals();
   Status log_batches(Nanoseconds now);
+  bool more_writes_are_coming(Nanoseconds now);
   /// How long the next batch has to wait; 0: it need not.
   Nanoseconds must_wait();
   void log_batch();
@@ -106,7 +107,10 @@ class Replica {
   std::deque<WriteJob<D>*> backlog_;
   std::deque<Flight> in_flight_;
   std::size_t operations_in_flight_ = 0;
-  std::uint64_t room_for_ = 0;  ///< chunks that the tree may still take, when a batch is logged
+  std::size_t last_batch_ = 0;    ///< jobs in it
+  std::size_t last_backlog_ = 0;  ///< when it was looked at last,
+  Nanoseconds last_arrival_ = 0;  ///< and when it last changed
+  std::uint64_t room_for_ = 0;    ///< chunks that the tree may still take, when a batch is logged
   replication::group::Epoch reign_ = 0;  ///< View::since of the flights
   std::optional<Nanoseconds> again_at_;
   Counter log_full_waits_;

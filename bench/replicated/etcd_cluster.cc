@@ -27,6 +27,7 @@ namespace etcd = etcdserverpb;
 constexpr std::size_t kMembers = 3;
 constexpr std::size_t kBoxBytes = 32;
 constexpr Nanoseconds kStartTimeout = 60 * kSecond;
+constexpr int kReconnectMs = 100;
 constexpr auto kCallTimeout = std::chrono::seconds(10);
 
 /// Ports of the loopback that nobody listens on; all of them held until the last is found.
@@ -90,14 +91,19 @@ class Cluster final : public EtcdCluster {
  private:
   /// Waits until the members have one, and connects to it.
   Status find_leader() {
+    grpc::ChannelArguments impatient;  // a member that does not listen yet will soon
+    impatient.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMs);
+    impatient.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMs);
     std::vector<std::shared_ptr<grpc::Channel>> channels;
     for (const std::string& address : addresses_) {
-      channels.push_back(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+      channels.push_back(
+          grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), impatient));
     }
     const auto has_leader = [&] {
       for (const auto& channel : channels) {
         grpc::ClientContext context;
         context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
+        context.set_wait_for_ready(true);
         etcd::StatusResponse answer;
         const auto status =
             etcd::Maintenance::NewStub(channel)->Status(&context, etcd::StatusRequest(), &answer);
