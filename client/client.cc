@@ -17,6 +17,8 @@ namespace {
 /// Of a batch of searches, so many are in flight at once: enough to keep a server busy.
 constexpr std::size_t kBatchInFlight = 64;
 constexpr std::size_t kLoadInFlight = 16;
+/// A client that may read from any member waits so long, when it has connected, to hear of them.
+constexpr Nanoseconds kLearnReadersFor = 100 * kMillisecond;
 
 /// Waits out the answers of a hello-only connection.
 class NoHandler final : public transport::ConnectionHandler {
@@ -231,6 +233,9 @@ Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& 
     if (impl->core->failure()) return fail(*impl->core->failure());
     impl->drive();
   }
+  // Else the first searches would all be the primary's.
+  const Nanoseconds until = impl->clock.now() + kLearnReadersFor;
+  while (!impl->core->knows_readers() && impl->clock.now() < until) impl->drive();
   return Client(std::move(impl));
 }
 

@@ -142,6 +142,8 @@ class ClientCore final : public transport::ConnectionHandler {
     look_at_heartbeat(now);
     return standing_;
   }
+  /// The same, as of the last look.
+  const Standing& known() const { return standing_; }
   /// Searches and writes that were sent and have no answer yet.
   std::size_t unanswered_calls() const;
   /// Given up: as if the connection had been lost.

@@ -257,18 +257,18 @@ Status Group<D>::load_abort(Callback<LoadAnswer> callback) {
   return core->load_abort(std::move(callback));
 }
 
-/// Any member that is fresh enough and least busy; the primary if there is no other.
+/// Any member that is fresh enough and least busy; the primary (if there is one) if no other is.
 template <int D>
-ClientCore<D>* Group<D>::choose_reader(ClientCore<D>& primary, const Freshness*& any) {
+ClientCore<D>* Group<D>::choose_reader(ClientCore<D>* primary, const Freshness*& any) {
   const Nanoseconds now = clock_.now();
   const ReadOptions& read = options_.read;
-  const Standing& newest = primary.standing(now);
+  const Standing newest = primary != nullptr ? primary->standing(now) : Standing{};
   Freshness best_freshness;
   ClientCore<D>* best = nullptr;
   double best_load = 0;
   for (const auto& member : members_) {
     ClientCore<D>* const core = member->core.get();
-    if (core == nullptr || !core->connected() || (core != &primary && !member->in_view)) continue;
+    if (core == nullptr || !core->connected() || (core != primary && !member->in_view)) continue;
     const Standing& standing = core->standing(now);
     const std::uint64_t staleness = standing.staleness_at(now);
     if (staleness > static_cast<std::uint64_t>(read.max_staleness)) continue;
@@ -294,7 +294,7 @@ ClientCore<D>* Group<D>::choose_reader(ClientCore<D>& primary, const Freshness*&
     best_load = load;
     best_freshness = freshness;
   }
-  if (best == nullptr || best == &primary) return &primary;
+  if (best == nullptr || best == primary) return primary;
   freshness_ = best_freshness;
   any = &freshness_;
   ++before_.asked_of_backups;
@@ -676,6 +676,17 @@ std::size_t Group<D>::in_flight() const {
     if (member->core != nullptr) count += member->core->in_flight();
   }
   return count;
+}
+
+template <int D>
+bool Group<D>::knows_readers() const {
+  if (options_.read.from == ReadFrom::kPrimary || !ready()) return true;
+  if (primary_->core->server().epoch == 0) return true;
+  return std::ranges::all_of(members_, [this](const auto& member) {
+    const ClientCore<D>* const core = member->core.get();
+    if (core == nullptr) return !member->in_view || member->next_try != 0;
+    return core->known().since != 0;
+  });
 }
 
 template <int D>

@@ -109,6 +109,8 @@ class Group final : private Keeper<D> {
   // --- looking at it
   /// Whether there is a primary to ask now.
   bool ready() const { return connected() != nullptr; }
+  /// Whether it is known of each member that may answer searches how fresh it is.
+  bool knows_readers() const;
   /// Why none is being looked for any more.
   const std::optional<Error>& failure() const { return failure_; }
   std::size_t in_flight() const;
@@ -140,10 +142,10 @@ class Group final : private Keeper<D> {
   }
   ClientCore<D>* reader(protocol::Moment as_of, const Freshness*& any) {
     ClientCore<D>* const core = connected();
-    if (options_.read.from == ReadFrom::kPrimary || as_of != 0 || core == nullptr) return core;
-    return choose_reader(*core, any);
+    if (options_.read.from == ReadFrom::kPrimary || as_of != 0) return core;
+    return choose_reader(core, any);
   }
-  ClientCore<D>* choose_reader(ClientCore<D>& primary, const Freshness*& any);
+  ClientCore<D>* choose_reader(ClientCore<D>* primary, const Freshness*& any);
 
   void keep(Call<D>&& call, ErrorCode why) override;
   Result<Call<D>*> new_call(CallKind kind, Nanoseconds deadline);

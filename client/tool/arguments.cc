@@ -77,10 +77,11 @@ cxxopts::Options make_options() {
   cxxopts::Options options("silurus");
   const auto text = [] { return cxxopts::value<std::string>(); };
   options.add_options()("s,server", "", text())("m,mode", "", text())("policy", "", text())(
-      "f,format", "", text())("timeout", "", text())("predicate", "", text())("count", "")(
-      "limit", "", text())("k", "", text())("fill", "", text())("skip-bad", "")(
-      "as-of", "", text())("from", "", text())("to", "", text())("h,help", "")("version", "")(
-      "arguments", "", cxxopts::value<std::vector<std::string>>());
+      "f,format", "", text())("timeout", "", text())("read", "", text())(
+      "max-staleness", "", text())("predicate", "", text())("count", "")("limit", "", text())(
+      "k", "", text())("fill", "", text())("skip-bad", "")("as-of", "", text())("from", "", text())(
+      "to", "", text())("h,help", "")("version", "")("arguments", "",
+                                                     cxxopts::value<std::vector<std::string>>());
   options.parse_positional({"arguments"});
   return options;
 }
@@ -126,6 +127,18 @@ Status read_settings(const cxxopts::ParseResult& parsed, Settings& settings) {
         {{{"cost", client::PolicyKind::kCost}, {"catfish", client::PolicyKind::kCatfish}}});
     if (!policy) return fail(policy.error());
     settings.client.policy = *policy;
+  }
+  if (parsed.count("read") != 0) {
+    const auto from = choice<client::ReadFrom, 2>(
+        "read", given("read"),
+        {{{"primary", client::ReadFrom::kPrimary}, {"any", client::ReadFrom::kAny}}});
+    if (!from) return fail(from.error());
+    settings.client.read.from = *from;
+  }
+  if (parsed.count("max-staleness") != 0) {
+    const auto staleness = parse_duration(given("max-staleness"));
+    if (!staleness) return usage("--max-staleness: " + staleness.error().message);
+    settings.client.read.max_staleness = *staleness;
   }
   if (parsed.count("format") != 0) {
     const auto format = choice<Format, 3>(

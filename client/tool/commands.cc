@@ -121,7 +121,9 @@ class Runner {
     if (started) {
       report.bulk = true;
       loaded = load_in_bulk(**source, command.fill, report);
-    } else if (started.error().code == ErrorCode::kConflict) {
+    } else if (started.error().code == ErrorCode::kConflict ||
+               started.error().code == ErrorCode::kUnsupported) {
+      // The tree is not empty, or the server is a member of a group.
       loaded = load_by_inserts(**source, report);
     } else {
       return fail(started.error());

@@ -175,8 +175,7 @@ std::string format_load(const LoadReport& report, Format format) {
       break;
   }
   return "loaded " + grouped(report.loaded) + " boxes in " + seconds + " s (" + grouped(rate) +
-         "/s), " + (report.bulk ? "in bulk" : "by inserts, since the tree was not empty") +
-         ", version " + version + "\n" +
+         "/s), " + (report.bulk ? "in bulk" : "by inserts") + ", version " + version + "\n" +
          (report.skipped == 0 ? "" : "left out " + grouped(report.skipped) + " malformed lines\n");
 }
 

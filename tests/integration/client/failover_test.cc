@@ -39,8 +39,9 @@ class FailOverTest : public testing::Test {
     ASSERT_TRUE(etcd_->wait_until_ready());
   }
 
-  void start(const std::string& lease = "2s") {
+  void start(const std::string& lease = "2s", const std::string& scheme = "tcp") {
     lease_ = lease;
+    scheme_ = scheme;
     for (int i = 0; i < 3; ++i) {
       members_.push_back(nullptr);
       start_member(static_cast<std::size_t>(i));
@@ -54,7 +55,9 @@ class FailOverTest : public testing::Test {
   void start_member(std::size_t i) {
     const std::string name = "member" + std::to_string(i);
     const std::string listen =
-        members_[i] == nullptr ? "tcp://127.0.0.1:0" : members_[i]->addresses()[0];
+        scheme_ == "shm"
+            ? "shm://" + folder_ / (name + ".socket")
+            : (members_[i] == nullptr ? "tcp://127.0.0.1:0" : members_[i]->addresses()[0]);
     members_[i].reset();
     members_[i] = std::make_unique<ServerProcess>(std::vector<std::string>{
         "--cluster", etcd_->address("geo"), "--data", folder_ / name, "--listen", listen,
@@ -83,7 +86,7 @@ class FailOverTest : public testing::Test {
     const std::string peer = client.peer();
     for (std::size_t i = 0; i < members_.size(); ++i) {
       const std::string& url = members_[i]->addresses()[0];
-      if (peer.find(url.substr(url.rfind(':'))) != std::string::npos) return i;
+      if (peer.find(url.substr(url.find("//"))) != std::string::npos) return i;
     }
     return members_.size();
   }
@@ -99,6 +102,7 @@ class FailOverTest : public testing::Test {
   std::vector<std::unique_ptr<ServerProcess>> members_;
   std::string urls_;
   std::string lease_;
+  std::string scheme_;
 };
 
 TEST_F(FailOverTest, WritesUnderWayHappenOnceThroughTheDeathsOfPrimaries) {
@@ -144,6 +148,36 @@ TEST_F(FailOverTest, WritesUnderWayHappenOnceThroughTheDeathsOfPrimaries) {
   ASSERT_TRUE(found);
   EXPECT_EQ(found->count, id);
   EXPECT_EQ(std::set(found->ids.begin(), found->ids.end()).size(), id) << "one is there twice";
+}
+
+/// The primary is stopped, so that its memory can still be read one-sidedly (shm needs nobody's
+/// processor): what it published last is what a client would find, long after others have written.
+TEST_F(FailOverTest, NothingThatAStoppedPrimaryHasPublishedIsBelievedAfterItsLease) {
+  start("500ms", "shm");
+  auto writer = connect({.mode = Mode::kMessaging,
+                         .deadline = 20 * kSecond,
+                         .reconnect_for = 20 * kSecond,
+                         .silence = 300 * kMillisecond});
+  auto reader = connect({.mode = Mode::kOffload,
+                         .deadline = 20 * kSecond,
+                         .reconnect_for = 20 * kSecond,
+                         .silence = 300 * kMillisecond});
+  for (std::uint64_t id = 0; id < 100; ++id) ASSERT_TRUE(writer->insert(id, box_of(id)));
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_EQ(reader->count(kEverything).value(), 100u);
+    usleep(1'000);
+  }
+  EXPECT_GT(reader->statistics().offload.completed, 100u) << "under the lease";
+  const std::size_t old = primary(*reader);
+  ASSERT_LT(old, members_.size());
+  members_[old]->freeze();
+  // Reads go on while the lease lasts, and writes wait.
+  ASSERT_TRUE(writer->insert(100, box_of(100)));
+  EXPECT_NE(primary(*writer), old);
+  EXPECT_EQ(reader->count(kEverything).value(), 101u) << "it believed the stopped primary";
+  EXPECT_NE(primary(*reader), old);
+  members_[old]->signal(SIGCONT);
+  EXPECT_EQ(reader->count(kEverything).value(), 101u);
 }
 
 }  // namespace

@@ -57,13 +57,16 @@ TEST(ToolArguments, OptionsMayStandBeforeAndAfterTheCommand) {
 }
 
 TEST(ToolArguments, SettingsAreRead) {
-  const auto given = settings({"--server", "tcp://h:1", "-m", "offload", "--policy", "catfish",
-                               "-f", "json", "--timeout", "500ms", "stats"});
+  const auto given =
+      settings({"--server", "tcp://h:1", "-m", "offload", "--policy", "catfish", "-f", "json",
+                "--timeout", "500ms", "--read", "any", "--max-staleness", "100ms", "stats"});
   EXPECT_EQ(given.url, "tcp://h:1");
   EXPECT_EQ(given.client.mode, client::Mode::kOffload);
   EXPECT_EQ(given.client.policy, client::PolicyKind::kCatfish);
   EXPECT_EQ(given.format, Format::kJson);
   EXPECT_EQ(given.client.deadline, 500 * kMillisecond);
+  EXPECT_EQ(given.client.read.from, client::ReadFrom::kAny);
+  EXPECT_EQ(given.client.read.max_staleness, 100 * kMillisecond);
 }
 
 TEST(ToolArguments, TheDefaultIsAdaptiveText) {
@@ -139,6 +142,8 @@ TEST(ToolArguments, EachMistakeIsNamed) {
   EXPECT_THAT(refusal({"load", "x", "--fill", "1.5"}), HasSubstr("--fill"));
   EXPECT_THAT(refusal({"stats", "--mode", "psychic"}), HasSubstr("messaging, offload, adaptive"));
   EXPECT_THAT(refusal({"stats", "--timeout", "soon"}), HasSubstr("--timeout"));
+  EXPECT_THAT(refusal({"stats", "--read", "some"}), HasSubstr("primary, any"));
+  EXPECT_THAT(refusal({"stats", "--max-staleness", "old"}), HasSubstr("--max-staleness"));
 }
 
 client::RangeAnswer<2> some_range() {
