@@ -11,6 +11,7 @@
 #include "bench/durable.h"
 #include "bench/modes.h"
 #include "bench/peers_command.h"
+#include "bench/plan.h"
 #include "bench/plot.h"
 #include "bench/replicated/replicated.h"
 #include "bench/report.h"
@@ -39,6 +40,9 @@ const std::vector<Command>& commands() {
        replicated_command},
       {"compare", "the same queries in every way, answers compared (a running server)",
        compare_command},
+      {"calibrate", "what Silurus' work costs a core of this machine, for plan", calibrate_command},
+      {"plan", "what a cluster will do: what ships, over modelled cards, in virtual time",
+       plan_command},
       {"plot", "draws what one of the others wrote with --json FILE", plot_command},
   };
   return all;

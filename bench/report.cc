@@ -85,6 +85,10 @@ void print(const Row& row, std::size_t name_width) {
 
 }  // namespace
 
+std::string machine_name() {
+  return std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + " cores of " + cpu_model();
+}
+
 double median(std::vector<double> values) {
   SILURUS_CHECK(!values.empty());
   std::sort(values.begin(), values.end());

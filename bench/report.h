@@ -40,6 +40,9 @@ struct Row {
   std::vector<LatencyStep> latency = {};  ///< of single operations, ascending
 };
 
+/// "2 cores of AMD EPYC": what this runs on.
+std::string machine_name();
+
 /// Median of some figures; at least one.
 double median(std::vector<double> values);
 

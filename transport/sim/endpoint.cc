@@ -65,11 +65,10 @@ bool Endpoint::deliver(const Item& item) {
     case Item::Kind::kMessage:
       inbox.push_back(item.bytes);
       make_ready();
+      if (item.number > 0) take_credit(item.number);
       break;
     case Item::Kind::kCredit:
-      credit_used -= item.number;
-      is_writable = is_blocked;
-      if (is_blocked) make_ready();
+      take_credit(item.number);
       break;
     case Item::Kind::kMailbox:
       std::copy(item.bytes.begin(), item.bytes.end(), mailbox.emplace().begin());
@@ -90,13 +89,31 @@ bool Endpoint::deliver(const Item& item) {
   return true;
 }
 
+void Endpoint::take_credit(std::size_t bytes) {
+  credit_used -= bytes;
+  is_writable = is_blocked;
+  if (is_blocked) make_ready();
+}
+
+void Endpoint::free_room(std::size_t bytes) {
+  if (is_closing) return;
+  credit_owed += bytes;
+  if (options.is_lossless && credit_owed < ring_bytes / 4) return;
+  out->send({Item::Kind::kCredit, std::exchange(credit_owed, 0), {}});
+}
+
 void Endpoint::flush() {
   if (is_closing || end_reason) return committed.clear();
   if (committed.empty()) return;
   ++counters.doorbells;
+  const CpuModel& cpu = host.options().cpu;
+  host.charge_within_step(cpu.doorbell);
   while (!committed.empty()) {
-    host.world().trace(Trace::kSend, id, committed.front().size());
-    out->send({Item::Kind::kMessage, 0, std::move(committed.front())});
+    const std::size_t bytes = committed.front().size();
+    host.charge_within_step(
+        cpu.send + static_cast<Nanoseconds>(cpu.message_byte * static_cast<double>(bytes)));
+    host.world().trace(Trace::kSend, id, bytes);
+    out->send({Item::Kind::kMessage, std::exchange(credit_owed, 0), std::move(committed.front())});
     committed.pop_front();
   }
 }
@@ -133,6 +150,7 @@ std::size_t Endpoint::dispatch() {
     const auto read = reads.front();
     reads.pop_front();
     ++events;
+    host.charge_within_step(host.options().cpu.complete_read);
     handler->on_read(*connection, read->request.cookie, read->is_done);
   }
   for (std::size_t due = inbox.size(); goes_on() && due > 0 && !inbox.empty() && !is_paused;
@@ -142,8 +160,9 @@ std::size_t Endpoint::dispatch() {
     ++events;
     ++counters.messages_received;
     counters.message_bytes_received += message.size();
+    host.charge_message(message);
     handler->on_message(*connection, message);
-    if (!is_closing) out->send({Item::Kind::kCredit, ring_room(message.size()), {}});
+    free_room(ring_room(message.size()));
   }
   if (goes_on() && is_writable && !is_closing) {
     is_writable = is_blocked = false;

@@ -61,8 +61,9 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   std::size_t reserved_bytes = 0;
   std::deque<std::vector<std::byte>> committed;  ///< until flushed
   std::size_t credit_used = 0;
-  bool is_blocked = false;   ///< a reserve was refused since the last on_writable
-  bool is_writable = false;  ///< on_writable is due
+  std::size_t credit_owed = 0;  ///< freed here and not told to the peer yet
+  bool is_blocked = false;      ///< a reserve was refused since the last on_writable
+  bool is_writable = false;     ///< on_writable is due
 
   // --- receiving
   std::deque<std::vector<std::byte>> inbox;
@@ -85,6 +86,10 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   static std::size_t ring_room(std::size_t bytes) { return (bytes + 7) / 8 * 8 + 8; }
 
   void flush();
+  /// So much of the peer's messages has been taken.
+  void free_room(std::size_t bytes);
+  /// The peer has taken so much of ours.
+  void take_credit(std::size_t bytes);
   /// Tells the user what has happened; how many events.
   std::size_t dispatch();
   /// Something for dispatch().

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "transport/sim/options.h"
 #include "transport/sim/poller.h"
 #include "transport/sim/world.h"
 
@@ -109,10 +110,12 @@ void Host::run(const std::shared_ptr<Process::State>& state) {
   state->is_running = true;
   host.world_.trace(Trace::kStep, host.index_, state->id);
   const Nanoseconds outer_ahead = std::exchange(host.ahead_, 0);
+  ++host.steps_;
   state->step(*state->process);
   host.cpu_time_ += host.ahead_;
   state->busy_until = host.world_.now() + host.ahead_;
   host.ahead_ = outer_ahead;
+  --host.steps_;
   state->is_running = false;
 }
 
@@ -145,14 +148,42 @@ void Host::restart() {
   SILURUS_CHECK(!alive_);
   alive_ = true;
   ++incarnation_;
-  nic_free_at_ = world_.now();
+  nic_free_at_ = static_cast<double>(world_.now());
   world_.trace(Trace::kRestart, index_, incarnation_);
 }
 
 Nanoseconds Host::take_read_slot() {
-  const Nanoseconds start = std::max(world_.now(), nic_free_at_);
-  nic_free_at_ = start + static_cast<Nanoseconds>(1e9 / options_.nic.reads_per_second);
-  return start;
+  const double start = std::max(static_cast<double>(world_.now()), nic_free_at_);
+  nic_free_at_ = start + 1e9 / options_.nic.reads_per_second;
+  ++card_use_.reads;
+  return static_cast<Nanoseconds>(start);
+}
+
+Nanoseconds Host::pass(Timetable& way, std::uint64_t& total, Nanoseconds at, std::size_t bytes,
+                       std::size_t operations) {
+  const NicModel& nic = options_.nic;
+  const std::size_t packets = nic.packet_bytes == 0 ? 1 : 1 + bytes / (nic.packet_bytes + 1);
+  const double more = static_cast<double>(packets) * nic.extra_packet_bytes;
+  const std::size_t whole = bytes + (packets - 1) * kPacketOverheadBytes;
+  const auto all = static_cast<std::size_t>(std::max(0.0, static_cast<double>(whole) + more));
+  total += all;
+  card_use_.messages += operations;
+  Nanoseconds through =
+      way.claim(world_.now(), at, static_cast<double>(all) / nic.link_bytes_per_second * 1e9);
+  if (nic.messages_per_second > 0 && operations > 0) {
+    const double each = 1e9 / nic.messages_per_second;
+    through = std::max(through,
+                       operations_.claim(world_.now(), at, each * static_cast<double>(operations)));
+  }
+  return through;
+}
+
+void Host::charge_message(std::span<const std::byte> message) {
+  if (steps_ == 0) return;
+  const CpuModel& cpu = options_.cpu;
+  charge(cpu.receive +
+         static_cast<Nanoseconds>(cpu.message_byte * static_cast<double>(message.size())));
+  if (work_) charge(work_(message));
 }
 
 std::uint64_t Host::on_crash(std::function<void()> action) {

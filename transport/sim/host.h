@@ -4,11 +4,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "common/clock.h"
 #include "transport/fabric.h"
+#include "transport/sim/timetable.h"
 
 namespace silurus::transport::sim {
 
@@ -23,6 +25,34 @@ struct NicModel {
   /// A read is carried out in up to so many pieces, at different instants and in any order; only
   /// aligned 8-byte words are whole. 1: atomic, which no card promises.
   unsigned max_read_pieces = 4;
+
+  // For capacity planning: what all connections of the host share. 0: there is no such limit, and
+  // each link queues by itself.
+  double link_bytes_per_second = 0;  ///< of the card's port, each way
+  double messages_per_second = 0;    ///< sent and received, and one-sided reads begun here
+  /// A message is cut into packets of so many bytes; 0: into one.
+  std::size_t packet_bytes = 0;
+  /// What each of them has on top of kPacketOverheadBytes, or less than them.
+  double extra_packet_bytes = 0;
+};
+
+/// What the fabric costs its host's CPU, charged to the process that is at work. Nothing by
+/// default: tests charge turns as a whole.
+struct CpuModel {
+  Nanoseconds send = 0;           ///< handing a message to the card
+  Nanoseconds receive = 0;        ///< taking one from it
+  double message_byte = 0;        ///< of either, per byte
+  Nanoseconds doorbell = 0;       ///< ringing for what was handed over
+  Nanoseconds post_read = 0;      ///< describing one read to the card
+  Nanoseconds complete_read = 0;  ///< taking note that it ended
+};
+
+/// What a host's card has done so far, where it is limited (NicModel::link_bytes_per_second).
+struct CardUse {
+  std::uint64_t bytes_out = 0;  ///< packets' overhead included
+  std::uint64_t bytes_in = 0;
+  std::uint64_t messages = 0;  ///< sent, received, and one-sided reads begun
+  std::uint64_t reads = 0;     ///< one-sided, answered
 };
 
 struct HostOptions {
@@ -34,6 +64,7 @@ struct HostOptions {
   /// From something happening to the step of a process that slept.
   Nanoseconds wake_latency = 0;
   NicModel nic = {};
+  CpuModel cpu = {};
 };
 
 /// Code that runs on a host: a function that is called when there is something to do, as a thread's
@@ -85,6 +116,13 @@ class Host {
   void charge(Nanoseconds cpu_time);
   /// Charged by all processes so far, of which a heartbeat's utilisation can be made.
   Nanoseconds cpu_time() const { return cpu_time_; }
+  /// Within a step, as charge(); outside of one (set-up) nothing.
+  void charge_within_step(Nanoseconds cpu_time) {
+    if (steps_ > 0) charge(cpu_time);
+  }
+  /// What it costs to do what a message asks for, charged as it is handed over.
+  using Work = std::function<Nanoseconds(std::span<const std::byte> message)>;
+  void set_work(Work work) { work_ = std::move(work); }
 
   /// Stops all processes, as SIGSTOP does; the card goes on: reads are answered and messages
   /// received by it.
@@ -105,6 +143,17 @@ class Host {
   Nanoseconds ahead() const { return ahead_; }
   /// The card's next free slot for a read that arrives now.
   Nanoseconds take_read_slot();
+  /// When the card is through with a packet of so many bytes, that it is given then. Only with
+  /// NicModel::link_bytes_per_second.
+  Nanoseconds pass_out(Nanoseconds at, std::size_t bytes, std::size_t operations) {
+    return pass(outward_, card_use_.bytes_out, at, bytes, operations);
+  }
+  Nanoseconds pass_in(Nanoseconds at, std::size_t bytes, std::size_t operations) {
+    return pass(inward_, card_use_.bytes_in, at, bytes, operations);
+  }
+  const CardUse& card_use() const { return card_use_; }
+  /// Charges what a message costs that is handed over to the host's code.
+  void charge_message(std::span<const std::byte> message);
   /// Called by crash(), in order of registration.
   std::uint64_t on_crash(std::function<void()> action);
   void forget_crash_action(std::uint64_t id) { crash_actions_.erase(id); }
@@ -132,7 +181,16 @@ class Host {
   std::uint32_t incarnation_ = 0;
   Nanoseconds ahead_ = 0;
   Nanoseconds cpu_time_ = 0;
-  Nanoseconds nic_free_at_ = 0;
+  Nanoseconds pass(Timetable& way, std::uint64_t& total, Nanoseconds at, std::size_t bytes,
+                   std::size_t operations);
+
+  unsigned steps_ = 0;  ///< that are running, one within the other
+  Work work_;
+  double nic_free_at_ = 0;  ///< world time; some cards do a read in a few nanoseconds
+  Timetable outward_;
+  Timetable inward_;
+  Timetable operations_;
+  CardUse card_use_;
   std::vector<std::function<void()>> upon_resume_;
   std::map<std::uint64_t, std::function<void()>> crash_actions_;
 };

@@ -63,7 +63,7 @@ class SimGroup final : public MulticastGroup {
     for (const auto& weak : world.groups()[key_]) {
       const auto member = weak.lock();
       if (!member || member == member_) continue;
-      const Host& to = member->poller->host();
+      Host& to = member->poller->host();
       const bool is_twice = world.random().uniform() < world.link(host, to).duplicate;
       for (int copy = 0; copy < (is_twice ? 2 : 1); ++copy) {
         const auto arrival = world.transmit(host, to, datagram.size() + kPacketOverheadBytes);

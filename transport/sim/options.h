@@ -20,6 +20,10 @@ struct FabricOptions {
   /// Breaks the connection when nothing has been acknowledged for so long, as a queue pair does
   /// when its retries are used up; also how long a crashed peer goes unnoticed at most.
   Nanoseconds give_up = 500 * kMillisecond;
+  /// For capacity planning, where links lose nothing and aren't cut: cards' acknowledgements and
+  /// retries are left out, and freed room of a ring is told with the next message the other way, as
+  /// the fabric over verbs does (docs/decisions/0061), or when a quarter of the ring is free.
+  bool is_lossless = false;
 };
 
 /// Doublings of FabricOptions::retry end at this multiple of it.

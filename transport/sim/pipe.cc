@@ -24,6 +24,10 @@ void Pipe::stop() { is_stopped_ = true; }
 
 void Pipe::send(Item item) {
   if (!works()) return;
+  if (options_.is_lossless) {
+    transmit(std::make_shared<const Numbered>(Numbered{next_number_++, std::move(item)}));
+    return;
+  }
   if (unacknowledged_.empty()) waiting_since_ = from_.world().now();
   auto numbered = std::make_shared<const Numbered>(Numbered{next_number_++, std::move(item)});
   unacknowledged_.push_back(numbered);
@@ -48,7 +52,7 @@ void Pipe::arrive(const Numbered& numbered) {
     ++expected_;
     from_.world().trace(Trace::kDeliver, to_.index(), numbered.number);
   }
-  acknowledge();
+  if (!options_.is_lossless) acknowledge();
 }
 
 void Pipe::acknowledge() {

@@ -15,7 +15,7 @@ namespace silurus::transport::sim {
 /// What travels from one end of a connection to the other, in order and once.
 struct Item {
   enum class Kind : std::uint8_t {
-    kMessage,
+    kMessage,  ///< number: bytes of ring that are free again, as with kCredit
     kCredit,   ///< number: bytes of ring that are free again
     kMailbox,  ///< bytes: its new content
     kRegions,  ///< number: of regions exposed so far

@@ -68,6 +68,8 @@ Connection::PostResult Endpoint::post_reads(std::span<const ReadRequest> request
   const std::size_t posted = operations.size();
   if (posted > 0) {
     ++counters.doorbells;
+    const CpuModel& cpu = host.options().cpu;
+    host.charge_within_step(cpu.doorbell + static_cast<Nanoseconds>(posted) * cpu.post_read);
     request(std::move(operations), host.world().now());
   }
   return {posted, status};
@@ -81,7 +83,8 @@ void Endpoint::request(std::vector<std::shared_ptr<ReadOperation>> operations,
   if (!poller || !poller->alive()) return;
   if (world.now() - first_try >= options.give_up) return give_up("reads are not answered");
   const auto arrival =
-      world.transmit(host, listener->host, kPacketOverheadBytes * operations.size());
+      world.transmit(host, listener->host, kPacketOverheadBytes * operations.size(),
+                     {.sender = operations.size(), .receiver = 0});
   const auto go = [self = shared_from_this(), operations, first_try,
                    arrived = arrival.has_value()] {
     if (self->end_reason) return;
@@ -112,8 +115,9 @@ void Endpoint::carry_out(const std::shared_ptr<ReadOperation>& operation, Nanose
                                  std::min<std::size_t>(nic.max_read_pieces, kMaxPieces));
   operation->pieces_left = static_cast<unsigned>(points.size() - 1);
   for (std::size_t i = 0; i + 1 < points.size(); ++i) {
-    const auto delay =
-        static_cast<Nanoseconds>(world.random().below(static_cast<std::uint64_t>(duration) + 1));
+    const auto delay = nic.max_read_pieces == 1 ? duration
+                                                : static_cast<Nanoseconds>(world.random().below(
+                                                      static_cast<std::uint64_t>(duration) + 1));
     world.at(start + delay,
              [self = shared_from_this(), operation, from = points[i], to = points[i + 1],
               first_try] { self->read_piece(operation, from, to, first_try); });
@@ -138,7 +142,8 @@ void Endpoint::respond(const std::shared_ptr<ReadOperation>& operation, Nanoseco
   World& world = host.world();
   std::optional<Nanoseconds> arrival;
   if (listener->host_works()) {
-    arrival = world.transmit(listener->host, host, operation->staged.size() + kPacketOverheadBytes);
+    arrival = world.transmit(listener->host, host, operation->staged.size() + kPacketOverheadBytes,
+                             {.sender = 0, .receiver = 0});
   }
   if (!arrival) {
     world.after(options.retry, [self = shared_from_this(), operation, first_try] {

@@ -102,12 +102,19 @@ const LinkModel& World::link(const Host& from, const Host& to) const {
   return &from == &to ? loopback_ : default_link_;
 }
 
-std::optional<Nanoseconds> World::transmit(const Host& from, const Host& to, std::size_t bytes) {
+std::optional<Nanoseconds> World::transmit(Host& from, Host& to, std::size_t bytes, CardWork work) {
   Link& state = links_[name(from, to)];
   const LinkModel& model = link(from, to);
-  const Nanoseconds start = std::max(now_ + from.ahead(), state.free_at);
-  state.free_at =
-      start + static_cast<Nanoseconds>(static_cast<double>(bytes) / model.bytes_per_second * 1e9);
+  Nanoseconds sent = now_ + from.ahead();
+  if (from.options().nic.link_bytes_per_second > 0) {
+    // Of the card alone: it serves its host's processes by the time at which they send, which is
+    // not the order in which their steps run.
+    sent = from.pass_out(sent, bytes, work.sender);
+  } else {
+    sent = std::max(sent, state.free_at);
+    sent += static_cast<Nanoseconds>(static_cast<double>(bytes) / model.bytes_per_second * 1e9);
+    state.free_at = sent;
+  }
   // Drawn in any case, so that a run with a fault keeps in step with one without for longer.
   const double fate = random_.uniform();
   const auto jitter =
@@ -116,7 +123,9 @@ std::optional<Nanoseconds> World::transmit(const Host& from, const Host& to, std
     trace(Trace::kLost, from.index(), to.index());
     return std::nullopt;
   }
-  return state.free_at + model.latency + jitter;
+  const Nanoseconds arrival = sent + model.latency + jitter;
+  if (to.options().nic.link_bytes_per_second <= 0) return arrival;
+  return to.pass_in(arrival, bytes, work.receiver);
 }
 
 void World::trace(Trace kind, std::uint64_t a, std::uint64_t b) {

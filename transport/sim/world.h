@@ -106,8 +106,16 @@ class World {
   void heal_all();
 
   /// Sends a packet from one host to another now (or, within a process's step, when the CPU time
-  /// charged so far has passed): when it arrives, or nothing if it doesn't. For fabrics.
-  std::optional<Nanoseconds> transmit(const Host& from, const Host& to, std::size_t bytes);
+  /// charged so far has passed): when it arrives, or nothing if it doesn't. For fabrics. What it
+  /// is to the cards of both sides counts where they are limited (NicModel::messages_per_second).
+  struct CardWork {
+    std::size_t sender = 1;
+    std::size_t receiver = 1;
+  };
+  std::optional<Nanoseconds> transmit(Host& from, Host& to, std::size_t bytes, CardWork work);
+  std::optional<Nanoseconds> transmit(Host& from, Host& to, std::size_t bytes) {
+    return transmit(from, to, bytes, CardWork{});
+  }
   const LinkModel& link(const Host& from, const Host& to) const;
 
   // --- trace

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bench/plan_cluster.h"
+#include "bench/report.h"
+
+namespace silurus::bench {
+
+/// How a plan's clients ask.
+struct PlanWay {
+  std::string name;  ///< in rows: "offload"
+  client::Mode mode = client::Mode::kMessaging;
+  client::PolicyKind policy = client::PolicyKind::kCost;
+  bool has_cache = false;  ///< of inner nodes
+};
+
+/// Fast messaging, offloading (with and without the node cache), the Catfish policy without the
+/// cache, and the cost policy without and with it.
+std::vector<PlanWay> plan_ways();
+
+/// Has a run's clients ask so. Those that adapt are given `warm_up` operations each for it.
+void set_way(PlanRun& run, const PlanWay& way, std::uint64_t warm_up);
+
+/// The points of a plan as they come: a line of a table each, and rows of the report: NAME the
+/// throughput, NAME/... the rest.
+class PlanTable {
+ public:
+  void add(Report& report, const std::string& name, const PlanFigures& figures);
+
+ private:
+  bool has_head_ = false;
+};
+
+/// Windows by what the command line says: an edge, or "power-law". kInvalidArgument.
+Result<datasets::WindowOptions<2>> plan_windows(const std::string& edge);
+
+/// Where bench/models lies in the source, or beside the program once installed.
+std::string model_path(const std::string& name);
+
+/// The subcommands `silurus-bench plan` and `silurus-bench calibrate`.
+int plan_command(int argc, char** argv, const std::string& command_line);
+int calibrate_command(int argc, char** argv, const std::string& command_line);
+
+}  // namespace silurus::bench
