@@ -21,6 +21,8 @@ constexpr std::size_t kOutboxRing = kPageBytes;
 constexpr std::uint32_t kInlineWish = 64 + kHeaderBytes;
 /// Work requests behind one doorbell: so many, and all reads that may be in flight.
 constexpr std::size_t kShortChain = 64;
+/// Of one-sided writes that are on their way.
+constexpr std::size_t kStageBytes = std::size_t{256} << 10;
 /// How long a close waits for its last message to be acknowledged.
 constexpr Nanoseconds kClosingTime = 3 * kSecond;
 /// A peer that has not been heard of for so long (or twice that) is looked after. A server does so
@@ -350,6 +352,92 @@ Connection::PostResult VerbsConnection::post_reads(std::span<const ReadRequest> 
   return result;
 }
 
+// --- one-sided writes -------------------------------------------------------------------------
+
+Result<std::span<const std::byte>> VerbsConnection::offer_window(std::size_t bytes) {
+  if (options_.role != Role::kClient || window_ || bytes == 0 || bytes % kWindowGrain != 0 ||
+      bytes > kMaxWindowBytes || state_ != State::kOpen || sends_.room() < kControlSlots) {
+    return fail(ErrorCode::kInvalidArgument, "a window of " + std::to_string(bytes) +
+                                                 " bytes cannot be offered to " + peer_.name);
+  }
+  auto pages = Pages::allocate(bytes);
+  if (!pages) return fail(std::move(pages.error()));
+  auto use = PeerWritable::create(queues_->device(), pages->bytes());
+  if (!use) return fail(std::move(use.error()));
+  window_.emplace(std::move(*pages), std::move(*use));
+  const RegionEntry entry{.address = window_->use.address(),
+                          .bytes = bytes,
+                          .key = window_->use.remote_key(),
+                          .reserved = 0};
+  std::memcpy(outbox_.bytes().data() + kRegionTableOffset, &entry, sizeof entry);
+  add_write({.operation = {Operation::Kind::kPlain, 0},
+             .from = outbox_.address() + kRegionTableOffset,
+             .key = outbox_.local_key(),
+             .bytes = sizeof entry,
+             .to = kRegionTableOffset,
+             .immediate = Immediate::make(Notice::kRegions, 1)});
+  flush();
+  return window_->pages.bytes();
+}
+
+/// A client's window: once for each connection, so that memory may be registered for it here.
+void VerbsConnection::take_window(std::uint32_t count) {
+  RegionEntry entry;
+  std::memcpy(&entry, inbox_.bytes().data() + kRegionTableOffset, sizeof entry);
+  if (count != 1 || peer_window_.bytes != 0 || entry.bytes == 0 ||
+      entry.bytes % kWindowGrain != 0 || entry.bytes > kMaxWindowBytes) {
+    return end({ErrorCode::kProtocol, peer_.name + ": offered a window that makes no sense"});
+  }
+  auto pages = Pages::allocate(kStageBytes);
+  if (!pages) return end(std::move(pages.error()));
+  auto use = SendSource::create(queues_->device(), pages->bytes());
+  if (!use) return end(std::move(use.error()));
+  stage_.emplace(std::move(*pages), std::move(*use));
+  peer_window_ = entry;
+}
+
+/// Where so many bytes may be copied to, in one piece.
+std::optional<std::size_t> VerbsConnection::take_stage(std::size_t bytes) {
+  const std::size_t offset = staged_ % kStageBytes;
+  const std::size_t skipped = offset + bytes <= kStageBytes ? 0 : kStageBytes - offset;
+  if (staged_ + skipped + bytes - unstaged_ > kStageBytes) return std::nullopt;
+  staged_ += skipped + bytes;
+  return (offset + skipped) % kStageBytes;
+}
+
+PostStatus VerbsConnection::post_write(std::uint64_t offset, std::span<const std::byte> bytes) {
+  if (state_ != State::kOpen) return PostStatus::kClosed;
+  if (peer_window_.bytes == 0) return PostStatus::kUnknownRegion;
+  if (bytes.empty() || bytes.size() % 8 != 0 || offset % 8 != 0 || bytes.size() > kStageBytes ||
+      bytes.size() > peer_window_.bytes || offset > peer_window_.bytes - bytes.size()) {
+    return PostStatus::kInvalid;
+  }
+  const bool has_slot = sends_.room() > kControlSlots + kSlotsPerMessage;
+  const auto at = has_slot ? take_stage(bytes.size()) : std::nullopt;
+  if (!at) {
+    ++counters_.would_block;
+    return PostStatus::kWouldBlock;
+  }
+  std::memcpy(stage_->pages.bytes().data() + *at, bytes.data(), bytes.size());
+  const auto length = static_cast<std::uint32_t>(bytes.size());
+  ibv_send_wr& request = add({Operation::Kind::kWrite, staged_}, stage_->use.address() + *at,
+                             stage_->use.local_key(), length);
+  request.opcode = IBV_WR_RDMA_WRITE;
+  request.wr.rdma.remote_addr = peer_window_.address + offset;
+  request.wr.rdma.rkey = peer_window_.key;
+  // So often that neither slots nor the stage can run out for want of a completion.
+  if (++unsignalled_ >= kSignalEvery || staged_ - signalled_stage_ >= kStageBytes / 4) {
+    request.send_flags |= IBV_SEND_SIGNALED;
+    unsignalled_ = 0;
+    signalled_stage_ = staged_;
+    signalled_position_ = out_->position();
+  }
+  ++counters_.writes;
+  counters_.write_bytes += length;
+  flush();
+  return PostStatus::kPosted;
+}
+
 // --- completions ------------------------------------------------------------------------------
 
 void VerbsConnection::on_replenished(std::uint32_t receives) {
@@ -385,6 +473,9 @@ void VerbsConnection::retire(std::uint64_t number) {
       case Operation::Kind::kRead:
         --reads_in_flight_;
         handler_->on_read(*this, operation.value, true);
+        break;
+      case Operation::Kind::kWrite:
+        unstaged_ = operation.value;
         break;
       case Operation::Kind::kMailbox:
         --mailboxes_in_flight_;
@@ -470,7 +561,8 @@ void VerbsConnection::take_credit(std::uint32_t value) {
 }
 
 void VerbsConnection::take_regions(std::uint32_t count) {
-  if (options_.role != Role::kClient || count > kMaxRegions || count < regions_.size()) {
+  if (options_.role == Role::kServer) return take_window(count);
+  if (count > kMaxRegions || count < regions_.size()) {
     end({ErrorCode::kProtocol, peer_.name + ": announced regions that make no sense"});
     return;
   }

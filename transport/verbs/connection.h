@@ -88,6 +88,9 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
     if (!poller_.in_progress()) post_chain();  // else with the others', at the end of the round
   }
   PostResult post_reads(std::span<const ReadRequest> requests) override;
+  Result<std::span<const std::byte>> offer_window(std::size_t bytes) override;
+  std::uint64_t peer_window_bytes() const override { return peer_window_.bytes; }
+  PostStatus post_write(std::uint64_t offset, std::span<const std::byte> bytes) override;
   void write_mailbox(std::span<const std::byte> bytes) override;
   bool read_mailbox(std::array<std::byte, kMailboxBytes>& content) override;
   void set_paused(bool paused) override;
@@ -115,6 +118,8 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   void receive_messages() override;
   void take_credit(std::uint32_t value);
   void take_regions(std::uint32_t count);
+  void take_window(std::uint32_t count);
+  std::optional<std::size_t> take_stage(std::size_t bytes);
   void send_credit();
   void retire(std::uint64_t number);
   void tell_writable();
@@ -157,6 +162,19 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   Peer peer_;
   std::vector<RegionEntry> regions_;  ///< of the server's, a client's view
   std::uint32_t announced_ = 0;       ///< of the listener's regions, the server's view
+
+  /// Memory with what it is registered for.
+  template <typename Use>
+  struct Registered {
+    Pages pages;
+    Use use;
+  };
+  std::optional<Registered<PeerWritable>> window_;  ///< a client's own
+  RegionEntry peer_window_{};                       ///< a server's view
+  std::optional<Registered<SendSource>> stage_;     ///< one-sided writes under way lie there
+  std::uint64_t staged_ = 0;                        ///< bytes of the stage taken, ever
+  std::uint64_t unstaged_ = 0;                      ///< bytes given back
+  std::uint64_t signalled_stage_ = 0;
 
   SendQueue sends_;
   std::optional<RingProducer> out_;

@@ -22,7 +22,8 @@ class VerbsFabric final : public Fabric {
   std::string_view scheme() const override { return "rdma"; }
   Capabilities capabilities() const override {
     return static_cast<std::uint32_t>(Capability::kOneSidedRead) |
-           static_cast<std::uint32_t>(Capability::kMulticast);
+           static_cast<std::uint32_t>(Capability::kMulticast) |
+           static_cast<std::uint32_t>(Capability::kOneSidedWrite);
   }
   Result<std::unique_ptr<Poller>> create_poller() override {
     return as<Poller>(VerbsPoller::create(control_));

@@ -12,7 +12,7 @@
 // The memory of one side of a connection that the peer writes, and the immediates that tell of it.
 //
 //   offset 0                 mailbox: two slots in turn
-//   kRegionTableOffset       clients only: the server's regions
+//   kRegionTableOffset       of a client: the server's regions; of a server: the client's window
 //   ring_offset(role)        the message ring
 //
 // The sender keeps a copy of the same layout, from which it writes.
@@ -28,7 +28,8 @@ struct MailboxSlot {
 };
 static_assert(sizeof(MailboxSlot) == 144);
 
-/// One region of the server's, as its clients learn of it.
+/// One region of the server's, as its clients learn of it; or a client's window, as its server
+/// does.
 struct RegionEntry {
   std::uint64_t address;
   std::uint64_t bytes;
@@ -50,6 +51,7 @@ constexpr std::size_t ring_offset(Role owner) {
   const std::size_t end = kRegionTableOffset + kMaxRegions * sizeof(RegionEntry);
   return (end + kPageBytes - 1) / kPageBytes * kPageBytes;
 }
+static_assert(kRegionTableOffset + sizeof(RegionEntry) <= ring_offset(Role::kServer));
 constexpr std::size_t inbox_bytes(Role owner, std::uint32_t ring_bytes) {
   return ring_offset(owner) + ring_bytes;
 }
@@ -58,7 +60,7 @@ constexpr std::size_t inbox_bytes(Role owner, std::uint32_t ring_bytes) {
 enum class Notice : std::uint8_t {
   kMessage = 0,  ///< the next message is in the ring
   kCredit = 1,   ///< nothing but the credit that every notice carries
-  kRegions = 2,  ///< the region table holds `value` entries; no credit
+  kRegions = 2,  ///< the region table holds `value` entries (a client's: 1); no credit
   kClosing = 3,  ///< the sender's last
 };
 

@@ -15,6 +15,7 @@ struct Operation {
     kPlain,    ///< nothing to do
     kMessage,  ///< value: the ring's position behind it
     kRead,     ///< value: the caller's cookie
+    kWrite,    ///< value: the stage's position behind it
     kMailbox,
     kKeepAlive,
     kClosing,
