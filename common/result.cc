@@ -34,6 +34,8 @@ std::string_view to_string(ErrorCode code) {
       return "not-primary";
     case ErrorCode::kInDoubt:
       return "in-doubt";
+    case ErrorCode::kMoved:
+      return "moved";
   }
   return "unknown";
 }

@@ -24,6 +24,7 @@ enum class ErrorCode : std::uint16_t {
   kConflict = 12,         ///< the state forbids it now (e.g. already loading)
   kNotPrimary = 13,       ///< nothing happened: this member may not do it, another one may
   kInDoubt = 14,          ///< a write was sent, and whether it happened could not be learnt in time
+  kMoved = 15,  ///< nothing happened: what this server holds is moving, or has moved, to others
 };
 
 /// Name of a code as printed in messages and JSON: "invalid-argument".

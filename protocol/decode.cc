@@ -305,7 +305,7 @@ Result<TaskMessage> decode_task(std::span<const std::byte> message) {
   if (auto ok = check_request_header(request.header, MessageType::kTask); !ok) {
     return fail(ok.error());
   }
-  if (request.kind < TaskKind::kHistory || request.kind > TaskKind::kBackup) {
+  if (request.kind < TaskKind::kHistory || request.kind > kLastTaskKind) {
     return broken("task request of unknown kind " +
                   std::to_string(static_cast<unsigned>(request.kind)));
   }
@@ -342,7 +342,7 @@ Result<Answer> decode_answer(std::span<const std::byte> message) {
 Error answer_error(const Answer& answer) {
   const auto known =
       answer.header.code >= static_cast<std::uint16_t>(ErrorCode::kInvalidArgument) &&
-      answer.header.code <= static_cast<std::uint16_t>(ErrorCode::kInDoubt);
+      answer.header.code <= static_cast<std::uint16_t>(ErrorCode::kMoved);
   Error error{known ? static_cast<ErrorCode>(answer.header.code) : ErrorCode::kProtocol, {}};
   error.message.resize(answer.payload.size());
   std::memcpy(error.message.data(), answer.payload.data(), answer.payload.size());

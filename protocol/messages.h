@@ -149,7 +149,19 @@ enum class TaskKind : std::uint32_t {
   kHistory = 1,  ///< which versions are kept; no text
   kDiff = 2,     ///< what was inserted, erased and moved between two moments; no text
   kBackup = 3,   ///< a copy into the new directory that the text names, on the server's machine
+  // How a shard is replaced by others (docs/sharding.md). `from` is a ticket, or 0 where it says
+  // so: a command whose ticket is below the greatest seen is refused, since somebody else has taken
+  // over. No text.
+  kExport = 4,         ///< pins the current version for this connection (from: 0)
+  kExportChanges = 5,  ///< then pins the newest one, and lists what has changed since (from: 0)
+  kExportPage = 6,     ///< from: 0, `to`: which page of what the last of those two listed; answered
+                       ///< with its Operations instead of JSON
+  kFill = 7,           ///< from now on only this connection may write
+  kFreeze = 8,         ///< for `to` nanoseconds nobody may write; longer if asked again
+  kRetire = 9,         ///< frozen until now: nobody may read or write here any more
+  kServe = 10,         ///< everybody may, again
 };
+constexpr TaskKind kLastTaskKind = TaskKind::kServe;
 
 /// Followed by `text_bytes` of text, UTF-8.
 struct TaskRequest {
@@ -165,7 +177,7 @@ constexpr std::size_t kMaxTaskText = 200;
 ///  kRange    nothing, ids (u64), or rtree::Entry<D>, by the shape asked for;
 ///  kNearest  rtree::Neighbor;
 ///  kWrite    FailedOperation, one for each that failed;
-///  kStats    bytes of JSON; so do kTask and kCluster;
+///  kStats    bytes of JSON; so do kTask (kExportPage apart) and kCluster;
 ///  kAt       as the search in it;
 ///  kHold     one HeldVersion (and the version in the header);
 ///  kLoad*    nothing (count: entries in the tree, after kLoadCommit);

@@ -9,6 +9,7 @@ RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chun
   if (bytes.size() < kRootWordBytes) return {NodeRef(), nullptr};
   const auto* block = reinterpret_cast<const RootBlock<D>*>(bytes.data());
   // The copy is the reader's own: nobody writes it, so relaxed loads pair with nothing.
+  if (block->retired.load(std::memory_order_relaxed) != 0) return {NodeRef(), nullptr};
   const NodeRef root = NodeRef::from_word(block->root.load(std::memory_order_relaxed));
   if (!root || bytes.size() < sizeof(RootBlock<D>)) return {root, nullptr};
   const RootMirror<D>& mirror = block->mirrors[root.birth() & 1];

@@ -35,6 +35,9 @@ struct RootMirror {
 ///   order the reader's NIC took. If not: read the root node in its chunk, as if there were no
 ///   mirror.
 ///
+/// * `retired`, if it isn't 0, says that this tree has been replaced by another one elsewhere: a
+///   one-sided reader, who asks nobody else, finds no root here any more.
+///
 /// The writer of the tree writes it; anybody reads it. What is read counts under the same time
 /// lease as a node (DESIGN: grace period).
 template <int D>
@@ -42,7 +45,8 @@ struct alignas(64) RootBlock {
   std::atomic<std::uint64_t> root;  ///< NodeRef::word()
   std::atomic<Version> version;
   std::atomic<std::uint64_t> level;
-  std::uint8_t reserved[40];
+  std::atomic<std::uint64_t> retired;
+  std::uint8_t reserved[32];
   RootMirror<D> mirrors[2];
 };
 static_assert(sizeof(std::atomic<std::uint64_t>) == 8 &&
@@ -61,7 +65,7 @@ inline constexpr std::size_t kRootWordBytes = 64;
 /// What a copy of a RootBlock says.
 template <int D>
 struct RootView {
-  NodeRef root;         ///< the current root; null if the tree isn't published yet
+  NodeRef root;         ///< the current root; null if the tree isn't published yet, or retired
   const Node<D>* node;  ///< that node, within the copy; nullptr if its mirror is torn or absent
 };
 

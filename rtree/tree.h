@@ -151,6 +151,12 @@ class Tree {
   /// Recycles what may be recycled (publish() does so too); returns how long the writer should wait
   /// before it goes on, because too much is retired (0: not at all).
   Nanoseconds reclaim();
+  /// Whether remote readers are turned away (RootBlock::retired): a read of the root that is posted
+  /// after this returns finds none. Snapshots don't care.
+  void set_retired(bool retired) {
+    // Release: pairs with the copies of remote readers, which see all that was published before.
+    root_block().retired.store(retired ? 1 : 0, std::memory_order_release);
+  }
 
   // --- readers: any thread
 

@@ -95,6 +95,10 @@ constexpr std::uint32_t kMaxShard = 65535;
 constexpr Nanoseconds kMinGroupLease = 100 * kMillisecond;
 constexpr Nanoseconds kMaxGroupLease = 60 * kSecond;
 
+// --- being replaced by other servers
+/// Nobody may write for so long at most, until whoever asked for that asks again.
+constexpr Nanoseconds kMaxFreeze = 60 * kSecond;
+
 // --- bulk load
 /// Share of the memory budget that staged entries may take: the tree built of them (at most 60
 /// bytes an entry, against 40 staged) must fit beside them.

@@ -70,6 +70,7 @@ struct LoadJob {
   LoadJob* next = nullptr;
   std::uint64_t session = 0;
   std::uint32_t request_id = 0;
+  std::uint64_t ticket = 0;  ///< of the connection (Gate)
   std::unique_ptr<Load<D>> load;
   rtree::BulkLoadOptions options;
   // The outcome.

@@ -80,9 +80,17 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
 }
 
 template <int D>
+bool Session<D>::may_search(const Header& header) {
+  if (!worker_.shard().gate().retired()) return true;
+  refuse(header, retired_error());
+  return false;
+}
+
+template <int D>
 void Session<D>::on_range(std::span<const std::byte> message, const Header& header) {
   const auto request = protocol::decode_range<D>(message);
   if (!request) return refuse(header, request.error());
+  if (!may_search(header)) return;
   const bool any_member = (header.flags & protocol::kAnyMember) != 0;
   if (blocked_) return later(header.request_id, any_member, request->query);
   worker_.enqueue(*this, header.request_id, any_member, request->query);
@@ -92,6 +100,7 @@ template <int D>
 void Session<D>::on_nearest(std::span<const std::byte> message, const Header& header) {
   const auto request = protocol::decode_nearest<D>(message);
   if (!request) return refuse(header, request.error());
+  if (!may_search(header)) return;
   if (request->query.k > kMaxK) {
     return refuse(header, {ErrorCode::kTooLarge, "k is " + std::to_string(request->query.k) +
                                                      ": this server gives at most " +
@@ -118,6 +127,7 @@ void Session<D>::on_write(std::span<const std::byte> message, const Header& head
   job->request_id = header.request_id;
   // Who doesn't number its writes has no name either.
   job->request = {request->sequence == 0 ? 0 : client_, request->sequence, request->oldest};
+  job->ticket = fill_ticket_;
   job->operations.resize(request->operations.size());
   for (std::size_t i = 0; i < job->operations.size(); ++i) {
     job->operations[i] = request->operations[i];
@@ -163,6 +173,7 @@ Status Session<D>::begin_load() {
   if (load_ != nullptr) {
     return fail(ErrorCode::kConflict, "this connection has begun a bulk load already");
   }
+  if (worker_.shard().gate().retired()) return fail(retired_error());
   auto load = Load<D>::begin(worker_.shard().load_slot());
   if (!load) return fail(load.error());
   // Asked only now: whoever has the slot keeps all others from writing.
@@ -205,6 +216,7 @@ void Session<D>::on_load_commit(std::span<const std::byte> message, const Header
   }
   job->session = id_;
   job->request_id = header.request_id;
+  job->ticket = fill_ticket_;
   job->options.fill = request->fill;
   worker_.build(std::move(job));
 }
@@ -214,6 +226,7 @@ template <int D>
 void Session<D>::on_at(std::span<const std::byte> message, const Header& header) {
   const auto request = protocol::decode_at(message);
   if (!request) return refuse(header, request.error());
+  if (!may_search(header)) return;
   // The old version is pinned from here to the end of its stream.
   const auto pin = [&]() -> std::shared_ptr<rtree::Snapshot<D>> {
     auto snapshot = worker_.shard().history().at(request->moment);
@@ -245,6 +258,7 @@ template <int D>
 void Session<D>::on_hold(std::span<const std::byte> message, const Header& header) {
   const auto request = protocol::decode_hold(message);
   if (!request) return refuse(header, request.error());
+  if (!may_search(header)) return;
   const History<D>& history = worker_.shard().history();
   auto snapshot = history.at(request->moment);
   if (!snapshot) return refuse(header, snapshot.error());
@@ -283,15 +297,35 @@ void Session<D>::on_task(std::span<const std::byte> message, const Header& heade
     if (may_answer(header)) send_text(header.request_id, text);
     return;
   }
-  if (task->kind == protocol::TaskKind::kBackup && !worker_.team().allow_backup) {
-    return refuse(header, {ErrorCode::kPermission,
-                           "a server that lets other users connect writes no files for them"});
-  }
   if (!may_answer(header)) return;
   auto job = std::make_unique<TaskJob>();
   job->session = id_;
   job->request_id = header.request_id;
+  if (const Status ok = prepare_task(*job, *task); !ok) return refuse(header, ok.error());
   if (const Status ok = worker_.run_task(std::move(job), *task); !ok) refuse(header, ok.error());
+}
+
+template <int D>
+Status Session<D>::prepare_task(TaskJob& job, const protocol::TaskMessage& task) {
+  using protocol::TaskKind;
+  if (task.kind == TaskKind::kDiff) return {};
+  if (!worker_.team().allow_backup) {
+    return fail(ErrorCode::kPermission,
+                task.kind == TaskKind::kBackup
+                    ? "a server that lets other users connect writes no files for them"
+                    : "a server that lets other users connect is not replaced by their order");
+  }
+  if (task.kind == TaskKind::kFill) job.ticket = task.from;
+  if (task.kind == TaskKind::kExport) {
+    exporting_ = std::make_shared<Export<D>>(worker_.shard().tree());
+  }
+  if (task.kind == TaskKind::kExportChanges || task.kind == TaskKind::kExportPage) {
+    if (exporting_ == nullptr) {
+      return fail(ErrorCode::kConflict, "this connection has begun no export");
+    }
+  }
+  job.exporting = exporting_;
+  return {};
 }
 
 // --- answers
@@ -406,6 +440,7 @@ template <int D>
 void Session<D>::answer_task(const TaskJob& job) {
   if (closed_) return;
   if (!job.text) return send_error(job.request_id, job.text.error());
+  if (job.ticket != 0) fill_ticket_ = job.ticket;
   send_text(job.request_id, *job.text);
 }
 
@@ -445,6 +480,7 @@ void Session<D>::disconnect(const Error& reason) {
   load_.reset();
   stream_.reset();
   held_.clear();
+  exporting_.reset();
   connection_->close();
 }
 
@@ -463,6 +499,7 @@ void Session<D>::on_closed(transport::Connection&, const Error& reason) {
   load_.reset();
   stream_.reset();
   held_.clear();
+  exporting_.reset();
   worker_.bury(*this);
 }
 

@@ -10,6 +10,7 @@
 
 #include "protocol/decode.h"
 #include "protocol/encode.h"
+#include "server/export.h"
 #include "server/load.h"
 #include "server/stream.h"
 #include "server/tasks.h"
@@ -108,6 +109,10 @@ class Session final : public transport::ConnectionHandler {
   Status begin_load();
   /// Whether this request may be answered here with a snapshot taken before; if not, it is refused.
   bool may_answer(const protocol::Header& header);
+  /// Whether searches are answered here; if not, this one is.
+  bool may_search(const protocol::Header& header);
+  /// What a task needs of this connection.
+  Status prepare_task(TaskJob& job, const protocol::TaskMessage& task);
   void send_stats(std::uint32_t request_id);
   void send_text(std::uint32_t request_id, std::string text);
 
@@ -159,6 +164,8 @@ class Session final : public transport::ConnectionHandler {
   std::deque<Search<D>> big_;      ///< to be streamed, one after the other
   std::unique_ptr<Stream<D>> stream_;
   std::unique_ptr<Load<D>> load_;
+  std::uint64_t fill_ticket_ = 0;  ///< this connection fills the server, or once did
+  std::shared_ptr<Exporting> exporting_;
 
   /// An old version that the client reads one-sidedly.
   struct Held {

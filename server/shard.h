@@ -12,6 +12,7 @@
 #include "rtree/tree.h"
 #include "server/durability.h"
 #include "server/executor.h"
+#include "server/gate.h"
 #include "server/history.h"
 #include "server/load.h"
 #include "server/replica_thread.h"
@@ -56,8 +57,9 @@ class Shard {
     return replica_ == nullptr ? writer_.batches() : replica_->batches();
   }
   const History<D>& history() const { return history_; }
-  /// Runs a diff or a backup on the executor and calls `done` with the outcome in the job.
-  /// kUnavailable if too many wait already.
+  const Gate& gate() const { return gate_; }
+  /// Runs a diff, a backup, or what replaces shards on the executor and calls `done` with the
+  /// outcome in the job. kUnavailable if too many wait already.
   Status run_task(TaskJob& job, const protocol::TaskMessage& task, std::function<void()> done);
   /// Whether tasks under way shall give up: at the end.
   void cancel_tasks() { cancel_tasks_.store(true, std::memory_order_relaxed); }
@@ -75,9 +77,15 @@ class Shard {
  private:
   Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tree,
         std::unique_ptr<Durability<D>> durability, std::unique_ptr<ReplicaThread<D>> replica,
-        Executor& executor);
+        const Clock& clock, Executor& executor);
   /// Of the version published last; 0 where there is no log.
   replication::Stamp stamp() const;
+  /// Reads what the gate remembers.
+  Status recover_gate();
+  /// Turns the gate, with the writer's role, which command() gives back.
+  void run_command(TaskJob& job, const protocol::TaskMessage& task, std::function<void()> done);
+  Result<std::string> command(const protocol::TaskMessage& task);
+  Status turn_gate(const protocol::TaskMessage& task);
   Result<rtree::Version> load_tree(std::vector<rtree::Entry<D>> entries,
                                    const rtree::BulkLoadOptions& options);
 
@@ -88,7 +96,9 @@ class Shard {
   History<D> history_;
   std::atomic<bool> cancel_tasks_{false};
   std::atomic<std::uint32_t> tasks_{0};  ///< waiting or under way
+  const Clock& clock_;
   Executor& executor_;
+  Gate gate_;
   Writer<D> writer_;
   std::unique_ptr<WriterThread<D>> writer_thread_;  ///< if a flush waits for a device
   LoadSlot load_slot_;

@@ -125,6 +125,7 @@ std::string render_stats(const StatsInput& input) {
   }
   const Json json = {
       {"version", input.tree.version},
+      {"state", input.state},
       {"uptime_seconds", seconds(input.uptime)},
       {"dimensions", input.dimensions},
       {"entries", input.tree.entries},

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/clock.h"
@@ -29,6 +30,7 @@ struct StatsInput {
   bool huge_pages;
   std::uint64_t staged_bytes;
   rtree::TreeStats tree;
+  std::string_view state;  ///< of the gate
   std::uint64_t writer_batches;
   std::uint64_t writer_delays;
   std::optional<DurabilityStats> durability = {};

@@ -3,11 +3,13 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "common/result.h"
 #include "protocol/messages.h"
 #include "replication/hybrid_clock.h"
+#include "server/export.h"
 #include "server/history.h"
 
 namespace silurus::server {
@@ -22,7 +24,9 @@ struct TaskJob {
   TaskJob* next = nullptr;
   std::uint64_t session = 0;
   std::uint32_t request_id = 0;
-  Result<std::string> text;  ///< the outcome: JSON
+  std::uint64_t ticket = 0;              ///< of a kFill, which its connection has if it succeeds
+  std::shared_ptr<Exporting> exporting;  ///< of the connection
+  Result<std::string> text;              ///< the outcome: JSON
 };
 
 // What tasks answer, as JSON. Any thread.

@@ -183,6 +183,7 @@ std::unique_ptr<WriteJob<D>> Worker<D>::new_job() {
   if (free_jobs_.empty()) return std::make_unique<WriteJob<D>>();
   auto job = std::move(free_jobs_.back());
   free_jobs_.pop_back();
+  job->error.reset();
   return job;
 }
 
@@ -230,6 +231,8 @@ bool Worker<D>::take_completions() {
   for (TaskJob* job = tasks_.take_all(); job != nullptr;) {
     any = true;
     const std::unique_ptr<TaskJob> done(std::exchange(job, job->next));
+    // Writes may have queued up while a command had the writer's role.
+    writer_needs_me_ = true;
     if (Session<D>* session = find(done->session)) session->answer_task(*done);
   }
   for (WriteJob<D>* job = written_.take_all(); job != nullptr;) {

@@ -60,7 +60,7 @@ typename Writer<D>::Turn Writer<D>::run_turn(Nanoseconds now) {
     } else if (!has_room()) {
       wait = kFullLogWait;  // for the checkpoint that frees it
     } else if (!batch_.empty()) {
-      apply();
+      apply(now);
       const Result<rtree::Version> version = publish();
       if (version) remember();
       turn.done = finish(version);
@@ -143,11 +143,18 @@ bool Writer<D>::has_room() {
 }
 
 template <int D>
-void Writer<D>::apply() {
-  // What cannot become durable must not be applied.
+void Writer<D>::apply(Nanoseconds now) {
+  // What cannot become durable must not be applied: publish() says why.
   if (durability_ != nullptr && durability_->failure()) return;
   for (WriteJob<D>* job : batch_) {
     job->failed.clear();
+    job->error.reset();
+    if (gate_ != nullptr) {
+      if (const Status ok = gate_->admit(job->ticket, now); !ok) [[unlikely]] {
+        job->error = ok.error();
+        continue;
+      }
+    }
     for (std::uint32_t i = 0; i < job->operations.size(); ++i) {
       if (const Status ok = apply_operation(job->operations[i]); !ok) [[unlikely]] {
         job->failed.push_back({.index = i, .code = static_cast<std::uint32_t>(ok.error().code)});
@@ -181,7 +188,6 @@ WriteJob<D>* Writer<D>::finish(const Result<rtree::Version>& version) {
     WriteJob<D>* job = batch_.back();
     batch_.pop_back();
     weight += job->operations.size() + 1;
-    job->error.reset();
     if (version) {
       job->version = *version;
     } else {

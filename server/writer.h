@@ -13,6 +13,7 @@
 #include "replication/record.h"
 #include "rtree/tree.h"
 #include "server/durability.h"
+#include "server/gate.h"
 #include "server/history.h"
 
 namespace silurus::server {
@@ -28,6 +29,7 @@ struct WriteJob {
   Worker<D>* owner = nullptr;  ///< whom to give it back to; the writer doesn't look inside
   std::uint64_t session = 0;   ///< at the owner: whom to answer, if still there
   std::uint32_t request_id = 0;
+  std::uint64_t ticket = 0;  ///< of the connection (Gate)
   Nanoseconds arrived = 0;
   /// Whose write it is, so that a group does it once; client 0: of nobody.
   replication::RequestPayload request{};
@@ -88,9 +90,10 @@ template <int D>
 class Writer {
  public:
   /// `durability`: nullptr if writes need not outlive the process.
+  /// `gate`: nullptr if everybody may always write.
   explicit Writer(rtree::Tree<D>& tree, Durability<D>* durability = nullptr,
-                  History<D>* history = nullptr)
-      : tree_(tree), durability_(durability), history_(history) {}
+                  History<D>* history = nullptr, const Gate* gate = nullptr)
+      : tree_(tree), durability_(durability), history_(history), gate_(gate) {}
   Writer(const Writer&) = delete;
 
   /// Queues a job. False, and the job still the caller's, if too many operations wait already.
@@ -155,7 +158,7 @@ class Writer {
   bool should_wait_for_memory();
   /// Whether the log has room for the batch.
   bool has_room();
-  void apply();
+  void apply(Nanoseconds now);
   Result<rtree::Version> publish();
   WriteJob<D>* finish(const Result<rtree::Version>& version);
 
@@ -164,6 +167,7 @@ class Writer {
   rtree::Tree<D>& tree_;
   Durability<D>* durability_;
   History<D>* history_;
+  const Gate* gate_;
   std::function<void()> wake_;
   std::function<void()> hand_;
   Handover<WriteJob<D>> arrivals_;

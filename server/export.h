@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "protocol/decode.h"
+#include "rtree/tree.h"
+
+namespace silurus::server {
+
+/// Leaves, or operations, in one page of an export.
+constexpr std::size_t kLeavesOfAPage = 128;
+constexpr std::size_t kOperationsOfAPage = 8192;
+/// Entries in leaves that differ, which one list of changes holds at most.
+constexpr std::uint64_t kMaxExportedChanges = std::uint64_t{1} << 24;
+
+/// What one connection copies of the tree: a version that is pinned, page by page, then what has
+/// changed since, as often as it asks. Tasks of one connection, one after the other.
+class Exporting {
+ public:
+  virtual ~Exporting() = default;
+  /// Answers kExport, kExportChanges and kExportPage.
+  virtual Result<std::string> run(const protocol::TaskMessage& task) = 0;
+};
+
+/// kExport: {"version", "entries", "pages"}; each page the entries of some leaves, as inserts.
+/// kExportChanges: {"version", "entries", "operations", "pages"}: what leads from the version
+/// listed before to this one, in any order. Published nodes never change, so a list of leaves is
+/// all that a copy needs, and changes are where two versions' nodes differ (rtree/diff.h).
+template <int D>
+class Export final : public Exporting {
+ public:
+  explicit Export(const rtree::Tree<D>& tree) : tree_(tree), pinned_(tree.snapshot()) {}
+  Result<std::string> run(const protocol::TaskMessage& task) override;
+
+ private:
+  std::string begin();
+  Result<std::string> changes();
+  Result<std::string> page(std::uint64_t index) const;
+  std::size_t pages() const;
+
+  const rtree::Tree<D>& tree_;
+  rtree::Snapshot<D> pinned_;
+  bool changes_listed_ = false;
+  std::vector<rtree::NodeRef> leaves_;
+  std::vector<protocol::Operation<D>> operations_;
+};
+
+}  // namespace silurus::server

@@ -1,0 +1,181 @@
+#include "server/gate.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <fstream>
+#include <set>
+
+#include "common/log.h"
+#include "server/limits.h"
+#include "tests/support/server_process.h"
+#include "tests/unit/server/world.h"
+
+namespace silurus::server {
+namespace {
+
+using protocol::TaskKind;
+using test::Loopback;
+using test::World;
+
+TEST(Gate, RefusesTicketsThatWereOvertaken) {
+  Gate gate;
+  ASSERT_TRUE(gate.freeze(7, 0, kSecond));
+  EXPECT_EQ(gate.freeze(6, 0, kSecond).error().code, ErrorCode::kConflict);
+  EXPECT_EQ(gate.retire(6, 0).error().code, ErrorCode::kConflict);
+  EXPECT_EQ(gate.serve(6).error().code, ErrorCode::kConflict);
+  EXPECT_EQ(gate.fill(0).error().code, ErrorCode::kConflict);
+  EXPECT_TRUE(gate.serve(8));
+  EXPECT_EQ(gate.retire(7, 0).error().code, ErrorCode::kConflict);
+}
+
+TEST(Gate, AFreezeThatHasLapsedCannotBecomeARetirement) {
+  Gate gate;
+  ASSERT_TRUE(gate.freeze(1, 0, kSecond));
+  EXPECT_EQ(gate.admit(0, kSecond - 1).error().code, ErrorCode::kMoved);
+  EXPECT_TRUE(gate.admit(0, kSecond));
+  EXPECT_EQ(gate.retire(1, kSecond).error().code, ErrorCode::kConflict);
+  EXPECT_FALSE(gate.retired());
+}
+
+TEST(Gate, WhileItIsFilledOnlyTheNewestFillerMayWrite) {
+  Gate gate;
+  ASSERT_TRUE(gate.fill(3));
+  EXPECT_TRUE(gate.admit(3, 0));
+  EXPECT_EQ(gate.admit(0, 0).error().code, ErrorCode::kMoved);
+  ASSERT_TRUE(gate.fill(4));
+  EXPECT_EQ(gate.admit(3, 0).error().code, ErrorCode::kConflict);
+  ASSERT_TRUE(gate.serve(4));
+  EXPECT_EQ(gate.admit(4, 0).error().code, ErrorCode::kConflict);
+  EXPECT_TRUE(gate.admit(0, 0));
+}
+
+TEST(Gate, RemembersThatItIsRetired) {
+  const testing_support::TemporaryFolder folder;
+  const std::string path = folder / "retired";
+  {
+    Gate gate(path);
+    ASSERT_TRUE(gate.recover());
+    ASSERT_TRUE(gate.freeze(5, 0, kSecond));
+    ASSERT_TRUE(gate.retire(5, 1));
+    EXPECT_TRUE(gate.retire(5, 2)) << "said again";
+  }
+  Gate again(path);
+  ASSERT_TRUE(again.recover());
+  EXPECT_TRUE(again.retired());
+  EXPECT_EQ(again.admit(0, 0).error().code, ErrorCode::kMoved);
+  EXPECT_FALSE(again.serve(4));
+  ASSERT_TRUE(again.serve(6));
+  Gate third(path);
+  ASSERT_TRUE(third.recover());
+  EXPECT_FALSE(third.retired());
+  std::ofstream(path) << "nonsense";
+  EXPECT_EQ(Gate(path).recover().error().code, ErrorCode::kProtocol);
+}
+
+class GatedServer : public testing::Test {
+ protected:
+  GatedServer() {
+    log::set_level(log::Level::kOff);
+    world_.team.allow_backup = true;
+  }
+  ~GatedServer() override { log::set_level(log::Level::kInfo); }
+
+  /// The whole answer: its error's code, or 0 and the text.
+  std::pair<std::uint16_t, std::string> command(Loopback& client, TaskKind kind,
+                                                std::uint64_t from = 0, std::uint64_t to = 0) {
+    client.request(sizeof(protocol::TaskRequest), [&](std::span<std::byte> out) {
+      protocol::encode_task(out, 1, kind, from, to, {});
+    });
+    world_.run();
+    std::string text;
+    while (client.waiting() != 0) {
+      const auto received = client.receive();
+      if (received.answer.is_error()) return {received.answer.header.code, {}};
+      const auto part = protocol::answer_array<char>(received.answer);
+      text.append(reinterpret_cast<const char*>(part->bytes().data()), part->size());
+    }
+    return {0, text};
+  }
+  std::vector<protocol::Operation<2>> page(Loopback& client, std::uint64_t index) {
+    const std::string bytes = command(client, TaskKind::kExportPage, 0, index).second;
+    std::vector<protocol::Operation<2>> operations(bytes.size() / sizeof(protocol::Operation<2>));
+    std::memcpy(operations.data(), bytes.data(), bytes.size());
+    return operations;
+  }
+
+  World world_;
+};
+
+TEST_F(GatedServer, ExportsAVersionAndThenWhatHasChanged) {
+  constexpr std::uint64_t kEntries = 20'000;
+  ASSERT_TRUE(world_.shard->load(test::row(kEntries)));
+  Loopback& client = world_.connect();
+  EXPECT_EQ(command(client, TaskKind::kExportPage).first,
+            static_cast<std::uint16_t>(ErrorCode::kConflict))
+      << "no export was begun";
+  ASSERT_EQ(command(client, TaskKind::kExport).first, 0);
+  test::ask_write(client, 2, {test::insert_of(kEntries), test::erase_of(7)});
+  world_.run();
+  while (client.waiting() != 0) client.receive();
+  std::set<std::uint64_t> ids;
+  for (std::uint64_t index = 0;; ++index) {
+    const auto operations = page(client, index);
+    if (operations.empty()) break;
+    for (const auto& one : operations) EXPECT_TRUE(ids.insert(one.id).second);
+  }
+  EXPECT_EQ(ids.size(), kEntries);
+  EXPECT_TRUE(ids.contains(7)) << "the version that was pinned has it";
+  ASSERT_EQ(command(client, TaskKind::kExportChanges).first, 0);
+  const auto changes = page(client, 0);
+  ASSERT_EQ(changes.size(), 2u);
+  EXPECT_EQ(changes[0].id, kEntries);
+  EXPECT_EQ(changes[1].id, 7u);
+  EXPECT_EQ(changes[1].kind, protocol::OperationKind::kErase);
+}
+
+TEST_F(GatedServer, ARetiredServerAnswersNobodyAndShowsNoRoot) {
+  ASSERT_TRUE(world_.shard->load(test::row(10)));
+  Loopback& client = world_.connect();
+  ASSERT_EQ(command(client, TaskKind::kFreeze, 1, kSecond).first, 0);
+  constexpr ErrorCode kDone{};
+  test::ask_write(client, 2, {test::insert_of(50)});
+  world_.run();
+  EXPECT_EQ(test::code_of(client.receive()), ErrorCode::kMoved);
+  test::ask_range(client, 3, {.window = test::window_of(0, 3)});
+  world_.run();
+  EXPECT_EQ(test::code_of(client.receive()), kDone) << "a frozen server is read";
+  ASSERT_EQ(command(client, TaskKind::kRetire, 1).first, 0);
+  test::ask_range(client, 4, {.window = test::window_of(0, 3)});
+  world_.run();
+  EXPECT_EQ(test::code_of(client.receive()), ErrorCode::kMoved);
+  ASSERT_EQ(command(client, TaskKind::kServe, 2).first, 0);
+  test::ask_write(client, 5, {test::insert_of(50)});
+  world_.run();
+  EXPECT_EQ(test::code_of(client.receive()), kDone);
+}
+
+TEST_F(GatedServer, OnlyTheConnectionThatFillsMayWrite) {
+  Loopback& filler = world_.connect();
+  Loopback& other = world_.connect();
+  ASSERT_EQ(command(filler, TaskKind::kFill, 9).first, 0);
+  test::ask_write(other, 2, {test::insert_of(1)});
+  test::ask_write(filler, 2, {test::insert_of(2)});
+  world_.run();
+  EXPECT_EQ(test::code_of(other.receive()), ErrorCode::kMoved);
+  EXPECT_EQ(test::code_of(filler.receive()), ErrorCode{});
+  EXPECT_EQ(world_.shard->tree().snapshot().size(), 1u);
+}
+
+TEST_F(GatedServer, TakesNoOrdersWhereItWritesNoFiles) {
+  world_.team.allow_backup = false;
+  Loopback& client = world_.connect();
+  for (const auto kind : {TaskKind::kExport, TaskKind::kFill, TaskKind::kFreeze, TaskKind::kRetire,
+                          TaskKind::kServe}) {
+    EXPECT_EQ(command(client, kind, 1, 1).first,
+              static_cast<std::uint16_t>(ErrorCode::kPermission));
+  }
+}
+
+}  // namespace
+}  // namespace silurus::server
