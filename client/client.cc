@@ -437,6 +437,12 @@ Result<std::string> Client<D>::backup(std::string_view path) {
 }
 
 template <int D>
+Result<std::string> Client<D>::command(protocol::TaskKind kind, std::uint64_t from,
+                                       std::uint64_t to) {
+  return impl_->task(kind, from, to, {});
+}
+
+template <int D>
 ClientStatistics Client<D>::statistics() const {
   return impl_->core->statistics();
 }

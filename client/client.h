@@ -109,6 +109,8 @@ class Client {
   /// Has the server copy its tree, while it goes on serving, into a new data directory on its own
   /// machine; a server starts from it. `path` is absolute. JSON: {"path", "version", "entries"}.
   Result<std::string> backup(std::string_view path);
+  /// A task of those that replace a shard by others (docs/sharding.md), and its answer.
+  Result<std::string> command(protocol::TaskKind kind, std::uint64_t from, std::uint64_t to);
 
   // --- writes: each returns the version in which it is visible
   Result<Version> insert(std::uint64_t id, const Box<D>& box);

@@ -8,6 +8,8 @@ foreach(module ${modules})
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/silurus FILES_MATCHING PATTERN "*.h"
     PATTERN "tool" EXCLUDE)
 endforeach()
+# Many servers as one: client/shards.
+install(TARGETS silurus_shards EXPORT silurus ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 set(programs silurus-server silurus)
 if(SILURUS_BENCH)
   list(APPEND programs silurus-bench)

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <utility>
 
+#include "client/shards/shard_map.h"
+#include "client/tool/cluster.h"
 #include "client/tool/help.h"
 #include "client/tool/moment.h"
 #include "common/units.h"
@@ -80,8 +82,8 @@ cxxopts::Options make_options() {
       "f,format", "", text())("timeout", "", text())("read", "", text())(
       "max-staleness", "", text())("predicate", "", text())("count", "")("limit", "", text())(
       "k", "", text())("fill", "", text())("skip-bad", "")("as-of", "", text())("from", "", text())(
-      "to", "", text())("h,help", "")("version", "")("arguments", "",
-                                                     cxxopts::value<std::vector<std::string>>());
+      "to", "", text())("at", "", text())("edge", "", text())("abort", "")("h,help", "")(
+      "version", "")("arguments", "", cxxopts::value<std::vector<std::string>>());
   options.parse_positional({"arguments"});
   return options;
 }
@@ -233,6 +235,33 @@ Result<Command> parse_backup(const CommandHelp& command, std::span<const std::st
   return BackupCommand{std::filesystem::absolute(words[0]).lexically_normal().string()};
 }
 
+Result<Command> parse_cluster_command(std::span<const std::string> words,
+                                      const cxxopts::ParseResult& parsed) {
+  auto cluster = parse_cluster(words);
+  if (!cluster) return fail(cluster.error());
+  const bool replaces =
+      cluster->action == ClusterAction::kSplit || cluster->action == ClusterAction::kMove;
+  cluster->abort = parsed.count("abort") != 0;
+  if ((cluster->abort && !replaces) ||
+      (parsed.count("at") != 0 && cluster->action != ClusterAction::kSplit) ||
+      (parsed.count("edge") != 0 && cluster->action != ClusterAction::kInit)) {
+    return usage("--at is of split, --abort of split and move, --edge of init");
+  }
+  if (parsed.count("at") != 0) {
+    const auto key = shards::parse_key(unmarked(parsed["at"].as<std::string>()));
+    if (!key) return usage("--at: " + key.error().message);
+    cluster->at = *key;
+  }
+  if (parsed.count("edge") != 0) {
+    const std::string text = unmarked(parsed["edge"].as<std::string>());
+    cluster->edge = as_number(text);
+    if (!cluster->edge || !(*cluster->edge >= 0) || !std::isfinite(*cluster->edge)) {
+      return usage("--edge is '" + text + "': it must be a number, 0 or more");
+    }
+  }
+  return std::move(*cluster);
+}
+
 Result<Command> parse_range(const CommandHelp& command, std::span<const std::string> words,
                             const cxxopts::ParseResult& parsed) {
   RangeCommand range;
@@ -296,8 +325,8 @@ Result<Command> parse_load(const CommandHelp& command, std::span<const std::stri
 
 Result<Command> parse_command(const CommandHelp& command, std::span<const std::string> words,
                               const cxxopts::ParseResult& parsed) {
-  for (const char* option :
-       {"predicate", "count", "limit", "k", "fill", "skip-bad", "as-of", "from", "to"}) {
+  for (const char* option : {"predicate", "count", "limit", "k", "fill", "skip-bad", "as-of",
+                             "from", "to", "at", "edge", "abort"}) {
     const std::string padded = " " + std::string(command.options) + " ";
     if (parsed.count(option) != 0 &&
         padded.find(" " + std::string(option) + " ") == std::string::npos) {
@@ -312,6 +341,7 @@ Result<Command> parse_command(const CommandHelp& command, std::span<const std::s
   if (command.name == "update") return parse_update(command, words);
   if (command.name == "load") return parse_load(command, words, parsed);
   if (command.name == "diff") return parse_diff(command, words, parsed);
+  if (command.name == "cluster") return parse_cluster_command(words, parsed);
   if (command.name == "backup") return parse_backup(command, words);
   if (!words.empty()) return usage(std::string(command.name) + " takes no arguments");
   if (command.name == "history") return HistoryCommand{};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -64,6 +65,16 @@ struct DiffCommand {
 struct BackupCommand {
   std::string path;  ///< absolute
 };
+enum class ClusterAction : std::uint8_t { kStatus, kInit, kAddShard, kSplit, kMove };
+struct ClusterCommand {
+  ClusterAction action = ClusterAction::kStatus;
+  std::vector<double> numbers = {};    ///< init: the frame
+  std::vector<std::string> urls = {};  ///< servers
+  std::optional<double> edge = {};     ///< init: longest edge of a box that its shard holds
+  std::uint32_t shard = 0;
+  std::optional<std::uint64_t> at = {};  ///< split: first key of the second part
+  bool abort = false;
+};
 /// Text to print, and nothing more to do (--help, --version).
 struct PrintCommand {
   std::string text;
@@ -71,7 +82,7 @@ struct PrintCommand {
 
 using Command = std::variant<RangeCommand, NearestCommand, InsertCommand, EraseCommand,
                              UpdateCommand, LoadCommand, StatsCommand, HistoryCommand, DiffCommand,
-                             BackupCommand, PrintCommand>;
+                             BackupCommand, ClusterCommand, PrintCommand>;
 
 struct Invocation {
   Settings settings;

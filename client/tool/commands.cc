@@ -3,13 +3,18 @@
 #include <algorithm>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include "client/client.h"
+#include "client/shards/map_store.h"
+#include "client/shards/router.h"
+#include "client/tool/cluster.h"
 #include "client/tool/output.h"
 #include "client/tool/progress.h"
 #include "datasets/open.h"
 #include "datasets/source.h"
+#include "etcd/gateway.h"
 
 namespace silurus::tool {
 namespace {
@@ -41,20 +46,33 @@ Status check_dimensions(std::span<const double> numbers, std::size_t per_dimensi
                                                " numbers, not " + std::to_string(numbers.size()));
 }
 
-/// Runs commands on a connected client.
-template <int D>
+/// What only the versions of one tree can answer.
+tl::unexpected<Error> of_one_shard_only() {
+  return fail(ErrorCode::kUnsupported,
+              "shards have versions of their own, and files on their own machines: ask a shard's "
+              "own server (silurus cluster status lists them)");
+}
+
+/// Runs commands on a connected client: a Client<D>, or a Router<D> of all shards.
+template <int D, typename Connection>
 class Runner {
+  static constexpr bool kOneServer = std::is_same_v<Connection, Client<D>>;
+
  public:
-  Runner(Client<D>& client, const Settings& settings) : client_(client), settings_(settings) {}
+  Runner(Connection& client, const Settings& settings) : client_(client), settings_(settings) {}
 
   Result<std::string> operator()(const RangeCommand& command) {
     if (auto ok = check_dimensions<D>(command.window, 2, "range"); !ok) return fail(ok.error());
-    const auto found =
-        client_.range(box_of<D>(command.window),
-                      {.predicate = command.predicate,
-                       .shape = command.count_only ? ResultShape::kCount : ResultShape::kIds,
-                       .limit = command.limit,
-                       .as_of = command.as_of});
+    typename Connection::RangeOptions options;
+    options.predicate = command.predicate;
+    options.shape = command.count_only ? ResultShape::kCount : ResultShape::kIds;
+    options.limit = command.limit;
+    if constexpr (kOneServer) {
+      options.as_of = command.as_of;
+    } else if (command.as_of != 0) {
+      return of_one_shard_only();
+    }
+    const auto found = client_.range(box_of<D>(command.window), options);
     if (!found) return fail(found.error());
     return format_range<D>(*found, command.count_only, settings_.format);
   }
@@ -63,9 +81,12 @@ class Runner {
     if (auto ok = check_dimensions<D>(command.point, 1, "nearest"); !ok) return fail(ok.error());
     Point<D> point;
     std::ranges::copy(command.point, point.at.begin());
-    const auto found = client_.nearest(point, command.k, command.as_of);
-    if (!found) return fail(found.error());
-    return format_nearest(*found, command.count_only, settings_.format);
+    if constexpr (kOneServer) {
+      return nearest(command, client_.nearest(point, command.k, command.as_of));
+    } else {
+      if (command.as_of != 0) return of_one_shard_only();
+      return nearest(command, client_.nearest(point, command.k));
+    }
   }
 
   Result<std::string> operator()(const InsertCommand& command) {
@@ -91,24 +112,39 @@ class Runner {
   }
 
   Result<std::string> operator()(const HistoryCommand&) {
-    const auto json = client_.history();
-    if (!json) return fail(json.error());
-    return format_history(*json, settings_.format);
+    if constexpr (kOneServer) {
+      const auto json = client_.history();
+      if (!json) return fail(json.error());
+      return format_history(*json, settings_.format);
+    } else {
+      return of_one_shard_only();
+    }
   }
 
-  Result<std::string> operator()(const DiffCommand& command) {
-    const auto json = client_.difference(command.from, command.to);
-    if (!json) return fail(json.error());
-    return format_diff(*json, settings_.format);
+  Result<std::string> operator()([[maybe_unused]] const DiffCommand& command) {
+    if constexpr (kOneServer) {
+      const auto json = client_.difference(command.from, command.to);
+      if (!json) return fail(json.error());
+      return format_diff(*json, settings_.format);
+    } else {
+      return of_one_shard_only();
+    }
   }
 
-  Result<std::string> operator()(const BackupCommand& command) {
-    const auto json = client_.backup(command.path);
-    if (!json) return fail(json.error());
-    return format_stats(*json, settings_.format);
+  Result<std::string> operator()([[maybe_unused]] const BackupCommand& command) {
+    if constexpr (kOneServer) {
+      const auto json = client_.backup(command.path);
+      if (!json) return fail(json.error());
+      return format_stats(*json, settings_.format);
+    } else {
+      return of_one_shard_only();
+    }
   }
 
   Result<std::string> operator()(const PrintCommand& command) { return command.text; }
+  Result<std::string> operator()(const ClusterCommand& command) {
+    return run_cluster(command, settings_);
+  }
 
   Result<std::string> operator()(const LoadCommand& command) {
     auto source = datasets::open_dataset<D>(command.source, {.skip_bad = command.skip_bad});
@@ -135,6 +171,11 @@ class Runner {
   }
 
  private:
+  Result<std::string> nearest(const NearestCommand& command, const Result<NearestAnswer>& found) {
+    if (!found) return fail(found.error());
+    return format_nearest(*found, command.count_only, settings_.format);
+  }
+
   Result<std::string> written(std::string_view done, std::uint64_t id,
                               const Result<Version>& version) {
     if (!version) return fail(version.error());
@@ -180,40 +221,62 @@ class Runner {
 
   Status load_by_inserts(datasets::Source<D>& source, LoadReport& report) {
     ProgressBar bar;
-    struct Outcome {
-      std::optional<Error> error;
-      Version version = 0;
-    } outcome;
+    Inserts outcome;
     const Status sent = read_all(source, bar, report, [&](std::span<const Entry<D>> entries) {
       while (!entries.empty() && !outcome.error) {
-        const auto part = entries.first(std::min(entries.size(), client_.max_batch()));
+        const auto part = entries.first(std::min(entries.size(), insert_batch()));
         entries = entries.subspan(part.size());
         WriteBatch<D> batch;
         for (const auto& entry : part) batch.insert(entry.id, entry.box);
-        const Status begun = client_.write_async(
-            batch, Callback<WriteAnswer>([&outcome](auto answer) {
-              if (!answer) {
-                outcome.error = answer.error();
-              } else if (!(*answer)->failed.empty()) {
-                outcome.error =
-                    Error{(*answer)->failed[0].code,
-                          "an insert failed: " + std::string(to_string((*answer)->failed[0].code))};
-              } else {
-                outcome.version = (*answer)->version;
-              }
-            }));
-        if (!begun) return begun;
-        client_.wait_below(kBatchesInFlight);
+        if (auto begun = insert(batch, outcome); !begun) return begun;
       }
       return outcome.error ? Status(fail(*outcome.error)) : Status();
     });
-    client_.wait();
+    if constexpr (kOneServer) client_.wait();
     report.version = outcome.version;
     if (outcome.error) return fail(*outcome.error);
     return sent;
   }
 
-  Client<D>& client_;
+  struct Inserts {
+    std::optional<Error> error;
+    Version version = 0;
+
+    void take(const Result<WriteAnswer*>& answer) {
+      if (!answer) {
+        error = answer.error();
+      } else if (!(*answer)->failed.empty()) {
+        const ErrorCode code = (*answer)->failed[0].code;
+        error = Error{code, "an insert failed: " + std::string(to_string(code))};
+      } else {
+        version = (*answer)->version;
+      }
+    }
+  };
+
+  std::size_t insert_batch() const {
+    if constexpr (kOneServer) {
+      return client_.max_batch();
+    } else {
+      return kReadBatch;
+    }
+  }
+
+  /// Some batches in flight to a server; a router keeps its shards busy with one.
+  Status insert(const WriteBatch<D>& batch, Inserts& outcome) {
+    if constexpr (kOneServer) {
+      const Status begun = client_.write_async(
+          batch, Callback<WriteAnswer>([&outcome](auto answer) { outcome.take(answer); }));
+      if (begun) client_.wait_below(kBatchesInFlight);
+      return begun;
+    } else {
+      auto answer = client_.write(batch);
+      outcome.take(answer ? Result<WriteAnswer*>(&*answer) : fail(answer.error()));
+      return {};
+    }
+  }
+
+  Connection& client_;
   const Settings& settings_;
 };
 
@@ -221,13 +284,38 @@ template <int D>
 Result<std::string> run_in(const Invocation& invocation) {
   auto client = Client<D>::connect(invocation.settings.url, invocation.settings.client);
   if (!client) return fail(client.error());
-  return std::visit(Runner<D>(*client, invocation.settings), invocation.command);
+  return std::visit(Runner<D, Client<D>>(*client, invocation.settings), invocation.command);
+}
+
+/// The dimensions of a cluster, if the address names one that has a shard map; else 0.
+Result<int> dimensions_of_cluster(const std::string& url) {
+  if (!etcd::is_address(url)) return 0;
+  auto store = shards::open_map_store(url);
+  if (!store) return fail(store.error());
+  const auto stored = (*store)->load();
+  if (stored) return stored->map.dimensions;
+  if (stored.error().code == ErrorCode::kNotFound) return 0;
+  return fail(stored.error());
+}
+
+template <int D>
+Result<std::string> run_in_all_shards(const Invocation& invocation) {
+  auto router = Router<D>::connect(invocation.settings.url, invocation.settings.client);
+  if (!router) return fail(router.error());
+  return std::visit(Runner<D, Router<D>>(*router, invocation.settings), invocation.command);
 }
 
 }  // namespace
 
 Result<std::string> run(const Invocation& invocation) {
   if (const auto* print = std::get_if<PrintCommand>(&invocation.command)) return print->text;
+  if (const auto* cluster = std::get_if<ClusterCommand>(&invocation.command)) {
+    return run_cluster(*cluster, invocation.settings);
+  }
+  const auto sharded = dimensions_of_cluster(invocation.settings.url);
+  if (!sharded) return fail(sharded.error());
+  if (*sharded == 3) return run_in_all_shards<3>(invocation);
+  if (*sharded == 2) return run_in_all_shards<2>(invocation);
   const auto server = probe(invocation.settings.url, invocation.settings.client.connect_timeout);
   if (!server) return fail(server.error());
   return server->dimensions == 3 ? run_in<3>(invocation) : run_in<2>(invocation);

@@ -47,6 +47,23 @@ inline constexpr CommandHelp kCommands[] = {
      "The directory is on the server's machine, and must not be there yet. The server goes on\n"
      "meanwhile; the copy is of one version. A server starts from it (--data).\n",
      ""},
+    {"cluster", "status | init ... | add-shard ... | split ... | move ...",
+     "shows and changes how data are divided between servers",
+     "The server is etcd://host:port/name here, where the shard map lies; the commands above take\n"
+     "it too, and search and write in all shards.\n"
+     "  status                        the shards, with what they hold\n"
+     "  init XMIN YMIN XMAX YMAX URL...  makes the map: the frame of most of the data, and one\n"
+     "                                empty server for each shard\n"
+     "    --edge E                    longest edge of a box that its own shard holds; the first\n"
+     "                                shard holds larger ones, and what lies outside of the frame\n"
+     "                                (default: a thousandth of the frame's)\n"
+     "  add-shard URL...              empty servers, for split and move to use\n"
+     "  split SHARD [URL URL]         replaces a shard by two, on empty servers, while it serves\n"
+     "    --at KEY                    first key of the second (default: the median)\n"
+     "  move SHARD [URL]              replaces a shard by one on another server\n"
+     "    --abort                     of split and move: ends one that was begun, the shard stays\n"
+     "Called again, split and move go on with what was begun.\n",
+     "at edge abort"},
 };
 
 inline constexpr std::string_view kGeneralOptions =

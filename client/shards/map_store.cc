@@ -1,0 +1,84 @@
+#include "client/shards/map_store.h"
+
+#include <chrono>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "common/clock.h"
+#include "etcd/gateway.h"
+
+namespace silurus::shards {
+namespace {
+
+constexpr Nanoseconds kTimeout = kSecond;  ///< of one request to one endpoint
+/// A change that etcd didn't answer is asked for again, so often and with such pauses.
+constexpr int kAttempts = 10;
+constexpr auto kPause = std::chrono::milliseconds(200);
+
+std::uint64_t random_mark() {
+  std::random_device device;
+  return std::uint64_t{device()} << 32 | device();
+}
+
+class EtcdMapStore final : public MapStore {
+ public:
+  EtcdMapStore(std::string name, std::unique_ptr<etcd::Gateway> gateway)
+      : name_(std::move(name)), key_("silurus/" + name_ + "/map"), gateway_(std::move(gateway)) {}
+
+  Result<StoredMap> load() override {
+    const auto found = gateway_->read(key_);
+    if (!found) return fail(found.error());
+    if (found->revision == 0) {
+      return fail(ErrorCode::kNotFound,
+                  "cluster " + name_ + " has no shard map: silurus cluster init makes one");
+    }
+    auto map = decode(found->value);
+    if (!map) return fail(map.error());
+    return StoredMap{std::move(*map), found->revision};
+  }
+
+  Result<StoredMap> replace(const StoredMap& base, ShardMap next) override {
+    next.epoch = base.map.epoch + 1;
+    next.written_by = random_mark();
+    if (auto ok = check(next); !ok) return fail(ok.error());
+    const std::string text = encode(next);
+    if (text.size() > kMaxMapBytes) return fail(ErrorCode::kTooLarge, "the shard map is too long");
+    std::string why;
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      if (attempt > 0) std::this_thread::sleep_for(kPause);
+      const auto replaced = gateway_->replace(key_, base.revision, text);
+      if (!replaced) {
+        why = replaced.error().message;
+        continue;
+      }
+      if (*replaced != 0) return StoredMap{std::move(next), *replaced};
+      // Another one is there: somebody else's, or what an attempt without an answer did.
+      auto now = load();
+      if (now && now->map.written_by == next.written_by) return now;
+      return fail(ErrorCode::kConflict,
+                  "somebody else has changed the shard map meanwhile: nothing was done, look at "
+                  "silurus cluster status and try again");
+    }
+    return fail(ErrorCode::kInDoubt, "whether the shard map was changed is unknown: " + why);
+  }
+
+ private:
+  const std::string name_;
+  const std::string key_;
+  std::unique_ptr<etcd::Gateway> gateway_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<MapStore>> open_map_store(std::string_view url) {
+  const auto address = etcd::Address::parse(url);
+  if (!address) return fail(address.error());
+  auto gateway = etcd::Gateway::create(*address, kTimeout);
+  if (!gateway) return fail(gateway.error());
+  return std::unique_ptr<MapStore>(
+      std::make_unique<EtcdMapStore>(address->name, std::move(*gateway)));
+}
+
+}  // namespace silurus::shards

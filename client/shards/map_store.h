@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "client/shards/shard_map.h"
+#include "common/result.h"
+
+namespace silurus::shards {
+
+/// A map, and which change of the store it came with.
+struct StoredMap {
+  ShardMap map;
+  std::uint64_t revision = 0;
+};
+
+/// Where the shard map of one cluster lies. Linearizable. Calls block; one thread.
+class MapStore {
+ public:
+  virtual ~MapStore() = default;
+  /// kNotFound: there is none yet. kUnavailable: the store can't be asked. kProtocol: see decode().
+  virtual Result<StoredMap> load() = 0;
+  /// Puts `next` in the place of the map that was loaded with `base` (revision 0: of none), as its
+  /// next epoch. kConflict: somebody else has changed it. kInDoubt: whether it happened could not
+  /// be learnt. kInvalidArgument: see check().
+  virtual Result<StoredMap> replace(const StoredMap& base, ShardMap next) = 0;
+};
+
+/// In etcd, as "silurus/<name>/map". `url`: "etcd://host:port/name".
+Result<std::unique_ptr<MapStore>> open_map_store(std::string_view url);
+
+}  // namespace silurus::shards

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/options.h"
+#include "client/shards/map_store.h"
+#include "common/clock.h"
+#include "common/result.h"
+
+namespace silurus::shards {
+
+/// The steps of a replacement, in their order: each is what is about to be done.
+enum class Step : std::uint8_t {
+  kIntent,   ///< writes into the map who shall take the shard's place
+  kFill,     ///< has the successors take writes from here only, and emptied
+  kCopy,     ///< of one version, which stays pinned
+  kCatchUp,  ///< what has changed since, until that is little
+  kFreeze,   ///< the shard takes no more writes; the rest of the changes
+  kRetire,   ///< nor searches, one-sided ones included
+  kServe,    ///< the successors take everybody's writes
+  kReplace,  ///< in the map
+};
+std::string_view to_string(Step step);
+
+struct ReplaceOptions {
+  std::uint32_t shard = 0;
+  std::size_t parts = 1;                  ///< 1: move; 2: split
+  std::vector<std::string> targets = {};  ///< empty servers, one for each part; none: spares
+  std::optional<std::uint64_t> at = {};   ///< first key of the second part; nothing: the median
+  client::ClientOptions client = {};
+  /// The shard refuses writes for no longer than this: if the last changes take longer, nothing is
+  /// replaced.
+  Nanoseconds freeze = 5 * kSecond;
+  /// Told of each step before it is begun; false ends everything there and then, as if the process
+  /// had been killed.
+  std::function<bool(Step)> before = {};
+};
+
+struct ReplaceReport {
+  std::uint32_t shard = 0;
+  std::vector<Part> parts;
+  std::uint64_t entries = 0;
+  std::uint64_t caught_up = 0;     ///< operations that came while it was copied
+  Nanoseconds refused_writes = 0;  ///< for so long
+  Nanoseconds refused_all = 0;     ///< of that, so long searches too
+  std::uint64_t epoch = 0;
+};
+
+/// Replaces a shard by others that together have its range, while it serves (docs/sharding.md).
+/// If a replacement of the shard has been begun already, it is taken over: `parts` and `targets`
+/// are those of the map then, and whoever began it finds every door closed. After an error that is
+/// not kInDoubt the shard serves on, if it could still be reached; call it again, or abort().
+/// kConflict: somebody else replaces it now, or a server isn't empty.
+template <int D>
+Result<ReplaceReport> replace_shard(MapStore& store, const ReplaceOptions& options);
+
+/// Ends a replacement that was begun, whoever began it: the shard serves on, and the servers that
+/// were to be its successors are emptied, as far as they can be reached, and are spares.
+template <int D>
+Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard,
+                                    const client::ClientOptions& options);
+
+}  // namespace silurus::shards

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+#include "rtree/geometry.h"
+
+namespace silurus::shards {
+
+constexpr std::size_t kMaxShards = 1024;
+constexpr std::size_t kMaxServers = 16;     ///< of one shard
+constexpr std::size_t kMaxSuccessors = 16;  ///< of one shard
+constexpr std::size_t kMaxSpares = 1024;
+constexpr std::size_t kMaxUrlBytes = 200;
+constexpr std::size_t kMaxMapBytes = std::size_t{512} << 10;
+
+/// Part of the range of keys, and who holds the entries there.
+struct Part {
+  std::uint32_t id = 0;
+  std::uint64_t first = 0;           ///< key; the range ends where the next one's begins
+  std::vector<std::string> servers;  ///< of one replica each, the primary anywhere among them
+  std::string url() const;           ///< as Client::connect takes it
+  friend bool operator==(const Part&, const Part&) = default;
+};
+
+/// One shard. A shard never gets more or less to hold while it lives: it is replaced, by its
+/// successors, as a whole (docs/sharding.md).
+struct Shard : Part {
+  std::vector<Part> successors;  ///< that are being filled; together they have its range
+  friend bool operator==(const Shard&, const Shard&) = default;
+};
+
+/// Who holds what: the one thing that all who use a cluster must agree on. Lies in etcd, and is
+/// changed only by compare-and-swap (map_store.h). A value.
+struct ShardMap {
+  std::uint64_t epoch = 0;        ///< counts changes
+  std::uint64_t written_by = 0;   ///< random: of the change that made this one
+  int dimensions = 2;             ///< 2 or 3
+  std::vector<double> frame_min;  ///< what centres are normalised to, for keys
+  std::vector<double> frame_max;
+  std::vector<double> limit;  ///< of half the extent of a box that a shard holds by its centre
+  std::uint32_t next_id = 0;  ///< for the next shard: above all ids
+  std::vector<Shard> shards;  ///< by first key; the first one's is 0
+  std::vector<std::string> spares;  ///< empty servers, for those who split and move
+  friend bool operator==(const ShardMap&, const ShardMap&) = default;
+
+  const Shard* find(std::uint32_t id) const;
+  /// The last key of a shard's range.
+  std::uint64_t last_key(std::size_t index) const {
+    return index + 1 < shards.size() ? shards[index + 1].first - 1 : UINT64_MAX;
+  }
+};
+
+/// kInvalidArgument names what makes no sense: ranges that don't cover all keys once, a server
+/// named twice, a frame without extent ...
+Status check(const ShardMap& map);
+/// JSON. Of a map that check() finds right.
+std::string encode(const ShardMap& map);
+/// kProtocol if that is no map, or one that check() refuses. Whatever the bytes are.
+Result<ShardMap> decode(std::string_view text);
+
+/// Keys as people read and write them: 16 hexadecimal digits, or fewer with zeros behind.
+std::string key_text(std::uint64_t key);
+Result<std::uint64_t> parse_key(std::string_view text);
+
+/// Which shard an entry belongs to, and where the entries of a shard can be: both follow from the
+/// map alone, so that neither is ever stale.
+///
+/// An entry is *ordinary* if its centre lies in the frame, and its box in the centre's cell of the
+/// grid grown by `limit`. It belongs to the shard that has the key of that cell. All others belong
+/// to the shard that has key 0. So every entry of any other shard lies in the cover of the shard's
+/// range by cells grown by `limit`: its reach. Bounds of cells are computed in one way, which is
+/// monotone in every rounding, so that a coarse cell's box contains its fine cells' boxes exactly.
+template <int D>
+class Space {
+ public:
+  /// Of a map that check() finds right, of D dimensions.
+  explicit Space(const ShardMap& map);
+
+  std::uint64_t key(const rtree::Box<D>& box) const;
+  /// Boxes that together contain every ordinary entry whose key is in [first, last]; no more than
+  /// kMaxReachBoxes.
+  std::vector<rtree::Box<D>> reach(std::uint64_t first, std::uint64_t last) const;
+  static constexpr std::size_t kMaxReachBoxes = 64;
+
+ private:
+  double bound(int d, std::uint64_t step) const;
+  rtree::Box<D> grown_cell(std::uint64_t key, int depth) const;
+
+  std::array<double, D> min_;
+  std::array<double, D> extent_;
+  std::array<double, D> max_;
+  std::array<double, D> limit_;
+};
+
+}  // namespace silurus::shards

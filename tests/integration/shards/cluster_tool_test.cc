@@ -1,0 +1,148 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <limits.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+
+#include "tests/integration/shards/cluster.h"
+
+// `silurus cluster`, and the other commands on a cluster, as a user runs them.
+
+namespace silurus {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using testing_support::Cluster;
+using testing_support::TemporaryFolder;
+
+struct Ran {
+  int status;
+  std::string out;
+  std::string err;
+};
+
+class ClusterToolTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!Cluster<2>::is_possible()) GTEST_SKIP() << "no etcd-server";
+    ASSERT_TRUE(cluster_.ready());
+  }
+  Ran silurus(const std::string& arguments) const {
+    char self[PATH_MAX] = {};
+    EXPECT_GT(readlink("/proc/self/exe", self, sizeof self - 1), 0);
+    const std::string path(self);
+    const std::string command = path.substr(0, path.rfind('/')) + "/silurus --server " +
+                                cluster_.url() + " " + arguments + " >" + (folder_ / "out") +
+                                " 2>" + (folder_ / "err");
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
+  }
+  json asked(const std::string& arguments) const {
+    const Ran ran = silurus(arguments + " --format json");
+    EXPECT_EQ(ran.status, 0) << arguments << ": " << ran.err;
+    return json::parse(ran.out, nullptr, false);
+  }
+  /// A grid of 50 x 50 points in the unit square.
+  std::string points() const {
+    std::ofstream file(folder_ / "points.csv");
+    for (int i = 0; i < 2500; ++i) {
+      file << i << "," << (i % 50 + 0.5) / 50 << "," << (i / 50 + 0.5) / 50 << "\n";
+    }
+    return folder_ / "points.csv";
+  }
+
+  Cluster<2> cluster_;
+  TemporaryFolder folder_;
+
+ private:
+  std::string read(const std::string& name) const {
+    std::ifstream file(folder_ / name);
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+};
+
+TEST_F(ClusterToolTest, MakesAClusterLoadsItAndDividesItFurther) {
+  const std::string servers = cluster_.start_server() + " " + cluster_.start_server();
+  const Ran made = silurus("cluster init 0 0 1 1 " + servers + " --edge 0.01");
+  ASSERT_EQ(made.status, 0) << made.err;
+  EXPECT_EQ(made.out, "the cluster has 2 shards, epoch 1\n");
+  EXPECT_EQ(asked("load " + points())["method"], "bulk");
+  EXPECT_EQ(asked("range 0 0 1 1 --count")["count"], 2500);
+  EXPECT_EQ(asked("range 0 0 0.1 0.1")["ids"].size(), 25u);
+  EXPECT_EQ(asked("nearest 0.51 0.51 -k 3")["neighbors"][0]["id"], 1275);
+  EXPECT_EQ(asked("insert 9000 0.3 0.3 0.3 0.3")["inserted"], 1);
+  EXPECT_EQ(asked("update 9000 0.3 0.3 0.3 0.3 to 0.9 0.9 0.9 0.9")["moved"], 1);
+  EXPECT_EQ(asked("erase 9000 0.9 0.9 0.9 0.9")["erased"], 1);
+  EXPECT_EQ(asked("stats")["entries"], 2500);
+  EXPECT_EQ(asked("load " + points())["method"], "inserts");
+  EXPECT_EQ(asked("range 0 0 1 1 --count")["count"], 5000);
+
+  const std::string spares = cluster_.start_server() + " " + cluster_.start_server();
+  EXPECT_EQ(silurus("cluster add-shard " + spares).status, 0);
+  EXPECT_EQ(asked("cluster status")["spares"].size(), 2u);
+  const json split = asked("cluster split 0");
+  EXPECT_EQ(split["parts"].size(), 2u);
+  const json moved = asked("cluster move 1 " + cluster_.start_server());
+  EXPECT_EQ(moved["parts"].size(), 1u);
+  EXPECT_GE(moved["refused_writes_ms"], moved["refused_all_ms"]);
+  EXPECT_EQ(asked("range 0 0 1 1 --count")["count"], 5000);
+  const json status = asked("cluster status");
+  ASSERT_EQ(status["shards"].size(), 3u);
+  std::uint64_t entries = 0;
+  for (const json& shard : status["shards"]) {
+    EXPECT_EQ(shard["state"], "serving");
+    entries += shard["entries"].get<std::uint64_t>();
+  }
+  EXPECT_EQ(entries, 5000u);
+  EXPECT_THAT(silurus("cluster status").out, HasSubstr("0000000000000000"));
+  EXPECT_THAT(silurus("cluster status --format csv").out, HasSubstr("shard,first key,"));
+}
+
+TEST_F(ClusterToolTest, SaysWhatIsWrong) {
+  EXPECT_THAT(silurus("cluster status").err, HasSubstr("silurus cluster init makes one"));
+  EXPECT_EQ(silurus("cluster").status, 2);
+  EXPECT_EQ(silurus("cluster paint").status, 2);
+  EXPECT_EQ(silurus("cluster init 0 0 1").status, 2);
+  EXPECT_EQ(silurus("cluster status --abort").status, 2);
+  EXPECT_EQ(silurus("cluster split 0 --at xyz").status, 2);
+  EXPECT_THAT(silurus("cluster init 0 0 0 1 " + cluster_.start_server()).err,
+              HasSubstr("no extent"));
+  ASSERT_EQ(silurus("cluster init 0 0 1 1 " + cluster_.start_server()).status, 0);
+  EXPECT_THAT(silurus("cluster init 0 0 1 1 " + cluster_.start_server()).err, HasSubstr("already"));
+  EXPECT_THAT(silurus("cluster split 7").err, HasSubstr("no shard 7"));
+  EXPECT_THAT(silurus("cluster split 0").err, HasSubstr("empty servers are needed"));
+  EXPECT_EQ(silurus("insert 1 0 0 0 0").status, 0);
+  const std::string used = cluster_.map().shards[0].servers[0];
+  EXPECT_EQ(silurus("cluster add-shard " + used).status, 1);
+  EXPECT_THAT(silurus("range 0 0 1 1 --as-of -1s").err, HasSubstr("versions of their own"));
+  EXPECT_THAT(silurus("history").err, HasSubstr("versions of their own"));
+  EXPECT_THAT(silurus("range 0 0 0 1 1 1").err, HasSubstr("2 dimensions"));
+}
+
+TEST_F(ClusterToolTest, AReplacementThatWasBegunIsShownAndCanBeEnded) {
+  cluster_.make_map(1);
+  auto store = cluster_.store();
+  auto stored = store->load();
+  ASSERT_TRUE(stored);
+  shards::ShardMap next = stored->map;
+  next.next_id = 2;
+  next.shards[0].successors = {{1, 0, {cluster_.start_server()}}};
+  ASSERT_TRUE(store->replace(*stored, next));
+  EXPECT_THAT(silurus("cluster status").out, HasSubstr("being replaced by 1"));
+  EXPECT_EQ(silurus("cluster move 0 --abort").status, 0);
+  const json status = asked("cluster status");
+  EXPECT_FALSE(status["shards"][0].contains("successors"));
+  EXPECT_EQ(status["spares"].size(), 1u);
+}
+
+}  // namespace
+}  // namespace silurus

@@ -1,0 +1,376 @@
+#include "client/shards/replacement.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "common/random.h"
+#include "tests/integration/shards/cluster.h"
+#include "tests/support/seed.h"
+
+// Shards are split and moved while clients read and write; whoever does it is killed at each step.
+
+namespace silurus {
+namespace {
+
+using shards::replace_shard;
+using shards::ReplaceOptions;
+using shards::Step;
+using testing_support::Cluster;
+
+constexpr Step kSteps[] = {Step::kIntent, Step::kFill,   Step::kCopy,  Step::kCatchUp,
+                           Step::kFreeze, Step::kRetire, Step::kServe, Step::kReplace};
+
+Box<2> random_box(Random& random) {
+  const double edge = random.below(30) == 0 ? 0.3 : 0.01;
+  const double x = random.uniform();
+  const double y = random.uniform();
+  return {{x, y}, {x + edge * random.uniform(), y + edge * random.uniform()}};
+}
+
+using Model = std::map<std::uint64_t, Box<2>>;
+
+constexpr Box<2> kEverything = {{-10, -10}, {10, 10}};
+
+/// Holds exactly the model, each entry once.
+void expect_holds(Router<2>& router, const Model& model) {
+  const auto all = router.range(kEverything, {.shape = ResultShape::kEntries});
+  ASSERT_TRUE(all) << all.error().message;
+  EXPECT_EQ(all->count, model.size());
+  Model found;
+  for (std::size_t i = 0; i < all->ids.size(); ++i) {
+    EXPECT_TRUE(found.emplace(all->ids[i], all->boxes[i]).second) << all->ids[i] << " twice";
+  }
+  EXPECT_TRUE(found == model);
+}
+
+/// A client with entries of its own, of which it knows at each moment what must be found.
+class Worker {
+ public:
+  Worker(const Cluster<2>& cluster, std::uint64_t number, std::uint64_t seed)
+      : cluster_(cluster), number_(number), random_(seed ^ number << 32) {}
+
+  void run(const std::atomic<bool>& stop) {
+    ClientOptions options;
+    options.mode = number_ % 2 == 0 ? Mode::kOffload : Mode::kMessaging;
+    options.deadline = 60 * kSecond;
+    auto router = cluster_.router(options);
+    while (!stop && failure.empty()) {
+      write(router);
+      if (random_.below(3) == 0) search(router);
+    }
+  }
+
+  Model model;
+  std::uint64_t operations = 0;
+  std::string failure;
+
+ private:
+  bool is_mine(std::uint64_t id) const { return id >> 40 == number_; }
+  void failed(const std::string& what) {
+    if (failure.empty()) failure = "worker " + std::to_string(number_) + ": " + what;
+  }
+
+  void write(Router<2>& router) {
+    ++operations;
+    const Box<2> box = random_box(random_);
+    auto it = model.lower_bound(number_ << 40 | random_.below(next_ + 1));
+    const std::uint64_t kind = it == model.end() ? 0 : random_.below(4);
+    if (kind <= 1) {
+      const std::uint64_t id = number_ << 40 | next_++;
+      if (const auto ok = router.insert(id, box); !ok) return failed(ok.error().message);
+      model[id] = box;
+    } else if (kind == 2) {
+      if (const auto ok = router.erase(it->first, it->second); !ok) {
+        return failed("erase: " + ok.error().message);
+      }
+      model.erase(it);
+    } else {
+      if (const auto ok = router.update(it->first, it->second, box); !ok) {
+        return failed("update: " + ok.error().message);
+      }
+      it->second = box;
+    }
+  }
+
+  void search(Router<2>& router) {
+    ++operations;
+    rtree::RangeQuery<2> query{.window = random_box(random_)};
+    const auto found = router.range(query.window, {.shape = ResultShape::kEntries});
+    if (!found) return failed("search: " + found.error().message);
+    Model mine;
+    for (std::size_t i = 0; i < found->ids.size(); ++i) {
+      if (!is_mine(found->ids[i])) continue;
+      if (!mine.emplace(found->ids[i], found->boxes[i]).second) return failed("an entry twice");
+    }
+    Model expected;
+    for (const auto& entry : model) {
+      if (rtree::matches(query, entry.second)) expected.insert(entry);
+    }
+    if (mine != expected) {
+      failed("found " + std::to_string(mine.size()) + " entries of " +
+             std::to_string(expected.size()));
+    }
+  }
+
+  const Cluster<2>& cluster_;
+  const std::uint64_t number_;
+  Random random_;
+  std::uint64_t next_ = 0;
+};
+
+#define NEEDS_ETCD() \
+  if (!Cluster<2>::is_possible()) GTEST_SKIP() << "no etcd-server"
+
+TEST(ReplacementTest, NothingIsLostOrDoubledWhileShardsAreSplitAndMovedUnderLoad) {
+  NEEDS_ETCD();
+  Cluster<2> cluster;
+  ASSERT_TRUE(cluster.ready());
+  cluster.make_map(2);
+  const std::uint64_t seed = testing_support::seed(1);
+  Random random(seed);
+  std::vector<std::unique_ptr<Worker>> workers;
+  for (std::uint64_t i = 1; i <= 4; ++i) {
+    workers.push_back(std::make_unique<Worker>(cluster, i, seed));
+  }
+  std::atomic<bool> stop{false};
+  std::vector<std::jthread> threads;
+  for (auto& worker : workers) threads.emplace_back([&] { worker->run(stop); });
+  auto store = cluster.store();
+  for (int round = 0; round < 5; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    const auto map = cluster.map();
+    const auto& shard = map.shards[random.below(map.shards.size())];
+    ReplaceOptions options{.shard = shard.id,
+                           .parts = round % 2 == 0 ? std::size_t{2} : std::size_t{1},
+                           .freeze = 30 * kSecond};
+    for (std::size_t i = 0; i < options.parts; ++i) {
+      options.targets.push_back(cluster.start_server());
+    }
+    const auto replaced = replace_shard<2>(*store, options);
+    ASSERT_TRUE(replaced) << replaced.error().message;
+    EXPECT_EQ(replaced->parts.size(), options.parts);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  stop = true;
+  threads.clear();
+  Model all;
+  std::uint64_t operations = 0;
+  for (const auto& worker : workers) {
+    EXPECT_EQ(worker->failure, "");
+    all.insert(worker->model.begin(), worker->model.end());
+    operations += worker->operations;
+  }
+  std::printf("%llu operations, %zu entries left, %zu shards\n",
+              static_cast<unsigned long long>(operations), all.size(), cluster.map().shards.size());
+  auto router = cluster.router();
+  expect_holds(router, all);
+}
+
+/// A cluster of one shard with some entries.
+class OneShard : public testing::Test {
+ protected:
+  void SetUp() override {
+    NEEDS_ETCD();
+    ASSERT_TRUE(cluster_.ready());
+    cluster_.make_map(1);
+    router_.emplace(cluster_.router());
+    for (std::uint64_t id = 0; id < 3000; ++id) model_[id] = random_box(random_);
+    std::vector<Entry<2>> entries;
+    for (const auto& [id, box] : model_) entries.push_back({id, box});
+    ASSERT_TRUE(router_->load_begin());
+    ASSERT_TRUE(router_->load_add(entries));
+    ASSERT_TRUE(router_->load_commit());
+    store_ = cluster_.store();
+  }
+  ReplaceOptions split() {
+    return {.shard = 0,
+            .parts = 2,
+            .targets = {cluster_.start_server(), cluster_.start_server()},
+            .freeze = 20 * kSecond};
+  }
+  void write_some() {
+    for (int i = 0; i < 20; ++i) {
+      const Box<2> box = random_box(random_);
+      const auto inserted = router_->insert(next_, box);
+      ASSERT_TRUE(inserted) << inserted.error().message;
+      model_[next_++] = box;
+      const auto it = model_.lower_bound(random_.below(3000));
+      ASSERT_TRUE(router_->erase(it->first, it->second));
+      model_.erase(it);
+    }
+  }
+
+  Cluster<2> cluster_;
+  std::optional<Router<2>> router_;
+  std::unique_ptr<shards::MapStore> store_;
+  Random random_{testing_support::seed(5)};
+  Model model_;
+  std::uint64_t next_ = 100'000;
+};
+
+TEST_F(OneShard, SplitsAtTheMedianAndAtAKey) {
+  const auto halves = replace_shard<2>(*store_, split());
+  ASSERT_TRUE(halves) << halves.error().message;
+  EXPECT_EQ(halves->entries, model_.size());
+  expect_holds(*router_, model_);
+  const auto statistics = router_->server_statistics();
+  const auto map = cluster_.map();
+  ASSERT_EQ(map.shards.size(), 2u);
+  std::vector<std::uint64_t> held;
+  for (const auto& shard : map.shards) {
+    held.push_back(Client<2>::connect(shard.url())->count(kEverything).value());
+  }
+  // Those that no cell holds have key 0, so that the halves differ by a few.
+  EXPECT_NEAR(static_cast<double>(held[0]), static_cast<double>(held[1]), 0.1 * 3000);
+  ReplaceOptions at = split();
+  at.shard = map.shards[1].id;
+  at.at = map.shards[1].first + (UINT64_MAX - map.shards[1].first) / 2;
+  ASSERT_TRUE(replace_shard<2>(*store_, at));
+  EXPECT_EQ(cluster_.map().shards[2].first, *at.at);
+  expect_holds(*router_, model_);
+  at.shard = cluster_.map().shards[2].id;
+  at.at = UINT64_MAX;
+  at.targets = {cluster_.start_server(), cluster_.start_server()};
+  ASSERT_TRUE(replace_shard<2>(*store_, at)) << "one that has next to nothing";
+  expect_holds(*router_, model_);
+  at.shard = cluster_.map().shards[0].id;
+  at.targets = {cluster_.start_server(), cluster_.start_server()};
+  EXPECT_EQ(replace_shard<2>(*store_, at).error().code, ErrorCode::kInvalidArgument)
+      << "the key isn't its own";
+}
+
+TEST_F(OneShard, WhoIsKilledAtAnyStepIsTakenOver) {
+  for (const Step step : kSteps) {
+    ReplaceOptions options = split();
+    options.shard = cluster_.map().shards.back().id;  // the one that has most
+    options.before = [&](Step next) { return next != step; };
+    const auto killed = replace_shard<2>(*store_, options);
+    ASSERT_FALSE(killed) << to_string(step);
+    if (step < Step::kFreeze) write_some();
+    options.before = nullptr;
+    const auto resumed = replace_shard<2>(*store_, options);
+    ASSERT_TRUE(resumed) << to_string(step) << ": " << resumed.error().message;
+    write_some();
+    expect_holds(*router_, model_);
+  }
+}
+
+TEST_F(OneShard, WhoIsKilledAtAnyStepCanBeUndone) {
+  for (const Step step : kSteps) {
+    ReplaceOptions options = split();
+    options.before = [&](Step next) { return next != step; };
+    ASSERT_FALSE(replace_shard<2>(*store_, options)) << to_string(step);
+    const auto aborted = shards::abort_replacement<2>(*store_, 0, {});
+    ASSERT_TRUE(aborted) << to_string(step) << ": " << aborted.error().message;
+    EXPECT_TRUE(aborted->map.shards[0].successors.empty());
+    write_some();
+    expect_holds(*router_, model_);
+    // The servers are empty again, and spare.
+    if (step == Step::kIntent) continue;
+    EXPECT_EQ(aborted->map.spares.size(), 2u);
+    options.before = nullptr;
+    for (const auto& spare : aborted->map.spares) {
+      EXPECT_EQ(Client<2>::connect(spare)->count(kEverything).value(), 0u);
+    }
+    shards::ShardMap without = aborted->map;
+    without.spares.clear();
+    ASSERT_TRUE(store_->replace(*aborted, without));
+  }
+}
+
+TEST_F(OneShard, WhoWasOvertakenChangesNothing) {
+  for (const Step step : kSteps) {
+    ReplaceOptions options = split();
+    options.shard = cluster_.map().shards.back().id;  // the one that has most
+    const ReplaceOptions rival = options;
+    auto rival_store = cluster_.store();
+    options.before = [&](Step next) {
+      if (next == step) {
+        // Frees the place of its bulk load, which the paused one would hold for a minute.
+        const auto done = replace_shard<2>(*rival_store, rival);
+        EXPECT_TRUE(done) << to_string(step) << ": " << done.error().message;
+        write_some();
+      }
+      return true;
+    };
+    const auto late = replace_shard<2>(*store_, options);
+    ASSERT_FALSE(late) << to_string(step);
+    EXPECT_TRUE(late.error().code == ErrorCode::kConflict ||
+                late.error().code == ErrorCode::kNotFound)
+        << to_string(step) << ": " << late.error().message;
+    write_some();
+    expect_holds(*router_, model_);
+  }
+}
+
+TEST_F(OneShard, AFreezeThatIsOverReplacesNothing) {
+  ReplaceOptions options = split();
+  options.freeze = 300 * kMillisecond;
+  options.before = [&](Step next) {
+    if (next == Step::kRetire) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(400));
+      write_some();
+    }
+    return true;
+  };
+  EXPECT_EQ(replace_shard<2>(*store_, options).error().code, ErrorCode::kConflict);
+  write_some();
+  expect_holds(*router_, model_);
+}
+
+TEST_F(OneShard, OneSidedReadersAreTurnedAwayAtOnce) {
+  const std::string old = cluster_.map().shards[0].url();
+  auto offloading = Client<2>::connect(old, {.mode = Mode::kOffload});
+  ASSERT_TRUE(offloading);
+  ASSERT_TRUE(offloading->count(kEverything));
+  EXPECT_EQ(offloading->statistics().offload.completed, 1u);
+  ASSERT_TRUE(replace_shard<2>(*store_, split()));
+  EXPECT_EQ(offloading->count(kEverything).error().code, ErrorCode::kMoved);
+  EXPECT_EQ(offloading->insert(1, {{0, 0}, {1, 1}}).error().code, ErrorCode::kMoved);
+  expect_holds(*router_, model_);
+}
+
+TEST_F(OneShard, ServersThatAreNotEmptyAreRefused) {
+  ReplaceOptions options = split();
+  ASSERT_TRUE(Client<2>::connect(options.targets[1])->insert(1, {{0, 0}, {1, 1}}));
+  EXPECT_EQ(replace_shard<2>(*store_, options).error().code, ErrorCode::kConflict);
+  EXPECT_TRUE(cluster_.map().shards[0].successors.empty());
+  options.targets[1] = cluster_.map().shards[0].servers[0];
+  EXPECT_FALSE(replace_shard<2>(*store_, options));
+  options.targets = {};
+  EXPECT_EQ(replace_shard<2>(*store_, options).error().code, ErrorCode::kInvalidArgument);
+  write_some();
+  expect_holds(*router_, model_);
+}
+
+TEST(RetiredServer, IsStillRetiredAfterARestart) {
+  NEEDS_ETCD();
+  Cluster<2> cluster;
+  ASSERT_TRUE(cluster.ready());
+  cluster.make_map(1);
+  auto store = cluster.store();
+  const std::string first = cluster.start_server({"--data", cluster.data("a")});
+  ASSERT_TRUE(replace_shard<2>(*store, {.shard = 0, .targets = {first}}));
+  auto router = cluster.router();
+  ASSERT_TRUE(router.insert(7, {{0.5, 0.5}, {0.5, 0.5}}));
+  const std::string second = cluster.start_server({"--data", cluster.data("b")});
+  ASSERT_TRUE(replace_shard<2>(*store, {.shard = cluster.map().shards[0].id, .targets = {second}}));
+  cluster.forget_server(1);  // killed
+  testing_support::ServerProcess again(
+      {"--listen", first, "--log-level", "error", "--memory", "256M", "--data", cluster.data("a")});
+  ASSERT_FALSE(again.addresses().empty()) << again.errors();
+  auto client = Client<2>::connect(first);
+  ASSERT_TRUE(client);
+  EXPECT_EQ(client->insert(1, {{0, 0}, {1, 1}}).error().code, ErrorCode::kMoved);
+  EXPECT_EQ(client->count(kEverything).error().code, ErrorCode::kMoved);
+  EXPECT_EQ(router.count(kEverything).value(), 1u);
+}
+
+}  // namespace
+}  // namespace silurus

@@ -1,0 +1,204 @@
+#include "client/shards/router.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <vector>
+
+#include "common/random.h"
+#include "tests/integration/shards/cluster.h"
+#include "tests/support/seed.h"
+
+// The router over real servers and a real etcd, against brute force.
+
+namespace silurus {
+namespace {
+
+using testing_support::Cluster;
+
+/// Mostly small boxes in the unit cube; some too large for their shard, some outside of the frame.
+template <int D>
+Box<D> random_box(Random& random) {
+  const std::uint64_t kind = random.below(20);
+  const double edge = kind == 0 ? 0.6 : 0.01;
+  Box<D> box;
+  for (int d = 0; d < D; ++d) {
+    box.min[d] = random.uniform() + (kind == 1 ? 1.5 : 0);
+    box.max[d] = box.min[d] + edge * random.uniform();
+  }
+  return box;
+}
+
+std::vector<std::uint64_t> sorted(std::vector<std::uint64_t> ids) {
+  std::ranges::sort(ids);
+  return ids;
+}
+
+template <int D>
+class Oracle {
+ public:
+  std::map<std::uint64_t, Box<D>> entries;
+
+  std::vector<std::uint64_t> range(const rtree::RangeQuery<D>& query) const {
+    std::vector<std::uint64_t> ids;
+    for (const auto& [id, box] : entries) {
+      if (rtree::matches(query, box)) ids.push_back(id);
+    }
+    return ids;
+  }
+  rtree::NearestResult nearest(const Point<D>& point, std::uint32_t k) const {
+    rtree::NearestResult all;
+    for (const auto& [id, box] : entries) {
+      all.push_back({id, std::sqrt(rtree::squared_distance(point, box))});
+    }
+    std::ranges::sort(all, [](const auto& a, const auto& b) {
+      return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
+    });
+    all.resize(std::min<std::size_t>(k, all.size()));
+    return all;
+  }
+};
+
+template <int D>
+void write_at_random(Router<D>& router, Oracle<D>& oracle, Random& random, int rounds) {
+  for (int i = 0; i < rounds; ++i) {
+    auto it = oracle.entries.lower_bound(random.below(4000));
+    if (it == oracle.entries.end()) it = oracle.entries.begin();
+    const Box<D> box = random_box<D>(random);
+    switch (random.below(3)) {
+      case 0: {
+        const std::uint64_t id = 10'000 + random() % 1'000'000'000;
+        if (oracle.entries.contains(id)) break;
+        ASSERT_TRUE(router.insert(id, box));
+        oracle.entries[id] = box;
+        break;
+      }
+      case 1:
+        ASSERT_TRUE(router.erase(it->first, it->second));
+        EXPECT_EQ(router.erase(it->first, it->second).error().code, ErrorCode::kNotFound);
+        EXPECT_EQ(router.update(it->first, it->second, box).error().code, ErrorCode::kNotFound);
+        oracle.entries.erase(it);
+        break;
+      default: {
+        const auto updated = router.update(it->first, it->second, box);
+        ASSERT_TRUE(updated) << updated.error().message;
+        it->second = box;
+      }
+    }
+  }
+}
+
+template <int D>
+void compare(Router<D>& router, const Oracle<D>& oracle, Random& random, int rounds) {
+  for (int i = 0; i < rounds; ++i) {
+    rtree::RangeQuery<D> query;
+    query.window = random_box<D>(random);
+    for (int d = 0; d < D; ++d) query.window.max[d] += 0.2 * random.uniform();
+    query.predicate = static_cast<Predicate>(random.below(3));
+    const auto expected = oracle.range(query);
+    const auto found = router.range(query.window, {.predicate = query.predicate});
+    ASSERT_TRUE(found) << found.error().message;
+    EXPECT_EQ(sorted(found->ids), expected);
+    EXPECT_EQ(router.count(query.window, query.predicate).value(), expected.size());
+    const std::uint64_t limit = random.below(20);
+    const auto limited = router.range(
+        query.window,
+        {.predicate = query.predicate, .shape = ResultShape::kEntries, .limit = limit});
+    ASSERT_TRUE(limited);
+    EXPECT_EQ(limited->count, std::min<std::uint64_t>(limit, expected.size()));
+    ASSERT_EQ(limited->ids.size(), limited->count);
+    for (std::size_t e = 0; e < limited->ids.size(); ++e) {
+      EXPECT_EQ(limited->boxes[e], oracle.entries.at(limited->ids[e]));
+    }
+    Point<D> point;
+    for (int d = 0; d < D; ++d) point.at[d] = 1.4 * random.uniform() - 0.2;
+    const auto k = static_cast<std::uint32_t>(1 + random.below(40));
+    const auto near = router.nearest(point, k);
+    ASSERT_TRUE(near) << near.error().message;
+    EXPECT_EQ(near->neighbors, oracle.nearest(point, k));
+  }
+}
+
+template <int D>
+void answer_as_brute_force_does() {
+  if (!Cluster<D>::is_possible()) GTEST_SKIP() << "no etcd-server";
+  Cluster<D> cluster;
+  ASSERT_TRUE(cluster.ready());
+  cluster.make_map(4);
+  Random random(testing_support::seed(11 + D));
+  Oracle<D> oracle;
+  std::vector<Entry<D>> entries;
+  for (std::uint64_t id = 0; id < 4000; ++id) {
+    entries.push_back({id, random_box<D>(random)});
+    oracle.entries[id] = entries.back().box;
+  }
+  auto router = cluster.router();
+  ASSERT_TRUE(router.load_begin());
+  ASSERT_TRUE(router.load_add(entries));
+  ASSERT_EQ(router.load_commit().value().entries, entries.size());
+  EXPECT_EQ(router.load_begin().error().code, ErrorCode::kConflict);
+  compare(router, oracle, random, 60);
+  write_at_random(router, oracle, random, 400);
+  compare(router, oracle, random, 60);
+  // A batch over all shards, with operations that fail, and entries that change shards.
+  WriteBatch<D> batch;
+  std::size_t failing = 0;
+  for (auto& [id, box] : oracle.entries) {
+    if (batch.size() >= 300) break;
+    const Box<D> to = random_box<D>(random);
+    if (random.below(10) == 0) {
+      batch.erase(id, to);  // not there
+      ++failing;
+      continue;
+    }
+    batch.update(id, box, to);
+    box = to;
+  }
+  const auto written = router.write(batch);
+  ASSERT_TRUE(written) << written.error().message;
+  EXPECT_EQ(written->failed.size(), failing);
+  compare(router, oracle, random, 40);
+}
+
+TEST(RouterTest, AnswersAsBruteForceDoesInTwoDimensions) { answer_as_brute_force_does<2>(); }
+TEST(RouterTest, AnswersAsBruteForceDoesInThreeDimensions) { answer_as_brute_force_does<3>(); }
+
+TEST(RouterTest, ASmallSearchVisitsFewShards) {
+  if (!Cluster<2>::is_possible()) GTEST_SKIP() << "no etcd-server";
+  Cluster<2> cluster;
+  ASSERT_TRUE(cluster.ready());
+  cluster.make_map(4, 0.001);
+  auto router = cluster.router();
+  Random random(testing_support::seed(3));
+  for (std::uint64_t id = 0; id < 200; ++id) {
+    const double x = random.uniform();
+    const double y = random.uniform();
+    ASSERT_TRUE(router.insert(id, {{x, y}, {x, y}}));
+  }
+  const std::uint64_t before = router.visits();
+  constexpr int kSearches = 200;
+  for (int i = 0; i < kSearches; ++i) {
+    const double x = 0.99 * random.uniform();
+    const double y = 0.99 * random.uniform();
+    ASSERT_TRUE(router.count({{x, y}, {x + 0.001, y + 0.001}}));
+  }
+  // The shard of key 0, and nearly always one more at most.
+  EXPECT_LT(static_cast<double>(router.visits() - before), 2.1 * kSearches);
+}
+
+TEST(RouterTest, SaysWhatIsMissing) {
+  if (!Cluster<2>::is_possible()) GTEST_SKIP() << "no etcd-server";
+  Cluster<2> cluster;
+  ASSERT_TRUE(cluster.ready());
+  EXPECT_EQ(Router<2>::connect(cluster.url()).error().code, ErrorCode::kNotFound);
+  cluster.make_map(1);
+  EXPECT_EQ(Router<3>::connect(cluster.url()).error().code, ErrorCode::kUnsupported);
+  auto router = cluster.router();
+  EXPECT_EQ(router.nearest({{0, 0}}, 0).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(router.insert(1, {{1, 1}, {0, 0}}).error().code, ErrorCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace silurus
