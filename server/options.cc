@@ -202,6 +202,7 @@ void set_group(const cxxopts::ParseResult& parsed, Settings& settings, ServerOpt
                group.protocol);
   if (parsed.count("group-multicast") != 0) group.multicast = settings.text("group-multicast");
   if (parsed.count("advertise") != 0) group.advertise = settings.text("advertise");
+  group.allow_other_users = server.allow_other_users;
   group.wait = server.wait;
   if (parsed.count("cluster") == 0) return;
   group.cluster = settings.text("cluster");
@@ -234,13 +235,13 @@ Result<Command> to_command(const cxxopts::ParseResult& parsed) {
     settings.set("cpus", parse_cpus(settings.text("cpus")), server.cpus);
   }
   set_durability(parsed, settings, server);
+  server.allow_other_users = parsed.count("allow-other-users") != 0;
   set_group(parsed, settings, server);
   settings.set("retain", parse_duration(settings.text("retain")), server.history.age);
   settings.set("retain-versions", number("retain-versions", kMinRetainVersions, kMaxRetainVersions),
                server.history.versions);
   if (!settings.status()) return fail(settings.status().error());
   server.huge_pages = parsed.count("huge-pages") != 0;
-  server.allow_other_users = parsed.count("allow-other-users") != 0;
   if (parsed.count("load") != 0) server.load = settings.text("load");
   if (parsed.count("ready-file") != 0) command.ready_file = settings.text("ready-file");
   if (auto ok = check_options(server); !ok) return fail(ok.error());

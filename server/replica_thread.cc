@@ -92,6 +92,7 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
        .id = id_,
        .listen = options_.listen,
        .clients = options_.advertise.empty() ? clients : options_.advertise,
+       .allow_other_users = options_.allow_other_users,
        .multicast = options_.multicast,
        .protocol = options_.protocol,
        .timing = timing_of(options_.lease),

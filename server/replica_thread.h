@@ -20,6 +20,7 @@ struct GroupOptions {
   std::string cluster;  ///< "etcd://127.0.0.1:2379/name"
   std::uint32_t shard = 0;
   std::string listen = "tcp://127.0.0.1:0";  ///< for other members
+  bool allow_other_users = false;            ///< to be members: to listen where they can connect
   std::string multicast;                     ///< "rdma://239.1.2.3:7472"; empty: none
   /// How the log gets to the others; the same at all members.
   replication::group::ReplicationProtocol protocol =

@@ -84,7 +84,8 @@ Status Driver::make_links(Incarnation incarnation) {
        .incarnation = incarnation,
        .listen = *listen,
        .multicast = std::move(multicast),
-       .push_bytes = pushes(options_.protocol) ? options_.push_bytes : 0},
+       .push_bytes = pushes(options_.protocol) ? options_.push_bytes : 0,
+       .allow_other_users = options_.allow_other_users},
       *fabric_, *poller_,
       [this](const transport::Address& address, std::span<const std::byte> hello,
              transport::ConnectionHandler& handler, Connected done) {

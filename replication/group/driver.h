@@ -15,10 +15,11 @@ namespace silurus::replication::group {
 struct DriverOptions {
   EtcdAddress etcd;
   std::uint32_t shard = 0;
-  MemberId id = 0;        ///< of the store
-  std::string listen;     ///< for other members: "tcp://10.0.0.1:7471", "shm:///run/a.sock"
-  std::string clients;    ///< what clients are told; may be empty
-  std::string multicast;  ///< "rdma://239.1.2.3:7472"; empty: over connections
+  MemberId id = 0;      ///< of the store
+  std::string listen;   ///< for other members: "tcp://10.0.0.1:7471", "shm:///run/a.sock"
+  std::string clients;  ///< what clients are told; may be empty
+  bool allow_other_users = false;  ///< to listen where they, or other hosts, can connect
+  std::string multicast;           ///< "rdma://239.1.2.3:7472"; empty: over connections
   ReplicationProtocol protocol = ReplicationProtocol::kMulticast;
   Ack ack = Ack::kAll;  ///< of a group that is founded
   Timing timing;

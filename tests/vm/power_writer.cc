@@ -8,7 +8,8 @@
 // which must outlive the host. To begin with, every writer's entries must be those after all
 // batches that were acknowledged, or after one more, which was on its way; then it goes on from
 // there. Prints "checked N batches" and exits 0 after SECONDS (0: only checks), 3 when the server
-// has gone, or says what was lost and exits 1.
+// has gone, or says what was lost and exits 1. URL may name several members of a group: then the
+// next primary is written to, and how long the longest write took is printed at the end.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -68,8 +69,9 @@ class Writer {
         number_(number) {}
 
   int run(Nanoseconds seconds) {
-    auto client = Client<2>::connect(
-        url_, {.deadline = 30 * kSecond, .connect_timeout = 20 * kSecond, .reconnect_for = 0});
+    client::ClientOptions options{.deadline = 30 * kSecond, .connect_timeout = 20 * kSecond};
+    options.reconnect_for = url_.find(',') == std::string::npos ? 0 : options.deadline;
+    auto client = Client<2>::connect(url_, options);
     if (!client) return lost(client.error());
     if (const int checked = check(*client); checked != kChecked) return checked;
     const int journal = ::open(journal_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -81,6 +83,7 @@ class Writer {
     return outcome;
   }
   std::uint64_t checked() const { return checked_; }
+  Nanoseconds longest() const { return longest_; }
 
  private:
   int lost(const Error& error) const {
@@ -115,8 +118,10 @@ class Writer {
   int write(Client<2>& client, int journal) {
     const auto batch = make_batch(number_, ++done_, entries_);
     if (batch.size() > 0) {
+      const Nanoseconds begin = SystemClock().now();
       const auto answer = client.write(batch);
       if (!answer) return lost(answer.error());
+      longest_ = std::max(longest_, SystemClock().now() - begin);
       if (!answer->failed.empty()) {
         std::printf("WRONG: writer %llu: an operation of batch %llu failed\n",
                     static_cast<unsigned long long>(number_),
@@ -135,6 +140,7 @@ class Writer {
   std::uint64_t number_;
   std::uint64_t done_ = 0;     ///< batches that entries_ is the result of
   std::uint64_t checked_ = 0;  ///< acknowledged when this began
+  Nanoseconds longest_ = 0;    ///< write
   Entries entries_;
 };
 
@@ -151,8 +157,14 @@ int run(int argc, char** argv) {
     }
   }
   std::uint64_t checked = 0;
-  for (const Writer& writer : writers) checked += writer.checked();
-  std::printf("checked %llu batches\n", static_cast<unsigned long long>(checked));
+  Nanoseconds longest = 0;
+  for (const Writer& writer : writers) {
+    checked += writer.checked();
+    longest = std::max(longest, writer.longest());
+  }
+  std::printf("checked %llu batches; the longest write took %lld ms\n",
+              static_cast<unsigned long long>(checked),
+              static_cast<long long>(longest / kMillisecond));
   if (std::ranges::count(outcomes, kWrong) > 0) return kWrong;
   return std::ranges::count(outcomes, kLostServer) > 0 ? kLostServer : kChecked;
 }
