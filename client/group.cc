@@ -477,7 +477,8 @@ void Group<D>::stop_seeking(Error why) {
   failure_ = std::move(why);
   std::deque<Call<D>> calls = std::exchange(kept_, {});
   kept_deadline_ = INT64_MAX;
-  finish(calls, *failure_);
+  const Error told = *failure_;  // a callback may begin an operation, and so the search again
+  finish(calls, told);
 }
 
 template <int D>
@@ -670,7 +671,7 @@ void Group<D>::look_after_readers(Nanoseconds now) {
 // --- looking at it ------------------------------------------------------------------------------
 
 template <int D>
-std::size_t Group<D>::in_flight() const {
+std::size_t Group<D>::count_in_flight() const {
   std::size_t count = kept_.size() - own_calls_;  // which are in some connection
   for (const auto& member : members_) {
     if (member->core != nullptr) count += member->core->in_flight();

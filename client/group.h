@@ -70,22 +70,23 @@ class Group final : private Keeper<D> {
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
 
-  // --- operations: see ClientCore
-  Status range(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback,
+  // --- operations: see ClientCore (callbacks by reference: a move less on the way there)
+  Status range(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>>&& callback,
                protocol::Moment as_of = 0) {
     const Freshness* any = nullptr;
     ClientCore<D>* const core = reader(as_of, any);
     if (core != nullptr) return core->range(query, std::move(callback), as_of, any);
     return keep_range(query, std::move(callback), as_of);
   }
-  Status nearest(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback,
+  Status nearest(const rtree::NearestQuery<D>& query, Callback<NearestAnswer>&& callback,
                  protocol::Moment as_of = 0) {
     const Freshness* any = nullptr;
     ClientCore<D>* const core = reader(as_of, any);
     if (core != nullptr) return core->nearest(query, std::move(callback), as_of, any);
     return keep_nearest(query, std::move(callback), as_of);
   }
-  Status write(std::span<const protocol::Operation<D>> operations, Callback<WriteAnswer> callback) {
+  Status write(std::span<const protocol::Operation<D>> operations,
+               Callback<WriteAnswer>&& callback) {
     if (ClientCore<D>* const core = connected()) {
       return core->write(operations, std::move(callback));
     }
@@ -113,7 +114,12 @@ class Group final : private Keeper<D> {
   bool knows_readers() const;
   /// Why none is being looked for any more.
   const std::optional<Error>& failure() const { return failure_; }
-  std::size_t in_flight() const;
+  std::size_t in_flight() const {
+    if (members_.size() == 1 && kept_.empty() && members_[0]->core != nullptr) {
+      return members_[0]->core->in_flight() - own_calls_;
+    }
+    return count_in_flight();
+  }
   std::size_t max_batch() const { return max_batch_; }
   std::size_t max_load_batch() const { return max_load_batch_; }
   bool can_offload() const { return ready() && primary_->core->can_offload(); }
@@ -137,6 +143,7 @@ class Group final : private Keeper<D> {
   Group(std::unique_ptr<Directory> directory, Network& network, const Clock& clock,
         const ClientOptions& options);
 
+  std::size_t count_in_flight() const;
   ClientCore<D>* connected() const {
     return primary_ != nullptr && primary_->core->connected() ? primary_->core.get() : nullptr;
   }

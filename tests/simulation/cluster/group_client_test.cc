@@ -253,6 +253,24 @@ TEST_F(GroupClientTest, GivesUpWhenThereIsNoMemberForTooLongAndBeginsAgainLater)
   expect_once_and_in_order();
 }
 
+TEST_F(GroupClientTest, WhoIsToldOfAFailureMayBeginAnew) {
+  connect({.reconnect_for = 300 * kMillisecond});
+  for (auto& member : members_) member->host().crash();
+  std::string first;
+  std::string second;
+  const rtree::RangeQuery<2> query = {.window = {{0, 0}, {1, 1}}};
+  ASSERT_TRUE(group_->range(query, [&](auto answer) {
+    const Status begun = group_->range(
+        query, [&second](auto again) { second = again ? "found" : again.error().message; });
+    EXPECT_TRUE(begun);
+    first = answer ? "found" : answer.error().message;
+  }));
+  run(2 * kSecond, [&] { return !second.empty(); });
+  EXPECT_NE(first.find("no other"), std::string::npos) << first;
+  EXPECT_NE(second.find("no other"), std::string::npos) << second;
+  EXPECT_EQ(group_->in_flight(), 0u);
+}
+
 TEST_F(GroupClientTest, TellsWhichOutcomesItKnows) {
   connect();
   for (int i = 0; i < 10; ++i) {
