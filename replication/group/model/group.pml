@@ -3,6 +3,8 @@
  * lost or late at any time, for every step is optional. Time is left out but for one thing: a
  * promise ends at the member that gave it no sooner than at the primary that holds it.
  *
+ * With QUORUM the rule is that of Ack::kQuorum; else that of Ack::kAll.
+ *
  *   scripts/check-model
  */
 #define N 3
@@ -42,6 +44,32 @@ byte row_epoch[N], row_durable[N];
 /* Bit p of promised[m]: m has promised p; bit m of holds[p]: p may rely on that. */
 byte promised[N], holds[N];
 
+#ifdef QUORUM
+byte born[N];                   /* the view that it was a member of when it started; 0: none */
+#define SIZE(set) (HAS(set, 0) + HAS(set, 1) + HAS(set, 2))
+#define MAJORITY(set) (SIZE(set) / 2 + 1)
+/* What a row is worth: of the view that is nothing, if its member came back to it. */
+#define COUNTS(i, a, next) (i == a || (row_epoch[i] == epoch[a] && (next || born[i] != epoch[a])))
+#define AGREES(i, a, set, x, next) \
+  (HAS(set, i) && COUNTS(i, a, next) && (i == a -> log[a].end : row_durable[i]) >= (x))
+#define AGREED(a, set, x, next) (AGREES(0, a, set, x, next) + AGREES(1, a, set, x, next) + \
+                                 AGREES(2, a, set, x, next) >= MAJORITY(set))
+#define ALL_OF(a) (commit[a] > ready_at[a] -> commit[a] : ready_at[a])
+#define ENOUGH(a, set) AGREED(a, set, ALL_OF(a), 1)
+#define LAST(a) (log[a].end == 0 -> 0 : log[a].epoch[log[a].end - 1])
+/* Of those who stand, b's log is no newer than a's. */
+#define STANDS(b, a) (HAS(members[a], b) && alive[b] && candidate[b] && epoch[b] == epoch[a] && \
+                      (LAST(b) < LAST(a) || (LAST(b) == LAST(a) && log[b].end <= log[a].end)))
+#define HOLDS(a, set) (HAS(holds[a], 0) * HAS(set, 0) + HAS(holds[a], 1) * HAS(set, 1) + \
+                       HAS(holds[a], 2) * HAS(set, 2) + 1 >= MAJORITY(set))
+#define MAY_READ(a) (HOLDS(a, members[a]) && (!proposes[a] || HOLDS(a, p_members[a])))
+#define IS_BACK(a) (born[a] == epoch[a])
+#else
+#define ENOUGH(a, set) true
+#define MAY_READ(a) (((NEEDED(a) & (7 - BIT(a))) & (7 - holds[a])) == 0)
+#define IS_BACK(a) false
+#endif
+
 byte cut = N;                   /* who is cut off from the other members */
 byte crashes = 1, partitions = 1;
 
@@ -62,6 +90,12 @@ inline forget_proposal(a) {
 
 inline learn(a) {
   d_step {
+#ifdef QUORUM
+    if
+    :: epoch[a] == 0 -> born[a] = (HAS(v_members, a) -> v_epoch : 0)
+    :: else
+    fi;
+#endif
     epoch[a] = v_epoch; primary[a] = v_primary; members[a] = v_members;
     candidate[a] = false; forget_proposal(a);
     if
@@ -70,6 +104,12 @@ inline learn(a) {
       :: !leads[a] ->
         leads[a] = true; since[a] = v_since;
         assert(log[a].end >= c_end);            /* nothing committed is missing */
+        i = 0;
+        do
+        :: i < c_end -> assert(log[a].epoch[i] == c_epoch[i]); i++
+        :: else -> break
+        od;
+        i = 0;
         if
         :: log[a].end < LOG -> log[a].epoch[log[a].end] = v_epoch; log[a].end++
         :: else
@@ -91,7 +131,11 @@ inline fall_in_step(a, b) {     /* a, with primary b */
     :: i < log[a].end && i < log[b].end && log[a].epoch[i] == log[b].epoch[i] -> i++
     :: else -> break
     od;
+#ifdef QUORUM
+    assert(i >= log[a].end || i >= c_end || log[a].epoch[i] != c_epoch[i]);   /* nor does anybody */
+#else
     assert(!HAS(members[a], a) || log[a].end < c_end || i >= c_end);  /* a member loses no commit */
+#endif
     do
     :: log[a].end > i -> log[a].end--; log[a].epoch[log[a].end] = 0
     :: else -> break
@@ -102,6 +146,18 @@ inline fall_in_step(a, b) {     /* a, with primary b */
 
 inline find_commit(a) {
   d_step {
+#ifdef QUORUM
+    least = log[a].end;
+    do
+    :: least > 0 && (!AGREED(a, members[a], least, 0) ||
+                     (proposes[a] && !AGREED(a, p_members[a], least, 1))) -> least--
+    :: else -> break
+    od;
+    if
+    :: least < ready_at[a] -> least = 0
+    :: else
+    fi;
+#else
     least = log[a].end; i = 0;
     do
     :: i < N ->
@@ -117,6 +173,7 @@ inline find_commit(a) {
       i++
     :: else -> break
     od;
+#endif
     if
     :: least > commit[a] -> commit[a] = least
     :: else
@@ -165,6 +222,19 @@ active proctype group() {
       }
     :: m == p && alive[m] && epoch[m] > 0 && !leads[m] && !candidate[m] && HAS(members[m], m) &&
        promised[m] == 0 && !FOLLOWS(m, primary[m]) -> d_step { candidate[m] = true; in_step[m] = 0 }
+#ifdef QUORUM
+    :: m == p && alive[m] && candidate[m] && !proposes[m] &&
+       STANDS(0, m) + STANDS(1, m) + STANDS(2, m) >= SIZE(members[m]) - MAJORITY(members[m]) + 1 ->
+      d_step {
+        p_members[m] = members[m];
+        p_epoch[m] = epoch[m]; p_life[m] = life[m]; p_leads[m] = false; proposes[m] = true
+      }
+    :: m != p && alive[m] && leads[m] && !proposes[m] && HAS(members[m], p) && IS_BACK(p) &&
+       row_epoch[p] == epoch[m] && row_durable[p] >= ALL_OF(m) && ENOUGH(m, members[m]) -> d_step {
+        p_members[m] = members[m];                                       /* takes p back in */
+        p_epoch[m] = epoch[m]; p_life[m] = life[m]; p_leads[m] = true; proposes[m] = true
+      }
+#else
     :: m == p && alive[m] && candidate[m] && !proposes[m] -> d_step {
         p_members[m] = BIT(m); i = 0;
         do
@@ -180,13 +250,15 @@ active proctype group() {
         i = 0;
         p_epoch[m] = epoch[m]; p_life[m] = life[m]; p_leads[m] = false; proposes[m] = true
       }
+#endif
     :: m != p && alive[m] && leads[m] && !proposes[m] && HAS(members[m], p) &&
-       !FOLLOWS(p, m) -> d_step {
+       !FOLLOWS(p, m) && ENOUGH(m, members[m] & (7 - BIT(p))) -> d_step {
         p_members[m] = members[m] & (7 - BIT(p));                        /* votes p out */
         p_epoch[m] = epoch[m]; p_life[m] = life[m]; p_leads[m] = true; proposes[m] = true
       }
     :: m != p && alive[m] && leads[m] && !proposes[m] && !HAS(members[m], p) &&
-       commit[m] >= ready_at[m] && row_epoch[p] == epoch[m] && row_durable[p] >= commit[m] -> d_step {
+       commit[m] >= ready_at[m] && row_epoch[p] == epoch[m] && row_durable[p] >= commit[m] &&
+       ENOUGH(m, members[m] | BIT(p)) -> d_step {
         p_members[m] = members[m] | BIT(p);                              /* takes p in */
         p_epoch[m] = epoch[m]; p_life[m] = life[m]; p_leads[m] = true; proposes[m] = true
       }
@@ -203,11 +275,11 @@ active proctype group() {
 #ifdef LEASE
     /* --- reading */
     :: FOLLOWS(m, p) && !HAS(promised[m], p) -> promised[m] = promised[m] | BIT(p)
-    :: FOLLOWS(m, p) && HAS(promised[m], p) && !HAS(holds[p], m) -> holds[p] = holds[p] | BIT(m)
+    :: FOLLOWS(m, p) && HAS(promised[m], p) && !HAS(holds[p], m) && !IS_BACK(m) -> holds[p] = holds[p] | BIT(m)
     :: HAS(holds[p], m) -> holds[p] = holds[p] & (7 - BIT(m))
     :: HAS(promised[m], p) && !HAS(holds[p], m) -> promised[m] = promised[m] & (7 - BIT(p))
     :: m == p && alive[m] && leads[m] && commit[m] >= ready_at[m] &&
-       ((NEEDED(m) & (7 - BIT(m))) & (7 - holds[m])) == 0 ->
+       MAY_READ(m) ->
       assert(commit[m] == c_end)        /* what is read is the newest that was committed */
 #endif
     /* --- faults */
@@ -215,6 +287,9 @@ active proctype group() {
         crashes--; alive[m] = false; leads[m] = false; candidate[m] = false; commit[m] = 0;
         holds[m] = 0; in_step[m] = 0; ready_at[m] = 0; epoch[m] = 0; primary[m] = 0; members[m] = 0;
         since[m] = 0
+#ifdef QUORUM
+        ; born[m] = 0
+#endif
       }
     :: m == p && !alive[m] -> d_step {
         alive[m] = true; life[m]++
