@@ -17,7 +17,7 @@ constexpr std::size_t kReadBufferBytes = std::size_t{256} << 10;
 /// Pushed messages handed over in one go.
 constexpr std::size_t kPushedPerRound = 512;
 /// A member that is not the primary is dialled so much less often: who dials may have to wait.
-constexpr Nanoseconds kUpstreamPatience = 10;
+constexpr Nanoseconds kUpstreamPatience = 50;
 
 }  // namespace
 

@@ -48,7 +48,8 @@ struct LinksOptions {
   /// Where all members send and receive datagrams; nothing: each is sent over every connection.
   std::optional<transport::Address> multicast = {};
   Nanoseconds redial = 20 * kMillisecond;
-  /// Of the window that whoever we follow may write one-sidedly; 0: nobody does.
+  /// Of the window that whoever we follow may write one-sidedly, a multiple of kWindowGrain; 0:
+  /// nobody does.
   std::size_t push_bytes = 0;
   bool allow_other_users = false;
 };

@@ -12,9 +12,13 @@ namespace silurus::replication::group {
 bool Member::may_write() const {
   if (role_ != Role::kPrimary || failed_ || applied_.lsn < ready_at_) return false;
   const Lsn end = log_.end().lsn;
-  return std::ranges::all_of(view_.members, [&](const MemberInfo& member) {
-    return end < kMaxLagBytes || durable_at(member.id) + kMaxLagBytes > end;
-  });
+  if (end < kMaxLagBytes) return true;
+  // A quorum is held up by nobody who is slow or gone.
+  Lsn least = view_.ack == Ack::kQuorum ? agreed(view_) : UINT64_MAX;
+  for (const MemberInfo& member : view_.members) {
+    if (view_.ack != Ack::kQuorum) least = std::min(least, durable_at(member.id));
+  }
+  return end - least < kMaxLagBytes || least >= end;
 }
 
 Status Member::wrote() {
