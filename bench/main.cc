@@ -9,6 +9,7 @@
 #include "bench/clients.h"
 #include "bench/compare.h"
 #include "bench/durable.h"
+#include "bench/load.h"
 #include "bench/modes.h"
 #include "bench/peers_command.h"
 #include "bench/plan.h"
@@ -35,6 +36,7 @@ const std::vector<Command>& commands() {
        clients_command},
       {"peers", "PostGIS, Redis, SQLite, libspatialindex, GEOS and Boost, asked the same",
        peers_command},
+      {"load", "what a server's way of waiting costs at less than full load", load_command},
       {"durable", "what it costs that nothing acknowledged is lost", durable_command},
       {"replicated", "durable inserts into three replicas, against etcd and one server",
        replicated_command},

@@ -6,119 +6,14 @@
 #include <map>
 #include <sstream>
 
+#include "bench/plot_latency.h"
+#include "bench/plot_parts.h"
+
 namespace silurus::bench {
 namespace {
 
-/// Markers, dashes and hatchings that can be told apart without colour.
-struct Look {
-  const char* colour;
-  int point;
-  const char* dashes;
-  int hatching;
-};
-constexpr Look kLooks[] = {
-    {"#000000", 7, "solid", 0},       {"#0072b2", 5, "'-'", 4},    {"#d55e00", 9, "solid", 1},
-    {"#009e73", 4, "'.'", 5},         {"#8a4b83", 6, "'_.'", 2},   {"#7a5c00", 8, "'-..'", 6},
-    {"#404040", 11, "(12,4,2,4)", 7}, {"#56709e", 13, "(2,6)", 3},
-};
-constexpr std::size_t kMaxSeries = std::size(kLooks);
-constexpr std::size_t kMaxPanels = 24;
 constexpr std::size_t kMaxBars = 400;
 constexpr std::size_t kMaxClients = 10'000'000;
-
-/// As gnuplot's constant text: within single quotes nothing has a meaning but the quote itself.
-std::string quoted(const std::string& text) {
-  std::string out = "'";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      out += ' ';
-    } else {
-      out += c;
-      if (c == '\'') out += c;
-    }
-  }
-  return out + "'";
-}
-
-std::vector<std::string> parts_of(const std::string& name) {
-  std::vector<std::string> parts;
-  std::stringstream in(name);
-  for (std::string part; std::getline(in, part, '/');) parts.push_back(part);
-  return parts;
-}
-
-std::string join(const std::vector<std::string>& parts, std::size_t from, std::size_t to,
-                 const char* between) {
-  std::string out;
-  for (std::size_t i = from; i < to; ++i) out += (i == from ? "" : between) + parts[i];
-  return out;
-}
-
-/// Which of the known it is; a new one is added at the end.
-std::size_t index_of(std::vector<std::string>& known, const std::string& name) {
-  const auto found = std::find(known.begin(), known.end(), name);
-  const auto index = static_cast<std::size_t>(found - known.begin());
-  if (found == known.end()) known.push_back(name);
-  return index;
-}
-
-/// At most `width` bytes a line, broken between words where there are any, and never within a
-/// UTF-8 character.
-std::vector<std::string> wrapped(const std::string& text, std::size_t width) {
-  std::vector<std::string> lines(1);
-  std::stringstream in(text);
-  for (std::string word; in >> word;) {
-    if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width)
-      lines.emplace_back();
-    if (!lines.back().empty()) lines.back() += ' ';
-    for (const char c : word) {
-      const bool starts = (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-      if (starts && lines.back().size() >= width) lines.emplace_back();
-      lines.back() += c;
-    }
-  }
-  return lines;
-}
-
-struct Size {
-  std::size_t width, height;  ///< pixels
-};
-
-std::string head(PictureFormat format, Size size, const std::string& output) {
-  std::ostringstream out;
-  out << "set encoding utf8\n"
-      << "set terminal " << (format == PictureFormat::kSvg ? "svg" : "pngcairo") << " size "
-      << size.width << "," << size.height << " noenhanced background '#ffffff' font 'DejaVu Sans,"
-      << (format == PictureFormat::kSvg ? 12 : 10) << "'\n"
-      << "set output " << quoted(output) << "\n"
-      << "set border 3 lc rgb '#000000'\nset tics nomirror\nset grid xtics ytics lc rgb '#c0c0c0' "
-         "lt 1 lw 0.5\n";
-  return out.str();
-}
-
-constexpr std::size_t kCaptionLine = 16;  ///< pixels
-
-std::vector<std::string> caption_of(const Recorded& recorded, Size size) {
-  constexpr std::size_t kMaxLines = 4;
-  std::vector<std::string> lines = wrapped(recorded.command, size.width / 7);
-  if (lines.size() > kMaxLines) {
-    lines.resize(kMaxLines);
-    lines.back() = "(the command goes on)";
-  }
-  lines.push_back("commit " + recorded.commit + ", " + recorded.machine);
-  return lines;
-}
-
-std::string caption_script(const std::vector<std::string>& lines, Size size) {
-  std::ostringstream out;
-  for (std::size_t i = 0; i < lines.size(); ++i) {
-    const double y = (static_cast<double>(lines.size() - i) - 0.4) * kCaptionLine;
-    out << "set label " << i + 1 << " " << quoted(lines[i]) << " at screen 0.5, screen "
-        << y / static_cast<double>(size.height) << " center\n";
-  }
-  return out.str();
-}
 
 // --- throughput against clients
 
@@ -209,19 +104,12 @@ Result<std::string> lines_script(const Recorded& recorded, PictureFormat format,
                                           std::to_string(kMaxPanels) + " panels in one picture");
   }
   const std::size_t down = std::min(panels.last.size(), panels.names.size());
-  const std::size_t across = (panels.names.size() + down - 1) / down;
-  const Size size{std::max<std::size_t>(across * 340, 760), 160 + down * 290};
-  const auto caption = caption_of(recorded, size);
-  const double height = static_cast<double>(size.height), width = static_cast<double>(size.width);
-  const double bottom = static_cast<double>(caption.size() * kCaptionLine + 60) / height;
+  const Key legend =
+      key_of(panels.ways, std::max<std::size_t>(700, 340 * panels.names.size() / down));
+  const Grid grid = grid_of(panels.names.size(), down, recorded, legend);
   std::ostringstream out;
-  out << head(format, size, output) << caption_script(caption, size) << "set multiplot layout "
-      << down << "," << across << " columnsfirst margins screen " << 80 / width << ","
-      << 1 - 15 / width << "," << bottom << "," << 1 - 95 / height << " spacing screen "
-      << 70 / width << "," << 80 / height << "\n"
-      << "set logscale xy\nset format y '%.0s%c'\nset mxtics 1\n"
-      << "set key at screen 0.5, screen " << 1 - 6 / height
-      << " center top vertical maxrows 1 samplen 5\n";
+  out << grid.begin(format, recorded, legend, output)
+      << "set logscale xy\nset format y '%.0s%c'\nset mxtics 1\n";
   std::vector<double> clients;
   double lowest = panels.lines.begin()->second.front().lowest, highest = lowest;
   for (const auto& [key, points] : panels.lines) {
@@ -382,7 +270,10 @@ Result<std::string> bars_script(const Recorded& recorded, PictureFormat format,
   const double bottom = bars_data(*bars, body);
   Size size{left + 620, 0};
   const auto caption = caption_of(recorded, size);
-  const std::size_t below = caption.size() * kCaptionLine + 60, above = 60;
+  std::vector<std::string> titles = bars->series;
+  titles.push_back("must reach");
+  const Key legend = key_of(titles, size.width);
+  const std::size_t below = caption.size() * kCaptionLine + 60, above = legend.pixels() + 30;
   size.height = below + above + static_cast<std::size_t>(-bottom * 17) + 10;
   const double height = static_cast<double>(size.height);
   std::ostringstream out;
@@ -395,16 +286,15 @@ Result<std::string> bars_script(const Recorded& recorded, PictureFormat format,
       << "set yrange [" << bottom << ":1]\nset format x '%g'\nset grid noytics\n"
       << "set ytics scale 0\nset xtics (" << ratio_tics(lowest * 0.7, highest * 1.6) << ")\n"
       << "set xlabel 'times the baseline, in the same run (right of 1 is better)'\n"
-      << "set key at screen 0.5, screen " << 1 - 42 / height
-      << " center horizontal maxrows 1 samplen 3 width 1\n"
-      << bars_plot(*bars) << "unset output\n";
+      << legend.script(size) << bars_plot(*bars) << "unset output\n";
   return out.str();
 }
 
 }  // namespace
 
 Result<std::string> gnuplot_script(const Recorded& recorded, PictureFormat format,
-                                   const std::string& output) {
+                                   const std::string& output, PictureKind kind) {
+  if (kind == PictureKind::kLatency) return latency_script(recorded, format, output);
   return recorded.bench == "modes" ? lines_script(recorded, format, output)
                                    : bars_script(recorded, format, output);
 }

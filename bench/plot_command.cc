@@ -71,15 +71,17 @@ struct Chosen {
   std::string input;
   std::string output;  ///< without the ending
   std::string format = "all";
+  bool latency = false;
 };
 
 Status plot(const Chosen& chosen) {
   const auto recorded = read_recorded(chosen.input);
   if (!recorded) return fail(recorded.error());
+  const PictureKind kind = chosen.latency ? PictureKind::kLatency : PictureKind::kUsual;
   const auto write = [&](PictureFormat format, const char* ending) -> Status {
     if (chosen.format != "all" && chosen.format != ending) return {};
     const std::string output = chosen.output + "." + ending;
-    if (auto drawn = draw(*recorded, format, output); !drawn) {
+    if (auto drawn = draw(*recorded, format, output, kind); !drawn) {
       return fail(drawn.error().code, chosen.input + ": " + drawn.error().message);
     }
     std::printf("%s\n", output.c_str());
@@ -91,11 +93,12 @@ Status plot(const Chosen& chosen) {
 
 }  // namespace
 
-Status draw(const Recorded& recorded, PictureFormat format, const std::string& output) {
+Status draw(const Recorded& recorded, PictureFormat format, const std::string& output,
+            PictureKind kind) {
   const ScratchFile part(output + ".part");
   const ScratchFile script(output + ".gnuplot");
   const ScratchFile said(output + ".said");
-  const auto text = gnuplot_script(recorded, format, part.path());
+  const auto text = gnuplot_script(recorded, format, part.path(), kind);
   if (!text) return fail(text.error());
   std::ofstream file(script.path());
   file << *text;
@@ -119,6 +122,7 @@ int plot_command(int argc, char** argv, const std::string&) {
   line.option("output", "pictures to write, without the ending; else named like FILE",
               chosen.output, "PATH");
   line.option("format", "svg, png or all", chosen.format);
+  line.option("latency", "draw the distributions of latencies, as FILE-latency", chosen.latency);
   line.argument("FILE", "the JSON of a benchmark", chosen.input);
   return line.perform(
       argc, argv,
@@ -130,7 +134,8 @@ int plot_command(int argc, char** argv, const std::string&) {
       "there is one FILE, the JSON of a benchmark; --format is svg, png or all",
       [&] {
         if (chosen.output.empty()) {
-          chosen.output = fs::path(chosen.input).replace_extension().string();
+          chosen.output = fs::path(chosen.input).replace_extension().string() +
+                          (chosen.latency ? "-latency" : "");
         }
         return plot(chosen);
       });

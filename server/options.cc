@@ -40,7 +40,9 @@ cxxopts::Options describe() {
        cxxopts::value<std::string>()->default_value("50ms"), "TIME")  //
       ("heartbeat", "interval of heartbeats to active clients",
        cxxopts::value<std::string>()->default_value("10ms"), "TIME")  //
-      ("wait", "adaptive (spin a little, then sleep), spin or sleep",
+      ("wait",
+       "adaptive (spin a little, then sleep), spin, sleep, or nap (look now and then: CPU time in "
+       "proportion to the load, requests wait up to 5 ms where there are few)",
        cxxopts::value<std::string>()->default_value("adaptive"), "HOW")        //
       ("huge-pages", "keep the tree in huge pages where the system has them")  //
       ("allow-other-users", "let others than this user connect")               //
@@ -135,7 +137,8 @@ Result<T> parse_name(std::string_view option, std::string_view text,
 constexpr std::array kWaitNames{
     std::pair{std::string_view("adaptive"), transport::WaitPolicy::kAdaptive},
     std::pair{std::string_view("spin"), transport::WaitPolicy::kSpin},
-    std::pair{std::string_view("sleep"), transport::WaitPolicy::kSleep}};
+    std::pair{std::string_view("sleep"), transport::WaitPolicy::kSleep},
+    std::pair{std::string_view("nap"), transport::WaitPolicy::kNap}};
 constexpr std::array kLevelNames{std::pair{std::string_view("debug"), log::Level::kDebug},
                                  std::pair{std::string_view("info"), log::Level::kInfo},
                                  std::pair{std::string_view("warning"), log::Level::kWarning},

@@ -29,6 +29,19 @@ namespace {
 /// How long a worker sweeps in vain before it leaves the waiting to its Waiter, which is more
 /// polite but slower to notice: a client that asks its next question at once is met by this.
 constexpr Nanoseconds kSweepInVain = 4 * kMicrosecond;
+/// Before a nap, which will collect what comes: just long enough for a client that asks at once.
+constexpr Nanoseconds kSweepBeforeNap = 1 * kMicrosecond;
+
+Nanoseconds sweep_in_vain(transport::WaitPolicy policy) {
+  switch (policy) {
+    case transport::WaitPolicy::kSleep:
+      return 0;
+    case transport::WaitPolicy::kNap:
+      return kSweepBeforeNap;
+    default:
+      return kSweepInVain;
+  }
+}
 
 double process_cpu_seconds() {
   rusage usage{};
@@ -219,6 +232,7 @@ template <int D>
 void Running<D>::serve(std::size_t index, transport::WaitPolicy policy) {
   Worker<D>& worker = core_->worker(index);
   transport::Waiter& waiter = *waiters_[index];
+  const Nanoseconds in_vain = sweep_in_vain(policy);
   worker.woke();
   Nanoseconds idle_since = worker.now();
   // Relaxed: nothing is read that the stopping thread wrote before; its wake() follows the store.
@@ -227,9 +241,7 @@ void Running<D>::serve(std::size_t index, transport::WaitPolicy policy) {
       idle_since = worker.now();
       continue;
     }
-    if (policy != transport::WaitPolicy::kSleep && worker.now() - idle_since < kSweepInVain) {
-      continue;
-    }
+    if (in_vain > 0 && worker.now() - idle_since < in_vain) continue;
     const std::optional<Nanoseconds> deadline = worker.deadline();
     waiter.wait(deadline ? std::max<Nanoseconds>(*deadline - worker.now(), 0) : -1);
     worker.woke();

@@ -202,6 +202,9 @@ class Poller {
   /// Before sleeping: false if something has happened already; after true, fd() becomes readable
   /// when something happens. progress() ends the sleep.
   virtual bool arm() = 0;
+  /// After a wait without arm(): the next progress() looks for everything, what is looked for now
+  /// and then too.
+  virtual void look() {}
   /// For poll(2); -1 for a fabric in virtual time.
   virtual int fd() const = 0;
   /// Memory for one-sided reads of connections of this poller. At set-up, not per query.

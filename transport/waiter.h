@@ -15,10 +15,13 @@
 
 namespace silurus::transport {
 
+class NapPlan;
+
 enum class WaitPolicy : std::uint8_t {
   kAdaptive,  ///< spin a little, then sleep
   kSpin,      ///< never sleep: the least latency, a whole core
-  kSleep,     ///< never spin: the least CPU
+  kSleep,     ///< never spin: the least CPU where little happens
+  kNap,       ///< look now and then: CPU time in proportion to the work (nap_plan.h)
 };
 
 struct WaiterOptions {
@@ -38,6 +41,7 @@ struct WaiterOptions {
 ///   while (!stopping) (*waiter)->wait(-1);   // callbacks run from in here
 class Waiter {
  public:
+  ~Waiter();
   /// Real pollers only (fd() >= 0): virtual time has nothing to wait for. They outlive the waiter.
   static Result<std::unique_ptr<Waiter>> create(const WaiterOptions& options,
                                                 std::vector<Poller*> pollers);
@@ -52,21 +56,23 @@ class Waiter {
   std::uint64_t sleeps() const { return sleeps_; }
 
  private:
-  Waiter(const WaiterOptions& options, std::vector<Poller*> pollers, UniqueFd wake)
-      : options_(options), pollers_(std::move(pollers)), wake_fd_(std::move(wake)) {
-    for (const Poller* poller : pollers_) fds_.push_back({poller->fd(), POLLIN, 0});
-    fds_.push_back({wake_fd_.get(), POLLIN, 0});
-  }
+  Waiter(const WaiterOptions& options, std::vector<Poller*> pollers, UniqueFd wake);
   std::size_t progress();
   bool take_wake();
+  std::size_t nap_until(Nanoseconds deadline);
+  void nap(Nanoseconds time);
   bool spin(Nanoseconds until, std::size_t& events);
   void sleep(Nanoseconds timeout);
+  /// Waits for some of the descriptors, the last of which is our own.
+  void wait_for(pollfd* fds, std::size_t count, Nanoseconds timeout);
 
   WaiterOptions options_;
   std::vector<Poller*> pollers_;
   UniqueFd wake_fd_;
   std::vector<pollfd> fds_;  ///< of the pollers, then ours
   std::uint64_t sleeps_ = 0;
+  std::unique_ptr<NapPlan> naps_;  ///< of kNap
+  Nanoseconds returned_ = 0;       ///< when wait() ended the last time
   std::atomic<bool> woken_{false};
   std::atomic<bool> sleeping_{false};
 };

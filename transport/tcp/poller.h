@@ -21,6 +21,7 @@ class TcpPoller final : public Poller {
 
   std::size_t progress() override;
   bool arm() override;
+  void look() override { until_look_ = quiet_rounds_ = 0; }
   int fd() const override { return loop_->fd(); }
   Result<std::unique_ptr<Buffer>> allocate_buffer(std::size_t bytes) override;
 

@@ -208,6 +208,8 @@ bool VerbsPoller::arm() {
   return quiet;
 }
 
+void VerbsPoller::look() { rounds_ = kRoundsPerLook - 1; }
+
 void VerbsPoller::tick() {
   next_tick_ = kNever;
   const Nanoseconds now = SystemClock().now();

@@ -59,6 +59,7 @@ class VerbsPoller final : public Poller {
 
   std::size_t progress() override;
   bool arm() override;
+  void look() override;
   int fd() const override { return loop_->fd(); }
   Result<std::unique_ptr<Buffer>> allocate_buffer(std::size_t bytes) override;
 

@@ -104,6 +104,26 @@ TEST(Peers, RefuseWhatMakesNoSense) {
   EXPECT_THAT(run({"--data", folder / "far.csv"}), HasSubstr("not within the unit square"));
 }
 
+TEST(Load, MeasuresTheServersCpuTimeAtEachShareOfItsPeak) {
+  const TemporaryFolder folder;
+  auto bench =
+      Subprocess::start({.words = {bench_program(), "load", "--data", "uniform:5000", "--waits",
+                                   "nap,sleep", "--percents", "10,50,100", "--runs", "1",
+                                   "--seconds", "0.05", "--json", folder / "rows.json"},
+                         .log = folder / "log"});
+  ASSERT_TRUE(bench) << bench.error().message;
+  ASSERT_EQ(bench->wait(), 0) << text_of(folder / "log");
+  const auto all = nlohmann::json::parse(text_of(folder / "rows.json"));
+  int measured = 0;
+  for (const auto& row : all["rows"]) {
+    if (!row.contains("server_cpu")) continue;
+    EXPECT_GT(row["server_cpu"], 0) << row;
+    EXPECT_EQ(row["latency"].back()[1], 1) << row;
+    ++measured;
+  }
+  EXPECT_EQ(measured, 6) << "two ways at three loads";
+}
+
 TEST(Subprocess, SaysWhyAProgramDoesNotGetReady) {
   const TemporaryFolder folder;
   auto none = Subprocess::start({.words = {"/nowhere/redis-server"}});

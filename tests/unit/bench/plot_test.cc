@@ -59,6 +59,22 @@ TEST(Plot, DrawsALineForEachWay) {
   EXPECT_THAT(*script, HasSubstr("commit abc, m"));
 }
 
+TEST(Plot, DrawsTheDistributionOfLatenciesOfEachSystem) {
+  Recorded peers{.bench = "peers", .command = "c", .commit = "abc", .machine = "m"};
+  for (const char* name : {"peers/small/clients=1/redis", "peers/small/clients=1/silurus"}) {
+    peers.rows.push_back(
+        {.name = name, .value = 1, .unit = "ops/s", .latency = {{1.5, 0.25}, {8, 1}}});
+  }
+  const auto script = gnuplot_script(peers, PictureFormat::kSvg, "o.svg", PictureKind::kLatency);
+  ASSERT_TRUE(script) << script.error().message;
+  EXPECT_THAT(*script, HasSubstr("set title 'small, clients=1'"));
+  EXPECT_THAT(*script, HasSubstr("1.5 25\n8 100\n"));
+  EXPECT_THAT(*script, HasSubstr("title 'redis'"));
+  EXPECT_THAT(*script, HasSubstr("title 'silurus'"));
+  const auto none = gnuplot_script(modes(), PictureFormat::kSvg, "o", PictureKind::kLatency);
+  EXPECT_THAT(none.error().message, HasSubstr("no rows of 'modes' hold latencies"));
+}
+
 TEST(Plot, TakesNoTextForACommand) {
   Recorded hostile = ratios(1);
   hostile.command = "a'\nsystem('x')\n`x`";

@@ -22,6 +22,7 @@ class TestPoller final : public Poller {
     ++armed;
     return can_arm-- <= 0;
   }
+  void look() override { ++looks; }
   int fd() const override { return fd_.get(); }
   Result<std::unique_ptr<Buffer>> allocate_buffer(std::size_t) override {
     return fail(ErrorCode::kUnsupported, "no buffers here");
@@ -33,6 +34,7 @@ class TestPoller final : public Poller {
 
   int rounds = 0;
   int armed = 0;
+  int looks = 0;
   int can_arm = 0;  ///< refusals still to come
 
  private:
@@ -83,7 +85,7 @@ TEST_P(WaiterPolicies, AreEndedByAWakeFromAnotherThread) {
 
 INSTANTIATE_TEST_SUITE_P(All, WaiterPolicies,
                          ::testing::Values(WaitPolicy::kAdaptive, WaitPolicy::kSpin,
-                                           WaitPolicy::kSleep));
+                                           WaitPolicy::kSleep, WaitPolicy::kNap));
 
 TEST(Waiter, ToldToSleepNeverSpins) {
   TestPoller poller;
@@ -107,6 +109,27 @@ TEST(Waiter, SpinsFirstAndThenSleeps) {
   EXPECT_EQ(waiter->wait(kMillisecond), 0u);
   EXPECT_GE(poller.rounds, 10);
   EXPECT_GE(waiter->sleeps(), 1u);
+}
+
+TEST(Waiter, ToldToNapLooksNowAndThenWithoutBeingCalled) {
+  TestPoller poller;
+  const auto waiter = make(WaitPolicy::kNap, {&poller});
+  std::thread other([&] {
+    usleep(3000);
+    poller.happen();  // rings nobody
+  });
+  EXPECT_EQ(waiter->wait(kSecond), 1u);
+  other.join();
+  EXPECT_GE(poller.looks, 1);
+  EXPECT_LT(poller.rounds, 100);
+}
+
+TEST(Waiter, ToldToNapSleepsWhenNothingComes) {
+  TestPoller poller;
+  const auto waiter = make(WaitPolicy::kNap, {&poller});
+  EXPECT_EQ(waiter->wait(100 * kMillisecond), 0u);
+  EXPECT_EQ(poller.armed, 1);
+  EXPECT_LT(waiter->sleeps(), 20u);
 }
 
 TEST(Waiter, DoesNotSleepWhileAPollerRefuses) {

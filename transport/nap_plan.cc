@@ -1,0 +1,36 @@
+#include "transport/nap_plan.h"
+
+#include <algorithm>
+
+namespace silurus::transport {
+namespace {
+
+constexpr double kKept = 0.875;  ///< of what earlier cycles said, in each cycle
+/// What waking costs in all, in multiples of its system call: the rest is in caches that have gone
+/// cold meanwhile, and shows as slower work (docs/decisions/0093-naps.md).
+constexpr double kWithColdCaches = 3;
+
+}  // namespace
+
+std::optional<Nanoseconds> NapPlan::next(Nanoseconds busy) {
+  work_ = kKept * work_ + static_cast<double>(busy);
+  span_ = kKept * span_ + static_cast<double>(busy + last_);
+  last_ = 0;
+  fruitless_ = busy == 0 ? fruitless_ + 1 : 0;
+  if (fruitless_ > options_.idle_naps) return {};
+  const double share = load();
+  const double longest = static_cast<double>(options_.most);
+  double nap = longest;
+  if (share > 0) {
+    nap = static_cast<double>(options_.least) + cost_ / (options_.overhead * share);
+  }
+  nap = std::min(nap, longest);
+  if (nap < longest) fruitless_ = 0;
+  return static_cast<Nanoseconds>(nap);
+}
+
+void NapPlan::cost(Nanoseconds cpu_time) {
+  cost_ = kKept * cost_ + (1 - kKept) * kWithColdCaches * static_cast<double>(cpu_time);
+}
+
+}  // namespace silurus::transport

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <optional>
+
+#include "common/clock.h"
+
+namespace silurus::transport {
+
+/// How long a thread naps before it looks again for what has arrived, so that the CPU time that it
+/// uses stays in proportion to its work. Waking up costs more than most requests do (a timer, a
+/// switch, cold caches): a thread that is woken for each one, or that spins for the next, uses a
+/// whole core for a tenth of its work. A nap collects them. It is so long that what waking costs is
+/// a given share of the work that a nap collects: at a tenth of the load ten times as long as at
+/// the full one, plus a constant. A pure function of what it is told; one for each thread.
+///
+///   if (const auto nap = plan.next(busy)) plan.napped(take_a_nap(*nap)); else
+///   sleep_until_called();
+class NapPlan {
+ public:
+  struct Options {
+    double overhead = 0.2;  ///< of the work: what naps may cost
+    /// Added to every nap: a thread that is busy most of the time is in no hurry either, and has
+    /// fewer naps to pay.
+    Nanoseconds least = 20 * kMicrosecond;
+    Nanoseconds most = 5 * kMillisecond;  ///< what a request may wait for at the least load
+    /// Naps of the greatest length without any work, after which it is better to be called.
+    int idle_naps = 4;
+  };
+
+  NapPlan() = default;
+  explicit NapPlan(const Options& options) : options_(options) {}
+
+  /// How long to nap next; nothing: there is no work, sleep until somebody calls. `busy` is how
+  /// long the thread worked since its last nap.
+  std::optional<Nanoseconds> next(Nanoseconds busy);
+  /// How long the nap was in the end.
+  void napped(Nanoseconds took) { last_ = took; }
+  /// The CPU time that falling asleep and waking took; told now and then.
+  void cost(Nanoseconds cpu_time);
+  /// After it was called: whatever was idle, now there is work.
+  void called() { fruitless_ = 0; }
+
+  /// Its estimate of the share of time in which there is work, 0 to 1.
+  double load() const { return span_ > 0 ? work_ / span_ : 0; }
+
+ private:
+  Options options_;
+  double work_ = 0;       ///< of the last cycles, those long past weigh less
+  double span_ = 0;       ///< likewise
+  double cost_ = 10'000;  ///< of a nap in all, ns
+  int fruitless_ = 0;     ///< of the longest naps, in a row
+  Nanoseconds last_ = 0;
+};
+
+}  // namespace silurus::transport
