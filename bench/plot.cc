@@ -154,6 +154,9 @@ std::pair<std::string, std::string> place_of(const Recorded& recorded, const Row
   const std::vector<std::string> parts = parts_of(row.name);
   // .../vs-PEER: one group of bars for each query and load.
   if (recorded.bench == "peers") return {join(parts, 1, parts.size() - 1, ", "), row.baseline};
+  if (recorded.bench == "load" && parts.size() == 4) {
+    return {parts[2] + " of full load", parts[1]};
+  }
   const std::string against = " : " + row.baseline;
   if (recorded.bench == "tree" && parts.size() > 2) {
     return {join(parts, 2, parts.size(), ", ") + against, parts[1]};
@@ -205,6 +208,13 @@ std::string ratio_text(double ratio) {
   return text;
 }
 
+/// The label of a tic, in which gnuplot takes % for a format.
+std::string tic_label(const std::string& text) {
+  std::string out;
+  for (const char c : text) out += c == '%' ? "%%" : std::string(1, c);
+  return out;
+}
+
 /// The data of all bars, from the top down, and the names of groups; returns the lowest place.
 double bars_data(const Bars& bars, std::ostringstream& out) {
   std::vector<std::string> data(bars.series.size());
@@ -228,7 +238,8 @@ double bars_data(const Bars& bars, std::ostringstream& out) {
       y -= 1;
     }
     std::ostringstream tic;
-    tic << (group == 0 ? "" : ", ") << quoted(bars.groups[group]) << " " << (top + y + 1) / 2;
+    tic << (group == 0 ? "" : ", ") << quoted(tic_label(bars.groups[group])) << " "
+        << (top + y + 1) / 2;
     tics += tic.str();
     y -= 0.5;
   }
@@ -239,7 +250,19 @@ double bars_data(const Bars& bars, std::ostringstream& out) {
   return y;
 }
 
-std::string bars_plot(const Bars& bars) {
+/// What the ratios of most benches mean, and those of CPU time.
+struct Meaning {
+  const char* axis;
+  const char* mark;
+};
+Meaning meaning_of(const Recorded& recorded) {
+  if (recorded.bench == "load") {
+    return {"times what is in proportion to the load (1 is best)", "must not exceed"};
+  }
+  return {"times the baseline, in the same run (right of 1 is better)", "must reach"};
+}
+
+std::string bars_plot(const Bars& bars, const Meaning& meaning) {
   std::ostringstream out;
   out << "plot ";
   for (std::size_t i = 0; i < bars.series.size(); ++i) {
@@ -250,7 +273,7 @@ std::string bars_plot(const Bars& bars) {
         << i << " using 4:2:7 with labels left offset 0.5,0 notitle, \\\n  ";
   }
   out << "$marks using 1:2:3:4 with vectors nohead lw 3 lc rgb '#cc0000' "
-      << "title 'must reach', \\\n  1 with lines lc rgb '#000000' notitle\n";
+      << "title " << quoted(meaning.mark) << ", \\\n  1 with lines lc rgb '#000000' notitle\n";
   return out.str();
 }
 
@@ -271,7 +294,8 @@ Result<std::string> bars_script(const Recorded& recorded, PictureFormat format,
   Size size{left + 620, 0};
   const auto caption = caption_of(recorded, size);
   std::vector<std::string> titles = bars->series;
-  titles.push_back("must reach");
+  const Meaning meaning = meaning_of(recorded);
+  titles.emplace_back(meaning.mark);
   const Key legend = key_of(titles, size.width);
   const std::size_t below = caption.size() * kCaptionLine + 60, above = legend.pixels() + 30;
   size.height = below + above + static_cast<std::size_t>(-bottom * 17) + 10;
@@ -285,8 +309,8 @@ Result<std::string> bars_script(const Recorded& recorded, PictureFormat format,
       << "set logscale x\nset xrange [" << lowest * 0.7 << ":" << highest * 1.6 << "]\n"
       << "set yrange [" << bottom << ":1]\nset format x '%g'\nset grid noytics\n"
       << "set ytics scale 0\nset xtics (" << ratio_tics(lowest * 0.7, highest * 1.6) << ")\n"
-      << "set xlabel 'times the baseline, in the same run (right of 1 is better)'\n"
-      << legend.script(size) << bars_plot(*bars) << "unset output\n";
+      << "set xlabel " << quoted(meaning.axis) << "\n"
+      << legend.script(size) << bars_plot(*bars, meaning) << "unset output\n";
   return out.str();
 }
 

@@ -75,6 +75,19 @@ TEST(Plot, DrawsTheDistributionOfLatenciesOfEachSystem) {
   EXPECT_THAT(none.error().message, HasSubstr("no rows of 'modes' hold latencies"));
 }
 
+TEST(Plot, TakesNoPercentSignForAFormat) {
+  Recorded load{.bench = "load", .command = "c", .commit = "abc", .machine = "m"};
+  load.rows.push_back({.name = "load/nap/1%/server-cpu",
+                       .value = 1,
+                       .unit = "% of a core",
+                       .baseline = "proportional",
+                       .ratio = 1.2});
+  const auto script = gnuplot_script(load, PictureFormat::kSvg, "o.svg");
+  ASSERT_TRUE(script);
+  EXPECT_THAT(*script, HasSubstr("'1%% of full load'"));
+  EXPECT_THAT(*script, HasSubstr("'times what is in proportion to the load (1 is best)'"));
+}
+
 TEST(Plot, TakesNoTextForACommand) {
   Recorded hostile = ratios(1);
   hostile.command = "a'\nsystem('x')\n`x`";
