@@ -33,6 +33,25 @@ class PlanTable {
   bool has_head_ = false;
 };
 
+/// Experiments of docs/scaling.md, on the model infiniband-100g.
+struct PlanExperiment {
+  std::string costs = "costs";
+  std::vector<std::string> edges = {"0.00001", "0.01", "power-law"};  ///< of the paper's
+  std::vector<std::uint32_t> clients = {16, 64, 256};
+  std::uint64_t entries = 2'000'000;
+  std::uint64_t warm_up = 9000;  ///< operations of each client that adapts
+  std::uint64_t operations = 40'000;
+  /// So many times less of everything is simulated (cores, cards, machines, clients), and what it
+  /// does in a second counts so many times: each resource is as busy, each operation as long.
+  double divide = 4;
+};
+/// The Catfish paper's: rows plan/EDGE/MIX/WAY/clients=N.
+Status run_catfish_experiment(const PlanExperiment& asked, Report& report);
+/// 1 to 1,000 shards of three replicas, up to a million clients: rows plan/scaling/...
+Status run_scaling_experiment(const PlanExperiment& asked, Report& report);
+/// Searches of one member and of three, with clients enough for either: rows plan/replicas/...
+Status run_replicas_experiment(const PlanExperiment& asked, Report& report);
+
 /// Windows by what the command line says: an edge, or "power-law". kInvalidArgument.
 Result<datasets::WindowOptions<2>> plan_windows(const std::string& edge);
 

@@ -133,6 +133,7 @@ void PlanCluster::add_use(PlanFigures& figures, double seconds) const {
     figures.bytes_out += out / operations;
     figures.bytes_in += in / operations;
     figures.reads += reads / operations;
+    figures.messages += messages / operations;
     figures.busy_ns += busy / operations;
   }
 }

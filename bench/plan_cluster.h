@@ -53,8 +53,9 @@ struct PlanFigures {
   double round_trips = 0;    ///< per offloaded search
   double bytes_out = 0;      ///< that leave the servers, per operation
   double bytes_in = 0;
-  double busy_ns = 0;  ///< of server cores, per operation
-  double reads = 0;    ///< one-sided, per operation
+  double busy_ns = 0;   ///< of server cores, per operation
+  double reads = 0;     ///< one-sided, per operation
+  double messages = 0;  ///< of the servers' cards, both ways, per operation
   std::uint64_t operations = 0;
   std::uint64_t events = 0;  ///< of the simulation, warm-up included
 };

@@ -16,7 +16,7 @@ struct Asked {
   std::string model = "infiniband-100g";
   std::string costs = "costs";
   std::vector<std::uint32_t> clients = {1, 16, 64, 256};
-  std::vector<std::string> edges = {"0.00001"};
+  std::vector<std::string> edges;
   std::vector<std::string> ways;
   double inserts = 0;
   std::uint32_t servers = 1;
@@ -45,7 +45,8 @@ Status run_cells(const Asked& asked, const PlanModel& model, const PlanCosts& co
   run.operations = asked.operations;
   run.seed = asked.seed;
   PlanTable table;
-  for (const std::string& edge : asked.edges) {
+  const std::vector<std::string> small = {"0.00001"};
+  for (const std::string& edge : asked.edges.empty() ? small : asked.edges) {
     const auto windows = plan_windows(edge);
     if (!windows) return fail(windows.error());
     run.windows = *windows;
@@ -77,11 +78,17 @@ Status run(const Asked& asked, Report& report) {
   const auto costs = read_costs(model_path(asked.costs));
   if (!costs) return fail(costs.error());
   if (is_xstore) return report_xstore(*model, *costs, report);
+  PlanExperiment experiment = {.costs = asked.costs, .entries = asked.entries};
+  if (!asked.edges.empty()) experiment.edges = asked.edges;
+  if (asked.experiment == "catfish") return run_catfish_experiment(experiment, report);
+  if (asked.experiment == "scaling") return run_scaling_experiment(experiment, report);
+  if (asked.experiment == "replicas") return run_replicas_experiment(experiment, report);
   return run_cells(asked, *model, *costs, report);
 }
 
 bool is_sensible(const Asked& asked) {
-  const std::vector<std::string> experiments = {"cells", "xstore"};
+  const std::vector<std::string> experiments = {"cells", "xstore", "catfish", "replicas",
+                                                "scaling"};
   for (const auto clients : asked.clients) {
     if (clients == 0 || clients > 4096) return false;
   }
@@ -100,7 +107,10 @@ int plan_command(int argc, char** argv, const std::string& command_line) {
       "plan",
       "Predicts a cluster: the server and the clients that ship, in virtual time, over "
       "cards, links and cores of a model");
-  line.option("experiment", "cells (what the other options say) or xstore", asked.experiment);
+  line.option("experiment",
+              "cells (what the other options say); or, with options of their own, xstore, "
+              "catfish, replicas, scaling",
+              asked.experiment);
   line.option("model", "cards, network and hosts: a file, or a name in bench/models", asked.model);
   line.option("costs", "what silurus-bench calibrate wrote: a file, or a name in bench/models",
               asked.costs);
@@ -120,7 +130,8 @@ int plan_command(int argc, char** argv, const std::string& command_line) {
   return line.measure(
       argc, argv, command_line,
       {.sensible = [&] { return is_sensible(asked); },
-       .rule = "--experiment is cells or xstore; --clients are 1 to 4096, --servers 1 to 16, "
+       .rule = "--experiment is cells, xstore, catfish, replicas or scaling; --clients are 1 to "
+               "4096, --servers 1 to 16, "
                "--cores at most 256, --machines 1 to 1024, --in-flight 1 to 64, --inserts 0 to 1, "
                "--entries at least 1000",
        .run = [&](Report& report) { return run(asked, report); }});

@@ -1,6 +1,7 @@
 #include "client/policy.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <utility>
 
@@ -47,6 +48,27 @@ constexpr double kTooDear = 12;
 /// It is repeated after so many searches; after so many if the server's load has changed.
 constexpr std::uint64_t kSurveyEvery = std::uint64_t{1} << 20;
 constexpr std::uint64_t kSurveyAgain = std::uint64_t{1} << 15;
+/// ... and at the end of a block that is so many times as dear as messages: in a fleet that starts
+/// together, all survey at once, and what they measure is each other.
+constexpr double kDearBlock = 4;
+/// Latencies of so many searches make a mean to compare with, which is forgotten by so much with
+/// each; so many of them are judged together.
+constexpr std::uint32_t kDelayBlock = 32;
+constexpr float kForget = 1.0002F;
+constexpr std::uint32_t kDelayVerdict = 2;
+/// They are held up if they take so many times as long as the quickest did; one counts at most so
+/// much.
+constexpr double kHeldUp = 1.5;
+constexpr double kMaxDelay = 4;
+/// The ceiling then falls to so much of what is offloaded; else it rises by so much of itself. It
+/// stays so high that what is left still tells how long reads take.
+constexpr double kCeilingFall = 0.7;
+constexpr double kCeilingRise = 1.15;
+constexpr double kMinCeiling = 0.001;
+/// So much is offloaded at first by who was held back.
+constexpr double kSlowStart = 0.02;
+/// A server less busy than this has time for more messages.
+constexpr double kHasTime = 0.85;
 /// Searches of equal gain are told apart by dice: half width, in the logarithm.
 constexpr double kDither = 0.05;
 constexpr double kThresholdRate = 0.05;
@@ -85,12 +107,54 @@ void CatfishPolicy::on_heartbeat(const ServerLoad& load) {
   }
 }
 
+void ReadDelay::add(std::uint8_t search_class, std::uint32_t in_flight, double latency,
+                    double share) {
+  Block& block = blocks_[search_class % kSearchClasses];
+  block.latency += static_cast<float>(latency);
+  block.in_flight += static_cast<float>(std::max(in_flight, 1u));
+  if (++block.count >= kDelayBlock) end_block(search_class % kSearchClasses, share);
+}
+
+void ReadDelay::end_block(std::uint8_t search_class, double share) {
+  const Block block = std::exchange(blocks_[search_class], {});
+  const auto count = static_cast<float>(block.count);
+  const auto number = static_cast<std::size_t>(4 * std::log2(block.in_flight / count) + 0.5F);
+  float& quickest = quickest_[search_class][std::min(number, kNumbers - 1)];
+  const float mean = block.latency / count;
+  if (quickest > 0) ratios_ += std::min(static_cast<double>(mean / quickest), kMaxDelay);
+  if (quickest > 0) ++count_;
+  quickest = quickest == 0 ? mean : std::min(mean, quickest * kForget);
+  if (count_ < kDelayVerdict) return;
+  const double delay = ratios_ / count_;
+  ratios_ = 0;
+  count_ = 0;
+  ceiling_ = delay > kHeldUp ? std::max(kMinCeiling, kCeilingFall * std::min(ceiling_, share))
+                             : std::min(1.0, kCeilingRise * ceiling_);
+}
+
+void ReadDelay::start_slowly() { ceiling_ = std::min(ceiling_, kSlowStart); }
+
+void CostPolicy::Quickest::add(double latency) {
+  sum += static_cast<float>(latency);
+  if (++count < kDelayBlock) return;
+  const float mean = sum / static_cast<float>(kDelayBlock);
+  value = value == 0 ? mean : std::min(mean, value * kForget);
+  sum = 0;
+  count = 0;
+}
+
 CostPolicy::CostPolicy(std::uint64_t seed, const CostOptions& options)
     : options_(options), random_(seed), survey_patience_(kFirstBlocks), step_(options.first_step) {}
 
 Access CostPolicy::choose(std::uint8_t search_class) {
-  const ClassCosts& costs = classes_[search_class % kSearchClasses];
+  const Access access = decide(search_class);
   ++chosen_;
+  if (access == Access::kOffload) ++offloading_;
+  return access;
+}
+
+Access CostPolicy::decide(std::uint8_t search_class) {
+  const ClassCosts& costs = classes_[search_class % kSearchClasses];
   if (survey_ != Survey::kDone) {
     return survey_ == Survey::kMessages ? Access::kMessaging : Access::kOffload;
   }
@@ -141,11 +205,17 @@ void CostPolicy::on_search(const SearchOutcome& outcome) {
   ClassCosts& costs = classes_[outcome.search_class % kSearchClasses];
   const double latency = std::max<double>(1, static_cast<double>(outcome.latency));
   costs.latency[index(outcome.access)].add(latency);
+  costs.quickest[index(outcome.access)].add(latency);
   // What is usual is what happens at the share settled on: trials must not move their own measure.
   const bool settled = survey_ == Survey::kDone ? !in_trial_ : survey_ == Survey::kMessages;
   if (settled || costs.usual.count == 0) costs.add_usual(latency);
   const double unit = costs.usual.value;
   const double cost = cost_of(outcome, unit);
+  if (outcome.access == Access::kOffload) {
+    delay_.add(outcome.search_class, std::min(offloading_, chosen_), latency,
+               survey_ == Survey::kDone ? share_now() : 1);
+    if (offloading_ > 0) --offloading_;
+  }
   if (chosen_ > 0) --chosen_;
   if (ignore_ > 0) {
     --ignore_;
@@ -193,6 +263,7 @@ void CostPolicy::survey(double cost, double unit) {
   if (dear) return end_survey();
   if (block_.count < kSurveyBlock) return;
   const double score = block_.score();
+  if (score > kDearBlock * survey_messages_.score()) return end_survey();
   const bool falling = survey_last_ == 0 || score < kStillFalling * survey_last_;
   survey_level_ = falling ? 0 : survey_level_ + 1;
   if (survey_level_ >= kLevelBlocks || ++survey_blocks_ >= survey_patience_) return end_survey();
@@ -223,6 +294,12 @@ void CostPolicy::end_survey() {
 
 void CostPolicy::on_heartbeat(const ServerLoad& load) {
   busy_ = load.cpu_busy;
+  knows_load_ = true;
+  const bool was_held_back =
+      std::exchange(held_back_, server_has_time() && !offloading_is_quicker());
+  if (held_back_) delay_.start_slowly();
+  // Then reads begin again slowly: a survey would be the opposite.
+  if (held_back_ || was_held_back) busy_at_survey_ = busy_;
   if (survey_ == Survey::kDone && since_survey_ > kSurveyAgain && owed_ <= 0 &&
       std::abs(busy_ - busy_at_survey_) > kLoadChanged) {
     begin_survey();
@@ -233,6 +310,21 @@ void CostPolicy::on_heartbeat(const ServerLoad& load) {
     failures_ = 0;
     step_ = options_.first_step;
   }
+}
+
+bool CostPolicy::server_has_time() const { return knows_load_ && busy_ < kHasTime; }
+
+/// Of the classes that have been seen both ways.
+bool CostPolicy::offloading_is_quicker() const {
+  double messaging = 0;
+  double offload = 0;
+  for (const ClassCosts& costs : classes_) {
+    const auto& [by_message, offloaded] = costs.quickest;
+    if (by_message.value == 0 || offloaded.value == 0) continue;
+    messaging += static_cast<double>(by_message.value);
+    offload += static_cast<double>(offloaded.value);
+  }
+  return offload < messaging || messaging == 0;
 }
 
 void CostPolicy::end_epoch(bool hopeless) {
@@ -270,6 +362,7 @@ void CostPolicy::begin_trial() {
   if (share_ <= 0) upward_ = true;
   if (share_ >= 1) upward_ = false;
   busy_at_trial_ = busy_;
+  share_ = std::min(share_, std::min(1.0, delay_.ceiling() + step_));  // above it nothing is tried
   trial_share_ = std::clamp(share_ + (upward_ ? step_ : -step_), 0.0, 1.0);
   trial_ = {};
   pairs_ = 0;
@@ -286,8 +379,10 @@ void CostPolicy::judge_trial(bool hopeless) {
                      (pairs_ >= kPairsOfDoubt && gain < -kDoubt * base_.mean());
   if (!wins && !loses && pairs_ < kMaxPairs) return;  // one more pair
   // With nothing to choose between them, one way for all is better than a mixture.
-  const bool ties_at_end = !wins && !loses && (trial_share_ <= 0 || trial_share_ >= 1);
-  if (wins || ties_at_end) {
+  const bool ties = !wins && !loses;
+  const bool settles =
+      ties && (server_has_time() ? trial_share_ < share_ : trial_share_ <= 0 || trial_share_ >= 1);
+  if (wins || settles) {
     share_ = trial_share_;
     step_ = step_ >= 1 ? options_.first_step : std::min(2 * step_, 0.5);
     failures_ = 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -71,6 +72,38 @@ class CatfishPolicy final : public AccessPolicy {
   std::uint32_t to_offload_ = 0;  ///< of the next searches
 };
 
+/// How much may be offloaded before reads stand in each other's way, judged by how long they take:
+/// as TIMELY (Mittal et al., "TIMELY: RTT-based congestion control for the datacenter", SIGCOMM
+/// 2015) sets a rate by delays, with additive increase replaced by one in proportion. Offloaded
+/// searches are compared with the quickest of their class with as many in flight.
+class ReadDelay {
+ public:
+  /// One that has ended, of so many offloaded that were in flight with it, itself included, while
+  /// `share` of the searches were offloaded.
+  void add(std::uint8_t search_class, std::uint32_t in_flight, double latency, double share);
+  /// Of the share of searches to offload.
+  double ceiling() const { return ceiling_; }
+  /// Lowers it to what reads are tried with anew: they are about to begin again.
+  void start_slowly();
+
+ private:
+  /// Numbers in flight are told apart by quarters of octaves, up to 64.
+  static constexpr std::size_t kNumbers = 25;
+  struct Block {
+    float latency = 0;
+    float in_flight = 0;
+    std::uint32_t count = 0;
+  };
+
+  void end_block(std::uint8_t search_class, double share);
+
+  std::array<Block, kSearchClasses> blocks_{};
+  std::array<std::array<float, kNumbers>, kSearchClasses> quickest_{};  ///< 0: none yet
+  double ratios_ = 0;  ///< of blocks to the quickest, summed
+  std::uint32_t count_ = 0;
+  double ceiling_ = 1;
+};
+
 struct CostOptions {
   double budget = 0.02;       ///< share of time that experiments may cost
   std::uint32_t epoch = 128;  ///< searches of one trial
@@ -99,6 +132,12 @@ struct CostOptions {
 /// survey comes first, and again when the server's load has changed or after a million searches:
 /// some hundred messages, then nothing but offloaded searches until they get no faster. The
 /// experiments start from the better end.
+///
+/// What a client gains by offloading is not what all of them gain: the bytes that it reads stand in
+/// the way of everyone's answers. Nobody tells it of that, but its own reads do, which take longer
+/// than they once did. So the share has a ceiling (ReadDelay), which falls when they do, for all
+/// clients alike, and leaves the network just short of full. And while the server has time left,
+/// nothing is offloaded that is not quicker so when nobody is in the way (docs/decisions/0095).
 class CostPolicy final : public AccessPolicy {
  public:
   explicit CostPolicy(std::uint64_t seed, const CostOptions& options = {});
@@ -106,7 +145,7 @@ class CostPolicy final : public AccessPolicy {
   void on_search(const SearchOutcome& outcome) override;
   void on_heartbeat(const ServerLoad& load) override;
   /// The share of searches that is being offloaded, trials aside.
-  double share() const { return share_; }
+  double share() const { return held_back_ ? 0 : std::min(share_, delay_.ceiling()); }
 
  private:
   /// A moving average that begins as a plain one.
@@ -125,8 +164,16 @@ class CostPolicy final : public AccessPolicy {
   /// Latencies of one class are averaged over so many searches, what is usual over more.
   static constexpr std::uint32_t kLatencyHorizon = 64;
   static constexpr std::uint32_t kUsualHorizon = 512;
+  /// The least mean of a block of latencies, slowly forgotten.
+  struct Quickest {
+    float sum = 0;
+    std::uint32_t count = 0;
+    float value = 0;  ///< 0: none yet
+    void add(double latency);
+  };
   struct ClassCosts {
     std::array<Average<kLatencyHorizon>, 2> latency;  ///< by Access
+    std::array<Quickest, 2> quickest;                 ///< by Access
     Average<kUsualHorizon> usual;                     ///< latency of either way: the unit of costs
     void add_usual(double sample);
   };
@@ -161,6 +208,7 @@ class CostPolicy final : public AccessPolicy {
     }
   };
 
+  Access decide(std::uint8_t search_class);
   double cost_of(const SearchOutcome& outcome, double unit);
   void survey(double cost, double unit);
   void ignore_under_way();
@@ -168,7 +216,11 @@ class CostPolicy final : public AccessPolicy {
   void end_survey();
   void owe(double excess, std::uint32_t searches);
   Access by_share(const ClassCosts& costs, double share);
-  double share_now() const { return in_trial_ ? trial_share_ : share_; }
+  double share_now() const {
+    return held_back_ ? 0 : std::min(in_trial_ ? trial_share_ : share_, delay_.ceiling());
+  }
+  bool server_has_time() const;
+  bool offloading_is_quicker() const;
   void end_epoch(bool hopeless);
   void begin_trial();
   void judge_trial(bool hopeless);
@@ -203,10 +255,14 @@ class CostPolicy final : public AccessPolicy {
   double owed_ = 0;             ///< what experiments cost and is not made up for yet, in epochs
 
   std::uint32_t chosen_ = 0;      ///< not yet reported
+  std::uint32_t offloading_ = 0;  ///< of those
+  ReadDelay delay_;
   std::uint32_t ignore_ = 0;      ///< reports of decisions made before this epoch
   Tally epoch_;                   ///< what was reported in this one
   Nanoseconds completed_at_ = 0;  ///< the search reported last; 0: none yet
-  double busy_ = 0;               ///< of the server, by the last heartbeat
+  bool held_back_ = false;        ///< messages are quicker, and the server has time for them
+  bool knows_load_ = false;       ///< a heartbeat has come
+  double busy_ = 0;               ///< of the server, by the last one
   double busy_at_trial_ = 0;      ///< ... when the last trial began
   Sample base_;
   Sample trial_;

@@ -314,6 +314,56 @@ TEST(CostPolicy, AColdCacheIsNotHeldAgainstOffloading) {
   EXPECT_GT(offloaded, 18'000);
 }
 
+/// Lets a policy run so many searches, of these latencies; the share that it offloads.
+double offloaded_share(CostPolicy& policy, double messaging_us, double offload_us, int searches) {
+  Random random(5);
+  int offloaded = 0;
+  for (int i = 0; i < searches; ++i) {
+    const Access access = policy.choose(0);
+    offloaded += access == Access::kOffload ? 1 : 0;
+    const double us = access == Access::kOffload ? offload_us : messaging_us;
+    policy.on_search({.search_class = 0,
+                      .access = access,
+                      .latency = static_cast<Nanoseconds>(us * random.uniform(700, 1'300))});
+  }
+  return static_cast<double>(offloaded) / searches;
+}
+
+/// A fleet whose reads stand in the way of its messages: all take long, and messages would be
+/// quick if there were none.
+TEST(CostPolicy, WhileTheServerHasTimeAndAnswersQuickerNothingIsOffloaded) {
+  CostPolicy policy(3);
+  policy.on_heartbeat({.cpu_busy = 1.0});
+  offloaded_share(policy, 5.0, 6.0, 5'000);
+  offloaded_share(policy, 40.0, 8.0, 40'000);
+  EXPECT_GT(offloaded_share(policy, 40.0, 8.0, 5'000), 0.5);
+  policy.on_heartbeat({.cpu_busy = 0.2});
+  EXPECT_EQ(offloaded_share(policy, 40.0, 8.0, 5'000), 0);
+  policy.on_heartbeat({.cpu_busy = 1.0});
+  EXPECT_LT(offloaded_share(policy, 40.0, 8.0, 2'000), 0.1) << "it begins again slowly";
+}
+
+TEST(ReadDelay, ReadsThatAreHeldUpLowerTheShareAndOthersRaiseIt) {
+  ReadDelay delay;
+  const auto run = [&](double us, int searches) {
+    for (int i = 0; i < searches; ++i) delay.add(0, 1, us * 1'000, delay.ceiling());
+  };
+  run(3.0, 1'000);
+  EXPECT_EQ(delay.ceiling(), 1);
+  run(9.0, 1'000);
+  EXPECT_LT(delay.ceiling(), 0.05);
+  run(3.2, 3'000);
+  EXPECT_GT(delay.ceiling(), 0.5);
+}
+
+TEST(ReadDelay, ManyInFlightOfOneClientTakeTheirTimeWithoutBeingHeldUp) {
+  ReadDelay delay;
+  for (const std::uint32_t in_flight : {1, 16, 4, 16, 1, 16}) {
+    for (int i = 0; i < 512; ++i) delay.add(0, in_flight, 500.0 * in_flight, delay.ceiling());
+  }
+  EXPECT_EQ(delay.ceiling(), 1);
+}
+
 TEST(CostPolicy, TheSameSeedMakesTheSameChoices) {
   CostPolicy a(9);
   CostPolicy b(9);
