@@ -274,6 +274,7 @@ Status Store<D>::checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, Log
     return written;
   }
   checkpoint_lsn_.store(position.lsn, std::memory_order_relaxed);  // a figure: orders nothing
+  if (checkpoints_.empty()) checkpoints_.push_back({log_->start(), 0});
   checkpoints_.push_back(position);
   while (position.lsn - checkpoints_.front().lsn > kept_bytes_) checkpoints_.pop_front();
   log_->trim(checkpoints_.front());

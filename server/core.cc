@@ -1,5 +1,6 @@
 #include "server/core.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 

@@ -69,6 +69,10 @@ cxxopts::Options describe() {
       ("replicator",
        "how the log gets to other members: multicast, log-write or chain; the same at all members",
        cxxopts::value<std::string>()->default_value("multicast"), "HOW")  //
+      ("ack",
+       "who must have a write before it is acknowledged, in a cluster that this server founds: all "
+       "members, a quorum of them, or metadata (the primary, while the others know of it)",
+       cxxopts::value<std::string>()->default_value("all"), "WHO")  //
       ("group-multicast", "where members send the log by multicast: rdma://239.1.2.3:PORT",
        cxxopts::value<std::string>(), "URL")  //
       ("advertise", "what clients are told of where this member listens (default: --listen)",
@@ -203,6 +207,7 @@ void set_group(const cxxopts::ParseResult& parsed, Settings& settings, ServerOpt
   settings.set("replicator",
                replication::group::parse_replication_protocol(settings.text("replicator")),
                group.protocol);
+  settings.set("ack", replication::group::parse_ack(settings.text("ack")), group.ack);
   if (parsed.count("group-multicast") != 0) group.multicast = settings.text("group-multicast");
   if (parsed.count("advertise") != 0) group.advertise = settings.text("advertise");
   group.allow_other_users = server.allow_other_users;

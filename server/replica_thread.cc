@@ -95,6 +95,7 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
        .allow_other_users = options_.allow_other_users,
        .multicast = options_.multicast,
        .protocol = options_.protocol,
+       .ack = options_.ack,
        .timing = timing_of(options_.lease),
        .wait = options_.wait},
       store_->log(), applied_, replica_->machine());

@@ -25,6 +25,8 @@ struct GroupOptions {
   /// How the log gets to the others; the same at all members.
   replication::group::ReplicationProtocol protocol =
       replication::group::ReplicationProtocol::kMulticast;
+  /// What a write needs to be acknowledged, where this member founds the group.
+  replication::group::Ack ack = replication::group::Ack::kAll;
   std::string advertise;            ///< what clients are told; empty: where it listens
   Nanoseconds lease = 2 * kSecond;  ///< the same at all members
   transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;

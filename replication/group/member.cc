@@ -58,7 +58,10 @@ Status Member::step() {
     return done;
   }
   // After apply(): what was applied is told with the same row.
-  if (role_ == Role::kJoining || role_ == Role::kBackup) send_row();
+  if (role_ == Role::kJoining || role_ == Role::kBackup) {
+    send_row();
+    probe();
+  }
   return {};
 }
 
@@ -106,6 +109,10 @@ void Member::on_group_message(std::span<const std::byte> bytes) {
           envelope->incarnation == view_.incarnation) {
         return replicator_.on_fetched(*message, now_);
       }
+      break;
+    case Kind::kProbe:
+    case Kind::kProbed:
+      if (const auto message = decode_probe(*envelope, bytes)) return on_probe(*message);
       break;
   }
   ++counters_.refused;
@@ -162,10 +169,11 @@ Status Member::follow(Nanoseconds now) {
     noted_ = replicator_.known();
   }
   if (role_ == Role::kBackup) {
-    if (now >= promise_.until()) {
+    const Nanoseconds until = std::max(promise_.until(), patient_until_);
+    if (now >= until) {
       stand_for_election(now);
     } else {
-      wake_at(promise_.until());
+      wake_at(until);
     }
   }
   return {};
@@ -191,20 +199,64 @@ void Member::send_row() {
   const auto flags =
       static_cast<std::uint8_t>((in_step ? kInStep : 0) | (is_returned ? kReturned : 0));
   std::array<std::byte, sizeof(Envelope) + sizeof(RowBody)> bytes;
-  const std::size_t length = encode_message(options_.group,
-                                            {.checksum = 0,
-                                             .sender = options_.self.id,
-                                             .incarnation = options_.incarnation,
-                                             .epoch = view_.epoch,
-                                             .length = 0,
-                                             .kind = Kind::kRow,
-                                             .flags = flags},
-                                            std::as_bytes(std::span(&body, 1)), {}, bytes);
+  const std::size_t length = encode(Kind::kRow, flags, std::as_bytes(std::span(&body, 1)), bytes);
   row_was_lost_ = !links_.send_to_primary(std::span(bytes).first(length));
   if (row_was_lost_) wake_at(now_ + options_.timing.heartbeat / 10);
   sent_row_ = body;
   sent_epoch_ = view_.epoch;
   sent_in_step_ = in_step;
+}
+
+std::size_t Member::encode(Kind kind, std::uint8_t flags, std::span<const std::byte> body,
+                           std::span<std::byte> to) const {
+  return encode_message(options_.group,
+                        {.checksum = 0,
+                         .sender = options_.self.id,
+                         .incarnation = options_.incarnation,
+                         .epoch = view_.epoch,
+                         .length = 0,
+                         .kind = kind,
+                         .flags = flags},
+                        body, {}, to);
+}
+
+// --- how old what is applied is
+
+/// At the primary: answers, if what it has committed is all that anybody has. At any other member:
+/// keeps the answer.
+void Member::on_probe(const Message<ProbeBody>& message) {
+  const Envelope& envelope = message.envelope;
+  if (envelope.kind == Kind::kProbe) {
+    if (!may_read()) return;
+    const ProbeBody body{.number = message.body.number, .committed = commit_};
+    std::array<std::byte, sizeof(Envelope) + sizeof body> bytes;
+    const std::size_t length = encode(Kind::kProbed, 0, std::as_bytes(std::span(&body, 1)), bytes);
+    links_.send_to(envelope.sender, std::span(bytes).first(length));
+    return;
+  }
+  const bool is_expected = envelope.sender == view_.primary &&
+                           envelope.incarnation == view_.incarnation &&
+                           message.body.number == probe_;
+  if (is_expected && !probe_answer_) probe_answer_ = message.body.committed;
+}
+
+/// Asks the primary once in each heartbeat's time, but not before the last answer was of use.
+void Member::probe() {
+  if (probe_answer_ && applied_.lsn >= *probe_answer_) {
+    complete_at_ = probed_at_;
+    probe_answer_.reset();
+  }
+  const Nanoseconds interval = options_.timing.heartbeat;
+  // What was not answered is lost.
+  const Nanoseconds next = probed_at_ + (probe_answer_ ? 10 : 1) * interval;
+  if (now_ < next || !links_.is_connected()) return wake_at(std::max(next, now_ + interval / 4));
+  const ProbeBody body{.number = ++probe_, .committed = 0};
+  std::array<std::byte, sizeof(Envelope) + sizeof body> bytes;
+  const std::size_t length = encode(Kind::kProbe, 0, std::as_bytes(std::span(&body, 1)), bytes);
+  probe_answer_.reset();
+  probed_at_ = clock_.now();
+  links_.send_to_primary(std::span(bytes).first(length));
+  wake_at(now_ + interval);
 }
 
 }  // namespace silurus::replication::group

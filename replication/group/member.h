@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -156,6 +157,10 @@ class Member final : public LinksHandler {
   void on_log(const Message<LogBody>& message);
   void on_row(const Message<RowBody>& message);
   void send_row();
+  std::size_t encode(Kind kind, std::uint8_t flags, std::span<const std::byte> body,
+                     std::span<std::byte> to) const;
+  void on_probe(const Message<ProbeBody>& message);
+  void probe();
   Status apply();
   void wake_at(Nanoseconds time) { deadline_ = std::min(deadline_, time); }
   Voice self() const { return {options_.self.id, options_.incarnation, view_.epoch, view_.since}; }
@@ -209,7 +214,12 @@ class Member final : public LinksHandler {
   // Any other.
   Promise promise_;
   Lsn told_commit_ = 0;
+  Nanoseconds patient_until_ = 0;
   Nanoseconds complete_at_ = -1;
+  /// The last probe, and what was answered: all that was committed when it was sent.
+  std::uint64_t probe_ = 0;
+  Nanoseconds probed_at_ = 0;
+  std::optional<Lsn> probe_answer_;
   std::optional<RowBody> sent_row_;
   Epoch sent_epoch_ = 0;
   bool sent_in_step_ = false;

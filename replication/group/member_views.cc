@@ -114,6 +114,8 @@ void Member::enter(const View& view) {
   if (!view.is_same_reign(before)) {
     promise_.begin(now_);
     told_commit_ = 0;
+    // The promise to the one before has ended, most likely: this one has yet to be heard.
+    patient_until_ = now_ + options_.timing.lease / 2;
   }
   if (view.primary == options_.self.id) {  // in a life that is over
     links_.set_primary({}, 0, now_);

@@ -38,7 +38,7 @@ std::optional<Envelope> decode_envelope(GroupId group, std::span<const std::byte
     return std::nullopt;
   }
   std::memcpy(&envelope, message.data(), sizeof envelope);
-  const bool is_known = envelope.kind >= Kind::kLog && envelope.kind <= Kind::kFetched;
+  const bool is_known = envelope.kind >= Kind::kLog && envelope.kind <= Kind::kProbed;
   if (!is_known || envelope.length != message.size() || envelope.sender == 0 ||
       envelope.incarnation == 0 || envelope.epoch == 0 ||
       envelope.checksum != checksum_of(group, message)) {
@@ -91,6 +91,17 @@ std::optional<Message<FetchBody>> decode_fetch(const Envelope& envelope,
       break;
   }
   return std::nullopt;
+}
+
+std::optional<Message<ProbeBody>> decode_probe(const Envelope& envelope,
+                                               std::span<const std::byte> message) {
+  auto decoded = decode_body<ProbeBody>(envelope, message);
+  const bool is_probe = envelope.kind == Kind::kProbe || envelope.kind == Kind::kProbed;
+  if (!decoded || !is_probe || envelope.flags != 0 || !decoded->payload.empty() ||
+      decoded->body.committed % 8 != 0) {
+    return std::nullopt;
+  }
+  return decoded;
 }
 
 std::size_t encode_message(GroupId group, Envelope envelope, std::span<const std::byte> body,

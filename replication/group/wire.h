@@ -28,6 +28,8 @@ enum class Kind : std::uint8_t {
   kRow = 2,      ///< to the primary: RowBody, the member's row of the shared state
   kFetch = 3,    ///< to the primary: FetchBody
   kFetched = 4,  ///< back: FetchBody, then bytes of the log
+  kProbe = 5,    ///< to the primary: ProbeBody
+  kProbed = 6,   ///< back, from a primary that may read: ProbeBody
 };
 
 /// Flag of a row: the sender's log is the primary's, as far as it goes.
@@ -72,6 +74,13 @@ struct FetchBody {
   std::uint64_t bytes;  ///< asked for; of an answer: those that follow
 };
 
+/// Asks what is committed by now. So a member learns how old, at most, what it has applied is, on
+/// its own clock alone: nothing that was committed before it asked is missing in the answer.
+struct ProbeBody {
+  std::uint64_t number;  ///< counts the member's probes
+  Lsn committed;         ///< of the answer
+};
+
 /// What a member says when it connects to another one.
 struct MemberHello {
   std::uint32_t magic = kGroupMagic;
@@ -88,7 +97,8 @@ struct WindowHello {
 };
 
 static_assert(sizeof(Envelope) == 32 && sizeof(LogBody) == 40 && sizeof(RowBody) == 40 &&
-              sizeof(FetchBody) == 16 && sizeof(MemberHello) == 32 && sizeof(WindowHello) == 40);
+              sizeof(FetchBody) == 16 && sizeof(ProbeBody) == 16 && sizeof(MemberHello) == 32 &&
+              sizeof(WindowHello) == 40);
 static_assert(std::has_unique_object_representations_v<Envelope> &&
               std::has_unique_object_representations_v<LogBody> &&
               std::has_unique_object_representations_v<MemberHello>);
@@ -119,6 +129,10 @@ std::optional<Message<RowBody>> decode_row(const Envelope& envelope,
                                            std::span<const std::byte> message);
 /// kFetch and kFetched.
 std::optional<Message<FetchBody>> decode_fetch(const Envelope& envelope,
+                                               std::span<const std::byte> message);
+
+/// kProbe and kProbed.
+std::optional<Message<ProbeBody>> decode_probe(const Envelope& envelope,
                                                std::span<const std::byte> message);
 
 /// Writes a message into `to`, which has room for it, and returns its length. Of the envelope,

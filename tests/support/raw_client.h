@@ -73,9 +73,9 @@ class RawClient final : public transport::ConnectionHandler {
     }
     return false;
   }
-  bool range(std::uint32_t id, const rtree::RangeQuery<2>& query) {
+  bool range(std::uint32_t id, const rtree::RangeQuery<2>& query, std::uint8_t flags = 0) {
     std::array<std::byte, sizeof(protocol::RangeRequest<2>)> bytes;
-    protocol::encode_range<2>(bytes, id, query);
+    protocol::encode_range<2>(bytes, id, query, flags);
     return send(bytes);
   }
   bool write(std::uint32_t id, const std::vector<protocol::Operation<2>>& operations) {

@@ -62,6 +62,7 @@ TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock, const group::Cop
       copy == nullptr ? 0 : copy->stamp, [this](const group::AppliedBatch& batch) {
         const Applied applied{batch.end.chain, batch.version};
         const auto [there, is_new] = world_.agreed.emplace(batch.end.lsn, applied);
+        world_.first_applied.emplace(batch.end.lsn, world_.world.now());
         if (!is_new && there->second != applied) {
           world_.complaints.push_back("members applied different records before " +
                                       std::to_string(batch.end.lsn));
@@ -198,7 +199,23 @@ void MemberLife::step(sim::Process& process) {
       }
     }
   }
+  check_staleness();
   process.wake_at(member_->deadline());
+}
+
+/// What anybody had applied by the time that the member says must be applied here.
+void MemberLife::check_staleness() {
+  if (member_->complete_at() < 0) return;
+  const Nanoseconds age = host_.clock().now() - member_->complete_at();
+  const Nanoseconds then = world_.world.now() - age - 2 * age / group::kDriftDenominator - 1;
+  const Lsn applied = member_->applied().lsn;
+  for (auto one = world_.first_applied.rbegin(); one != world_.first_applied.rend(); ++one) {
+    if (one->first <= applied) return;
+    if (one->second <= then) {
+      world_.complaints.push_back(host_.name() + " is staler than it says");
+      return;
+    }
+  }
 }
 
 void MemberLife::serve() {

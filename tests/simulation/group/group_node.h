@@ -63,7 +63,8 @@ struct GroupWorld {
   std::size_t push_bytes = std::size_t{64} << 10;
   group::Ack ack = group::Ack::kAll;
   bool offers_copies = false;
-  std::map<Lsn, Applied> agreed;  ///< at the ends of batches
+  std::map<Lsn, Applied> agreed;             ///< at the ends of batches
+  std::map<Lsn, Nanoseconds> first_applied;  ///< when any member had applied all before it
   std::vector<std::string> complaints;
   std::vector<std::string> trace;
   void note(const std::string& what);
@@ -125,6 +126,7 @@ class MemberLife {
   void write(Asked asked);
   void answer_applied();
   void offer_copies();
+  void check_staleness();
 
   GroupWorld& world_;
   sim::Host& host_;
