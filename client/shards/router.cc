@@ -118,8 +118,11 @@ struct Router<D>::Impl {
   Status reconsider(const Error& error, Nanoseconds deadline, client::Backoff& backoff) {
     if (!may_be_stale(error)) return fail(error);
     const std::uint64_t revision = stored.revision;
-    if (auto ok = load_map(); !ok) {
-      return fail(ok.error().code, error.message + "; " + ok.error().message);
+    const Status loaded = load_map();
+    // etcd may be away for as long as the shard is: both come back.
+    const bool is_away = !loaded && loaded.error().code == ErrorCode::kUnavailable;
+    if (!loaded && !(is_away && error.code == ErrorCode::kMoved)) {
+      return fail(loaded.error().code, error.message + "; " + loaded.error().message);
     }
     if (stored.revision != revision) return {};
     if (error.code != ErrorCode::kMoved) return fail(error);
