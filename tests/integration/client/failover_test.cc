@@ -105,6 +105,36 @@ class FailOverTest : public testing::Test {
   std::string scheme_;
 };
 
+TEST_F(FailOverTest, ABlockedClientWaitsNoLongerThanTheLeaseAndHalfASecond) {
+  start();
+  auto client = connect();
+  const SystemClock clock;
+  Nanoseconds longest = 0;
+  std::uint64_t id = 0;
+  const Nanoseconds begun = clock.now();
+  // Writes and searches, one after the other, until well after the fail-over.
+  bool killed = false;
+  while (clock.now() - begun < 6 * kSecond) {
+    if (!killed && clock.now() - begun > kSecond) {
+      killed = true;
+      members_[primary(*client)]->signal(SIGKILL);
+    }
+    const Nanoseconds before = clock.now();
+    const auto written = client->insert(id, box_of(id));
+    ASSERT_TRUE(written) << written.error().message;
+    ++id;
+    const auto found = client->range(box_of(id - 1));
+    ASSERT_TRUE(found) << found.error().message;
+    EXPECT_EQ(found->count, 1u) << "linearizable: what was acknowledged is seen";
+    longest = std::max(longest, clock.now() - before);
+  }
+  std::cout << "longest pause: " << longest / kMillisecond << " ms, " << id << " writes\n";
+  EXPECT_GT(longest, 100 * kMillisecond) << "nothing was killed";
+  EXPECT_LE(longest, 2'500 * kMillisecond);
+  EXPECT_EQ(client->count(kEverything).value(), id);
+  EXPECT_GE(client->statistics().reconnects, 1u);
+}
+
 TEST_F(FailOverTest, WritesUnderWayHappenOnceThroughTheDeathsOfPrimaries) {
   start("500ms");
   auto client = connect({.deadline = 30 * kSecond, .reconnect_for = 30 * kSecond});
@@ -148,6 +178,29 @@ TEST_F(FailOverTest, WritesUnderWayHappenOnceThroughTheDeathsOfPrimaries) {
   ASSERT_TRUE(found);
   EXPECT_EQ(found->count, id);
   EXPECT_EQ(std::set(found->ids.begin(), found->ids.end()).size(), id) << "one is there twice";
+}
+
+TEST_F(FailOverTest, AnyMemberAnswersAndTheirAnswersAreFreshEnough) {
+  start("500ms");
+  auto writer = connect();
+  auto reader = connect({.read = {.from = ReadFrom::kAny, .max_staleness = 500 * kMillisecond}});
+  for (int i = 0; i < 200 && reader->range(box_of(0)); ++i) usleep(1'000);  // connects to all
+  Version newest = 0;
+  for (std::uint64_t id = 0; id < 300; ++id) {
+    ASSERT_TRUE(writer->insert(id, box_of(id)));
+    for (int i = 0; i < 5; ++i) {
+      const auto found = reader->range(kEverything, {.shape = ResultShape::kCount});
+      ASSERT_TRUE(found) << found.error().message;
+      EXPECT_GE(found->version, newest) << "monotonic";
+      newest = found->version;
+    }
+  }
+  const auto last = writer->range(kEverything, {.shape = ResultShape::kCount}).value();
+  std::this_thread::sleep_for(std::chrono::milliseconds(600));
+  EXPECT_GE(reader->range(kEverything, {.shape = ResultShape::kCount})->version, last.version);
+  std::cout << reader->statistics().asked_of_backups
+            << " of 1,500 searches were asked of backups\n";
+  EXPECT_GT(reader->statistics().asked_of_backups, 50u);
 }
 
 /// The primary is stopped, so that its memory can still be read one-sidedly (shm needs nobody's
