@@ -29,7 +29,9 @@ Result<std::unique_ptr<EtcdDirectory>> EtcdDirectory::create(const etcd::Address
 
 Result<std::vector<std::string>> EtcdDirectory::members() {
   const auto keys = gateway_->read_prefix(prefix_);
-  if (!keys) return fail(keys.error());
+  if (!keys) {
+    return fail(keys.error().code, "members below " + prefix_ + ": " + keys.error().message);
+  }
   auto urls = client_urls(*keys);
   if (urls.empty()) {
     return fail(ErrorCode::kNotFound, "etcd knows of no member below " + prefix_ +

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "etcd/gateway.h"
 #include "tests/support/server_process.h"
 
 namespace silurus::testing_support {
@@ -27,8 +28,13 @@ class EtcdProcess {
   static bool is_installed() { return access(kPath, X_OK) == 0; }
   /// Whether it answers; waits for that.
   bool wait_until_ready() const {
-    for (int i = 0; i < 1000 && !accepts(); ++i) usleep(10'000);
-    return accepts();
+    // It listens before it answers: while it elects itself, say.
+    const auto gateway = etcd::Gateway::create(*etcd::Address::parse(address("ready")), kSecond);
+    for (int i = 0; gateway && i < 1000; ++i) {
+      if ((*gateway)->read("ready")) return true;
+      usleep(10'000);
+    }
+    return false;
   }
   std::string address(const std::string& name) const {
     return "etcd://127.0.0.1:" + std::to_string(client_port_) + "/" + name;
@@ -81,16 +87,6 @@ class EtcdProcess {
     getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
     close(fd);
     return ntohs(address.sin_port);
-  }
-  bool accepts() const {
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(static_cast<std::uint16_t>(client_port_));
-    const bool accepted = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-    close(fd);
-    return accepted;
   }
 
   TemporaryFolder folder_;
