@@ -21,15 +21,16 @@ struct Group {
 };
 
 Result<Group> start_group(const Folder& folder, const std::string& cluster,
-                          const std::string& protocol) {
+                          const std::string& protocol, const std::string& ack) {
   Group group;
   std::string all;
   for (int i = 1; i <= kMembers; ++i) {
-    const std::string name = protocol + std::to_string(i);
+    const std::string name = protocol + "-" + ack + std::to_string(i);
     auto member = ServerProcess::start(
         {"--listen", "shm://" + (folder / (name + ".sock")), "--threads", "1", "--memory", "2G",
          "--log-level", "warning", "--data", folder / name, "--cluster", cluster, "--group-address",
-         "shm://" + (folder / (name + ".group")), "--replicator", protocol});
+         "shm://" + (folder / (name + ".group")), "--replicator", protocol,
+         "--ack", ack});
     if (!member) return fail(member.error());
     all += (all.empty() ? "" : ",") + member->address("shm://");
     group.members.push_back(std::move(*member));
@@ -58,7 +59,7 @@ Status compare(const std::string& name, const ReplicatedBenchOptions& options,
     }
     const std::string row = name + "/insert/in-flight=" + std::to_string(in_flight);
     report.add(row_of(row, to_etcd, "ops/s", "etcd, three members", kEtcdBar));
-    report.add(row_of(row, to_alone, "ops/s", "a server alone", kAloneBar));
+    report.add(row_of(row + "/of-alone", to_alone, "ops/s", "a server alone", kAloneBar));
   }
   return {};
 }
@@ -72,12 +73,14 @@ Status run_replicated(const ReplicatedBenchOptions& options, Report& report) {
   auto alone = Service::start(folder / "alone.sock", {"--data", folder / "alone"});
   if (!alone) return fail(alone.error());
   for (const std::string& protocol : options.protocols) {
-    auto group = start_group(folder, (*etcd)->url(protocol), protocol);
-    if (!group) return fail(group.error());
-    if (auto ok = compare("replicated/" + protocol, options, *group->client, alone->client, **etcd,
-                          report);
-        !ok) {
-      return ok;
+    for (const std::string& ack : options.acks) {
+      auto group = start_group(folder, (*etcd)->url(protocol + "-" + ack), protocol, ack);
+      if (!group) return fail(group.error());
+      if (auto ok = compare("replicated/" + protocol + "/ack=" + ack, options, *group->client,
+                            alone->client, **etcd, report);
+          !ok) {
+        return ok;
+      }
     }
   }
   return {};
@@ -91,6 +94,8 @@ int replicated_command(int argc, char** argv, const std::string& command_line) {
               options.directory, "DIR");
   line.option("replicator", "how the log gets to members: multicast, log-write, chain",
               options.protocols);
+  line.option("ack", "at how many members they are durable: all, quorum (as etcd's), metadata",
+              options.acks);
   line.option("in-flight", "writes under way at once", options.in_flight);
   line.option("seconds", "of one run", options.seconds);
   line.option("runs", "of each figure", options.runs);

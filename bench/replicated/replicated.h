@@ -12,6 +12,7 @@ namespace silurus::bench {
 struct ReplicatedBenchOptions {
   std::string directory = ".";  ///< on the medium that all logs are kept on
   std::vector<std::string> protocols = {"multicast"};
+  std::vector<std::string> acks = {"all", "quorum"};  ///< etcd's puts are durable at a quorum
   std::vector<std::uint32_t> in_flight = {1, 32};
   double seconds = 1.0;  ///< of one run
   unsigned runs = 5;
