@@ -22,7 +22,8 @@ Core<D>::Core(const CoreOptions& options, const Clock& clock)
 
 template <int D>
 Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, const Clock& clock,
-                                                 Executor& executor) {
+                                                 Executor& executor,
+                                                 const typename Membership<D>::Opener& member) {
   SILURUS_CHECK(options.workers > 0);
   std::unique_ptr<Core> core(new Core(options, clock));
   auto shard = Shard<D>::create({.grace = options.grace,
@@ -31,7 +32,7 @@ Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, con
                                  .durability = options.durability,
                                  .group = options.group,
                                  .history = options.history},
-                                core->slabs_, clock, executor);
+                                core->slabs_, clock, executor, member);
   if (!shard) return fail(shard.error());
   core->shard_ = std::move(*shard);
   core->team_.shard = core->shard_.get();

@@ -49,8 +49,10 @@ struct CoreOptions {
 template <int D>
 class Core {
  public:
-  static Result<std::unique_ptr<Core>> create(const CoreOptions& options, const Clock& clock,
-                                              Executor& executor);
+  /// `member`: see Shard::create().
+  static Result<std::unique_ptr<Core>> create(
+      const CoreOptions& options, const Clock& clock, Executor& executor,
+      const typename Membership<D>::Opener& member = nullptr);
   ~Core();
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;

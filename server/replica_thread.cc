@@ -8,7 +8,6 @@
 
 #include "common/log.h"
 #include "common/units.h"
-#include "server/worker.h"
 
 namespace silurus::server {
 namespace {
@@ -34,8 +33,12 @@ replication::group::Timing timing_of(Nanoseconds lease) {
 template <int D>
 ReplicaThread<D>::ReplicaThread(const DurabilityOptions& durability, const GroupOptions& group,
                                 replication::group::EtcdAddress etcd,
-                                replication::DirectoryLock lock)
-    : durability_(durability), options_(group), etcd_(std::move(etcd)), lock_(std::move(lock)) {}
+                                replication::DirectoryLock lock, Found& found)
+    : Membership<D>(found, etcd.name, group.shard),
+      durability_(durability),
+      options_(group),
+      etcd_(std::move(etcd)),
+      lock_(std::move(lock)) {}
 
 template <int D>
 Result<typename ReplicaThread<D>::Opened> ReplicaThread<D>::open(
@@ -51,45 +54,28 @@ Result<typename ReplicaThread<D>::Opened> ReplicaThread<D>::open(
                             .shard = group.shard,
                             .log_chain = replication::group::group_id(*etcd, group.shard)}});
   if (!directory) return fail(directory.error());
-  auto opened = replication::Store<D>::open_member(std::move(directory->volume), place, {});
-  if (!opened) return fail(opened.error());
-  opened->report.formatted = directory->created;
-  auto requests = opened->extra.empty()
-                      ? Result<replication::group::RequestTable>(replication::group::RequestTable())
-                      : replication::group::RequestTable::decode(opened->extra);
-  if (!requests) {
-    return fail(requests.error().code, durability.path + ": " + requests.error().message);
-  }
-  log::info("opened " + durability.path + ", member " + std::to_string(opened->id) + " of shard " +
-            std::to_string(group.shard) + " of " + etcd->name + ": " +
-            replication::to_string(opened->report) + "; the log behind it is the group's to judge");
+  auto found = Membership<D>::open_store(std::move(directory->volume), place);
+  if (!found) return fail(found.error());
+  found->store.report.formatted = directory->created;
+  log::info("opened " + durability.path + ", member " + std::to_string(found->store.id) +
+            " of shard " + std::to_string(group.shard) + " of " + etcd->name + ": " +
+            replication::to_string(found->store.report) +
+            "; the log behind it is the group's to judge");
   Opened result;
-  result.replica.reset(
-      new ReplicaThread(durability, group, std::move(*etcd), std::move(directory->lock)));
-  ReplicaThread& made = *result.replica;
-  made.store_ = std::move(opened->store);
-  made.recovery_ = opened->report;
-  made.id_ = opened->id;
-  made.applied_ = opened->applied;
-  made.requests_ = std::move(*requests);
-  made.stamp_ = opened->stamp;
-  made.standing_ = std::make_unique<Standing>(made.etcd_.name, group.shard, opened->id);
-  result.tree = std::move(opened->tree);
+  result.tree = std::move(found->store.tree);
+  result.membership.reset(
+      new ReplicaThread(durability, group, std::move(*etcd), std::move(directory->lock), *found));
   return result;
 }
 
 template <int D>
 Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history,
                               const std::string& clients) {
-  replica_ = std::make_unique<Replica<D>>(
-      typename Replica<D>::Parts{*store_, tree, writer, history, *standing_,
-                                 [](WriteJob<D>* job) { job->owner->complete(job); }},
-      std::move(*requests_), stamp_.load(std::memory_order_relaxed), applied_);
-  requests_.reset();
+  Replica<D>& replica = this->make_replica(tree, writer, history);
   auto driver = replication::group::Driver::create(
       {.etcd = etcd_,
        .shard = options_.shard,
-       .id = id_,
+       .id = this->id(),
        .listen = options_.listen,
        .clients = options_.advertise.empty() ? clients : options_.advertise,
        .allow_other_users = options_.allow_other_users,
@@ -98,14 +84,14 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
        .ack = options_.ack,
        .timing = timing_of(options_.lease),
        .wait = options_.wait},
-      store_->log(), applied_, replica_->machine());
+      this->store().log(), this->applied_at_start(), replica.machine());
   if (!driver) return fail(driver.error());
   driver_ = std::move(*driver);
-  replica_->attach(driver_->member());
+  replica.attach(driver_->member());
   writer.hand_to([this] { driver_->wake(); });
   if (Status found = wait_for_etcd(); !found) return found;
   is_running_.store(true, std::memory_order_relaxed);  // before there is any other thread
-  checkpoints_ = std::make_unique<Checkpoints<D>>(*store_, durability_.checkpoint_interval);
+  checkpoints_ = std::make_unique<Checkpoints<D>>(this->store(), durability_.checkpoint_interval);
   checkpoints_->start(tree,
                       [this](const std::atomic<bool>& cancel) { return ask_for_basis(cancel); });
   thread_ = std::jthread([this](std::stop_token stop) { run(std::move(stop)); });
@@ -132,7 +118,7 @@ void ReplicaThread<D>::run(std::stop_token stop) {
   std::optional<Error> failure;
   while (!stop.stop_requested()) {
     if (failure) {  // whoever still writes is told
-      replica_->give_up(*failure);
+      this->replica().give_up(*failure);
       std::this_thread::sleep_for(kLookAgain);
       continue;
     }
@@ -142,19 +128,17 @@ void ReplicaThread<D>::run(std::stop_token stop) {
       log::error(failure->message);
     }
   }
-  replica_->give_up({ErrorCode::kNotPrimary, "this member is shutting down"});
+  this->replica().give_up({ErrorCode::kNotPrimary, "this member is shutting down"});
 }
 
 template <int D>
 Status ReplicaThread<D>::turn() {
   Nanoseconds wait = kLongestTurn;
-  if (const auto at = replica_->deadline()) {
+  if (const auto at = this->replica().deadline()) {
     wait = std::clamp<Nanoseconds>(*at - clock_.now(), 0, kLongestTurn);
   }
   if (Status done = driver_->turn(wait); !done) return done;
-  if (Status done = replica_->step(clock_.now()); !done) return done;
-  stamp_.store(replica_->machine().stamp(), std::memory_order_relaxed);
-  log_end_.store(store_->log().end().lsn, std::memory_order_relaxed);
+  if (Status done = this->step(clock_.now()); !done) return done;
   serve_checkpoints();
   return {};
 }
@@ -163,11 +147,11 @@ Status ReplicaThread<D>::turn() {
 
 template <int D>
 void ReplicaThread<D>::serve_checkpoints() {
-  if (replica_->wants_checkpoint()) checkpoints_->want();
+  if (this->replica().wants_checkpoint()) checkpoints_->want();
   // Relaxed: a wish, of which the mutex orders the rest.
   if (!basis_wanted_.load(std::memory_order_relaxed)) return;
   const std::lock_guard lock(basis_mutex_);
-  basis_ = replica_->checkpoint_basis();
+  basis_ = this->replica().checkpoint_basis();
   basis_given_ = true;
   basis_wanted_.store(false, std::memory_order_relaxed);
   basis_ready_.notify_one();
@@ -178,7 +162,7 @@ Result<std::optional<CheckpointBasis<D>>> ReplicaThread<D>::ask_for_basis(
     const std::atomic<bool>& cancel) {
   // The last one, when the group's thread has ended.
   // Acquire: pairs with the release in stop(), so that all of that thread is seen.
-  if (!is_running_.load(std::memory_order_acquire)) return replica_->checkpoint_basis();
+  if (!is_running_.load(std::memory_order_acquire)) return this->replica().checkpoint_basis();
   std::unique_lock lock(basis_mutex_);
   basis_given_ = false;
   basis_wanted_.store(true, std::memory_order_relaxed);
@@ -208,19 +192,8 @@ void ReplicaThread<D>::stop() {
 
 template <int D>
 DurabilityStats ReplicaThread<D>::stats() const {
-  const replication::Log& log = store_->log();
-  DurabilityStats stats;
-  stats.path = durability_.path;
-  stats.medium = store_->is_pmem() ? "pmem" : store_->waits_for_device() ? "disk" : "memory";
-  stats.log_capacity_bytes = log.capacity();
-  stats.log_end = log_end_.load(std::memory_order_relaxed);
-  const std::uint64_t start = log.start();
-  stats.log_used_bytes = stats.log_end > start ? stats.log_end - start : 0;
-  stats.log_durable = log.durable();
-  stats.log_full_waits = replica_ != nullptr ? replica_->log_full_waits() : 0;
-  stats.flushes = log.flushes();
+  DurabilityStats stats = Membership<D>::stats();
   if (checkpoints_ != nullptr) stats.checkpoints = checkpoints_->stats();
-  stats.recovery = recovery_;
   return stats;
 }
 

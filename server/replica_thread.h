@@ -11,7 +11,7 @@
 #include "common/result.h"
 #include "replication/group/driver.h"
 #include "server/durability.h"
-#include "server/replica.h"
+#include "server/membership.h"
 
 namespace silurus::server {
 
@@ -35,40 +35,28 @@ struct GroupOptions {
 /// What all of a group's times follow from.
 replication::group::Timing timing_of(Nanoseconds lease);
 
-/// A server as the member of a group: its store, and the thread that has the log, the group's
-/// driver and the batches. Owned by the shard; any thread may call what is not said to be of
-/// set-up.
+/// A server's part in a group with a thread, a data directory, a real etcd and real fabrics: the
+/// thread has the log, the group's driver and the batches.
 template <int D>
-class ReplicaThread {
+class ReplicaThread final : public Membership<D> {
  public:
-  struct Opened {
-    std::unique_ptr<ReplicaThread> replica;
-    std::unique_ptr<rtree::Tree<D>> tree;
-  };
+  using Opened = typename Membership<D>::Opened;
   /// Opens the data directory, or makes it. kConflict if it is another group's.
   static Result<Opened> open(const DurabilityOptions& durability, const GroupOptions& group,
                              const replication::TreePlace& place);
-  ~ReplicaThread() { stop(); }
-  ReplicaThread(const ReplicaThread&) = delete;
-  ReplicaThread& operator=(const ReplicaThread&) = delete;
+  ~ReplicaThread() override { stop(); }
 
-  // --- set-up
-  /// Takes part in the group from now on. `clients`: where this server listens, as clients are to
-  /// be told. All that is given must outlive it. kUnavailable if etcd does not answer.
   Status join(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history,
-              const std::string& clients);
-  /// Leaves without a word, with a last checkpoint. No worker is running; jobs come back once more.
-  void stop();
-
-  // --- any thread
-  const Standing& standing() const { return *standing_; }
-  DurabilityStats stats() const;
-  std::uint64_t batches() const { return replica_ != nullptr ? replica_->batches() : 0; }
-  replication::Stamp stamp() const { return stamp_.load(std::memory_order_relaxed); }
+              const std::string& clients) override;
+  /// With a last checkpoint.
+  void stop() override;
+  DurabilityStats stats() const override;
 
  private:
+  using Found = typename Membership<D>::Found;
   ReplicaThread(const DurabilityOptions& durability, const GroupOptions& group,
-                replication::group::EtcdAddress etcd, replication::DirectoryLock lock);
+                replication::group::EtcdAddress etcd, replication::DirectoryLock lock,
+                Found& found);
   Status wait_for_etcd();
   void run(std::stop_token stop);
   Status turn();
@@ -80,15 +68,6 @@ class ReplicaThread {
   const replication::group::EtcdAddress etcd_;
   replication::DirectoryLock lock_;
   SystemClock clock_;
-  std::unique_ptr<replication::Store<D>> store_;
-  replication::RecoveryReport recovery_;
-  std::uint64_t id_ = 0;
-  replication::LogPosition applied_;
-  std::optional<replication::group::RequestTable> requests_;  ///< until join()
-  std::atomic<replication::Stamp> stamp_{0};
-  std::atomic<std::uint64_t> log_end_{0};
-  std::unique_ptr<Standing> standing_;
-  std::unique_ptr<Replica<D>> replica_;
   std::unique_ptr<replication::group::Driver> driver_;
   std::unique_ptr<Checkpoints<D>> checkpoints_;
 

@@ -33,8 +33,8 @@ std::string gate_path(const ShardOptions& options) {
 
 template <int D>
 Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tree,
-                std::unique_ptr<Durability<D>> durability,
-                std::unique_ptr<ReplicaThread<D>> replica, const Clock& clock, Executor& executor)
+                std::unique_ptr<Durability<D>> durability, std::unique_ptr<Membership<D>> replica,
+                const Clock& clock, Executor& executor)
     : options_(options),
       tree_(std::move(tree)),
       durability_(std::move(durability)),
@@ -63,15 +63,17 @@ Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tre
 template <int D>
 Result<std::unique_ptr<Shard<D>>> Shard<D>::create(const ShardOptions& options,
                                                    rtree::SlabSource& slabs, const Clock& clock,
-                                                   Executor& executor) {
+                                                   Executor& executor,
+                                                   const typename Membership<D>::Opener& member) {
   const rtree::TreeOptions tree_options{.grace = options.grace,
                                         .memory_budget_bytes = options.memory_budget_bytes};
-  if (options.group) {
+  if (options.group || member) {
+    const replication::TreePlace place{tree_options, slabs, clock};
     auto opened =
-        ReplicaThread<D>::open(*options.durability, *options.group, {tree_options, slabs, clock});
+        member ? member(place) : ReplicaThread<D>::open(*options.durability, *options.group, place);
     if (!opened) return fail(opened.error());
     return std::unique_ptr<Shard>(new Shard(options, std::move(opened->tree), nullptr,
-                                            std::move(opened->replica), clock, executor));
+                                            std::move(opened->membership), clock, executor));
   }
   if (options.durability) {
     auto opened = Durability<D>::open(*options.durability, {tree_options, slabs, clock});

@@ -15,6 +15,7 @@
 #include "server/gate.h"
 #include "server/history.h"
 #include "server/load.h"
+#include "server/membership.h"
 #include "server/replica_thread.h"
 #include "server/tasks.h"
 #include "server/writer.h"
@@ -36,10 +37,11 @@ struct ShardOptions {
 template <int D>
 class Shard {
  public:
-  /// slabs, clock, executor: must outlive it.
-  static Result<std::unique_ptr<Shard>> create(const ShardOptions& options,
-                                               rtree::SlabSource& slabs, const Clock& clock,
-                                               Executor& executor);
+  /// slabs, clock, executor: must outlive it. `member`: opens its part in a group, if it is one of
+  /// another kind than ShardOptions::group describes.
+  static Result<std::unique_ptr<Shard>> create(
+      const ShardOptions& options, rtree::SlabSource& slabs, const Clock& clock, Executor& executor,
+      const typename Membership<D>::Opener& member = nullptr);
 
   const rtree::Tree<D>& tree() const { return *tree_; }
   Writer<D>& writer() { return writer_; }
@@ -76,7 +78,7 @@ class Shard {
 
  private:
   Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tree,
-        std::unique_ptr<Durability<D>> durability, std::unique_ptr<ReplicaThread<D>> replica,
+        std::unique_ptr<Durability<D>> durability, std::unique_ptr<Membership<D>> replica,
         const Clock& clock, Executor& executor);
   /// Of the version published last; 0 where there is no log.
   replication::Stamp stamp() const;
@@ -92,7 +94,7 @@ class Shard {
   const ShardOptions options_;
   std::unique_ptr<rtree::Tree<D>> tree_;
   std::unique_ptr<Durability<D>> durability_;
-  std::unique_ptr<ReplicaThread<D>> replica_;
+  std::unique_ptr<Membership<D>> replica_;
   History<D> history_;
   std::atomic<bool> cancel_tasks_{false};
   std::atomic<std::uint32_t> tasks_{0};  ///< waiting or under way

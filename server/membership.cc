@@ -1,0 +1,74 @@
+#include "server/membership.h"
+
+#include <utility>
+
+#include "server/worker.h"
+
+namespace silurus::server {
+
+using replication::group::RequestTable;
+
+template <int D>
+Result<typename Membership<D>::Found> Membership<D>::open_store(
+    replication::Volume volume, const replication::TreePlace& place) {
+  auto opened = replication::Store<D>::open_member(std::move(volume), place, {});
+  if (!opened) return fail(opened.error());
+  auto requests = opened->extra.empty() ? Result<RequestTable>(RequestTable())
+                                        : RequestTable::decode(opened->extra);
+  if (!requests) {
+    return fail(requests.error().code, opened->store->name() + ": " + requests.error().message);
+  }
+  return Found{std::move(*opened), std::move(*requests)};
+}
+
+template <int D>
+Membership<D>::Membership(Found& found, const std::string& cluster, std::uint32_t shard)
+    : store_(std::move(found.store.store)),
+      recovery_(found.store.report),
+      id_(found.store.id),
+      applied_at_start_(found.store.applied),
+      requests_(std::move(found.requests)),
+      stamp_(found.store.stamp),
+      standing_(cluster, shard, id_) {}
+
+template <int D>
+Replica<D>& Membership<D>::make_replica(rtree::Tree<D>& tree, Writer<D>& writer,
+                                        History<D>& history) {
+  replica_ = std::make_unique<Replica<D>>(
+      typename Replica<D>::Parts{*store_, tree, writer, history, standing_,
+                                 [](WriteJob<D>* job) { job->owner->complete(job); }},
+      std::move(*requests_), stamp_.load(std::memory_order_relaxed), applied_at_start_);
+  requests_.reset();
+  return *replica_;
+}
+
+template <int D>
+Status Membership<D>::step(Nanoseconds now) {
+  if (Status done = replica_->step(now); !done) return done;
+  // Relaxed: figures.
+  stamp_.store(replica_->machine().stamp(), std::memory_order_relaxed);
+  log_end_.store(store_->log().end().lsn, std::memory_order_relaxed);
+  return {};
+}
+
+template <int D>
+DurabilityStats Membership<D>::stats() const {
+  const replication::Log& log = store_->log();
+  DurabilityStats stats;
+  stats.path = store_->name();
+  stats.medium = store_->is_pmem() ? "pmem" : store_->waits_for_device() ? "disk" : "memory";
+  stats.log_capacity_bytes = log.capacity();
+  stats.log_end = log_end_.load(std::memory_order_relaxed);
+  const std::uint64_t start = log.start();
+  stats.log_used_bytes = stats.log_end > start ? stats.log_end - start : 0;
+  stats.log_durable = log.durable();
+  stats.log_full_waits = replica_ != nullptr ? replica_->log_full_waits() : 0;
+  stats.flushes = log.flushes();
+  stats.recovery = recovery_;
+  return stats;
+}
+
+template class Membership<2>;
+template class Membership<3>;
+
+}  // namespace silurus::server

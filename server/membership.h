@@ -1,0 +1,81 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/result.h"
+#include "replication/group/member.h"
+#include "server/durability.h"
+#include "server/replica.h"
+#include "server/standing.h"
+
+namespace silurus::server {
+
+/// A server's part in a group of replicas: its store, what it says of itself, and what it does in
+/// each of its turns. What gives it turns, an etcd and a way to the others is a subclass's: a
+/// thread of its own (ReplicaThread), or a simulated world. Owned by the shard; any thread may call
+/// what is not said to be of set-up.
+template <int D>
+class Membership {
+ public:
+  struct Opened {
+    std::unique_ptr<Membership> membership;
+    std::unique_ptr<rtree::Tree<D>> tree;
+  };
+  using Opener = std::function<Result<Opened>(const replication::TreePlace& place)>;
+
+  virtual ~Membership() = default;
+  Membership(const Membership&) = delete;
+  Membership& operator=(const Membership&) = delete;
+
+  // --- set-up
+  /// Takes part in the group from now on. `clients`: where this server listens, as clients are to
+  /// be told. All that is given must outlive it. kUnavailable if etcd does not answer.
+  virtual Status join(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history,
+                      const std::string& clients) = 0;
+  /// Leaves without a word. No worker is running; jobs come back once more.
+  virtual void stop() = 0;
+
+  // --- any thread
+  const Standing& standing() const { return standing_; }
+  virtual DurabilityStats stats() const;
+  std::uint64_t batches() const { return replica_ != nullptr ? replica_->batches() : 0; }
+  replication::Stamp stamp() const { return stamp_.load(std::memory_order_relaxed); }
+
+ protected:
+  /// A store as it was found, with what its last checkpoint remembers of clients.
+  struct Found {
+    typename replication::Store<D>::OpenedMember store;
+    replication::group::RequestTable requests;
+  };
+  static Result<Found> open_store(replication::Volume volume, const replication::TreePlace& place);
+  /// Takes all but the tree out of `found`. `cluster`, `shard`: for people.
+  Membership(Found& found, const std::string& cluster, std::uint32_t shard);
+
+  /// Once, in join(), before there is a member; all must outlive this.
+  Replica<D>& make_replica(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history);
+  /// After each step of the member: see Replica::step().
+  Status step(Nanoseconds now);
+
+  replication::Store<D>& store() { return *store_; }
+  Replica<D>& replica() { return *replica_; }
+  replication::group::MemberId id() const { return id_; }
+  /// What the tree had of the log when it was opened.
+  const replication::LogPosition& applied_at_start() const { return applied_at_start_; }
+
+ private:
+  std::unique_ptr<replication::Store<D>> store_;
+  const replication::RecoveryReport recovery_;
+  const replication::group::MemberId id_;
+  const replication::LogPosition applied_at_start_;
+  std::optional<replication::group::RequestTable> requests_;  ///< until join()
+  std::atomic<replication::Stamp> stamp_;
+  std::atomic<std::uint64_t> log_end_{0};
+  Standing standing_;
+  std::unique_ptr<Replica<D>> replica_;
+};
+
+}  // namespace silurus::server
