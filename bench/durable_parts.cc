@@ -22,10 +22,10 @@ Result<Rate> rate_of(Client<2>& client, double seconds, const std::function<Stat
   const Nanoseconds start = clock.now();
   const auto end = start + static_cast<Nanoseconds>(seconds * static_cast<double>(kSecond));
   std::uint64_t done = 0;
-  for (; clock.now() < end; ++done) {
-    if (auto ok = operation(); !ok) return fail(ok.error());
-  }
-  client.wait();
+  Status failed;
+  for (; failed && clock.now() < end; ++done) failed = operation();
+  client.wait();  // what is in flight answers into the caller's frame
+  if (!failed) return fail(failed.error());
   const double took = seconds_between(start, clock.now());
   const double client_used = thread_cpu_seconds() - client_before;
   const auto server_after = server_cpu_seconds(client);

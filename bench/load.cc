@@ -82,7 +82,7 @@ class OpenLoop {
     const Nanoseconds start = clock_.now();
     const Nanoseconds end = start + static_cast<Nanoseconds>(seconds * kSecond);
     for (Nanoseconds now = start; now < end && !failure_; now = clock_.now()) {
-      if (auto ok = more(now); !ok) return fail(ok.error());
+      if (auto ok = more(now); !ok) failure_ = ok.error();
       for (auto& client : clients_) client.poll();
     }
     for (auto& client : clients_) client.wait();
@@ -117,10 +117,10 @@ class OpenLoop {
   Random random_;
   SystemClock clock_;
   std::optional<datasets::WindowGenerator<2>> windows_;
-  std::vector<Client<2>> clients_;
   std::uint64_t begun_ = 0;
   Histogram latency_;
   std::optional<Error> failure_;
+  std::vector<Client<2>> clients_;  // last, for their callbacks use all the others
 };
 
 /// The rows of one way of waiting.

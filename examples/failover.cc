@@ -117,5 +117,7 @@ int main(int argc, char** argv) {
   std::printf("in doubt: %lu, failed: %lu, searches: %lu, of which missed a write: %lu\n",
               seen.in_doubt, seen.failed, seen.searches, seen.stale);
   std::printf("longest pause: %ld ms\n", milliseconds(seen.longest));
-  return all_there && seen.failed == 0 && seen.stale == 0 ? 0 : 1;
+  const bool is_well =
+      all_there && !seen.acknowledged.empty() && seen.failed == 0 && seen.stale == 0;
+  return is_well ? 0 : 1;
 }

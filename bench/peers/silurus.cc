@@ -47,9 +47,9 @@ class SilurusSession final : public PeerSession {
                                  });
   }
 
-  Client<2> client_;
   std::vector<PeerAnswer> answers_;
   std::optional<Error> failure_;
+  Client<2> client_;  // last, for its callbacks use the others
 };
 
 }  // namespace

@@ -1,7 +1,10 @@
 #include "bench/replicated/replicated.h"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <thread>
 
 #include "bench/command_line.h"
 #include "bench/durable_parts.h"
@@ -19,6 +22,33 @@ struct Group {
   std::vector<ServerProcess> members;
   std::unique_ptr<Client<2>> client;
 };
+
+/// How many members belong to the view, as the client's server says.
+Result<int> members_in_view(Client<2>& client) {
+  const auto said = client.cluster();
+  if (!said) return fail(said.error());
+  const auto view = nlohmann::json::parse(*said, nullptr, false);
+  if (!view.is_object() || !view.contains("members")) {
+    return fail(ErrorCode::kProtocol, "what the server says of its group has no members");
+  }
+  return static_cast<int>(std::ranges::count_if(
+      view["members"], [](const auto& member) { return member.value("in_view", false); }));
+}
+
+/// An insert is to be durable at all of them: not before they are a group, nor after it has lost
+/// one.
+Status expect_all_in_view(Client<2>& client, Nanoseconds patience) {
+  const SystemClock clock;
+  const Nanoseconds until = clock.now() + patience;
+  Result<int> members = members_in_view(client);
+  for (; members && *members < kMembers && clock.now() < until; members = members_in_view(client)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  if (!members) return fail(members.error());
+  if (*members == kMembers) return {};
+  return fail(ErrorCode::kUnavailable,
+              std::to_string(*members) + " of 3 members belong to the group");
+}
 
 Result<Group> start_group(const Folder& folder, const std::string& cluster,
                           const std::string& protocol, const std::string& ack) {
@@ -38,6 +68,7 @@ Result<Group> start_group(const Folder& folder, const std::string& cluster,
   auto client = Client<2>::connect(all);
   if (!client) return fail(client.error());
   group.client = std::make_unique<Client<2>>(std::move(*client));
+  if (auto ok = expect_all_in_view(*group.client, 60 * kSecond); !ok) return fail(ok.error());
   return group;
 }
 
@@ -61,7 +92,7 @@ Status compare(const std::string& name, const ReplicatedBenchOptions& options,
     report.add(row_of(row, to_etcd, "ops/s", "etcd, three members", kEtcdBar));
     report.add(row_of(row + "/of-alone", to_alone, "ops/s", "a server alone", kAloneBar));
   }
-  return {};
+  return expect_all_in_view(replicated, 0);
 }
 
 }  // namespace

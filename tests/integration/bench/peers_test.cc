@@ -79,7 +79,7 @@ TEST(Peers, EndWithAKilledBench) {
   auto bench = start_bench(folder, {"--data", "uniform:5000", "--seconds", "60"});
   ASSERT_TRUE(bench) << bench.error().message;
   // Until the first peer, or at least Silurus, is being measured.
-  for (int i = 0; i < 1000 && text_of(folder / "log").find("agree") == std::string::npos; ++i) {
+  for (int i = 0; i < 6000 && text_of(folder / "log").find("agree") == std::string::npos; ++i) {
     usleep(20'000);
   }
   ASSERT_THAT(text_of(folder / "log"), HasSubstr("agree"));
@@ -87,7 +87,7 @@ TEST(Peers, EndWithAKilledBench) {
   kill(bench->pid(), SIGKILL);
   EXPECT_EQ(bench->wait(), -SIGKILL);
   std::set<pid_t> left;
-  for (int i = 0; i < 1000 && !(left = processes_about(folder / "")).empty(); ++i) usleep(10'000);
+  for (int i = 0; i < 6000 && !(left = processes_about(folder / "")).empty(); ++i) usleep(10'000);
   EXPECT_THAT(left, testing::IsEmpty());
 }
 

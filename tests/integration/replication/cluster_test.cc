@@ -201,13 +201,12 @@ class ClusterOfServers : public testing::TestWithParam<const char*> {
 
 TEST_P(ClusterOfServers, KeepsEveryAcknowledgedWriteThroughTheDeathOfItsPrimaries) {
   start(3);
-  std::atomic<bool> is_over{false};
   std::array<std::set<std::uint64_t>, 3> acknowledged;
   std::vector<std::jthread> writers;
   for (std::uint64_t w = 0; w < acknowledged.size(); ++w) {
-    writers.emplace_back([&, w] {
+    writers.emplace_back([&, w](const std::stop_token& over) {
       Client<2> own = client();
-      for (std::uint64_t i = 0; !is_over; ++i) {
+      for (std::uint64_t i = 0; !over.stop_requested(); ++i) {
         const std::uint64_t id = 1'000'000 * (w + 1) + i;
         const auto written = own.insert(id, box_of(id));
         ASSERT_TRUE(written.has_value()) << written.error().message;
@@ -224,7 +223,6 @@ TEST_P(ClusterOfServers, KeepsEveryAcknowledgedWriteThroughTheDeathOfItsPrimarie
     killed->start();
     ASSERT_TRUE(wait_for_view(3)) << "who was killed comes back";
   }
-  is_over = true;
   writers.clear();
   std::set<std::uint64_t> all;
   for (const auto& of_one : acknowledged) {

@@ -17,14 +17,7 @@ namespace silurus::testing_support {
 template <int D>
 class Cluster {
  public:
-  Cluster() {
-    if (!is_possible() || !etcd_.wait_until_ready()) return;
-    // It takes connections before it takes requests.
-    for (int i = 0; i < 20 && !ready_; ++i) {
-      const auto loaded = store()->load();
-      ready_ = loaded || loaded.error().code == ErrorCode::kNotFound;
-    }
-  }
+  Cluster() : ready_(is_possible() && etcd_.wait_until_ready()) {}
   static bool is_possible() { return EtcdProcess::is_installed(); }
   bool ready() const { return ready_; }
 
@@ -79,7 +72,7 @@ class Cluster {
  private:
   TemporaryFolder folder_;
   EtcdProcess etcd_;
-  bool ready_ = false;
+  const bool ready_;
   std::vector<std::unique_ptr<ServerProcess>> servers_;
 };
 

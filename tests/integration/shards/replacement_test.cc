@@ -55,12 +55,12 @@ class Worker {
   Worker(const Cluster<2>& cluster, std::uint64_t number, std::uint64_t seed)
       : cluster_(cluster), number_(number), random_(seed ^ number << 32) {}
 
-  void run(const std::atomic<bool>& stop) {
+  void run(const std::stop_token& over) {
     ClientOptions options;
     options.mode = number_ % 2 == 0 ? Mode::kOffload : Mode::kMessaging;
     options.deadline = 60 * kSecond;
     auto router = cluster_.router(options);
-    while (!stop && failure.empty()) {
+    while (!over.stop_requested() && failure.empty()) {
       write(router);
       if (random_.below(3) == 0) search(router);
     }
@@ -138,9 +138,10 @@ TEST(ReplacementTest, NothingIsLostOrDoubledWhileShardsAreSplitAndMovedUnderLoad
   for (std::uint64_t i = 1; i <= 4; ++i) {
     workers.push_back(std::make_unique<Worker>(cluster, i, seed));
   }
-  std::atomic<bool> stop{false};
   std::vector<std::jthread> threads;
-  for (auto& worker : workers) threads.emplace_back([&] { worker->run(stop); });
+  for (auto& worker : workers) {
+    threads.emplace_back([&](const std::stop_token& over) { worker->run(over); });
+  }
   auto store = cluster.store();
   for (int round = 0; round < 5; ++round) {
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
@@ -157,7 +158,6 @@ TEST(ReplacementTest, NothingIsLostOrDoubledWhileShardsAreSplitAndMovedUnderLoad
     EXPECT_EQ(replaced->parts.size(), options.parts);
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  stop = true;
   threads.clear();
   Model all;
   std::uint64_t operations = 0;
@@ -219,7 +219,6 @@ TEST_F(OneShard, SplitsAtTheMedianAndAtAKey) {
   ASSERT_TRUE(halves) << halves.error().message;
   EXPECT_EQ(halves->entries, model_.size());
   expect_holds(*router_, model_);
-  const auto statistics = router_->server_statistics();
   const auto map = cluster_.map();
   ASSERT_EQ(map.shards.size(), 2u);
   std::vector<std::uint64_t> held;
