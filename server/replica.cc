@@ -153,13 +153,17 @@ Nanoseconds Replica<D>::must_wait() {
   const std::uint64_t spare =
       kChunksOfABatch + rtree::Tree<D>::kSpareChunks + kChunksOfAnOperation * operations_in_flight_;
   const std::uint64_t wanted = spare + kChunksOfAnOperation * operations;
+  const auto chunks_left = [&](const rtree::TreeStats& stats) {
+    const std::uint64_t budget = stats.bytes_budget / rtree::kChunkBytes<D>;
+    const std::uint64_t used = (stats.bytes_used + stats.bytes_retired) / rtree::kChunkBytes<D>;
+    return budget > used ? budget - used : 0;
+  };
+  // What is retired may be free by now; while no batch is applied, nobody else looks.
+  if (chunks_left(parts_.tree.stats()) < wanted) parts_.tree.reclaim();
   const rtree::TreeStats stats = parts_.tree.stats();
-  const std::uint64_t budget = stats.bytes_budget / rtree::kChunkBytes<D>;
-  const std::uint64_t used =
-      (stats.bytes_used + stats.bytes_retired) / rtree::kChunkBytes<D> + spare;
-  room_for_ = budget > used ? budget - used : 0;
-  const bool is_short = used - spare + wanted > budget;
-  return is_short && stats.bytes_retired > stats.bytes_held ? kMemoryRetry : 0;
+  const std::uint64_t left = chunks_left(stats);
+  room_for_ = left > spare ? left - spare : 0;
+  return left < wanted && stats.bytes_retired > stats.bytes_held ? kMemoryRetry : 0;
 }
 
 template <int D>

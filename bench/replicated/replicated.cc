@@ -59,8 +59,7 @@ Result<Group> start_group(const Folder& folder, const std::string& cluster,
     auto member = ServerProcess::start(
         {"--listen", "shm://" + (folder / (name + ".sock")), "--threads", "1", "--memory", "2G",
          "--log-level", "warning", "--data", folder / name, "--cluster", cluster, "--group-address",
-         "shm://" + (folder / (name + ".group")), "--replicator", protocol,
-         "--ack", ack});
+         "shm://" + (folder / (name + ".group")), "--replicator", protocol, "--ack", ack});
     if (!member) return fail(member.error());
     all += (all.empty() ? "" : ",") + member->address("shm://");
     group.members.push_back(std::move(*member));

@@ -36,11 +36,12 @@ rtree::Box<2> box_of(std::uint64_t id) {
 /// One member: its process, if it runs, its directory and its address.
 class Member {
  public:
-  Member(std::string url, std::string group, std::string data, std::string etcd)
+  Member(std::string url, std::string group, std::string data, std::string etcd, std::string memory)
       : url_(std::move(url)),
         group_(std::move(group)),
         data_(std::move(data)),
-        etcd_(std::move(etcd)) {}
+        etcd_(std::move(etcd)),
+        memory_(std::move(memory)) {}
 
   void start() {
     process_ = std::make_unique<ServerProcess>(std::vector<std::string>{"--cluster",
@@ -50,7 +51,7 @@ class Member {
                                                                         "--log-size",
                                                                         "64M",
                                                                         "--memory",
-                                                                        "64M",
+                                                                        memory_,
                                                                         "--listen",
                                                                         url_,
                                                                         "--group-address",
@@ -100,6 +101,7 @@ class Member {
   const std::string group_;
   const std::string data_;
   const std::string etcd_;
+  const std::string memory_;
   std::unique_ptr<ServerProcess> process_;
 };
 
@@ -118,7 +120,7 @@ class ClusterOfServers : public testing::TestWithParam<const char*> {
       }
     }
   }
-  void start(std::size_t members) {
+  void start(std::size_t members, const std::string& memory = "64M") {
     const bool is_shm = std::string(GetParam()) == "shm";
     for (std::size_t i = members_.size(); members_.size() < members; ++i) {
       const std::string name = std::to_string(i);
@@ -126,7 +128,7 @@ class ClusterOfServers : public testing::TestWithParam<const char*> {
           is_shm ? "shm://" + (folder_ / ("c" + name)) : std::string("tcp://127.0.0.1:0");
       const std::string group =
           is_shm ? "shm://" + (folder_ / ("g" + name)) : std::string("tcp://127.0.0.1:0");
-      members_.emplace_back(url, group, folder_ / ("d" + name), etcd_->address("test"));
+      members_.emplace_back(url, group, folder_ / ("d" + name), etcd_->address("test"), memory);
       members_.back().start();
       ASSERT_TRUE(wait_for_view(members_.size()));
     }
@@ -201,12 +203,13 @@ class ClusterOfServers : public testing::TestWithParam<const char*> {
 
 TEST_P(ClusterOfServers, KeepsEveryAcknowledgedWriteThroughTheDeathOfItsPrimaries) {
   start(3);
+  std::atomic<bool> is_over{false};
   std::array<std::set<std::uint64_t>, 3> acknowledged;
   std::vector<std::jthread> writers;
   for (std::uint64_t w = 0; w < acknowledged.size(); ++w) {
-    writers.emplace_back([&, w](const std::stop_token& over) {
+    writers.emplace_back([&, w] {
       Client<2> own = client();
-      for (std::uint64_t i = 0; !over.stop_requested(); ++i) {
+      for (std::uint64_t i = 0; !is_over; ++i) {
         const std::uint64_t id = 1'000'000 * (w + 1) + i;
         const auto written = own.insert(id, box_of(id));
         ASSERT_TRUE(written.has_value()) << written.error().message;
@@ -223,6 +226,7 @@ TEST_P(ClusterOfServers, KeepsEveryAcknowledgedWriteThroughTheDeathOfItsPrimarie
     killed->start();
     ASSERT_TRUE(wait_for_view(3)) << "who was killed comes back";
   }
+  is_over = true;
   writers.clear();
   std::set<std::uint64_t> all;
   for (const auto& of_one : acknowledged) {
@@ -297,6 +301,29 @@ TEST_P(ClusterOfServers, AMemberWithAnEmptyDirectoryIsTakenIn) {
   ASSERT_TRUE(another.insert(201, box_of(201))) << "the one that came has everything";
   ids.insert(201);
   expect_everywhere(ids);
+}
+
+TEST_P(ClusterOfServers, AFullTreeSaysSoAndTakesErasures) {
+  start(1, "8M");
+  Client<2> writer = client();
+  constexpr std::uint64_t kBatch = 500;
+  std::uint64_t id = 0;
+  Result<WriteAnswer> answer;
+  do {
+    WriteBatch<2> batch;
+    for (std::uint64_t i = 0; i < kBatch; ++i, ++id) batch.insert(id, box_of(id));
+    answer = writer.write(batch);
+    ASSERT_TRUE(answer.has_value()) << answer.error().message;
+    ASSERT_LT(id, 1'000'000u);
+  } while (answer->failed.empty());
+  EXPECT_EQ(answer->failed[0].code, ErrorCode::kOutOfMemory);
+  const std::uint64_t held = id - answer->failed.size();
+  EXPECT_EQ(writer.count(kEverything).value(), held);
+  for (std::uint64_t erased = 0; erased < 2 * kBatch; ++erased) {
+    ASSERT_TRUE(writer.erase(erased, box_of(erased)).has_value());
+  }
+  EXPECT_TRUE(writer.insert(id, box_of(id)).has_value()) << "there is room again";
+  EXPECT_EQ(writer.count(kEverything).value(), held - 2 * kBatch + 1);
 }
 
 TEST_P(ClusterOfServers, EveryMemberRemembersWhatCameOfAWrite) {
