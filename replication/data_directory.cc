@@ -13,6 +13,7 @@
 #include <random>
 #include <vector>
 
+#include "common/durable_file.h"
 #include "common/units.h"
 #include "replication/log.h"
 #include "replication/store.h"
@@ -57,23 +58,6 @@ Result<std::optional<MemberStore>> read_member(const std::string& path) {
                                           "directory is a new one, empty it");
   }
   return std::optional(member);
-}
-
-/// The whole file, durably, or none.
-Status write_member(const std::string& path, const MemberStore& member) {
-  const std::string text =
-      "cluster " + member.cluster + "\nshard " + std::to_string(member.shard) + "\n";
-  const std::string draft = path + ".new";
-  const int fd = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  const bool written = fd >= 0 &&
-                       ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                       ::fsync(fd) == 0;
-  const int error = errno;
-  if (fd >= 0) ::close(fd);
-  if (!written || ::rename(draft.c_str(), path.c_str()) != 0) {
-    return fail(errno_error(ErrorCode::kIo, "cannot write " + path, written ? errno : error));
-  }
-  return {};
 }
 
 /// Writes zeros, so that the file's blocks are there and written: a later msync then has nothing
@@ -182,7 +166,9 @@ class Files {
 
   Status create(Volume& volume) {
     if (options_.member) {
-      if (Status written = write_member(of("member"), *options_.member); !written) return written;
+      const std::string text = "cluster " + options_.member->cluster + "\nshard " +
+                               std::to_string(options_.member->shard) + "\n";
+      if (Status written = write_durably(of("member"), text); !written) return written;
     }
     // The root comes first: where other files are without it, it was lost.
     if (auto root = PersistentFile::map(of("root"), {.create = true, .size = kMapsOffset}); !root) {

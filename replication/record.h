@@ -39,6 +39,8 @@ enum class RecordType : std::uint8_t {
   kRequest = 16,
   /// An operation that the primary refused before it logged it, in its place: RefusedPayload.
   kRefused = 17,
+  /// The gate of a group's members is turned: GatePayload. A batch of its own.
+  kGate = 18,
 };
 
 /// The last record of a batch. A batch is what one version consists of: it counts whole or not at
@@ -89,6 +91,21 @@ struct RestartPayload {
   std::uint64_t nonce;  ///< random
 };
 
+/// What the gate can be told to do (gate_state.h).
+enum class GateAction : std::uint64_t {
+  kFill = 1,    ///< let nobody write but the connection by which this came
+  kFreeze = 2,  ///< let nobody write, for a while
+  kRetire = 3,  ///< let nobody write or read, if it was frozen until now
+  kServe = 4,   ///< let everybody write and read
+  kLapse = 5,   ///< a freeze's time is over
+};
+
+struct GatePayload {
+  GateAction action;
+  std::uint64_t ticket;
+  std::uint64_t freeze_ns;  ///< of a kFreeze: for so long at most, on the primary's clock
+};
+
 /// A payload is never larger: 3-D updates are the largest.
 constexpr std::size_t kMaxPayloadBytes = 128;
 constexpr std::size_t kMaxRecordBytes = sizeof(RecordHeader) + kMaxPayloadBytes;
@@ -99,7 +116,8 @@ static_assert(sizeof(RecordHeader) == 32 && sizeof(EntryPayload<2>) == 40 &&
               sizeof(UpdatePayload<2>) == 72 && sizeof(UpdatePayload<3>) <= kMaxPayloadBytes);
 static_assert(std::has_unique_object_representations_v<RecordHeader> &&
               std::has_unique_object_representations_v<RestartPayload> &&
-              std::has_unique_object_representations_v<RequestPayload>);
+              std::has_unique_object_representations_v<RequestPayload> &&
+              std::has_unique_object_representations_v<GatePayload>);
 static_assert(sizeof(RecordHeader) + sizeof(EntryPayload<2>) <= kMaxInsertBytes);
 
 /// A place between two records: where the next one starts, and what its checksum is seeded with.

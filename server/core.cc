@@ -171,7 +171,7 @@ std::string Core<D>::stats_json() const {
                    .huge_pages = slabs_.huge(),
                    .staged_bytes = shard_->load_slot().staged_bytes(),
                    .tree = shard_->tree().stats(),
-                   .state = to_string(shard_->gate().state()),
+                   .state = to_string(shard_->gate().at()),
                    .writer_batches = shard_->batches(),
                    .writer_delays = std::as_const(*shard_).writer().delays()};
   for (const auto& door : doors_) {

@@ -6,19 +6,16 @@
 
 namespace silurus::server {
 
-using replication::group::RequestTable;
+using replication::group::MachineState;
 
 template <int D>
 Result<typename Membership<D>::Found> Membership<D>::open_store(
     replication::Volume volume, const replication::TreePlace& place) {
   auto opened = replication::Store<D>::open_member(std::move(volume), place, {});
   if (!opened) return fail(opened.error());
-  auto requests = opened->extra.empty() ? Result<RequestTable>(RequestTable())
-                                        : RequestTable::decode(opened->extra);
-  if (!requests) {
-    return fail(requests.error().code, opened->store->name() + ": " + requests.error().message);
-  }
-  return Found{std::move(*opened), std::move(*requests)};
+  auto state = MachineState::decode(opened->extra);
+  if (!state) return fail(state.error().code, opened->store->name() + ": " + state.error().message);
+  return Found{std::move(*opened), std::move(*state)};
 }
 
 template <int D>
@@ -27,7 +24,7 @@ Membership<D>::Membership(Found& found, const std::string& cluster, std::uint32_
       recovery_(found.store.report),
       id_(found.store.id),
       applied_at_start_(found.store.applied),
-      requests_(std::move(found.requests)),
+      state_(std::move(found.state)),
       stamp_(found.store.stamp),
       standing_(cluster, shard, id_) {}
 
@@ -37,8 +34,8 @@ Replica<D>& Membership<D>::make_replica(rtree::Tree<D>& tree, Writer<D>& writer,
   replica_ = std::make_unique<Replica<D>>(
       typename Replica<D>::Parts{*store_, tree, writer, history, standing_,
                                  [](WriteJob<D>* job) { job->owner->complete(job); }},
-      std::move(*requests_), stamp_.load(std::memory_order_relaxed), applied_at_start_);
-  requests_.reset();
+      std::move(*state_), stamp_.load(std::memory_order_relaxed), applied_at_start_);
+  state_.reset();
   return *replica_;
 }
 

@@ -46,10 +46,10 @@ class Membership {
   replication::Stamp stamp() const { return stamp_.load(std::memory_order_relaxed); }
 
  protected:
-  /// A store as it was found, with what its last checkpoint remembers of clients.
+  /// A store as it was found, with what its last checkpoint remembers beside the tree.
   struct Found {
     typename replication::Store<D>::OpenedMember store;
-    replication::group::RequestTable requests;
+    replication::group::MachineState state;
   };
   static Result<Found> open_store(replication::Volume volume, const replication::TreePlace& place);
   /// Takes all but the tree out of `found`. `cluster`, `shard`: for people.
@@ -71,7 +71,7 @@ class Membership {
   const replication::RecoveryReport recovery_;
   const replication::group::MemberId id_;
   const replication::LogPosition applied_at_start_;
-  std::optional<replication::group::RequestTable> requests_;  ///< until join()
+  std::optional<replication::group::MachineState> state_;  ///< until join()
   std::atomic<replication::Stamp> stamp_;
   std::atomic<std::uint64_t> log_end_{0};
   Standing standing_;

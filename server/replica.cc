@@ -28,12 +28,15 @@ Error lost_place() {
 }  // namespace
 
 template <int D>
-Replica<D>::Replica(const Parts& parts, replication::group::RequestTable requests,
+Replica<D>::Replica(const Parts& parts, replication::group::MachineState state,
                     replication::Stamp stamp, replication::LogPosition applied)
     : parts_(parts),
-      machine_(parts.tree, std::move(requests), stamp,
+      gate_(*parts.writer.gate()),
+      machine_(parts.tree, std::move(state), stamp,
                [this](const AppliedBatch& batch) { on_batch(batch); }),
       applied_(applied) {
+  gate_.follow(machine_.state().gate, 0);
+  parts_.tree.set_retired(gate_.retired());
   parts_.store.keep_log(parts_.store.log().capacity() / kKeptLogShare);
 }
 
@@ -44,6 +47,7 @@ bool Replica<D>::leads() const {
 
 template <int D>
 Status Replica<D>::step(Nanoseconds now) {
+  now_ = now;
   again_at_.reset();
   take_arrivals();
   if (!leads() || member_->view().since != reign_) {
@@ -90,8 +94,11 @@ Status Replica<D>::log_batches(Nanoseconds now) {
     return {};
   }
   bool any = false;
-  while (!backlog_.empty() && in_flight_.size() < kMaxBatchesInFlight && member_->may_write()) {
-    if (answer_from_table(*backlog_.front())) {
+  while (!backlog_.empty() && in_flight_.size() < kMaxBatchesInFlight && !waits_for_order() &&
+         member_->may_write()) {
+    WriteJob<D>* const next = backlog_.front();
+    const bool has_lapsed = gate_.has_lapsed(now);
+    if (!has_lapsed && (answer_from_table(*next) || refuse_by_gate(*next, now))) {
       backlog_.pop_front();
       continue;
     }
@@ -99,7 +106,14 @@ Status Replica<D>::log_batches(Nanoseconds now) {
       again_at_ = now + wait;
       break;
     }
-    log_batch();
+    if (has_lapsed) {
+      log_order({replication::GateAction::kLapse, gate_.ticket(), 0}, nullptr);
+    } else if (next->order) {
+      backlog_.pop_front();
+      log_order(*next->order, next);
+    } else {
+      log_batch(now);
+    }
     any = true;
   }
   return any ? member_->wrote() : Status{};
@@ -138,9 +152,19 @@ bool Replica<D>::answer_from_table(WriteJob<D>& job) {
   return true;
 }
 
+/// A write that does not come from whom the gate lets in now. Of one that was done before, the
+/// table has been asked.
+template <int D>
+bool Replica<D>::refuse_by_gate(WriteJob<D>& job, Nanoseconds now) {
+  if (job.order) return false;
+  const Status admitted = gate_.admit(job.ticket, now);
+  if (!admitted) refuse(&job, admitted.error());
+  return !admitted;
+}
+
 template <int D>
 Nanoseconds Replica<D>::must_wait() {
-  std::uint64_t operations = 0;
+  std::uint64_t operations = 1;  // so that an order finds room, too
   for (const WriteJob<D>* job : backlog_) {
     operations += job->operations.size();
     if (operations >= kMaxCombinedOperations) break;
@@ -167,14 +191,23 @@ Nanoseconds Replica<D>::must_wait() {
 }
 
 template <int D>
-void Replica<D>::log_batch() {
-  clock_.observe(machine_.stamp());
-  batch_stamp_ = clock_.next(parts_.history.unix_ns());
+void Replica<D>::log_order(const replication::GatePayload& order, WriteJob<D>* job) {
+  begin_batch();
+  append(RecordType::kGate, order);
+  Flight flight{.end = {}, .jobs = {}, .operations = 0, .is_order = true};
+  if (job != nullptr) flight.jobs.push_back(job);
+  end_batch(std::move(flight));
+}
+
+template <int D>
+void Replica<D>::log_batch(Nanoseconds now) {
+  begin_batch();
   Flight flight;
   while (!backlog_.empty()) {
     WriteJob<D>* job = backlog_.front();
     if (!flight.jobs.empty() &&
-        flight.operations + job->operations.size() > kMaxCombinedOperations) {
+        (flight.operations + job->operations.size() > kMaxCombinedOperations || job->order ||
+         !gate_.admit(job->ticket, now))) {
       break;
     }
     log_job(*job);
@@ -182,10 +215,21 @@ void Replica<D>::log_batch() {
     flight.operations += job->operations.size();
     backlog_.pop_front();
   }
+  last_batch_ = flight.jobs.size();
+  end_batch(std::move(flight));
+}
+
+template <int D>
+void Replica<D>::begin_batch() {
+  clock_.observe(machine_.stamp());
+  batch_stamp_ = clock_.next(parts_.history.unix_ns());
+}
+
+template <int D>
+void Replica<D>::end_batch(Flight flight) {
   parts_.store.log().end_batch();
   flight.end = parts_.store.log().end();
   operations_in_flight_ += flight.operations;
-  last_batch_ = flight.jobs.size();
   in_flight_.push_back(std::move(flight));
   batches_.add();
 }
@@ -238,6 +282,7 @@ void Replica<D>::append(RecordType type, const Payload& payload) {
 template <int D>
 void Replica<D>::on_batch(const AppliedBatch& batch) {
   applied_ = batch.end;
+  if (batch.order && batch.turned) on_order(batch);
   if (batch.has_changed && parts_.history.enabled()) parts_.history.add(parts_.tree, batch.stamp);
   while (!in_flight_.empty() && in_flight_.front().end.lsn <= batch.end.lsn) {
     Flight& flight = in_flight_.front();
@@ -252,8 +297,25 @@ void Replica<D>::on_batch(const AppliedBatch& batch) {
   }
 }
 
+/// All members turn their gates; the lease of a freeze counts on each one's own clock, for whoever
+/// leads when it is over.
+template <int D>
+void Replica<D>::on_order(const AppliedBatch& batch) {
+  gate_.follow(machine_.state().gate, now_ + static_cast<Nanoseconds>(batch.order->freeze_ns));
+  parts_.tree.set_retired(gate_.retired());
+}
+
 template <int D>
 void Replica<D>::finish(Flight& flight, const AppliedBatch& batch) {
+  if (flight.is_order) {
+    for (WriteJob<D>* job : flight.jobs) {
+      job->version = batch.version;
+      job->error.reset();
+      if (!batch.turned) job->error = batch.turned.error();
+      give_back(job);
+    }
+    return;
+  }
   SILURUS_CHECK(flight.jobs.size() == batch.requests.size());
   for (std::size_t i = 0; i < flight.jobs.size(); ++i) {
     WriteJob<D>* job = flight.jobs[i];
@@ -301,7 +363,7 @@ template <int D>
 std::optional<CheckpointBasis<D>> Replica<D>::checkpoint_basis() {
   if (machine_.is_within_batch() || applied_.lsn <= parts_.store.last_checkpoint_lsn()) return {};
   return CheckpointBasis<D>{parts_.tree.snapshot(), applied_, machine_.stamp(),
-                            machine_.requests().encode()};
+                            machine_.state().encode()};
 }
 
 template class Replica<2>;

@@ -17,6 +17,7 @@
 #include "replication/hybrid_clock.h"
 #include "replication/store.h"
 #include "server/checkpoints.h"
+#include "server/gate.h"
 #include "server/history.h"
 #include "server/standing.h"
 #include "server/writer.h"
@@ -32,6 +33,10 @@ namespace silurus::server {
 /// arrives meanwhile makes the next one. Nothing is applied before it is committed (TreeMachine),
 /// so a primary that loses its place has nothing to take back: jobs that it has logged end with
 /// kConnectionLost (whether they are done, the next primary knows), all others with kNotPrimary.
+///
+/// An order to the gate is a batch of its own, behind which nothing is logged before it is applied:
+/// so whatever is logged is admitted by the gate as all members will have it at that place of the
+/// log, and the next primary's is no other (decision 0115).
 template <int D>
 class Replica {
  public:
@@ -39,14 +44,13 @@ class Replica {
   struct Parts {
     replication::Store<D>& store;
     rtree::Tree<D>& tree;
-    Writer<D>& writer;
+    Writer<D>& writer;  ///< one that has a gate
     History<D>& history;
     Standing& standing;
     GiveBack give_back;  ///< a job with its outcome; from within step() or the member's
   };
-  /// `requests`, `stamp`: as of the place in the log that the tree is at. All parts must outlive
-  /// it.
-  Replica(const Parts& parts, replication::group::RequestTable requests, replication::Stamp stamp,
+  /// `state`, `stamp`: as of the place in the log that the tree is at. All parts must outlive it.
+  Replica(const Parts& parts, replication::group::MachineState state, replication::Stamp stamp,
           replication::LogPosition applied);
   Replica(const Replica&) = delete;
 
@@ -76,8 +80,9 @@ class Replica {
   /// A batch that is logged and not applied yet.
   struct Flight {
     replication::LogPosition end;
-    std::vector<WriteJob<D>*> jobs;
+    std::vector<WriteJob<D>*> jobs;  ///< of an order: who gave it, or nobody
     std::size_t operations = 0;
+    bool is_order = false;
   };
 
   bool leads() const;
@@ -86,19 +91,26 @@ class Replica {
   bool more_writes_are_coming(Nanoseconds now);
   /// How long the next batch has to wait; 0: it need not.
   Nanoseconds must_wait();
-  void log_batch();
+  bool waits_for_order() const { return !in_flight_.empty() && in_flight_.back().is_order; }
+  bool refuse_by_gate(WriteJob<D>& job, Nanoseconds now);
+  void log_order(const replication::GatePayload& order, WriteJob<D>* job);
+  void log_batch(Nanoseconds now);
+  void begin_batch();
+  void end_batch(Flight flight);
   void log_job(const WriteJob<D>& job);
   void log_operation(const protocol::Operation<D>& operation);
   template <typename Payload>
   void append(replication::RecordType type, const Payload& payload);
   bool answer_from_table(WriteJob<D>& job);
   void on_batch(const replication::group::AppliedBatch& batch);
+  void on_order(const replication::group::AppliedBatch& batch);
   void finish(Flight& flight, const replication::group::AppliedBatch& batch);
   void lose(Flight& flight);
   void give_back(WriteJob<D>* job);
   void refuse(WriteJob<D>* job, const Error& error);
 
   const Parts parts_;
+  Gate& gate_;
   replication::group::TreeMachine<D> machine_;
   replication::group::Member* member_ = nullptr;
   replication::HybridClock clock_;
@@ -113,6 +125,7 @@ class Replica {
   std::uint64_t room_for_ = 0;    ///< chunks that the tree may still take, when a batch is logged
   replication::group::Epoch reign_ = 0;  ///< View::since of the flights
   std::optional<Nanoseconds> again_at_;
+  Nanoseconds now_ = 0;  ///< of the last step
   Counter log_full_waits_;
   Counter batches_;
 };

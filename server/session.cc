@@ -297,6 +297,7 @@ void Session<D>::on_task(std::span<const std::byte> message, const Header& heade
     if (may_answer(header)) send_text(header.request_id, text);
     return;
   }
+  if (task->kind >= protocol::TaskKind::kFill) return on_order(*task);
   if (!may_answer(header)) return;
   auto job = std::make_unique<TaskJob>();
   job->session = id_;
@@ -305,17 +306,39 @@ void Session<D>::on_task(std::span<const std::byte> message, const Header& heade
   if (const Status ok = worker_.run_task(std::move(job), *task); !ok) refuse(header, ok.error());
 }
 
+/// Whether this server does for strangers what touches its machine, or who it is.
+template <int D>
+Status Session<D>::check_permission(const protocol::TaskMessage& task) {
+  using protocol::TaskKind;
+  if (task.kind == TaskKind::kDiff || worker_.team().allow_backup) return {};
+  return fail(ErrorCode::kPermission,
+              task.kind == TaskKind::kBackup
+                  ? "a server that lets other users connect writes no files for them"
+                  : "a server that lets other users connect is not replaced by their order");
+}
+
+/// The gate is turned by the writer, in its turn.
+template <int D>
+void Session<D>::on_order(const protocol::TaskMessage& task) {
+  if (const Status ok = check_permission(task); !ok) return refuse(task.header, ok.error());
+  const auto order = worker_.shard().order_of(task);
+  if (!order) return refuse(task.header, order.error());
+  if (const Standing* standing = worker_.team().standing; standing && !standing->is_primary()) {
+    return refuse(task.header, standing->not_primary());
+  }
+  auto job = worker_.new_job();
+  job->session = id_;
+  job->request_id = task.header.request_id;
+  job->request = {};
+  job->operations.clear();
+  job->order = *order;
+  if (const Status ok = worker_.submit(std::move(job)); !ok) refuse(task.header, ok.error());
+}
+
 template <int D>
 Status Session<D>::prepare_task(TaskJob& job, const protocol::TaskMessage& task) {
   using protocol::TaskKind;
-  if (task.kind == TaskKind::kDiff) return {};
-  if (!worker_.team().allow_backup) {
-    return fail(ErrorCode::kPermission,
-                task.kind == TaskKind::kBackup
-                    ? "a server that lets other users connect writes no files for them"
-                    : "a server that lets other users connect is not replaced by their order");
-  }
-  if (task.kind == TaskKind::kFill) job.ticket = task.from;
+  if (auto ok = check_permission(task); !ok) return ok;
   if (task.kind == TaskKind::kExport) {
     exporting_ = std::make_shared<Export<D>>(worker_.shard().tree());
   }
@@ -413,6 +436,7 @@ void Session<D>::answer_write(WriteJob<D>& job) {
   // Not known is what came of it: only the end of the connection says that.
   if (job.error && job.error->code == ErrorCode::kConnectionLost) return disconnect(*job.error);
   if (job.error) return send_error(job.request_id, *job.error);
+  if (job.order) return answer_order(job);
   AnswerEncoder encoder = AnswerEncoder::write({job.request_id, job.version}, job.failed);
   if (owed_.empty() && !blocked_ && send(encoder)) return;
   auto owed = std::make_unique<Owed>();
@@ -420,6 +444,13 @@ void Session<D>::answer_write(WriteJob<D>& job) {
   job.failed.clear();
   owed->encoder = encoder;
   hold(std::move(owed));
+}
+
+template <int D>
+void Session<D>::answer_order(const WriteJob<D>& job) {
+  if (job.order->action == replication::GateAction::kFill) fill_ticket_ = job.order->ticket;
+  const rtree::Snapshot<D> now = worker_.shard().tree().snapshot();
+  send_text(job.request_id, order_json(worker_.shard().gate(), now.version(), now.size()));
 }
 
 template <int D>
@@ -440,7 +471,6 @@ template <int D>
 void Session<D>::answer_task(const TaskJob& job) {
   if (closed_) return;
   if (!job.text) return send_error(job.request_id, job.text.error());
-  if (job.ticket != 0) fill_ticket_ = job.ticket;
   send_text(job.request_id, *job.text);
 }
 

@@ -1,10 +1,7 @@
 #include "server/shard.h"
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
-#include <nlohmann/json.hpp>
-#include <thread>
 #include <utility>
 
 #include "common/units.h"
@@ -13,19 +10,17 @@
 namespace silurus::server {
 namespace {
 
-/// Looks of a task for the writer's role, and the pause between two, before it lets others go
-/// first.
-constexpr int kRoleAttempts = 200;
-constexpr auto kRolePause = std::chrono::microseconds(50);
-
 std::uint64_t staging_bytes(std::uint64_t memory_budget_bytes) {
   return static_cast<std::uint64_t>(static_cast<double>(memory_budget_bytes) * kLoadStagingShare);
 }
 
-/// Where a server remembers that it is retired; nowhere, if its entries are nowhere either, or on a
-/// device, which has no files beside them (see Shard::turn_gate).
+/// Where a server of its own remembers that it is retired; nowhere, if its entries are nowhere
+/// either, or on a device, which has no files beside them (see Shard::order_of).
 std::string gate_path(const ShardOptions& options) {
-  if (!options.durability || !std::filesystem::is_directory(options.durability->path)) return {};
+  if (options.group || !options.durability ||
+      !std::filesystem::is_directory(options.durability->path)) {
+    return {};
+  }
   return options.durability->path + "/retired";
 }
 
@@ -140,16 +135,6 @@ Status Shard<D>::run_task(TaskJob& job, const protocol::TaskMessage& task,
                 std::to_string(kMaxTasks) + " backups and diffs are waiting already: try later");
   }
   using protocol::TaskKind;
-  if (task.kind >= TaskKind::kFill) {
-    if (replica_ == nullptr) {
-      run_command(job, task, std::move(done));
-      return {};
-    }
-    tasks_.fetch_sub(1, std::memory_order_relaxed);
-    return fail(ErrorCode::kUnsupported,
-                "a group of replicas cannot be replaced or filled while it serves: its members "
-                "would have to agree on that");
-  }
   executor_.run([this, &job, task, done = std::move(done)] {
     if (task.kind == TaskKind::kDiff) {
       job.text = diff_json(history_, task.from, task.to);
@@ -169,49 +154,12 @@ Status Shard<D>::run_task(TaskJob& job, const protocol::TaskMessage& task,
   return {};
 }
 
-/// Once it has the writer's role. Whoever has it now is soon done, unless it is a bulk load that
-/// waits for this very executor: then this goes behind it.
 template <int D>
-void Shard<D>::run_command(TaskJob& job, const protocol::TaskMessage& task,
-                           std::function<void()> done) {
-  executor_.run([this, &job, task, done = std::move(done)]() mutable {
-    for (int i = 0; i < kRoleAttempts; ++i) {
-      if (writer_.try_acquire()) {
-        job.text = command(task);
-        tasks_.fetch_sub(1, std::memory_order_relaxed);
-        return done();
-      }
-      std::this_thread::sleep_for(kRolePause);
-    }
-    if (!cancel_tasks_.load(std::memory_order_relaxed)) {
-      return run_command(job, task, std::move(done));
-    }
-    job.text = fail(ErrorCode::kUnavailable, "the server is shutting down");
-    tasks_.fetch_sub(1, std::memory_order_relaxed);
-    done();
-  });
-}
-
-template <int D>
-Result<std::string> Shard<D>::command(const protocol::TaskMessage& task) {
-  const Status turned = turn_gate(task);
-  if (turned) tree_->set_retired(gate_.retired());
-  const rtree::Snapshot<D> snapshot = tree_->snapshot();
-  writer_.release();
-  if (!turned) return fail(turned.error());
-  const nlohmann::ordered_json json = {{"state", to_string(gate_.state())},
-                                       {"ticket", gate_.ticket()},
-                                       {"version", snapshot.version()},
-                                       {"entries", snapshot.size()}};
-  return json.dump();
-}
-
-template <int D>
-Status Shard<D>::turn_gate(const protocol::TaskMessage& task) {
-  const Nanoseconds now = clock_.now();
+Result<replication::GatePayload> Shard<D>::order_of(const protocol::TaskMessage& task) const {
+  using replication::GateAction;
   switch (task.kind) {
     case protocol::TaskKind::kFill:
-      return gate_.fill(task.from);
+      return replication::GatePayload{GateAction::kFill, task.from, 0};
     case protocol::TaskKind::kFreeze:
       if (durability_ != nullptr && gate_path(options_).empty()) {
         return fail(ErrorCode::kUnsupported,
@@ -222,13 +170,13 @@ Status Shard<D>::turn_gate(const protocol::TaskMessage& task) {
         return fail(ErrorCode::kInvalidArgument,
                     "a server is frozen for at most " + format_duration(kMaxFreeze));
       }
-      return gate_.freeze(task.from, now, now + static_cast<Nanoseconds>(task.to));
+      return replication::GatePayload{GateAction::kFreeze, task.from, task.to};
     case protocol::TaskKind::kRetire:
-      return gate_.retire(task.from, now);
+      return replication::GatePayload{GateAction::kRetire, task.from, 0};
     case protocol::TaskKind::kServe:
-      return gate_.serve(task.from);
+      return replication::GatePayload{GateAction::kServe, task.from, 0};
     default:
-      return fail(ErrorCode::kUnsupported, "not a command");
+      return fail(ErrorCode::kUnsupported, "that turns no gate");
   }
 }
 

@@ -60,8 +60,11 @@ class Shard {
   }
   const History<D>& history() const { return history_; }
   const Gate& gate() const { return gate_; }
-  /// Runs a diff, a backup, or what replaces shards on the executor and calls `done` with the
-  /// outcome in the job. kUnavailable if too many wait already.
+  /// What a command that turns the gate comes to, which the writer then does; kUnsupported if this
+  /// server cannot be turned so.
+  Result<replication::GatePayload> order_of(const protocol::TaskMessage& task) const;
+  /// Runs a diff, a backup, or part of an export on the executor and calls `done` with the outcome
+  /// in the job. kUnavailable if too many wait already.
   Status run_task(TaskJob& job, const protocol::TaskMessage& task, std::function<void()> done);
   /// Whether tasks under way shall give up: at the end.
   void cancel_tasks() { cancel_tasks_.store(true, std::memory_order_relaxed); }
@@ -82,12 +85,8 @@ class Shard {
         const Clock& clock, Executor& executor);
   /// Of the version published last; 0 where there is no log.
   replication::Stamp stamp() const;
-  /// Reads what the gate remembers.
+  /// Reads what the gate remembers by itself.
   Status recover_gate();
-  /// Turns the gate, with the writer's role, which command() gives back.
-  void run_command(TaskJob& job, const protocol::TaskMessage& task, std::function<void()> done);
-  Result<std::string> command(const protocol::TaskMessage& task);
-  Status turn_gate(const protocol::TaskMessage& task);
   Result<rtree::Version> load_tree(std::vector<rtree::Entry<D>> entries,
                                    const rtree::BulkLoadOptions& options);
 

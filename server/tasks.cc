@@ -38,6 +38,14 @@ std::string history_json(const History<D>& history) {
   return Json{{"versions", versions}}.dump();
 }
 
+std::string order_json(const Gate& gate, rtree::Version version, std::uint64_t entries) {
+  return Json{{"state", to_string(gate.at())},
+              {"ticket", gate.ticket()},
+              {"version", version},
+              {"entries", entries}}
+      .dump();
+}
+
 template <int D>
 Result<std::string> diff_json(const History<D>& history, protocol::Moment from,
                               protocol::Moment to) {

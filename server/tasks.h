@@ -10,6 +10,7 @@
 #include "protocol/messages.h"
 #include "replication/hybrid_clock.h"
 #include "server/export.h"
+#include "server/gate.h"
 #include "server/history.h"
 
 namespace silurus::server {
@@ -24,7 +25,6 @@ struct TaskJob {
   TaskJob* next = nullptr;
   std::uint64_t session = 0;
   std::uint32_t request_id = 0;
-  std::uint64_t ticket = 0;              ///< of a kFill, which its connection has if it succeeds
   std::shared_ptr<Exporting> exporting;  ///< of the connection
   Result<std::string> text;              ///< the outcome: JSON
 };
@@ -38,6 +38,8 @@ std::string history_json(const History<D>& history);
 template <int D>
 Result<std::string> diff_json(const History<D>& history, protocol::Moment from,
                               protocol::Moment to);
+/// Of an order to the gate, once it is turned: {"state", "ticket", "version", "entries"}.
+std::string order_json(const Gate& gate, rtree::Version version, std::uint64_t entries);
 /// Copies the current version into a new data directory, with a log of that size: {"path",
 /// "version", "entries"}. `stamp`: of the version published last.
 template <int D>

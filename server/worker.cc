@@ -184,6 +184,7 @@ std::unique_ptr<WriteJob<D>> Worker<D>::new_job() {
   auto job = std::move(free_jobs_.back());
   free_jobs_.pop_back();
   job->error.reset();
+  job->order.reset();
   return job;
 }
 
@@ -231,8 +232,6 @@ bool Worker<D>::take_completions() {
   for (TaskJob* job = tasks_.take_all(); job != nullptr;) {
     any = true;
     const std::unique_ptr<TaskJob> done(std::exchange(job, job->next));
-    // Writes may have queued up while a command had the writer's role.
-    writer_needs_me_ = true;
     if (Session<D>* session = find(done->session)) session->answer_task(*done);
   }
   for (WriteJob<D>* job = written_.take_all(); job != nullptr;) {

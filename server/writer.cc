@@ -143,17 +143,24 @@ bool Writer<D>::has_room() {
 }
 
 template <int D>
+Status Writer<D>::admit(const WriteJob<D>& job, Nanoseconds now) {
+  if (gate_ == nullptr) return {};
+  if (!job.order) return gate_->admit(job.ticket, now);
+  if (auto ok = gate_->turn(*job.order, now); !ok) return ok;
+  tree_.set_retired(gate_->retired());
+  return {};
+}
+
+template <int D>
 void Writer<D>::apply(Nanoseconds now) {
   // What cannot become durable must not be applied: publish() says why.
   if (durability_ != nullptr && durability_->failure()) return;
   for (WriteJob<D>* job : batch_) {
     job->failed.clear();
     job->error.reset();
-    if (gate_ != nullptr) {
-      if (const Status ok = gate_->admit(job->ticket, now); !ok) [[unlikely]] {
-        job->error = ok.error();
-        continue;
-      }
+    if (const Status ok = admit(*job, now); !ok) [[unlikely]] {
+      job->error = ok.error();
+      continue;
     }
     for (std::uint32_t i = 0; i < job->operations.size(); ++i) {
       if (const Status ok = apply_operation(job->operations[i]); !ok) [[unlikely]] {

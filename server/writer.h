@@ -34,6 +34,7 @@ struct WriteJob {
   /// Whose write it is, so that a group does it once; client 0: of nobody.
   replication::RequestPayload request{};
   std::vector<protocol::Operation<D>> operations;
+  std::optional<replication::GatePayload> order;  ///< to the gate, instead of operations
   // The outcome.
   std::vector<protocol::FailedOperation> failed;
   rtree::Version version = 0;  ///< in which the operations are visible
@@ -90,9 +91,9 @@ template <int D>
 class Writer {
  public:
   /// `durability`: nullptr if writes need not outlive the process.
-  /// `gate`: nullptr if everybody may always write.
+  /// `gate`: turned by jobs that are orders; nullptr if everybody may always write.
   explicit Writer(rtree::Tree<D>& tree, Durability<D>* durability = nullptr,
-                  History<D>* history = nullptr, const Gate* gate = nullptr)
+                  History<D>* history = nullptr, Gate* gate = nullptr)
       : tree_(tree), durability_(durability), history_(history), gate_(gate) {}
   Writer(const Writer&) = delete;
 
@@ -130,6 +131,9 @@ class Writer {
     queued_operations_.fetch_sub(job.operations.size() + 1, std::memory_order_relaxed);
   }
 
+  /// Of the holder of the role, or of whom jobs were handed to; nullptr: there is none.
+  Gate* gate() { return gate_; }
+
   /// Takes the role for something else than a batch (a bulk load); jobs wait meanwhile. Whoever
   /// took it calls release() and then turn(), or sees to it that some thread does.
   bool try_acquire();
@@ -163,11 +167,13 @@ class Writer {
   WriteJob<D>* finish(const Result<rtree::Version>& version);
 
   Status apply_operation(const protocol::Operation<D>& operation);
+  /// Whether the job's operations are to be done.
+  Status admit(const WriteJob<D>& job, Nanoseconds now);
 
   rtree::Tree<D>& tree_;
   Durability<D>* durability_;
   History<D>* history_;
-  const Gate* gate_;
+  Gate* gate_;
   std::function<void()> wake_;
   std::function<void()> hand_;
   Handover<WriteJob<D>> arrivals_;

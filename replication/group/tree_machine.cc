@@ -1,5 +1,6 @@
 #include "replication/group/tree_machine.h"
 
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -13,10 +14,31 @@ Status nonsense(const Record& record, const std::string& why) {
 
 }  // namespace
 
+std::vector<std::byte> MachineState::encode() const {
+  std::vector<std::byte> bytes(sizeof gate);
+  std::memcpy(bytes.data(), &gate, sizeof gate);
+  const std::vector<std::byte> table = requests.encode();
+  bytes.insert(bytes.end(), table.begin(), table.end());
+  return bytes;
+}
+
+Result<MachineState> MachineState::decode(std::span<const std::byte> bytes) {
+  MachineState state;
+  if (bytes.empty()) return state;
+  if (bytes.size() >= sizeof state.gate) std::memcpy(&state.gate, bytes.data(), sizeof state.gate);
+  if (bytes.size() < sizeof state.gate || !state.gate.is_sound()) {
+    return fail(ErrorCode::kProtocol, "the state of a member's gate is not one");
+  }
+  auto table = RequestTable::decode(bytes.subspan(sizeof state.gate));
+  if (!table) return fail(table.error());
+  state.requests = std::move(*table);
+  return state;
+}
+
 template <int D>
-TreeMachine<D>::TreeMachine(rtree::Tree<D>& tree, RequestTable requests, Stamp stamp,
+TreeMachine<D>::TreeMachine(rtree::Tree<D>& tree, MachineState state, Stamp stamp,
                             std::function<void(const AppliedBatch&)> on_batch)
-    : tree_(tree), requests_(std::move(requests)), stamp_(stamp), on_batch_(std::move(on_batch)) {}
+    : tree_(tree), state_(std::move(state)), stamp_(stamp), on_batch_(std::move(on_batch)) {}
 
 template <int D>
 Result<LogPosition> TreeMachine<D>::apply(const Log& log, LogPosition from, Lsn commit) {
@@ -58,13 +80,19 @@ Status TreeMachine<D>::take(const Record& record) {
       AppliedRequest& applied = batch_.emplace_back();
       applied.request = *request;
       operation_ = 0;
-      if (request->client == 0 || !requests_.is_done(request->client, request->sequence)) return {};
+      if (request->client == 0 || !state_.requests.is_done(request->client, request->sequence))
+        return {};
       applied.is_repeated = true;
-      const Outcome* const known = requests_.find(request->client, request->sequence);
+      const Outcome* const known = state_.requests.find(request->client, request->sequence);
       applied.is_known = known != nullptr;
       if (known != nullptr) applied.outcome = *known;
       return {};
     }
+    case RecordType::kGate:
+      order_ = payload_as<GatePayload>(record);
+      if (!order_) return nonsense(record, "its length");
+      turned_ = state_.gate.turn(*order_);
+      return {};
     default:
       return take_operation(record);
   }
@@ -122,7 +150,7 @@ void TreeMachine<D>::finish_request() {
   if (last.request.client == 0 || last.is_repeated) return;
   Outcome outcome = last.outcome;
   outcome.version = tree_.next_version();
-  requests_.note(last.request, std::move(outcome));
+  state_.requests.note(last.request, std::move(outcome));
 }
 
 template <int D>
@@ -135,10 +163,11 @@ void TreeMachine<D>::finish_batch(const Record& record, LogPosition end) {
     if (applied.outcome.version == 0) applied.outcome.version = next;
     if (version == next || applied.outcome.version != next) continue;
     applied.outcome.version = version;  // nothing has changed: there is no next version
-    requests_.correct(applied.request.client, applied.request.sequence, version);
+    state_.requests.correct(applied.request.client, applied.request.sequence, version);
   }
-  on_batch_({end, stamp_, version, version == next, batch_});
+  on_batch_({end, stamp_, version, version == next, batch_, order_, turned_});
   batch_.clear();
+  order_.reset();
 }
 
 template class TreeMachine<2>;

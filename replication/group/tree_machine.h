@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "replication/gate_state.h"
 #include "replication/group/member.h"
 #include "replication/group/requests.h"
 #include "rtree/tree.h"
@@ -27,6 +28,18 @@ struct AppliedBatch {
   rtree::Version version;  ///< after it
   bool has_changed;        ///< whether that is a version of its own
   std::span<const AppliedRequest> requests;
+  std::optional<GatePayload> order = {};  ///< to the gate, instead of requests, ...
+  Status turned = {};                     ///< ... and what came of it
+};
+
+/// What the log has led to beside the tree: part of each checkpoint, and of each copy.
+struct MachineState {
+  RequestTable requests;
+  GateState gate;
+
+  std::vector<std::byte> encode() const;
+  /// kProtocol if the bytes are neither empty nor what encode() made.
+  static Result<MachineState> decode(std::span<const std::byte> bytes);
 };
 
 /// The tree that a group's log is the log of. What operations come to is decided here, when they
@@ -36,19 +49,20 @@ struct AppliedBatch {
 template <int D>
 class TreeMachine final : public Machine {
  public:
-  /// The tree and the table as of the same place in the log. `on_batch` is told of each batch, from
+  /// The tree and the state as of the same place in the log. `on_batch` is told of each batch, from
   /// within apply(), once it is published.
-  TreeMachine(rtree::Tree<D>& tree, RequestTable requests, Stamp stamp,
+  TreeMachine(rtree::Tree<D>& tree, MachineState state, Stamp stamp,
               std::function<void(const AppliedBatch&)> on_batch);
 
   Result<LogPosition> apply(const Log& log, LogPosition from, Lsn commit) override;
   Stamp stamp() const override { return stamp_; }
-  const RequestTable& requests() const { return requests_; }
+  const MachineState& state() const { return state_; }
+  const RequestTable& requests() const { return state_.requests; }
   /// It has stopped because all memory is in use, though some is retired: apply() goes on in a
   /// while.
   bool waits_for_memory() const { return waits_for_memory_; }
-  /// It has stopped within a batch: the table is ahead of what is published.
-  bool is_within_batch() const { return !batch_.empty(); }
+  /// It has stopped within a batch: the state is ahead of what is published.
+  bool is_within_batch() const { return !batch_.empty() || order_.has_value(); }
 
  private:
   Status take(const Record& record);
@@ -58,7 +72,7 @@ class TreeMachine final : public Machine {
   void finish_batch(const Record& record, LogPosition end);
 
   rtree::Tree<D>& tree_;
-  RequestTable requests_;
+  MachineState state_;
   Stamp stamp_;
   const std::function<void(const AppliedBatch&)> on_batch_;
   /// Records before it were taken: in the middle of a batch, perhaps.
@@ -66,6 +80,8 @@ class TreeMachine final : public Machine {
   std::vector<AppliedRequest> batch_;  ///< of the batch being applied
   std::uint32_t operation_ = 0;        ///< of the last request in it
   bool waits_for_memory_ = false;
+  std::optional<GatePayload> order_;  ///< of the batch being applied
+  Status turned_;
 };
 
 }  // namespace silurus::replication::group

@@ -58,7 +58,7 @@ TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock, const group::Cop
   tree_ = std::move(*tree);
   machine_ = std::make_unique<group::TreeMachine<2>>(
       *tree_,
-      copy == nullptr ? group::RequestTable() : group::RequestTable::decode(copy->extra).value(),
+      copy == nullptr ? group::MachineState() : group::MachineState::decode(copy->extra).value(),
       copy == nullptr ? 0 : copy->stamp, [this](const group::AppliedBatch& batch) {
         const Applied applied{batch.end.chain, batch.version};
         const auto [there, is_new] = world_.agreed.emplace(batch.end.lsn, applied);
@@ -159,7 +159,7 @@ void MemberLife::offer_copies() {
         return group::HeldTree<2>{.tree = machine_.snapshot(),
                                   .log = member_->applied(),
                                   .stamp = machine_.stamp(),
-                                  .extra = machine_.requests().encode()};
+                                  .extra = machine_.state().encode()};
       });
   transport::Poller* const poller = poller_.get();
   auto listener = fabric_.listen(transport::Address::parse(copies_address_of(host_)).value(), {},

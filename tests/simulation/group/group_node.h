@@ -80,6 +80,7 @@ class TreeMachine final : public group::Machine {
   replication::Stamp stamp() const override { return machine_->stamp(); }
   /// A bit for each value of the key.
   std::uint64_t values(unsigned key) const;
+  const group::MachineState& state() const { return machine_->state(); }
   const group::RequestTable& requests() const { return machine_->requests(); }
   rtree::Snapshot<2> snapshot() const { return tree_->snapshot(); }
   /// The memory of the tree: all that it will need here.

@@ -18,34 +18,46 @@ using protocol::TaskKind;
 using test::Loopback;
 using test::World;
 
+using replication::GateAction;
+
+Status turn(Gate& gate, GateAction action, std::uint64_t ticket, Nanoseconds now = 0) {
+  const bool freezes = action == GateAction::kFreeze;
+  return gate.turn({action, ticket, freezes ? std::uint64_t{kSecond} : 0}, now);
+}
+/// Why it is refused.
+ErrorCode refusal(Gate& gate, GateAction action, std::uint64_t ticket, Nanoseconds now = 0) {
+  const Status turned = turn(gate, action, ticket, now);
+  return turned ? ErrorCode{} : turned.error().code;
+}
+
 TEST(Gate, RefusesTicketsThatWereOvertaken) {
   Gate gate;
-  ASSERT_TRUE(gate.freeze(7, 0, kSecond));
-  EXPECT_EQ(gate.freeze(6, 0, kSecond).error().code, ErrorCode::kConflict);
-  EXPECT_EQ(gate.retire(6, 0).error().code, ErrorCode::kConflict);
-  EXPECT_EQ(gate.serve(6).error().code, ErrorCode::kConflict);
-  EXPECT_EQ(gate.fill(0).error().code, ErrorCode::kConflict);
-  EXPECT_TRUE(gate.serve(8));
-  EXPECT_EQ(gate.retire(7, 0).error().code, ErrorCode::kConflict);
+  ASSERT_TRUE(turn(gate, GateAction::kFreeze, 7));
+  EXPECT_EQ(refusal(gate, GateAction::kFreeze, 6), ErrorCode::kConflict);
+  EXPECT_EQ(refusal(gate, GateAction::kRetire, 6), ErrorCode::kConflict);
+  EXPECT_EQ(refusal(gate, GateAction::kServe, 6), ErrorCode::kConflict);
+  EXPECT_EQ(refusal(gate, GateAction::kFill, 0), ErrorCode::kConflict);
+  EXPECT_TRUE(turn(gate, GateAction::kServe, 8));
+  EXPECT_EQ(refusal(gate, GateAction::kRetire, 7), ErrorCode::kConflict);
 }
 
 TEST(Gate, AFreezeThatHasLapsedCannotBecomeARetirement) {
   Gate gate;
-  ASSERT_TRUE(gate.freeze(1, 0, kSecond));
+  ASSERT_TRUE(turn(gate, GateAction::kFreeze, 1));
   EXPECT_EQ(gate.admit(0, kSecond - 1).error().code, ErrorCode::kMoved);
   EXPECT_TRUE(gate.admit(0, kSecond));
-  EXPECT_EQ(gate.retire(1, kSecond).error().code, ErrorCode::kConflict);
+  EXPECT_EQ(refusal(gate, GateAction::kRetire, 1, kSecond), ErrorCode::kConflict);
   EXPECT_FALSE(gate.retired());
 }
 
 TEST(Gate, WhileItIsFilledOnlyTheNewestFillerMayWrite) {
   Gate gate;
-  ASSERT_TRUE(gate.fill(3));
+  ASSERT_TRUE(turn(gate, GateAction::kFill, 3));
   EXPECT_TRUE(gate.admit(3, 0));
   EXPECT_EQ(gate.admit(0, 0).error().code, ErrorCode::kMoved);
-  ASSERT_TRUE(gate.fill(4));
+  ASSERT_TRUE(turn(gate, GateAction::kFill, 4));
   EXPECT_EQ(gate.admit(3, 0).error().code, ErrorCode::kConflict);
-  ASSERT_TRUE(gate.serve(4));
+  ASSERT_TRUE(turn(gate, GateAction::kServe, 4));
   EXPECT_EQ(gate.admit(4, 0).error().code, ErrorCode::kConflict);
   EXPECT_TRUE(gate.admit(0, 0));
 }
@@ -56,16 +68,16 @@ TEST(Gate, RemembersThatItIsRetired) {
   {
     Gate gate(path);
     ASSERT_TRUE(gate.recover());
-    ASSERT_TRUE(gate.freeze(5, 0, kSecond));
-    ASSERT_TRUE(gate.retire(5, 1));
-    EXPECT_TRUE(gate.retire(5, 2)) << "said again";
+    ASSERT_TRUE(turn(gate, GateAction::kFreeze, 5));
+    ASSERT_TRUE(turn(gate, GateAction::kRetire, 5, 1));
+    EXPECT_TRUE(turn(gate, GateAction::kRetire, 5, 2)) << "said again";
   }
   Gate again(path);
   ASSERT_TRUE(again.recover());
   EXPECT_TRUE(again.retired());
   EXPECT_EQ(again.admit(0, 0).error().code, ErrorCode::kMoved);
-  EXPECT_FALSE(again.serve(4));
-  ASSERT_TRUE(again.serve(6));
+  EXPECT_FALSE(turn(again, GateAction::kServe, 4));
+  ASSERT_TRUE(turn(again, GateAction::kServe, 6));
   Gate third(path);
   ASSERT_TRUE(third.recover());
   EXPECT_FALSE(third.retired());

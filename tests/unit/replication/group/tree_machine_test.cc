@@ -27,14 +27,16 @@ class TreeMachineTest : public testing::Test {
   struct Member {
     explicit Member(const Clock& clock)
         : tree(std::move(*rtree::Tree<2>::create({}, slabs, clock))),
-          machine(*tree, RequestTable(), 0, [this](const AppliedBatch& batch) {
+          machine(*tree, MachineState(), 0, [this](const AppliedBatch& batch) {
             versions.push_back(batch.version);
             for (const AppliedRequest& one : batch.requests) requests.push_back(one);
+            if (batch.order) turned.push_back(batch.turned.has_value());
           }) {}
     rtree::AnonymousSlabs slabs;
     std::unique_ptr<rtree::Tree<2>> tree;
     std::vector<rtree::Version> versions;
     std::vector<AppliedRequest> requests;
+    std::vector<bool> turned;  ///< the gate, by the orders to it
     TreeMachine<2> machine;
   };
 
@@ -128,10 +130,41 @@ TEST_F(TreeMachineTest, MakesTheSameVersionsWhereverItStops) {
   EXPECT_EQ(at, end);
   EXPECT_EQ(at_once.versions, in_steps.versions);
   EXPECT_EQ(at_once.tree->snapshot().version(), 31u);
-  EXPECT_EQ(at_once.machine.requests().encode(), in_steps.machine.requests().encode());
+  EXPECT_EQ(at_once.machine.state().encode(), in_steps.machine.state().encode());
   for (const AppliedRequest& one : at_once.requests) {
     EXPECT_LE(one.outcome.version, at_once.tree->snapshot().version());
   }
+}
+
+TEST_F(TreeMachineTest, TurnsTheGateInTheOrderOfTheLogAndRemembersIt) {
+  const auto order = [&](GateAction action, std::uint64_t ticket) {
+    put(RecordType::kGate, GatePayload{action, ticket, 0});
+    end_batch();
+  };
+  request(1, 1);
+  insert(10);
+  end_batch();
+  order(GateAction::kFreeze, 7);
+  order(GateAction::kRetire, 6);  // too late
+  order(GateAction::kLapse, 7);
+  order(GateAction::kRetire, 7);  // not frozen any more
+  order(GateAction::kFreeze, 7);
+  order(GateAction::kRetire, 7);
+  Member member(clock_);
+  apply(member, kStart, log_->end().lsn);
+  const std::vector<bool> turned{true, false, true, false, true, true};
+  EXPECT_EQ(member.turned, turned);
+  EXPECT_EQ(member.machine.state().gate.at(), GateState::Turn::kRetired);
+  EXPECT_EQ(member.tree->snapshot().size(), 1u);
+  const std::vector<std::byte> bytes = member.machine.state().encode();
+  const auto again = MachineState::decode(bytes);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->gate, member.machine.state().gate);
+  EXPECT_TRUE(again->requests.is_done(1, 1));
+  for (std::size_t length = 1; length < bytes.size(); ++length) {
+    EXPECT_FALSE(MachineState::decode(std::span(bytes).first(length))) << length;
+  }
+  EXPECT_EQ(MachineState::decode({})->gate, GateState());
 }
 
 TEST_F(TreeMachineTest, RefusesAnOperationThatBelongsToNobody) {

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "common/result.h"
+
+namespace silurus {
+
+/// Puts a small file at that path, durably: after a crash it is there as a whole, or what was there
+/// before.
+Status write_durably(const std::string& path, std::string_view text);
+/// Takes it away, durably. It need not be there.
+Status remove_durably(const std::string& path);
+
+}  // namespace silurus
