@@ -10,7 +10,6 @@ namespace silurus::simulation {
 namespace {
 
 constexpr LogPosition kLogStart{.lsn = 0, .chain = 0x5117};
-constexpr std::size_t kWindowBytes = 8 << 10;
 
 rtree::Entry<2> entry_of(const Request& request) {
   const double x = request.key;
@@ -18,15 +17,9 @@ rtree::Entry<2> entry_of(const Request& request) {
   return {request.key * kValues + request.value, {{x, y}, {x, y}}};
 }
 
-std::string address_of(const sim::Host& host) { return "sim://" + host.name() + ":7"; }
-
 }  // namespace
 
 std::string copies_address_of(const sim::Host& host) { return "sim://" + host.name() + ":8"; }
-
-void GroupWorld::note(const std::string& what) {
-  trace.push_back(std::to_string(world.now() / 1000) + " us: " + what);
-}
 
 // --- the tree
 
@@ -59,15 +52,8 @@ TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock, const group::Cop
   machine_ = std::make_unique<group::TreeMachine<2>>(
       *tree_,
       copy == nullptr ? group::MachineState() : group::MachineState::decode(copy->extra).value(),
-      copy == nullptr ? 0 : copy->stamp, [this](const group::AppliedBatch& batch) {
-        const Applied applied{batch.end.chain, batch.version};
-        const auto [there, is_new] = world_.agreed.emplace(batch.end.lsn, applied);
-        world_.first_applied.emplace(batch.end.lsn, world_.world.now());
-        if (!is_new && there->second != applied) {
-          world_.complaints.push_back("members applied different records before " +
-                                      std::to_string(batch.end.lsn));
-        }
-      });
+      copy == nullptr ? 0 : copy->stamp,
+      [this](const group::AppliedBatch& batch) { world_.applied(batch.end, batch.version); });
 }
 TreeMachine::~TreeMachine() = default;
 
@@ -87,7 +73,7 @@ std::uint64_t TreeMachine::values(unsigned key) const {
   for (const std::uint64_t id : found.ids) values |= std::uint64_t{1} << (id % kValues);
   // Twice the same entry would be a write that happened twice.
   if (std::popcount(values) != static_cast<int>(found.ids.size())) {
-    world_.complaints.push_back("a write happened twice");
+    world_.complain("a write happened twice");
   }
   return values;
 }
@@ -96,77 +82,37 @@ std::uint64_t TreeMachine::values(unsigned key) const {
 
 MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
                        CrashMemory::Content& content, std::uint64_t seed, Power::Failure failure,
-                       std::vector<MemberLife*>& others, const group::CopiedTree<2>* copy)
+                       const group::CopiedTree<2>* copy)
     : world_(world),
       host_(host),
-      others_(others),
       power_(seed, UINT64_MAX, failure),
-      fabric_(world.world, host, world.fabric),
-      poller_(std::move(*fabric_.create_poller())),
-      window_(kWindowBytes),
       machine_(world, host.clock(), copy) {
   const LogPosition start = copy == nullptr ? kLogStart : copy->log;
   auto log = replication::Log::open(std::make_unique<CrashMemory>(power_, content), start);
   SILURUS_CHECK(log.has_value());
   log_ = std::move(*log);
-  store_ = std::make_unique<SimViewStore>(world.world, host, world.etcd, 10 * kMillisecond,
-                                          [this] { process_->wake(); });
-  const group::Incarnation incarnation = seed | 1;
-  group::LinksOptions options{.group = kTestGroup,
-                              .self = id,
-                              .incarnation = incarnation,
-                              .listen = transport::Address::parse(address_of(host)).value(),
-                              .multicast = transport::Address::parse("sim://239.1.1.1:1").value(),
-                              .redial = 2 * kMillisecond,
-                              .push_bytes = pushes(world.protocol) ? world.push_bytes : 0};
-  const group::Dialer dialer =
-      [this](const transport::Address& address, std::span<const std::byte> hello,
-             transport::ConnectionHandler& handler, group::Connected done) {
-        fabric_.connect_later(address, {.timeout = 10 * kMillisecond}, *poller_, hello, handler,
-                              std::move(done));
-      };
-  auto links = group::Links::create(options, fabric_, *poller_, dialer,
-                                    {.region = {.bytes = window_, .fd = -1}});
-  SILURUS_CHECK(links.has_value());
-  links_ = std::move(*links);
-  replicator_ = make_replicator(world.protocol,
-                                {.gap_patience = 100 * kMicrosecond,
-                                 .fetch_timeout = 2 * kMillisecond,
-                                 .soonest_look = 100 * kMicrosecond,
-                                 .latest_look = kMillisecond},
-                                kTestGroup, *log_, *links_);
-  member_ = std::make_unique<group::Member>(group::MemberOptions{.self = {id, address_of(host), ""},
-                                                                 .incarnation = incarnation,
-                                                                 .group = kTestGroup,
-                                                                 .timing = world.timing,
-                                                                 .ack = world.ack},
-                                            *log_, start, machine_, *replicator_, *links_, *store_,
-                                            host.clock());
+  driver_ = std::make_unique<SimDriver>(world, host, SimDriver::Options{.id = id, .seed = seed},
+                                        *log_, start, machine_, [this] { process_->wake(); });
   if (world.offers_copies) offer_copies();
   process_ = host.spawn("member", [this](sim::Process& process) { step(process); });
-  process_->watch(*poller_);
-}
-
-MemberLife::~MemberLife() {
-  process_.reset();
-  links_.reset();
-  copies_listener_.reset();
+  process_->watch(driver_->poller());
 }
 
 void MemberLife::offer_copies() {
   copies_ = std::make_unique<group::CopySource<2>>(
       kTestGroup, group::CopySource<2>::Options{}, [this]() -> Result<group::HeldTree<2>> {
         return group::HeldTree<2>{.tree = machine_.snapshot(),
-                                  .log = member_->applied(),
+                                  .log = member().applied(),
                                   .stamp = machine_.stamp(),
                                   .extra = machine_.state().encode()};
       });
-  transport::Poller* const poller = poller_.get();
-  auto listener = fabric_.listen(transport::Address::parse(copies_address_of(host_)).value(), {},
-                                 std::span(&poller, 1), *copies_);
+  transport::Poller* const poller = &driver_->poller();
+  auto listener =
+      driver_->fabric().listen(transport::Address::parse(copies_address_of(host_)).value(), {},
+                               std::span(&poller, 1), *copies_);
   SILURUS_CHECK(listener.has_value());
   copies_listener_ = std::move(*listener);
-  if (has(fabric_.capabilities(), transport::Capability::kOneSidedRead)) {
+  if (has(driver_->fabric().capabilities(), transport::Capability::kOneSidedRead)) {
     SILURUS_CHECK(copies_listener_->expose({.bytes = machine_.slab(), .fd = -1}).has_value());
   }
 }
@@ -178,44 +124,14 @@ void MemberLife::ask(const Request& request, OnAnswer answer) {
 
 void MemberLife::step(sim::Process& process) {
   host_.charge(turn);
-  store_->progress();
-  poller_->progress();
   if (copies_ != nullptr) copies_->tick(host_.clock().now());
-  if (Status done = member_->step(); !done) {
-    world_.complaints.push_back(host_.name() + " failed: " + done.error().message);
+  if (Status done = driver_->turn(); !done) {
+    world_.complain(host_.name() + " failed: " + done.error().message);
     return;
-  }
-  if (member_->role() != last_role_) {
-    last_role_ = member_->role();
-    world_.note(host_.name() + " is " + std::string(to_string(last_role_)) + " in view " +
-                std::to_string(member_->epoch()));
   }
   answer_applied();
   serve();
-  if (member_->may_read()) {
-    for (const MemberLife* other : others_) {
-      if (other != nullptr && other != this && other->member().may_read()) {
-        world_.complaints.push_back("two members believe that they may read");
-      }
-    }
-  }
-  check_staleness();
-  process.wake_at(member_->deadline());
-}
-
-/// What anybody had applied by the time that the member says must be applied here.
-void MemberLife::check_staleness() {
-  if (member_->complete_at() < 0) return;
-  const Nanoseconds age = host_.clock().now() - member_->complete_at();
-  const Nanoseconds then = world_.world.now() - age - 2 * age / group::kDriftDenominator - 1;
-  const Lsn applied = member_->applied().lsn;
-  for (auto one = world_.first_applied.rbegin(); one != world_.first_applied.rend(); ++one) {
-    if (one->first <= applied) return;
-    if (one->second <= then) {
-      world_.complaints.push_back(host_.name() + " is staler than it says");
-      return;
-    }
-  }
+  process.wake_at(member().deadline());
 }
 
 void MemberLife::serve() {
@@ -223,22 +139,22 @@ void MemberLife::serve() {
     Asked& asked = queue_.front();
     if (asked.request.kind != Request::Kind::kRead) {
       write(std::move(asked));
-    } else if (member_->may_read()) {
+    } else if (member().may_read()) {
       asked.answer({.done = true, .found = machine_.values(asked.request.key), .primary = 0});
     } else {
-      asked.answer({.done = false, .found = 0, .primary = member_->view().primary});
+      asked.answer({.done = false, .found = 0, .primary = member().view().primary});
     }
   }
   if (!std::exchange(has_written_, false)) return;
-  if (Status wrote = member_->wrote(); !wrote) {
-    world_.complaints.push_back(host_.name() + " cannot write: " + wrote.error().message);
+  if (Status wrote = member().wrote(); !wrote) {
+    world_.complain(host_.name() + " cannot write: " + wrote.error().message);
   }
 }
 
 void MemberLife::write(Asked asked) {
   const Request& request = asked.request;
-  if (member_->role() != group::Role::kPrimary || !member_->may_write()) {
-    return asked.answer({.done = false, .found = 0, .primary = member_->view().primary});
+  if (member().role() != group::Role::kPrimary || !member().may_write()) {
+    return asked.answer({.done = false, .found = 0, .primary = member().view().primary});
   }
   if (machine_.requests().is_done(request.client, request.sequence)) {
     return asked.answer({.done = true});
@@ -251,7 +167,7 @@ void MemberLife::write(Asked asked) {
     replication::RecordHeader header{.checksum = 0,
                                      .lsn = 0,
                                      .stamp = machine_.stamp() + 1,
-                                     .epoch = member_->epoch(),
+                                     .epoch = member().epoch(),
                                      .length = 0,
                                      .type = replication::RecordType::kRequest,
                                      .flags = 0};
@@ -268,13 +184,13 @@ void MemberLife::write(Asked asked) {
 }
 
 void MemberLife::answer_applied() {
-  if (member_->role() != group::Role::kPrimary) {
+  if (member().role() != group::Role::kPrimary) {
     // What was logged may never be: its clients ask again, elsewhere or here.
     logged_.clear();
     waiting_.clear();
     return;
   }
-  while (!waiting_.empty() && waiting_.begin()->first <= member_->applied().lsn) {
+  while (!waiting_.empty() && waiting_.begin()->first <= member().applied().lsn) {
     waiting_.begin()->second.answer({.done = true});
     waiting_.erase(waiting_.begin());
   }

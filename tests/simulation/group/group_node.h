@@ -7,23 +7,17 @@
 #include <string>
 #include <vector>
 
-#include "replication/group/member.h"
-#include "replication/group/protocol.h"
 #include "replication/group/tree_copy.h"
 #include "replication/group/tree_machine.h"
-#include "tests/simulation/group/sim_view_store.h"
+#include "tests/simulation/group/sim_driver.h"
 #include "tests/support/crash_memory.h"
-#include "transport/sim/fabric.h"
 
 namespace silurus::simulation {
 
-using replication::LogPosition;
-using replication::Lsn;
 using testing_support::CrashMemory;
 using testing_support::Power;
 
 /// Keys are columns of the plane; a value of a key is an entry in its column.
-constexpr group::GroupId kTestGroup = 0x6702;
 constexpr unsigned kKeys = 4;
 constexpr unsigned kValues = 64;
 
@@ -45,30 +39,6 @@ using OnAnswer = std::function<void(const Answer&)>;
 
 /// Where a member lets others copy its tree, if it does.
 std::string copies_address_of(const sim::Host& host);
-
-/// What every member has at the end of a batch.
-struct Applied {
-  std::uint64_t chain;
-  rtree::Version version;
-  friend bool operator==(const Applied&, const Applied&) = default;
-};
-
-/// What all members of one run have in common: what must hold of them together.
-struct GroupWorld {
-  sim::World& world;
-  SimEtcd& etcd;
-  group::Timing timing;
-  sim::FabricOptions fabric;
-  group::ReplicationProtocol protocol = group::ReplicationProtocol::kMulticast;
-  std::size_t push_bytes = std::size_t{64} << 10;
-  group::Ack ack = group::Ack::kAll;
-  bool offers_copies = false;
-  std::map<Lsn, Applied> agreed;             ///< at the ends of batches
-  std::map<Lsn, Nanoseconds> first_applied;  ///< when any member had applied all before it
-  std::vector<std::string> complaints;
-  std::vector<std::string> trace;
-  void note(const std::string& what);
-};
 
 /// The tree that a member's log is the log of.
 class TreeMachine final : public group::Machine {
@@ -98,19 +68,18 @@ class TreeMachine final : public group::Machine {
 class MemberLife {
  public:
   MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id, CrashMemory::Content& content,
-             std::uint64_t seed, Power::Failure failure, std::vector<MemberLife*>& others,
+             std::uint64_t seed, Power::Failure failure,
              const group::CopiedTree<2>* copy = nullptr);
-  ~MemberLife();
 
   void ask(const Request& request, OnAnswer answer);
-  const group::Member& member() const { return *member_; }
-  group::Member& member() { return *member_; }
+  const group::Member& member() const { return driver_->member(); }
+  group::Member& member() { return driver_->member(); }
   const TreeMachine& machine() const { return machine_; }
-  const group::LogReplicator& replicator() const { return *replicator_; }
-  const group::Links& links() const { return *links_; }
+  const group::LogReplicator& replicator() const { return driver_->replicator(); }
+  const group::Links& links() const { return driver_->links(); }
   const replication::Log& log() const { return *log_; }
   /// Forgets the log up to where the tree is, as after a checkpoint.
-  void trim() { log_->trim(member_->applied()); }
+  void trim() { log_->trim(member().applied()); }
   const group::CopySource<2>& copies() const { return *copies_; }
   sim::Host& host() { return host_; }
   Power& power() { return power_; }
@@ -127,25 +96,16 @@ class MemberLife {
   void write(Asked asked);
   void answer_applied();
   void offer_copies();
-  void check_staleness();
 
   GroupWorld& world_;
   sim::Host& host_;
-  std::vector<MemberLife*>& others_;
   Power power_;
-  sim::SimFabric fabric_;
-  std::unique_ptr<transport::Poller> poller_;
-  std::vector<std::byte> window_;
   std::unique_ptr<replication::Log> log_;
   TreeMachine machine_;
-  std::unique_ptr<SimViewStore> store_;
-  std::unique_ptr<group::Links> links_;
+  std::unique_ptr<SimDriver> driver_;
   std::unique_ptr<group::CopySource<2>> copies_;
   std::unique_ptr<transport::Listener> copies_listener_;
-  std::unique_ptr<group::LogReplicator> replicator_;
-  std::unique_ptr<group::Member> member_;
   std::unique_ptr<sim::Process> process_;
-  group::Role last_role_ = group::Role::kOutside;
   std::deque<Asked> queue_;
   bool has_written_ = false;                       ///< batches that the member has not been told of
   std::multimap<Lsn, Asked> waiting_;              ///< writes by the end of their batch

@@ -44,7 +44,7 @@ class GroupRules : public testing::Test {
     for (std::size_t i = 0; i < kMembers; ++i) {
       auto& host = world_.add_host("member" + std::to_string(i + 1));
       nodes_.push_back(std::make_unique<MemberLife>(*group_, host, i + 1, contents_[i], 2 * i + 3,
-                                                    Power::Failure::kPowerCut, lives_));
+                                                    Power::Failure::kPowerCut));
       lives_[i] = nodes_.back().get();
     }
     ASSERT_TRUE(world_.run_until(
@@ -86,8 +86,8 @@ class GroupRules : public testing::Test {
     sim::Host& host = *world_.find_host("member" + std::to_string(which + 1));
     host.restart();
     nodes_.push_back(std::make_unique<MemberLife>(*group_, host, which + 1, contents_[which],
-                                                  99 + 2 * nodes_.size(), Power::Failure::kPowerCut,
-                                                  lives_));
+                                                  99 + 2 * nodes_.size(),
+                                                  Power::Failure::kPowerCut));
     return *(lives_[which] = nodes_.back().get());
   }
   /// Waits for a primary that is not this one.

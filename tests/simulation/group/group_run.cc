@@ -51,7 +51,6 @@ GroupRun::GroupRun(std::uint64_t seed)
                          .clock_rate = 1 + drift});
     nodes_.push_back({&host, i + 1, CrashMemory::fresh(kLogBytes), nullptr});
   }
-  lives_.resize(kMembers);
   for (Node& node : nodes_) start(node);
   for (std::size_t i = 0; i < kClients; ++i) {
     auto& host = world_.add_host("client" + std::to_string(i + 1));
@@ -67,9 +66,8 @@ void GroupRun::start(Node& node) {
   const std::uint64_t life = seed_ * 1000 + ++lives_begun_;
   const auto failure =
       random_.below(2) == 0 ? Power::Failure::kPowerCut : Power::Failure::kProcessDies;
-  node.life = std::make_unique<MemberLife>(*group_, *node.host, node.id, node.content, life * 2,
-                                           failure, lives_);
-  lives_[node.id - 1] = node.life.get();
+  node.life =
+      std::make_unique<MemberLife>(*group_, *node.host, node.id, node.content, life * 2, failure);
   group_->note(node.host->name() + " starts");
 }
 
@@ -90,7 +88,6 @@ void GroupRun::crash(Node& node) {
   node.life->power().cut();
   node.host->crash();
   collect(*node.life);
-  lives_[node.id - 1] = nullptr;
   CrashMemory::end_life(node.life->power(), node.content);
   dead_.push_back(std::move(node.life));
 }

@@ -78,7 +78,6 @@ class GroupRun {
   std::unique_ptr<SimEtcd> etcd_;
   std::unique_ptr<GroupWorld> group_;
   std::vector<Node> nodes_;
-  std::vector<MemberLife*> lives_;
   std::vector<std::unique_ptr<MemberLife>> dead_;
   std::vector<Client> clients_;
   std::vector<testing_support::SetHistory> histories_;

@@ -49,7 +49,7 @@ class TreeCopies : public GroupRules {
     contents_.push_back(CrashMemory::fresh(std::size_t{256} << 10));
     nodes_.push_back(std::make_unique<MemberLife>(*group_, host, kMembers + 1, contents_.back(),
                                                   77 + 2 * nodes_.size(), Power::Failure::kPowerCut,
-                                                  lives_, copy));
+                                                  copy));
     return *nodes_.back();
   }
   void joins_from_a_copy();

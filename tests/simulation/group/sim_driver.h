@@ -1,0 +1,96 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "replication/group/member.h"
+#include "replication/group/protocol.h"
+#include "rtree/node_ref.h"
+#include "tests/simulation/group/sim_view_store.h"
+#include "transport/sim/fabric.h"
+
+namespace silurus::simulation {
+
+using replication::LogPosition;
+using replication::Lsn;
+
+constexpr group::GroupId kTestGroup = 0x6702;
+
+/// What every member has at the end of a batch.
+struct Applied {
+  std::uint64_t chain;
+  rtree::Version version;
+  friend bool operator==(const Applied&, const Applied&) = default;
+};
+
+class SimDriver;
+
+/// What all members of one run have in common: what must hold of them together.
+struct GroupWorld {
+  sim::World& world;
+  SimEtcd& etcd;
+  group::Timing timing;
+  sim::FabricOptions fabric;
+  group::ReplicationProtocol protocol = group::ReplicationProtocol::kMulticast;
+  std::size_t push_bytes = std::size_t{64} << 10;
+  group::Ack ack = group::Ack::kAll;
+  bool offers_copies = false;
+  std::map<Lsn, Applied> agreed;             ///< at the ends of batches
+  std::map<Lsn, Nanoseconds> first_applied;  ///< when any member had applied all before it
+  std::vector<std::string> complaints;
+  std::vector<std::string> trace;
+  std::vector<const SimDriver*> drivers;  ///< of all lives that have not been destroyed
+  void note(const std::string& what);
+  void complain(std::string what) { complaints.push_back(std::move(what)); }
+  /// A member has applied a batch that ends there.
+  void applied(LogPosition end, rtree::Version version);
+};
+
+/// What group::Driver is with real fabrics and a real etcd, on a simulated host: one life of a
+/// member. Looks after each step whether what must hold of all members does.
+class SimDriver {
+ public:
+  struct Options {
+    group::MemberId id;
+    std::uint64_t seed;        ///< of this life
+    std::string clients = {};  ///< what they are told
+  };
+  /// `wake` has turn() called soon. All that is given must outlive it.
+  SimDriver(GroupWorld& world, sim::Host& host, const Options& options, replication::Log& log,
+            LogPosition applied, group::Machine& machine, std::function<void()> wake);
+  ~SimDriver();
+  SimDriver(const SimDriver&) = delete;
+
+  /// What there is to do.
+  Status turn();
+  transport::Poller& poller() { return *poller_; }
+  sim::SimFabric& fabric() { return fabric_; }
+  group::Member& member() { return *member_; }
+  const group::Member& member() const { return *member_; }
+  const group::LogReplicator& replicator() const { return *replicator_; }
+  const group::Links& links() const { return *links_; }
+  /// Whether the host has not crashed since.
+  bool works() const { return host_.alive() && host_.incarnation() == incarnation_; }
+
+ private:
+  void make_links(const Options& options);
+  void look();
+  void check_staleness();
+
+  GroupWorld& world_;
+  sim::Host& host_;
+  const std::uint32_t incarnation_;
+  sim::SimFabric fabric_;
+  std::unique_ptr<transport::Poller> poller_;
+  std::vector<std::byte> window_;
+  std::unique_ptr<SimViewStore> store_;
+  std::unique_ptr<group::Links> links_;
+  std::unique_ptr<group::LogReplicator> replicator_;
+  std::unique_ptr<group::Member> member_;
+  group::Role last_role_ = group::Role::kOutside;
+};
+
+}  // namespace silurus::simulation
