@@ -215,7 +215,9 @@ class Group final : private Keeper<D> {
   std::deque<Call<D>> kept_;
   Nanoseconds kept_deadline_ = INT64_MAX;  ///< the earliest
   std::uint32_t settles_ = 0;
-  std::size_t max_batch_ = 0;
+  /// What every connection takes, until there has been one.
+  std::size_t max_batch_ = (protocol::kMinMessageBytes - sizeof(protocol::WriteRequest)) /
+                           sizeof(protocol::Operation<D>);
   std::size_t max_load_batch_ = 0;
   std::string peer_;
   std::uint64_t load_connection_ = 0;  ///< which of them began the load

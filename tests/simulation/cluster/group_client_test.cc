@@ -35,7 +35,7 @@ class GroupClientTest : public testing::Test, private client::Network {
   }
   ~GroupClientTest() override { group_.reset(); }
 
-  void connect(client::ClientOptions options = {}) {
+  void create(client::ClientOptions options = {}) {
     options.mode = client::Mode::kMessaging;
     options.client_id = kClientId;
     std::vector<std::string> urls;
@@ -43,6 +43,9 @@ class GroupClientTest : public testing::Test, private client::Network {
     auto group = client::Group<2>::create(std::move(urls), nullptr, *this, host_.clock(), options);
     ASSERT_TRUE(group) << group.error().message;
     group_ = std::move(*group);
+  }
+  void connect(const client::ClientOptions& options = {}) {
+    create(options);
     run(kSecond, [&] { return group_->ready(); });
     ASSERT_TRUE(group_->ready());
   }
@@ -155,6 +158,16 @@ TEST_F(GroupClientTest, FindsThePrimaryWhoeverItAsksFirst) {
   EXPECT_EQ(members_[0]->refused + members_[1]->refused, 0u);
   run(10 * kMillisecond);
   EXPECT_EQ(group_->connections(), 1u) << "the others are left alone";
+}
+
+TEST_F(GroupClientTest, BeginsWritesAndSearchesBeforeItHasFoundAnybody) {
+  create();
+  write();
+  search();
+  EXPECT_FALSE(group_->ready());
+  ASSERT_TRUE(finish());
+  EXPECT_FALSE(writes_[0].error);
+  expect_once_and_in_order();
 }
 
 TEST_F(GroupClientTest, WritesUnderWayHappenOnceAndInOrderThroughAFailOver) {
