@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -36,6 +37,11 @@ class Power {
   inline bool step();
   /// The power fails now.
   inline void cut();
+  /// It will, at the step of that number from now on.
+  void cut_after(std::uint64_t steps) { fails_at_ = steps_ + steps; }
+  bool will_fail() const { return !is_off_ && fails_at_ != UINT64_MAX; }
+  /// Called when it does.
+  void set_on_cut(std::function<void()> on_cut) { on_cut_ = std::move(on_cut); }
 
  private:
   friend class CrashMemory;
@@ -44,6 +50,7 @@ class Power {
   Failure failure_;
   std::uint64_t steps_ = 0;
   bool is_off_ = false;
+  std::function<void()> on_cut_;
   std::vector<CrashMemory*> memories_;
 };
 
@@ -166,6 +173,7 @@ class CrashMemory final : public replication::PersistentMemory {
 inline void Power::cut() {
   if (is_off_) return;
   is_off_ = true;
+  if (on_cut_) on_cut_();
   if (failure_ == Failure::kProcessDies) return;
   for (CrashMemory* memory : memories_) memory->lose_power();
 }

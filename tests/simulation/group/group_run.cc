@@ -31,11 +31,6 @@ constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
 
 GroupRun::GroupRun(std::uint64_t seed)
     : seed_(seed), world_(seed), random_(seed ^ 0x5eed), histories_(kKeys), next_value_(kKeys) {
-  link_ = {.latency = 1500,
-           .jitter = random_.below(2) == 0 ? 500 : 60 * kMicrosecond,
-           .loss = random_.below(2) == 0 ? 0 : random_.uniform(0, 0.1),
-           .duplicate = random_.below(2) == 0 ? 0 : random_.uniform(0, 0.1)};
-  world_.set_default_link(link_);
   auto& etcd_host = world_.add_host("etcd");
   etcd_ = std::make_unique<SimEtcd>(world_, etcd_host, kEtcdLease);
   sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
@@ -51,7 +46,11 @@ GroupRun::GroupRun(std::uint64_t seed)
                          .clock_rate = 1 + drift});
     nodes_.push_back({&host, i + 1, CrashMemory::fresh(kLogBytes), nullptr});
   }
-  for (Node& node : nodes_) start(node);
+  Faults::Hosts hosts;
+  for (Node& node : nodes_) hosts.members.push_back(node.host);
+  faults_ = std::make_unique<Faults>(*group_, random_, std::move(hosts), *this);
+  faults_->draw_links();
+  for (std::size_t i = 0; i < kMembers; ++i) start(i);
   for (std::size_t i = 0; i < kClients; ++i) {
     auto& host = world_.add_host("client" + std::to_string(i + 1));
     clients_.push_back({.host = &host, .number = i + 1, .request = {}, .own = {}});
@@ -62,7 +61,8 @@ GroupRun::~GroupRun() {
   for (Node& node : nodes_) node.life.reset();
 }
 
-void GroupRun::start(Node& node) {
+void GroupRun::start(std::size_t member) {
+  Node& node = nodes_[member];
   const std::uint64_t life = seed_ * 1000 + ++lives_begun_;
   const auto failure =
       random_.below(2) == 0 ? Power::Failure::kPowerCut : Power::Failure::kProcessDies;
@@ -81,8 +81,8 @@ void GroupRun::collect(const MemberLife& life) {
   counters_.truncations += life.replicator().counters().truncations;
 }
 
-void GroupRun::crash(Node& node) {
-  if (node.life == nullptr) return;
+void GroupRun::crash(std::size_t member) {
+  Node& node = nodes_[member];
   group_->note(node.host->name() + " crashes");
   ++counters_.crashes;
   node.life->power().cut();
@@ -90,100 +90,6 @@ void GroupRun::crash(Node& node) {
   collect(*node.life);
   CrashMemory::end_life(node.life->power(), node.content);
   dead_.push_back(std::move(node.life));
-}
-
-// --- faults
-
-void GroupRun::schedule_faults() {
-  const std::uint64_t count = 1 + random_.below(6);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const auto time =
-        kFaultsFrom + static_cast<Nanoseconds>(random_.below(kFaultsUntil - kFaultsFrom));
-    const auto lasts = kMillisecond + static_cast<Nanoseconds>(random_.below(120 * kMillisecond));
-    const auto kind = static_cast<unsigned>(random_.below(10));
-    world_.at(time, [this, kind, lasts] { inject(kind, lasts); });
-  }
-}
-
-void GroupRun::inject(unsigned kind, Nanoseconds lasts) {
-  Node& node = nodes_[random_.below(kMembers)];
-  sim::Host& host = *node.host;
-  sim::Host& other = *nodes_[(node.id + random_.below(kMembers - 1)) % kMembers].host;
-  const auto restart = [this, lasts](Node& one) {
-    world_.after(lasts, [this, &one] {
-      if (one.life != nullptr) return;
-      one.host->restart();
-      start(one);
-    });
-  };
-  switch (kind) {
-    case 0:
-    case 1:
-    case 2:
-      crash(node);
-      return restart(node);
-    case 3:
-      group_->note("all crash");
-      for (Node& one : nodes_) {
-        crash(one);
-        restart(one);
-      }
-      return;
-    case 4:
-      group_->note(host.name() + " stands still");
-      host.pause();
-      return world_.after(lasts, [&host] { host.resume(); });
-    case 5: {
-      group_->note(host.name() + " is cut off");
-      for (const Node& one : nodes_) {
-        if (&one == &node) continue;
-        world_.cut(host, *one.host);
-        world_.cut(*one.host, host);
-      }
-      if (random_.below(2) == 0) {
-        world_.cut(host, etcd_->host());
-        world_.cut(etcd_->host(), host);
-      }
-      break;
-    }
-    case 6:
-      group_->note(host.name() + " does not reach " + other.name());
-      world_.cut(host, other);
-      break;
-    case 7:
-      group_->note("etcd is away");
-      for (const Node& one : nodes_) world_.cut(*one.host, etcd_->host());
-      break;
-    case 8: {
-      group_->note(host.name() + " is far from " + other.name());
-      sim::LinkModel slow = link_;
-      slow.latency = 3 * kMillisecond;
-      world_.set_link(host, other, slow);
-      return;
-    }
-    default:
-      if (node.life == nullptr) return;
-      group_->note(host.name() + " is slow");
-      node.life->turn = 300 * kMicrosecond;
-      return;
-  }
-  world_.after(lasts, [this] { world_.heal_all(); });
-}
-
-void GroupRun::heal() {
-  group_->note("faults end");
-  world_.heal_all();
-  for (Node& node : nodes_) {
-    for (const Node& other : nodes_) {
-      if (other.host != node.host) world_.set_link(*node.host, *other.host, link_);
-    }
-    node.host->resume();
-    if (node.life == nullptr) {
-      node.host->restart();
-      start(node);
-    }
-    node.life->turn = kMicrosecond;
-  }
 }
 
 bool GroupRun::has_converged() const {
@@ -277,9 +183,9 @@ void GroupRun::end(Client& client, const Answer& answer) {
 
 std::string GroupRun::run() {
   for (Client& client : clients_) begin(client);
-  schedule_faults();
+  faults_->schedule(kFaultsFrom, kFaultsUntil);
   world_.run_until(kFaultsUntil + 150 * kMillisecond);
-  heal();
+  faults_->heal();
   world_.run_for(100 * kMillisecond);
   is_stopping_ = true;
   const bool converged =

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/simulation/group/faults.h"
 #include "tests/simulation/group/group_node.h"
 #include "tests/support/linearizability.h"
 
@@ -22,7 +23,7 @@ struct GroupCounters {
 };
 
 /// A group of three members, an etcd, and clients, through the faults of one seed.
-class GroupRun {
+class GroupRun final : public Faults::Victims {
  public:
   explicit GroupRun(std::uint64_t seed);
   ~GroupRun();
@@ -59,12 +60,13 @@ class GroupRun {
     std::vector<std::pair<unsigned, unsigned>> own;  ///< keys and values that it may remove
   };
 
-  void start(Node& node);
-  void crash(Node& node);
+  bool is_up(std::size_t member) const override { return nodes_[member].life != nullptr; }
+  void start(std::size_t member) override;
+  void crash(std::size_t member) override;
+  void set_turn(std::size_t member, Nanoseconds turn) override {
+    if (is_up(member)) nodes_[member].life->turn = turn;
+  }
   void collect(const MemberLife& life);
-  void schedule_faults();
-  void inject(unsigned kind, Nanoseconds lasts);
-  void heal();
   bool has_converged() const;
 
   void begin(Client& client);
@@ -77,12 +79,12 @@ class GroupRun {
   Random random_;
   std::unique_ptr<SimEtcd> etcd_;
   std::unique_ptr<GroupWorld> group_;
+  std::unique_ptr<Faults> faults_;
   std::vector<Node> nodes_;
   std::vector<std::unique_ptr<MemberLife>> dead_;
   std::vector<Client> clients_;
   std::vector<testing_support::SetHistory> histories_;
   std::vector<unsigned> next_value_;
-  sim::LinkModel link_;
   bool is_stopping_ = false;
   std::uint64_t lives_begun_ = 0;
   GroupCounters counters_;

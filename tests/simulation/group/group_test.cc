@@ -1,6 +1,5 @@
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <iostream>
 
 #include "common/log.h"
@@ -13,15 +12,8 @@
 namespace silurus::simulation {
 namespace {
 
-std::uint64_t seeds_to_run() {
-  const char* text = std::getenv("GROUP_SEEDS");
-  return text == nullptr ? SILURUS_GROUP_SEEDS : std::strtoull(text, nullptr, 10);
-}
-
 TEST(Group, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
-  const bool is_again = std::getenv("SEED") != nullptr;
-  const std::uint64_t first = testing_support::seed(1);
-  const std::uint64_t count = is_again ? 1 : seeds_to_run();
+  const auto [is_again, first, count] = testing_support::seeds("GROUP_SEEDS", SILURUS_GROUP_SEEDS);
   log::set_level(log::Level::kError);  // views come and go
   GroupCounters all;
   for (std::uint64_t seed = first; seed < first + count; ++seed) {

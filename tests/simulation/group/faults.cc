@@ -1,0 +1,153 @@
+#include "tests/simulation/group/faults.h"
+
+#include <utility>
+
+namespace silurus::simulation {
+namespace {
+
+/// Kinds of faults, in order of their numbers: those of members and etcd, then those of clients.
+constexpr unsigned kMemberFaults = 10;
+constexpr unsigned kAllFaults = 14;
+
+}  // namespace
+
+Faults::Faults(GroupWorld& group, Random& random, Hosts hosts, Victims& victims)
+    : group_(group),
+      world_(group.world),
+      random_(random),
+      hosts_(std::move(hosts)),
+      victims_(victims) {}
+
+void Faults::draw_links() {
+  link_ = {.latency = 1500,
+           .jitter = random_.below(2) == 0 ? 500 : 60 * kMicrosecond,
+           .loss = random_.below(2) == 0 ? 0 : random_.uniform(0, 0.1),
+           .duplicate = random_.below(2) == 0 ? 0 : random_.uniform(0, 0.1)};
+  world_.set_default_link(link_);
+}
+
+void Faults::schedule(Nanoseconds from, Nanoseconds until) {
+  const std::uint64_t count = 1 + random_.below(6);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto time = from + static_cast<Nanoseconds>(random_.below(until - from));
+    const auto lasts = kMillisecond + static_cast<Nanoseconds>(random_.below(kLongest));
+    const auto kind =
+        static_cast<unsigned>(random_.below(hosts_.clients.empty() ? kMemberFaults : kAllFaults));
+    world_.at(time, [this, kind, lasts] { inject(kind, lasts); });
+  }
+}
+
+void Faults::restart(std::size_t member) {
+  if (victims_.is_up(member)) return;
+  hosts_.members[member]->restart();
+  victims_.start(member);
+}
+
+void Faults::crash(std::size_t member, Nanoseconds lasts) {
+  if (victims_.is_up(member)) victims_.crash(member);
+  world_.after(lasts, [this, member] { restart(member); });
+}
+
+void Faults::stand_still(sim::Host& host, Nanoseconds lasts) {
+  group_.note(host.name() + " stands still");
+  host.pause();
+  world_.after(lasts, [&host] { host.resume(); });
+}
+
+void Faults::cut_off(sim::Host& host) {
+  group_.note(host.name() + " is cut off");
+  for (sim::Host* other : hosts_.members) {
+    if (other == &host) continue;
+    world_.cut(host, *other);
+    world_.cut(*other, host);
+  }
+}
+
+void Faults::inject(unsigned kind, Nanoseconds lasts) {
+  const std::size_t members = hosts_.members.size();
+  const std::size_t member = random_.below(members);
+  sim::Host& host = *hosts_.members[member];
+  sim::Host& other = *hosts_.members[(member + 1 + random_.below(members - 1)) % members];
+  sim::Host& etcd = group_.etcd.host();
+  switch (kind) {
+    case 0:
+    case 1:
+    case 2:
+      return crash(member, lasts);
+    case 3:
+      group_.note("all crash");
+      for (std::size_t one = 0; one < members; ++one) crash(one, lasts);
+      return;
+    case 4:
+      return stand_still(host, lasts);
+    case 5:
+      cut_off(host);
+      if (random_.below(2) == 0) {
+        world_.cut(host, etcd);
+        world_.cut(etcd, host);
+      }
+      break;
+    case 6:
+      group_.note(host.name() + " does not reach " + other.name());
+      world_.cut(host, other);
+      break;
+    case 7:
+      group_.note("etcd is away");
+      for (sim::Host* one : hosts_.members) world_.cut(*one, etcd);
+      break;
+    case 8: {
+      group_.note(host.name() + " is far from " + other.name());
+      sim::LinkModel slow = link_;
+      slow.latency = 3 * kMillisecond;
+      return world_.set_link(host, other, slow);
+    }
+    case 9:
+      group_.note(host.name() + " is slow");
+      return victims_.set_turn(member, kSlowTurn);
+    default:
+      return inject_at_clients(kind, member, lasts);
+  }
+  world_.after(lasts, [this] { world_.heal_all(); });
+}
+
+void Faults::inject_at_clients(unsigned kind, std::size_t member, Nanoseconds lasts) {
+  sim::Host& client = *hosts_.clients[random_.below(hosts_.clients.size())];
+  sim::Host& host = *hosts_.members[member];
+  switch (kind) {
+    case 10:
+      return stand_still(client, lasts);
+    case 11:
+      cut_off(client);
+      break;
+    case 12: {
+      const bool is_from_client = random_.below(2) == 0;
+      sim::Host& from = is_from_client ? client : host;
+      sim::Host& to = is_from_client ? host : client;
+      group_.note(from.name() + " does not reach " + to.name());
+      world_.cut(from, to);
+      break;
+    }
+    default:
+      if (!victims_.is_up(member)) return;
+      victims_.crash_while_writing(member);
+      return world_.after(kLongest + lasts, [this, member] { restart(member); });
+  }
+  world_.after(lasts, [this] { world_.heal_all(); });
+}
+
+void Faults::heal() {
+  group_.note("faults end");
+  world_.heal_all();
+  for (sim::Host* client : hosts_.clients) client->resume();
+  for (std::size_t member = 0; member < hosts_.members.size(); ++member) {
+    sim::Host& host = *hosts_.members[member];
+    for (const sim::Host* other : hosts_.members) {
+      if (other != &host) world_.set_link(host, *other, link_);
+    }
+    host.resume();
+    restart(member);
+    victims_.set_turn(member, kQuickTurn);
+  }
+}
+
+}  // namespace silurus::simulation

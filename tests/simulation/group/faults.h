@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "common/random.h"
+#include "tests/simulation/group/sim_driver.h"
+
+namespace silurus::simulation {
+
+/// What goes wrong with a group, its etcd and its clients, drawn from a seed: crashes of one member
+/// or all, pauses, partitions both ways and one way, members far away or slow, etcd out of reach.
+class Faults {
+ public:
+  /// What only the run itself can do; by the place of a member.
+  class Victims {
+   public:
+    virtual bool is_up(std::size_t member) const = 0;
+    virtual void crash(std::size_t member) = 0;
+    virtual void start(std::size_t member) = 0;  ///< its host has been restarted
+    /// CPU time of each of its turns.
+    virtual void set_turn(std::size_t member, Nanoseconds turn) = 0;
+    /// It crashes in the midst of what it writes next.
+    virtual void crash_while_writing(std::size_t) {}
+
+   protected:
+    ~Victims() = default;
+  };
+  struct Hosts {
+    std::vector<sim::Host*> members;
+    /// That are cut off and stand still too; then members crash in the midst of writing as well.
+    std::vector<sim::Host*> clients = {};
+  };
+
+  Faults(GroupWorld& group, Random& random, Hosts hosts, Victims& victims);
+
+  /// Loss, duplication and delays of all links, from now on.
+  void draw_links();
+  void schedule(Nanoseconds from, Nanoseconds until);
+  /// Ends them all, and starts who is down. Whoever lets in the midst of writing crash has seen to
+  /// it that nobody will any more.
+  void heal();
+
+ private:
+  static constexpr Nanoseconds kLongest = 120 * kMillisecond;
+  static constexpr Nanoseconds kSlowTurn = 300 * kMicrosecond;
+  static constexpr Nanoseconds kQuickTurn = kMicrosecond;
+
+  void inject(unsigned kind, Nanoseconds lasts);
+  void inject_at_clients(unsigned kind, std::size_t member, Nanoseconds lasts);
+  void crash(std::size_t member, Nanoseconds lasts);
+  void stand_still(sim::Host& host, Nanoseconds lasts);
+  void cut_off(sim::Host& host);
+  void restart(std::size_t member);
+
+  GroupWorld& group_;
+  sim::World& world_;
+  Random& random_;
+  const Hosts hosts_;
+  Victims& victims_;
+  sim::LinkModel link_;
+};
+
+}  // namespace silurus::simulation

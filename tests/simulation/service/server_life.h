@@ -1,0 +1,107 @@
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/core.h"
+#include "tests/simulation/group/sim_driver.h"
+#include "tests/support/crash_memory.h"
+
+namespace silurus::simulation {
+
+using testing_support::CrashMemory;
+using testing_support::Power;
+
+/// Keys are columns of the plane; a value of a key is an entry in its column, at most one.
+constexpr unsigned kColumns = 4;
+constexpr unsigned kColumnValues = 64;
+rtree::Entry<2> entry_of(unsigned column, unsigned value);
+rtree::Box<2> window_of(unsigned column);
+/// A bit for each value of the column that a search of its window has found; a complaint if any was
+/// found twice or is of another column.
+std::uint64_t values_of(unsigned column, const std::vector<std::uint64_t>& ids,
+                        std::vector<std::string>& complaints);
+
+/// What was published, whoever published it: the content of each version and since when it is not
+/// the newest any more.
+class Published {
+ public:
+  using Content = std::array<std::uint64_t, kColumns>;
+
+  /// A member shows this version; false if another has shown a different one of that number.
+  bool show(rtree::Version version, const Content& content, Nanoseconds now);
+  /// Nothing if nobody has shown it.
+  const Content* find(rtree::Version version) const;
+  /// When a newer one was first shown; INT64_MAX: there is none.
+  Nanoseconds superseded(rtree::Version version) const;
+  rtree::Version newest() const { return versions_.empty() ? 0 : versions_.rbegin()->first; }
+
+ private:
+  struct One {
+    Content content;
+    Nanoseconds first;  ///< when it, or a newer one, was shown
+  };
+  std::map<rtree::Version, One> versions_;
+};
+
+/// What a server leaves to its next life.
+struct ServerDisk {
+  ServerDisk();
+  std::vector<CrashMemory::Content*> all();
+  CrashMemory::Content super;
+  CrashMemory::Content log;
+  CrashMemory::Content nodes[2];
+  CrashMemory::Content extras[2];
+};
+
+class ServerLife;
+
+/// What all servers of one run have in common.
+struct Service {
+  GroupWorld& group;
+  Published published;
+  sim::FabricOptions fabric;  ///< that clients come by
+  std::size_t workers = 2;
+  Nanoseconds grace = 5 * kMillisecond;
+  Nanoseconds heartbeat = kMillisecond;
+  std::vector<const ServerLife*> lives = {};  ///< that have not been destroyed
+};
+
+/// One life of a server that is the member of a group: what ships (sessions, workers, writer,
+/// replica, store with log and checkpoints, member, replicator), but for threads and files, on a
+/// simulated host. The group's turns and each worker's are processes of their own.
+class ServerLife {
+ public:
+  ServerLife(Service& service, sim::Host& host, group::MemberId id, ServerDisk& disk,
+             std::uint64_t seed, Power::Failure failure);
+  ~ServerLife();
+
+  Power& power() { return power_; }
+  const SimDriver& driver() const;
+  const server::Core<2>& core() const { return *core_; }
+  const server::Standing& standing() const { return *core_->shard().standing(); }
+  rtree::Snapshot<2> snapshot() const { return core_->shard().tree().snapshot(); }
+  std::uint64_t checkpoints() const;
+  sim::Host& host() { return host_; }
+  /// CPU time of each turn of the group's process.
+  Nanoseconds turn = kMicrosecond;
+
+  static std::string url(const sim::Host& host) { return "sim://" + host.name() + ":1"; }
+
+ private:
+  class Part;
+
+  Service& service_;
+  sim::Host& host_;
+  Power power_;
+  sim::SimFabric fabric_;
+  server::InlineExecutor executor_;
+  Part* part_ = nullptr;  ///< the core's
+  std::unique_ptr<server::Core<2>> core_;
+  std::vector<std::unique_ptr<sim::Process>> workers_;
+};
+
+}  // namespace silurus::simulation

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/group.h"
+#include "tests/simulation/service/server_life.h"
+#include "tests/support/linearizability.h"
+
+namespace silurus::simulation {
+
+/// What clients asked for and were told: a history for each column.
+struct Ledger {
+  std::vector<testing_support::SetHistory> histories =
+      std::vector<testing_support::SetHistory>(kColumns);
+  unsigned next_value[kColumns] = {};
+  /// Operations that a column may have so far.
+  std::size_t room = 0;
+};
+
+struct ServiceClientCounters {
+  std::uint64_t operations = 0;
+  std::uint64_t in_doubt = 0;
+  std::uint64_t failed = 0;     ///< of which it is known that they did nothing
+  std::uint64_t any_reads = 0;  ///< searches that any member may answer
+  client::ClientStatistics statistics;
+};
+
+/// A client that ships, on a simulated host, which asks and writes until it is stopped, and looks
+/// at each answer: whether it is of a version that was published, and of all of it, and no staler
+/// than was asked for. What must be linearizable goes into the ledger.
+class ServiceClient final : private client::Network {
+ public:
+  struct Options {
+    client::ClientOptions client;
+    bool knows_members = true;  ///< or finds them in etcd
+    std::size_t in_flight = 1;
+    Nanoseconds longest_rest = 12 * kMillisecond;  ///< between two operations
+  };
+  ServiceClient(Service& service, Ledger& ledger, sim::Host& host,
+                const std::vector<std::string>& urls, const Options& options);
+  ~ServiceClient();
+
+  /// Begins so many more operations, no others, and rests no longer.
+  void finish_with(std::size_t operations);
+  bool is_idle() const { return under_way_ == 0 && (!last_ || *last_ == 0); }
+  ServiceClientCounters counters() const;
+  /// For people.
+  std::string to_string() const;
+  sim::Host& host() { return host_; }
+
+ private:
+  class EtcdOfMembers;
+
+  Result<Way> way_to(const transport::Address&) override { return Way{&fabric_, poller_.get()}; }
+  void connect();
+  void step(sim::Process& process);
+  void begin();
+  std::optional<unsigned> choose_column();
+  void read(unsigned column);
+  void add(unsigned column);
+  void remove();
+  void write(const protocol::Operation<2>& operation, unsigned column, unsigned value,
+             testing_support::SetOperation::Kind kind);
+  void end_read(unsigned column, std::size_t operation, rtree::Version newest,
+                const Result<client::RangeAnswer<2>*>& answer);
+  void end_write(unsigned column, std::size_t operation,
+                 const Result<client::WriteAnswer*>& answer);
+  /// Looks at an answer to a search of that column; what it found.
+  std::uint64_t check(unsigned column, rtree::Version newest, const client::RangeAnswer<2>& answer);
+  void check_end(Nanoseconds called);
+  /// Of an operation that did nothing, and shall not be looked for.
+  void forget(unsigned column, std::size_t operation);
+  testing_support::SetOperation& entry(unsigned column, std::size_t operation) {
+    return ledger_.histories[column].operations[operation];
+  }
+  void complain(const std::string& what) { service_.group.complain(host_.name() + ": " + what); }
+  bool reads_any() const { return options_.client.read.from == client::ReadFrom::kAny; }
+
+  Service& service_;
+  Ledger& ledger_;
+  sim::Host& host_;
+  const Options options_;
+  Random random_;
+  sim::SimFabric fabric_;
+  std::unique_ptr<transport::Poller> poller_;
+  const std::vector<std::string> urls_;
+  std::unique_ptr<client::Group<2>> group_;
+  std::unique_ptr<sim::Process> process_;
+  std::size_t under_way_ = 0;
+  Nanoseconds next_ = 0;                            ///< when the next one begins
+  std::optional<std::size_t> last_;                 ///< operations that it begins still
+  rtree::Version newest_ = 0;                       ///< of any answer so far
+  std::vector<std::pair<unsigned, unsigned>> own_;  ///< columns and values that it may remove
+  ServiceClientCounters counters_;
+};
+
+}  // namespace silurus::simulation

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/simulation/group/faults.h"
+#include "tests/simulation/service/service_client.h"
+
+namespace silurus::simulation {
+
+struct ServiceCounters {
+  std::uint64_t operations = 0;
+  std::uint64_t in_doubt = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t any_reads = 0;
+  std::uint64_t asked_of_backups = 0;
+  std::uint64_t too_old = 0;  ///< answers of backups
+  std::uint64_t offloaded = 0;
+  std::uint64_t reconnects = 0;
+  std::uint64_t crashes = 0;
+  std::uint64_t torn = 0;  ///< of those: in the midst of writing
+  std::uint64_t checkpoints = 0;
+  std::uint64_t elections = 0;
+  std::uint64_t need_copies = 0;  ///< members, in the end
+  void add(const ServiceCounters& other);
+};
+
+/// Three servers that ship, as the members of a group, an etcd, and clients that ship, through the
+/// faults of one seed.
+class ServiceRun final : public Faults::Victims {
+ public:
+  explicit ServiceRun(std::uint64_t seed);
+  ~ServiceRun();
+
+  /// Everything: the first complaint, or nothing.
+  std::string run();
+  const ServiceCounters& counters() const { return counters_; }
+  /// What happened, for people.
+  std::string trace() const;
+  std::uint64_t trace_hash() const { return world_.trace_hash(); }
+
+ private:
+  struct Node {
+    sim::Host* host;
+    group::MemberId id;
+    ServerDisk disk = {};
+    std::unique_ptr<ServerLife> life = {};
+  };
+
+  void add_members();
+  void add_clients();
+  client::ClientOptions draw_client();
+  bool is_up(std::size_t member) const override { return nodes_[member].life != nullptr; }
+  void start(std::size_t member) override;
+  void crash(std::size_t member) override;
+  void set_turn(std::size_t member, Nanoseconds turn) override {
+    if (is_up(member)) nodes_[member].life->turn = turn;
+  }
+  void crash_while_writing(std::size_t member) override;
+  void bury(std::size_t member);
+  void collect(const ServerLife& life);
+  bool has_converged() const;
+  std::string check();
+
+  const std::uint64_t seed_;
+  sim::World world_;
+  Random random_;
+  std::unique_ptr<SimEtcd> etcd_;
+  std::unique_ptr<GroupWorld> group_;
+  std::unique_ptr<Service> service_;
+  std::unique_ptr<Faults> faults_;
+  std::deque<Node> nodes_;  ///< lives hold on to their disks
+  std::vector<std::unique_ptr<ServerLife>> dead_;
+  Ledger ledger_;
+  std::vector<std::unique_ptr<ServiceClient>> clients_;
+  std::uint64_t lives_begun_ = 0;
+  ServiceCounters counters_;
+};
+
+}  // namespace silurus::simulation

@@ -1,0 +1,57 @@
+#include <gtest/gtest.h>
+
+#include <iostream>
+
+#include "common/log.h"
+#include "tests/simulation/service/service_run.h"
+#include "tests/support/seed.h"
+
+// Servers and clients as they ship, over a simulated network with a simulated etcd, through seeds
+// of faults. SERVICE_SEEDS=n runs so many; SEED=s runs the one that failed again, and says what
+// happened.
+
+namespace silurus::simulation {
+namespace {
+
+TEST(Service, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
+  const auto [is_again, first, count] =
+      testing_support::seeds("SERVICE_SEEDS", SILURUS_SERVICE_SEEDS);
+  log::set_level(log::Level::kError);  // views come and go
+  ServiceCounters all;
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+    ServiceRun run(seed);
+    const std::string wrong = run.run();
+    ASSERT_EQ(wrong, "") << "SEED=" << seed << "\n" << run.trace();
+    if (is_again) std::cout << run.trace();
+    all.add(run.counters());
+  }
+  std::cout << all.operations << " operations (" << all.in_doubt << " in doubt, " << all.failed
+            << " without effect), " << all.any_reads << " of any member, " << all.asked_of_backups
+            << " of them asked of backups, " << all.too_old << " too old; " << all.offloaded
+            << " searches one-sidedly, " << all.reconnects << " reconnects, " << all.crashes
+            << " crashes, " << all.torn << " of them to be in the midst of writing, "
+            << all.checkpoints << " checkpoints, " << all.elections << " elections; "
+            << all.need_copies << " members need a copy in the end\n";
+  if (is_again || count < 100) return;
+  // The faults are those that all of this is there for.
+  EXPECT_GT(all.operations, 50 * count);
+  EXPECT_GT(all.elections, count);
+  EXPECT_GT(all.crashes, count);
+  EXPECT_GT(all.torn, count / 10);
+  EXPECT_GT(all.reconnects, count);
+  EXPECT_GT(all.asked_of_backups, count);
+  EXPECT_GT(all.offloaded, 10 * count);
+  EXPECT_GT(all.in_doubt, count / 100);
+  EXPECT_GT(all.too_old, 0u);
+}
+
+TEST(Service, DoesTheSameAgainFromTheSameSeed) {
+  log::set_level(log::Level::kError);
+  ServiceRun one(7);
+  ServiceRun same(7);
+  EXPECT_EQ(one.run(), same.run());
+  EXPECT_EQ(one.trace_hash(), same.trace_hash());
+}
+
+}  // namespace
+}  // namespace silurus::simulation
