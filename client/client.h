@@ -136,7 +136,9 @@ class Client {
   Status nearest_async(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback);
   Status write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> callback);
   /// Sends what was begun, handles what has come. Doesn't wait, but for a lost server's successor
-  /// to take the connection (a quarter of a second at most).
+  /// to take the connection (a quarter of a second at most; ClientOptions::connect_timeout if only
+  /// one server is known; and what etcd takes to answer, a second for each endpoint, if it is
+  /// asked).
   void poll();
   /// Blocks until fewer than `n` operations are in flight.
   void wait_below(std::size_t n);

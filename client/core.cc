@@ -111,6 +111,7 @@ std::uint32_t ClientCore<D>::acquire(CallKind kind, Nanoseconds deadline) {
   operation.kind = kind;
   operation.chosen = Access::kMessaging;
   operation.chosen_by_policy = false;
+  operation.as_of = 0;
   operation.holding = false;
   operation.any = false;
   operation.harmless = false;
@@ -168,6 +169,7 @@ void ClientCore<D>::record(const Call<D>& operation, bool failed) {
   AccessStatistics& statistics = statistics_of(operation);
   if (failed) {
     ++statistics.failed;
+    if (operation.chosen_by_policy) policy_->forget(operation.chosen);
     return;
   }
   const Nanoseconds now = clock_.now();
@@ -291,6 +293,7 @@ bool ClientCore<D>::may_keep(const Call<D>& operation) const {
 template <int D>
 void ClientCore<D>::hand_over(std::uint32_t index, ErrorCode why) {
   Call<D>& operation = operations_[index];
+  if (operation.chosen_by_policy) policy_->forget(operation.chosen);
   const std::uint32_t generation = operation.generation;
   Call<D> call = std::exchange(operation, Call<D>{});
   operation.generation = generation;

@@ -91,15 +91,14 @@ template <int D>
 void ClientCore<D>::begin_search(std::uint32_t index) {
   Call<D>& operation = operations_[index];
   operation.chosen = Access::kMessaging;
-  if (offloader_ != nullptr) {
+  operation.chosen_by_policy = false;
+  // Without a lease the message is what gets one again.
+  if (offloader_ != nullptr && (!needs_lease(operation) || lease_lasts())) {
+    operation.chosen = Access::kOffload;
     operation.chosen_by_policy = options_.mode == Mode::kAdaptive;
-    if (operation.chosen_by_policy) look_at_heartbeat(operation.started);
-    operation.chosen =
-        operation.chosen_by_policy ? policy_->choose(operation.search_class) : Access::kOffload;
-    if (operation.chosen == Access::kOffload && needs_lease(operation) && !lease_lasts()) {
-      // The message is what gets a lease again.
-      operation.chosen = Access::kMessaging;
-      operation.chosen_by_policy = false;
+    if (operation.chosen_by_policy) {
+      look_at_heartbeat(operation.started);
+      operation.chosen = policy_->choose(operation.search_class);
     }
   }
   operation.range.access = operation.nearest.access = operation.chosen;
@@ -118,7 +117,7 @@ template <int D>
 void ClientCore<D>::begin_search_of_old_version(std::uint32_t index) {
   Call<D>& operation = operations_[index];
   // What the policy learns about is searches of the current version.
-  operation.chosen_by_policy = false;
+  if (std::exchange(operation.chosen_by_policy, false)) policy_->forget(operation.chosen);
   if (const auto held = held_.find(operation.as_of, clock_.now())) {
     start_offload(index, held);
     return;

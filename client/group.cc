@@ -72,8 +72,12 @@ Result<std::unique_ptr<Group<D>>> Group<D>::create(std::vector<std::string> urls
 template <int D>
 Group<D>::~Group() {
   family_.keeper = nullptr;
+  // Callbacks may begin operations: those are refused from here on.
+  primary_ = nullptr;
+  options_.reconnect_for = 0;
+  failure_ = Error{ErrorCode::kConnectionLost, "the client was closed"};
   for (auto& member : members_) member->core.reset();
-  finish(kept_, {ErrorCode::kConnectionLost, "the client was closed"});
+  finish(kept_, Error(*failure_));
 }
 
 template <int D>
@@ -453,11 +457,11 @@ void Group<D>::look_after_primary(bool look, Nanoseconds now) {
 template <int D>
 void Group<D>::lose_primary(Nanoseconds now) {
   last_error_ = *primary_->core->lost();
-  drop(*primary_);
   // The others first: it was lost.
   const auto place = std::ranges::find(members_, primary_, &std::unique_ptr<Member>::get);
   first_ = static_cast<std::size_t>(place - members_.begin()) + (not_primary_ ? 0 : 1);
-  primary_ = nullptr;
+  drop(
+      *std::exchange(primary_, nullptr));  // callbacks run: there is no primary for what they begin
   hint_.clear();
   if (now - led_since_ > kSettledAfter) backoff_ = Backoff(random_(), kLongestPause);
   // One that says that it isn't the primary, and that it is, is asked again a little later.
@@ -508,6 +512,10 @@ typename Group<D>::Member* Group<D>::next_candidate(Nanoseconds now) {
     if (directory_ != nullptr) {
       const auto urls = directory_->members();
       if (urls) {
+        // Those that were members once make room for those that are.
+        std::erase_if(members_, [&](const auto& member) {
+          return member->core == nullptr && std::ranges::count(*urls, member->url) == 0;
+        });
         for (const std::string& url : *urls) learn(url);
       } else {
         last_error_ = urls.error();
@@ -554,10 +562,10 @@ Status Group<D>::dial(Member& member, Nanoseconds now) {
   const auto way = network_.way_to(*address);
   if (!way) return fail(way.error());
   ClientOptions options = options_;
-  const bool is_alone = members_.size() == 1 && directory_ == nullptr;
-  const Nanoseconds most =
-      is_alone ? options.connect_timeout : std::min(options.connect_timeout, kMaxConnect);
-  const Nanoseconds left = std::min(seek_until_, kept_deadline_) - now;
+  Nanoseconds most = options_.connect_timeout;
+  if (!is_alone()) most = std::min(most, kMaxConnect);
+  // As a reader, there is no hurry to find it; a primary is being looked for for so long only.
+  const Nanoseconds left = primary_ != nullptr ? most : std::min(seek_until_, kept_deadline_) - now;
   options.connect_timeout = std::clamp(left, kMillisecond, std::max(most, kMillisecond));
   auto core =
       ClientCore<D>::connect(*way->fabric, *way->poller, *address, clock_, options, &family_);

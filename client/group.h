@@ -54,7 +54,8 @@ class Directory {
 ///
 /// Same manners as ClientCore: one thread, callbacks only from flush(), settle(), the poller's
 /// progress() and the destructor. While all is well an operation costs one branch more than there
-/// and nothing is allocated. settle() blocks while it connects, for kMaxConnect at most.
+/// and nothing is allocated. settle() blocks while it connects: for kMaxConnect at most, or
+/// ClientOptions::connect_timeout with a server that is alone; and while it asks the directory.
 template <int D>
 class Group final : private Keeper<D> {
  public:

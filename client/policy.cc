@@ -153,6 +153,11 @@ Access CostPolicy::choose(std::uint8_t search_class) {
   return access;
 }
 
+void CostPolicy::forget(Access access) {
+  if (access == Access::kOffload && offloading_ > 0) --offloading_;
+  if (chosen_ > 0) --chosen_;
+}
+
 Access CostPolicy::decide(std::uint8_t search_class) {
   const ClassCosts& costs = classes_[search_class % kSearchClasses];
   if (survey_ != Survey::kDone) {
@@ -214,9 +219,8 @@ void CostPolicy::on_search(const SearchOutcome& outcome) {
   if (outcome.access == Access::kOffload) {
     delay_.add(outcome.search_class, std::min(offloading_, chosen_), latency,
                survey_ == Survey::kDone ? share_now() : 1);
-    if (offloading_ > 0) --offloading_;
   }
-  if (chosen_ > 0) --chosen_;
+  forget(outcome.access);
   if (ignore_ > 0) {
     --ignore_;
     return;

@@ -41,8 +41,11 @@ class AccessPolicy {
   virtual ~AccessPolicy() = default;
   /// Decides about the next search.
   virtual Access choose(std::uint8_t search_class) = 0;
-  /// Reports one that it had decided about; those that failed are not reported.
+  /// Reports one that it had decided about.
   virtual void on_search(const SearchOutcome& outcome) = 0;
+  /// Of one that it had decided about, and that taught nothing: it failed, or another server had it
+  /// in the end.
+  virtual void forget(Access) {}
   virtual void on_heartbeat(const ServerLoad& load) = 0;
 };
 
@@ -142,6 +145,7 @@ class CostPolicy final : public AccessPolicy {
  public:
   explicit CostPolicy(std::uint64_t seed, const CostOptions& options = {});
   Access choose(std::uint8_t search_class) override;
+  void forget(Access access) override;
   void on_search(const SearchOutcome& outcome) override;
   void on_heartbeat(const ServerLoad& load) override;
   /// The share of searches that is being offloaded, trials aside.

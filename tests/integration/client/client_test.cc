@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 #include <optional>
@@ -437,6 +438,45 @@ TEST_F(ClientTest, WritesSayWhatFailedAndLeaveTheRestAlone) {
   EXPECT_EQ(client.count(box).value(), 3u);
   ASSERT_TRUE(client.update(1, box, {{5, 5}, {6, 6}}));
   EXPECT_EQ(client.count(box).value(), 2u);
+}
+
+TEST_F(ClientTest, ACallbackMaySearchAgainWhileItsClientIsDestroyed) {
+  start();
+  auto client = std::make_unique<Client<2>>(connect());
+  Client<2>* const own = client.get();
+  int ended = 0;
+  int refused = 0;
+  const std::function<void()> search = [&] {
+    const Status begun = own->range_async({.window = {{0, 0}, {1, 1}}}, [&](auto) {
+      ++ended;
+      search();
+    });
+    if (!begun) ++refused;
+  };
+  for (int i = 0; i < 8; ++i) search();
+  client->poll();
+  client.reset();
+  EXPECT_GE(ended, 8);
+  EXPECT_EQ(refused, 8) << "one more each: the end of a client is not for ever";
+}
+
+TEST_F(ClientTest, ASearchGoesOnAtAServerThatAnswersMessagesAlone) {
+  start();
+  const ServerProcess next({"--listen", "tcp://127.0.0.1:0", "--log-level", "error"});
+  ASSERT_EQ(next.addresses().size(), 1u);
+  auto client = Client<2>::connect(url() + "," + next.addresses()[0],
+                                   {.deadline = 20 * kSecond, .reconnect_for = 20 * kSecond});
+  ASSERT_TRUE(client) << client.error().message;
+  server_->freeze();
+  std::optional<Status> answer;
+  ASSERT_TRUE(client->range_async({.window = {{0, 0}, {1, 1}}}, [&](const auto& found) {
+    answer = found ? Status() : fail(found.error());
+  }));
+  client->poll();
+  server_.reset();
+  client->wait();
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_TRUE(*answer) << answer->error().message;
 }
 
 TEST_F(ClientTest, ABulkLoadNeedsAnEmptyTree) {
