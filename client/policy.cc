@@ -66,9 +66,11 @@ constexpr double kCeilingFall = 0.7;
 constexpr double kCeilingRise = 1.15;
 constexpr double kMinCeiling = 0.001;
 /// So much is offloaded at first by who was held back.
-constexpr double kSlowStart = 0.02;
-/// A server less busy than this has time for more messages.
-constexpr double kHasTime = 0.85;
+constexpr double kSlowStart = 0.1;
+/// A server less busy than this has time for more messages. Then offloading must be quicker by so
+/// much, in the logarithm.
+constexpr double kHasTime = 0.95;
+constexpr double kClearlyQuicker = 0.1;
 /// Searches of equal gain are told apart by dice: half width, in the logarithm.
 constexpr double kDither = 0.05;
 constexpr double kThresholdRate = 0.05;
@@ -133,15 +135,6 @@ void ReadDelay::end_block(std::uint8_t search_class, double share) {
 }
 
 void ReadDelay::start_slowly() { ceiling_ = std::min(ceiling_, kSlowStart); }
-
-void CostPolicy::Quickest::add(double latency) {
-  sum += static_cast<float>(latency);
-  if (++count < kDelayBlock) return;
-  const float mean = sum / static_cast<float>(kDelayBlock);
-  value = value == 0 ? mean : std::min(mean, value * kForget);
-  sum = 0;
-  count = 0;
-}
 
 CostPolicy::CostPolicy(std::uint64_t seed, const CostOptions& options)
     : options_(options), random_(seed), survey_patience_(kFirstBlocks), step_(options.first_step) {}
@@ -210,7 +203,6 @@ void CostPolicy::on_search(const SearchOutcome& outcome) {
   ClassCosts& costs = classes_[outcome.search_class % kSearchClasses];
   const double latency = std::max<double>(1, static_cast<double>(outcome.latency));
   costs.latency[index(outcome.access)].add(latency);
-  costs.quickest[index(outcome.access)].add(latency);
   // What is usual is what happens at the share settled on: trials must not move their own measure.
   const bool settled = survey_ == Survey::kDone ? !in_trial_ : survey_ == Survey::kMessages;
   if (settled || costs.usual.count == 0) costs.add_usual(latency);
@@ -276,12 +268,16 @@ void CostPolicy::survey(double cost, double unit) {
   block_ = {};
 }
 
-/// Goes on from this end of the scale.
+/// Goes on from the better end of the scale.
 void CostPolicy::end_survey() {
   const double ratio = block_.score() / survey_messages_.score();
   owe(ratio - 1, block_.count);
   owe(1 / ratio - 1, survey_messages_.count);
-  share_ = ratio < 1 ? 1 : 0;
+  end_survey(ratio < 1 ? 1 : 0);
+}
+
+void CostPolicy::end_survey(double share) {
+  share_ = share;
   usual_score_ = 0;
   settling_ = true;
   survey_patience_ = kLaterBlocks;
@@ -300,8 +296,9 @@ void CostPolicy::on_heartbeat(const ServerLoad& load) {
   busy_ = load.cpu_busy;
   knows_load_ = true;
   const bool was_held_back =
-      std::exchange(held_back_, server_has_time() && !offloading_is_quicker());
+      std::exchange(held_back_, server_has_time() && !offloading_is_clearly_quicker());
   if (held_back_) delay_.start_slowly();
+  if (held_back_ && survey_ == Survey::kOffloads) return end_survey(0);
   // Then reads begin again slowly: a survey would be the opposite.
   if (held_back_ || was_held_back) busy_at_survey_ = busy_;
   if (survey_ == Survey::kDone && since_survey_ > kSurveyAgain && owed_ <= 0 &&
@@ -319,16 +316,17 @@ void CostPolicy::on_heartbeat(const ServerLoad& load) {
 bool CostPolicy::server_has_time() const { return knows_load_ && busy_ < kHasTime; }
 
 /// Of the classes that have been seen both ways.
-bool CostPolicy::offloading_is_quicker() const {
-  double messaging = 0;
-  double offload = 0;
+bool CostPolicy::offloading_is_clearly_quicker() const {
+  double gain = 0;
+  double weights = 0;
   for (const ClassCosts& costs : classes_) {
-    const auto& [by_message, offloaded] = costs.quickest;
-    if (by_message.value == 0 || offloaded.value == 0) continue;
-    messaging += static_cast<double>(by_message.value);
-    offload += static_cast<double>(offloaded.value);
+    const auto& [by_message, offloaded] = costs.latency;
+    const double weight = std::min(by_message.count, offloaded.count);
+    if (weight == 0) continue;
+    gain += weight * std::log(by_message.value / offloaded.value);
+    weights += weight;
   }
-  return offload < messaging || messaging == 0;
+  return weights == 0 || gain > kClearlyQuicker * weights;
 }
 
 void CostPolicy::end_epoch(bool hopeless) {

@@ -140,7 +140,8 @@ struct CostOptions {
 /// the way of everyone's answers. Nobody tells it of that, but its own reads do, which take longer
 /// than they once did. So the share has a ceiling (ReadDelay), which falls when they do, for all
 /// clients alike, and leaves the network just short of full. And while the server has time left,
-/// nothing is offloaded that is not quicker so when nobody is in the way (docs/decisions/0095).
+/// nothing is offloaded unless that is clearly quicker: a queue of the network holds up messages
+/// and reads alike, and to give way is for those who fill it (docs/decisions/0095).
 class CostPolicy final : public AccessPolicy {
  public:
   explicit CostPolicy(std::uint64_t seed, const CostOptions& options = {});
@@ -168,16 +169,8 @@ class CostPolicy final : public AccessPolicy {
   /// Latencies of one class are averaged over so many searches, what is usual over more.
   static constexpr std::uint32_t kLatencyHorizon = 64;
   static constexpr std::uint32_t kUsualHorizon = 512;
-  /// The least mean of a block of latencies, slowly forgotten.
-  struct Quickest {
-    float sum = 0;
-    std::uint32_t count = 0;
-    float value = 0;  ///< 0: none yet
-    void add(double latency);
-  };
   struct ClassCosts {
     std::array<Average<kLatencyHorizon>, 2> latency;  ///< by Access
-    std::array<Quickest, 2> quickest;                 ///< by Access
     Average<kUsualHorizon> usual;                     ///< latency of either way: the unit of costs
     void add_usual(double sample);
   };
@@ -218,13 +211,14 @@ class CostPolicy final : public AccessPolicy {
   void ignore_under_way();
   void begin_survey();
   void end_survey();
+  void end_survey(double share);
   void owe(double excess, std::uint32_t searches);
   Access by_share(const ClassCosts& costs, double share);
   double share_now() const {
     return held_back_ ? 0 : std::min(in_trial_ ? trial_share_ : share_, delay_.ceiling());
   }
   bool server_has_time() const;
-  bool offloading_is_quicker() const;
+  bool offloading_is_clearly_quicker() const;
   void end_epoch(bool hopeless);
   void begin_trial();
   void judge_trial(bool hopeless);
@@ -264,7 +258,7 @@ class CostPolicy final : public AccessPolicy {
   std::uint32_t ignore_ = 0;      ///< reports of decisions made before this epoch
   Tally epoch_;                   ///< what was reported in this one
   Nanoseconds completed_at_ = 0;  ///< the search reported last; 0: none yet
-  bool held_back_ = false;        ///< messages are quicker, and the server has time for them
+  bool held_back_ = false;        ///< the server has time, and offloading is not clearly quicker
   bool knows_load_ = false;       ///< a heartbeat has come
   double busy_ = 0;               ///< of the server, by the last one
   double busy_at_trial_ = 0;      ///< ... when the last trial began

@@ -329,18 +329,36 @@ double offloaded_share(CostPolicy& policy, double messaging_us, double offload_u
   return static_cast<double>(offloaded) / searches;
 }
 
-/// A fleet whose reads stand in the way of its messages: all take long, and messages would be
-/// quick if there were none.
-TEST(CostPolicy, WhileTheServerHasTimeAndAnswersQuickerNothingIsOffloaded) {
+/// A fleet whose reads stand in the way of its messages: both wait in the same queue, of which
+/// there would be none if nothing were offloaded.
+TEST(CostPolicy, WhileTheServerHasTimeNothingIsOffloadedThatIsNotClearlyQuicker) {
   CostPolicy policy(3);
   policy.on_heartbeat({.cpu_busy = 1.0});
   offloaded_share(policy, 5.0, 6.0, 5'000);
   offloaded_share(policy, 40.0, 8.0, 40'000);
   EXPECT_GT(offloaded_share(policy, 40.0, 8.0, 5'000), 0.5);
-  policy.on_heartbeat({.cpu_busy = 0.2});
-  EXPECT_EQ(offloaded_share(policy, 40.0, 8.0, 5'000), 0);
+  EXPECT_GT(offloaded_share(policy, 40.0, 39.0, 2'000), 0);
+  policy.on_heartbeat({.cpu_busy = 0.8});
+  EXPECT_EQ(offloaded_share(policy, 40.0, 39.0, 5'000), 0);
   policy.on_heartbeat({.cpu_busy = 1.0});
-  EXPECT_LT(offloaded_share(policy, 40.0, 8.0, 2'000), 0.1) << "it begins again slowly";
+  EXPECT_LT(offloaded_share(policy, 40.0, 8.0, 2'000), 0.2) << "it begins again slowly";
+}
+
+TEST(CostPolicy, WhatIsClearlyQuickerIsOffloadedThoughTheServerHasTime) {
+  CostPolicy policy(3);
+  policy.on_heartbeat({.cpu_busy = 0.2});
+  offloaded_share(policy, 5.0, 2.0, 5'000);
+  policy.on_heartbeat({.cpu_busy = 0.2});
+  EXPECT_GT(offloaded_share(policy, 5.0, 2.0, 5'000), 0.9);
+}
+
+/// All of a fleet survey at once when they start together, and fill the network for as long.
+TEST(CostPolicy, ASurveyEndsWhenTheServerSaysThatItHasTime) {
+  CostPolicy policy(3);
+  EXPECT_EQ(offloaded_share(policy, 50.0, 100.0, 256), 0);
+  EXPECT_EQ(offloaded_share(policy, 50.0, 100.0, 100), 1);
+  policy.on_heartbeat({.cpu_busy = 0.1});
+  EXPECT_EQ(offloaded_share(policy, 5.0, 3.0, 2'000), 0);
 }
 
 TEST(ReadDelay, ReadsThatAreHeldUpLowerTheShareAndOthersRaiseIt) {
