@@ -7,18 +7,21 @@
 #include <cstdio>
 
 namespace silurus {
-namespace {
-
-/// Makes a change of the directory itself durable.
-Status sync_folder_of(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+Status sync_directory(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   const bool synced = fd >= 0 && ::fsync(fd) == 0;
   const int error = errno;
   if (fd >= 0) ::close(fd);
-  if (!synced) return fail(errno_error(ErrorCode::kIo, "cannot flush " + folder, error));
-  return {};
+  if (synced) return {};
+  return fail(
+      errno_error(ErrorCode::kIo, "cannot write directory " + path + " to its disk", error));
+}
+
+namespace {
+
+Status sync_directory_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return sync_directory(slash == std::string::npos ? "." : path.substr(0, slash + 1));
 }
 
 }  // namespace
@@ -34,14 +37,14 @@ Status write_durably(const std::string& path, std::string_view text) {
   if (!written || std::rename(draft.c_str(), path.c_str()) != 0) {
     return fail(errno_error(ErrorCode::kIo, "cannot write " + path, written ? errno : error));
   }
-  return sync_folder_of(path);
+  return sync_directory_of(path);
 }
 
 Status remove_durably(const std::string& path) {
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
     return fail(errno_error(ErrorCode::kIo, "cannot remove " + path, errno));
   }
-  return sync_folder_of(path);
+  return sync_directory_of(path);
 }
 
 }  // namespace silurus

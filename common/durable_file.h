@@ -7,6 +7,8 @@
 
 namespace silurus {
 
+/// Makes what was created, renamed or removed in a directory durable.
+Status sync_directory(const std::string& path);
 /// Puts a small file at that path, durably: after a crash it is there as a whole, or what was there
 /// before.
 Status write_durably(const std::string& path, std::string_view text);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "common/durable_file.h"
 #include "replication/checkpoint.h"
 
 namespace silurus::replication {

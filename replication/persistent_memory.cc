@@ -243,13 +243,4 @@ std::unique_ptr<PersistentMemory> PersistentFile::view(const std::shared_ptr<Per
   return std::make_unique<MappedMemory>(file, file->bytes_.subspan(offset, length), offset);
 }
 
-Status sync_directory(const std::string& path) {
-  FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd.get() < 0) return fail(errno_error(code_of(errno), "cannot open " + path, errno));
-  if (::fsync(fd.get()) != 0) {
-    return fail(errno_error(ErrorCode::kIo, "cannot write " + path + " to its disk", errno));
-  }
-  return {};
-}
-
 }  // namespace silurus::replication

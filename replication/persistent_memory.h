@@ -87,7 +87,4 @@ class PersistentFile {
   bool is_in_memory_;
 };
 
-/// Makes a directory's entries (files created, renamed) durable.
-Status sync_directory(const std::string& path);
-
 }  // namespace silurus::replication

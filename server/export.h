@@ -7,14 +7,9 @@
 #include "common/result.h"
 #include "protocol/decode.h"
 #include "rtree/tree.h"
+#include "server/limits.h"
 
 namespace silurus::server {
-
-/// Leaves, or operations, in one page of an export.
-constexpr std::size_t kLeavesOfAPage = 128;
-constexpr std::size_t kOperationsOfAPage = 8192;
-/// Entries in leaves that differ, which one list of changes holds at most.
-constexpr std::uint64_t kMaxExportedChanges = std::uint64_t{1} << 24;
 
 /// What one connection copies of the tree: a version that is pinned, page by page, then what has
 /// changed since, as often as it asks. Tasks of one connection, one after the other.

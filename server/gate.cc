@@ -58,7 +58,11 @@ Status Gate::turn(const GatePayload& order, Nanoseconds now) {
     if (next.at() == Turn::kRetired) {
       const std::string text =
           std::string(kRetiredWord) + " " + std::to_string(next.ticket()) + "\n";
-      if (auto ok = write_durably(path_, text); !ok) return ok;
+      if (auto ok = write_durably(path_, text); !ok) {
+        // It may be there nevertheless, and would be believed at the next start.
+        [[maybe_unused]] const Status removed = remove_durably(path_);
+        return ok;
+      }
     } else if (before == Turn::kRetired) {
       if (auto ok = remove_durably(path_); !ok) return ok;
     }

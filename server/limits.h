@@ -98,6 +98,13 @@ constexpr Nanoseconds kMaxGroupLease = 60 * kSecond;
 // --- being replaced by other servers
 /// Nobody may write for so long at most, until whoever asked for that asks again.
 constexpr Nanoseconds kMaxFreeze = 60 * kSecond;
+/// Leaves, or operations, in one page of an export.
+constexpr std::size_t kLeavesOfAPage = 128;
+constexpr std::size_t kOperationsOfAPage = 8192;
+/// Entries in leaves that differ, which one list of changes holds at most.
+constexpr std::uint64_t kMaxExportedChanges = std::uint64_t{1} << 24;
+/// An export pins its version of the tree: one that nobody asks for so long is given up.
+constexpr Nanoseconds kMaxExportIdle = 60 * kSecond;
 
 // --- bulk load
 /// Share of the memory budget that staged entries may take: the tree built of them (at most 60

@@ -348,6 +348,7 @@ Status Session<D>::prepare_task(TaskJob& job, const protocol::TaskMessage& task)
     }
   }
   job.exporting = exporting_;
+  last_export_ = worker_.now();
   return {};
 }
 
@@ -470,6 +471,7 @@ void Session<D>::send_count(std::uint32_t request_id, std::uint64_t count, rtree
 template <int D>
 void Session<D>::answer_task(const TaskJob& job) {
   if (closed_) return;
+  if (job.exporting != nullptr) last_export_ = worker_.now();
   if (!job.text) return send_error(job.request_id, job.text.error());
   send_text(job.request_id, *job.text);
 }
@@ -612,8 +614,9 @@ bool Session<D>::tick(Nanoseconds now) {
                  format_duration(kMaxLoadIdle));
     load_.reset();
   }
+  if (exporting_ != nullptr && now - last_export_ > kMaxExportIdle) exporting_.reset();
   std::erase_if(held_, [&](const Held& held) { return held.until < now; });
-  return stream_ != nullptr || load_ != nullptr || !held_.empty() ||
+  return stream_ != nullptr || load_ != nullptr || exporting_ != nullptr || !held_.empty() ||
          now - last_message_ < kActiveFor;
 }
 

@@ -28,7 +28,8 @@ class Worker;
 /// What a client can make it hold is bounded: once kMaxHeldAnswers find no room, further requests
 /// are left in its ring; at most kMaxRequestsInFlight requests otherwise (a client that has more
 /// unanswered is disconnected), of searches nothing but the question until they can be answered,
-/// one answer of at most kInlineResults half sent, one Stream, and protocol::kMaxHeldVersions.
+/// one answer of at most kInlineResults half sent, one Stream, protocol::kMaxHeldVersions, and one
+/// Export with a list of at most kMaxExportedChanges.
 template <int D>
 class Session final : public transport::ConnectionHandler {
  public:
@@ -169,6 +170,7 @@ class Session final : public transport::ConnectionHandler {
   std::unique_ptr<Load<D>> load_;
   std::uint64_t fill_ticket_ = 0;  ///< this connection fills the server, or once did
   std::shared_ptr<Exporting> exporting_;
+  Nanoseconds last_export_ = 0;  ///< request, or answer
 
   /// An old version that the client reads one-sidedly.
   struct Held {

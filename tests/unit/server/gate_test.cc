@@ -146,6 +146,19 @@ TEST_F(GatedServer, ExportsAVersionAndThenWhatHasChanged) {
   EXPECT_EQ(changes[1].kind, protocol::OperationKind::kErase);
 }
 
+TEST_F(GatedServer, AnExportThatNobodyAsksForIsGivenUp) {
+  ASSERT_TRUE(world_.shard->load(test::row(10)));
+  Loopback& client = world_.connect();
+  ASSERT_EQ(command(client, TaskKind::kExport).first, 0);
+  world_.clock.advance(kMaxExportIdle - kSecond);
+  world_.run();
+  EXPECT_EQ(page(client, 0).size(), 10u);
+  world_.clock.advance(kMaxExportIdle + kSecond);
+  world_.run();
+  EXPECT_EQ(command(client, TaskKind::kExportPage).first,
+            static_cast<std::uint16_t>(ErrorCode::kConflict));
+}
+
 TEST_F(GatedServer, ARetiredServerAnswersNobodyAndShowsNoRoot) {
   ASSERT_TRUE(world_.shard->load(test::row(10)));
   Loopback& client = world_.connect();
