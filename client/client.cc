@@ -64,7 +64,7 @@ struct Places {
 };
 Result<Places> places_of(std::string_view url) {
   if (!etcd::is_address(url)) return Places{client::split_urls(url), nullptr};
-  const auto address = etcd::Address::parse(url);
+  const auto address = etcd::GroupAddress::parse(url);
   if (!address) return fail(address.error());
   auto directory = client::EtcdDirectory::create(*address);
   if (!directory) return fail(directory.error());

@@ -19,11 +19,11 @@ std::string text(const Json& object, const char* name) {
 
 }  // namespace
 
-Result<std::unique_ptr<EtcdDirectory>> EtcdDirectory::create(const etcd::Address& address,
-                                                             std::uint32_t shard) {
-  auto gateway = etcd::Gateway::create(address, kSecond);
+Result<std::unique_ptr<EtcdDirectory>> EtcdDirectory::create(const etcd::GroupAddress& address) {
+  auto gateway = etcd::Gateway::create(address.cluster, kSecond);
   if (!gateway) return fail(gateway.error());
-  const std::string prefix = "silurus/" + address.name + "/" + std::to_string(shard) + "/";
+  const std::string prefix =
+      "silurus/" + address.cluster.name + "/" + std::to_string(address.shard.value_or(0)) + "/";
   return std::unique_ptr<EtcdDirectory>(new EtcdDirectory(prefix, std::move(*gateway)));
 }
 

@@ -13,8 +13,8 @@ namespace silurus::client {
 /// those that would like to be. What makes no sense there is passed over.
 class EtcdDirectory final : public Directory {
  public:
-  static Result<std::unique_ptr<EtcdDirectory>> create(const etcd::Address& address,
-                                                       std::uint32_t shard = 0);
+  /// Of shard 0 where the address names none.
+  static Result<std::unique_ptr<EtcdDirectory>> create(const etcd::GroupAddress& address);
   Result<std::vector<std::string>> members() override;
 
  private:

@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -251,6 +252,27 @@ Result<Address> Address::parse(std::string_view url) {
     return bad("no endpoint, or too many");
   }
   return address;
+}
+
+Result<GroupAddress> GroupAddress::parse(std::string_view url) {
+  GroupAddress group;
+  const std::size_t slash = url.rfind('/');
+  if (std::ranges::count(url, '/') > 3) {
+    const std::string_view digits = url.substr(slash + 1);
+    std::uint32_t shard = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), shard);
+    if (error != std::errc() || end != digits.data() + digits.size()) {
+      return fail(ErrorCode::kInvalidArgument, "\"" + std::string(url) +
+                                                   "\": not a number of a shard; what is meant is "
+                                                   "etcd://host:port/name/7");
+    }
+    group.shard = shard;
+    url = url.substr(0, slash);
+  }
+  auto cluster = Address::parse(url);
+  if (!cluster) return fail(cluster.error());
+  group.cluster = std::move(*cluster);
+  return group;
 }
 
 Result<std::unique_ptr<Gateway>> Gateway::create(const Address& address, Nanoseconds timeout) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,13 @@ struct Address {
 };
 /// Whether that is meant to be one.
 inline bool is_address(std::string_view url) { return url.starts_with("etcd://"); }
+
+/// "etcd://host:port/name/7": the group of replicas that was started as shard 7 there.
+struct GroupAddress {
+  Address cluster;
+  std::optional<std::uint32_t> shard;  ///< nothing, where none is named
+  static Result<GroupAddress> parse(std::string_view url);
+};
 
 struct KeyValue {
   std::string key;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "client/client.h"
+#include "etcd/gateway.h"
 
 namespace silurus::shards {
 namespace {
@@ -26,6 +27,9 @@ constexpr std::size_t kBatchesInFlight = 8;
 constexpr std::uint64_t kSampledPages = 256;
 /// A list of changes or a command may wait for a bulk load or a backup on the same server.
 constexpr Nanoseconds kTaskDeadline = 600 * kSecond;
+/// Where groups are involved, whose primaries may be lost: attempts in all, each of which takes
+/// over what the one before has left.
+constexpr int kAttempts = 4;
 
 /// What a server answered to a task.
 struct Answer {
@@ -46,13 +50,19 @@ class Server {
     if (!client) return fail(client.error().code, url + ": " + client.error().message);
     return Server(url, std::move(*client));
   }
+  /// Its error, for those who don't see whose it is. What is in doubt is lost with the connection:
+  /// nothing counts that was not complete.
+  tl::unexpected<Error> told(const Error& error) const {
+    const bool in_doubt = error.code == ErrorCode::kInDoubt;
+    return fail(in_doubt ? ErrorCode::kConnectionLost : error.code, url_ + ": " + error.message);
+  }
 
   const std::string& url() const { return url_; }
   Client<D>& client() { return client_; }
 
   Result<Answer> ask(TaskKind kind, std::uint64_t from = 0, std::uint64_t to = 0) {
     const auto text = client_.command(kind, from, to);
-    if (!text) return fail(text.error().code, url_ + ": " + text.error().message);
+    if (!text) return told(text.error());
     const nlohmann::json json = nlohmann::json::parse(*text, nullptr, false);
     const auto number = [&](const char* name) -> std::uint64_t {
       const auto found = json.find(name);
@@ -65,7 +75,7 @@ class Server {
   /// One page of what was listed, each operation checked.
   Result<std::vector<Operation<D>>> page(std::uint64_t index) {
     const auto bytes = client_.command(TaskKind::kExportPage, 0, index);
-    if (!bytes) return fail(bytes.error().code, url_ + ": " + bytes.error().message);
+    if (!bytes) return told(bytes.error());
     if (bytes->size() % sizeof(Operation<D>) != 0) {
       return fail(ErrorCode::kProtocol, url_ + " answers with part of an operation");
     }
@@ -102,7 +112,8 @@ template <int D>
 struct Target {
   std::uint64_t first;
   Server<D> server;
-  std::vector<Entry<D>> staged = {};  ///< of the page in hand
+  bool in_bulk = false;               ///< it takes the copy as a bulk load
+  std::vector<Entry<D>> staged = {};  ///< for that, of the page in hand
   WriteBatch<D> batch = {};
   std::optional<Error> error = {};
 
@@ -126,7 +137,7 @@ struct Target {
   Status finish() {
     if (auto ok = flush(); !ok) return ok;
     server.client().wait();
-    if (error) return fail(error->code, server.url() + ": " + error->message);
+    if (error) return server.told(*error);
     return {};
   }
   Status make_room() { return batch.size() + 1 < server.client().max_batch() ? Status() : flush(); }
@@ -155,7 +166,7 @@ Status empty_server(Server<D>& server) {
         batch.erase((*operations)[done].id, (*operations)[done].box);
       }
       const auto erased = server.client().write(batch);
-      if (!erased) return fail(erased.error().code, server.url() + ": " + erased.error().message);
+      if (!erased) return server.told(erased.error());
     }
   }
   return {};
@@ -172,6 +183,9 @@ class Replacement {
   Replacement(MapStore& store, const ReplaceOptions& options) : store_(store), options_(options) {}
 
   Result<ReplaceReport> run();
+  /// Whether an error of run() may be that of a group which has lost its primary, so that another
+  /// attempt, which takes over, finds the next one.
+  bool may_try_again(const Error& error) const;
 
  private:
   bool go_on(Step step) { return !options_.before || options_.before(step); }
@@ -238,6 +252,17 @@ Result<ReplaceReport> Replacement<D>::run() {
   return fail(ok.error());
 }
 
+template <int D>
+bool Replacement<D>::may_try_again(const Error& error) const {
+  if (shard_ == nullptr || shard_->successors.empty() || was_killed_) return false;
+  const auto is_group = [](const Part& part) {
+    return part.servers.size() > 1 || etcd::is_address(part.servers.front());
+  };
+  if (!is_group(*shard_) && std::ranges::none_of(shard_->successors, is_group)) return false;
+  return error.code == ErrorCode::kConnectionLost || error.code == ErrorCode::kNotPrimary ||
+         error.code == ErrorCode::kUnavailable;
+}
+
 // --- the intent
 
 template <int D>
@@ -301,7 +326,7 @@ Result<std::vector<Part>> Replacement<D>::plan() {
     Part& part = parts.emplace_back();
     part.id = stored_.map.next_id + static_cast<std::uint32_t>(i);
     part.first = shard_->first;
-    part.servers = {(*urls)[i]};
+    part.servers = servers_of((*urls)[i]);
     if (i == 0) continue;
     if (!options_.at) {
       const auto key = median(shard_->first, last);
@@ -341,7 +366,7 @@ Status Replacement<D>::declare() {
     auto parts = plan();
     if (!parts) return fail(parts.error());
     next.next_id += static_cast<std::uint32_t>(parts->size());
-    for (const Part& part : *parts) std::erase(next.spares, part.servers.front());
+    for (const Part& part : *parts) std::erase(next.spares, part.url());
     shard.successors = std::move(*parts);
   }
   auto replaced = store_.replace(stored_, std::move(next));
@@ -397,20 +422,34 @@ Status Replacement<D>::copy() {
   if (!exported) return fail(exported.error());
   if (exported->entries == 0) return {};
   for (auto& target : targets_) {
-    if (auto ok = target->server.client().load_begin(); !ok) return ok;
+    const Status begun = target->server.client().load_begin();
+    // A group takes inserts only, by its log.
+    target->in_bulk = begun.has_value();
+    if (!begun && begun.error().code != ErrorCode::kUnsupported)
+      return target->server.told(begun.error());
   }
   for (std::uint64_t page = 0; page < exported->pages; ++page) {
     const auto operations = source_->page(page);
     if (!operations) return fail(operations.error());
-    for (const auto& one : *operations) target_of(one.box).staged.push_back({one.id, one.box});
+    for (const auto& one : *operations) {
+      Target<D>& target = target_of(one.box);
+      if (target.in_bulk) {
+        target.staged.push_back({one.id, one.box});
+      } else if (auto ok = apply(one); !ok) {
+        return ok;
+      }
+    }
     for (auto& target : targets_) {
+      if (!target->in_bulk) continue;
       if (auto ok = target->server.client().load_add(target->staged); !ok) return ok;
       target->staged.clear();
     }
   }
   for (auto& target : targets_) {
-    if (auto loaded = target->server.client().load_commit(); !loaded) {
-      return fail(loaded.error().code, target->server.url() + ": " + loaded.error().message);
+    if (!target->in_bulk) {
+      if (auto ok = target->finish(); !ok) return ok;
+    } else if (auto loaded = target->server.client().load_commit(); !loaded) {
+      return target->server.told(loaded.error());
     }
   }
   return {};
@@ -556,7 +595,11 @@ Result<ReplaceReport> replace_shard(MapStore& store, const ReplaceOptions& optio
   if (options.parts == 0 || options.parts > 2) {
     return fail(ErrorCode::kInvalidArgument, "a shard is replaced by one other or by two");
   }
-  return Replacement<D>(store, options).run();
+  for (int attempt = 1;; ++attempt) {
+    Replacement<D> replacement(store, options);
+    auto report = replacement.run();
+    if (report || attempt == kAttempts || !replacement.may_try_again(report.error())) return report;
+  }
 }
 
 template <int D>
@@ -571,9 +614,7 @@ Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard_id,
                                           " (any more): see silurus cluster status");
   }
   const std::vector<Part> parts = std::exchange(shard->successors, {});
-  for (const Part& part : parts) {
-    next.spares.insert(next.spares.end(), part.servers.begin(), part.servers.end());
-  }
+  for (const Part& part : parts) next.spares.push_back(part.url());
   const std::string url = shard->url();
   // First the map: from here on nobody can put the successors into it.
   auto replaced = store.replace(*stored, std::move(next));

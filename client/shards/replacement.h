@@ -28,9 +28,10 @@ std::string_view to_string(Step step);
 
 struct ReplaceOptions {
   std::uint32_t shard = 0;
-  std::size_t parts = 1;                  ///< 1: move; 2: split
-  std::vector<std::string> targets = {};  ///< empty servers, one for each part; none: spares
-  std::optional<std::uint64_t> at = {};   ///< first key of the second part; nothing: the median
+  std::size_t parts = 1;  ///< 1: move; 2: split
+  /// Empty servers or groups, one for each part; none: spares.
+  std::vector<std::string> targets = {};
+  std::optional<std::uint64_t> at = {};  ///< first key of the second part; nothing: the median
   client::ClientOptions client = {};
   /// The shard refuses writes for no longer than this: if the last changes take longer, nothing is
   /// replaced.
@@ -52,9 +53,10 @@ struct ReplaceReport {
 
 /// Replaces a shard by others that together have its range, while it serves (docs/sharding.md).
 /// If a replacement of the shard has been begun already, it is taken over: `parts` and `targets`
-/// are those of the map then, and whoever began it finds every door closed. After an error that is
-/// not kInDoubt the shard serves on, if it could still be reached; call it again, or abort().
-/// kConflict: somebody else replaces it now, or a server isn't empty.
+/// are those of the map then, and whoever began it finds every door closed. So it goes on by itself
+/// if a group of replicas loses its primary. After an error that is not kInDoubt the shard serves
+/// on, if it could still be reached; call it again, or abort(). kConflict: somebody else replaces
+/// it now, or a server isn't empty.
 template <int D>
 Result<ReplaceReport> replace_shard(MapStore& store, const ReplaceOptions& options);
 

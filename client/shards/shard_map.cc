@@ -7,7 +7,9 @@
 #include <set>
 #include <utility>
 
+#include "client/network.h"
 #include "client/shards/hilbert.h"
+#include "etcd/gateway.h"
 #include "transport/fabric.h"
 
 namespace silurus::shards {
@@ -29,16 +31,25 @@ struct Seen {
   std::set<std::uint32_t> ids;
 
   Status server(const std::string& url) {
-    if (url.empty() || url.size() > kMaxUrlBytes || url.find(',') != std::string::npos) {
+    const bool is_group = etcd::is_address(url);
+    if (url.empty() || url.size() > kMaxUrlBytes ||
+        (!is_group && url.find(',') != std::string::npos)) {
       return wrong("'" + url.substr(0, kMaxUrlBytes) + "' is not the address of one server");
     }
     const auto is_plain = [](char c) { return c > ' ' && c < '\x7f'; };
     if (!std::ranges::all_of(url, is_plain)) return wrong("an address holds odd characters");
-    if (auto address = transport::Address::parse(url); !address) {
-      return wrong(address.error().message);
-    }
+    if (auto ok = address(url, is_group); !ok) return ok;
     if (!urls.insert(url).second) return wrong(url + " is named twice");
     return {};
+  }
+  static Status address(const std::string& url, bool is_group) {
+    if (!is_group) {
+      const auto address = transport::Address::parse(url);
+      return address ? Status() : wrong(address.error().message);
+    }
+    const auto group = etcd::GroupAddress::parse(url);
+    if (!group) return wrong(group.error().message);
+    return group->shard ? Status() : wrong(url + " does not say which of its groups");
   }
   Status part(const Part& part, std::uint32_t next_id) {
     if (part.id >= next_id) return wrong(name_of(part) + " is not below next_id");
@@ -47,7 +58,13 @@ struct Seen {
       return wrong(name_of(part) + " has " + std::to_string(part.servers.size()) +
                    " servers: it must have 1 to " + std::to_string(kMaxServers));
     }
-    for (const std::string& url : part.servers) {
+    return servers(part.servers);
+  }
+  Status servers(const std::vector<std::string>& of_one_part) {
+    for (const std::string& url : of_one_part) {
+      if (etcd::is_address(url) && of_one_part.size() > 1) {
+        return wrong(url + " is a group: it has no servers beside it");
+      }
       if (auto ok = server(url); !ok) return ok;
     }
     return {};
@@ -164,6 +181,11 @@ std::string Part::url() const {
   return all;
 }
 
+std::vector<std::string> servers_of(std::string_view url) {
+  if (etcd::is_address(url)) return {std::string(url)};
+  return client::split_urls(url);
+}
+
 const Shard* ShardMap::find(std::uint32_t id) const {
   const auto found = std::ranges::find(shards, id, &Shard::id);
   return found == shards.end() ? nullptr : &*found;
@@ -186,7 +208,9 @@ Status check(const ShardMap& map) {
   }
   if (map.spares.size() > kMaxSpares) return wrong("too many spare servers");
   for (const std::string& url : map.spares) {
-    if (auto ok = seen.server(url); !ok) return ok;
+    const auto servers = servers_of(url);
+    if (servers.empty()) return wrong("a spare server has no address");
+    if (auto ok = seen.servers(servers); !ok) return ok;
   }
   return {};
 }

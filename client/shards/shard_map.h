@@ -21,11 +21,16 @@ constexpr std::size_t kMaxMapBytes = std::size_t{512} << 10;
 /// Part of the range of keys, and who holds the entries there.
 struct Part {
   std::uint32_t id = 0;
-  std::uint64_t first = 0;           ///< key; the range ends where the next one's begins
-  std::vector<std::string> servers;  ///< of one replica each, the primary anywhere among them
-  std::string url() const;           ///< as Client::connect takes it
+  std::uint64_t first = 0;  ///< key; the range ends where the next one's begins
+  /// Of one replica each, the primary anywhere among them; or "etcd://host:port/name/7" alone, for
+  /// whoever is a member of that group at the time.
+  std::vector<std::string> servers;
+  std::string url() const;  ///< as Client::connect takes it
   friend bool operator==(const Part&, const Part&) = default;
 };
+
+/// The servers in what Part::url() makes.
+std::vector<std::string> servers_of(std::string_view url);
 
 /// One shard. A shard never gets more or less to hold while it lives: it is replaced, by its
 /// successors, as a whole (docs/sharding.md).
@@ -45,7 +50,7 @@ struct ShardMap {
   std::vector<double> limit;  ///< of half the extent of a box that a shard holds by its centre
   std::uint32_t next_id = 0;  ///< for the next shard: above all ids
   std::vector<Shard> shards;  ///< by first key; the first one's is 0
-  std::vector<std::string> spares;  ///< empty servers, for those who split and move
+  std::vector<std::string> spares;  ///< empty servers or groups, for those who split and move
   friend bool operator==(const ShardMap&, const ShardMap&) = default;
 
   const Shard* find(std::uint32_t id) const;

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#define CXXOPTS_VECTOR_DELIMITER '\0'  // arguments are whole: a group's servers have commas
 #include <cxxopts.hpp>
 #include <filesystem>
 #include <optional>

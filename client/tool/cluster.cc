@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "client/network.h"
@@ -57,8 +58,8 @@ std::string changed(const ShardMap& map, const std::string& what, Format format)
   return what + ", epoch " + std::to_string(map.epoch) + "\n";
 }
 
-/// The server is there, empty, and has so many dimensions.
-Status check_empty(const std::string& url, int dimensions, const Settings& settings) {
+/// The server is there, empty, and has so many dimensions. Which group of replicas it is, if any.
+Result<std::string> check_empty(const std::string& url, int dimensions, const Settings& settings) {
   const auto server = probe(url, settings.client.connect_timeout);
   if (!server) return fail(server.error());
   if (static_cast<int>(server->dimensions) != dimensions) {
@@ -78,7 +79,12 @@ Status check_empty(const std::string& url, int dimensions, const Settings& setti
   if (!json.is_object()) return fail(ErrorCode::kProtocol, url + " answers nonsense");
   const auto entries = json.value("entries", std::uint64_t{0});
   const auto state = json.value("state", std::string("serving"));
-  if (entries == 0 && state == "serving") return {};
+  if (entries == 0 && state == "serving") {
+    const Json group = json.value("group", Json());
+    if (!group.is_object()) return std::string();
+    return group.value("name", std::string()) + "/" +
+           std::to_string(group.value("shard", std::uint64_t{0}));
+  }
   return fail(ErrorCode::kConflict, url + " is not empty and serving: it is " + state +
                                         " and holds " + std::to_string(entries) + " entries");
 }
@@ -94,14 +100,19 @@ Result<std::string> init(MapStore& store, const ClusterCommand& command, const S
     map.limit.push_back(command.edge ? *command.edge / 2 : share);
   }
   const std::size_t count = command.urls.size();
+  std::set<std::string> groups;
   for (std::size_t i = 0; i < count; ++i) {
-    if (auto ok = check_empty(command.urls[i], map.dimensions, settings); !ok) {
-      return fail(ok.error());
+    const auto group = check_empty(command.urls[i], map.dimensions, settings);
+    if (!group) return fail(group.error());
+    if (!group->empty() && !groups.insert(*group).second) {
+      return fail(ErrorCode::kInvalidArgument,
+                  command.urls[i] + " and one before it are the same group, " + *group +
+                      ": members of one are named together, parted by commas");
     }
     shards::Shard& shard = map.shards.emplace_back();
     shard.id = map.next_id++;
     shard.first = UINT64_MAX / count * i;
-    shard.servers = client::split_urls(command.urls[i]);  // members of a group, parted by commas
+    shard.servers = shards::servers_of(command.urls[i]);
   }
   const auto made = store.replace({}, std::move(map));
   if (!made) {
@@ -136,6 +147,7 @@ Result<std::string> add_shard(MapStore& store, const ClusterCommand& command,
 struct Condition {
   std::string state;
   std::uint64_t entries = 0;
+  std::size_t members = 0;  ///< of a group's view; 0: it is none
 };
 
 template <int D>
@@ -148,12 +160,15 @@ Result<std::vector<Condition>> conditions(const Settings& settings) {
   std::vector<Condition> found;
   for (const Json& shard : json.value("shards", Json::array())) {
     if (shard.contains("error")) {
-      found.push_back({"unreachable: " + shard.value("error", ""), 0});
+      found.push_back({"unreachable: " + shard.value("error", "")});
       continue;
     }
     const Json statistics = shard.value("statistics", Json::object());
-    found.push_back(
-        {statistics.value("state", "serving"), statistics.value("entries", std::uint64_t{0})});
+    const Json group = statistics.value("group", Json());
+    const Json members = group.is_object() ? group.value("members", Json()) : Json();
+    found.push_back({statistics.value("state", "serving"),
+                     statistics.value("entries", std::uint64_t{0}),
+                     members.is_array() ? members.size() : 0});
   }
   return found;
 }
@@ -170,6 +185,7 @@ std::string status_json(const ShardMap& map, const std::vector<Condition>& found
     json["shards"][i]["last"] = shards::key_text(map.last_key(i));
     json["shards"][i]["state"] = found[i].state;
     json["shards"][i]["entries"] = found[i].entries;
+    if (found[i].members > 0) json["shards"][i]["members"] = found[i].members;
   }
   return json.dump() + "\n";
 }
@@ -180,7 +196,11 @@ std::string status_lines(const ShardMap& map, const std::vector<Condition>& foun
                      "entries" + between + "state" + between + "servers\n";
   for (std::size_t i = 0; i < map.shards.size(); ++i) {
     const shards::Shard& shard = map.shards[i];
-    const Condition condition = i < found.size() ? found[i] : Condition{"unknown", 0};
+    Condition condition = i < found.size() ? found[i] : Condition{"unknown"};
+    if (condition.members > 0 && !csv) {
+      condition.state += ", " + std::to_string(condition.members) +
+                         (condition.members == 1 ? " member" : " members");
+    }
     std::string number = std::to_string(shard.id);
     if (!csv) number.resize(std::max<std::size_t>(number.size(), 5), ' ');
     text += number + between + shards::key_text(shard.first) + between +

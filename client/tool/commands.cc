@@ -290,6 +290,9 @@ Result<std::string> run_in(const Invocation& invocation) {
 /// The dimensions of a cluster, if the address names one that has a shard map; else 0.
 Result<int> dimensions_of_cluster(const std::string& url) {
   if (!etcd::is_address(url)) return 0;
+  const auto group = etcd::GroupAddress::parse(url);
+  if (!group) return fail(group.error());
+  if (group->shard) return 0;
   auto store = shards::open_map_store(url);
   if (!store) return fail(store.error());
   const auto stored = (*store)->load();

@@ -9,6 +9,7 @@
 #include "client/shards/map_store.h"
 #include "client/shards/router.h"
 #include "tests/support/etcd_process.h"
+#include "tests/support/member_process.h"
 #include "tests/support/server_process.h"
 
 namespace silurus::testing_support {
@@ -32,6 +33,35 @@ class Cluster {
     EXPECT_FALSE(servers_.back()->addresses().empty()) << servers_.back()->errors();
     return address;
   }
+  /// A new group of so many empty members, each of them in the view; how clients name it.
+  std::string start_group(std::size_t members) {
+    const std::string number = std::to_string(groups_.size());
+    auto& group = groups_.emplace_back();
+    for (std::size_t i = 0; i < members; ++i) {
+      const std::string name = number + "-" + std::to_string(i);
+      group.emplace_back("shm://" + (folder_ / ("c" + name)), "shm://" + (folder_ / ("g" + name)),
+                         data("d" + name), url(),
+                         std::vector<std::string>{"--shard", number, "--group-lease", "400ms",
+                                                  "--dimensions", std::to_string(D)});
+      EXPECT_TRUE(group.back().start()) << group.back().process().errors();
+      EXPECT_TRUE(wait_for_view(group, group.size()));
+    }
+    return url() + "/" + number;
+  }
+  std::vector<MemberProcess>& group(const std::string& url) {
+    return groups_[std::stoul(url.substr(url.rfind('/') + 1))];
+  }
+  /// Kills the group's primary; who that was.
+  MemberProcess& kill_primary_of(const std::string& url) {
+    MemberProcess* const found = wait_for_primary(group(url));
+    if (found == nullptr) {
+      ADD_FAILURE() << url << " has no primary";
+      return group(url).front();
+    }
+    found->kill_it();
+    return *found;
+  }
+
   /// A folder for a server's data.
   std::string data(const std::string& name) const { return folder_ / name; }
   ServerProcess& server(std::size_t index) { return *servers_[index]; }
@@ -39,16 +69,21 @@ class Cluster {
 
   /// The first map: so many shards of equal ranges, each with a server of its own.
   void make_map(std::size_t count, double limit = 0.02) {
+    std::vector<std::string> urls;
+    for (std::size_t i = 0; i < count; ++i) urls.push_back(start_server());
+    make_map(urls, limit);
+  }
+  void make_map(const std::vector<std::string>& urls, double limit = 0.02) {
     shards::ShardMap map;
     map.dimensions = D;
     map.frame_min.assign(D, 0);
     map.frame_max.assign(D, 1);
     map.limit.assign(D, limit);
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < urls.size(); ++i) {
       shards::Shard& shard = map.shards.emplace_back();
       shard.id = map.next_id++;
-      shard.first = UINT64_MAX / count * i;
-      shard.servers = {start_server()};
+      shard.first = UINT64_MAX / urls.size() * i;
+      shard.servers = {urls[i]};
     }
     const auto made = store()->replace({}, map);
     EXPECT_TRUE(made) << made.error().message;
@@ -74,6 +109,7 @@ class Cluster {
   EtcdProcess etcd_;
   const bool ready_;
   std::vector<std::unique_ptr<ServerProcess>> servers_;
+  std::vector<std::vector<MemberProcess>> groups_;
 };
 
 }  // namespace silurus::testing_support

@@ -107,6 +107,29 @@ TEST_F(ClusterToolTest, MakesAClusterLoadsItAndDividesItFurther) {
   EXPECT_THAT(silurus("cluster status --format csv").out, HasSubstr("shard,first key,"));
 }
 
+TEST_F(ClusterToolTest, GroupsOfReplicasAreShards) {
+  const std::string first = cluster_.start_group(2);
+  const std::string members = cluster_.start_group(2);
+  std::string second;  // the other way to name one
+  for (const auto& member : cluster_.group(members)) {
+    second += (second.empty() ? "" : ",") + member.url();
+  }
+  EXPECT_THAT(silurus("cluster init 0 0 1 1 " + members + " " + second).err,
+              HasSubstr("the same group"));
+  ASSERT_EQ(silurus("cluster init 0 0 1 1 " + first + " " + second).status, 0);
+  EXPECT_EQ(asked("load " + points())["method"], "inserts");
+  EXPECT_EQ(asked("range 0 0 1 1 --count")["count"], 2500);
+  ASSERT_EQ(silurus("cluster add-shard " + cluster_.start_group(1)).status, 0);
+  const json moved = asked("cluster move 0");
+  EXPECT_EQ(moved["parts"][0]["servers"], json::array({cluster_.url() + "/2"}));
+  EXPECT_EQ(asked("range 0 0 1 1 --count")["count"], 2500);
+  const json status = asked("cluster status");
+  EXPECT_EQ(status["shards"][0]["members"], 1);
+  EXPECT_EQ(status["shards"][1]["members"], 2);
+  EXPECT_EQ(status["shards"][1]["state"], "serving");
+  EXPECT_THAT(silurus("cluster status").out, HasSubstr("serving, 2 members"));
+}
+
 TEST_F(ClusterToolTest, SaysWhatIsWrong) {
   EXPECT_THAT(silurus("cluster status").err, HasSubstr("silurus cluster init makes one"));
   EXPECT_EQ(silurus("cluster").status, 2);

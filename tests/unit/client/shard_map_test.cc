@@ -26,7 +26,7 @@ ShardMap example(int dimensions = 2) {
   map.frame_max.assign(size, 180);
   map.limit.assign(size, 0.5);
   map.next_id = 9;
-  map.spares = {"tcp://spare:1"};
+  map.spares = {"tcp://spare:1", "tcp://spare:2,tcp://spare:3", "etcd://a:1,b:2/maps/8"};
   for (std::uint32_t i = 0; i < 4; ++i) {
     Shard shard;
     shard.id = i;
@@ -34,6 +34,7 @@ ShardMap example(int dimensions = 2) {
     shard.servers = {"tcp://host" + std::to_string(i) + ":1"};
     map.shards.push_back(shard);
   }
+  map.shards[3].servers = {"etcd://a:1,b:2/maps/7"};
   map.shards[1].successors = {{4, map.shards[1].first, {"tcp://a:1"}},
                               {5, map.shards[1].first + 77, {"tcp://b:1", "tcp://c:1"}}};
   return map;
@@ -170,6 +171,13 @@ TEST(ShardMapText, RefusesWhatMakesNoSense) {
       refusal([](ShardMap& map) { map.shards[1].successors[1].first = map.shards[2].first; }),
       HasSubstr("another range"));
   EXPECT_THAT(refusal([](ShardMap& map) { map.spares = {"nowhere"}; }), HasSubstr("nowhere"));
+  EXPECT_THAT(refusal([](ShardMap& map) { map.spares = {""}; }), HasSubstr("no address"));
+  EXPECT_THAT(refusal([](ShardMap& map) { map.spares = {"etcd://a:1/maps"}; }),
+              HasSubstr("which of its groups"));
+  EXPECT_THAT(refusal([](ShardMap& map) { map.spares = {"etcd://a:1/maps/x"}; }),
+              HasSubstr("not a number"));
+  EXPECT_THAT(refusal([](ShardMap& map) { map.shards[3].servers.push_back("tcp://z:1"); }),
+              HasSubstr("no servers beside it"));
 }
 
 TEST(ShardMapText, GarbageIsRefusedOrIsAMap) {

@@ -1,0 +1,94 @@
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+
+#include "client/shards/replacement.h"
+#include "tests/integration/shards/cluster.h"
+#include "tests/integration/shards/load.h"
+#include "tests/support/seed.h"
+
+// Shards that are groups of replicas: real servers, a real etcd, and primaries that are killed
+// under load, while shards are split and moved too.
+
+namespace silurus {
+namespace {
+
+using shards::replace_shard;
+using shards::ReplaceOptions;
+using shards::Step;
+using testing_support::Cluster;
+using testing_support::expect_holds;
+using testing_support::Load;
+using testing_support::MemberProcess;
+using testing_support::Model;
+using testing_support::random_box;
+
+constexpr Step kSteps[] = {Step::kFill,   Step::kCopy,  Step::kCatchUp, Step::kFreeze,
+                           Step::kRetire, Step::kServe, Step::kReplace};
+
+void pause(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
+
+class ReplicatedShards : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!Cluster<2>::is_possible()) GTEST_SKIP() << "no etcd-server";
+    ASSERT_TRUE(cluster_.ready());
+  }
+  /// Brings back who was killed, and waits until it counts again.
+  void bring_back(const std::string& group, MemberProcess& member) {
+    ASSERT_TRUE(member.start()) << member.process().errors();
+    ASSERT_TRUE(wait_for_view(cluster_.group(group), cluster_.group(group).size()));
+  }
+
+  Cluster<2> cluster_;
+};
+
+TEST_F(ReplicatedShards, GoOnThroughTheDeathsOfTheirPrimariesAndLoseNothing) {
+  const std::vector<std::string> groups{cluster_.start_group(3), cluster_.start_group(2)};
+  cluster_.make_map(groups);
+  Load load(cluster_, 4, testing_support::seed(1));
+  for (const std::string& group : groups) {
+    pause(300);
+    MemberProcess& killed = cluster_.kill_primary_of(group);
+    pause(1'000);
+    bring_back(group, killed);
+  }
+  pause(300);
+  const Model all = load.stop();
+  auto router = cluster_.router();
+  expect_holds(router, all);
+  const auto near = router.nearest({{0.5, 0.5}}, 10);
+  ASSERT_TRUE(near) << near.error().message;
+  EXPECT_EQ(near->size(), 10u);
+}
+
+TEST_F(ReplicatedShards, AreSplitAndMovedUnderLoad) {
+  cluster_.make_map({cluster_.start_group(2)});
+  const std::vector<std::string> halves{cluster_.start_group(2), cluster_.start_group(2)};
+  const std::string next = cluster_.start_group(2);
+  Load load(cluster_, 4, testing_support::seed(2));
+  pause(500);
+  auto store = cluster_.store();
+  const auto split =
+      replace_shard<2>(*store, {.shard = 0, .parts = 2, .targets = halves, .freeze = 30 * kSecond});
+  ASSERT_TRUE(split) << split.error().message;
+  pause(300);
+  const auto moved =
+      replace_shard<2>(*store, {.shard = 1, .targets = {next}, .freeze = 30 * kSecond});
+  ASSERT_TRUE(moved) << moved.error().message;
+  // Who leads a group that was replaced knows it, too.
+  MemberProcess& killed = cluster_.kill_primary_of(halves[0]);
+  auto late = Client<2>::connect(halves[0], {.connect_timeout = 30 * kSecond});
+  ASSERT_TRUE(late) << late.error().message;
+  EXPECT_EQ(late->insert(1, {{0, 0}, {1, 1}}).error().code, ErrorCode::kMoved);
+  EXPECT_EQ(late->count(testing_support::kEverything).error().code, ErrorCode::kMoved);
+  bring_back(halves[0], killed);
+  pause(300);
+  const Model all = load.stop();
+  auto router = cluster_.router();
+  expect_holds(router, all);
+}
+
+}  // namespace
+}  // namespace silurus

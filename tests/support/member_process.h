@@ -1,0 +1,101 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tests/support/raw_client.h"
+#include "tests/support/server_process.h"
+
+namespace silurus::testing_support {
+
+/// Looks until it is so, for half a minute.
+inline bool wait_until(const std::function<bool()>& is_so) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (std::chrono::steady_clock::now() < until) {
+    if (is_so()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return false;
+}
+
+/// One member of a group of real servers: its process, if it runs, its directory and its address,
+/// which are the same in its next life.
+class MemberProcess {
+ public:
+  /// `url`, `group`: where it listens for clients and for other members; `etcd`: of the cluster.
+  MemberProcess(std::string url, std::string group, std::string data, std::string etcd,
+                std::vector<std::string> more = {})
+      : url_(std::move(url)),
+        arguments_({"--cluster", std::move(etcd), "--data", std::move(data), "--group-address",
+                    std::move(group), "--log-size", "64M", "--memory", "64M", "--threads", "1",
+                    "--wait", "sleep", "--log-level", "info", "--checkpoint-interval", "1s"}) {
+    arguments_.insert(arguments_.end(), more.begin(), more.end());
+  }
+
+  /// Whether it listens now.
+  bool start() {
+    std::vector<std::string> arguments = arguments_;
+    arguments.insert(arguments.end(), {"--listen", url_});
+    process_ = std::make_unique<ServerProcess>(arguments);
+    if (process_->addresses().empty()) return false;
+    if (url_.ends_with(":0")) url_ = process_->addresses()[0];
+    return true;
+  }
+  /// With SIGKILL.
+  void kill_it() { process_.reset(); }
+  bool is_running() const { return process_ != nullptr; }
+  ServerProcess& process() { return *process_; }
+  const std::string& url() const { return url_; }
+
+  /// What it says of the group; null if it doesn't.
+  nlohmann::json cluster(std::uint32_t dimensions = 2) const {
+    if (!is_running()) return {};
+    const auto client = RawClient::connect(url_, dimensions);
+    if (!client || !(*client)->bare(1, protocol::MessageType::kCluster)) return {};
+    const auto reply = (*client)->reply(1, kSecond);
+    return reply && !reply->error ? nlohmann::json::parse(reply->text(), nullptr, false)
+                                  : nlohmann::json();
+  }
+  /// Whether it says that it is the primary and may read.
+  bool leads() const {
+    const nlohmann::json said = cluster();
+    return said.is_object() && said["role"] == "primary" && said["lease_ms_left"] != 0;
+  }
+
+ private:
+  std::string url_;
+  std::vector<std::string> arguments_;
+  std::unique_ptr<ServerProcess> process_;
+};
+
+/// Until all that run know of a view of so many, and are in it.
+inline bool wait_for_view(const std::vector<MemberProcess>& members, std::size_t size) {
+  return wait_until([&] {
+    return std::ranges::all_of(members, [&](const MemberProcess& member) {
+      if (!member.is_running()) return true;
+      const nlohmann::json said = member.cluster();
+      return said.is_object() && said["members"].size() == size &&
+             (said["role"] == "primary" || said["role"] == "backup");
+    });
+  });
+}
+/// The one of them that leads, as soon as one does; nullptr if none does.
+inline MemberProcess* wait_for_primary(std::vector<MemberProcess>& members) {
+  MemberProcess* found = nullptr;
+  wait_until([&] {
+    for (MemberProcess& member : members) {
+      if (member.leads()) found = &member;
+    }
+    return found != nullptr;
+  });
+  return found;
+}
+
+}  // namespace silurus::testing_support
