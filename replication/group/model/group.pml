@@ -3,7 +3,8 @@
  * lost or late at any time, for every step is optional. Time is left out but for one thing: a
  * promise ends at the member that gave it no sooner than at the primary that holds it.
  *
- * With QUORUM the rule is that of Ack::kQuorum; else that of Ack::kAll.
+ * With QUORUM the rule is that of Ack::kQuorum, with METADATA that of Ack::kMetadata; else that of
+ * Ack::kAll.
  *
  *   scripts/check-model
  */
@@ -17,6 +18,14 @@
 
 #ifndef START
 #define START 7                 /* the members of the first view */
+#endif
+
+#ifndef CRASHES
+#define CRASHES 1
+#endif
+
+#if defined(QUORUM) || defined(METADATA)
+#define WEAK                    /* a member that restarts counts for nothing before the next view */
 #endif
 
 #define BIT(m) (1 << (m))
@@ -44,18 +53,38 @@ byte row_epoch[N], row_durable[N];
 /* Bit p of promised[m]: m has promised p; bit m of holds[p]: p may rely on that. */
 byte promised[N], holds[N];
 
-#ifdef QUORUM
+#ifdef WEAK
 byte born[N];                   /* the view that it was a member of when it started; 0: none */
-#define SIZE(set) (HAS(set, 0) + HAS(set, 1) + HAS(set, 2))
-#define MAJORITY(set) (SIZE(set) / 2 + 1)
 /* What a row is worth: of the view that is nothing, if its member came back to it. */
 #define COUNTS(i, a, next) (i == a || (row_epoch[i] == epoch[a] && (next || born[i] != epoch[a])))
+#define ALL_OF(a) (commit[a] > ready_at[a] -> commit[a] : ready_at[a])
+#define ENOUGH(a, set) AGREED(a, set, ALL_OF(a), 1)
+#define IS_BACK(a) (born[a] == epoch[a])
+#else
+#define ENOUGH(a, set) true
+#define IS_BACK(a) false
+#endif
+
+#ifdef METADATA
+/* What is known of the log of the primary that it was in step with last: one more than its end; 0:
+ * it has forgotten, in a restart. And that, as the primary sees it. */
+byte noted[N], row_known[N];
+#define KNOWS(i, a, set, x, next) \
+  (!HAS(set, i) || (i == a -> log[a].end >= (x) : COUNTS(i, a, next) && row_known[i] > (x)))
+#define AGREED(a, set, x, next) \
+  (KNOWS(0, a, set, x, next) && KNOWS(1, a, set, x, next) && KNOWS(2, a, set, x, next))
+#define HAS_ALL(a) (primary[a] == a || (noted[a] > 0 && log[a].end + 1 >= noted[a]))
+#else
+#define HAS_ALL(a) true
+#endif
+
+#ifdef QUORUM
+#define SIZE(set) (HAS(set, 0) + HAS(set, 1) + HAS(set, 2))
+#define MAJORITY(set) (SIZE(set) / 2 + 1)
 #define AGREES(i, a, set, x, next) \
   (HAS(set, i) && COUNTS(i, a, next) && (i == a -> log[a].end : row_durable[i]) >= (x))
 #define AGREED(a, set, x, next) (AGREES(0, a, set, x, next) + AGREES(1, a, set, x, next) + \
                                  AGREES(2, a, set, x, next) >= MAJORITY(set))
-#define ALL_OF(a) (commit[a] > ready_at[a] -> commit[a] : ready_at[a])
-#define ENOUGH(a, set) AGREED(a, set, ALL_OF(a), 1)
 #define LAST(a) (log[a].end == 0 -> 0 : log[a].epoch[log[a].end - 1])
 /* Of those who stand, b's log is no newer than a's. */
 #define STANDS(b, a) (HAS(members[a], b) && alive[b] && candidate[b] && epoch[b] == epoch[a] && \
@@ -63,15 +92,12 @@ byte born[N];                   /* the view that it was a member of when it star
 #define HOLDS(a, set) (HAS(holds[a], 0) * HAS(set, 0) + HAS(holds[a], 1) * HAS(set, 1) + \
                        HAS(holds[a], 2) * HAS(set, 2) + 1 >= MAJORITY(set))
 #define MAY_READ(a) (HOLDS(a, members[a]) && (!proposes[a] || HOLDS(a, p_members[a])))
-#define IS_BACK(a) (born[a] == epoch[a])
 #else
-#define ENOUGH(a, set) true
 #define MAY_READ(a) (((NEEDED(a) & (7 - BIT(a))) & (7 - holds[a])) == 0)
-#define IS_BACK(a) false
 #endif
 
 byte cut = N;                   /* who is cut off from the other members */
-byte crashes = 1, partitions = 1;
+byte crashes = CRASHES, partitions = 1;
 
 /* What was committed, by whomever: for the assertions only. */
 byte c_end, c_epoch[LOG];
@@ -90,7 +116,7 @@ inline forget_proposal(a) {
 
 inline learn(a) {
   d_step {
-#ifdef QUORUM
+#ifdef WEAK
     if
     :: epoch[a] == 0 -> born[a] = (HAS(v_members, a) -> v_epoch : 0)
     :: else
@@ -122,7 +148,11 @@ inline learn(a) {
   }
 }
 
+#ifdef METADATA
+inline tell_row(a) { row_epoch[a] = epoch[a]; row_durable[a] = log[a].end; row_known[a] = noted[a] }
+#else
 inline tell_row(a) { row_epoch[a] = epoch[a]; row_durable[a] = log[a].end }
+#endif
 
 inline fall_in_step(a, b) {     /* a, with primary b */
   d_step {
@@ -131,7 +161,7 @@ inline fall_in_step(a, b) {     /* a, with primary b */
     :: i < log[a].end && i < log[b].end && log[a].epoch[i] == log[b].epoch[i] -> i++
     :: else -> break
     od;
-#ifdef QUORUM
+#ifdef WEAK
     assert(i >= log[a].end || i >= c_end || log[a].epoch[i] != c_epoch[i]);   /* nor does anybody */
 #else
     assert(!HAS(members[a], a) || log[a].end < c_end || i >= c_end);  /* a member loses no commit */
@@ -140,13 +170,16 @@ inline fall_in_step(a, b) {     /* a, with primary b */
     :: log[a].end > i -> log[a].end--; log[a].epoch[log[a].end] = 0
     :: else -> break
     od;
+#ifdef METADATA
+    noted[a] = log[b].end + 1;
+#endif
     in_step[a] = since[a]; i = 0; tell_row(a)
   }
 }
 
 inline find_commit(a) {
   d_step {
-#ifdef QUORUM
+#ifdef WEAK
     least = log[a].end;
     do
     :: least > 0 && (!AGREED(a, members[a], least, 0) ||
@@ -229,13 +262,8 @@ active proctype group() {
         p_members[m] = members[m];
         p_epoch[m] = epoch[m]; p_life[m] = life[m]; p_leads[m] = false; proposes[m] = true
       }
-    :: m != p && alive[m] && leads[m] && !proposes[m] && HAS(members[m], p) && IS_BACK(p) &&
-       row_epoch[p] == epoch[m] && row_durable[p] >= ALL_OF(m) && ENOUGH(m, members[m]) -> d_step {
-        p_members[m] = members[m];                                       /* takes p back in */
-        p_epoch[m] = epoch[m]; p_life[m] = life[m]; p_leads[m] = true; proposes[m] = true
-      }
 #else
-    :: m == p && alive[m] && candidate[m] && !proposes[m] -> d_step {
+    :: m == p && alive[m] && candidate[m] && !proposes[m] && HAS_ALL(m) -> d_step {
         p_members[m] = BIT(m); i = 0;
         do
         :: i < N ->
@@ -249,6 +277,13 @@ active proctype group() {
         od;
         i = 0;
         p_epoch[m] = epoch[m]; p_life[m] = life[m]; p_leads[m] = false; proposes[m] = true
+      }
+#endif
+#ifdef WEAK
+    :: m != p && alive[m] && leads[m] && !proposes[m] && HAS(members[m], p) && IS_BACK(p) &&
+       row_epoch[p] == epoch[m] && row_durable[p] >= ALL_OF(m) && ENOUGH(m, members[m]) -> d_step {
+        p_members[m] = members[m];                                       /* takes p back in */
+        p_epoch[m] = epoch[m]; p_life[m] = life[m]; p_leads[m] = true; proposes[m] = true
       }
 #endif
     :: m != p && alive[m] && leads[m] && !proposes[m] && HAS(members[m], p) &&
@@ -271,6 +306,11 @@ active proctype group() {
         log[m].epoch[log[m].end] = log[p].epoch[log[m].end]; log[m].end++; tell_row(m)
       }
     :: FOLLOWS(m, p) && in_step[m] == since[m] && row_epoch[m] != epoch[m] -> d_step { tell_row(m) }
+#ifdef METADATA
+    :: FOLLOWS(m, p) && in_step[m] == since[m] && noted[m] <= log[p].end -> d_step {
+        noted[m] = log[p].end + 1; tell_row(m)          /* hears of it, and says so */
+      }
+#endif
     :: m == p && alive[m] && leads[m] && commit[m] < log[m].end -> find_commit(m)
 #ifdef LEASE
     /* --- reading */
@@ -287,8 +327,11 @@ active proctype group() {
         crashes--; alive[m] = false; leads[m] = false; candidate[m] = false; commit[m] = 0;
         holds[m] = 0; in_step[m] = 0; ready_at[m] = 0; epoch[m] = 0; primary[m] = 0; members[m] = 0;
         since[m] = 0
-#ifdef QUORUM
+#ifdef WEAK
         ; born[m] = 0
+#endif
+#ifdef METADATA
+        ; noted[m] = 0
 #endif
       }
     :: m == p && !alive[m] -> d_step {
