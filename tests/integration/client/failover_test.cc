@@ -237,5 +237,66 @@ TEST_F(FailOverTest, NothingThatAStoppedPrimaryHasPublishedIsBelievedAfterItsLea
   EXPECT_EQ(reader->count(kEverything).value(), 101u);
 }
 
+/// Every member's memory is read one-sidedly here (shm needs nobody's processor). One that stands
+/// still keeps writes from being committed until it is voted out, and can be read all the while.
+TEST_F(FailOverTest, BackupsReadOneSidedlyShowOnlyWhatIsCommittedAndNothingTooOld) {
+  start("1s", "shm");
+  const Nanoseconds bound = 400 * kMillisecond;
+  auto writer = connect({.mode = Mode::kMessaging, .deadline = 30 * kSecond});
+  auto reader = connect({.mode = Mode::kOffload,
+                         .deadline = 30 * kSecond,
+                         .read = {.from = ReadFrom::kAny, .max_staleness = bound}});
+  const SystemClock clock;
+  std::vector<Nanoseconds> acknowledged;  // writes, by their ids
+  const auto insert = [&] {
+    const std::uint64_t id = acknowledged.size();
+    ASSERT_TRUE(writer->insert(id, box_of(id)));
+    acknowledged.push_back(clock.now());
+  };
+  // What one search finds: all but what was acknowledged within the bound before it began.
+  const auto search = [&] {
+    const Nanoseconds began = clock.now();
+    const std::uint64_t found = reader->count(kEverything).value();
+    EXPECT_LE(found < acknowledged.size() ? began - acknowledged[found] : 0, bound);
+    return found;
+  };
+  for (int i = 0; i < 200; ++i) {
+    insert();
+    search();
+  }
+  const ClientStatistics before = reader->statistics();
+  EXPECT_GT(before.asked_of_backups, before.messaging.completed) << "some of them one-sidedly";
+
+  auto observer = connect({.mode = Mode::kMessaging});
+  const std::size_t frozen = (primary(*writer) + 1) % members_.size();
+  members_[frozen]->freeze();
+  std::optional<bool> written;
+  WriteBatch<2> batch;
+  batch.insert(acknowledged.size(), box_of(acknowledged.size()));
+  ASSERT_TRUE(writer->write_async(batch, [&](auto answer) { written = answer.has_value(); }));
+  writer->poll();  // sends it
+  int early = 0;
+  for (std::uint64_t found = acknowledged.size(); members_of_view(*observer) == 3; ++early) {
+    EXPECT_EQ(found, acknowledged.size()) << "it was not committed";
+    found = search();
+  }
+  writer->wait();
+  ASSERT_TRUE(written && *written);
+  acknowledged.push_back(clock.now());
+  std::cout << early << " searches before it was committed\n";
+  // What the frozen one published last can be read still.
+  const Nanoseconds since = clock.now();
+  while (clock.now() - since < 2 * bound) {
+    insert();
+    search();
+  }
+  members_[frozen]->signal(SIGCONT);
+  ASSERT_TRUE(wait_for_members(*observer, 3));
+  for (int i = 0; i < 200; ++i) {
+    insert();
+    search();
+  }
+}
+
 }  // namespace
 }  // namespace silurus
