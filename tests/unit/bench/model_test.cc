@@ -8,6 +8,7 @@
 
 #include "bench/plan.h"
 #include "common/random.h"
+#include "tests/support/damage.h"
 #include "tests/support/seed.h"
 
 namespace silurus::bench {
@@ -155,21 +156,7 @@ TEST(PlanModel, DamagedFilesAreReadOrRefusedByName) {
   Random random(testing_support::seed(1));
   for (int round = 0; round < 2000; ++round) {
     const std::string& name = kShipped[random.below(kShipped.size())];
-    std::string text = text_of(name);
-    for (std::uint64_t i = 0; i <= random.below(4); ++i) {
-      const std::size_t at = random.below(text.size());
-      switch (random.below(3)) {
-        case 0:
-          text[at] = static_cast<char>(random.below(256));
-          break;
-        case 1:
-          text.erase(at, random.below(40));
-          break;
-        default:
-          text.insert(at, text.substr(random.below(text.size()), random.below(40)));
-      }
-      if (text.empty()) text = " ";
-    }
+    const std::string text = testing_support::damaged(random, text_of(name));
     const auto read = parse(name, text);
     if (!read) {
       EXPECT_THAT(read.error().message, HasSubstr("f.toml"));

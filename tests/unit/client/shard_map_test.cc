@@ -9,6 +9,7 @@
 
 #include "client/shards/hilbert.h"
 #include "common/random.h"
+#include "tests/support/damage.h"
 #include "tests/support/seed.h"
 
 namespace silurus::shards {
@@ -185,22 +186,7 @@ TEST(ShardMapText, GarbageIsRefusedOrIsAMap) {
   const std::string good = encode(example());
   int accepted = 0;
   for (int i = 0; i < 20'000; ++i) {
-    std::string text = good;
-    const std::uint64_t changes = 1 + random.below(4);
-    for (std::uint64_t c = 0; c < changes; ++c) {
-      const std::size_t at = random.below(text.size());
-      switch (random.below(3)) {
-        case 0:
-          text[at] = static_cast<char>(random.below(256));
-          break;
-        case 1:
-          text.erase(at, random.below(20));
-          break;
-        default:
-          text.insert(at, text.substr(random.below(text.size()), random.below(40)));
-      }
-      if (text.empty()) text = "x";
-    }
+    const std::string text = testing_support::damaged(random, good);
     const auto map = decode(text);
     if (!map) continue;
     ++accepted;

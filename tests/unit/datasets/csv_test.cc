@@ -12,6 +12,7 @@
 
 #include "common/random.h"
 #include "datasets/line_reader.h"
+#include "tests/support/damage.h"
 #include "tests/support/seed.h"
 
 namespace silurus::datasets {
@@ -182,25 +183,7 @@ TEST(Csv, SurvivesRandomDamage) {
   const std::string good = "id,xmin,ymin,xmax,ymax\n1,0.5,-2,3e2,4\r\n2,-0,0,.5,18\n3,1,1,1,1\n";
   constexpr std::string_view kBytes("0123456789,.-+eE\r\n\"\0xinfa \xff", 27);
   for (int round = 0; round < 400; ++round) {
-    std::string text = good;
-    for (std::uint64_t i = 0; i <= random.below(6); ++i) {
-      const std::size_t at = random.below(text.size());
-      const char byte = kBytes[random.below(kBytes.size())];
-      switch (random.below(4)) {
-        case 0:
-          text[at] = byte;
-          break;
-        case 1:
-          text.insert(at, 1, byte);
-          break;
-        case 2:
-          text.erase(at, 1 + random.below(5));
-          break;
-        default:
-          text.insert(at, text.substr(random.below(text.size()), random.below(30)));
-      }
-      if (text.empty()) text = "\n";
-    }
+    const std::string text = testing_support::damaged(random, good, kBytes);
     const TemporaryFile file(text);
     for (const bool skip_bad : {false, true}) {
       auto source = open_csv<2>(file.path(), {.skip_bad = skip_bad});
