@@ -94,18 +94,27 @@ template <int D>
 Status Checkpointer<D>::write(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition log,
                               Stamp stamp, const std::atomic<bool>* cancel,
                               std::span<const std::byte> extra) {
-  if (broken_) return fail(*broken_);
+  begin();
+  if (Status written = write_nodes(tree, root, cancel); !written) return written;
+  return finish(root, tree.batch_node(root).header, log, stamp, extra);
+}
+
+template <int D>
+void Checkpointer<D>::begin() {
   figures_ = {};
   moved_.clear();
-  if (Status written = write_nodes(tree, root, cancel); !written) return written;
+}
+
+template <int D>
+Status Checkpointer<D>::finish(rtree::NodeRef root, const rtree::NodeHeader& header,
+                               LogPosition log, Stamp stamp, std::span<const std::byte> extra) {
   if (Status drained = drain_areas(); !drained) return drained;
   for (const std::uint32_t chunk : moved_) map_.flip(chunk);
-  const rtree::Node<D>& node = tree.batch_node(root);
   const RootRecord record = seal({.checksum = 0,
                                   .sequence = last_.sequence + 1,
-                                  .version = node.birth(),
+                                  .version = header.birth,
                                   .root = root.word(),
-                                  .entries = node.header.entries,
+                                  .entries = header.entries,
                                   .chunks = map_.chunks(),
                                   .map_checksum = map_.checksum(),
                                   .log = log,
@@ -139,7 +148,7 @@ Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef r
     const rtree::NodeRef ref = to_visit.back();
     to_visit.pop_back();
     const rtree::Node<D>& node = tree.batch_node(ref);
-    if (Status written = write_node(node, ref.chunk()); !written) return written;
+    if (Status written = take(ref, node); !written) return written;
     // Relaxed: a wish to stop, which orders nothing.
     if (cancel != nullptr && figures_.nodes % kNodesPerLook == 0 &&
         cancel->load(std::memory_order_relaxed)) {
@@ -154,8 +163,10 @@ Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef r
 }
 
 template <int D>
-Status Checkpointer<D>::write_node(const rtree::Node<D>& node, std::uint32_t chunk) {
+Status Checkpointer<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
   constexpr std::size_t kBytes = rtree::kChunkBytes<D>;
+  if (broken_) return fail(*broken_);
+  const std::uint32_t chunk = ref.chunk();
   const int area = map_[chunk] ? 1 : 0;
   const std::uint64_t offset = std::uint64_t{chunk} * kBytes;
   if (offset + kBytes > volume_.nodes[area]->size()) {

@@ -96,6 +96,14 @@ class Checkpointer {
   Status write(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition log, Stamp stamp,
                const std::atomic<bool>* cancel = nullptr, std::span<const std::byte> extra = {});
 
+  /// The same of nodes that come one by one, from a tree that is elsewhere: begin(), take() for
+  /// each of them, every chunk once, and finish() with the name and the header of the root among
+  /// them.
+  void begin();
+  Status take(rtree::NodeRef ref, const rtree::Node<D>& node);
+  Status finish(rtree::NodeRef root, const rtree::NodeHeader& header, LogPosition log, Stamp stamp,
+                std::span<const std::byte> extra);
+
   /// The last one that is durable.
   const RootRecord& last() const { return last_; }
   /// Of the last write().
@@ -104,7 +112,6 @@ class Checkpointer {
  private:
   Status write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef root,
                      const std::atomic<bool>* cancel);
-  Status write_node(const rtree::Node<D>& node, std::uint32_t chunk);
   Status drain_areas();
   Status drain(PersistentMemory& memory);
   Status write_map(std::uint64_t sequence);

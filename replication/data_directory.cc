@@ -91,6 +91,7 @@ class Files {
     auto lock = DirectoryLock::take(path_, of("lock"));
     if (!lock) return fail(lock.error());
     OpenDirectory opened{.lock = std::move(*lock), .volume = {}, .created = false};
+    if (Status settled = take_over(); !settled) return fail(settled.error());
     auto member = read_member(of("member"));
     if (!member) return fail(member.error());
     opened.member = *member;
@@ -117,6 +118,25 @@ class Files {
     if (options_.read_only) return fail(ErrorCode::kNotFound, path_ + " is not there");
     if (::mkdir(path_.c_str(), 0700) == 0) return {};
     return fail(errno_error(ErrorCode::kIo, "cannot make the data directory " + path_, errno));
+  }
+
+  /// Puts the files of a store that has arrived in the place of the old ones. Cut short, it is gone
+  /// on with the next time, before anything else is looked at.
+  Status take_over() {
+    const std::string arrived = of(kArrivedName);
+    if (options_.read_only) {
+      if (!fs::exists(arrived)) return {};
+      return fail(ErrorCode::kUnavailable, path_ + " is about to be replaced by what is in " +
+                                               arrived + ": start the server once");
+    }
+    fs::remove_all(of(kIncomingName));  // cut short
+    if (!fs::exists(arrived)) return {};
+    for (const char* name : {"log", "nodes.0", "nodes.1", "extra.0", "extra.1", "root"}) {
+      if (fs::exists(arrived + "/" + name)) fs::rename(arrived + "/" + name, of(name));
+    }
+    if (Status synced = sync_directory(path_); !synced) return synced;
+    fs::remove_all(arrived);
+    return sync_directory(path_);
   }
 
   Status check_empty() const {
@@ -185,7 +205,7 @@ class Files {
       if (!extra) return fail(extra.error());
     }
     if (Status mapped = map_volume(volume, area_bytes_); !mapped) return mapped;
-    const std::uint64_t id = random_id();
+    const std::uint64_t id = options_.id.value_or(random_id());
     const std::uint64_t chain = options_.member ? options_.member->log_chain : id;
     if (Status formatted = format_store<D>(volume, id, 0, chain); !formatted) return formatted;
     if (Status synced = sync_directory(path_); !synced) return synced;

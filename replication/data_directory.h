@@ -30,7 +30,13 @@ struct DirectoryOptions {
   bool read_only = false;        ///< to look at, not to serve: nothing is changed
   /// For a member of a group; nothing: for a server of its own. With `read_only` either will do.
   std::optional<MemberStore> member = {};
+  std::optional<std::uint64_t> id = {};  ///< of a new store; nothing: a random one
 };
+
+/// Beside a member's store: one that is to take its place (incoming.h), as it is being made, and
+/// once it is whole.
+constexpr const char* kIncomingName = "incoming";
+constexpr const char* kArrivedName = "arrived";
 
 /// Holds a data directory or device against other servers, until destroyed or the process ends.
 class DirectoryLock {
@@ -63,6 +69,7 @@ struct OpenDirectory {
 /// * a devdax device, or a file of at least kMinDeviceBytes that exists: all of that in one, side
 /// by
 ///   side; what is zero at its start is a new one. Not for members of a group.
+/// What has arrived in a directory (kArrivedName) takes the place of the store in it first.
 /// kConflict if it is the store of another group's member, or of none though it should be.
 /// The errors say what is wrong with which file and what to do. Set-up only.
 template <int D>

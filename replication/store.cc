@@ -276,7 +276,14 @@ Status Store<D>::checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, Log
   checkpoint_lsn_.store(position.lsn, std::memory_order_relaxed);  // a figure: orders nothing
   if (checkpoints_.empty()) checkpoints_.push_back({log_->start(), 0});
   checkpoints_.push_back(position);
-  while (position.lsn - checkpoints_.front().lsn > kept_bytes_) checkpoints_.pop_front();
+  const Lsn held = held_lsn_.load(std::memory_order_relaxed);  // see hold_log()
+  for (;;) {
+    const std::uint64_t kept = position.lsn - checkpoints_.front().lsn;
+    const bool is_held =
+        checkpoints_.front().lsn <= held && checkpoints_.size() > 1 && checkpoints_[1].lsn > held;
+    if (kept <= (is_held ? 2 * kept_bytes_ : kept_bytes_)) break;
+    checkpoints_.pop_front();
+  }
   log_->trim(checkpoints_.front());
   return {};
 }

@@ -125,6 +125,10 @@ class Store {
                     std::span<const std::byte> extra = {});
   /// So many bytes before a checkpoint are kept if they can be, for others to read. At set-up.
   void keep_log(std::uint64_t bytes) { kept_bytes_ = bytes; }
+  /// Any thread: the log from there on is kept for somebody, even if that is twice as much;
+  /// kNobody: for nobody.
+  static constexpr Lsn kNobody = UINT64_MAX;
+  void hold_log(Lsn from) { held_lsn_.store(from, std::memory_order_relaxed); }  // a wish
   /// Any thread: the log before it is in the last checkpoint.
   Lsn last_checkpoint_lsn() const { return checkpoint_lsn_.load(std::memory_order_relaxed); }
   /// Of the thread that checkpoints.
@@ -139,6 +143,7 @@ class Store {
   Checkpointer<D> checkpointer_;
   std::unique_ptr<Log> log_;
   std::uint64_t kept_bytes_ = 0;
+  std::atomic<Lsn> held_lsn_{kNobody};
   std::atomic<Lsn> checkpoint_lsn_{0};
   std::deque<LogPosition> checkpoints_;  ///< behind which the log is kept, oldest first
 };

@@ -190,7 +190,8 @@ template <int D>
 Status Core<D>::join_group() {
   std::string clients;
   for (const auto& door : doors_) clients += (clients.empty() ? "" : ",") + door->address;
-  return shard_->join_group(clients);
+  return shard_->join_group(
+      clients, [this](transport::Listener& listener) { return slabs_.add_listener(listener); });
 }
 
 template <int D>

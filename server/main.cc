@@ -1,3 +1,5 @@
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -6,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -41,12 +44,18 @@ int block_stop_signals() {
   return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
-std::string wait_for_signal(int fd) {
+/// The signal that asks us to stop, or nothing if the server is to be started again.
+std::optional<std::string> wait_for_end(int stop_fd, int renew_fd) {
+  pollfd ends[] = {{stop_fd, POLLIN, 0}, {renew_fd, POLLIN, 0}};
+  while (poll(ends, 2, -1) <= 0) {
+  }
+  eventfd_t count = 0;
+  if (ends[1].revents != 0 && eventfd_read(renew_fd, &count) == 0) return std::nullopt;
   signalfd_siginfo info{};
-  while (read(fd, &info, sizeof info) != sizeof info) {
+  while (read(stop_fd, &info, sizeof info) != sizeof info) {
   }
   const char* name = sigabbrev_np(static_cast<int>(info.ssi_signo));
-  return name != nullptr ? "SIG" + std::string(name) : "a signal";
+  return name != nullptr ? "SIG" + std::string(name) : std::string("a signal");
 }
 
 /// Each client needs a few descriptors, and Debian's soft limit is 1,024.
@@ -78,9 +87,11 @@ int complain(const std::string& message, int status) {
   return status;
 }
 
-int run(const RunCommand& command, int stop_fd) {
+int run(RunCommand command, int stop_fd) {
   silurus::log::set_level(command.log_level);
   allow_many_descriptors();
+  const int renew_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (command.server.group) command.server.group->renew = [=] { eventfd_write(renew_fd, 1); };
   auto server = Server::start(command.server);
   if (!server) return complain(server.error().message, kCannotServe);
   if (!command.ready_file.empty()) {
@@ -92,7 +103,14 @@ int run(const RunCommand& command, int stop_fd) {
     std::printf("listening on %s\n", address.c_str());
   }
   std::fflush(stdout);
-  silurus::log::info("stopping after " + wait_for_signal(stop_fd));
+  std::optional<std::string> signal = wait_for_end(stop_fd, renew_fd);
+  for (; !signal; signal = wait_for_end(stop_fd, renew_fd)) {
+    command.server.listen = (*server)->addresses();  // where clients know it
+    (*server)->stop();
+    server = Server::start(command.server);
+    if (!server) return complain(server.error().message, kCannotServe);
+  }
+  silurus::log::info("stopping after " + *signal);
   (*server)->stop();
   if (!command.ready_file.empty()) unlink(command.ready_file.c_str());
   return 0;

@@ -14,6 +14,10 @@
 
 namespace silurus::server {
 
+/// Lets whoever connects to a listener read the tree's memory: slab 0, 1, ... behind the regions
+/// that are there already.
+using ExposeTree = std::function<Status(transport::Listener& listener)>;
+
 /// A server's part in a group of replicas: its store, what it says of itself, and what it does in
 /// each of its turns. What gives it turns, an etcd and a way to the others is a subclass's: a
 /// thread of its own (ReplicaThread), or a simulated world. Owned by the shard; any thread may call
@@ -32,6 +36,8 @@ class Membership {
   Membership& operator=(const Membership&) = delete;
 
   // --- set-up
+  /// How other members may come to read the tree one-sidedly, to copy it.
+  void expose_by(ExposeTree expose) { expose_ = std::move(expose); }
   /// Takes part in the group from now on. `clients`: where this server listens, as clients are to
   /// be told. All that is given must outlive it. kUnavailable if etcd does not answer.
   virtual Status join(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history,
@@ -60,6 +66,10 @@ class Membership {
   /// After each step of the member: see Replica::step().
   Status step(Nanoseconds now);
 
+  Status expose_tree(transport::Listener& listener) { return expose_(listener); }
+  void note_copies(const replication::group::CopySourceCounters& copies) {
+    standing_.note_copies(copies);
+  }
   replication::Store<D>& store() { return *store_; }
   Replica<D>& replica() { return *replica_; }
   replication::group::MemberId id() const { return id_; }
@@ -75,6 +85,7 @@ class Membership {
   std::atomic<replication::Stamp> stamp_;
   std::atomic<std::uint64_t> log_end_{0};
   Standing standing_;
+  ExposeTree expose_;
   std::unique_ptr<Replica<D>> replica_;
 };
 

@@ -360,6 +360,21 @@ bool Replica<D>::wants_checkpoint() const {
 }
 
 template <int D>
+Result<replication::group::HeldTree<D>> Replica<D>::hold() const {
+  using replication::group::Role;
+  const Role role = member_->role();
+  if ((role != Role::kPrimary && role != Role::kBackup) || machine_.is_within_batch()) {
+    return fail(ErrorCode::kUnavailable, "this member is " + std::string(to_string(role)) +
+                                             " and cannot be copied just now");
+  }
+  return replication::group::HeldTree<D>{.tree = parts_.tree.snapshot(),
+                                         .log = applied_,
+                                         .stamp = machine_.stamp(),
+                                         .epoch = member_->epoch(),
+                                         .extra = machine_.state().encode()};
+}
+
+template <int D>
 std::optional<CheckpointBasis<D>> Replica<D>::checkpoint_basis() {
   if (machine_.is_within_batch() || applied_.lsn <= parts_.store.last_checkpoint_lsn()) return {};
   return CheckpointBasis<D>{parts_.tree.snapshot(), applied_, machine_.stamp(),

@@ -13,6 +13,7 @@
 #include "common/result.h"
 #include "replication/data_directory.h"
 #include "replication/group/member.h"
+#include "replication/group/tree_copy.h"
 #include "replication/group/tree_machine.h"
 #include "replication/hybrid_clock.h"
 #include "replication/store.h"
@@ -65,6 +66,8 @@ class Replica {
   /// All jobs here end with this error, but those that are logged with kConnectionLost.
   void give_up(const Error& error);
 
+  /// All that is applied, for another member to copy; kUnavailable if this one is no source.
+  Result<replication::group::HeldTree<D>> hold() const;
   /// Of all that is applied, if that is more than the last checkpoint has and a batch is not just
   /// being applied.
   std::optional<CheckpointBasis<D>> checkpoint_basis();

@@ -71,6 +71,7 @@ Result<typename ReplicaThread<D>::Opened> ReplicaThread<D>::open(
 template <int D>
 Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history,
                               const std::string& clients) {
+  tree_ = &tree;
   Replica<D>& replica = this->make_replica(tree, writer, history);
   auto driver = replication::group::Driver::create(
       {.etcd = etcd_,
@@ -88,6 +89,7 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
   if (!driver) return fail(driver.error());
   driver_ = std::move(*driver);
   replica.attach(driver_->member());
+  if (Status offered = offer_copies(); !offered) return offered;
   writer.hand_to([this] { driver_->wake(); });
   if (Status found = wait_for_etcd(); !found) return found;
   is_running_.store(true, std::memory_order_relaxed);  // before there is any other thread
@@ -97,6 +99,17 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
   thread_ = std::jthread([this](std::stop_token stop) { run(std::move(stop)); });
   pthread_setname_np(thread_.native_handle(), "silurus-group");
   return {};
+}
+
+template <int D>
+Status ReplicaThread<D>::offer_copies() {
+  replication::group::Links& links = driver_->links();
+  copies_ = std::make_unique<replication::group::CopySource<D>>(
+      driver_->group(),
+      typename replication::group::CopySource<D>::Options{.first_region = links.regions()},
+      [this] { return this->replica().hold(); });
+  links.admit(copies_.get());
+  return driver_->reads_one_sidedly() ? this->expose_tree(links.listener()) : Status{};
 }
 
 /// A first start that finds no etcd is most likely a mistake. Later it may be away.
@@ -115,17 +128,16 @@ Status ReplicaThread<D>::wait_for_etcd() {
 
 template <int D>
 void ReplicaThread<D>::run(std::stop_token stop) {
-  std::optional<Error> failure;
   while (!stop.stop_requested()) {
-    if (failure) {  // whoever still writes is told
-      this->replica().give_up(*failure);
+    if (ended_) {  // whoever still writes is told
+      this->replica().give_up(*ended_);
       std::this_thread::sleep_for(kLookAgain);
       continue;
     }
     if (Status done = turn(); !done) {
-      failure = Error{ErrorCode::kUnavailable,
-                      "this member of the group was given up, restart it: " + done.error().message};
-      log::error(failure->message);
+      ended_ = Error{ErrorCode::kUnavailable,
+                     "this member of the group was given up, restart it: " + done.error().message};
+      log::error(ended_->message);
     }
   }
   this->replica().give_up({ErrorCode::kNotPrimary, "this member is shutting down"});
@@ -140,7 +152,89 @@ Status ReplicaThread<D>::turn() {
   if (Status done = driver_->turn(wait); !done) return done;
   if (Status done = this->step(clock_.now()); !done) return done;
   serve_checkpoints();
+  serve_copies();
+  return look_after_fetch();
+}
+
+// --- copies
+
+/// Others copy our tree. What is missing behind that they take from the primary's log.
+template <int D>
+void ReplicaThread<D>::serve_copies() {
+  copies_->tick(clock_.now());
+  if (copies_->holds() > 0) {
+    const rtree::TreeStats stats = tree_->stats();
+    const std::uint64_t others = stats.bytes_used + stats.bytes_retired - stats.bytes_held;
+    const std::uint64_t left = stats.bytes_budget - std::min(stats.bytes_budget, others);
+    if (stats.bytes_held > std::min(stats.bytes_budget / kCopiesShare, left / 2)) {
+      log::warning("ends the copies that others take of the tree: they hold too much memory");
+      copies_->let_go();
+    }
+  }
+  if (copies_->counters().messages != copy_messages_) {
+    copy_messages_ = copies_->counters().messages;
+    this->note_copies(copies_->counters());
+  }
+  constexpr replication::Lsn kNobody = replication::Store<D>::kNobody;
+  this->store().hold_log(std::min(copies_->oldest().value_or(kNobody),
+                                  driver_->member().wanted_log().value_or(kNobody)));
+}
+
+/// We copy another one's.
+template <int D>
+Status ReplicaThread<D>::look_after_fetch() {
+  replication::group::Member& member = driver_->member();
+  if (fetch_ == nullptr) {
+    if (member.needs_copy() && clock_.now() >= fetch_again_at_) begin_fetch();
+    return {};
+  }
+  member.expect_copy(fetch_->log());
+  if (!fetch_->is_over()) return {};
+  // Another primary may have what was missing: then there are writes that only our own log has.
+  if (!fetch_->outcome() || !member.needs_copy()) {
+    drop_fetch();
+    return {};
+  }
+  // From here on this life of the member takes no further step.
+  if (Status arrived = fetch_->arrive(); !arrived) return arrived;
+  ended_ = Error{ErrorCode::kNotPrimary, "this member starts again with a copy of the tree"};
+  log::info("a copy of the group's tree is here: starts again with it");
+  options_.renew();
   return {};
+}
+
+template <int D>
+void ReplicaThread<D>::drop_fetch() {
+  fetch_.reset();
+  driver_->member().expect_copy(0);
+  fetch_again_at_ = clock_.now() + kCopyPause;
+}
+
+template <int D>
+void ReplicaThread<D>::begin_fetch() {
+  const replication::group::View& view = driver_->member().view();
+  std::vector<std::string> sources;
+  for (const auto& member : view.members) {
+    if (member.id == this->id()) continue;
+    // From a backup, if there is one: the primary has enough to do.
+    sources.insert(member.id == view.primary ? sources.end() : sources.begin(), member.peers);
+  }
+  if (sources.empty()) return;
+  fetch_ = std::make_unique<TreeFetch<D>>(
+      typename TreeFetch<D>::Options{
+          .path = durability_.path,
+          .store = {.log_bytes = this->store().log().capacity(),
+                    .tree_bytes = tree_->stats().bytes_budget,
+                    .member =
+                        replication::MemberStore{
+                            .cluster = etcd_.name, .shard = options_.shard, .log_chain = 0},
+                    .id = this->id()},
+          // What of our log was ever committed must be in it.
+          .copy = {.group = driver_->group(),
+                   .epoch = view.epoch,
+                   .at_least = this->store().log().end().lsn},
+          .sources = std::move(sources)},
+      [this] { driver_->wake(); });
 }
 
 // --- checkpoints
@@ -187,6 +281,9 @@ void ReplicaThread<D>::stop() {
     log::warning("no last checkpoint, the next start applies more of the log: " +
                  made.error().message);
   }
+  fetch_.reset();
+  driver_->links().admit(nullptr);
+  copies_.reset();  // whose connections are the driver's
   driver_.reset();
 }
 

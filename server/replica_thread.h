@@ -12,6 +12,7 @@
 #include "replication/group/driver.h"
 #include "server/durability.h"
 #include "server/membership.h"
+#include "server/tree_fetch.h"
 
 namespace silurus::server {
 
@@ -30,6 +31,9 @@ struct GroupOptions {
   std::string advertise;            ///< what clients are told; empty: where it listens
   Nanoseconds lease = 2 * kSecond;  ///< the same at all members
   transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
+  /// Told, by the group's thread, that a copy of the group's tree waits in the data directory: the
+  /// server is to be started again, and does nothing for the group until then.
+  std::function<void()> renew;
 };
 
 /// What all of a group's times follow from.
@@ -58,9 +62,14 @@ class ReplicaThread final : public Membership<D> {
                 replication::group::EtcdAddress etcd, replication::DirectoryLock lock,
                 Found& found);
   Status wait_for_etcd();
+  Status offer_copies();
   void run(std::stop_token stop);
   Status turn();
   void serve_checkpoints();
+  void serve_copies();
+  Status look_after_fetch();
+  void begin_fetch();
+  void drop_fetch();
   Result<std::optional<CheckpointBasis<D>>> ask_for_basis(const std::atomic<bool>& cancel);
 
   const DurabilityOptions durability_;
@@ -68,7 +77,13 @@ class ReplicaThread final : public Membership<D> {
   const replication::group::EtcdAddress etcd_;
   replication::DirectoryLock lock_;
   SystemClock clock_;
+  rtree::Tree<D>* tree_ = nullptr;
   std::unique_ptr<replication::group::Driver> driver_;
+  std::unique_ptr<replication::group::CopySource<D>> copies_;
+  std::unique_ptr<TreeFetch<D>> fetch_;
+  Nanoseconds fetch_again_at_ = 0;
+  std::uint64_t copy_messages_ = 0;  ///< as told to standing_
+  std::optional<Error> ended_;       ///< why the group's thread takes no further step
   std::unique_ptr<Checkpoints<D>> checkpoints_;
 
   // A checkpoint's basis is of one moment of the group's thread: the background thread asks it.

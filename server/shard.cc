@@ -92,8 +92,10 @@ Status Shard<D>::recover_gate() {
 }
 
 template <int D>
-Status Shard<D>::join_group(const std::string& clients) {
-  return replica_ == nullptr ? Status{} : replica_->join(*tree_, writer_, history_, clients);
+Status Shard<D>::join_group(const std::string& clients, ExposeTree expose) {
+  if (replica_ == nullptr) return {};
+  replica_->expose_by(std::move(expose));
+  return replica_->join(*tree_, writer_, history_, clients);
 }
 
 template <int D>

@@ -53,7 +53,8 @@ class Shard {
   /// As the member of a group; nullptr: it is not.
   const Standing* standing() const { return replica_ == nullptr ? nullptr : &replica_->standing(); }
   /// Takes part in the group from now on, if it is a member of one. `clients`: what they are told.
-  Status join_group(const std::string& clients);
+  /// `expose`: see Membership.
+  Status join_group(const std::string& clients, ExposeTree expose);
   /// Batches that were published.
   std::uint64_t batches() const {
     return replica_ == nullptr ? writer_.batches() : replica_->batches();

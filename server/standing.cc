@@ -30,12 +30,18 @@ void Standing::update(const replication::group::Member& member, Nanoseconds now)
   next_look_ = now + kLookInterval;
   const std::lock_guard lock(mutex_);
   if (member.needs_copy() && !facts_.needs_copy) {
-    log::warning("the group's log does not reach back to where this member's ends");
+    log::info("the group's log does not reach back to where this member's ends: it needs a copy");
+  }
+  if (member.contradicts() && !facts_.contradicts) {
+    log::error(
+        "what this member has is not what the group has: nothing is taken over from there. If the "
+        "group is right, empty the data directory");
   }
   facts_.primary = member.view().primary;
   facts_.role = to_string(member.role());
   facts_.store_is_away = member.store_is_away();
   facts_.needs_copy = member.needs_copy();
+  facts_.contradicts = member.contradicts();
   facts_.counters = member.counters();
   facts_.members.clear();
   for (const auto& info : member.view().members) {
@@ -50,6 +56,11 @@ void Standing::give_up(const Error& reason) {
   const std::lock_guard lock(mutex_);
   facts_.role = "failed";
   facts_.failure = reason.message;
+}
+
+void Standing::note_copies(const replication::group::CopySourceCounters& copies) {
+  const std::lock_guard lock(mutex_);
+  facts_.copies = copies;
 }
 
 std::uint64_t Standing::staleness_ns(Nanoseconds now) const {

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/result.h"
 #include "replication/group/member.h"
+#include "replication/group/tree_copy.h"
 
 namespace silurus::server {
 
@@ -25,6 +26,8 @@ class Standing {
   void update(const replication::group::Member& member, Nanoseconds now);
   /// The member was given up, for that reason: it neither reads nor writes any more.
   void give_up(const Error& reason);
+  /// What others copied here.
+  void note_copies(const replication::group::CopySourceCounters& copies);
 
   // --- any thread
   /// Whether what is published here is, at that time, the newest that anybody can have seen. To be
@@ -62,7 +65,9 @@ class Standing {
     Nanoseconds lease_left = 0;  ///< INT64_MAX: a member alone
     bool store_is_away = false;
     bool needs_copy = false;
-    std::string failure;  ///< why it was given up, or empty
+    bool contradicts = false;
+    replication::group::CopySourceCounters copies;  ///< given to others
+    std::string failure;                            ///< why it was given up, or empty
     replication::group::MemberCounters counters;
     std::vector<Member> members;
   };

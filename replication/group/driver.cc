@@ -71,7 +71,7 @@ Status Driver::make_links(Incarnation incarnation) {
   if (!waiter) return fail(waiter.error());
   waiter_ = std::move(*waiter);
   Window window;
-  if (has(fabric_->capabilities(), transport::Capability::kOneSidedRead)) {
+  if (reads_one_sidedly()) {
     auto slab =
         transport::shm::SharedSlab::create(options_.window_bytes, "silurus-log-window", false);
     if (!slab) return fail(slab.error());
@@ -96,6 +96,8 @@ Status Driver::make_links(Incarnation incarnation) {
   links_ = std::move(*links);
   return {};
 }
+
+GroupId Driver::group() const { return group_of(options_); }
 
 Status Driver::turn(Nanoseconds timeout) {
   Nanoseconds wait = std::max<Nanoseconds>(member_->deadline() - clock_.now(), 0);

@@ -49,8 +49,13 @@ class Driver {
   void wake() { waiter_->wake(); }
 
   Member& member() { return *member_; }
+  /// What members of the group know each other by.
+  GroupId group() const;
+  Links& links() { return *links_; }
+  bool reads_one_sidedly() const {
+    return has(fabric_->capabilities(), transport::Capability::kOneSidedRead);
+  }
   const LogReplicator& replicator() const { return *replicator_; }
-  const Links& links() const { return *links_; }
 
  private:
   explicit Driver(const DriverOptions& options) : options_(options) {}

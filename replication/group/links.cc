@@ -50,6 +50,7 @@ Result<std::unique_ptr<Links>> Links::create(const LinksOptions& options, transp
     if (Status exposed = links->listener_->expose(window.region); !exposed) {
       return fail(exposed.error());
     }
+    links->has_exposed_ = true;
   }
   if (one_sided) {
     auto buffer = poller.allocate_buffer(kReadBufferBytes);
@@ -73,6 +74,7 @@ Links::~Links() {
 
 Result<std::vector<std::byte>> Links::on_hello(std::span<const std::byte> client_hello) {
   const auto hello = decode_member_hello(options_.group, client_hello);
+  if (!hello && guests_ != nullptr) return guests_->on_hello(client_hello);
   if (!hello) return fail(ErrorCode::kProtocol, "not a member of this group");
   WindowHello answer;
   answer.self = {
@@ -83,10 +85,12 @@ Result<std::vector<std::byte>> Links::on_hello(std::span<const std::byte> client
   return bytes;
 }
 
-void Links::on_accept(std::unique_ptr<transport::Connection> connection, transport::Poller&) {
+void Links::on_accept(std::unique_ptr<transport::Connection> connection,
+                      transport::Poller& poller) {
+  const auto hello = decode_member_hello(options_.group, connection->peer_hello());
+  if (!hello && guests_ != nullptr) return guests_->on_accept(std::move(connection), poller);
   auto link = std::make_unique<Link>(*this);
   connection->set_handler(link.get());
-  const auto hello = decode_member_hello(options_.group, connection->peer_hello());
   link->connection = std::move(connection);
   if (!hello || hello->member == options_.self ||
       (in_.size() >= kMaxLinks && !in_.contains(hello->member))) {

@@ -68,11 +68,17 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   Links(const Links&) = delete;
   Links& operator=(const Links&) = delete;
   void set_handler(LinksHandler* handler) { handler_ = handler; }
+  /// Who gets connections whose hello is not that of a member; nullptr: nobody. Whatever came is
+  /// the handler's, and must be gone before the poller.
+  void admit(transport::AcceptHandler* guests) { guests_ = guests; }
 
   const LinksOptions& options() const { return options_; }
   /// With the port really used.
   const transport::Address& address() const { return address_; }
   std::span<std::byte> window() const { return window_.region.bytes; }
+  transport::Listener& listener() { return *listener_; }
+  /// Regions of the listener that are exposed here; what others expose comes behind.
+  std::uint32_t regions() const { return has_exposed_ ? 1 : 0; }
 
   /// Whom to be connected to, and in which life: what any other life says is dropped. Nobody: {}.
   void set_primary(const std::optional<MemberInfo>& primary, Incarnation incarnation,
@@ -178,6 +184,8 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   const Dialer dialer_;
   const Window window_;
   LinksHandler* handler_ = nullptr;
+  transport::AcceptHandler* guests_ = nullptr;
+  bool has_exposed_ = false;
   transport::Address address_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  ///< what dialers' answers look for
   Way primary_;

@@ -147,7 +147,7 @@ void LogReplicator::follow(const Voice& self, const Voice& primary, LogPosition 
   phase_ = Phase::kListening;
   told_ = {};
   same_ = common_ = safe;
-  differs_ = follows_ = avoid_reads_ = needs_copy_ = false;
+  differs_ = follows_ = avoid_reads_ = needs_copy_ = contradicts_ = false;
   answered_end_.reset();
   failures_ = 0;
   fetch_.reset();
@@ -328,8 +328,8 @@ Status LogReplicator::find_step(Nanoseconds now) {
   // What is committed is in the primary's log: what we know of its end is old. (Or the view store
   // was lost, and with it who has what: then nothing of ours may be taken back.)
   if (same_.lsn > told_.lsn) return {};
-  if (same_.lsn == told_.lsn && same_ != told_) needs_copy_ = true;
-  if (needs_copy_) return {};
+  if (same_.lsn == told_.lsn && same_ != told_) contradicts_ = true;
+  if (needs_copy_ || contradicts_) return {};
   const Lsn both = std::min(end.lsn, told_.lsn);
   if (differs_ || (same_.lsn >= both && end.lsn <= told_.lsn)) return settle(common_);
   if (same_.lsn >= both) {
@@ -339,10 +339,10 @@ Status LogReplicator::find_step(Nanoseconds now) {
     if (!answered_end_) ask(end.lsn, sizeof(RecordHeader), now);
     return {};
   }
-  if (failures_ > kMaxFailures) needs_copy_ = true;
+  if (failures_ > kMaxFailures) contradicts_ = true;
   // Theirs may have a record across the end of ours.
   const Lsn until = std::min(told_.lsn, both + kMaxRecordBytes);
-  if (!needs_copy_) ask(same_.lsn, until - same_.lsn, now);
+  if (!contradicts_) ask(same_.lsn, until - same_.lsn, now);
   return {};
 }
 
@@ -412,7 +412,9 @@ std::optional<Nanoseconds> LogReplicator::deadline() const {
 }
 
 std::optional<Nanoseconds> LogReplicator::fetch_deadline() const {
-  if (phase_ == Phase::kIdle || phase_ == Phase::kListening || needs_copy_) return std::nullopt;
+  if (phase_ == Phase::kIdle || phase_ == Phase::kListening || needs_copy_ || contradicts_) {
+    return std::nullopt;
+  }
   if (fetch_) return fetch_->asked_at + options_.fetch_timeout;
   if (phase_ != Phase::kFollowing) return now_ + options_.fetch_timeout;
   if (assembler_.received() >= told_.lsn) return std::nullopt;

@@ -62,6 +62,7 @@ class LogReplicator : public Replicator {
   Lsn received() const override;
   Lsn known() const override { return std::max(told_.lsn, answered_end_.value_or(0)); }
   bool needs_copy() const override { return needs_copy_; }
+  bool contradicts() const override { return contradicts_; }
 
   const ReplicatorCounters& counters() const { return counters_; }
 
@@ -163,6 +164,7 @@ class LogReplicator : public Replicator {
   bool asks_first_ = false;
   int failures_ = 0;  ///< to find any record where there must be one
   bool needs_copy_ = false;
+  bool contradicts_ = false;
   Lsn gap_at_ = 0;  ///< since gap_since_ the log is missing from here on
   Nanoseconds gap_since_ = 0;
   Nanoseconds now_ = 0;

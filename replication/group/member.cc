@@ -186,9 +186,10 @@ void Member::send_row() {
     return;
   }
   const bool in_step = replicator_.in_step();
-  const RowBody body{.received = in_step ? replicator_.received() : 0,
+  const Lsn wanted = std::max(applied_.lsn, copy_at_);
+  const RowBody body{.received = in_step ? replicator_.received() : wanted,
                      .durable = in_step ? log_.durable() : 0,
-                     .applied = in_step ? applied_.lsn : 0,
+                     .applied = in_step ? applied_.lsn : wanted,
                      .known = in_step ? replicator_.known() : 0,
                      .promised = promise_.heartbeat()};
   if (sent_row_ && !row_was_lost_ && sent_epoch_ == view_.epoch && sent_in_step_ == in_step &&

@@ -34,6 +34,9 @@ struct Timing {
 
 /// Bytes of the log that the slowest member may lack before writes have to wait.
 constexpr std::uint64_t kMaxLagBytes = std::uint64_t{2} << 20;
+/// What members outside of the view said they would need of the log is kept for them for so long,
+/// if there is room.
+constexpr Nanoseconds kLogKeptFor = 30 * kSecond;
 /// A member that lacks no more is taken into the view.
 constexpr std::uint64_t kJoinLagBytes = std::uint64_t{64} << 10;
 
@@ -118,6 +121,13 @@ class Member final : public LinksHandler {
   std::optional<Lsn> applied_at(MemberId member) const;
   /// Whether it can go on only with a copy of the tree.
   bool needs_copy() const { return replicator_.needs_copy(); }
+  /// What it has applied is not what the group has: it can go on only with an empty directory.
+  bool contradicts() const { return replicator_.contradicts(); }
+  /// A copy is on its way, behind which the log will be needed from here on.
+  void expect_copy(Lsn lsn) { copy_at_ = lsn; }
+  /// The primary: where the log begins that members outside of the view still need, of what is
+  /// there; nothing: none needs any.
+  std::optional<Lsn> wanted_log() const;
   /// The last call to the view store failed: no view can be changed just now.
   bool store_is_away() const { return store_is_away_; }
   /// A call to it has succeeded once.
@@ -214,6 +224,7 @@ class Member final : public LinksHandler {
   // Any other.
   Promise promise_;
   Lsn told_commit_ = 0;
+  Lsn copy_at_ = 0;
   Nanoseconds patient_until_ = 0;
   Nanoseconds complete_at_ = -1;
   /// The last probe, and what was answered: all that was committed when it was sent.

@@ -46,6 +46,18 @@ std::optional<Lsn> Member::applied_at(MemberId member) const {
   return row->second.body.applied;
 }
 
+std::optional<Lsn> Member::wanted_log() const {
+  std::optional<Lsn> wanted;
+  if (role_ != Role::kPrimary) return wanted;
+  for (const auto& [id, row] : rows_) {
+    const Lsn from = row.body.applied;
+    const bool is_there = from >= log_.start() && from < log_.end().lsn;
+    if (view_.has(id) || !is_there || now_ - row.heard > kLogKeptFor) continue;
+    wanted = std::min(from, wanted.value_or(from));
+  }
+  return wanted;
+}
+
 Nanoseconds Member::lease_until() const {
   const Nanoseconds until = lease_.until(view_, options_.self.id);
   // Whoever may have become a member without our knowing may also vote.

@@ -32,7 +32,8 @@ static_assert(sizeof(CopyHello) == 32 && std::has_unique_object_representations_
               sizeof(CopyHello) <= transport::kMaxClientHelloBytes);
 
 enum CopyKind : std::uint32_t {
-  kHold = 1,     ///< hold a version; the answer: HeldHead, or kRefused with a text
+  kHold = 1,     ///< hold a version, of a view not before `argument`; the answer: HeldHead, or
+                 ///< kRefused with a text
   kNodes = 2,    ///< names follow; an answer for each: the node's bytes
   kExtra = 3,    ///< bytes from `argument` on
   kRefused = 4,  ///< in answers only
@@ -42,16 +43,17 @@ struct CopyHead {
   std::uint64_t checksum;  ///< XXH3-64 of all that follows
   std::uint32_t kind;
   std::uint32_t reserved;
-  std::uint64_t argument;  ///< a node's name, or an offset
+  std::uint64_t argument;  ///< a node's name, an offset, an epoch
 };
 struct HeldHead {
   std::uint64_t root;
   Lsn lsn;
   std::uint64_t chain;
   Stamp stamp;
+  Epoch epoch;
   std::uint64_t extra_bytes;
 };
-static_assert(sizeof(CopyHead) == 24 && sizeof(HeldHead) == 40 &&
+static_assert(sizeof(CopyHead) == 24 && sizeof(HeldHead) == 48 &&
               std::has_unique_object_representations_v<CopyHead>);
 
 std::uint64_t checksum_of(std::span<const std::byte> message) {
@@ -150,7 +152,7 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
     const std::uint64_t argument = taken.head.argument;
     switch (taken.head.kind) {
       case kHold:
-        return !held && answers_.empty() && hold();
+        return !held && answers_.empty() && hold(argument);
       case kExtra: {
         if (!held || argument >= held->extra.size()) return false;
         const auto rest = std::span(held->extra).subspan(argument);
@@ -165,10 +167,13 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
     }
   }
 
-  bool hold() {
+  bool hold(Epoch epoch) {
     auto made = source_.hold_();
+    if (made && made->epoch < epoch) {
+      made = fail(ErrorCode::kUnavailable, "this member does not know of the newest view yet");
+    }
     if (!made || made->extra.size() > kMaxExtraBytes) {
-      const std::string& why = made ? "too much belongs to the tree" : made.error().message;
+      const std::string why = made ? "too much belongs to the tree" : made.error().message;
       const auto text = std::as_bytes(std::span(why)).first(std::min<std::size_t>(why.size(), 512));
       answers_.push_back({kRefused, 0, {text.begin(), text.end()}});
       return true;
@@ -179,6 +184,7 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
                         .lsn = held->log.lsn,
                         .chain = held->log.chain,
                         .stamp = held->stamp,
+                        .epoch = held->epoch,
                         .extra_bytes = held->extra.size()};
     const auto bytes = std::as_bytes(std::span(&head, 1));
     answers_.push_back({kHold, 0, {bytes.begin(), bytes.end()}});
@@ -259,28 +265,43 @@ std::size_t CopySource<D>::holds() const {
       std::ranges::count_if(guests_, [](const auto& guest) { return guest->held.has_value(); }));
 }
 
+template <int D>
+std::optional<Lsn> CopySource<D>::oldest() const {
+  std::optional<Lsn> oldest;
+  for (const auto& guest : guests_) {
+    if (guest->held) oldest = std::min(guest->held->log.lsn, oldest.value_or(UINT64_MAX));
+  }
+  return oldest;
+}
+
+template <int D>
+void CopySource<D>::let_go() {
+  for (const auto& guest : guests_) guest->end();
+}
+
 // --- the copy
 
 template <int D>
 std::span<const std::byte> CopiedTree<D>::find(rtree::NodeRef ref) const {
   const auto found = places_.find(ref);
   if (found == places_.end()) return {};
-  return chunks_[found->second].bytes;
+  return std::as_bytes(std::span(&nodes_[found->second], 1));
 }
 
 template <int D>
-void CopiedTree<D>::add(rtree::NodeRef ref, std::span<const std::byte> bytes) {
-  SILURUS_CHECK(bytes.size() == rtree::kChunkBytes<D>);
-  places_.emplace(ref, chunks_.size());
-  std::memcpy(chunks_.emplace_back().bytes, bytes.data(), bytes.size());
+Status CopiedTree<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
+  places_.emplace(ref, nodes_.size());
+  nodes_.push_back(node);
+  return {};
 }
 
 // --- the copier
 
 template <int D>
-TreeCopier<D>::TreeCopier(const CopyOptions& options, transport::Poller& poller)
+TreeCopier<D>::TreeCopier(const CopyOptions& options, transport::Poller& poller, TakeNode<D> take)
     : options_(options),
       poller_(poller),
+      take_(std::move(take)),
       hello_(bytes_of({.group = options.group, .node_format = rtree::kNodeFormat<D>})) {}
 template <int D>
 TreeCopier<D>::~TreeCopier() {
@@ -330,10 +351,10 @@ bool TreeCopier<D>::ask(std::uint32_t kind, std::uint64_t argument,
 template <int D>
 void TreeCopier<D>::step() {
   if (outcome_ || connection_ == nullptr) return;
-  if (!has_asked_) has_asked_ = ask(kHold, 0, {});
+  if (!has_asked_) has_asked_ = ask(kHold, options_.epoch, {});
   if (!is_held_) return;
-  if (tree_->extra.size() < extra_bytes_ && !asks_extra_) {
-    asks_extra_ = ask(kExtra, tree_->extra.size(), {});
+  if (facts_.extra.size() < extra_bytes_ && !asks_extra_) {
+    asks_extra_ = ask(kExtra, facts_.extra.size(), {});
   }
   if (read_one_sidedly()) {
     read_more();
@@ -389,30 +410,34 @@ void TreeCopier<D>::on_read(transport::Connection&, std::uint64_t cookie, bool o
   under_way_.erase(found);
   free_slots_.push_back(cookie);
   ++nodes_read_;
-  wanted_.push_front(node);
-  on_node(node.ref,
-          buffer_->bytes().subspan(cookie * rtree::kChunkBytes<D>, rtree::kChunkBytes<D>));
+  on_node(node, buffer_->bytes().subspan(cookie * rtree::kChunkBytes<D>, rtree::kChunkBytes<D>));
 }
 
-/// A node has come, the first of wanted_.
+/// A tree names each chunk once; so a copy ends, whatever the source says.
 template <int D>
-void TreeCopier<D>::on_node(rtree::NodeRef ref, std::span<const std::byte> bytes) {
-  const rtree::WantedNode node = wanted_.front();
-  wanted_.pop_front();
+bool TreeCopier<D>::claim(rtree::NodeRef ref) {
+  const std::uint32_t chunk = ref.chunk();
+  if (named_.size() <= chunk) named_.resize(std::size_t{chunk} + 1);
+  if (chunk < rtree::kRootChunks<D> || named_[chunk]) return false;
+  return named_[chunk] = true;
+}
+
+template <int D>
+void TreeCopier<D>::on_node(const rtree::WantedNode& wanted, std::span<const std::byte> bytes) {
   // Held, it does not change: what is not that node now never will be.
-  if (node.ref != ref || rtree::check_node<D>(bytes, node, kMaxNodes, true) == nullptr) {
+  const rtree::Node<D>* const node = rtree::check_node<D>(bytes, wanted, kMaxNodes, true);
+  if (node == nullptr) {
     return fail_with({ErrorCode::kProtocol, connection_->peer() + ": not a node of the held tree"});
   }
-  tree_->add(ref, bytes);
-  const auto& copy = *reinterpret_cast<const rtree::Node<D>*>(tree_->find(ref).data());
-  for (std::uint32_t i = 0; !copy.is_leaf() && i < copy.count(); ++i) {
-    // A tree names each node once; so this ends, whatever the source says.
-    if (!tree_->find(copy.child(i)).empty()) {
+  for (std::uint32_t i = 0; !node->is_leaf() && i < node->count(); ++i) {
+    if (!claim(node->child(i))) {
       return fail_with(
           {ErrorCode::kProtocol, connection_->peer() + ": a node that is named twice"});
     }
-    wanted_.push_back({copy.child(i), copy.level() - 1});
+    wanted_.push_back({node->child(i), node->level() - 1});
   }
+  if (Status taken = take_(wanted.ref, *node); !taken) return fail_with(taken.error());
+  ++nodes_;
   step();
   finish_if_whole();
 }
@@ -426,13 +451,18 @@ void TreeCopier<D>::on_held(std::span<const std::byte> payload) {
   }
   std::memcpy(&head, payload.data(), sizeof head);
   const auto root = rtree::NodeRef::from_word(head.root);
-  if (head.extra_bytes > kMaxExtraBytes || !root || head.lsn % 8 != 0) {
+  if (head.extra_bytes > kMaxExtraBytes || !root || !claim(root) || head.lsn % 8 != 0) {
     return fail_with({ErrorCode::kProtocol, connection_->peer() + ": a tree that cannot be"});
   }
+  if (head.epoch < options_.epoch || head.lsn < options_.at_least) {
+    return fail_with({ErrorCode::kUnavailable, connection_->peer() + " is behind"});
+  }
   is_held_ = true;
-  tree_->root = root;
-  tree_->log = {head.lsn, head.chain};
-  tree_->stamp = head.stamp;
+  facts_ = {.root = root,
+            .log = {head.lsn, head.chain},
+            .stamp = head.stamp,
+            .epoch = head.epoch,
+            .extra = {}};
   extra_bytes_ = head.extra_bytes;
   wanted_.push_back({root, rtree::kAnyLevel});
   step();
@@ -440,13 +470,13 @@ void TreeCopier<D>::on_held(std::span<const std::byte> payload) {
 
 template <int D>
 void TreeCopier<D>::on_extra(std::uint64_t offset, std::span<const std::byte> bytes) {
-  if (!asks_extra_ || offset != tree_->extra.size() || bytes.empty() ||
+  if (!asks_extra_ || offset != facts_.extra.size() || bytes.empty() ||
       bytes.size() > extra_bytes_ - offset) {
     return fail_with(
         {ErrorCode::kProtocol, connection_->peer() + ": an answer that makes no sense"});
   }
   asks_extra_ = false;
-  tree_->extra.insert(tree_->extra.end(), bytes.begin(), bytes.end());
+  facts_.extra.insert(facts_.extra.end(), bytes.begin(), bytes.end());
   step();
   finish_if_whole();
 }
@@ -471,12 +501,11 @@ void TreeCopier<D>::on_message(transport::Connection&, std::span<const std::byte
       if (read_one_sidedly() || found == under_way_.end()) break;
       const rtree::WantedNode node = found->second;
       under_way_.erase(found);
-      wanted_.push_front(node);
       // Aligned, as a node wants to be.
       alignas(64) std::byte bytes[rtree::kChunkBytes<D>];
       if (taken->payload.size() != sizeof bytes) break;
       std::memcpy(bytes, taken->payload.data(), sizeof bytes);
-      return on_node(node.ref, bytes);
+      return on_node(node, bytes);
     }
     default:
       break;
@@ -487,7 +516,7 @@ void TreeCopier<D>::on_message(transport::Connection&, std::span<const std::byte
 template <int D>
 void TreeCopier<D>::finish_if_whole() {
   if (outcome_ || !is_held_ || !wanted_.empty() || !under_way_.empty() ||
-      tree_->extra.size() < extra_bytes_) {
+      facts_.extra.size() < extra_bytes_) {
     return;
   }
   outcome_ = Status();
@@ -500,39 +529,44 @@ void TreeCopier<D>::on_closed(transport::Connection&, const Error& reason) {
 }
 
 template <int D>
-Result<std::unique_ptr<CopiedTree<D>>> copy_tree(transport::Fabric& fabric,
-                                                 const transport::Address& source,
-                                                 const CopyOptions& options, Nanoseconds timeout) {
-  constexpr Nanoseconds kPatience = 10 * kMillisecond;
+Result<TreeFacts> copy_tree(transport::Fabric& fabric, const transport::Address& source,
+                            const CopyOptions& options, Nanoseconds patience, TakeNode<D> take,
+                            const std::function<Status(const TreeCopier<D>&)>& look) {
+  constexpr Nanoseconds kLookInterval = 10 * kMillisecond;
   const SystemClock clock;
-  const Nanoseconds deadline = clock.now() + timeout;
   auto poller = fabric.create_poller();
   if (!poller) return fail(poller.error());
   auto waiter =
       transport::Waiter::create({.policy = transport::WaitPolicy::kAdaptive}, {poller->get()});
   if (!waiter) return fail(waiter.error());
-  TreeCopier<D> copier(options, **poller);
-  auto connection = fabric.connect(source, {.timeout = timeout}, **poller, copier.hello(), copier);
+  TreeCopier<D> copier(options, **poller, std::move(take));
+  auto connection = fabric.connect(source, {.timeout = patience}, **poller, copier.hello(), copier);
   if (!connection) return fail(connection.error());
   copier.begin(std::move(*connection));
+  std::uint64_t came = 0;
+  Nanoseconds came_at = clock.now();
   while (!copier.outcome()) {
-    if (clock.now() >= deadline) {
-      return fail(ErrorCode::kDeadlineExceeded,
-                  "the copy from " + source.to_string() + " was not whole in time");
-    }
-    (*waiter)->wait(kPatience);
+    (*waiter)->wait(kLookInterval);
     copier.step();
+    if (Status goes_on = look ? look(copier) : Status{}; !goes_on) return fail(goes_on.error());
+    if (const std::uint64_t now = copier.nodes() + copier.facts().extra.size(); now != came) {
+      came = now;
+      came_at = clock.now();
+    } else if (clock.now() - came_at > patience) {
+      return fail(ErrorCode::kDeadlineExceeded, "nothing more came from " + source.to_string());
+    }
   }
   if (!*copier.outcome()) return fail(copier.outcome()->error());
-  return copier.take();
+  return copier.facts();
 }
 
-#define SILURUS_COPY(D)                                      \
-  template class CopySource<D>;                              \
-  template class CopiedTree<D>;                              \
-  template class TreeCopier<D>;                              \
-  template Result<std::unique_ptr<CopiedTree<D>>> copy_tree( \
-      transport::Fabric&, const transport::Address&, const CopyOptions&, Nanoseconds)
+#define SILURUS_COPY(D)                                                               \
+  template class CopySource<D>;                                                       \
+  template class CopiedTree<D>;                                                       \
+  template class TreeCopier<D>;                                                       \
+  template Result<TreeFacts> copy_tree(transport::Fabric&, const transport::Address&, \
+                                       const CopyOptions&, Nanoseconds, TakeNode<D>,  \
+                                       const std::function<Status(const TreeCopier<D>&)>&)
 SILURUS_COPY(2);
 SILURUS_COPY(3);
 #undef SILURUS_COPY

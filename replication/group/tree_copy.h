@@ -2,7 +2,6 @@
 
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -29,7 +28,16 @@ struct HeldTree {
   rtree::Snapshot<D> tree;
   LogPosition log;  ///< the first record that is not in it
   Stamp stamp = 0;
+  Epoch epoch = 0;               ///< of the view that the source is in
   std::vector<std::byte> extra;  ///< what else belongs to it: a RequestTable, encoded
+};
+/// The same without the tree, as a copier has it.
+struct TreeFacts {
+  rtree::NodeRef root;
+  LogPosition log;
+  Stamp stamp = 0;
+  Epoch epoch = 0;
+  std::vector<std::byte> extra;
 };
 
 /// Copies under way from one source.
@@ -50,8 +58,8 @@ struct CopySourceCounters {
 /// at the listener, in order, if its fabric has one-sided reads. One thread, that of the listener's
 /// poller; must outlive the listener.
 ///
-///   CopySource<2> source(group, {.first_region = 0}, [&] { return hold_newest(); });
-///   auto listener = fabric.listen(address, {}, pollers, source);
+///   CopySource<2> source(group, {.first_region = links.regions()}, [&] { return hold_newest(); });
+///   links.admit(&source);
 template <int D>
 class CopySource final : public transport::AcceptHandler {
  public:
@@ -71,6 +79,10 @@ class CopySource final : public transport::AcceptHandler {
   void tick(Nanoseconds now);
   /// Versions held just now.
   std::size_t holds() const;
+  /// The first record of the log that is in none of them; nothing: none is held.
+  std::optional<Lsn> oldest() const;
+  /// Ends all copies: what they hold is needed.
+  void let_go();
   const CopySourceCounters& counters() const { return counters_; }
 
  private:
@@ -82,43 +94,43 @@ class CopySource final : public transport::AcceptHandler {
   CopySourceCounters counters_;
 };
 
-/// A copy that is whole: for Tree::restore, which checks every node again.
+/// Where the nodes of a copy go, each of them once, checked as Tree::restore() checks it: so a copy
+/// that is whole can be restored. An error ends the copy.
+template <int D>
+using TakeNode = std::function<Status(rtree::NodeRef ref, const rtree::Node<D>& node)>;
+
+/// A copy in memory, for Tree::restore.
 template <int D>
 class CopiedTree final : public rtree::StoredNodes<D> {
  public:
-  rtree::NodeRef root;
-  LogPosition log;
-  Stamp stamp = 0;
-  std::vector<std::byte> extra;
+  TreeFacts facts;
 
+  Status take(rtree::NodeRef ref, const rtree::Node<D>& node);
   std::span<const std::byte> find(rtree::NodeRef ref) const override;
-  std::size_t nodes() const { return chunks_.size(); }
-  void add(rtree::NodeRef ref, std::span<const std::byte> bytes);
 
  private:
-  struct alignas(64) Chunk {
-    std::byte bytes[rtree::kChunkBytes<D>];
-  };
-  std::deque<Chunk> chunks_;
+  std::deque<rtree::Node<D>> nodes_;
   std::unordered_map<rtree::NodeRef, std::size_t> places_;
 };
 
 struct CopyOptions {
   GroupId group = 0;
+  Epoch epoch = 0;   ///< a source that knows of no view so late is behind
+  Lsn at_least = 0;  ///< a version that has less of the log is of no use
   std::size_t reads_in_flight = 64;
 };
 
 /// Takes one copy. Does its work within the poller's progress(); step() when nothing happens for a
 /// while. One thread, that of the poller.
 ///
-///   TreeCopier<2> copier({.group = group}, *poller);
+///   TreeCopier<2> copier({.group = group}, *poller, [&](auto ref, auto& node) { ... });
 ///   auto connection = fabric.connect(address, {}, *poller, copier.hello(), copier);
 ///   copier.begin(std::move(*connection));
 ///   while (!copier.outcome()) { poller->progress(); copier.step(); }
 template <int D>
 class TreeCopier final : public transport::ConnectionHandler {
  public:
-  TreeCopier(const CopyOptions& options, transport::Poller& poller);
+  TreeCopier(const CopyOptions& options, transport::Poller& poller, TakeNode<D> take);
   ~TreeCopier() override;
 
   /// What to say when connecting.
@@ -129,9 +141,11 @@ class TreeCopier final : public transport::ConnectionHandler {
   /// Whether it has ended; the error says why in vain: kProtocol, kConnectionLost, what the source
   /// said.
   const std::optional<Status>& outcome() const { return outcome_; }
-  /// When it has ended well.
-  std::unique_ptr<CopiedTree<D>> take() { return std::move(tree_); }
-  /// Nodes that were read one-sidedly.
+  /// Whether the source holds a version for it: then but for `extra` the facts are known.
+  bool is_held() const { return is_held_; }
+  const TreeFacts& facts() const { return facts_; }
+  /// Nodes taken, and those of them that were read one-sidedly.
+  std::uint64_t nodes() const { return nodes_; }
   std::uint64_t nodes_read() const { return nodes_read_; }
 
   void on_message(transport::Connection& connection, std::span<const std::byte> message) override;
@@ -141,7 +155,8 @@ class TreeCopier final : public transport::ConnectionHandler {
 
  private:
   void on_held(std::span<const std::byte> payload);
-  void on_node(rtree::NodeRef ref, std::span<const std::byte> bytes);
+  void on_node(const rtree::WantedNode& node, std::span<const std::byte> bytes);
+  bool claim(rtree::NodeRef ref);
   void on_extra(std::uint64_t offset, std::span<const std::byte> bytes);
   bool read_one_sidedly() const { return first_region_.has_value(); }
   void read_more();
@@ -152,26 +167,31 @@ class TreeCopier final : public transport::ConnectionHandler {
 
   const CopyOptions options_;
   transport::Poller& poller_;
+  const TakeNode<D> take_;
   std::vector<std::byte> hello_;
   std::unique_ptr<transport::Connection> connection_;
   std::unique_ptr<transport::Buffer> buffer_;
   std::optional<std::uint32_t> first_region_;
   std::optional<Status> outcome_;
-  std::unique_ptr<CopiedTree<D>> tree_ = std::make_unique<CopiedTree<D>>();
+  TreeFacts facts_;
   bool has_asked_ = false;
   bool is_held_ = false;
   std::uint64_t extra_bytes_ = 0;
   bool asks_extra_ = false;
+  std::vector<bool> named_;  ///< chunks
   std::deque<rtree::WantedNode> wanted_;
   std::unordered_map<std::uint64_t, rtree::WantedNode> under_way_;  ///< by slot, or by name
   std::vector<std::uint64_t> free_slots_;
+  std::uint64_t nodes_ = 0;
   std::uint64_t nodes_read_ = 0;
 };
 
-/// Connects, copies and comes back: for a thread that has nothing else to do.
+/// Connects, copies and comes back: for a thread that has nothing else to do. Gives up when nothing
+/// has come for `patience` (kDeadlineExceeded), or with the error of `look`, which is called now
+/// and then.
 template <int D>
-Result<std::unique_ptr<CopiedTree<D>>> copy_tree(transport::Fabric& fabric,
-                                                 const transport::Address& source,
-                                                 const CopyOptions& options, Nanoseconds timeout);
+Result<TreeFacts> copy_tree(transport::Fabric& fabric, const transport::Address& source,
+                            const CopyOptions& options, Nanoseconds patience, TakeNode<D> take,
+                            const std::function<Status(const TreeCopier<D>&)>& look = {});
 
 }  // namespace silurus::replication::group

@@ -21,7 +21,7 @@ namespace silurus::replication::group {
 using GroupId = std::uint64_t;
 
 constexpr std::uint32_t kGroupMagic = 0x474c4953;  // "SILG"
-constexpr std::uint32_t kGroupFormat = 2;
+constexpr std::uint32_t kGroupFormat = 3;
 
 enum class Kind : std::uint8_t {
   kLog = 1,      ///< primary to all: LogBody, then bytes of the log; without any, a heartbeat
@@ -64,7 +64,7 @@ struct LogBody {
 struct RowBody {
   Lsn received;  ///< without a gap; in no order with what is not kInStep
   Lsn durable;
-  Lsn applied;
+  Lsn applied;             ///< of a member that is not kInStep: from where on it will need the log
   Lsn known;               ///< where it knows the primary's log to end
   std::uint64_t promised;  ///< number of the last heartbeat that it has given its promise for
 };

@@ -48,6 +48,7 @@ class TreeCopy : public testing::TestWithParam<const char*> {
           HeldTree<2>{.tree = tree_->snapshot(),
                       .log = {.lsn = 800, .chain = 7},
                       .stamp = 9,
+                      .epoch = 4,
                       .extra = std::vector<std::byte>(10'000, std::byte{5})});
     });
     const std::string address =
@@ -77,6 +78,10 @@ class TreeCopy : public testing::TestWithParam<const char*> {
     listener_.reset();
     source_.reset();
   }
+  Result<TreeFacts> copy(const CopyOptions& options) {
+    return copy_tree<2>(*fabric_, listener_->address(), options, 20 * kSecond,
+                        [this](auto ref, const auto& node) { return copied_.take(ref, node); });
+  }
   bool is_one_sided() const {
     return has(fabric_->capabilities(), transport::Capability::kOneSidedRead);
   }
@@ -91,23 +96,25 @@ class TreeCopy : public testing::TestWithParam<const char*> {
   std::unique_ptr<transport::Listener> listener_;
   std::thread thread_;
   std::uint64_t source_messages_ = 0;
+  CopiedTree<2> copied_;
   std::atomic<bool> is_over_ = false;
 };
 
 TEST_P(TreeCopy, IsTheTreeNodeByNode) {
-  const auto copy = copy_tree<2>(*fabric_, listener_->address(), {.group = kGroup}, 20 * kSecond);
-  ASSERT_TRUE(copy) << copy.error().message;
+  const auto facts = copy({.group = kGroup, .epoch = 4, .at_least = 800});
+  ASSERT_TRUE(facts) << facts.error().message;
   TearDown();  // so that its counters are ours
   if (is_one_sided()) {
     EXPECT_EQ(source_messages_, 1u + 3u)
         << "to hold a version, and three pieces of what belongs to it";
   }
-  EXPECT_EQ((*copy)->log, (LogPosition{.lsn = 800, .chain = 7}));
-  EXPECT_EQ((*copy)->stamp, 9u);
-  EXPECT_EQ((*copy)->extra, std::vector<std::byte>(10'000, std::byte{5}));
+  EXPECT_EQ(facts->log, (LogPosition{.lsn = 800, .chain = 7}));
+  EXPECT_EQ(facts->stamp, 9u);
+  EXPECT_EQ(facts->epoch, 4u);
+  EXPECT_EQ(facts->extra, std::vector<std::byte>(10'000, std::byte{5}));
   rtree::AnonymousSlabs slabs;
   const auto restored =
-      rtree::Tree<2>::restore({}, slabs, clock_, (*copy)->root, **copy, {.threads = 1});
+      rtree::Tree<2>::restore({}, slabs, clock_, facts->root, copied_, {.threads = 1});
   ASSERT_TRUE(restored) << restored.error().message;
   EXPECT_EQ((*restored)->snapshot().version(), tree_->snapshot().version());
   EXPECT_EQ((*restored)->snapshot().size(), kEntries);
@@ -115,11 +122,27 @@ TEST_P(TreeCopy, IsTheTreeNodeByNode) {
 }
 
 TEST_P(TreeCopy, IsRefusedToAnotherGroup) {
-  const auto copy =
-      copy_tree<2>(*fabric_, listener_->address(), {.group = kGroup + 1}, 20 * kSecond);
-  ASSERT_FALSE(copy);
-  const auto other = copy_tree<3>(*fabric_, listener_->address(), {.group = kGroup}, 20 * kSecond);
+  EXPECT_FALSE(copy({.group = kGroup + 1}));
+  const auto other = copy_tree<3>(*fabric_, listener_->address(), {.group = kGroup}, 20 * kSecond,
+                                  [](auto, auto&) { return Status(); });
   EXPECT_FALSE(other) << "a tree of other nodes";
+}
+
+TEST_P(TreeCopy, IsNotTakenOfAMemberThatIsBehind) {
+  EXPECT_FALSE(copy({.group = kGroup, .epoch = 5})) << "it has not heard of the view";
+  EXPECT_FALSE(copy({.group = kGroup, .at_least = 808})) << "it has less of the log than we";
+}
+
+TEST_P(TreeCopy, EndsWithTheErrorOfWhoTakesTheNodes) {
+  int taken = 0;
+  const auto full = copy_tree<2>(*fabric_, listener_->address(), {.group = kGroup}, 20 * kSecond,
+                                 [&](auto, auto&) -> Status {
+                                   if (++taken < 3) return {};
+                                   return fail(ErrorCode::kTooLarge, "no room");
+                                 });
+  ASSERT_FALSE(full);
+  EXPECT_EQ(full.error().code, ErrorCode::kTooLarge);
+  EXPECT_EQ(taken, 3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Fabrics, TreeCopy, testing::Values("shm", "tcp"),

@@ -19,8 +19,6 @@ rtree::Entry<2> entry_of(const Request& request) {
 
 }  // namespace
 
-std::string copies_address_of(const sim::Host& host) { return "sim://" + host.name() + ":8"; }
-
 // --- the tree
 
 class TreeMachine::Slabs final : public rtree::SlabSource {
@@ -44,15 +42,16 @@ class TreeMachine::Slabs final : public rtree::SlabSource {
 
 TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock, const group::CopiedTree<2>* copy)
     : world_(world), slabs_(std::make_unique<Slabs>()) {
-  auto tree = copy == nullptr
-                  ? rtree::Tree<2>::create({}, *slabs_, clock)
-                  : rtree::Tree<2>::restore({}, *slabs_, clock, copy->root, *copy, {.threads = 1});
+  auto tree = copy == nullptr ? rtree::Tree<2>::create({}, *slabs_, clock)
+                              : rtree::Tree<2>::restore({}, *slabs_, clock, copy->facts.root, *copy,
+                                                        {.threads = 1});
   SILURUS_CHECK(tree.has_value());
   tree_ = std::move(*tree);
   machine_ = std::make_unique<group::TreeMachine<2>>(
       *tree_,
-      copy == nullptr ? group::MachineState() : group::MachineState::decode(copy->extra).value(),
-      copy == nullptr ? 0 : copy->stamp,
+      copy == nullptr ? group::MachineState()
+                      : group::MachineState::decode(copy->facts.extra).value(),
+      copy == nullptr ? 0 : copy->facts.stamp,
       [this](const group::AppliedBatch& batch) { world_.applied(batch.end, batch.version); });
 }
 TreeMachine::~TreeMachine() = default;
@@ -87,7 +86,7 @@ MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
       host_(host),
       power_(seed, UINT64_MAX, failure),
       machine_(world, host.clock(), copy) {
-  const LogPosition start = copy == nullptr ? kLogStart : copy->log;
+  const LogPosition start = copy == nullptr ? kLogStart : copy->facts.log;
   auto log = replication::Log::open(std::make_unique<CrashMemory>(power_, content), start);
   SILURUS_CHECK(log.has_value());
   log_ = std::move(*log);
@@ -100,20 +99,18 @@ MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
 
 void MemberLife::offer_copies() {
   copies_ = std::make_unique<group::CopySource<2>>(
-      kTestGroup, group::CopySource<2>::Options{}, [this]() -> Result<group::HeldTree<2>> {
+      kTestGroup, group::CopySource<2>::Options{.first_region = driver_->links().regions()},
+      [this]() -> Result<group::HeldTree<2>> {
         return group::HeldTree<2>{.tree = machine_.snapshot(),
                                   .log = member().applied(),
                                   .stamp = machine_.stamp(),
+                                  .epoch = member().epoch(),
                                   .extra = machine_.state().encode()};
       });
-  transport::Poller* const poller = &driver_->poller();
-  auto listener =
-      driver_->fabric().listen(transport::Address::parse(copies_address_of(host_)).value(), {},
-                               std::span(&poller, 1), *copies_);
-  SILURUS_CHECK(listener.has_value());
-  copies_listener_ = std::move(*listener);
+  driver_->links().admit(copies_.get());
   if (has(driver_->fabric().capabilities(), transport::Capability::kOneSidedRead)) {
-    SILURUS_CHECK(copies_listener_->expose({.bytes = machine_.slab(), .fd = -1}).has_value());
+    const transport::Region slab{.bytes = machine_.slab(), .fd = -1};
+    SILURUS_CHECK(driver_->links().listener().expose(slab).has_value());
   }
 }
 

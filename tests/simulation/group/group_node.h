@@ -37,9 +37,6 @@ struct Answer {
 };
 using OnAnswer = std::function<void(const Answer&)>;
 
-/// Where a member lets others copy its tree, if it does.
-std::string copies_address_of(const sim::Host& host);
-
 /// The tree that a member's log is the log of.
 class TreeMachine final : public group::Machine {
  public:
@@ -104,7 +101,6 @@ class MemberLife {
   TreeMachine machine_;
   std::unique_ptr<SimDriver> driver_;
   std::unique_ptr<group::CopySource<2>> copies_;
-  std::unique_ptr<transport::Listener> copies_listener_;
   std::unique_ptr<sim::Process> process_;
   std::deque<Asked> queue_;
   bool has_written_ = false;                       ///< batches that the member has not been told of

@@ -10,9 +10,9 @@ namespace {
 
 constexpr std::size_t kWindowBytes = 8 << 10;
 
-std::string address_of(const sim::Host& host) { return "sim://" + host.name() + ":7"; }
-
 }  // namespace
+
+std::string address_of(const sim::Host& host) { return "sim://" + host.name() + ":7"; }
 
 void GroupWorld::note(const std::string& what) {
   trace.push_back(std::to_string(world.now() / 1000) + " us: " + what);

@@ -26,6 +26,9 @@ struct Applied {
   friend bool operator==(const Applied&, const Applied&) = default;
 };
 
+/// Where a member listens for others.
+std::string address_of(const sim::Host& host);
+
 class SimDriver;
 
 /// What all members of one run have in common: what must hold of them together.
@@ -72,6 +75,7 @@ class SimDriver {
   const group::Member& member() const { return *member_; }
   const group::LogReplicator& replicator() const { return *replicator_; }
   const group::Links& links() const { return *links_; }
+  group::Links& links() { return *links_; }
   /// Whether the host has not crashed since.
   bool works() const { return host_.alive() && host_.incarnation() == incarnation_; }
 

@@ -14,8 +14,11 @@ class TreeCopies : public GroupRules {
     Copying(GroupWorld& world, sim::Host& host, const sim::Host& source)
         : fabric(world.world, host, world.fabric),
           poller(std::move(*fabric.create_poller())),
-          copier(kOptions, *poller) {
-      fabric.connect_later(transport::Address::parse(copies_address_of(source)).value(),
+          copy(std::make_unique<group::CopiedTree<2>>()),
+          copier(kOptions, *poller, [this](rtree::NodeRef ref, const rtree::Node<2>& node) {
+            return copy->take(ref, node);
+          }) {
+      fabric.connect_later(transport::Address::parse(address_of(source)).value(),
                            {.timeout = 10 * kMillisecond}, *poller, copier.hello(), copier,
                            [this](auto connection) {
                              ASSERT_TRUE(connection) << connection.error().message;
@@ -29,8 +32,13 @@ class TreeCopies : public GroupRules {
       process->watch(*poller);
     }
     ~Copying() { process.reset(); }
+    std::unique_ptr<group::CopiedTree<2>> take() {
+      copy->facts = copier.facts();
+      return std::move(copy);
+    }
     sim::SimFabric fabric;
     std::unique_ptr<transport::Poller> poller;
+    std::unique_ptr<group::CopiedTree<2>> copy;
     group::TreeCopier<2> copier;
     std::unique_ptr<sim::Process> process;
   };
@@ -82,8 +90,8 @@ TEST_F(TreeCopies, AreOfTheVersionThatWasHeldThoughTheTreeGoesOn) {
       world_.run_until([&] { return source.copies().holds() == 1; }, world_.now() + kSecond));
   for (int i = 0; i < 10; ++i) put(*primary());
   ASSERT_TRUE(run_until_copied(copying));
-  const auto copy = copying.copier.take();
-  EXPECT_EQ(copy->log, at);
+  const auto copy = copying.take();
+  EXPECT_EQ(copy->facts.log, at);
   ASSERT_TRUE(
       world_.run_until([&] { return source.copies().holds() == 0; }, world_.now() + kSecond))
       << "nothing is held when it is done";
@@ -109,7 +117,7 @@ void TreeCopies::joins_from_a_copy() {
   {
     Copying copying(*group_, host, backup().host());
     ASSERT_TRUE(run_until_copied(copying));
-    copy = copying.copier.take();
+    copy = copying.take();
   }
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(put_and_wait(*primary()));  // the log goes on
   MemberLife& joined = start_fourth(host, copy.get());
