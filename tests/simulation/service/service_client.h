@@ -47,6 +47,8 @@ class ServiceClient final : private client::Network {
   void finish_with(std::size_t operations);
   bool is_idle() const { return under_way_ == 0 && (!last_ || *last_ == 0); }
   ServiceClientCounters counters() const;
+  /// All that it searches.
+  bool reads_one_sidedly() const { return options_.client.mode == client::Mode::kOffload; }
   /// For people.
   std::string to_string() const;
   sim::Host& host() { return host_; }

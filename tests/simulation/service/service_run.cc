@@ -41,6 +41,7 @@ void ServiceCounters::add(const ServiceCounters& other) {
   failed += other.failed;
   any_reads += other.any_reads;
   asked_of_backups += other.asked_of_backups;
+  read_from_backups += other.read_from_backups;
   too_old += other.too_old;
   offloaded += other.offloaded;
   reconnects += other.reconnects;
@@ -186,6 +187,9 @@ std::string ServiceRun::run() {
     counters_.failed += counters.failed;
     counters_.any_reads += counters.any_reads;
     counters_.asked_of_backups += counters.statistics.asked_of_backups;
+    if (client->reads_one_sidedly()) {
+      counters_.read_from_backups += counters.statistics.asked_of_backups;
+    }
     counters_.too_old += counters.statistics.refused_answers;
     counters_.offloaded += counters.statistics.offload.completed;
     counters_.reconnects += counters.statistics.reconnects;

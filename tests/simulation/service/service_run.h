@@ -16,7 +16,8 @@ struct ServiceCounters {
   std::uint64_t failed = 0;
   std::uint64_t any_reads = 0;
   std::uint64_t asked_of_backups = 0;
-  std::uint64_t too_old = 0;  ///< answers of backups
+  std::uint64_t read_from_backups = 0;  ///< of those: one-sidedly
+  std::uint64_t too_old = 0;            ///< answers of backups
   std::uint64_t offloaded = 0;
   std::uint64_t reconnects = 0;
   std::uint64_t crashes = 0;

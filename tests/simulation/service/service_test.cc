@@ -27,11 +27,12 @@ TEST(Service, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
   }
   std::cout << all.operations << " operations (" << all.in_doubt << " in doubt, " << all.failed
             << " without effect), " << all.any_reads << " of any member, " << all.asked_of_backups
-            << " of them asked of backups, " << all.too_old << " too old; " << all.offloaded
-            << " searches one-sidedly, " << all.reconnects << " reconnects, " << all.crashes
-            << " crashes, " << all.torn << " of them to be in the midst of writing, "
-            << all.checkpoints << " checkpoints, " << all.elections << " elections; "
-            << all.need_copies << " members need a copy in the end\n";
+            << " of them asked of backups (" << all.read_from_backups << " one-sidedly), "
+            << all.too_old << " too old; " << all.offloaded << " searches one-sidedly, "
+            << all.reconnects << " reconnects, " << all.crashes << " crashes, " << all.torn
+            << " of them to be in the midst of writing, " << all.checkpoints << " checkpoints, "
+            << all.elections << " elections; " << all.need_copies
+            << " members need a copy in the end\n";
   if (is_again || count < 100) return;
   // The faults are those that all of this is there for.
   EXPECT_GT(all.operations, 50 * count);
@@ -40,6 +41,7 @@ TEST(Service, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
   EXPECT_GT(all.torn, count / 10);
   EXPECT_GT(all.reconnects, count);
   EXPECT_GT(all.asked_of_backups, count);
+  EXPECT_GT(all.read_from_backups, count);
   EXPECT_GT(all.offloaded, 10 * count);
   EXPECT_GT(all.in_doubt, count / 100);
   EXPECT_GT(all.too_old, 0u);
