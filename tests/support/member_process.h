@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -29,13 +31,32 @@ inline bool wait_until(const std::function<bool()>& is_so) {
 /// which are the same in its next life.
 class MemberProcess {
  public:
-  /// `url`, `group`: where it listens for clients and for other members; `etcd`: of the cluster.
+  /// `url`, `group`: where it listens for clients and for other members; `etcd`: of the cluster;
+  /// `more`: options, which may say otherwise than those that all have.
   MemberProcess(std::string url, std::string group, std::string data, std::string etcd,
-                std::vector<std::string> more = {})
+                const std::vector<std::string>& more = {})
       : url_(std::move(url)),
-        arguments_({"--cluster", std::move(etcd), "--data", std::move(data), "--group-address",
-                    std::move(group), "--log-size", "64M", "--memory", "64M", "--threads", "1",
-                    "--wait", "sleep", "--log-level", "info", "--checkpoint-interval", "1s"}) {
+        data_(std::move(data)),
+        arguments_({"--cluster",
+                    std::move(etcd),
+                    "--data",
+                    data_,
+                    "--group-address",
+                    std::move(group),
+                    "--log-size",
+                    "64M",
+                    "--memory",
+                    "64M",
+                    "--group-lease",
+                    "400ms",
+                    "--threads",
+                    "1",
+                    "--wait",
+                    "sleep",
+                    "--checkpoint-interval",
+                    "1s",
+                    "--log-level",
+                    "info"}) {
     arguments_.insert(arguments_.end(), more.begin(), more.end());
   }
 
@@ -53,6 +74,7 @@ class MemberProcess {
   bool is_running() const { return process_ != nullptr; }
   ServerProcess& process() { return *process_; }
   const std::string& url() const { return url_; }
+  const std::string& data() const { return data_; }
 
   /// What it says of the group; null if it doesn't.
   nlohmann::json cluster(std::uint32_t dimensions = 2) const {
@@ -71,14 +93,16 @@ class MemberProcess {
 
  private:
   std::string url_;
+  std::string data_;
   std::vector<std::string> arguments_;
   std::unique_ptr<ServerProcess> process_;
 };
 
 /// Until all that run know of a view of so many, and are in it.
-inline bool wait_for_view(const std::vector<MemberProcess>& members, std::size_t size) {
+template <std::derived_from<MemberProcess> Member>
+bool wait_for_view(const std::vector<Member>& members, std::size_t size) {
   return wait_until([&] {
-    return std::ranges::all_of(members, [&](const MemberProcess& member) {
+    return std::ranges::all_of(members, [&](const Member& member) {
       if (!member.is_running()) return true;
       const nlohmann::json said = member.cluster();
       return said.is_object() && said["members"].size() == size &&
@@ -87,10 +111,11 @@ inline bool wait_for_view(const std::vector<MemberProcess>& members, std::size_t
   });
 }
 /// The one of them that leads, as soon as one does; nullptr if none does.
-inline MemberProcess* wait_for_primary(std::vector<MemberProcess>& members) {
-  MemberProcess* found = nullptr;
+template <std::derived_from<MemberProcess> Member>
+Member* wait_for_primary(std::vector<Member>& members) {
+  Member* found = nullptr;
   wait_until([&] {
-    for (MemberProcess& member : members) {
+    for (Member& member : members) {
       if (member.leads()) found = &member;
     }
     return found != nullptr;

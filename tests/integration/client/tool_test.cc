@@ -1,13 +1,10 @@
+#include "tests/support/tool.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <limits.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -22,12 +19,7 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 using testing_support::ServerProcess;
 using testing_support::TemporaryFolder;
-
-struct Ran {
-  int status;
-  std::string out;
-  std::string err;
-};
+using testing_support::Tool;
 
 class ToolTest : public testing::Test {
  protected:
@@ -38,38 +30,20 @@ class ToolTest : public testing::Test {
     ASSERT_FALSE(server_->addresses().empty()) << server_->errors();
   }
 
-  /// Runs `silurus --server URL ARGUMENTS` by way of a shell.
-  Ran silurus(const std::string& arguments) const {
+  Tool::Ran silurus(const std::string& arguments) const {
     return tool("--server " + url() + " " + arguments);
   }
-  Ran tool(const std::string& arguments) const {
-    char self[PATH_MAX] = {};
-    EXPECT_GT(readlink("/proc/self/exe", self, sizeof self - 1), 0);
-    const std::string path(self);
-    const std::string command = path.substr(0, path.rfind('/')) + "/silurus " + arguments + " >" +
-                                (folder_ / "out") + " 2>" + (folder_ / "err");
-    const int status = std::system(command.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
-  }
+  Tool::Ran tool(const std::string& arguments) const { return tool_.run(arguments); }
   json asked(const std::string& arguments) const {
-    const Ran ran = silurus(arguments + " --format json");
-    EXPECT_EQ(ran.status, 0) << ran.err;
-    return json::parse(ran.out, nullptr, false);
+    return tool_.ask("--server " + url() + " " + arguments);
   }
   void write(const std::string& name, const std::string& text) const {
     std::ofstream(folder_ / name) << text;
   }
 
   TemporaryFolder folder_;
+  Tool tool_;
   std::unique_ptr<ServerProcess> server_;
-
- private:
-  std::string read(const std::string& name) const {
-    std::ifstream file(folder_ / name);
-    std::stringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
 };
 
 TEST_F(ToolTest, AsksThePast) {
@@ -85,10 +59,10 @@ TEST_F(ToolTest, AsksThePast) {
   EXPECT_EQ(asked("range 0 0 2 2")["ids"], json::array({8}));
   EXPECT_EQ(silurus("range 0 0 2 2 --as-of -1h").status, 1) << "there was nothing then";
   EXPECT_THAT(silurus("history").out, HasSubstr(std::to_string(second) + "  "));
-  const Ran diff =
+  const Tool::Ran diff =
       silurus("diff --from " + std::to_string(first) + " --to " + std::to_string(second + 1));
   EXPECT_EQ(diff.out, "inserted 8\nmoved 7\n") << diff.err;
-  const Ran backup = silurus("backup " + (folder_ / "copy"));
+  const Tool::Ran backup = silurus("backup " + (folder_ / "copy"));
   EXPECT_EQ(backup.status, 0) << backup.err;
   EXPECT_EQ(silurus("backup " + (folder_ / "copy")).status, 1) << "there is one already";
   server_.reset();
@@ -103,7 +77,7 @@ TEST_F(ToolTest, InsertsFindsMovesAndErases) {
   EXPECT_EQ(silurus("update 7 -25 63 -13 67 to 10 -5 11 -4").status, 0);
   EXPECT_EQ(asked("range -26 62 -12 68")["count"], 0);
   EXPECT_EQ(silurus("erase 7 10 -5 11 -4").status, 0);
-  const Ran again = silurus("erase 7 10 -5 11 -4");
+  const Tool::Ran again = silurus("erase 7 10 -5 11 -4");
   EXPECT_EQ(again.status, 1);
   EXPECT_EQ(again.out, "");
   EXPECT_THAT(again.err, HasSubstr("no such entry"));
@@ -147,7 +121,7 @@ TEST_F(ToolTest, LoadsInBulkThenByInsertsAndSaysWhich) {
 TEST_F(ToolTest, AMalformedLineIsNamedOrSkipped) {
   start();
   write("bad.csv", "id,xmin,ymin,xmax,ymax\n1,0,0,1,1\n2,0,zero,1,1\n3,0,0,1,1\n");
-  const Ran refused = silurus("load " + (folder_ / "bad.csv"));
+  const Tool::Ran refused = silurus("load " + (folder_ / "bad.csv"));
   EXPECT_EQ(refused.status, 1);
   EXPECT_THAT(refused.err, HasSubstr("bad.csv:3"));
   EXPECT_EQ(asked("range -9 -9 9 9 --count")["count"], 0);
@@ -165,7 +139,7 @@ TEST_F(ToolTest, UsageErrorsAreTwoAndOtherErrorsOne) {
   EXPECT_EQ(silurus("range 0 0 0 1 1 1").status, 2);  // two dimensions
   EXPECT_EQ(silurus("range 1 0 0 1").status, 1);      // inverted
   EXPECT_EQ(silurus("load /no/such/file.csv").status, 1);
-  const Ran nobody = tool("--server shm:///tmp/silurus-no-such-socket stats");
+  const Tool::Ran nobody = tool("--server shm:///tmp/silurus-no-such-socket stats");
   EXPECT_EQ(nobody.status, 1);
   EXPECT_EQ(nobody.out, "");
   EXPECT_THAT(nobody.err, HasSubstr("silurus-no-such-socket"));
@@ -178,7 +152,7 @@ TEST_F(ToolTest, TcpOffersMessagingOnly) {
   const std::string tcp = server_->addresses().at(1);
   EXPECT_EQ(tool("--server " + tcp + " insert 1 0 0 1 1").status, 0);
   EXPECT_EQ(tool("--server " + tcp + " range 0 0 1 1").out, "1\n");
-  const Ran refused = tool("--server " + tcp + " --mode offload range 0 0 1 1");
+  const Tool::Ran refused = tool("--server " + tcp + " --mode offload range 0 0 1 1");
   EXPECT_EQ(refused.status, 1);
   EXPECT_THAT(refused.err, HasSubstr("no one-sided reads"));
 }

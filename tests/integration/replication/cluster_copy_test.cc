@@ -19,7 +19,7 @@ class CopiesOfServers : public ClusterOfServers {
   static constexpr std::uint64_t kMany = 250'000;
 
   void SetUp() override {
-    options_ = {"--log-size", "4M", "--memory", "64M"};
+    options_ = {"--log-size", "4M"};
     ClusterOfServers::SetUp();
   }
   /// Writes ids until there are so many.
@@ -37,7 +37,7 @@ class CopiesOfServers : public ClusterOfServers {
     std::set<rtree::Version> versions;
     EXPECT_TRUE(wait_until([&] {
       versions.clear();
-      return std::ranges::all_of(members_, [&](const MemberProcess& member) {
+      return std::ranges::all_of(members_, [&](const Member& member) {
         if (!member.is_running()) return true;
         const auto found = member.ids();
         if (!found || found->second.size() != entries) return false;
@@ -48,9 +48,9 @@ class CopiesOfServers : public ClusterOfServers {
     })) << "members differ, or lack what was acknowledged";
   }
   /// Kills a member that is not the primary.
-  MemberProcess& kill_a_backup() {
-    MemberProcess* const leads = primary();
-    for (MemberProcess& member : members_) {
+  Member& kill_a_backup() {
+    Member* const leads = primary();
+    for (Member& member : members_) {
       if (&member == leads) continue;
       member.kill_it();
       return member;
@@ -58,7 +58,7 @@ class CopiesOfServers : public ClusterOfServers {
     return *leads;
   }
   /// Starts it, and stops it in the middle of its copy; false: that was too late.
-  bool start_and_freeze_in_mid_copy(MemberProcess& member) {
+  bool start_and_freeze_in_mid_copy(Member& member) {
     const std::string nodes = member.data() + "/incoming/nodes.0";
     std::atomic<bool> is_over{false};
     std::atomic<bool> is_seen{false};
@@ -76,7 +76,7 @@ class CopiesOfServers : public ClusterOfServers {
     return std::filesystem::exists(nodes);
   }
   /// Starts it with an empty directory, until it can be stopped in the middle of its copy.
-  void freeze_in_mid_copy(MemberProcess& member) {
+  void freeze_in_mid_copy(Member& member) {
     for (int attempt = 0; attempt < 20; ++attempt) {
       std::filesystem::remove_all(member.data());
       if (start_and_freeze_in_mid_copy(member)) return;
@@ -86,13 +86,13 @@ class CopiesOfServers : public ClusterOfServers {
   }
   std::uint64_t copies_given() const {
     std::uint64_t given = 0;
-    for (const MemberProcess& member : members_) {
+    for (const Member& member : members_) {
       const json said = member.cluster();
       if (said.is_object()) given += said["copies_given"]["begun"].get<std::uint64_t>();
     }
     return given;
   }
-  static bool has_copied(MemberProcess& member) {
+  static bool has_copied(Member& member) {
     return member.process().errors().find("starts again with it") != std::string::npos;
   }
 
@@ -104,7 +104,7 @@ TEST_P(CopiesOfServers, BringAMemberBackThatWasAwayWhileTheLogWasRecycled) {
   Client<2> writer = client();
   grow(writer, 1'000);
   expect_equal(1'000);
-  MemberProcess& away = kill_a_backup();
+  Member& away = kill_a_backup();
   ASSERT_TRUE(wait_for_view(2));
   grow(writer, kMany);
   std::atomic<bool> is_over{false};
@@ -158,9 +158,9 @@ TEST_P(CopiesOfServers, AreTakenOfAnotherMemberWhenTheSourceDies) {
   start(3);
   Client<2> writer = client();
   grow(writer, kMany);
-  MemberProcess& joiner = kill_a_backup();
+  Member& joiner = kill_a_backup();
   freeze_in_mid_copy(joiner);
-  for (MemberProcess& member : members_) {
+  for (Member& member : members_) {
     if (&member != &joiner && member.cluster()["copies_given"]["begun"] != 0) member.kill_it();
   }
   joiner.process().signal(SIGCONT);
@@ -173,7 +173,7 @@ TEST_P(CopiesOfServers, BeginAgainWhenTheCopierDies) {
   start(2);
   Client<2> writer = client();
   grow(writer, kMany);
-  MemberProcess& joiner = kill_a_backup();
+  Member& joiner = kill_a_backup();
   for (int deaths = 0; deaths < 2; ++deaths) {
     freeze_in_mid_copy(joiner);
     joiner.kill_it();

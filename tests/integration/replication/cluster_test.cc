@@ -27,7 +27,7 @@ TEST_P(ClusterOfServers, KeepsEveryAcknowledgedWriteThroughTheDeathOfItsPrimarie
   }
   for (int round = 0; round < 3; ++round) {
     std::this_thread::sleep_for(std::chrono::milliseconds(400));
-    MemberProcess* const killed = primary();
+    Member* const killed = primary();
     ASSERT_NE(killed, nullptr);
     killed->kill_it();
     std::this_thread::sleep_for(std::chrono::milliseconds(1500));
@@ -49,7 +49,7 @@ TEST_P(ClusterOfServers, AStoppedPrimaryThatIsWokenAnswersNothingThatIsOld) {
   start(3);
   Client<2> writer = client();
   ASSERT_TRUE(writer.insert(1, box_of(1)));
-  MemberProcess* const old = primary();
+  Member* const old = primary();
   ASSERT_NE(old, nullptr);
   auto own = RawClient::connect(old->url());
   ASSERT_TRUE(own.has_value());
@@ -87,7 +87,7 @@ TEST_P(ClusterOfServers, GoesOnWhileEtcdIsAway) {
     ids.insert(id);
   }
   EXPECT_TRUE(wait_until([&] {
-    MemberProcess* const leads = primary();
+    Member* const leads = primary();
     return leads != nullptr && leads->cluster()["view_store"] == "away";
   }));
   EXPECT_EQ(writer.count(kEverything).value(), 300u) << "and reads";
@@ -112,7 +112,7 @@ TEST_P(ClusterOfServers, AMemberWithAnEmptyDirectoryIsTakenIn) {
 }
 
 TEST_P(ClusterOfServers, AFullTreeSaysSoAndTakesErasures) {
-  options_ = {"--log-size", "64M", "--memory", "8M"};
+  options_ = {"--memory", "8M"};
   start(1);
   Client<2> writer = client();
   constexpr std::uint64_t kBatch = 500;
@@ -148,12 +148,12 @@ TEST_P(ClusterOfServers, EveryMemberRemembersWhatCameOfAWrite) {
                                                    .reserved = 0,
                                                    .box = box_of(6),
                                                    .to = {}}};
-  const auto send = [&](MemberProcess& to) {
+  const auto send = [&](Member& to) {
     auto client = RawClient::connect(to.url(), std::as_bytes(std::span(&hello, 1)));
     EXPECT_TRUE(client.has_value() && (*client)->write(1, write));
     return (*client)->reply(1);
   };
-  MemberProcess* leads = primary();
+  Member* leads = primary();
   ASSERT_NE(leads, nullptr);
   const auto first = send(*leads);
   ASSERT_TRUE(first && !first->error);

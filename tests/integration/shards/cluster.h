@@ -39,14 +39,18 @@ class Cluster {
     auto& group = groups_.emplace_back();
     for (std::size_t i = 0; i < members; ++i) {
       const std::string name = number + "-" + std::to_string(i);
-      group.emplace_back("shm://" + (folder_ / ("c" + name)), "shm://" + (folder_ / ("g" + name)),
-                         data("d" + name), url(),
-                         std::vector<std::string>{"--shard", number, "--group-lease", "400ms",
-                                                  "--dimensions", std::to_string(D)});
+      group.emplace_back(
+          "shm://" + (folder_ / ("c" + name)), "shm://" + (folder_ / ("g" + name)),
+          data("d" + name), url(),
+          std::vector<std::string>{"--shard", number, "--dimensions", std::to_string(D)});
       EXPECT_TRUE(group.back().start()) << group.back().process().errors();
       EXPECT_TRUE(wait_for_view(group, group.size()));
     }
     return url() + "/" + number;
+  }
+  /// Nobody needs it any more.
+  void forget_group(const std::string& url) {
+    for (MemberProcess& member : group(url)) member.kill_it();
   }
   std::vector<MemberProcess>& group(const std::string& url) {
     return groups_[std::stoul(url.substr(url.rfind('/') + 1))];

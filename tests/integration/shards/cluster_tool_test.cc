@@ -1,16 +1,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <limits.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 
 #include "tests/integration/shards/cluster.h"
+#include "tests/support/tool.h"
 
 // `silurus cluster`, and the other commands on a cluster, as a user runs them.
 
@@ -21,12 +17,7 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 using testing_support::Cluster;
 using testing_support::TemporaryFolder;
-
-struct Ran {
-  int status;
-  std::string out;
-  std::string err;
-};
+using testing_support::Tool;
 
 class ClusterToolTest : public testing::Test {
  protected:
@@ -34,20 +25,11 @@ class ClusterToolTest : public testing::Test {
     if (!Cluster<2>::is_possible()) GTEST_SKIP() << "no etcd-server";
     ASSERT_TRUE(cluster_.ready());
   }
-  Ran silurus(const std::string& arguments) const {
-    char self[PATH_MAX] = {};
-    EXPECT_GT(readlink("/proc/self/exe", self, sizeof self - 1), 0);
-    const std::string path(self);
-    const std::string command = path.substr(0, path.rfind('/')) + "/silurus --server " +
-                                cluster_.url() + " " + arguments + " >" + (folder_ / "out") +
-                                " 2>" + (folder_ / "err");
-    const int status = std::system(command.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
+  Tool::Ran silurus(const std::string& arguments) const {
+    return tool_.run("--server " + cluster_.url() + " " + arguments);
   }
   json asked(const std::string& arguments) const {
-    const Ran ran = silurus(arguments + " --format json");
-    EXPECT_EQ(ran.status, 0) << arguments << ": " << ran.err;
-    return json::parse(ran.out, nullptr, false);
+    return tool_.ask("--server " + cluster_.url() + " " + arguments);
   }
   /// A grid of 50 x 50 points in the unit square.
   std::string points() const {
@@ -60,19 +42,12 @@ class ClusterToolTest : public testing::Test {
 
   Cluster<2> cluster_;
   TemporaryFolder folder_;
-
- private:
-  std::string read(const std::string& name) const {
-    std::ifstream file(folder_ / name);
-    std::stringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
+  Tool tool_;
 };
 
 TEST_F(ClusterToolTest, MakesAClusterLoadsItAndDividesItFurther) {
   const std::string servers = cluster_.start_server() + " " + cluster_.start_server();
-  const Ran made = silurus("cluster init 0 0 1 1 " + servers + " --edge 0.01");
+  const Tool::Ran made = silurus("cluster init 0 0 1 1 " + servers + " --edge 0.01");
   ASSERT_EQ(made.status, 0) << made.err;
   EXPECT_EQ(made.out, "the cluster has 2 shards, epoch 1\n");
   EXPECT_EQ(asked("load " + points())["method"], "bulk");

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <map>
@@ -10,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "client/shards/replacement.h"
+#include "common/clock.h"
 #include "common/random.h"
 #include "tests/integration/shards/cluster.h"
 
@@ -53,14 +56,18 @@ class LoadClient {
     options.deadline = 60 * kSecond;
     options.reconnect_for = 60 * kSecond;  // a fail-over on a busy machine
     auto router = cluster_.router(options);
+    const SystemClock clock;
     while (!over.stop_requested() && failure.empty()) {
+      const Nanoseconds begun = clock.now();
       write(router);
+      longest_wait = std::max(longest_wait, clock.now() - begun);
       if (random_.below(3) == 0) search(router);
     }
   }
 
   Model model;
   std::uint64_t operations = 0;
+  Nanoseconds longest_wait = 0;  ///< of a write
   std::string failure;
 
  private:
@@ -117,6 +124,15 @@ class LoadClient {
   std::uint64_t next_ = 0;
 };
 
+/// How long writes and searches had to wait, for people.
+inline void print_gap(const shards::ReplaceReport& report) {
+  std::printf("%llu entries, %llu caught up: writes refused for %.1f ms, searches for %.1f ms\n",
+              static_cast<unsigned long long>(report.entries),
+              static_cast<unsigned long long>(report.caught_up),
+              static_cast<double>(report.refused_writes) / kMillisecond,
+              static_cast<double>(report.refused_all) / kMillisecond);
+}
+
 /// Some of them, each on a thread of its own, from when it is made to stop().
 class Load {
  public:
@@ -133,13 +149,16 @@ class Load {
     threads_.clear();
     Model all;
     std::uint64_t operations = 0;
+    Nanoseconds longest = 0;
     for (const auto& client : clients_) {
       EXPECT_EQ(client->failure, "");
       all.insert(client->model.begin(), client->model.end());
       operations += client->operations;
+      longest = std::max(longest, client->longest_wait);
     }
-    std::printf("%llu operations, %zu entries left\n", static_cast<unsigned long long>(operations),
-                all.size());
+    std::printf("%llu operations, %zu entries left, the longest write took %.1f ms\n",
+                static_cast<unsigned long long>(operations), all.size(),
+                static_cast<double>(longest) / kMillisecond);
     return all;
   }
 

@@ -57,6 +57,7 @@ TEST(ReplacementTest, NothingIsLostOrDoubledWhileShardsAreSplitAndMovedUnderLoad
     const auto replaced = replace_shard<2>(*store, options);
     ASSERT_TRUE(replaced) << replaced.error().message;
     EXPECT_EQ(replaced->parts.size(), options.parts);
+    testing_support::print_gap(*replaced);
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   const Model all = load.stop();

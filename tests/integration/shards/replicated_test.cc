@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "client/shards/replacement.h"
 #include "tests/integration/shards/cluster.h"
@@ -41,6 +42,16 @@ class ReplicatedShards : public testing::Test {
     ASSERT_TRUE(wait_for_view(cluster_.group(group), cluster_.group(group).size()));
   }
 
+  /// Of the only shard.
+  ReplaceOptions move_to(const std::string& group) const {
+    ReplaceOptions options;
+    options.shard = cluster_.map().shards[0].id;
+    options.targets = {group};
+    options.client.connect_timeout = 30 * kSecond;
+    options.freeze = 30 * kSecond;
+    return options;
+  }
+
   Cluster<2> cluster_;
 };
 
@@ -73,10 +84,12 @@ TEST_F(ReplicatedShards, AreSplitAndMovedUnderLoad) {
   const auto split =
       replace_shard<2>(*store, {.shard = 0, .parts = 2, .targets = halves, .freeze = 30 * kSecond});
   ASSERT_TRUE(split) << split.error().message;
+  testing_support::print_gap(*split);
   pause(300);
   const auto moved =
       replace_shard<2>(*store, {.shard = 1, .targets = {next}, .freeze = 30 * kSecond});
   ASSERT_TRUE(moved) << moved.error().message;
+  testing_support::print_gap(*moved);
   // Who leads a group that was replaced knows it, too.
   MemberProcess& killed = cluster_.kill_primary_of(halves[0]);
   auto late = Client<2>::connect(halves[0], {.connect_timeout = 30 * kSecond});
@@ -84,6 +97,74 @@ TEST_F(ReplicatedShards, AreSplitAndMovedUnderLoad) {
   EXPECT_EQ(late->insert(1, {{0, 0}, {1, 1}}).error().code, ErrorCode::kMoved);
   EXPECT_EQ(late->count(testing_support::kEverything).error().code, ErrorCode::kMoved);
   bring_back(halves[0], killed);
+  pause(300);
+  const Model all = load.stop();
+  auto router = cluster_.router();
+  expect_holds(router, all);
+}
+
+/// Moves the shard from group to group, whose primaries are killed while they are moved: before
+/// each step once that of the one which has it, and once that of the one which gets it.
+TEST_F(ReplicatedShards, AreMovedThoughPrimariesAreKilledBeforeAnyStep) {
+  std::string source = cluster_.start_group(2);
+  cluster_.make_map({source});
+  std::string older;
+  auto store = cluster_.store();
+  Load load(cluster_, 3, testing_support::seed(3));
+  for (const Step step : kSteps) {
+    for (const bool kills_source : {true, false}) {
+      const std::string target = cluster_.start_group(2);
+      const std::string victims = kills_source ? source : target;
+      MemberProcess* killed = nullptr;
+      ReplaceOptions options = move_to(target);
+      options.before = [&](Step next) {
+        if (next == step && killed == nullptr) killed = &cluster_.kill_primary_of(victims);
+        return true;
+      };
+      const auto moved = replace_shard<2>(*store, options);
+      ASSERT_TRUE(moved) << to_string(step) << (kills_source ? ", source: " : ", target: ")
+                         << moved.error().message;
+      ASSERT_NE(killed, nullptr);
+      bring_back(victims, *killed);
+      // Not the one that has just been replaced: who writes there may still have to learn what came
+      // of it.
+      if (!older.empty()) cluster_.forget_group(older);
+      older = std::exchange(source, target);
+    }
+  }
+  pause(300);
+  const Model all = load.stop();
+  auto router = cluster_.router();
+  expect_holds(router, all);
+}
+
+/// Whoever moves it is killed, and so is a primary: another one ends what was begun, one way or the
+/// other.
+TEST_F(ReplicatedShards, AReplacementThatWasLeftCanBeEndedByAnyone) {
+  std::string source = cluster_.start_group(2);
+  cluster_.make_map({source});
+  auto store = cluster_.store();
+  Load load(cluster_, 3, testing_support::seed(4));
+  for (const Step step : {Step::kCatchUp, Step::kRetire, Step::kServe}) {
+    const std::string target = cluster_.start_group(2);
+    ReplaceOptions options = move_to(target);
+    options.before = [&](Step next) { return next != step; };
+    ASSERT_FALSE(replace_shard<2>(*store, options));
+    MemberProcess& killed = cluster_.kill_primary_of(source);
+    const auto aborted = shards::abort_replacement<2>(*store, options.shard, options.client);
+    ASSERT_TRUE(aborted) << to_string(step) << ": " << aborted.error().message;
+    EXPECT_EQ(aborted->map.spares, std::vector<std::string>{target});
+    bring_back(source, killed);
+    options.targets.clear();  // it is spare
+    ASSERT_FALSE(replace_shard<2>(*store, options));
+    const std::string victims = step == Step::kServe ? source : target;
+    MemberProcess& another = cluster_.kill_primary_of(victims);
+    options.before = nullptr;
+    const auto moved = replace_shard<2>(*store, options);
+    ASSERT_TRUE(moved) << to_string(step) << ": " << moved.error().message;
+    bring_back(victims, another);
+    source = target;
+  }
   pause(300);
   const Model all = load.stop();
   auto router = cluster_.router();
