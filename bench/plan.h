@@ -36,15 +36,14 @@ class PlanTable {
 /// Experiments of docs/scaling.md, on the model infiniband-100g.
 struct PlanExperiment {
   std::string costs = "costs";
-  std::vector<std::string> edges = {"0.00001", "0.01", "power-law"};  ///< of the paper's
-  std::vector<std::uint32_t> clients = {16, 64, 256};
+  std::vector<std::string> edges = {"0.00001", "0.01", "power-law"};        ///< of the paper's
+  std::vector<std::uint32_t> clients = {1, 2, 4, 8, 16, 32, 64, 128, 256};  ///< of the paper's
   std::uint64_t entries = 2'000'000;
-  std::uint64_t warm_up = 9000;  ///< operations of each client that adapts
+  std::uint64_t warm_up = 2500;  ///< operations of each client that adapts
   std::uint64_t operations = 40'000;
-  /// So many times less of everything is simulated (cores, cards, machines, clients), and what it
-  /// does in a second counts so many times: each resource is as busy, each operation as long.
-  double divide = 4;
 };
+/// What runs of an experiment have in common. Errors of the files that it reads.
+Result<PlanRun> base_run(const PlanExperiment& asked);
 /// The Catfish paper's: rows plan/EDGE/MIX/WAY/clients=N.
 Status run_catfish_experiment(const PlanExperiment& asked, Report& report);
 /// 1 to 1,000 shards of three replicas, up to a million clients: rows plan/scaling/...

@@ -15,7 +15,7 @@ struct Asked {
   std::string experiment = "cells";
   std::string model = "infiniband-100g";
   std::string costs = "costs";
-  std::vector<std::uint32_t> clients = {1, 16, 64, 256};
+  std::vector<std::uint32_t> clients;
   std::vector<std::string> edges;
   std::vector<std::string> ways;
   double inserts = 0;
@@ -25,7 +25,7 @@ struct Asked {
   std::uint32_t in_flight = 1;
   std::uint64_t entries = 2'000'000;
   std::uint64_t seed = 1;
-  std::uint64_t warm_up = 6000;
+  std::uint64_t warm_up = 2500;
   std::uint64_t operations = 50'000;
 };
 
@@ -46,11 +46,12 @@ Status run_cells(const Asked& asked, const PlanModel& model, const PlanCosts& co
   run.seed = asked.seed;
   PlanTable table;
   const std::vector<std::string> small = {"0.00001"};
+  const std::vector<std::uint32_t> some = {1, 16, 64, 256};
   for (const std::string& edge : asked.edges.empty() ? small : asked.edges) {
     const auto windows = plan_windows(edge);
     if (!windows) return fail(windows.error());
     run.windows = *windows;
-    for (const unsigned clients : asked.clients) {
+    for (const unsigned clients : asked.clients.empty() ? some : asked.clients) {
       run.clients = clients;
       for (const PlanWay& way : plan_ways()) {
         if (!asked.ways.empty() && std::ranges::find(asked.ways, way.name) == asked.ways.end()) {
@@ -80,6 +81,7 @@ Status run(const Asked& asked, Report& report) {
   if (is_xstore) return report_xstore(*model, *costs, report);
   PlanExperiment experiment = {.costs = asked.costs, .entries = asked.entries};
   if (!asked.edges.empty()) experiment.edges = asked.edges;
+  if (!asked.clients.empty()) experiment.clients = asked.clients;
   if (asked.experiment == "catfish") return run_catfish_experiment(experiment, report);
   if (asked.experiment == "scaling") return run_scaling_experiment(experiment, report);
   if (asked.experiment == "replicas") return run_replicas_experiment(experiment, report);
@@ -114,7 +116,8 @@ int plan_command(int argc, char** argv, const std::string& command_line) {
   line.option("model", "cards, network and hosts: a file, or a name in bench/models", asked.model);
   line.option("costs", "what silurus-bench calibrate wrote: a file, or a name in bench/models",
               asked.costs);
-  line.option("clients", "numbers of client threads", asked.clients);
+  line.option("clients", "numbers of client threads; the experiment's own if none is named",
+              asked.clients);
   line.option("edges", "of query windows; power-law is a mix", asked.edges);
   line.option("ways", "of asking; all if none is named", asked.ways);
   line.option("inserts", "share of operations", asked.inserts);

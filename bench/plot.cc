@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t kMaxBars = 400;
 constexpr std::size_t kMaxClients = 10'000'000;
 
-// --- throughput against clients
+// --- throughput or latency against clients
 
 struct Point {
   double clients, value, lowest, highest;
@@ -42,22 +42,42 @@ std::optional<double> clients_of(const std::string& part) {
   return static_cast<double>(clients);
 }
 
-Panels panels_of(const Recorded& recorded) {
+/// Where a row .../WAY/clients=N belongs (`parts`), if it is one.
+std::vector<Point>* line_of(Panels& panels, const std::vector<std::string>& parts) {
+  if (parts.size() < 4 || !clients_of(parts.back())) return nullptr;
+  const std::size_t way_at = parts.size() - 2;
+  const std::size_t panel = index_of(panels.names, join(parts, 1, way_at, ", "));
+  index_of(panels.last, parts[way_at - 1]);
+  return &panels.lines[{panel, index_of(panels.ways, parts[way_at])}];
+}
+
+/// Throughputs, each with its slowest and fastest run; or, of rows .../clients=N/p50 and .../p99,
+/// medians of latencies with what most operations stay below.
+Panels panels_of(const Recorded& recorded, PictureKind kind) {
   Panels panels;
   for (const Row& row : recorded.rows) {
-    const std::vector<std::string> parts = parts_of(row.name);
-    if (parts.size() < 4 || row.unit != "ops/s" || !(row.value > 0)) continue;
-    const auto clients = clients_of(parts.back());
-    if (!clients) continue;
-    const std::size_t way_at = parts.size() - 2;
-    const std::size_t panel = index_of(panels.names, join(parts, 1, way_at, ", "));
-    index_of(panels.last, parts[way_at - 1]);
-    const std::size_t way = index_of(panels.ways, parts[way_at]);
+    std::vector<std::string> parts = parts_of(row.name);
+    std::string percentile;
+    if (kind == PictureKind::kLatency && !parts.empty()) {
+      percentile = parts.back();
+      parts.pop_back();
+      if (row.unit != "us" || (percentile != "p50" && percentile != "p99")) continue;
+    } else if (row.unit != "ops/s") {
+      continue;
+    }
+    if (!(row.value > 0)) continue;
+    std::vector<Point>* line = line_of(panels, parts);
+    if (line == nullptr) continue;
+    const double clients = *clients_of(parts.back());
+    if (percentile == "p99") {  // follows its median
+      if (!line->empty() && line->back().clients == clients) line->back().highest = row.value;
+      continue;
+    }
     const bool runs = !row.spread.empty() && row.spread.front() > 0;
-    panels.lines[{panel, way}].push_back({*clients, row.value,
-                                          runs ? row.spread.front() : row.value,
-                                          runs ? row.spread.back() : row.value});
+    line->push_back({clients, row.value, runs ? row.spread.front() : row.value,
+                     runs ? row.spread.back() : row.value});
   }
+  std::erase_if(panels.lines, [](const auto& line) { return line.second.empty(); });
   for (auto& [key, points] : panels.lines) {
     std::sort(points.begin(), points.end(),
               [](const Point& a, const Point& b) { return a.clients < b.clients; });
@@ -92,12 +112,15 @@ std::string panel_script(const Panels& panels, std::size_t panel) {
   return out.str();
 }
 
-Result<std::string> lines_script(const Recorded& recorded, PictureFormat format,
-                                 const std::string& output) {
-  const Panels panels = panels_of(recorded);
-  if (panels.names.empty()) {
+Result<std::string> lines_script(const Recorded& recorded, const Panels& panels,
+                                 PictureFormat format, const std::string& output,
+                                 PictureKind kind) {
+  if (panels.lines.empty()) {
     return fail(ErrorCode::kInvalidArgument,
-                "no rows of throughput against clients (named .../WAY/clients=N, in ops/s)");
+                std::string("no rows of ") +
+                    (kind == PictureKind::kLatency
+                         ? "latency against clients (named .../WAY/clients=N/p50, in us)"
+                         : "throughput against clients (named .../WAY/clients=N, in ops/s)"));
   }
   if (panels.ways.size() > kMaxSeries || panels.names.size() > kMaxPanels) {
     return fail(ErrorCode::kTooLarge, "more than " + std::to_string(kMaxSeries) + " ways or " +
@@ -109,7 +132,8 @@ Result<std::string> lines_script(const Recorded& recorded, PictureFormat format,
   const Grid grid = grid_of(panels.names.size(), down, recorded, legend);
   std::ostringstream out;
   out << grid.begin(format, recorded, legend, output)
-      << "set logscale xy\nset format y '%.0s%c'\nset mxtics 1\n";
+      << "set logscale xy\nset mxtics 1\nset format y "
+      << (kind == PictureKind::kLatency ? "'%g'" : "'%.0s%c'") << "\n";
   std::vector<double> clients;
   double lowest = panels.lines.begin()->second.front().lowest, highest = lowest;
   for (const auto& [key, points] : panels.lines) {
@@ -126,8 +150,11 @@ Result<std::string> lines_script(const Recorded& recorded, PictureFormat format,
       << "set yrange [" << lowest * 0.7 << ":" << highest * 1.4 << "]\nset xtics (";
   for (std::size_t i = 0; i < clients.size(); ++i) out << (i == 0 ? "" : ", ") << clients[i];
   out << ")\n";
+  const char* const axis = kind == PictureKind::kLatency
+                               ? "'median latency, to the 99th percentile, us'"
+                               : "'operations per second'";
   for (std::size_t panel = 0; panel < panels.names.size(); ++panel) {
-    out << "set ylabel " << (panel < down ? "'operations per second'" : "''") << "\n"
+    out << "set ylabel " << (panel < down ? axis : "''") << "\n"
         << "set xlabel " << (panel % down == down - 1 ? "'clients'" : "''") << "\n"
         << panel_script(panels, panel);
     if (panel == 0) out << "unset key\nunset label\n";
@@ -318,9 +345,14 @@ Result<std::string> bars_script(const Recorded& recorded, PictureFormat format,
 
 Result<std::string> gnuplot_script(const Recorded& recorded, PictureFormat format,
                                    const std::string& output, PictureKind kind) {
-  if (kind == PictureKind::kLatency) return latency_script(recorded, format, output);
-  return recorded.bench == "modes" ? lines_script(recorded, format, output)
-                                   : bars_script(recorded, format, output);
+  const bool is_plan = recorded.bench == "plan";
+  if (kind == PictureKind::kLatency && !is_plan) return latency_script(recorded, format, output);
+  const Panels panels = panels_of(recorded, kind);
+  const bool has_lines = kind == PictureKind::kLatency || !panels.lines.empty();
+  if (recorded.bench == "modes" || (is_plan && has_lines)) {
+    return lines_script(recorded, panels, format, output, kind);
+  }
+  return bars_script(recorded, format, output);
 }
 
 }  // namespace silurus::bench

@@ -10,12 +10,12 @@ namespace silurus::bench {
 enum class PictureFormat { kSvg, kPng };
 enum class PictureKind {
   kUsual,    ///< throughput against clients, or ratios
-  kLatency,  ///< distributions of latencies
+  kLatency,  ///< latency against clients (`plan`), or distributions of latencies
 };
 
 /// What gnuplot (5.4 or later) shall do to draw a run into the file `output`: throughput against
-/// the number of clients, a line for each way, where rows are named .../WAY/clients=N (`modes`);
-/// else bars of all ratios, grouped and hatched; or the distributions of latencies. Legible in
+/// the number of clients, a line for each way, where rows are named .../WAY/clients=N (`modes`,
+/// `plan`); else bars of all ratios, grouped and hatched; or latencies. Legible in
 /// black and white; the command, the commit and the machine are below. Names of rows come from
 /// outside: none is taken for a command. kInvalidArgument if no row can be drawn so, kTooLarge if
 /// more would have to be told apart than there are marks.

@@ -59,6 +59,28 @@ TEST(Plot, DrawsALineForEachWay) {
   EXPECT_THAT(*script, HasSubstr("commit abc, m"));
 }
 
+TEST(Plot, DrawsLatenciesOfAPlanAgainstClientsUpToThe99thPercentile) {
+  Recorded plan = modes();
+  plan.bench = "plan";
+  for (int i = 0; i < 6; ++i) {
+    const std::string name = plan.rows[i].name;
+    plan.rows.push_back({.name = name + "/p50", .value = 2.0 + i, .unit = "us"});
+    plan.rows.push_back({.name = name + "/p99", .value = 20.0 + i, .unit = "us"});
+    plan.rows.push_back({.name = name + "/card", .value = 99, .unit = "%"});
+  }
+  const auto latency = gnuplot_script(plan, PictureFormat::kSvg, "o.svg", PictureKind::kLatency);
+  ASSERT_TRUE(latency) << latency.error().message;
+  EXPECT_THAT(*latency, HasSubstr("1 2 2 20\n16 3 3 21\n"));
+  EXPECT_THAT(*latency, HasSubstr("99th percentile, us'"));
+  EXPECT_THAT(*latency, Not(HasSubstr(" 99 ")));
+  const auto throughput = gnuplot_script(plan, PictureFormat::kSvg, "o.svg");
+  ASSERT_TRUE(throughput);
+  EXPECT_THAT(*throughput, HasSubstr("1 1000 1000 1000\n16 16000 16000 16000\n"));
+  plan.rows.resize(6);
+  const auto none = gnuplot_script(plan, PictureFormat::kSvg, "o", PictureKind::kLatency);
+  EXPECT_THAT(none.error().message, HasSubstr("no rows of latency against clients"));
+}
+
 TEST(Plot, DrawsTheDistributionOfLatenciesOfEachSystem) {
   Recorded peers{.bench = "peers", .command = "c", .commit = "abc", .machine = "m"};
   for (const char* name : {"peers/small/clients=1/redis", "peers/small/clients=1/silurus"}) {
