@@ -1,13 +1,30 @@
+#include <cerrno>
 #include <cstdio>
-#include <cxxopts.hpp>
 #include <fstream>
 #include <string>
 
 #include "bench/calibrate.h"
+#include "bench/command_line.h"
 #include "bench/plan.h"
 #include "bench/report.h"
 
 namespace silurus::bench {
+namespace {
+
+/// Into a file, or to stdout if none is named.
+Status write(const std::string& text, const std::string& path) {
+  if (path.empty()) {
+    std::printf("%s", text.c_str());
+    return {};
+  }
+  std::ofstream file(path);
+  file << text;
+  file.close();
+  if (!file) return fail(errno_error(ErrorCode::kIo, "cannot write " + path, errno));
+  return {};
+}
+
+}  // namespace
 
 Result<PlanCosts> calibrate(const CalibrateOptions& options) {
   const auto entries = plan_entries(options.entries);
@@ -36,51 +53,22 @@ Result<PlanCosts> calibrate(const CalibrateOptions& options) {
 int calibrate_command(int argc, char** argv, const std::string& command_line) {
   CalibrateOptions chosen;
   std::string output;
-  cxxopts::Options options(
-      "silurus-bench calibrate",
-      "Measures what Silurus' work costs a core of this machine, for silurus-bench plan");
-  options.add_options()                                                 //
-      ("entries", "boxes in the tree", cxxopts::value(chosen.entries))  //
-      ("btree-keys", "of the B+tree that stands for XStore's",
-       cxxopts::value(chosen.btree_keys))                                                   //
-      ("rounds", "of each measurement", cxxopts::value(chosen.rounds))                      //
-      ("output", "write the costs to FILE, not to stdout", cxxopts::value(output), "FILE")  //
-      ("h,help", "print this text");
-  try {
-    const auto given = options.parse(argc, argv);
-    if (given.count("help") != 0) {
-      std::printf("%s", options.help().c_str());
-      return 0;
-    }
-    if (!given.unmatched().empty() || chosen.rounds == 0 || chosen.entries < 100'000 ||
-        chosen.btree_keys < 1000) {
-      std::fprintf(stderr,
-                   "silurus-bench calibrate: --entries is at least 100,000, --btree-keys 1,000, "
-                   "--rounds 1; there are no other arguments\n");
-      return 2;
-    }
-  } catch (const cxxopts::exceptions::exception& error) {
-    std::fprintf(stderr, "silurus-bench calibrate: %s\n", error.what());
-    return 2;
-  }
-  const auto costs = calibrate(chosen);
-  if (!costs) {
-    std::fprintf(stderr, "silurus-bench calibrate: %s\n", costs.error().message.c_str());
-    return 1;
-  }
-  const std::string text = costs_toml(*costs, command_line);
-  if (output.empty()) {
-    std::printf("%s", text.c_str());
-    return 0;
-  }
-  std::ofstream file(output);
-  file << text;
-  file.close();
-  if (!file) {
-    std::fprintf(stderr, "silurus-bench calibrate: cannot write %s\n", output.c_str());
-    return 1;
-  }
-  return 0;
+  CommandLine line("calibrate",
+                   "Measures what Silurus' work costs a core of this machine, for silurus-bench "
+                   "plan");
+  line.option("entries", "boxes in the tree", chosen.entries);
+  line.option("btree-keys", "of the B+tree that stands for XStore's", chosen.btree_keys);
+  line.option("rounds", "of each measurement", chosen.rounds);
+  line.option("output", "write the costs to FILE, not to stdout", output, "FILE");
+  return line.perform(
+      argc, argv,
+      [&] { return chosen.rounds > 0 && chosen.entries >= 100'000 && chosen.btree_keys >= 1000; },
+      "--entries is at least 100,000, --btree-keys 1,000, --rounds 1",
+      [&]() -> Status {
+        const auto costs = calibrate(chosen);
+        if (!costs) return fail(costs.error());
+        return write(costs_toml(*costs, command_line), output);
+      });
 }
 
 }  // namespace silurus::bench

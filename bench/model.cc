@@ -12,14 +12,14 @@
 #pragma GCC diagnostic pop
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <span>
 #include <sstream>
 #include <utility>
 #include <vector>
+
+#include "bench/file.h"
 
 namespace silurus::bench {
 namespace {
@@ -175,19 +175,6 @@ Status read_form(const toml::table& table, const std::string& source, const Form
   return {};
 }
 
-Result<std::string> text_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(errno_error(ErrorCode::kNotFound, "cannot open " + path, errno));
-  std::string text(kMaxFileBytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (file.bad()) return fail(errno_error(ErrorCode::kIo, "cannot read " + path, errno));
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  if (text.size() > kMaxFileBytes) {
-    return fail(ErrorCode::kTooLarge, path + ": over " + std::to_string(kMaxFileBytes) + " bytes");
-  }
-  return text;
-}
-
 Form form_of(PlanModel& m, bool with_cpu) {
   Form form;
   form.texts = {{"", "name", &m.name}};
@@ -269,13 +256,13 @@ Result<PlanCosts> parse_costs(std::string_view text, const std::string& source) 
 }
 
 Result<PlanModel> read_model(const std::string& path) {
-  const auto text = text_of(path);
+  const auto text = read_file(path, kMaxFileBytes);
   if (!text) return fail(text.error());
   return parse_model(*text, path);
 }
 
 Result<PlanCosts> read_costs(const std::string& path) {
-  const auto text = text_of(path);
+  const auto text = read_file(path, kMaxFileBytes);
   if (!text) return fail(text.error());
   return parse_costs(*text, path);
 }

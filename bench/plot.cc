@@ -85,55 +85,16 @@ Panels panels_of(const Recorded& recorded, PictureKind kind) {
   return panels;
 }
 
-/// One panel: a line for each way that it has, a whisker from the slowest to the fastest run.
-std::string panel_script(const Panels& panels, std::size_t panel) {
+std::string points_of(const std::vector<Point>& points) {
   std::ostringstream out;
-  std::string plot;
-  for (std::size_t way = 0; way < panels.ways.size(); ++way) {
-    const auto found = panels.lines.find({panel, way});
-    // A way without rows here still stands in the legend, which all panels share.
-    const std::string data = "$d" + std::to_string(panel) + "_" + std::to_string(way);
-    out << data << " << EOD\n";
-    if (found == panels.lines.end()) {
-      out << "NaN NaN NaN NaN\n";
-    } else {
-      for (const Point& p : found->second) {
-        out << p.clients << " " << p.value << " " << p.lowest << " " << p.highest << "\n";
-      }
-    }
-    out << "EOD\n";
-    const Look& look = kLooks[way];
-    plot += std::string(plot.empty() ? "plot " : ", \\\n  ") + data +
-            " using 1:2:3:4 with yerrorlines lw 1.6 lc rgb '" + look.colour + "' pt " +
-            std::to_string(look.point) + " ps 0.8 dt " + look.dashes + " title " +
-            quoted(panels.ways[way]);
+  for (const Point& p : points) {
+    out << p.clients << " " << p.value << " " << p.lowest << " " << p.highest << "\n";
   }
-  out << "set title " << quoted(panels.names[panel]) << "\n" << plot << "\n";
   return out.str();
 }
 
-Result<std::string> lines_script(const Recorded& recorded, const Panels& panels,
-                                 PictureFormat format, const std::string& output,
-                                 PictureKind kind) {
-  if (panels.lines.empty()) {
-    return fail(ErrorCode::kInvalidArgument,
-                std::string("no rows of ") +
-                    (kind == PictureKind::kLatency
-                         ? "latency against clients (named .../WAY/clients=N/p50, in us)"
-                         : "throughput against clients (named .../WAY/clients=N, in ops/s)"));
-  }
-  if (panels.ways.size() > kMaxSeries || panels.names.size() > kMaxPanels) {
-    return fail(ErrorCode::kTooLarge, "more than " + std::to_string(kMaxSeries) + " ways or " +
-                                          std::to_string(kMaxPanels) + " panels in one picture");
-  }
-  const std::size_t down = std::min(panels.last.size(), panels.names.size());
-  const Key legend =
-      key_of(panels.ways, std::max<std::size_t>(700, 340 * panels.names.size() / down));
-  const Grid grid = grid_of(panels.names.size(), down, recorded, legend);
-  std::ostringstream out;
-  out << grid.begin(format, recorded, legend, output)
-      << "set logscale xy\nset mxtics 1\nset format y "
-      << (kind == PictureKind::kLatency ? "'%g'" : "'%.0s%c'") << "\n";
+/// The same axes in all panels, so that these can be compared.
+std::string axes_of(const Panels& panels, PictureKind kind) {
   std::vector<double> clients;
   double lowest = panels.lines.begin()->second.front().lowest, highest = lowest;
   for (const auto& [key, points] : panels.lines) {
@@ -145,22 +106,37 @@ Result<std::string> lines_script(const Recorded& recorded, const Panels& panels,
   }
   std::sort(clients.begin(), clients.end());
   clients.erase(std::unique(clients.begin(), clients.end()), clients.end());
-  // The same axes everywhere, so that panels can be compared.
-  out << "set xrange [" << clients.front() * 0.8 << ":" << clients.back() * 1.25 << "]\n"
+  std::ostringstream out;
+  out << "set logscale xy\nset mxtics 1\nset format y "
+      << (kind == PictureKind::kLatency ? "'%g'" : "'%.0s%c'") << "\n"
+      << "set xrange [" << clients.front() * 0.8 << ":" << clients.back() * 1.25 << "]\n"
       << "set yrange [" << lowest * 0.7 << ":" << highest * 1.4 << "]\nset xtics (";
   for (std::size_t i = 0; i < clients.size(); ++i) out << (i == 0 ? "" : ", ") << clients[i];
   out << ")\n";
-  const char* const axis = kind == PictureKind::kLatency
-                               ? "'median latency, to the 99th percentile, us'"
-                               : "'operations per second'";
-  for (std::size_t panel = 0; panel < panels.names.size(); ++panel) {
-    out << "set ylabel " << (panel < down ? axis : "''") << "\n"
-        << "set xlabel " << (panel % down == down - 1 ? "'clients'" : "''") << "\n"
-        << panel_script(panels, panel);
-    if (panel == 0) out << "unset key\nunset label\n";
-  }
-  out << "unset multiplot\nunset output\n";
   return out.str();
+}
+
+Result<std::string> lines_script(const Recorded& recorded, const Panels& panels,
+                                 PictureFormat format, const std::string& output,
+                                 PictureKind kind) {
+  const bool is_latency = kind == PictureKind::kLatency;
+  if (panels.lines.empty()) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        std::string("no rows of ") +
+            (is_latency ? "latency against clients (named .../WAY/clients=N/p50, in us)"
+                        : "throughput against clients (named .../WAY/clients=N, in ops/s)"));
+  }
+  Curves curves{.panels = panels.names,
+                .lines = panels.ways,
+                .down = std::min(panels.last.size(), panels.names.size()),
+                .style = "using 1:2:3:4 with yerrorlines",
+                .axes = axes_of(panels, kind),
+                .x_label = "clients",
+                .y_label = is_latency ? "median latency, to the 99th percentile, us"
+                                      : "operations per second"};
+  for (const auto& [where, points] : panels.lines) curves.points[where] = points_of(points);
+  return curves_script(curves, recorded, format, output);
 }
 
 // --- bars of ratios

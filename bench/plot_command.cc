@@ -7,9 +7,9 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "bench/command_line.h"
+#include "bench/file.h"
 #include "bench/plot.h"
 
 extern char** environ;
@@ -60,12 +60,8 @@ Result<int> run_gnuplot(const std::string& script, const std::string& said) {
   return status;
 }
 
-std::string text_of(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
+/// Of what gnuplot said.
+constexpr std::size_t kMaxSaid = std::size_t{1} << 16;
 
 struct Chosen {
   std::string input;
@@ -109,7 +105,9 @@ Status draw(const Recorded& recorded, PictureFormat format, const std::string& o
   std::error_code error;
   const auto bytes = fs::file_size(part.path(), error);
   if (*status != 0 || error || bytes == 0) {
-    return fail(ErrorCode::kIo, "gnuplot failed: " + text_of(said.path()));
+    return fail(ErrorCode::kIo,
+                "gnuplot failed: " +
+                    read_file(said.path(), kMaxSaid).value_or("it said nothing that can be read"));
   }
   fs::rename(part.path(), output, error);
   if (error) return fail(ErrorCode::kIo, "cannot make " + output + ": " + error.message());

@@ -24,6 +24,42 @@ std::vector<std::string> wrapped(const std::string& text, std::size_t width) {
   return lines;
 }
 
+/// Begins `count` panels, `down` in each column.
+std::string begin_grid(std::size_t count, std::size_t down, PictureFormat format,
+                       const Recorded& recorded, const Key& key, const std::string& output) {
+  const std::size_t across = (count + down - 1) / down;
+  Size size{std::max<std::size_t>(across * 340, 760), 0};
+  const auto caption = caption_of(recorded, size);
+  size.height = key.pixels() + 70 + caption.size() * kCaptionLine + 60 + down * 270;
+  const double height = static_cast<double>(size.height), width = static_cast<double>(size.width);
+  const double below = static_cast<double>(caption.size() * kCaptionLine + 60);
+  const double above = static_cast<double>(key.pixels() + 40);
+  std::ostringstream out;
+  out << head(format, size, output) << caption_script(caption, size) << "set multiplot layout "
+      << down << "," << across << " columnsfirst margins screen " << 80 / width << ","
+      << 1 - 15 / width << "," << below / height << "," << 1 - above / height << " spacing screen "
+      << 70 / width << "," << 80 / height << "\n"
+      << key.script(size);
+  return out.str();
+}
+
+std::string panel_script(const Curves& curves, std::size_t panel) {
+  std::ostringstream out;
+  std::string plot;
+  for (std::size_t line = 0; line < curves.lines.size(); ++line) {
+    const auto found = curves.points.find({panel, line});
+    const std::string data = "$d" + std::to_string(panel) + "_" + std::to_string(line);
+    out << data << " << EOD\n"
+        << (found == curves.points.end() ? "NaN NaN NaN NaN\n" : found->second) << "EOD\n";
+    const Look& look = kLooks[line];
+    plot += std::string(plot.empty() ? "plot " : ", \\\n  ") + data + " " + curves.style +
+            " lw 1.6 lc rgb '" + look.colour + "' pt " + std::to_string(look.point) +
+            " ps 0.7 dt " + look.dashes + " title " + quoted(curves.lines[line]);
+  }
+  out << "set title " << quoted(curves.panels[panel]) << "\n" << plot << "\n";
+  return out.str();
+}
+
 }  // namespace
 
 std::string quoted(const std::string& text) {
@@ -109,26 +145,24 @@ std::string Key::script(Size size) const {
   return out.str();
 }
 
-Grid grid_of(std::size_t panels, std::size_t down, const Recorded& recorded, const Key& key) {
-  const std::size_t across = (panels + down - 1) / down;
-  Size size{std::max<std::size_t>(across * 340, 760), 0};
-  const std::size_t caption = caption_of(recorded, size).size() * kCaptionLine;
-  size.height = key.pixels() + 70 + caption + 60 + down * 270;
-  return {down, across, size};
-}
-
-std::string Grid::begin(PictureFormat format, const Recorded& recorded, const Key& key,
-                        const std::string& output) const {
-  const auto caption = caption_of(recorded, size);
-  const double height = static_cast<double>(size.height), width = static_cast<double>(size.width);
-  const double below = static_cast<double>(caption.size() * kCaptionLine + 60);
-  const double above = static_cast<double>(key.pixels() + 40);
+Result<std::string> curves_script(const Curves& curves, const Recorded& recorded,
+                                  PictureFormat format, const std::string& output) {
+  const std::size_t count = curves.panels.size(), down = curves.down;
+  if (curves.lines.size() > kMaxSeries || count > kMaxPanels) {
+    return fail(ErrorCode::kTooLarge, "more than " + std::to_string(kMaxSeries) + " lines or " +
+                                          std::to_string(kMaxPanels) + " panels in one picture");
+  }
+  const Key key = key_of(curves.lines, std::max<std::size_t>(700, 340 * count / down));
   std::ostringstream out;
-  out << head(format, size, output) << caption_script(caption, size) << "set multiplot layout "
-      << down << "," << across << " columnsfirst margins screen " << 80 / width << ","
-      << 1 - 15 / width << "," << below / height << "," << 1 - above / height << " spacing screen "
-      << 70 / width << "," << 80 / height << "\n"
-      << key.script(size);
+  out << begin_grid(count, down, format, recorded, key, output) << curves.axes;
+  for (std::size_t panel = 0; panel < count; ++panel) {
+    const bool is_lowest = panel % down == down - 1 || panel + 1 == count;
+    out << "set ylabel " << quoted(panel < down ? curves.y_label : "") << "\n"
+        << "set xlabel " << quoted(is_lowest ? curves.x_label : "") << "\n"
+        << panel_script(curves, panel);
+    if (panel == 0) out << "unset key\nunset label\n";
+  }
+  out << "unset multiplot\nunset output\n";
   return out.str();
 }
 

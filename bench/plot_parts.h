@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bench/plot.h"
@@ -58,13 +60,20 @@ struct Key {
 };
 Key key_of(const std::vector<std::string>& titles, std::size_t width);
 
-/// Panels with common axes in a grid, filled column by column; script and size of the whole.
-struct Grid {
-  std::size_t down, across;
-  Size size;
-  std::string begin(PictureFormat format, const Recorded& recorded, const Key& key,
-                    const std::string& output) const;
+/// Lines in panels with common axes, in a grid that is filled column by column.
+struct Curves {
+  std::vector<std::string> panels;  ///< "0.01, search"
+  std::vector<std::string> lines;   ///< "messaging"; the legend has all, though a panel may not
+  std::map<std::pair<std::size_t, std::size_t>, std::string> points = {};  ///< by panel and line
+  std::size_t down = 1;                                                    ///< panels in a column
+  const char* style = "";  ///< of a line, as gnuplot has it: "using 1:2 with linespoints"
+  std::string axes = {};   ///< commands that set ranges, scales and tics
+  const char* x_label = "";
+  const char* y_label = "";
 };
-Grid grid_of(std::size_t panels, std::size_t down, const Recorded& recorded, const Key& key);
+
+/// Draws them. kTooLarge if there are more lines than looks, or more panels than fit.
+Result<std::string> curves_script(const Curves& curves, const Recorded& recorded,
+                                  PictureFormat format, const std::string& output);
 
 }  // namespace silurus::bench

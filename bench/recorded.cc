@@ -1,11 +1,11 @@
 #include "bench/recorded.h"
 
-#include <cerrno>
 #include <cmath>
-#include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "bench/file.h"
 
 namespace silurus::bench {
 namespace {
@@ -150,17 +150,9 @@ Result<Recorded> parse_recorded(std::string_view text, const std::string& source
 }
 
 Result<Recorded> read_recorded(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(errno_error(ErrorCode::kNotFound, "cannot open " + path, errno));
-  std::string text(kMaxFileBytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (file.bad()) return fail(errno_error(ErrorCode::kIo, "cannot read " + path, errno));
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  if (text.size() > kMaxFileBytes) {
-    return fail(ErrorCode::kTooLarge,
-                path + ": over " + std::to_string(kMaxFileBytes >> 20) + " MiB");
-  }
-  return parse_recorded(text, path);
+  const auto text = read_file(path, kMaxFileBytes);
+  if (!text) return fail(text.error());
+  return parse_recorded(*text, path);
 }
 
 }  // namespace silurus::bench
