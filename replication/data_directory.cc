@@ -108,7 +108,7 @@ class Files {
       return opened;
     }
     if (Status ok = check_member(opened.member); !ok) return fail(ok.error());
-    if (Status mapped = map_all(opened.volume); !mapped) return fail(mapped.error());
+    if (Status mapped = map_all(opened); !mapped) return fail(mapped.error());
     return opened;
   }
 
@@ -204,7 +204,9 @@ class Files {
       auto extra = PersistentFile::map(of(name), {.create = true, .size = kExtraBytes});
       if (!extra) return fail(extra.error());
     }
-    if (Status mapped = map_volume(volume, area_bytes_); !mapped) return mapped;
+    if (Status mapped = map_volume(volume, area_bytes_, options_.member.has_value()); !mapped) {
+      return mapped;
+    }
     const std::uint64_t id = options_.id.value_or(random_id());
     const std::uint64_t chain = options_.member ? options_.member->log_chain : id;
     if (Status formatted = format_store<D>(volume, id, 0, chain); !formatted) return formatted;
@@ -213,7 +215,7 @@ class Files {
     return sync_directory(fs::absolute(path_ + "/..").string());
   }
 
-  Status map_all(Volume& volume) {
+  Status map_all(OpenDirectory& opened) {
     auto root = PersistentFile::map(of("root"), {.size = kMapsOffset, .read_only = true});
     if (!root) return fail(root.error());
     const auto super = PersistentFile::view(*root, 0, (*root)->size());
@@ -225,17 +227,18 @@ class Files {
       if (fs::exists(of(name))) continue;
       return fail(ErrorCode::kNotFound, of(name) + " is missing: restore a backup");
     }
-    return map_volume(volume, options_.read_only ? 0 : area_bytes_);
+    return map_volume(opened.volume, options_.read_only ? 0 : area_bytes_,
+                      opened.member.has_value());
   }
 
-  Status map_volume(Volume& volume, std::uint64_t area_bytes) {
+  Status map_volume(Volume& volume, std::uint64_t area_bytes, bool of_member) {
     volume.name = path_;
     const std::uint64_t super = options_.read_only ? 0 : super_bytes(kFullMapBytes);
     if (Status ok = map_one("root", super, volume.super); !ok) return ok;
     if (Status ok = map_one("log", 0, volume.log); !ok) return ok;
     if (Status ok = map_one("nodes.0", area_bytes, volume.nodes[0]); !ok) return ok;
     if (Status ok = map_one("nodes.1", area_bytes, volume.nodes[1]); !ok) return ok;
-    if (!options_.member) return {};
+    if (!of_member) return {};
     if (Status ok = map_one("extra.0", 0, volume.extras[0]); !ok) return ok;
     return map_one("extra.1", 0, volume.extras[1]);
   }

@@ -20,6 +20,7 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "datasets/open.h"
+#include "replication/group/tree_machine.h"
 #include "server/core.h"
 #include "transport/waiter.h"
 
@@ -283,6 +284,14 @@ Result<std::string> check_data_of(const ServerOptions& options) {
   if (Status valid = recovered->tree->snapshot().validate(); !valid) {
     return fail(ErrorCode::kProtocol,
                 durability.path + " holds a tree that breaks a rule: " + valid.error().message);
+  }
+  if (directory->member) {
+    const auto extra =
+        replication::read_extra(directory->volume, recovered->superblock.id, recovered->root);
+    if (!extra) return fail(extra.error());
+    if (const auto state = replication::group::MachineState::decode(*extra); !state) {
+      return fail(state.error().code, durability.path + ": " + state.error().message);
+    }
   }
   std::string text = durability.path + " is good: every node and record was read and verified\n";
   text += "a start would give " + replication::to_string(recovered->report) + "\n";
