@@ -90,7 +90,8 @@ class Durability {
   /// Ends that, with a last checkpoint so that the next start is quick. No writer works any more.
   void stop();
   DurabilityStats stats() const;
-  /// Stamp of the version published last.
+  /// Any thread. Of the version published last, or of the next one: never older than that of a
+  /// version seen, since it is stored before the release of the root that a snapshot acquires.
   replication::Stamp stamp() const { return stamp_.load(std::memory_order_relaxed); }
 
  private:

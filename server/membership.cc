@@ -25,7 +25,7 @@ Membership<D>::Membership(Found& found, const std::string& cluster, std::uint32_
       id_(found.store.id),
       applied_at_start_(found.store.applied),
       state_(std::move(found.state)),
-      stamp_(found.store.stamp),
+      stamp_at_start_(found.store.stamp),
       standing_(cluster, shard, id_) {}
 
 template <int D>
@@ -34,7 +34,7 @@ Replica<D>& Membership<D>::make_replica(rtree::Tree<D>& tree, Writer<D>& writer,
   replica_ = std::make_unique<Replica<D>>(
       typename Replica<D>::Parts{*store_, tree, writer, history, standing_,
                                  [](WriteJob<D>* job) { job->owner->complete(job); }},
-      std::move(*state_), stamp_.load(std::memory_order_relaxed), applied_at_start_);
+      std::move(*state_), stamp_at_start_, applied_at_start_);
   state_.reset();
   return *replica_;
 }
@@ -42,8 +42,7 @@ Replica<D>& Membership<D>::make_replica(rtree::Tree<D>& tree, Writer<D>& writer,
 template <int D>
 Status Membership<D>::step(Nanoseconds now) {
   if (Status done = replica_->step(now); !done) return done;
-  // Relaxed: figures.
-  stamp_.store(replica_->machine().stamp(), std::memory_order_relaxed);
+  // Relaxed: a figure.
   log_end_.store(store_->log().end().lsn, std::memory_order_relaxed);
   return {};
 }

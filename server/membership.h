@@ -49,7 +49,10 @@ class Membership {
   const Standing& standing() const { return standing_; }
   virtual DurabilityStats stats() const;
   std::uint64_t batches() const { return replica_ != nullptr ? replica_->batches() : 0; }
-  replication::Stamp stamp() const { return stamp_.load(std::memory_order_relaxed); }
+  /// Of the version published last, or of the next one: never older than that of a version seen.
+  replication::Stamp stamp() const {
+    return replica_ != nullptr ? replica_->machine().stamp() : stamp_at_start_;
+  }
 
  protected:
   /// A store as it was found, with what its last checkpoint remembers beside the tree.
@@ -82,7 +85,7 @@ class Membership {
   const replication::group::MemberId id_;
   const replication::LogPosition applied_at_start_;
   std::optional<replication::group::MachineState> state_;  ///< until join()
-  std::atomic<replication::Stamp> stamp_;
+  const replication::Stamp stamp_at_start_;
   std::atomic<std::uint64_t> log_end_{0};
   Standing standing_;
   ExposeTree expose_;

@@ -56,6 +56,7 @@ class Replica {
   Replica(const Replica&) = delete;
 
   replication::group::Machine& machine() { return machine_; }
+  const replication::group::Machine& machine() const { return machine_; }
   /// Whose machine this is; before the first step.
   void attach(replication::group::Member& member) { member_ = &member; }
 

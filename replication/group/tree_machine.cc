@@ -155,7 +155,8 @@ void TreeMachine<D>::finish_request() {
 
 template <int D>
 void TreeMachine<D>::finish_batch(const Record& record, LogPosition end) {
-  stamp_ = record.header.stamp;
+  const Stamp stamp = record.header.stamp;
+  stamp_.store(stamp, std::memory_order_relaxed);  // before publish(): see stamp_
   finish_request();
   const rtree::Version next = tree_.next_version();
   const rtree::Version version = tree_.publish();
@@ -165,7 +166,7 @@ void TreeMachine<D>::finish_batch(const Record& record, LogPosition end) {
     applied.outcome.version = version;  // nothing has changed: there is no next version
     state_.requests.correct(applied.request.client, applied.request.sequence, version);
   }
-  on_batch_({end, stamp_, version, version == next, batch_, order_, turned_});
+  on_batch_({end, stamp, version, version == next, batch_, order_, turned_});
   batch_.clear();
   order_.reset();
 }

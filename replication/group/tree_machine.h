@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <optional>
 #include <span>
@@ -55,7 +56,9 @@ class TreeMachine final : public Machine {
               std::function<void(const AppliedBatch&)> on_batch);
 
   Result<LogPosition> apply(const Log& log, LogPosition from, Lsn commit) override;
-  Stamp stamp() const override { return stamp_; }
+  /// Any thread. Of the version published last, or of the next one: whoever sees a version in the
+  /// tree gets no older stamp than that version's.
+  Stamp stamp() const override { return stamp_.load(std::memory_order_relaxed); }
   const MachineState& state() const { return state_; }
   const RequestTable& requests() const { return state_.requests; }
   /// It has stopped because all memory is in use, though some is retired: apply() goes on in a
@@ -73,7 +76,9 @@ class TreeMachine final : public Machine {
 
   rtree::Tree<D>& tree_;
   MachineState state_;
-  Stamp stamp_;
+  /// Relaxed, but stored before the tree's publish(), whose release of the root pairs with the
+  /// acquire of who takes a snapshot.
+  std::atomic<Stamp> stamp_;
   const std::function<void(const AppliedBatch&)> on_batch_;
   /// Records before it were taken: in the middle of a batch, perhaps.
   std::optional<LogPosition> at_;

@@ -29,6 +29,7 @@ class TreeMachineTest : public testing::Test {
         : tree(std::move(*rtree::Tree<2>::create({}, slabs, clock))),
           machine(*tree, MachineState(), 0, [this](const AppliedBatch& batch) {
             versions.push_back(batch.version);
+            EXPECT_EQ(machine.stamp(), batch.stamp) << "whoever sees the version sees its stamp";
             for (const AppliedRequest& one : batch.requests) requests.push_back(one);
             if (batch.order) turned.push_back(batch.turned.has_value());
           }) {}
