@@ -53,8 +53,8 @@ class Machine {
 
 enum class Role : std::uint8_t {
   kOutside,    ///< knows of no view yet
-  kJoining,    ///< follows the primary, but nobody waits for it
-  kBackup,     ///< nothing is committed without it
+  kJoining,    ///< follows the primary, but does not count
+  kBackup,     ///< in the view: what it has counts for what is committed (see Ack)
   kCandidate,  ///< has left its view for good, for the next one
   kPrimary,
 };

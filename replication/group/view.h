@@ -43,8 +43,8 @@ struct MemberInfo {
   friend bool operator==(const MemberInfo&, const MemberInfo&) = default;
 };
 
-/// The members without whom nothing is committed, and which of them orders the writes. Immutable
-/// once agreed.
+/// The members who count for what is committed (each of them, or as many as `ack` asks for), and
+/// which of them orders the writes. Immutable once agreed.
 struct View {
   Epoch epoch = 0;
   std::vector<MemberInfo> members;

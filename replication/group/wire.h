@@ -56,7 +56,7 @@ struct LogBody {
   Lsn lsn;                  ///< of the bytes that follow
   Lsn end;                  ///< of the primary's log
   std::uint64_t end_chain;  ///< the chain there (LogPosition)
-  Lsn commit;               ///< before it, all is durable at every member of the view
+  Lsn commit;               ///< before it, all is committed: where that is says the view's Ack
   std::uint64_t heartbeat;  ///< counts the primary's heartbeats: the newest one's number
 };
 
