@@ -7,8 +7,11 @@
 namespace silurus::replication::group {
 namespace {
 
-/// A member that connects does nothing else meanwhile; it has no primary to follow either.
+/// A member that connects does nothing else meanwhile. For the primary it waits so long ...
 constexpr Nanoseconds kConnectTimeout = 200 * kMillisecond;
+/// ... but for another member of a chain only this part of the silence that gets a member voted
+/// out, and that is shorter than the lease: so dialling costs neither.
+constexpr Nanoseconds kPartOfSilence = 4;
 
 Incarnation random_incarnation() {
   std::random_device device;
@@ -84,12 +87,15 @@ Status Driver::make_links(Incarnation incarnation) {
        .incarnation = incarnation,
        .listen = *listen,
        .multicast = std::move(multicast),
+       .dial_timeout = kConnectTimeout,
+       .upstream_dial_timeout = std::min(kConnectTimeout, options_.timing.silence / kPartOfSilence),
        .push_bytes = pushes(options_.protocol) ? options_.push_bytes : 0,
        .allow_other_users = options_.allow_other_users},
       *fabric_, *poller_,
-      [this](const transport::Address& address, std::span<const std::byte> hello,
-             transport::ConnectionHandler& handler, Connected done) {
-        done(fabric_->connect(address, {.timeout = kConnectTimeout}, *poller_, hello, handler));
+      [this](const transport::Address& address, Nanoseconds timeout,
+             std::span<const std::byte> hello, transport::ConnectionHandler& handler,
+             Connected done) {
+        done(fabric_->connect(address, {.timeout = timeout}, *poller_, hello, handler));
       },
       window);
   if (!links) return fail(links.error());

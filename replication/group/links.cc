@@ -28,6 +28,8 @@ Links::Links(const LinksOptions& options, transport::Fabric& fabric, transport::
       poller_(poller),
       dialer_(std::move(dialer)),
       window_(window) {
+  primary_.timeout = options.dial_timeout;
+  upstream_.timeout = options.upstream_dial_timeout;
   primary_.redial = options.redial;
   upstream_.redial = kUpstreamPatience * options.redial;
 }
@@ -168,7 +170,7 @@ void Links::dial(Way& way, Nanoseconds now) {
   // Its connection's handler must be there before it is known whether it is still wanted.
   auto link = std::make_shared<std::unique_ptr<Link>>(std::make_unique<Link>(*this));
   Link& handler = **link;
-  dialer_(*address, std::as_bytes(std::span(&hello, 1)), handler,
+  dialer_(*address, way.timeout, std::as_bytes(std::span(&hello, 1)), handler,
           [this, &way, number, link, alive = std::weak_ptr<int>(alive_)](auto connection) {
             if (alive.expired() || number != way.dial) return;
             way.dialing = false;

@@ -34,11 +34,12 @@ class LinksHandler {
   virtual void on_window_bytes(std::uint64_t cookie, std::span<const std::byte> bytes) = 0;
 };
 
-/// Begins to connect; `done` comes later, from within the poller's progress(), or at once.
+/// Begins to connect; `done` comes later, from within the poller's progress(), or at once. One that
+/// has to wait for the other side waits no longer than `timeout`.
 using Connected = std::function<void(Result<std::unique_ptr<transport::Connection>>)>;
-using Dialer =
-    std::function<void(const transport::Address& address, std::span<const std::byte> hello,
-                       transport::ConnectionHandler& handler, Connected done)>;
+using Dialer = std::function<void(const transport::Address& address, Nanoseconds timeout,
+                                  std::span<const std::byte> hello,
+                                  transport::ConnectionHandler& handler, Connected done)>;
 
 struct LinksOptions {
   GroupId group = 0;
@@ -48,6 +49,11 @@ struct LinksOptions {
   /// Where all members send and receive datagrams; nothing: each is sent over every connection.
   std::optional<transport::Address> multicast = {};
   Nanoseconds redial = 20 * kMillisecond;
+  /// Of a dial to the primary: before it is there no heartbeat could be answered anyway.
+  Nanoseconds dial_timeout = 200 * kMillisecond;
+  /// Of one to the member before us in a chain: the primary's heartbeats lie unanswered meanwhile,
+  /// so this must be a small part of how long a member may be silent.
+  Nanoseconds upstream_dial_timeout = 200 * kMillisecond;
   /// Of the window that whoever we follow may write one-sidedly, a multiple of kWindowGrain; 0:
   /// nobody does.
   std::size_t push_bytes = 0;
@@ -154,7 +160,8 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
     std::unique_ptr<Link> link;
     std::uint64_t dial = 0;  ///< number of the attempt that counts
     bool dialing = false;
-    Nanoseconds redial = 0;  ///< time between two attempts
+    Nanoseconds timeout = 0;  ///< of an attempt
+    Nanoseconds redial = 0;   ///< time between two attempts
     Nanoseconds redial_at = 0;
     bool is_up() const { return link != nullptr && !link->is_over && link->connection != nullptr; }
   };

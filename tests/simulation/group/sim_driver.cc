@@ -12,6 +12,12 @@ constexpr std::size_t kWindowBytes = 8 << 10;
 
 }  // namespace
 
+namespace {
+
+constexpr Nanoseconds kDialTimeout = 10 * kMillisecond;
+
+}  // namespace
+
 std::string address_of(const sim::Host& host) { return "sim://" + host.name() + ":7"; }
 
 void GroupWorld::note(const std::string& what) {
@@ -68,13 +74,15 @@ void SimDriver::make_links(const Options& options) {
       .listen = transport::Address::parse(address_of(host_)).value(),
       .multicast = transport::Address::parse("sim://239.1.1.1:1").value(),
       .redial = 2 * kMillisecond,
+      .dial_timeout = kDialTimeout,
+      .upstream_dial_timeout = kDialTimeout,
       .push_bytes = pushes(world_.protocol) ? world_.push_bytes : 0};
-  const group::Dialer dialer =
-      [this](const transport::Address& address, std::span<const std::byte> hello,
-             transport::ConnectionHandler& handler, group::Connected done) {
-        fabric_.connect_later(address, {.timeout = 10 * kMillisecond}, *poller_, hello, handler,
-                              std::move(done));
-      };
+  const group::Dialer dialer = [this](const transport::Address& address, Nanoseconds timeout,
+                                      std::span<const std::byte> hello,
+                                      transport::ConnectionHandler& handler,
+                                      group::Connected done) {
+    fabric_.connect_later(address, {.timeout = timeout}, *poller_, hello, handler, std::move(done));
+  };
   auto links = group::Links::create(links_options, fabric_, *poller_, dialer,
                                     {.region = {.bytes = window_, .fd = -1}});
   SILURUS_CHECK(links.has_value());
