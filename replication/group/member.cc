@@ -52,17 +52,30 @@ Status Member::step() {
   if (const auto at = links_.deadline()) wake_at(*at);
   ask_store(now);
   Status done = role_ == Role::kPrimary ? lead(now) : follow(now);
-  if (done) done = apply();
+  const bool follows = role_ == Role::kJoining || role_ == Role::kBackup;
+  // The primary waits for what is durable here; what is applied may be told with the next row.
+  if (done && follows) send_row();
+  if (done && !(follows && rest_is_coming())) done = apply();
   if (!done) {
     failed_ = done.error();
     return done;
   }
-  // After apply(): what was applied is told with the same row.
-  if (role_ == Role::kJoining || role_ == Role::kBackup) {
-    send_row();
-    probe();
-  }
+  if (follows) probe();
   return {};
+}
+
+/// Whether part of a batch is here, and nothing has kept us from applying for long: the primary
+/// waits for the batch, and nobody for what is committed already.
+bool Member::rest_is_coming() {
+  if (replicator_.received() <= log_.end().lsn) {
+    parts_since_.reset();
+    return false;
+  }
+  if (!parts_since_) parts_since_ = now_;
+  const Nanoseconds until = *parts_since_ + options_.timing.heartbeat / 10;
+  if (now_ >= until) return false;
+  wake_at(until);
+  return true;
 }
 
 /// Hands what is committed and durable here to the machine.
@@ -179,7 +192,8 @@ Status Member::follow(Nanoseconds now) {
   return {};
 }
 
-/// Tells the primary what is in our row, if that is not what it knows already.
+/// Tells the primary what is in our row, if that is not what it knows already; that more is applied
+/// is not worth a message.
 void Member::send_row() {
   if (!links_.is_connected()) {
     sent_row_.reset();
@@ -192,8 +206,12 @@ void Member::send_row() {
                      .applied = in_step ? applied_.lsn : wanted,
                      .known = in_step ? replicator_.known() : 0,
                      .promised = promise_.heartbeat()};
+  const auto is_told = [&](RowBody told) {
+    if (in_step) told.applied = body.applied;
+    return std::memcmp(&told, &body, sizeof body) == 0;
+  };
   if (sent_row_ && !row_was_lost_ && sent_epoch_ == view_.epoch && sent_in_step_ == in_step &&
-      std::memcmp(&*sent_row_, &body, sizeof body) == 0) {
+      is_told(*sent_row_)) {
     return;
   }
   const bool is_returned = view_.ack != Ack::kAll && born_in_ == view_.epoch;

@@ -171,6 +171,7 @@ class Member final : public LinksHandler {
                      std::span<std::byte> to) const;
   void on_probe(const Message<ProbeBody>& message);
   void probe();
+  bool rest_is_coming();
   Status apply();
   void wake_at(Nanoseconds time) { deadline_ = std::min(deadline_, time); }
   Voice self() const { return {options_.self.id, options_.incarnation, view_.epoch, view_.since}; }
@@ -231,6 +232,8 @@ class Member final : public LinksHandler {
   std::uint64_t probe_ = 0;
   Nanoseconds probed_at_ = 0;
   std::optional<Lsn> probe_answer_;
+  /// Since when part of a batch has been here, without a moment of having none.
+  std::optional<Nanoseconds> parts_since_;
   std::optional<RowBody> sent_row_;
   Epoch sent_epoch_ = 0;
   bool sent_in_step_ = false;
