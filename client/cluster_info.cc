@@ -1,6 +1,6 @@
 #include "client/cluster_info.h"
 
-#include <nlohmann/json.hpp>
+#include "common/json.h"
 
 namespace silurus::client {
 namespace {
@@ -19,7 +19,7 @@ bool is_id(const Json& value) { return value.is_string() || value.is_number_unsi
 }  // namespace
 
 Result<ClusterInfo> parse_cluster_info(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = parse_json(text);
   if (!json.is_object()) return bad("not an object");
   const auto self = json.find("self");
   const auto primary = json.find("primary");

@@ -1,23 +1,11 @@
 #include "client/directory.h"
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "client/network.h"
+#include "common/json.h"
 
 namespace silurus::client {
-namespace {
-
-using Json = nlohmann::json;
-
-/// The string of that name in an object; empty if it isn't there.
-std::string text(const Json& object, const char* name) {
-  if (!object.is_object()) return {};
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-}  // namespace
 
 Result<std::unique_ptr<EtcdDirectory>> EtcdDirectory::create(const etcd::GroupAddress& address) {
   auto gateway = etcd::Gateway::create(address.cluster, kSecond);
@@ -47,16 +35,11 @@ std::vector<std::string> client_urls(const std::vector<etcd::KeyValue>& keys) {
     for (std::string& url : split_urls(given)) to.push_back(std::move(url));
   };
   for (const etcd::KeyValue& one : keys) {
-    const Json json = Json::parse(one.value, nullptr, false);
-    if (!json.is_object()) continue;
-    if (const auto member = json.find("member"); member != json.end()) {
-      add(urls, text(*member, "clients"));
-    }
-    const auto members = json.find("members");
-    if (members == json.end() || !members->is_array()) continue;
-    const std::string primary = text(json, "primary");
-    for (const Json& member : *members) {
-      add(text(member, "id") == primary ? first : urls, text(member, "clients"));
+    const auto json = parse_json(one.value);
+    add(urls, json_string(json_field(json, "member"), "clients"));
+    const std::string primary = json_string(json, "primary");
+    for (const auto& member : json_array(json, "members")) {
+      add(json_string(member, "id") == primary ? first : urls, json_string(member, "clients"));
     }
   }
   first.insert(first.end(), urls.begin(), urls.end());

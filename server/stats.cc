@@ -2,7 +2,8 @@
 
 #include <array>
 #include <memory>
-#include <nlohmann/json.hpp>
+
+#include "common/json.h"
 
 namespace silurus::server {
 namespace {
@@ -161,10 +162,10 @@ std::string render_stats(const StatsInput& input) {
         {"write", latency(input.workers, &WorkerCounters::write_ns)}}},
       {"cpu_seconds", input.cpu_seconds},
       {"workers", workers}};
-  return json.dump();
+  return json_text(json);
 }
 
-std::string render_cluster(const Standing::Facts& facts) { return cluster_of(facts).dump(); }
+std::string render_cluster(const Standing::Facts& facts) { return json_text(cluster_of(facts)); }
 
 std::string render_cluster(const std::vector<std::string>& addresses, std::uint64_t lsn) {
   const Json member = {{"id", 0},
@@ -182,7 +183,7 @@ std::string render_cluster(const std::vector<std::string>& addresses, std::uint6
                      {"lease_ms_left", nullptr},
                      {"view_store", nullptr},
                      {"members", Json::array({member})}};
-  return json.dump();
+  return json_text(json);
 }
 
 }  // namespace silurus::server

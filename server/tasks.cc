@@ -1,8 +1,8 @@
 #include "server/tasks.h"
 
 #include <ctime>
-#include <nlohmann/json.hpp>
 
+#include "common/json.h"
 #include "replication/backup.h"
 #include "rtree/diff.h"
 
@@ -75,7 +75,8 @@ Result<std::string> backup_json(const rtree::Tree<D>& tree,
       path, tree, snapshot, stamp(),
       {.log_bytes = log_bytes, .tree_bytes = tree.stats().bytes_budget}, &cancel);
   if (!written) return fail(written.error());
-  return Json{{"path", path}, {"version", snapshot.version()}, {"entries", snapshot.size()}}.dump();
+  return json_text(
+      Json{{"path", path}, {"version", snapshot.version()}, {"entries", snapshot.size()}});
 }
 
 template std::string history_json(const History<2>&);

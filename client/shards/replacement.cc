@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <utility>
 
 #include "client/client.h"
+#include "common/json.h"
 #include "etcd/gateway.h"
 
 namespace silurus::shards {
@@ -63,13 +63,10 @@ class Server {
   Result<Answer> ask(TaskKind kind, std::uint64_t from = 0, std::uint64_t to = 0) {
     const auto text = client_.command(kind, from, to);
     if (!text) return told(text.error());
-    const nlohmann::json json = nlohmann::json::parse(*text, nullptr, false);
-    const auto number = [&](const char* name) -> std::uint64_t {
-      const auto found = json.find(name);
-      return found != json.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
-    };
+    const auto json = parse_json(*text);
     if (!json.is_object()) return fail(ErrorCode::kProtocol, url_ + " answers nonsense");
-    return Answer{number("entries"), number("operations"), number("pages")};
+    return Answer{json_number(json, "entries"), json_number(json, "operations"),
+                  json_number(json, "pages")};
   }
 
   /// One page of what was listed, each operation checked.

@@ -4,12 +4,12 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <thread>
 #include <utility>
 
 #include "client/backoff.h"
+#include "common/json.h"
 
 namespace silurus {
 namespace {
@@ -642,18 +642,17 @@ Result<std::string> Router<D>::server_statistics() {
         {"id", link.id}, {"first", shards::key_text(link.first)}, {"servers", link.url}};
     auto client = impl_->client_of(link);
     const auto text = client ? (*client)->server_statistics() : fail(client.error());
-    auto statistics = nlohmann::ordered_json::parse(text ? *text : "", nullptr, false);
+    auto statistics = parse_json<nlohmann::ordered_json>(text ? *text : "");
     if (statistics.is_object()) {
-      entries += statistics.value("entries", std::uint64_t{0});
+      entries += json_number(statistics, "entries");
       one["statistics"] = std::move(statistics);
     } else {
       one["error"] = text ? "statistics that make no sense" : text.error().message;
     }
     list.push_back(std::move(one));
   }
-  return nlohmann::ordered_json{
-      {"epoch", impl_->stored.map.epoch}, {"entries", entries}, {"shards", std::move(list)}}
-      .dump();
+  return json_text(nlohmann::ordered_json{
+      {"epoch", impl_->stored.map.epoch}, {"entries", entries}, {"shards", std::move(list)}});
 }
 
 template class Router<2>;

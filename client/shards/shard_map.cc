@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
 #include "client/network.h"
 #include "client/shards/hilbert.h"
+#include "common/json.h"
 #include "etcd/gateway.h"
 #include "transport/fabric.h"
 
@@ -222,17 +222,16 @@ std::string encode(const ShardMap& map) {
     for (const Part& part : shard.successors) one["successors"].push_back(to_json(part));
     shards.push_back(std::move(one));
   }
-  return json{{"format", kFormat},
-              {"epoch", map.epoch},
-              {"written_by", key_text(map.written_by)},
-              {"dimensions", map.dimensions},
-              {"frame_min", map.frame_min},
-              {"frame_max", map.frame_max},
-              {"limit", map.limit},
-              {"next_id", map.next_id},
-              {"shards", shards},
-              {"spares", map.spares}}
-      .dump();
+  return json_text(json{{"format", kFormat},
+                        {"epoch", map.epoch},
+                        {"written_by", key_text(map.written_by)},
+                        {"dimensions", map.dimensions},
+                        {"frame_min", map.frame_min},
+                        {"frame_max", map.frame_max},
+                        {"limit", map.limit},
+                        {"next_id", map.next_id},
+                        {"shards", shards},
+                        {"spares", map.spares}});
 }
 
 Result<ShardMap> decode(std::string_view text) {
@@ -240,9 +239,7 @@ Result<ShardMap> decode(std::string_view text) {
     return fail(ErrorCode::kProtocol, "what lies in etcd is no shard map: " + what);
   };
   if (text.size() > kMaxMapBytes) return broken("it is too long");
-  // Nesting is bounded, so that no text makes the parser recurse without end.
-  const auto shallow = [](int depth, json::parse_event_t, const json&) { return depth < 8; };
-  const json object = json::parse(text, shallow, false);
+  const json object = parse_json(text);
   std::uint64_t format = 0;
   if (!object.is_object() || !take(object, "format", format)) return broken("it is no JSON object");
   if (format != kFormat) {

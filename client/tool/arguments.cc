@@ -29,14 +29,6 @@ tl::unexpected<Error> usage(std::string message) {
   return fail(ErrorCode::kInvalidArgument, std::move(message));
 }
 
-std::optional<double> as_number(std::string_view text) {
-  if (text.starts_with('+')) text.remove_prefix(1);
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
 std::string unmarked(const std::string& text) {
   return text.starts_with(kNumberMark) ? text.substr(1) : text;
 }
@@ -378,6 +370,14 @@ Result<Invocation> interpret(const cxxopts::ParseResult& parsed) {
 }
 
 }  // namespace
+
+std::optional<double> as_number(std::string_view text) {
+  if (text.starts_with('+')) text.remove_prefix(1);
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
 
 Result<Invocation> parse_arguments(const std::vector<std::string>& arguments) {
   std::vector<std::string> marked{"silurus"};

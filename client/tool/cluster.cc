@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "client/shards/replacement.h"
 #include "client/shards/router.h"
 #include "client/tool/output.h"
+#include "common/json.h"
 
 namespace silurus::tool {
 namespace {
@@ -32,14 +32,6 @@ constexpr const char* kUsage =
 
 tl::unexpected<Error> usage(const std::string& message) {
   return fail(ErrorCode::kInvalidArgument, message + "\n" + kUsage);
-}
-
-std::optional<double> as_number(const std::string& text) {
-  double value = 0;
-  const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
-  const auto [end, error] = std::from_chars(begin, text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
 }
 
 Result<std::uint32_t> shard_number(const std::string& text) {
@@ -75,15 +67,14 @@ Result<std::string> check_empty(const std::string& url, int dimensions, const Se
     text = client ? client->server_statistics() : fail(client.error());
   }
   if (!text) return fail(text.error());
-  const Json json = Json::parse(*text, nullptr, false);
+  const Json json = parse_json<Json>(*text);
   if (!json.is_object()) return fail(ErrorCode::kProtocol, url + " answers nonsense");
-  const auto entries = json.value("entries", std::uint64_t{0});
-  const auto state = json.value("state", std::string("serving"));
+  const auto entries = json_number(json, "entries");
+  const auto state = json_string(json, "state", "serving");
   if (entries == 0 && state == "serving") {
-    const Json group = json.value("group", Json());
+    const Json& group = json_field(json, "group");
     if (!group.is_object()) return std::string();
-    return group.value("name", std::string()) + "/" +
-           std::to_string(group.value("shard", std::uint64_t{0}));
+    return json_string(group, "name") + "/" + std::to_string(json_number(group, "shard"));
   }
   return fail(ErrorCode::kConflict, url + " is not empty and serving: it is " + state +
                                         " and holds " + std::to_string(entries) + " entries");
@@ -156,19 +147,17 @@ Result<std::vector<Condition>> conditions(const Settings& settings) {
   if (!router) return fail(router.error());
   const auto text = router->server_statistics();
   if (!text) return fail(text.error());
-  const Json json = Json::parse(*text, nullptr, false);
+  const Json json = parse_json<Json>(*text);
   std::vector<Condition> found;
-  for (const Json& shard : json.value("shards", Json::array())) {
-    if (shard.contains("error")) {
-      found.push_back({"unreachable: " + shard.value("error", "")});
+  for (const Json& shard : json_array(json, "shards")) {
+    if (!json_field(shard, "error").is_null()) {
+      found.push_back({"unreachable: " + json_string(shard, "error")});
       continue;
     }
-    const Json statistics = shard.value("statistics", Json::object());
-    const Json group = statistics.value("group", Json());
-    const Json members = group.is_object() ? group.value("members", Json()) : Json();
-    found.push_back({statistics.value("state", "serving"),
-                     statistics.value("entries", std::uint64_t{0}),
-                     members.is_array() ? members.size() : 0});
+    const Json& statistics = json_field(shard, "statistics");
+    found.push_back({json_string(statistics, "state", "serving"),
+                     json_number(statistics, "entries"),
+                     json_array(json_field(statistics, "group"), "members").size()});
   }
   return found;
 }
@@ -180,14 +169,14 @@ std::string joined(const std::vector<std::string>& urls) {
 }
 
 std::string status_json(const ShardMap& map, const std::vector<Condition>& found) {
-  Json json = Json::parse(shards::encode(map), nullptr, false);
+  Json json = parse_json<Json>(shards::encode(map));
   for (std::size_t i = 0; i < map.shards.size() && i < found.size(); ++i) {
     json["shards"][i]["last"] = shards::key_text(map.last_key(i));
     json["shards"][i]["state"] = found[i].state;
     json["shards"][i]["entries"] = found[i].entries;
     if (found[i].members > 0) json["shards"][i]["members"] = found[i].members;
   }
-  return json.dump() + "\n";
+  return json_text(json) + "\n";
 }
 
 std::string status_lines(const ShardMap& map, const std::vector<Condition>& found, bool csv) {

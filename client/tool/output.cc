@@ -4,7 +4,8 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <nlohmann/json.hpp>
+
+#include "common/json.h"
 
 namespace silurus::tool {
 namespace {
@@ -30,7 +31,7 @@ void list_members(const nlohmann::json& value, const std::string& path, std::str
     return;
   }
   text += path + std::string(separator) +
-          (value.is_string() ? value.get<std::string>() : value.dump()) + "\n";
+          (value.is_string() ? value.get<std::string>() : json_text(value)) + "\n";
 }
 
 }  // namespace
@@ -120,7 +121,7 @@ std::string format_write(std::string_view done, std::uint64_t id, rtree::Version
 }
 
 std::string format_stats(const std::string& json, Format format) {
-  const auto value = nlohmann::json::parse(json, nullptr, false);
+  const auto value = parse_json(json);
   if (format == Format::kJson || value.is_discarded()) return json + "\n";
   std::string text = format == Format::kCsv ? "name,value\n" : "";
   list_members(value, "", format == Format::kCsv ? "," : ": ", text);
@@ -128,28 +129,25 @@ std::string format_stats(const std::string& json, Format format) {
 }
 
 std::string format_history(const std::string& json, Format format) {
-  const auto value = nlohmann::json::parse(json, nullptr, false);
-  if (format == Format::kJson || !value.is_object() || !value.contains("versions")) {
-    return json + "\n";
-  }
+  const auto value = parse_json(json);
+  if (format == Format::kJson || !json_field(value, "versions").is_array()) return json + "\n";
   const std::string separator = format == Format::kCsv ? "," : "  ";
   std::string text = "version" + separator + "time" + separator + "entries\n";
-  for (const auto& kept : value["versions"]) {
-    text += std::to_string(kept.value("version", std::uint64_t{0})) + separator +
-            kept.value("time", "") + separator +
-            std::to_string(kept.value("entries", std::uint64_t{0})) + "\n";
+  for (const auto& kept : json_array(value, "versions")) {
+    text += std::to_string(json_number(kept, "version")) + separator + json_string(kept, "time") +
+            separator + std::to_string(json_number(kept, "entries")) + "\n";
   }
   return text;
 }
 
 std::string format_diff(const std::string& json, Format format) {
-  const auto value = nlohmann::json::parse(json, nullptr, false);
+  const auto value = parse_json(json);
   if (format == Format::kJson || !value.is_object()) return json + "\n";
   const char* separator = format == Format::kCsv ? "," : " ";
   std::string text = format == Format::kCsv ? "change,id\n" : "";
   for (const char* change : {"inserted", "erased", "moved"}) {
-    for (const auto& id : value.value(change, nlohmann::json::array())) {
-      text += change + std::string(separator) + id.dump() + "\n";
+    for (const auto& id : json_array(value, change)) {
+      text += change + std::string(separator) + json_text(id) + "\n";
     }
   }
   return text;

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
+
+#include "common/json.h"
 
 namespace silurus::replication::group {
 namespace {
@@ -105,26 +106,24 @@ const MemberInfo* View::find(MemberId id) const {
 std::string encode(const View& view) {
   json members = json::array();
   for (const MemberInfo& member : view.members) members.push_back(to_json(member));
-  return json{{"epoch", to_text(view.epoch)},
-              {"primary", to_text(view.primary)},
-              {"incarnation", to_text(view.incarnation)},
-              {"since", to_text(view.since)},
-              {"ack", to_string(view.ack)},
-              {"members", members}}
-      .dump();
+  return json_text(json{{"epoch", to_text(view.epoch)},
+                        {"primary", to_text(view.primary)},
+                        {"incarnation", to_text(view.incarnation)},
+                        {"since", to_text(view.since)},
+                        {"ack", to_string(view.ack)},
+                        {"members", members}});
 }
 
 std::string encode(const Registration& registration) {
-  return json{{"member", to_json(registration.member)},
-              {"incarnation", to_text(registration.incarnation)},
-              {"candidate_for", to_text(registration.candidate_for)},
-              {"durable", to_text(registration.durable)},
-              {"log_epoch", to_text(registration.log_epoch)}}
-      .dump();
+  return json_text(json{{"member", to_json(registration.member)},
+                        {"incarnation", to_text(registration.incarnation)},
+                        {"candidate_for", to_text(registration.candidate_for)},
+                        {"durable", to_text(registration.durable)},
+                        {"log_epoch", to_text(registration.log_epoch)}});
 }
 
 Result<View> decode_view(std::string_view text) {
-  const json object = json::parse(text, nullptr, false);
+  const json object = parse_json(text);
   Fields fields(object);
   View view;
   view.epoch = fields.epoch("epoch");
@@ -157,7 +156,7 @@ Result<View> decode_view(std::string_view text) {
 }
 
 Result<Registration> decode_registration(std::string_view text) {
-  const json object = json::parse(text, nullptr, false);
+  const json object = parse_json(text);
   Fields fields(object);
   Registration registration;
   registration.incarnation = fields.number("incarnation");

@@ -7,6 +7,8 @@
 
 #include "client/tool/arguments.h"
 #include "client/tool/output.h"
+#include "tests/support/damage.h"
+#include "tests/support/seed.h"
 
 namespace silurus::tool {
 namespace {
@@ -217,6 +219,25 @@ TEST(ToolOutput, StatsBecomeLines) {
   const std::string json = R"({"a": {"b": 1, "c": ["x", true]}, "d": 2.5})";
   EXPECT_EQ(format_stats(json, Format::kText), "a.b: 1\na.c.0: x\na.c.1: true\nd: 2.5\n");
   EXPECT_EQ(format_stats(json, Format::kJson), json + "\n");
+}
+
+TEST(ToolOutput, WhateverAServerSaysBecomesSomeText) {
+  EXPECT_EQ(format_history(R"({"versions": [7, {"version": "x", "time": 5}]})", Format::kCsv),
+            "version,time,entries\n0,,0\n0,,0\n");
+  EXPECT_EQ(format_history(R"({"versions": 7})", Format::kCsv), "{\"versions\": 7}\n");
+  EXPECT_EQ(format_diff(R"({"inserted": "all", "erased": {"a": 1}, "moved": [[]]})", Format::kText),
+            "moved []\n");
+  Random random(testing_support::fresh_seed());
+  const std::string said =
+      R"({"versions": [{"version": 2, "time": "now", "entries": 30}], "inserted": [7]})";
+  for (int i = 0; i < 2'000; ++i) {
+    const std::string text = testing_support::damaged(random, said, "[]{}\",:0-\xff");
+    EXPECT_NO_THROW({
+      format_history(text, Format::kText);
+      format_diff(text, Format::kText);
+      format_stats(text, Format::kText);
+    }) << text;
+  }
 }
 
 TEST(ToolOutput, TheProgressBarFillsUp) {

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "rtree/arena.h"
 #include "rtree/tree.h"
+#include "server/tasks.h"
 #include "tests/support/server_process.h"
 
 namespace silurus::server {
@@ -37,6 +38,21 @@ TEST(Durability, AFullLogIsCountedAndACheckpointMakesRoom) {
   durability.stop();  // with a last checkpoint
   EXPECT_TRUE(durability.has_room(kBatch));
   EXPECT_EQ(durability.stats().log_full_waits, 1u);
+}
+
+TEST(Backup, MayGoWhereverAClientWantsEvenIfTheNameIsNoUtf8) {
+  const testing_support::TemporaryFolder folder;
+  rtree::AnonymousSlabs slabs;
+  const SystemClock clock;
+  auto tree = std::move(*rtree::Tree<2>::create({}, slabs, clock));
+  ASSERT_TRUE(tree->insert({1, {{0, 0}, {1, 1}}}));
+  tree->publish();
+  const std::atomic<bool> cancel{false};
+  const auto said = backup_json<2>(
+      *tree, [] { return replication::Stamp{1}; }, replication::kMinLogBytes, folder / "\xff",
+      cancel);
+  ASSERT_TRUE(said) << said.error().message;
+  EXPECT_NE(said->find("/\xef\xbf\xbd\",\"version\":"), std::string::npos) << *said;
 }
 
 }  // namespace
