@@ -73,9 +73,10 @@ template <int D>
 class Client {
  public:
   /// `url`: of a server; of the members of one group, parted by commas; or the group's name in
-  /// etcd, "etcd://host:port/name". Who of them is the primary is found out. kNotFound or
-  /// kUnavailable: no server there; kUnsupported: it speaks another version of the protocol, has
-  /// another number of dimensions, or can't do what `options.mode` demands.
+  /// etcd, "etcd://host:port/name", of a shard other than 0 "etcd://host:port/name/7". Who of them
+  /// is the primary is found out. kNotFound or kUnavailable: no server there; kUnsupported: it
+  /// speaks another version of the protocol, has another number of dimensions, or can't do what
+  /// `options.mode` demands.
   static Result<Client> connect(std::string_view url, const ClientOptions& options = {});
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
