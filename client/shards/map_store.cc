@@ -24,8 +24,11 @@ std::uint64_t random_mark() {
 
 class EtcdMapStore final : public MapStore {
  public:
-  EtcdMapStore(std::string name, std::unique_ptr<etcd::Gateway> gateway)
-      : name_(std::move(name)), key_("silurus/" + name_ + "/map"), gateway_(std::move(gateway)) {}
+  EtcdMapStore(const etcd::Address& address, std::unique_ptr<etcd::Gateway> gateway)
+      : name_(address.name),
+        key_("silurus/" + name_ + "/map"),
+        asks_several_(address.endpoints.size() > 1),
+        gateway_(std::move(gateway)) {}
 
   Result<StoredMap> load() override {
     const auto found = gateway_->read(key_);
@@ -54,9 +57,16 @@ class EtcdMapStore final : public MapStore {
         continue;
       }
       if (*replaced != 0) return StoredMap{std::move(next), *replaced};
-      // Another one is there: somebody else's, or what an attempt without an answer did.
+      // Another one is there: somebody else's, or what an attempt without an answer did, if there
+      // was one (of several endpoints the gateway may have asked more than the one that answered).
       auto now = load();
       if (now && now->map.written_by == next.written_by) return now;
+      const bool may_be_done = attempt > 0 || asks_several_;
+      // Whoever replaces ours makes a later epoch than ours; of that one there is a single map.
+      if (may_be_done && (!now || now->map.epoch > next.epoch)) {
+        why = now ? "somebody else has changed it since" : now.error().message;
+        break;
+      }
       return fail(ErrorCode::kConflict,
                   "somebody else has changed the shard map meanwhile: nothing was done, look at "
                   "silurus cluster status and try again");
@@ -67,6 +77,7 @@ class EtcdMapStore final : public MapStore {
  private:
   const std::string name_;
   const std::string key_;
+  const bool asks_several_;
   std::unique_ptr<etcd::Gateway> gateway_;
 };
 
@@ -77,8 +88,7 @@ Result<std::unique_ptr<MapStore>> open_map_store(std::string_view url) {
   if (!address) return fail(address.error());
   auto gateway = etcd::Gateway::create(*address, kTimeout);
   if (!gateway) return fail(gateway.error());
-  return std::unique_ptr<MapStore>(
-      std::make_unique<EtcdMapStore>(address->name, std::move(*gateway)));
+  return std::unique_ptr<MapStore>(std::make_unique<EtcdMapStore>(*address, std::move(*gateway)));
 }
 
 }  // namespace silurus::shards
