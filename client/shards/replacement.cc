@@ -30,6 +30,8 @@ constexpr Nanoseconds kTaskDeadline = 600 * kSecond;
 /// Where groups are involved, whose primaries may be lost: attempts in all, each of which takes
 /// over what the one before has left.
 constexpr int kAttempts = 4;
+/// Attempts to put the successors into a map that others change in other places meanwhile.
+constexpr int kMapAttempts = 20;
 
 /// What a server answered to a task.
 struct Answer {
@@ -199,6 +201,7 @@ class Replacement {
   Status hand_over();
   Status retire();
   Status finish();
+  Result<StoredMap> put_in_place(const std::vector<Part>& parts);
   Target<D>& target_of(const Box<D>& box);
 
   MapStore& store_;
@@ -366,6 +369,7 @@ Status Replacement<D>::declare() {
     for (const Part& part : *parts) std::erase(next.spares, part.url());
     shard.successors = std::move(*parts);
   }
+  shard.ticket = stored_.map.epoch + 1;
   auto replaced = store_.replace(stored_, std::move(next));
   if (!replaced) return fail(replaced.error());
   stored_ = std::move(*replaced);
@@ -539,20 +543,42 @@ Status Replacement<D>::retire() {
   return retired ? Status() : fail(retired.error());
 }
 
+/// The map may have been changed in something else since the intent was declared, even while this
+/// goes on; as long as the shard has our ticket nobody has taken over from us.
+template <int D>
+Result<StoredMap> Replacement<D>::put_in_place(const std::vector<Part>& parts) {
+  const std::uint64_t ticket = stored_.map.epoch;
+  StoredMap base = stored_;
+  bool may_be_done = false;
+  for (int attempt = 1;; ++attempt) {
+    ShardMap next = base.map;
+    const auto shard = std::ranges::find(next.shards, options_.shard, &Shard::id);
+    std::vector<Shard> successors(parts.size());
+    for (std::size_t i = 0; i < parts.size(); ++i) static_cast<Part&>(successors[i]) = parts[i];
+    next.shards.insert(next.shards.erase(shard), successors.begin(), successors.end());
+    auto replaced = store_.replace(base, std::move(next));
+    if (replaced || attempt == kMapAttempts) return replaced;
+    const ErrorCode why = replaced.error().code;
+    if (why != ErrorCode::kConflict && why != ErrorCode::kInDoubt) return replaced;
+    may_be_done = may_be_done || why == ErrorCode::kInDoubt;
+    auto now = store_.load();
+    if (!now) return fail(ErrorCode::kInDoubt, replaced.error().message);
+    const auto is_there = [&](const Part& part) { return now->map.find(part.id) != nullptr; };
+    if (may_be_done && std::ranges::all_of(parts, is_there)) return now;
+    const Shard* const there = now->map.find(options_.shard);
+    if (there == nullptr || there->ticket != ticket) {
+      return fail(ErrorCode::kConflict,
+                  "somebody else has taken the replacement over, or has ended it");
+    }
+    base = std::move(*now);
+  }
+}
+
 template <int D>
 Status Replacement<D>::finish() {
-  ShardMap next = stored_.map;
-  const auto index = shard_ - stored_.map.shards.data();
   const std::vector<Part> parts = shard_->successors;
-  next.shards.erase(next.shards.begin() + index);
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    Shard shard;
-    static_cast<Part&>(shard) = parts[i];
-    next.shards.insert(next.shards.begin() + index + static_cast<std::ptrdiff_t>(i),
-                       std::move(shard));
-  }
   may_thaw_ = false;  // from here on others may have taken its place
-  const auto replaced = store_.replace(stored_, std::move(next));
+  const auto replaced = put_in_place(parts);
   if (!replaced) return fail(replaced.error());
   const Nanoseconds now = clock_.now();
   report_.shard = options_.shard;
@@ -611,6 +637,7 @@ Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard_id,
                                           " (any more): see silurus cluster status");
   }
   const std::vector<Part> parts = std::exchange(shard->successors, {});
+  shard->ticket = 0;
   for (const Part& part : parts) next.spares.push_back(part.url());
   const std::string url = shard->url();
   // First the map: from here on nobody can put the successors into it.

@@ -36,6 +36,9 @@ std::vector<std::string> servers_of(std::string_view url);
 /// successors, as a whole (docs/sharding.md).
 struct Shard : Part {
   std::vector<Part> successors;  ///< that are being filled; together they have its range
+  /// The epoch in which whoever fills them has said so: another one who takes that over says so
+  /// again. 0: nobody.
+  std::uint64_t ticket = 0;
   friend bool operator==(const Shard&, const Shard&) = default;
 };
 

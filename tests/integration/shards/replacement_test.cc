@@ -201,6 +201,48 @@ TEST_F(OneShard, WhoWasOvertakenChangesNothing) {
   }
 }
 
+TEST_F(OneShard, WhoeverChangesSomethingElseInTheMapStopsNothing) {
+  auto other = cluster_.store();
+  ReplaceOptions options = split();
+  int changes = 0;
+  options.before = [&](Step) {
+    // The first one comes before the map is read at all; the last when the shard is retired.
+    const auto base = other->load();
+    if (!base) return false;
+    shards::ShardMap next = base->map;
+    next.spares = {"tcp://127.0.0.1:" + std::to_string(++changes)};
+    return other->replace(*base, next).has_value();
+  };
+  const auto replaced = replace_shard<2>(*store_, options);
+  ASSERT_TRUE(replaced) << replaced.error().message;
+  EXPECT_EQ(changes, 8);
+  const auto map = cluster_.map();
+  EXPECT_EQ(map.shards.size(), 2u);
+  EXPECT_EQ(map.spares, std::vector<std::string>{"tcp://127.0.0.1:8"}) << "theirs is kept";
+  write_some();
+  expect_holds(*router_, model_);
+}
+
+TEST_F(OneShard, WhetherTheMapWasChangedIsInDoubtIfAnAnswerMayBeLost) {
+  const auto base = store_->load();
+  ASSERT_TRUE(base);
+  auto now = base;
+  for (int i = 0; i < 2; ++i) {
+    now = store_->replace(*now, now->map);
+    ASSERT_TRUE(now) << now.error().message;
+  }
+  EXPECT_EQ(store_->replace(*base, base->map).error().code, ErrorCode::kConflict);
+  // Of two endpoints nobody knows what the first one did before it was gone.
+  std::string url = cluster_.url();
+  url.insert(url.find("//") + 2, "127.0.0.1:1,");
+  auto both = shards::open_map_store(url);
+  ASSERT_TRUE(both) << both.error().message;
+  EXPECT_EQ((*both)->replace(*base, base->map).error().code, ErrorCode::kInDoubt);
+  EXPECT_TRUE((*both)->replace(*now, now->map));
+  EXPECT_EQ((*both)->replace(*now, now->map).error().code, ErrorCode::kConflict)
+      << "there is a map of the very epoch that this one would have had";
+}
+
 TEST_F(OneShard, AFreezeThatIsOverReplacesNothing) {
   ReplaceOptions options = split();
   options.freeze = 300 * kMillisecond;
