@@ -152,12 +152,12 @@ void ServiceClient::read(unsigned column) {
                           .whose = host_.name()});
   }
   const Nanoseconds called = host_.clock().now();
-  const Status begun =
-      group_->range({.window = window_of(column)},
-                    [this, column, operation, called, newest = newest_](const auto& answer) {
-                      end_read(column, operation, newest, answer);
-                      check_end(called);
-                    });
+  const Before before{.newest = newest_, .called = service_.group.world.now()};
+  const Status begun = group_->range({.window = window_of(column)},
+                                     [this, column, operation, called, before](const auto& answer) {
+                                       end_read(column, operation, before, answer);
+                                       check_end(called);
+                                     });
   if (begun) return;
   complain("a search was refused: " + begun.error().message);
 }
@@ -217,7 +217,7 @@ void ServiceClient::forget(unsigned column, std::size_t operation) {
   kept.returned = SetOperation::kNever;
 }
 
-void ServiceClient::end_read(unsigned column, std::size_t operation, rtree::Version newest,
+void ServiceClient::end_read(unsigned column, std::size_t operation, const Before& before,
                              const Result<client::RangeAnswer<2>*>& answer) {
   if (!answer) {
     if (answer.error().code == ErrorCode::kInDoubt) complain("a search that is in doubt");
@@ -228,14 +228,14 @@ void ServiceClient::end_read(unsigned column, std::size_t operation, rtree::Vers
     }
     return;
   }
-  const std::uint64_t found = check(column, newest, **answer);
+  const std::uint64_t found = check(column, before, **answer);
   if (reads_any()) return;
   SetOperation& kept = entry(column, operation);
   kept.found = found;
   kept.returned = service_.group.world.now();
 }
 
-std::uint64_t ServiceClient::check(unsigned column, rtree::Version newest,
+std::uint64_t ServiceClient::check(unsigned column, const Before& before,
                                    const client::RangeAnswer<2>& answer) {
   const std::uint64_t found = values_of(column, answer.ids, service_.group.complaints);
   const Published::Content* const published = service_.published.find(answer.version);
@@ -248,12 +248,14 @@ std::uint64_t ServiceClient::check(unsigned column, rtree::Version newest,
   }
   newest_ = std::max(newest_, answer.version);
   if (!reads_any()) return found;
-  if (answer.version < newest) {
+  if (answer.version < before.newest) {
     complain("an answer of version " + std::to_string(answer.version) + " after one of " +
-             std::to_string(newest));
+             std::to_string(before.newest));
   }
   const Nanoseconds superseded = service_.published.superseded(answer.version);
-  if (superseded == INT64_MAX) return found;
+  // What was current since it was asked for is linearizable, and no older than the primary's answer
+  // is, however late that arrives.
+  if (superseded >= before.called) return found;
   const Nanoseconds age = service_.group.world.now() - superseded;
   if (age > with_drift(options_.client.read.max_staleness)) {
     complain("an answer that is " + std::to_string(age / kMicrosecond) + " us old");

@@ -55,6 +55,11 @@ class ServiceClient final : private client::Network {
 
  private:
   class EtcdOfMembers;
+  /// As it was when a search began.
+  struct Before {
+    rtree::Version newest;  ///< of all answers
+    Nanoseconds called;     ///< the world's time
+  };
 
   Result<Way> way_to(const transport::Address&) override { return Way{&fabric_, poller_.get()}; }
   void connect();
@@ -66,12 +71,12 @@ class ServiceClient final : private client::Network {
   void remove();
   void write(const protocol::Operation<2>& operation, unsigned column, unsigned value,
              testing_support::SetOperation::Kind kind);
-  void end_read(unsigned column, std::size_t operation, rtree::Version newest,
+  void end_read(unsigned column, std::size_t operation, const Before& before,
                 const Result<client::RangeAnswer<2>*>& answer);
   void end_write(unsigned column, std::size_t operation,
                  const Result<client::WriteAnswer*>& answer);
   /// Looks at an answer to a search of that column; what it found.
-  std::uint64_t check(unsigned column, rtree::Version newest, const client::RangeAnswer<2>& answer);
+  std::uint64_t check(unsigned column, const Before& before, const client::RangeAnswer<2>& answer);
   void check_end(Nanoseconds called);
   /// Of an operation that did nothing, and shall not be looked for.
   void forget(unsigned column, std::size_t operation);
