@@ -43,9 +43,7 @@ Result<std::vector<std::byte>> read_extra(const Volume& volume, std::uint64_t st
   if (header.sequence != root.sequence || header.bytes > from.size() - sizeof header ||
       header.checksum != checksum_of(header, from.subspan(sizeof header, header.bytes), store_id)) {
     return fail(ErrorCode::kProtocol,
-                volume.name +
-                    " has a checkpoint whose table of writes is damaged: empty the "
-                    "directory, and the group fills it again");
+                volume.name + " has a checkpoint whose table of writes is damaged");
   }
   const std::span bytes = from.subspan(sizeof header, header.bytes);
   return std::vector<std::byte>(bytes.begin(), bytes.end());

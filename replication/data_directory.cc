@@ -55,7 +55,8 @@ Result<std::optional<MemberStore>> read_member(const std::string& path) {
       cluster_word != "cluster" || shard_word != "shard") {
     return fail(ErrorCode::kProtocol, path +
                                           " does not say which cluster and shard: if the "
-                                          "directory is a new one, empty it");
+                                          "directory is a new one, or another member of the "
+                                          "group serves, start with an empty one");
   }
   return std::optional(member);
 }

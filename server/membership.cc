@@ -12,7 +12,15 @@ template <int D>
 Result<typename Membership<D>::Found> Membership<D>::open_store(
     replication::Volume volume, const replication::TreePlace& place) {
   auto opened = replication::Store<D>::open_member(std::move(volume), place, {});
-  if (!opened) return fail(opened.error());
+  if (!opened) {
+    Error error = opened.error();
+    if (error.code == ErrorCode::kProtocol) {
+      error.message +=
+          " (a member takes no backup and no loss: if another one serves, it may start with an "
+          "empty directory, and copies the tree from there)";
+    }
+    return fail(std::move(error));
+  }
   auto state = MachineState::decode(opened->extra);
   if (!state) return fail(state.error().code, opened->store->name() + ": " + state.error().message);
   return Found{std::move(*opened), std::move(*state)};

@@ -316,7 +316,8 @@ Status check_group(const ServerOptions& options) {
   }
   if (options.durability->accept_damage) {
     return bad("accept-damaged-log",
-               "not for a member of a cluster: empty its directory, and the others fill it again");
+               "not for a member of a cluster: if another one serves, start this one with an empty "
+               "directory (keep the old one until then), and it copies the tree from there");
   }
   if (!options.load.empty()) {
     return bad("load", "not for a member of a cluster: load by a client, at the primary");
