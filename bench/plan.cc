@@ -16,8 +16,6 @@ namespace {
 /// period of so much.
 constexpr Nanoseconds kSettling = 80 * kMillisecond;
 constexpr Nanoseconds kSwing = 60 * kMillisecond;
-/// Batches of writes vary: so long a mean of them doesn't, by more than 1 %.
-constexpr Nanoseconds kWriting = 20 * kMillisecond;
 
 }  // namespace
 
@@ -41,8 +39,10 @@ void set_way(PlanRun& run, const PlanWay& way, std::uint64_t warm_up) {
   const bool adapts = way.mode == client::Mode::kAdaptive;
   // Caches fill within some hundred searches.
   run.warm_up_operations = adapts ? warm_up : way.has_cache ? 1500 : 20;
-  run.warm_up = adapts ? kSettling : kMillisecond;
-  run.duration = adapts ? kSwing : run.insert_share > 0 ? kWriting : kMillisecond;
+  // A tree that is written grows, and searches find more: only the same time can be compared.
+  const bool changes = adapts || run.insert_share > 0;
+  run.warm_up = changes ? kSettling : kMillisecond;
+  run.duration = changes ? kSwing : kMillisecond;
 }
 
 void PlanTable::add(Report& report, const std::string& name, const PlanFigures& figures) {
