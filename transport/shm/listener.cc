@@ -1,7 +1,6 @@
 #include "transport/shm/listener.h"
 
 #include <fcntl.h>
-#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,8 +15,6 @@ namespace silurus::transport::shm {
 namespace {
 
 constexpr int kBacklog = 1024;
-/// Clients that may be in the middle of saying hello.
-constexpr std::size_t kMaxGuests = 256;
 /// 10 ms apart.
 constexpr int kLockTries = 100;
 
@@ -68,30 +65,13 @@ void ListenerState::send_region(int control, std::size_t index) const {
   if (!send_packet(control, bytes_of(packet), exposed.fd.get())) shutdown(control, SHUT_RDWR);
 }
 
-class ShmListener::Guest final : public EventSink {
- public:
-  Guest(ShmListener& listener, UniqueFd client)
-      : socket(std::move(client)),
-        deadline(SystemClock().now() + listener.options_.hello_timeout),
-        listener_(listener) {}
-  void on_ready(std::uint32_t) override { listener_.admit(*this); }
-
-  UniqueFd socket;
-  Nanoseconds deadline;
-  EventLoop::Registration registration = EventLoop::kNone;
-
- private:
-  ShmListener& listener_;
-};
-
 ShmListener::ShmListener(Address address, const ListenOptions& options,
                          std::vector<ShmPoller*> pollers, AcceptHandler& handler)
     : address_(std::move(address)),
-      options_(options),
-      pollers_(std::move(pollers)),
+      allow_other_users_(options.allow_other_users),
       handler_(handler),
       state_(std::make_shared<ListenerState>(options, address_.to_string())),
-      alive_(std::make_shared<bool>(true)) {}
+      dealer_(std::move(pollers), handler) {}
 
 Result<std::unique_ptr<ShmListener>> ShmListener::create(const Address& address,
                                                          const ListenOptions& options,
@@ -99,15 +79,13 @@ Result<std::unique_ptr<ShmListener>> ShmListener::create(const Address& address,
                                                          AcceptHandler& handler) {
   std::unique_ptr<ShmListener> listener(
       new ShmListener(address, options, std::move(pollers), handler));
-  if (auto status = listener->bind_and_listen(); !status) return fail(std::move(status.error()));
-  EventLoop& loop = listener->pollers_.front()->loop();
-  ShmListener* const raw = listener.get();
-  auto timer = Timer::create(loop, [raw] { raw->expire(); });
-  if (!timer) return fail(std::move(timer.error()));
-  listener->timer_ = std::move(*timer);
-  auto registration = loop.add(listener->socket_.get(), EPOLLIN, *listener);
-  if (!registration) return fail(std::move(registration.error()));
-  listener->registration_ = *registration;
+  auto socket = listener->bind_and_listen();
+  if (!socket) return fail(std::move(socket.error()));
+  auto reception = Reception::create(
+      listener->dealer_.loop(), std::move(*socket), address.to_string(), options.hello_timeout,
+      [raw = listener.get()](Guest& guest) { return raw->hear(guest); });
+  if (!reception) return fail(std::move(reception.error()));
+  listener->reception_ = std::move(*reception);
   return listener;
 }
 
@@ -143,7 +121,7 @@ Status clear_path(const std::string& path, const sockaddr_un& address) {
 
 }  // namespace
 
-Status ShmListener::bind_and_listen() {
+Result<UniqueFd> ShmListener::bind_and_listen() {
   const std::string& path = address_.path;
   const auto address = socket_address(path);
   if (!address) return fail(address.error());
@@ -157,28 +135,24 @@ Status ShmListener::bind_and_listen() {
   }
   // Not for ever: in a directory that others can open, anybody may hold the lock.
   for (int i = 0; i < kLockTries && flock(lock.get(), LOCK_EX | LOCK_NB) != 0; ++i) usleep(10'000);
-  if (auto status = clear_path(path, *address); !status) return status;
-  socket_.reset(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket_) return fail(errno_error(ErrorCode::kIo, "cannot create a socket", errno));
+  if (auto status = clear_path(path, *address); !status) return fail(std::move(status.error()));
+  UniqueFd listening(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!listening) return fail(errno_error(ErrorCode::kIo, "cannot create a socket", errno));
   const auto* raw = reinterpret_cast<const sockaddr*>(&*address);
-  if (bind(socket_.get(), raw, sizeof(*address)) != 0) {
+  if (bind(listening.get(), raw, sizeof(*address)) != 0) {
     return fail(errno_error(errno == EACCES ? ErrorCode::kPermission : ErrorCode::kIo,
                             "cannot bind a socket to " + path, errno));
   }
   lstat(path.c_str(), &bound_);
   // Nobody can connect before listen(), so the mode is in force in time.
-  const mode_t mode = options_.allow_other_users ? 0666 : 0600;
-  if (chmod(path.c_str(), mode) != 0 || listen(socket_.get(), kBacklog) != 0) {
+  const mode_t mode = allow_other_users_ ? 0666 : 0600;
+  if (chmod(path.c_str(), mode) != 0 || listen(listening.get(), kBacklog) != 0) {
     return fail(errno_error(ErrorCode::kIo, "cannot listen at " + path, errno));
   }
-  return {};
+  return listening;
 }
 
 ShmListener::~ShmListener() {
-  *alive_ = false;
-  EventLoop& loop = pollers_.front()->loop();
-  for (auto& guest : guests_) loop.remove(guest->registration, guest->socket.get());
-  loop.remove(registration_, socket_.get());
   struct stat now {};
   if (bound_.st_ino != 0 && lstat(address_.path.c_str(), &now) == 0 &&
       now.st_ino == bound_.st_ino && now.st_dev == bound_.st_dev) {
@@ -186,51 +160,34 @@ ShmListener::~ShmListener() {
   }
 }
 
-void ShmListener::on_ready(std::uint32_t) {
-  UniqueFd client = accepting_.accept(socket_.get());
-  if (!client) return;
-  if (guests_.size() >= kMaxGuests) {
-    log::debug(address_.to_string() + ": too many clients are in the middle of connecting");
-    return;
+bool ShmListener::hear(Guest& guest) {
+  const auto received = receive_packet(guest.fd(), writable_bytes_of(guest.setup));
+  if (!received && (errno == EAGAIN || errno == EINTR)) return false;
+  if (!received || received->bytes == 0) return true;
+  Status status = received->bytes == sizeof(guest.setup)
+                      ? check(guest.setup, kShmMagic)
+                      : fail(ErrorCode::kProtocol, "a hello of the wrong length");
+  if (status) status = welcome(guest);
+  if (!status) {
+    log::debug(address_.to_string() + ": refused a client: " + status.error().message);
+    const ServerSetup refusal = make_refusal(kShmMagic, status.error());
+    send_packet(guest.fd(), bytes_of(refusal), -1);
   }
-  auto guest = std::make_unique<Guest>(*this, std::move(client));
-  auto registration = pollers_.front()->loop().add(guest->socket.get(), EPOLLIN, *guest);
-  if (!registration) return;
-  guest->registration = *registration;
-  if (guests_.empty()) timer_->set(guest->deadline);
-  guests_.push_back(std::move(guest));
+  return true;
 }
 
-void ShmListener::admit(Guest& guest) {
-  ClientSetup setup{};
-  const auto received = receive_packet(guest.socket.get(), writable_bytes_of(setup));
-  if (!received && (errno == EAGAIN || errno == EINTR)) return;
-  if (received && received->bytes != 0) {
-    Status status = received->bytes == sizeof(setup)
-                        ? check(setup, kShmMagic)
-                        : fail(ErrorCode::kProtocol, "a hello of the wrong length");
-    if (status) status = welcome(guest, setup);
-    if (!status) {
-      log::debug(address_.to_string() + ": refused a client: " + status.error().message);
-      const ServerSetup refusal = make_refusal(kShmMagic, status.error());
-      if (guest.socket) send_packet(guest.socket.get(), bytes_of(refusal), -1);
-    }
-  }
-  dismiss(guest);
-}
-
-Status ShmListener::welcome(Guest& guest, const ClientSetup& setup) {
+Status ShmListener::welcome(Guest& guest) {
   ucred peer{};
   socklen_t length = sizeof(peer);
-  if (getsockopt(guest.socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+  if (getsockopt(guest.fd(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
     return fail(errno_error(ErrorCode::kIo, "cannot tell who is connecting", errno));
   }
-  if (!options_.allow_other_users && peer.uid != geteuid()) {
+  if (!allow_other_users_ && peer.uid != geteuid()) {
     return fail(ErrorCode::kPermission,
                 "user " + std::to_string(peer.uid) + " may not connect to a server of user " +
                     std::to_string(geteuid()) + "; start it with other users allowed");
   }
-  auto hello = ask(handler_, setup);
+  auto hello = ask(handler_, guest.setup);
   if (!hello) return fail(std::move(hello.error()));
   auto ring_bytes = state_->take_ring();
   if (!ring_bytes) return fail(std::move(ring_bytes.error()));
@@ -244,48 +201,14 @@ Status ShmListener::welcome(Guest& guest, const ClientSetup& setup) {
   if (!mapping) return give_back(std::move(mapping.error()));
   const ConnectionLimits limits{max_message_bytes(*ring_bytes), kMaxReadsInFlight, kMaxReadBytes};
   const ServerSetup answer = make_welcome(kShmMagic, *ring_bytes, limits, *hello);
-  if (!send_packet(guest.socket.get(), bytes_of(answer), memory->get())) {
+  if (!send_packet(guest.fd(), bytes_of(answer), memory->get())) {
     return give_back(errno_error(ErrorCode::kConnectionLost, "cannot answer a client", errno));
   }
-  pollers_.front()->loop().remove(guest.registration, guest.socket.get());
-  const auto said = hello_of(setup);
-  deal_out({Role::kServer, std::move(guest.socket), std::move(*mapping), *ring_bytes, limits,
-            std::vector<std::byte>(said.begin(), said.end()),
-            "shm client pid " + std::to_string(peer.pid), state_});
+  const auto said = hello_of(guest.setup);
+  dealer_.deal_out({Role::kServer, guest.take(dealer_.loop()), std::move(*mapping), *ring_bytes,
+                    limits, std::vector<std::byte>(said.begin(), said.end()),
+                    "shm client pid " + std::to_string(peer.pid), state_});
   return {};
-}
-
-void ShmListener::deal_out(Endpoint endpoint) {
-  ShmPoller* const poller = pollers_[next_poller_++ % pollers_.size()];
-  auto shared = std::make_shared<Endpoint>(std::move(endpoint));
-  const auto attach = [poller, shared, alive = alive_, handler = &handler_] {
-    auto connection = *alive ? ShmConnection::create(*poller, std::move(*shared))
-                             : fail(ErrorCode::kUnavailable, "the listener is gone");
-    if (connection) {
-      handler->on_accept(std::move(*connection), *poller);
-    } else {
-      log::warning("cannot take in a client: " + connection.error().message);
-    }
-  };
-  if (poller == pollers_.front()) {
-    attach();
-  } else {
-    poller->loop().post(attach);
-  }
-}
-
-void ShmListener::dismiss(Guest& guest) {
-  pollers_.front()->loop().remove(guest.registration, guest.socket.get());
-  std::erase_if(guests_, [&](const auto& one) { return one.get() == &guest; });
-}
-
-void ShmListener::expire() {
-  const Nanoseconds now = SystemClock().now();
-  while (!guests_.empty() && guests_.front()->deadline <= now) {
-    log::debug(address_.to_string() + ": a client connected and said nothing; closed");
-    dismiss(*guests_.front());
-  }
-  timer_->set(guests_.empty() ? 0 : guests_.front()->deadline);
 }
 
 }  // namespace silurus::transport::shm

@@ -9,11 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "transport/accept.h"
-#include "transport/event_loop.h"
 #include "transport/fabric.h"
+#include "transport/reception.h"
 #include "transport/ring_budget.h"
-#include "transport/setup.h"
 #include "transport/shm/connection.h"
 #include "transport/shm/poller.h"
 #include "transport/unique_fd.h"
@@ -49,7 +47,7 @@ class ListenerState {
 };
 
 /// A listening socket, driven by the first of its pollers.
-class ShmListener final : public Listener, private EventSink {
+class ShmListener final : public Listener {
  public:
   static Result<std::unique_ptr<ShmListener>> create(const Address& address,
                                                      const ListenOptions& options,
@@ -62,32 +60,19 @@ class ShmListener final : public Listener, private EventSink {
   std::uint64_t ring_bytes() const override { return state_->ring_bytes(); }
 
  private:
-  /// A client that has not said hello yet.
-  class Guest;
-
   ShmListener(Address address, const ListenOptions& options, std::vector<ShmPoller*> pollers,
               AcceptHandler& handler);
-  Status bind_and_listen();
-  void on_ready(std::uint32_t events) override;
-  void admit(Guest& guest);
-  Status welcome(Guest& guest, const ClientSetup& setup);
-  void dismiss(Guest& guest);
-  void expire();
-  void deal_out(Endpoint endpoint);
+  Result<UniqueFd> bind_and_listen();
+  bool hear(Guest& guest);
+  Status welcome(Guest& guest);
 
-  Address address_;
-  ListenOptions options_;
-  std::vector<ShmPoller*> pollers_;
+  const Address address_;
+  const bool allow_other_users_;
   AcceptHandler& handler_;
   std::shared_ptr<ListenerState> state_;
-  std::shared_ptr<bool> alive_;  ///< false once destroyed: for what other pollers still have queued
-  UniqueFd socket_;
-  Accepting accepting_;
   struct stat bound_ {};  ///< the socket's file, so as to delete no other
-  EventLoop::Registration registration_ = EventLoop::kNone;
-  std::unique_ptr<Timer> timer_;
-  std::vector<std::unique_ptr<Guest>> guests_;
-  std::size_t next_poller_ = 0;
+  Dealer<ShmPoller, ShmConnection, Endpoint> dealer_;
+  std::unique_ptr<Reception> reception_;
 };
 
 }  // namespace silurus::transport::shm

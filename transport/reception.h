@@ -1,0 +1,123 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/result.h"
+#include "transport/event_loop.h"
+#include "transport/fabric.h"
+#include "transport/setup.h"
+#include "transport/unique_fd.h"
+
+namespace silurus::transport {
+
+class Reception;
+
+/// A connection that was accepted and has not said hello yet.
+class Guest final : private EventSink {
+ public:
+  Guest(Reception& reception, UniqueFd socket, Nanoseconds deadline)
+      : reception_(reception), socket_(std::move(socket)), deadline_(deadline) {}
+
+  /// -1 once it was taken.
+  int fd() const { return socket_.get(); }
+  Nanoseconds deadline() const { return deadline_; }
+  Status watch(EventLoop& loop);
+  /// The event loop hears of it no more.
+  UniqueFd take(EventLoop& loop);
+
+  ClientSetup setup{};
+  std::size_t received = 0;  ///< bytes of setup
+
+ private:
+  void on_ready(std::uint32_t events) override;
+
+  Reception& reception_;
+  UniqueFd socket_;
+  const Nanoseconds deadline_;
+  EventLoop::Registration registration_ = EventLoop::kNone;
+};
+
+/// A listening socket, and whoever has not said hello there yet: so many at most, each for a
+/// limited time. Accepts even when the process has no descriptor left: then it hangs up on them,
+/// for else they would stay in the queue and wake the poller for ever. One thread: the event
+/// loop's.
+class Reception final : private EventSink {
+ public:
+  /// Something has come of a guest: whether it can go, for it was welcomed (and taken) or refused.
+  using Hear = std::function<bool(Guest&)>;
+
+  /// `name` is for the log.
+  static Result<std::unique_ptr<Reception>> create(EventLoop& loop, UniqueFd listening,
+                                                   std::string name, Nanoseconds hello_timeout,
+                                                   Hear hear);
+  ~Reception();
+
+ private:
+  friend class Guest;
+  Reception(EventLoop& loop, UniqueFd listening, std::string name, Nanoseconds hello_timeout,
+            Hear hear);
+  void on_ready(std::uint32_t events) override;
+  UniqueFd accept();
+  void hear(Guest& guest);
+  void dismiss(Guest& guest);
+  void expire();
+
+  EventLoop& loop_;
+  const UniqueFd listening_;
+  const std::string name_;
+  const Nanoseconds hello_timeout_;
+  const Hear hear_;
+  UniqueFd spare_;  ///< given up for a moment in order to turn a connection away
+  EventLoop::Registration registration_ = EventLoop::kNone;
+  std::unique_ptr<Timer> timer_;
+  std::vector<std::unique_ptr<Guest>> guests_;
+};
+
+/// Deals out new connections to a listener's pollers, in turn. Each is made on its poller's thread;
+/// all else is the first poller's.
+template <typename Poller, typename Connection, typename Endpoint>
+class Dealer {
+ public:
+  Dealer(std::vector<Poller*> pollers, AcceptHandler& handler)
+      : pollers_(std::move(pollers)), handler_(handler) {}
+  Dealer(const Dealer&) = delete;
+  Dealer& operator=(const Dealer&) = delete;
+  ~Dealer() { *alive_ = false; }
+
+  EventLoop& loop() const { return pollers_.front()->loop(); }
+  void deal_out(Endpoint endpoint) {
+    Poller* const poller = pollers_[next_++ % pollers_.size()];
+    auto shared = std::make_shared<Endpoint>(std::move(endpoint));
+    const auto attach = [poller, shared, alive = alive_, handler = &handler_] {
+      auto connection = *alive ? Connection::create(*poller, std::move(*shared))
+                               : fail(ErrorCode::kUnavailable, "the listener is gone");
+      if (connection) {
+        handler->on_accept(std::move(*connection), *poller);
+      } else {
+        log::warning("cannot take in a client: " + connection.error().message);
+      }
+    };
+    if (poller == pollers_.front()) {
+      attach();
+    } else {
+      poller->loop().post(attach);
+    }
+  }
+
+ private:
+  std::vector<Poller*> pollers_;
+  AcceptHandler& handler_;
+  /// False once destroyed: for what other pollers still have queued.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::size_t next_ = 0;
+};
+
+}  // namespace silurus::transport
