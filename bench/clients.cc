@@ -5,7 +5,6 @@
 
 #include <cstdio>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "bench/command_line.h"
@@ -15,6 +14,7 @@
 #include "bench/folder.h"
 #include "bench/server_process.h"
 #include "common/clock.h"
+#include "common/json.h"
 
 namespace silurus::bench {
 namespace {
@@ -35,12 +35,11 @@ struct Listener {
 Result<Listener> listener(Client<2>& client, const std::string& url) {
   auto text = client.server_statistics();
   if (!text) return fail(text.error());
-  const auto json = nlohmann::json::parse(*text, nullptr, false);
-  if (json.is_object() && json.contains("listeners")) {
-    for (const auto& one : json["listeners"]) {
-      if (one.value("address", "") == url) {
-        return Listener{one.value("clients", 0u), one.value("ring_bytes", 0.0)};
-      }
+  const auto stats = parse_json(*text);
+  for (const auto& one : json_array(stats, "listeners")) {
+    if (json_string(one, "address") == url) {
+      return Listener{static_cast<unsigned>(json_number(one, "clients")),
+                      static_cast<double>(json_number(one, "ring_bytes"))};
     }
   }
   return fail(ErrorCode::kProtocol, "the server's statistics say nothing of " + url);

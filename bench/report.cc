@@ -7,11 +7,11 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 #include <utility>
 
 #include "common/check.h"
+#include "common/json.h"
 
 #ifndef SILURUS_COMMIT
 #define SILURUS_COMMIT "unknown"
@@ -143,11 +143,11 @@ void Report::print_summary() const {
 
 std::string Report::json() const {
   std::ostringstream out;
-  out << "{\"silurus_bench\": " << kJsonVersion << ",\n \"machine\": " << machine().dump()
-      << ",\n \"command\": " << nlohmann::json(command_).dump()
+  out << "{\"silurus_bench\": " << kJsonVersion << ",\n \"machine\": " << json_text(machine())
+      << ",\n \"command\": " << json_text(nlohmann::json(command_))
       << ",\n \"commit\": " << nlohmann::json(SILURUS_COMMIT).dump() << ",\n \"rows\": [";
   const char* between = "\n  ";
-  for (const Row& row : rows_) out << std::exchange(between, ",\n  ") << json_of(row).dump();
+  for (const Row& row : rows_) out << std::exchange(between, ",\n  ") << json_text(json_of(row));
   out << "]}";
   return out.str();
 }

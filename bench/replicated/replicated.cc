@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "bench/command_line.h"
 #include "bench/durable_parts.h"
 #include "bench/replicated/etcd_cluster.h"
+#include "common/json.h"
 
 namespace silurus::bench {
 namespace {
@@ -27,12 +27,10 @@ struct Group {
 Result<int> members_in_view(Client<2>& client) {
   const auto said = client.cluster();
   if (!said) return fail(said.error());
-  const auto view = nlohmann::json::parse(*said, nullptr, false);
-  if (!view.is_object() || !view.contains("members")) {
-    return fail(ErrorCode::kProtocol, "what the server says of its group has no members");
-  }
+  const auto view = parse_json(*said);
   return static_cast<int>(std::ranges::count_if(
-      view["members"], [](const auto& member) { return member.value("in_view", false); }));
+      json_array(view, "members"),
+      [](const auto& member) { return json_field(member, "in_view") == true; }));
 }
 
 /// An insert is to be durable at all of them: not before they are a group, nor after it has lost
