@@ -40,6 +40,7 @@ Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, con
   core->team_.standing = core->shard_->standing();
   core->team_.heartbeat = options.heartbeat;
   core->team_.allow_backup = options.allow_backup;
+  core->team_.allow_orders = options.allow_orders;
   core->team_.stats = [core = core.get()] { return core->stats_json(); };
   core->team_.cluster = [core = core.get()] { return core->cluster_json(); };
   core->team_.on_session_closed = [core = core.get()](std::size_t door) {

@@ -46,6 +46,8 @@ cxxopts::Options describe() {
        cxxopts::value<std::string>()->default_value("adaptive"), "HOW")        //
       ("huge-pages", "keep the tree in huge pages where the system has them")  //
       ("allow-other-users", "let others than this user connect")               //
+      ("allow-orders",
+       "let them split, move and retire this server's shard, too (silurus cluster)")  //
       ("data", "directory or devdax device that keeps the tree (default: only memory does)",
        cxxopts::value<std::string>(), "PATH")  //
       ("durability",
@@ -244,6 +246,7 @@ Result<Command> to_command(const cxxopts::ParseResult& parsed) {
   }
   set_durability(parsed, settings, server);
   server.allow_other_users = parsed.count("allow-other-users") != 0;
+  server.allow_orders = parsed.count("allow-orders") != 0;
   set_group(parsed, settings, server);
   settings.set("retain", parse_duration(settings.text("retain")), server.history.age);
   settings.set("retain-versions", number("retain-versions", kMinRetainVersions, kMaxRetainVersions),

@@ -31,6 +31,7 @@ struct ServerOptions {
   transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
   bool huge_pages = false;
   bool allow_other_users = false;
+  bool allow_orders = false;  ///< from other users, too, to replace the shard by others
   /// Where writes are made durable; nothing: nowhere.
   std::optional<DurabilityOptions> durability;
   std::optional<GroupOptions> group;  ///< whose member it is

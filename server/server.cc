@@ -160,6 +160,7 @@ Status Running<D>::start_up(const ServerOptions& options) {
                                .group = options.group,
                                .history = options.history,
                                .allow_backup = !options.allow_other_users,
+                               .allow_orders = options.allow_orders || !options.allow_other_users,
                                .instance = random_instance(),
                                .cpu_seconds = process_cpu_seconds},
                               clock_, executor_);

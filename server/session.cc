@@ -310,11 +310,16 @@ void Session<D>::on_task(std::span<const std::byte> message, const Header& heade
 template <int D>
 Status Session<D>::check_permission(const protocol::TaskMessage& task) {
   using protocol::TaskKind;
-  if (task.kind == TaskKind::kDiff || worker_.team().allow_backup) return {};
+  if (task.kind == TaskKind::kDiff) return {};
+  if (task.kind == TaskKind::kBackup) {
+    if (worker_.team().allow_backup) return {};
+    return fail(ErrorCode::kPermission,
+                "a server that lets other users connect writes no files for them");
+  }
+  if (worker_.team().allow_orders) return {};
   return fail(ErrorCode::kPermission,
-              task.kind == TaskKind::kBackup
-                  ? "a server that lets other users connect writes no files for them"
-                  : "a server that lets other users connect is not replaced by their order");
+              "a server that lets other users connect is not replaced by their order, unless it "
+              "was started with --allow-orders");
 }
 
 /// The gate is turned by the writer, in its turn.

@@ -27,6 +27,7 @@ struct Team {
   const Clock* clock = nullptr;
   Nanoseconds heartbeat = 0;  ///< interval
   bool allow_backup = false;  ///< whether clients may name directories to write
+  bool allow_orders = false;  ///< whether clients may replace the shard by others
   /// As the member of a group; nullptr: it is not.
   const Standing* standing = nullptr;
   /// Text of statistics for a client; any thread.

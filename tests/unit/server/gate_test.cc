@@ -89,7 +89,7 @@ class GatedServer : public testing::Test {
  protected:
   GatedServer() {
     log::set_level(log::Level::kOff);
-    world_.team.allow_backup = true;
+    world_.team.allow_orders = true;
   }
   ~GatedServer() override { log::set_level(log::Level::kInfo); }
 
@@ -192,8 +192,8 @@ TEST_F(GatedServer, OnlyTheConnectionThatFillsMayWrite) {
   EXPECT_EQ(world_.shard->tree().snapshot().size(), 1u);
 }
 
-TEST_F(GatedServer, TakesNoOrdersWhereItWritesNoFiles) {
-  world_.team.allow_backup = false;
+TEST_F(GatedServer, TakesNoOrdersOfStrangers) {
+  world_.team.allow_orders = false;
   Loopback& client = world_.connect();
   for (const auto kind : {TaskKind::kExport, TaskKind::kFill, TaskKind::kFreeze, TaskKind::kRetire,
                           TaskKind::kServe}) {

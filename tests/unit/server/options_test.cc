@@ -27,7 +27,8 @@ TEST(ServerOptions, TakesAllOfThem) {
                               "--huge-pages",  "--allow-other-users",
                               "--load",        "uniform:100",
                               "--log-level",   "off",
-                              "--ready-file",  "/tmp/ready"});
+                              "--ready-file",  "/tmp/ready",
+                              "--allow-orders"});
   ASSERT_TRUE(command) << command.error().message;
   const auto& run = std::get<RunCommand>(*command);
   EXPECT_EQ(run.server.listen, (std::vector<std::string>{"shm:///tmp/a", "tcp://127.0.0.1:7470"}));
@@ -42,6 +43,7 @@ TEST(ServerOptions, TakesAllOfThem) {
   EXPECT_EQ(run.server.wait, transport::WaitPolicy::kSleep);
   EXPECT_TRUE(run.server.huge_pages);
   EXPECT_TRUE(run.server.allow_other_users);
+  EXPECT_TRUE(run.server.allow_orders);
   EXPECT_EQ(run.server.load, "uniform:100");
   EXPECT_EQ(run.log_level, log::Level::kOff);
   EXPECT_EQ(run.ready_file, "/tmp/ready");
@@ -57,6 +59,7 @@ TEST(ServerOptions, DefaultsAreTheLimitsOfTheProgram) {
   EXPECT_EQ(server.max_clients, kDefaultMaxClients);
   EXPECT_EQ(server.grace, kDefaultGrace);
   EXPECT_EQ(server.heartbeat, kDefaultHeartbeat);
+  EXPECT_FALSE(server.allow_orders);
 }
 
 TEST(ServerOptions, RefusalsNameTheOption) {
