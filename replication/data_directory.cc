@@ -122,8 +122,10 @@ class Files {
   }
 
   /// Puts the files of a store that has arrived in the place of the old ones. Cut short, it is gone
-  /// on with the next time, before anything else is looked at.
+  /// on with the next time, before anything else is looked at. A member's directory has the two
+  /// files at any time; in another one, nothing of those names is ours.
   Status take_over() {
+    if (!fs::exists(of("member")) || !fs::exists(of("root"))) return {};
     const std::string arrived = of(kArrivedName);
     if (options_.read_only) {
       if (!fs::exists(arrived)) return {};

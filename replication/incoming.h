@@ -33,6 +33,8 @@ class IncomingStore {
 
   /// The root first, each chunk once. kTooLarge if our tree may not become so large.
   Status take(rtree::NodeRef ref, const rtree::Node<D>& node);
+  /// Nothing of it is there yet.
+  bool is_untouched() const { return !root_header_; }
   /// All of it is there: makes it durable.
   Status finish(LogPosition log, Stamp stamp, std::span<const std::byte> extra);
   /// From now on it is what the directory holds: what the old store is given from here on is lost.

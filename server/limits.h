@@ -92,10 +92,12 @@ constexpr Nanoseconds kGroupWriteGap = 20 * kMicrosecond;
 /// a while; and when so much was written since, the next one is taken.
 constexpr std::uint64_t kKeptLogShare = 4;
 /// A copy from which nothing has come for so long is taken from another member; when none gave one,
-/// all are asked again after a while.
+/// all are asked again after a while, each time after twice as long.
 constexpr Nanoseconds kCopyPatience = 10 * kSecond;
 constexpr Nanoseconds kCopyPause = kSecond;
-/// Copies that others take may hold this share of the memory budget, and half of what is free.
+constexpr Nanoseconds kLongestCopyPause = 30 * kSecond;
+/// What is held since others copy the tree may be this share of the memory budget, and half of what
+/// is free.
 constexpr std::uint64_t kCopiesShare = 8;
 constexpr std::uint32_t kMaxShard = 65535;
 constexpr Nanoseconds kMinGroupLease = 100 * kMillisecond;

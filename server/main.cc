@@ -29,6 +29,7 @@ using silurus::server::RunCommand;
 using silurus::server::Server;
 
 constexpr int kCannotServe = 1;
+constexpr int kStartAgainMs = 1000;
 constexpr int kWrongUsage = 2;
 
 /// A descriptor that becomes readable when we are asked to stop. Before any thread is started, so
@@ -44,10 +45,12 @@ int block_stop_signals() {
   return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
-/// The signal that asks us to stop, or nothing if the server is to be started again.
-std::optional<std::string> wait_for_end(int stop_fd, int renew_fd) {
+/// The signal that asks us to stop, or nothing if the server is to be started again, or so much
+/// time has passed (-1: any).
+std::optional<std::string> wait_for_end(int stop_fd, int renew_fd, int milliseconds = -1) {
   pollfd ends[] = {{stop_fd, POLLIN, 0}, {renew_fd, POLLIN, 0}};
-  while (poll(ends, 2, -1) <= 0) {
+  while (poll(ends, 2, milliseconds) <= 0) {
+    if (milliseconds >= 0) return std::nullopt;
   }
   eventfd_t count = 0;
   if (ends[1].revents != 0 && eventfd_read(renew_fd, &count) == 0) return std::nullopt;
@@ -87,6 +90,12 @@ int complain(const std::string& message, int status) {
   return status;
 }
 
+/// Whether a server that ran a moment ago may start a little later: etcd is away, or somebody has
+/// its address for a moment.
+bool may_pass(ErrorCode code) {
+  return code == ErrorCode::kUnavailable || code == ErrorCode::kConflict || code == ErrorCode::kIo;
+}
+
 int run(RunCommand command, int stop_fd) {
   silurus::log::set_level(command.log_level);
   allow_many_descriptors();
@@ -103,15 +112,22 @@ int run(RunCommand command, int stop_fd) {
     std::printf("listening on %s\n", address.c_str());
   }
   std::fflush(stdout);
-  std::optional<std::string> signal = wait_for_end(stop_fd, renew_fd);
-  for (; !signal; signal = wait_for_end(stop_fd, renew_fd)) {
-    command.server.listen = (*server)->addresses();  // where clients know it
-    (*server)->stop();
+  std::optional<std::string> signal;
+  while (!(signal = wait_for_end(stop_fd, renew_fd, server ? -1 : kStartAgainMs))) {
+    if (server) {
+      command.server.listen = (*server)->addresses();  // where clients know it
+      (*server)->stop();
+    }
     server = Server::start(command.server);
-    if (!server) return complain(server.error().message, kCannotServe);
+    if (server) continue;
+    if (!may_pass(server.error().code)) {
+      if (!command.ready_file.empty()) unlink(command.ready_file.c_str());
+      return complain(server.error().message, kCannotServe);
+    }
+    silurus::log::error("cannot start again yet: " + server.error().message);
   }
   silurus::log::info("stopping after " + *signal);
-  (*server)->stop();
+  if (server) (*server)->stop();
   if (!command.ready_file.empty()) unlink(command.ready_file.c_str());
   return 0;
 }

@@ -162,11 +162,11 @@ Status ReplicaThread<D>::turn() {
 template <int D>
 void ReplicaThread<D>::serve_copies() {
   copies_->tick(clock_.now());
-  if (copies_->holds() > 0) {
-    const rtree::TreeStats stats = tree_->stats();
-    const std::uint64_t others = stats.bytes_used + stats.bytes_retired - stats.bytes_held;
-    const std::uint64_t left = stats.bytes_budget - std::min(stats.bytes_budget, others);
-    if (stats.bytes_held > std::min(stats.bytes_budget / kCopiesShare, left / 2)) {
+  if (copies_->holds() == 0) {
+    held_without_copies_ = tree_->stats().bytes_held;
+  } else if (copies_hold_too_much()) {
+    tree_->reclaim();  // what is known of it may be old: nobody else looks while nobody writes
+    if (copies_hold_too_much()) {
       log::warning("ends the copies that others take of the tree: they hold too much memory");
       copies_->let_go();
     }
@@ -180,6 +180,16 @@ void ReplicaThread<D>::serve_copies() {
                                   driver_->member().wanted_log().value_or(kNobody)));
 }
 
+template <int D>
+bool ReplicaThread<D>::copies_hold_too_much() const {
+  const rtree::TreeStats stats = tree_->stats();
+  // Old versions that can still be asked for are held, too.
+  const std::uint64_t held = stats.bytes_held - std::min(stats.bytes_held, held_without_copies_);
+  const std::uint64_t others = stats.bytes_used + stats.bytes_retired - held;
+  const std::uint64_t left = stats.bytes_budget - std::min(stats.bytes_budget, others);
+  return held > std::min(stats.bytes_budget / kCopiesShare, left / 2);
+}
+
 /// We copy another one's.
 template <int D>
 Status ReplicaThread<D>::look_after_fetch() {
@@ -191,10 +201,11 @@ Status ReplicaThread<D>::look_after_fetch() {
   member.expect_copy(fetch_->log());
   if (!fetch_->is_over()) return {};
   // Another primary may have what was missing: then there are writes that only our own log has.
-  if (!fetch_->outcome() || !member.needs_copy()) {
+  if (!fetch_->outcome() || !member.needs_copy() || fetch_->log() < this->store().log().end().lsn) {
     drop_fetch();
     return {};
   }
+  if (member.store_is_away()) return {};  // nothing starts without it
   // From here on this life of the member takes no further step.
   if (Status arrived = fetch_->arrive(); !arrived) return arrived;
   ended_ = Error{ErrorCode::kNotPrimary, "this member starts again with a copy of the tree"};
@@ -207,7 +218,8 @@ template <int D>
 void ReplicaThread<D>::drop_fetch() {
   fetch_.reset();
   driver_->member().expect_copy(0);
-  fetch_again_at_ = clock_.now() + kCopyPause;
+  fetch_again_at_ = clock_.now() + fetch_pause_;
+  fetch_pause_ = std::min(2 * fetch_pause_, kLongestCopyPause);
 }
 
 template <int D>
@@ -276,6 +288,7 @@ void ReplicaThread<D>::stop() {
   thread_.request_stop();
   driver_->wake();
   thread_.join();
+  if (fetch_ != nullptr) fetch_->cancel();              // while the last checkpoint is made
   is_running_.store(false, std::memory_order_release);  // pairs with ask_for_basis()
   if (Status made = checkpoints_->take_last(); !made) {
     log::warning("no last checkpoint, the next start applies more of the log: " +

@@ -11,6 +11,7 @@
 #include "common/result.h"
 #include "replication/group/driver.h"
 #include "server/durability.h"
+#include "server/limits.h"
 #include "server/membership.h"
 #include "server/tree_fetch.h"
 
@@ -67,6 +68,7 @@ class ReplicaThread final : public Membership<D> {
   Status turn();
   void serve_checkpoints();
   void serve_copies();
+  bool copies_hold_too_much() const;
   Status look_after_fetch();
   void begin_fetch();
   void drop_fetch();
@@ -82,8 +84,10 @@ class ReplicaThread final : public Membership<D> {
   std::unique_ptr<replication::group::CopySource<D>> copies_;
   std::unique_ptr<TreeFetch<D>> fetch_;
   Nanoseconds fetch_again_at_ = 0;
-  std::uint64_t copy_messages_ = 0;  ///< as told to standing_
-  std::optional<Error> ended_;       ///< why the group's thread takes no further step
+  Nanoseconds fetch_pause_ = kCopyPause;
+  std::uint64_t held_without_copies_ = 0;  ///< bytes, before the first copy under way began
+  std::uint64_t copy_messages_ = 0;        ///< as told to standing_
+  std::optional<Error> ended_;             ///< why the group's thread takes no further step
   std::unique_ptr<Checkpoints<D>> checkpoints_;
 
   // A checkpoint's basis is of one moment of the group's thread: the background thread asks it.

@@ -22,7 +22,7 @@ TreeFetch<D>::TreeFetch(Options options, std::function<void()> wake)
 
 template <int D>
 TreeFetch<D>::~TreeFetch() {
-  cancel_.store(true, std::memory_order_relaxed);  // a wish, which orders nothing
+  cancel();
 }
 
 template <int D>
@@ -32,7 +32,7 @@ void TreeFetch<D>::run() {
     outcome_ = fetch_from(source);
     if (outcome_ || cancel_.load(std::memory_order_relaxed)) break;
     log::warning("no copy of the member at " + source + ": " + outcome_.error().message);
-    store_.reset();
+    if (store_ != nullptr && !store_->is_untouched()) store_.reset();
     log_.store(0, std::memory_order_relaxed);
   }
   is_over_.store(true, std::memory_order_release);
@@ -45,9 +45,11 @@ Status TreeFetch<D>::fetch_from(const std::string& source) {
   if (!address) return fail(address.error());
   auto fabric = transport::make_fabric(address->scheme);
   if (!fabric) return fail(fabric.error());
-  auto store = replication::IncomingStore<D>::create(options_.path, options_.store);
-  if (!store) return fail(store.error());
-  store_ = std::move(*store);
+  if (store_ == nullptr) {
+    auto store = replication::IncomingStore<D>::create(options_.path, options_.store);
+    if (!store) return fail(store.error());
+    store_ = std::move(*store);
+  }
   const Nanoseconds start = SystemClock().now();
   std::uint64_t nodes = 0;
   std::uint64_t nodes_read = 0;

@@ -38,6 +38,8 @@ class TreeFetch {
   bool is_over() const {
     return is_over_.load(std::memory_order_acquire);  // pairs with the release in run()
   }
+  /// A wish that it ends soon.
+  void cancel() { cancel_.store(true, std::memory_order_relaxed); }  // orders nothing
   /// Once it is over: why no member gave one, if none did; ...
   const Status& outcome() const { return outcome_; }
   /// ... else makes the copy what the data directory holds from its next opening on. After an error

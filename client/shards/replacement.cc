@@ -1,9 +1,11 @@
 #include "client/shards/replacement.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <limits>
 #include <span>
+#include <thread>
 #include <utility>
 
 #include "client/client.h"
@@ -32,6 +34,7 @@ constexpr Nanoseconds kTaskDeadline = 600 * kSecond;
 constexpr int kAttempts = 4;
 /// Attempts to put the successors into a map that others change in other places meanwhile.
 constexpr int kMapAttempts = 20;
+constexpr auto kMapPause = std::chrono::milliseconds(500);  ///< if it cannot be read
 
 /// What a server answered to a task.
 struct Answer {
@@ -562,10 +565,18 @@ Result<StoredMap> Replacement<D>::put_in_place(const std::vector<Part>& parts) {
     if (why != ErrorCode::kConflict && why != ErrorCode::kInDoubt) return replaced;
     may_be_done = may_be_done || why == ErrorCode::kInDoubt;
     auto now = store_.load();
-    if (!now) return fail(ErrorCode::kInDoubt, replaced.error().message);
+    if (!now) {  // the map is asked for again, and so is the store
+      std::this_thread::sleep_for(kMapPause);
+      continue;
+    }
     const auto is_there = [&](const Part& part) { return now->map.find(part.id) != nullptr; };
     if (may_be_done && std::ranges::all_of(parts, is_there)) return now;
     const Shard* const there = now->map.find(options_.shard);
+    if (there == nullptr && may_be_done) {
+      return fail(ErrorCode::kInDoubt,
+                  "its successors were put in its place, by us or by somebody who took over, and "
+                  "replaced since: see silurus cluster status");
+    }
     if (there == nullptr || there->ticket != ticket) {
       return fail(ErrorCode::kConflict,
                   "somebody else has taken the replacement over, or has ended it");

@@ -58,7 +58,8 @@ class LogReplicator : public Replicator {
                        Nanoseconds now) override;
   Status step(Nanoseconds now) override;
   std::optional<Nanoseconds> deadline() const override;
-  bool in_step() const override { return phase_ == Phase::kFollowing; }
+  /// Not if so much is missing that it must be copied, though what is there is right.
+  bool in_step() const override { return phase_ == Phase::kFollowing && !needs_copy_; }
   Lsn received() const override;
   Lsn known() const override { return std::max(told_.lsn, answered_end_.value_or(0)); }
   bool needs_copy() const override { return needs_copy_; }

@@ -190,6 +190,7 @@ class Member final : public LinksHandler {
   void on_store(Result<ViewStore::State> state);
   void enter(const View& view);
   void become_primary();
+  void mark_log();
   void stand_for_election(Nanoseconds now);
   void consider_candidates(Nanoseconds now);
   bool has_all_committed() const;

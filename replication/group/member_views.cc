@@ -98,7 +98,11 @@ void Member::enter(const View& view) {
       ++counters_.voted_out;
     }
     const bool is_elected = role_ != Role::kPrimary;
-    if (is_elected) become_primary();
+    if (is_elected) {
+      become_primary();
+    } else if (view.ack == Ack::kQuorum && log_.has_room(kMaxRecordBytes)) {
+      mark_log();
+    }
     for (const MemberInfo& member : view.members) {
       Row& row = rows_[member.id];
       if (is_elected || !before.has(member.id)) row.heard = now_;
@@ -134,6 +138,15 @@ void Member::become_primary() {
   rows_.clear();
   // Nothing of an earlier view is sure to be committed, nor sure not to be: it is, now, before
   // anything else. The record also makes this epoch's log differ from any other's.
+  mark_log();
+  ready_at_ = log_.end().lsn;
+  replicator_.lead(self());
+}
+
+/// A record of this epoch, which everybody's log will end with or go on from. Members whose tree is
+/// a copy have no other record, and with Ack::kQuorum it is by the last one's epoch that they
+/// count.
+void Member::mark_log() {
   Stamp stamp = std::max(machine_.stamp(), log_.found().last_stamp);
   LogReader rest(log_.bytes(), applied_);
   while (rest.position().lsn < log_.end().lsn) {
@@ -143,10 +156,7 @@ void Member::become_primary() {
   }
   if (Status marked = log_.append_restart(stamp, view_.epoch, options_.incarnation); !marked) {
     failed_ = marked.error();
-    return;
   }
-  ready_at_ = log_.end().lsn;
-  replicator_.lead(self());
 }
 
 // --- a change of the view

@@ -29,7 +29,7 @@ struct HeldTree {
   LogPosition log;  ///< the first record that is not in it
   Stamp stamp = 0;
   Epoch epoch = 0;               ///< of the view that the source is in
-  std::vector<std::byte> extra;  ///< what else belongs to it: a RequestTable, encoded
+  std::vector<std::byte> extra;  ///< what else belongs to it: a MachineState, encoded
 };
 /// The same without the tree, as a copier has it.
 struct TreeFacts {
@@ -56,7 +56,7 @@ struct CopySourceCounters {
 /// Lets others copy the tree: what a listener hands to. Holds a version for each one that connects
 /// and asks, until that one has gone, or has taken too long. The slabs of the tree must be exposed
 /// at the listener, in order, if its fabric has one-sided reads. One thread, that of the listener's
-/// poller; must outlive the listener.
+/// poller; admitted by nobody any more before it ends.
 ///
 ///   CopySource<2> source(group, {.first_region = links.regions()}, [&] { return hold_newest(); });
 ///   links.admit(&source);

@@ -57,10 +57,10 @@ class GroupRules : public testing::Test {
     world_.run_for(2 * timing.heartbeat);
     ASSERT_NE(primary(), nullptr);
   }
-  void begin_with_copies(sim::FabricOptions fabric) {
+  void begin_with_copies(sim::FabricOptions fabric, group::Ack ack = group::Ack::kAll) {
     offers_copies_ = true;
     capabilities_ = fabric.capabilities;
-    begin();
+    begin(kQuick, ReplicationProtocol::kMulticast, ack);
   }
   ~GroupRules() override {
     EXPECT_EQ(group_->complaints, std::vector<std::string>());

@@ -60,7 +60,7 @@ class TreeCopies : public GroupRules {
                                                   copy));
     return *nodes_.back();
   }
-  void joins_from_a_copy();
+  void joins_from_a_copy(int puts_meanwhile = 5);
 };
 
 TEST_F(TreeCopies, AreTakenWhileTheSourceStandsStill) {
@@ -102,10 +102,10 @@ TEST_F(TreeCopies, AreOfTheVersionThatWasHeldThoughTheTreeGoesOn) {
   EXPECT_TRUE(world_.run_until([&] { return done_ == sequence_; }, world_.now() + kSecond));
 }
 
-void TreeCopies::joins_from_a_copy() {
+void TreeCopies::joins_from_a_copy(int puts_meanwhile) {
   fill();
   for (MemberLife* life : lives_) life->trim();
-  for (int i = 0; i < 5; ++i) ASSERT_TRUE(put_and_wait(*primary()));
+  for (int i = 0; i < puts_meanwhile; ++i) ASSERT_TRUE(put_and_wait(*primary()));
   sim::Host& host = world_.add_host("member4");
   MemberLife& empty = start_fourth(host, nullptr);
   ASSERT_TRUE(
@@ -119,12 +119,15 @@ void TreeCopies::joins_from_a_copy() {
     ASSERT_TRUE(run_until_copied(copying));
     copy = copying.take();
   }
-  for (int i = 0; i < 5; ++i) ASSERT_TRUE(put_and_wait(*primary()));  // the log goes on
+  // The log goes on.
+  for (int i = 0; i < puts_meanwhile; ++i) ASSERT_TRUE(put_and_wait(*primary()));
   MemberLife& joined = start_fourth(host, copy.get());
   ASSERT_TRUE(
       world_.run_until([&] { return primary()->member().view().members.size() == kMembers + 1; },
                        world_.now() + kSecond));
-  ASSERT_TRUE(put_and_wait(*primary()));
+  if (puts_meanwhile > 0) {
+    ASSERT_TRUE(put_and_wait(*primary()));
+  }
   world_.run_for(10 * kMillisecond);
   for (unsigned key = 0; key < kKeys; ++key) {
     EXPECT_EQ(joined.machine().values(key), primary()->machine().values(key));
@@ -135,6 +138,17 @@ void TreeCopies::joins_from_a_copy() {
 TEST_F(TreeCopies, LetAMemberJoinWhoseLogEndsBeforeThePrimarysBegins) {
   begin_with_copies({});
   joins_from_a_copy();
+}
+
+TEST_F(TreeCopies, MakeMembersThatCountForAQuorumBeforeAnythingIsWritten) {
+  begin_with_copies({}, group::Ack::kQuorum);
+  joins_from_a_copy(0);
+  // Half of four are left, one of which has a copy. That is one of every quorum.
+  crash(*primary());
+  crash(**std::ranges::find_if(lives_, [](const MemberLife* life) { return life != nullptr; }));
+  MemberLife* const next = next_primary(nullptr);
+  ASSERT_NE(next, nullptr);
+  EXPECT_TRUE(put_and_wait(*next));
 }
 
 TEST_F(TreeCopies, AreTakenByMessageWhereThereAreNoOneSidedReads) {

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "replication/store.h"
 
@@ -107,6 +108,19 @@ TEST_F(IncomingStoreTest, ArrivesThoughTakingItOverWasCutShort) {
   look.read_only = true;
   EXPECT_FALSE(open_directory<2>(path_, look)) << "half of each is no store";
   expect_arrived(id);
+}
+
+TEST_F(IncomingStoreTest, WhatIsNamedLikeOneElsewhereIsNotTouched) {
+  const std::string theirs[] = {path_ + "/" + kIncomingName + "/letter",
+                                path_ + "/" + kArrivedName + "/log"};
+  for (const std::string& file : theirs) {
+    fs::create_directories(fs::path(file).parent_path());
+    std::ofstream(file) << "mine";
+  }
+  EXPECT_FALSE(open()) << "it is not empty, and holds no tree";
+  EXPECT_FALSE(open_directory<2>(path_, {.log_bytes = kMinLogBytes, .tree_bytes = kTreeBytes}));
+  for (const std::string& file : theirs) EXPECT_TRUE(fs::exists(file)) << file;
+  EXPECT_FALSE(fs::exists(path_ + "/log"));
 }
 
 TEST_F(IncomingStoreTest, RefusesATreeThatIsLargerThanOursMayBe) {
