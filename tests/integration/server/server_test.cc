@@ -276,7 +276,8 @@ TEST_F(ServerTest, AKilledClientsRingComesBack) {
   json stats;
   for (std::uint32_t i = 2; i < 200; ++i) {
     stats = stats_of(*witness, i);
-    if (stats["ring_bytes"] == rings) break;
+    // Figures of one moment they are not.
+    if (stats["ring_bytes"] == rings && stats["listeners"][0]["clients"] == 1) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   EXPECT_EQ(stats["ring_bytes"], rings);
