@@ -29,8 +29,8 @@ using silurus::server::RunCommand;
 using silurus::server::Server;
 
 constexpr int kCannotServe = 1;
-constexpr int kStartAgainMs = 1000;
 constexpr int kWrongUsage = 2;
+constexpr int kStartAgainMs = 1000;  ///< after a start in vain of a server that ran before
 
 /// A descriptor that becomes readable when we are asked to stop. Before any thread is started, so
 /// that all of them leave these signals to it.

@@ -106,8 +106,10 @@ Status ReplicaThread<D>::offer_copies() {
   replication::group::Links& links = driver_->links();
   copies_ = std::make_unique<replication::group::CopySource<D>>(
       driver_->group(),
-      typename replication::group::CopySource<D>::Options{.first_region = links.regions()},
-      [this] { return this->replica().hold(); });
+      typename replication::group::CopySource<D>::Options{.first_region = links.regions()}, [this] {
+        if (copies_->holds() == 0) held_without_copies_ = tree_->stats().bytes_held;
+        return this->replica().hold();
+      });
   links.admit(copies_.get());
   return driver_->reads_one_sidedly() ? this->expose_tree(links.listener()) : Status{};
 }
@@ -162,9 +164,7 @@ Status ReplicaThread<D>::turn() {
 template <int D>
 void ReplicaThread<D>::serve_copies() {
   copies_->tick(clock_.now());
-  if (copies_->holds() == 0) {
-    held_without_copies_ = tree_->stats().bytes_held;
-  } else if (copies_hold_too_much()) {
+  if (copies_->holds() > 0 && copies_hold_too_much()) {
     tree_->reclaim();  // what is known of it may be old: nobody else looks while nobody writes
     if (copies_hold_too_much()) {
       log::warning("ends the copies that others take of the tree: they hold too much memory");
@@ -195,7 +195,11 @@ template <int D>
 Status ReplicaThread<D>::look_after_fetch() {
   replication::group::Member& member = driver_->member();
   if (fetch_ == nullptr) {
-    if (member.needs_copy() && clock_.now() >= fetch_again_at_) begin_fetch();
+    if (!member.needs_copy()) {
+      fetch_pause_ = kCopyPause;
+    } else if (clock_.now() >= fetch_again_at_) {
+      begin_fetch();
+    }
     return {};
   }
   member.expect_copy(fetch_->log());

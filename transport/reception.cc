@@ -10,6 +10,7 @@
 namespace silurus::transport {
 namespace {
 
+/// Clients that may be in the middle of saying hello.
 constexpr std::size_t kMaxGuests = 256;
 
 UniqueFd open_spare() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }

@@ -560,10 +560,12 @@ Result<StoredMap> Replacement<D>::put_in_place(const std::vector<Part>& parts) {
     for (std::size_t i = 0; i < parts.size(); ++i) static_cast<Part&>(successors[i]) = parts[i];
     next.shards.insert(next.shards.erase(shard), successors.begin(), successors.end());
     auto replaced = store_.replace(base, std::move(next));
-    if (replaced || attempt == kMapAttempts) return replaced;
+    if (replaced) return replaced;
     const ErrorCode why = replaced.error().code;
-    if (why != ErrorCode::kConflict && why != ErrorCode::kInDoubt) return replaced;
     may_be_done = may_be_done || why == ErrorCode::kInDoubt;
+    if ((why != ErrorCode::kConflict && why != ErrorCode::kInDoubt) || attempt == kMapAttempts) {
+      return fail(may_be_done ? ErrorCode::kInDoubt : why, replaced.error().message);
+    }
     auto now = store_.load();
     if (!now) {  // the map is asked for again, and so is the store
       std::this_thread::sleep_for(kMapPause);

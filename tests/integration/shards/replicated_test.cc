@@ -42,6 +42,14 @@ class ReplicatedShards : public testing::Test {
     ASSERT_TRUE(wait_for_view(cluster_.group(group), cluster_.group(group).size()));
   }
 
+  /// Lets it go on for a moment, and stops it.
+  void expect_nothing_lost(Load& load) const {
+    pause(300);
+    const Model all = load.stop();
+    auto router = cluster_.router();
+    expect_holds(router, all);
+  }
+
   /// Of the only shard.
   ReplaceOptions move_to(const std::string& group) const {
     ReplaceOptions options;
@@ -97,10 +105,7 @@ TEST_F(ReplicatedShards, AreSplitAndMovedUnderLoad) {
   EXPECT_EQ(late->insert(1, {{0, 0}, {1, 1}}).error().code, ErrorCode::kMoved);
   EXPECT_EQ(late->count(testing_support::kEverything).error().code, ErrorCode::kMoved);
   bring_back(halves[0], killed);
-  pause(300);
-  const Model all = load.stop();
-  auto router = cluster_.router();
-  expect_holds(router, all);
+  expect_nothing_lost(load);
 }
 
 /// Moves the shard from group to group, whose primaries are killed while they are moved: before
@@ -132,10 +137,7 @@ TEST_F(ReplicatedShards, AreMovedThoughPrimariesAreKilledBeforeAnyStep) {
       older = std::exchange(source, target);
     }
   }
-  pause(300);
-  const Model all = load.stop();
-  auto router = cluster_.router();
-  expect_holds(router, all);
+  expect_nothing_lost(load);
 }
 
 /// Whoever moves it is killed, and so is a primary: another one ends what was begun, one way or the
@@ -165,10 +167,7 @@ TEST_F(ReplicatedShards, AReplacementThatWasLeftCanBeEndedByAnyone) {
     bring_back(victims, another);
     source = target;
   }
-  pause(300);
-  const Model all = load.stop();
-  auto router = cluster_.router();
-  expect_holds(router, all);
+  expect_nothing_lost(load);
 }
 
 }  // namespace

@@ -151,6 +151,24 @@ TEST_F(TreeCopies, MakeMembersThatCountForAQuorumBeforeAnythingIsWritten) {
   EXPECT_TRUE(put_and_wait(*next));
 }
 
+TEST_F(TreeCopies, AreWantedByAMemberThatStoodStillForTooLong) {
+  begin_with_copies({}, group::Ack::kQuorum);
+  MemberLife& leads = *primary();
+  MemberLife& still = backup();
+  still.host().pause();
+  world_.cut(leads.host(), still.host());  // or all that it missed would lie waiting for it
+  fill();
+  for (MemberLife* life : lives_) {
+    if (life != &still) life->trim();
+  }
+  world_.heal(leads.host(), still.host());
+  still.host().resume();
+  ASSERT_TRUE(
+      world_.run_until([&] { return still.member().needs_copy(); }, world_.now() + kSecond));
+  EXPECT_EQ(primary(), &leads);
+  EXPECT_FALSE(still.replicator().in_step()) << "its row says what log it will need";
+}
+
 TEST_F(TreeCopies, AreTakenByMessageWhereThereAreNoOneSidedReads) {
   begin_with_copies({.capabilities = 0});
   joins_from_a_copy();
