@@ -277,7 +277,7 @@ TEST_F(FailOverTest, BackupsReadOneSidedlyShowOnlyWhatIsCommittedAndNothingTooOl
   writer->poll();  // sends it
   int early = 0;
   for (std::uint64_t found = acknowledged.size(); members_of_view(*observer) == 3; ++early) {
-    EXPECT_EQ(found, acknowledged.size()) << "it was not committed";
+    EXPECT_LE(found, acknowledged.size()) << "it was not committed";
     found = search();
   }
   writer->wait();
