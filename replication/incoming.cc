@@ -14,36 +14,23 @@ std::string beside(const std::string& path, const char* name) { return path + "/
 
 }  // namespace
 
+// --- the store
+
 template <int D>
-IncomingStore<D>::IncomingStore(std::string path, OpenDirectory directory,
-                                const Superblock& superblock, const RootRecord& empty)
-    : path_(std::move(path)),
-      directory_(std::move(directory)),
-      checkpointer_(directory_.volume, superblock, empty, AreaMap()) {
+IncomingStore<D>::IncomingStore(Volume volume, const Superblock& superblock,
+                                const RootRecord& empty)
+    : volume_(std::move(volume)), checkpointer_(volume_, superblock, empty, AreaMap()) {
   checkpointer_.begin();
 }
 
 template <int D>
-Result<std::unique_ptr<IncomingStore<D>>> IncomingStore<D>::create(
-    const std::string& path, const DirectoryOptions& options) {
-  const std::string draft = beside(path, kIncomingName);
-  std::error_code ignored;  // what cannot be removed is in the way of what follows
-  std::filesystem::remove_all(draft, ignored);
-  auto directory = open_directory<D>(draft, options);
-  if (!directory) return fail(directory.error());
-  const std::span super = directory->volume.super->bytes();
-  const auto superblock = read_superblock(super, D, rtree::kNodeFormat<D>, draft);
+Result<std::unique_ptr<IncomingStore<D>>> IncomingStore<D>::create(Volume volume) {
+  const std::span super = volume.super->bytes();
+  const auto superblock = read_superblock(super, D, rtree::kNodeFormat<D>, volume.name);
   if (!superblock) return fail(superblock.error());
-  const auto empty = newest_root(super, superblock->id, draft);
+  const auto empty = newest_root(super, superblock->id, volume.name);
   if (!empty) return fail(empty.error());
-  return std::unique_ptr<IncomingStore>(
-      new IncomingStore(path, std::move(*directory), *superblock, *empty));
-}
-
-template <int D>
-IncomingStore<D>::~IncomingStore() {
-  std::error_code ignored;  // the next open_directory() removes it too
-  if (!has_arrived_) std::filesystem::remove_all(beside(path_, kIncomingName), ignored);
+  return std::unique_ptr<IncomingStore>(new IncomingStore(std::move(volume), *superblock, *empty));
 }
 
 template <int D>
@@ -61,13 +48,36 @@ Status IncomingStore<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
 template <int D>
 Status IncomingStore<D>::finish(LogPosition log, Stamp stamp, std::span<const std::byte> extra) {
   if (!root_header_) return fail(ErrorCode::kProtocol, "a tree without a root");
-  Status done = checkpointer_.finish(root_, *root_header_, log, stamp, extra);
-  return done ? sync_directory(beside(path_, kIncomingName)) : done;
+  return checkpointer_.finish(root_, *root_header_, log, stamp, extra);
+}
+
+// --- the directory
+
+template <int D>
+Result<std::unique_ptr<IncomingDirectory<D>>> IncomingDirectory<D>::create(
+    const std::string& path, const DirectoryOptions& options) {
+  const std::string draft = beside(path, kIncomingName);
+  std::error_code ignored;  // what cannot be removed is in the way of what follows
+  std::filesystem::remove_all(draft, ignored);
+  auto directory = open_directory<D>(draft, options);
+  if (!directory) return fail(directory.error());
+  auto store = IncomingStore<D>::create(std::move(directory->volume));
+  if (!store) return fail(store.error());
+  return std::unique_ptr<IncomingDirectory>(
+      new IncomingDirectory(path, std::move(directory->lock), std::move(*store)));
 }
 
 template <int D>
-Status IncomingStore<D>::arrive() {
-  if (std::rename(beside(path_, kIncomingName).c_str(), beside(path_, kArrivedName).c_str()) != 0) {
+IncomingDirectory<D>::~IncomingDirectory() {
+  std::error_code ignored;  // the next open_directory() removes it too
+  if (!has_arrived_) std::filesystem::remove_all(beside(path_, kIncomingName), ignored);
+}
+
+template <int D>
+Status IncomingDirectory<D>::arrive() {
+  const std::string draft = beside(path_, kIncomingName);
+  if (Status synced = sync_directory(draft); !synced) return synced;
+  if (std::rename(draft.c_str(), beside(path_, kArrivedName).c_str()) != 0) {
     return fail(errno_error(ErrorCode::kIo, "cannot name " + beside(path_, kArrivedName), errno));
   }
   has_arrived_ = true;
@@ -76,5 +86,7 @@ Status IncomingStore<D>::arrive() {
 
 template class IncomingStore<2>;
 template class IncomingStore<3>;
+template class IncomingDirectory<2>;
+template class IncomingDirectory<3>;
 
 }  // namespace silurus::replication

@@ -11,23 +11,13 @@
 
 namespace silurus::replication {
 
-/// A member's store being made anew of another member's tree, beside the one that serves, which it
-/// replaces when the data directory is opened the next time: whole or not at all. The nodes go
-/// where a checkpoint would put them as they come; none stays in memory. One thread. One at a time
-/// in a directory.
-///
-///   auto store = IncomingStore<2>::create("/data/silurus", options);
-///   for (each node) (*store)->take(ref, node);
-///   (*store)->finish(log, stamp, extra);
-///   (*store)->arrive();
+/// A member's store being made anew of another member's tree. The nodes go where a checkpoint would
+/// put them as they come; none stays in memory. One thread.
 template <int D>
 class IncomingStore {
  public:
-  /// `options`: of a member, with the id of the store that is to be replaced.
-  static Result<std::unique_ptr<IncomingStore>> create(const std::string& path,
-                                                       const DirectoryOptions& options);
-  /// Leaves nothing of what is not finished.
-  ~IncomingStore();
+  /// `volume`: of an empty store, as format_store() makes it.
+  static Result<std::unique_ptr<IncomingStore>> create(Volume volume);
   IncomingStore(const IncomingStore&) = delete;
   IncomingStore& operator=(const IncomingStore&) = delete;
 
@@ -37,18 +27,48 @@ class IncomingStore {
   bool is_untouched() const { return !root_header_; }
   /// All of it is there: makes it durable.
   Status finish(LogPosition log, Stamp stamp, std::span<const std::byte> extra);
-  /// From now on it is what the directory holds: what the old store is given from here on is lost.
-  Status arrive();
 
  private:
-  IncomingStore(std::string path, OpenDirectory directory, const Superblock& superblock,
-                const RootRecord& empty);
+  IncomingStore(Volume volume, const Superblock& superblock, const RootRecord& empty);
 
-  const std::string path_;  ///< of the store to be replaced
-  OpenDirectory directory_;
+  Volume volume_;
   Checkpointer<D> checkpointer_;
   rtree::NodeRef root_;
   std::optional<rtree::NodeHeader> root_header_;
+};
+
+/// One in a member's data directory, beside the store that serves, which it replaces when the
+/// directory is opened the next time: whole or not at all. One thread at a time. One at a time in a
+/// directory.
+///
+///   auto incoming = IncomingDirectory<2>::create("/data/silurus", options);
+///   for (each node) incoming->store().take(ref, node);
+///   incoming->store().finish(log, stamp, extra);
+///   incoming->arrive();
+template <int D>
+class IncomingDirectory {
+ public:
+  /// `options`: of a member, with the id of the store that is to be replaced.
+  static Result<std::unique_ptr<IncomingDirectory>> create(const std::string& path,
+                                                           const DirectoryOptions& options);
+  /// Leaves nothing of what has not arrived.
+  ~IncomingDirectory();
+  IncomingDirectory(const IncomingDirectory&) = delete;
+  IncomingDirectory& operator=(const IncomingDirectory&) = delete;
+
+  IncomingStore<D>& store() { return *store_; }
+  /// It is finished: from now on it is what the directory holds, and what the old store is given
+  /// from here on is lost.
+  Status arrive();
+
+ private:
+  IncomingDirectory(const std::string& path, DirectoryLock lock,
+                    std::unique_ptr<IncomingStore<D>> store)
+      : path_(path), lock_(std::move(lock)), store_(std::move(store)) {}
+
+  const std::string path_;  ///< of the store to be replaced
+  const DirectoryLock lock_;
+  const std::unique_ptr<IncomingStore<D>> store_;
   bool has_arrived_ = false;
 };
 

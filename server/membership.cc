@@ -48,11 +48,22 @@ Replica<D>& Membership<D>::make_replica(rtree::Tree<D>& tree, Writer<D>& writer,
 }
 
 template <int D>
+Status Membership<D>::offer_copies(rtree::Tree<D>& tree, const Linked& linked,
+                                   typename Copies<D>::MakeFetch make_fetch,
+                                   const CopiesOptions& options) {
+  copies_ = std::make_unique<Copies<D>>(
+      typename Copies<D>::Parts{*store_, tree, *replica_, standing_, linked.member, linked.links,
+                                linked.group, id_, std::move(make_fetch)},
+      options);
+  return linked.reads_one_sidedly ? expose_(linked.links.listener()) : Status{};
+}
+
+template <int D>
 Status Membership<D>::step(Nanoseconds now) {
   if (Status done = replica_->step(now); !done) return done;
   // Relaxed: a figure.
   log_end_.store(store_->log().end().lsn, std::memory_order_relaxed);
-  return {};
+  return copies_ != nullptr ? copies_->step(now) : Status{};
 }
 
 template <int D>

@@ -8,6 +8,7 @@
 
 #include "common/result.h"
 #include "replication/group/member.h"
+#include "server/copies.h"
 #include "server/durability.h"
 #include "server/replica.h"
 #include "server/standing.h"
@@ -66,13 +67,23 @@ class Membership {
 
   /// Once, in join(), before there is a member; all must outlive this.
   Replica<D>& make_replica(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history);
-  /// After each step of the member: see Replica::step().
+  /// A member that others find by its links.
+  struct Linked {
+    replication::group::Member& member;
+    replication::group::Links& links;
+    replication::group::GroupId group;
+    bool reads_one_sidedly;
+  };
+  /// Once, in join(), behind make_replica(): others may copy the tree, and this member copies
+  /// theirs when it has to. All must outlive it, or end_copies() be called.
+  Status offer_copies(rtree::Tree<D>& tree, const Linked& linked,
+                      typename Copies<D>::MakeFetch make_fetch, const CopiesOptions& options = {});
+  void end_copies() { copies_.reset(); }
+  const Copies<D>& copies() const { return *copies_; }
+  /// After each step of the member: see Replica::step() and Copies::step(). A copy that has arrived
+  /// (Copies::has_arrived()) ends this life.
   Status step(Nanoseconds now);
 
-  Status expose_tree(transport::Listener& listener) { return expose_(listener); }
-  void note_copies(const replication::group::CopySourceCounters& copies) {
-    standing_.note_copies(copies);
-  }
   replication::Store<D>& store() { return *store_; }
   Replica<D>& replica() { return *replica_; }
   replication::group::MemberId id() const { return id_; }
@@ -90,6 +101,7 @@ class Membership {
   Standing standing_;
   ExposeTree expose_;
   std::unique_ptr<Replica<D>> replica_;
+  std::unique_ptr<Copies<D>> copies_;
 };
 
 }  // namespace silurus::server

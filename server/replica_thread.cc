@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "common/units.h"
+#include "server/tree_fetch.h"
 
 namespace silurus::server {
 namespace {
@@ -71,7 +72,6 @@ Result<typename ReplicaThread<D>::Opened> ReplicaThread<D>::open(
 template <int D>
 Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history,
                               const std::string& clients) {
-  tree_ = &tree;
   Replica<D>& replica = this->make_replica(tree, writer, history);
   auto driver = replication::group::Driver::create(
       {.etcd = etcd_,
@@ -89,7 +89,10 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
   if (!driver) return fail(driver.error());
   driver_ = std::move(*driver);
   replica.attach(driver_->member());
-  if (Status offered = offer_copies(); !offered) return offered;
+  Status offered = this->offer_copies(
+      tree, {driver_->member(), driver_->links(), driver_->group(), driver_->reads_one_sidedly()},
+      [this, bytes = tree.stats().bytes_budget] { return make_fetch(bytes); });
+  if (!offered) return offered;
   writer.hand_to([this] { driver_->wake(); });
   if (Status found = wait_for_etcd(); !found) return found;
   is_running_.store(true, std::memory_order_relaxed);  // before there is any other thread
@@ -102,16 +105,17 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
 }
 
 template <int D>
-Status ReplicaThread<D>::offer_copies() {
-  replication::group::Links& links = driver_->links();
-  copies_ = std::make_unique<replication::group::CopySource<D>>(
-      driver_->group(),
-      typename replication::group::CopySource<D>::Options{.first_region = links.regions()}, [this] {
-        if (copies_->holds() == 0) held_without_copies_ = tree_->stats().bytes_held;
-        return this->replica().hold();
-      });
-  links.admit(copies_.get());
-  return driver_->reads_one_sidedly() ? this->expose_tree(links.listener()) : Status{};
+std::unique_ptr<CopyFetch> ReplicaThread<D>::make_fetch(std::uint64_t tree_bytes) {
+  return std::make_unique<TreeFetch<D>>(
+      typename TreeFetch<D>::Options{
+          .path = durability_.path,
+          .store = {.log_bytes = this->store().log().capacity(),
+                    .tree_bytes = tree_bytes,
+                    .member =
+                        replication::MemberStore{
+                            .cluster = etcd_.name, .shard = options_.shard, .log_chain = 0},
+                    .id = this->id()}},
+      [this] { driver_->wake(); });
 }
 
 /// A first start that finds no etcd is most likely a mistake. Later it may be away.
@@ -153,104 +157,13 @@ Status ReplicaThread<D>::turn() {
   }
   if (Status done = driver_->turn(wait); !done) return done;
   if (Status done = this->step(clock_.now()); !done) return done;
+  if (this->copies().has_arrived()) {
+    ended_ = Error{ErrorCode::kNotPrimary, "this member starts again with a copy of the tree"};
+    options_.renew();
+    return {};
+  }
   serve_checkpoints();
-  serve_copies();
-  return look_after_fetch();
-}
-
-// --- copies
-
-/// Others copy our tree. What is missing behind that they take from the primary's log.
-template <int D>
-void ReplicaThread<D>::serve_copies() {
-  copies_->tick(clock_.now());
-  if (copies_->holds() > 0 && copies_hold_too_much()) {
-    tree_->reclaim();  // what is known of it may be old: nobody else looks while nobody writes
-    if (copies_hold_too_much()) {
-      log::warning("ends the copies that others take of the tree: they hold too much memory");
-      copies_->let_go();
-    }
-  }
-  if (copies_->counters().messages != copy_messages_) {
-    copy_messages_ = copies_->counters().messages;
-    this->note_copies(copies_->counters());
-  }
-  constexpr replication::Lsn kNobody = replication::Store<D>::kNobody;
-  this->store().hold_log(std::min(copies_->oldest().value_or(kNobody),
-                                  driver_->member().wanted_log().value_or(kNobody)));
-}
-
-template <int D>
-bool ReplicaThread<D>::copies_hold_too_much() const {
-  const rtree::TreeStats stats = tree_->stats();
-  // Old versions that can still be asked for are held, too.
-  const std::uint64_t held = stats.bytes_held - std::min(stats.bytes_held, held_without_copies_);
-  const std::uint64_t others = stats.bytes_used + stats.bytes_retired - held;
-  const std::uint64_t left = stats.bytes_budget - std::min(stats.bytes_budget, others);
-  return held > std::min(stats.bytes_budget / kCopiesShare, left / 2);
-}
-
-/// We copy another one's.
-template <int D>
-Status ReplicaThread<D>::look_after_fetch() {
-  replication::group::Member& member = driver_->member();
-  if (fetch_ == nullptr) {
-    if (!member.needs_copy()) {
-      fetch_pause_ = kCopyPause;
-    } else if (clock_.now() >= fetch_again_at_) {
-      begin_fetch();
-    }
-    return {};
-  }
-  member.expect_copy(fetch_->log());
-  if (!fetch_->is_over()) return {};
-  // Another primary may have what was missing: then there are writes that only our own log has.
-  if (!fetch_->outcome() || !member.needs_copy() || fetch_->log() < this->store().log().end().lsn) {
-    drop_fetch();
-    return {};
-  }
-  if (member.store_is_away()) return {};  // nothing starts without it
-  // From here on this life of the member takes no further step.
-  if (Status arrived = fetch_->arrive(); !arrived) return arrived;
-  ended_ = Error{ErrorCode::kNotPrimary, "this member starts again with a copy of the tree"};
-  log::info("a copy of the group's tree is here: starts again with it");
-  options_.renew();
   return {};
-}
-
-template <int D>
-void ReplicaThread<D>::drop_fetch() {
-  fetch_.reset();
-  driver_->member().expect_copy(0);
-  fetch_again_at_ = clock_.now() + fetch_pause_;
-  fetch_pause_ = std::min(2 * fetch_pause_, kLongestCopyPause);
-}
-
-template <int D>
-void ReplicaThread<D>::begin_fetch() {
-  const replication::group::View& view = driver_->member().view();
-  std::vector<std::string> sources;
-  for (const auto& member : view.members) {
-    if (member.id == this->id()) continue;
-    // From a backup, if there is one: the primary has enough to do.
-    sources.insert(member.id == view.primary ? sources.end() : sources.begin(), member.peers);
-  }
-  if (sources.empty()) return;
-  fetch_ = std::make_unique<TreeFetch<D>>(
-      typename TreeFetch<D>::Options{
-          .path = durability_.path,
-          .store = {.log_bytes = this->store().log().capacity(),
-                    .tree_bytes = tree_->stats().bytes_budget,
-                    .member =
-                        replication::MemberStore{
-                            .cluster = etcd_.name, .shard = options_.shard, .log_chain = 0},
-                    .id = this->id()},
-          // What of our log was ever committed must be in it.
-          .copy = {.group = driver_->group(),
-                   .epoch = view.epoch,
-                   .at_least = this->store().log().end().lsn},
-          .sources = std::move(sources)},
-      [this] { driver_->wake(); });
 }
 
 // --- checkpoints
@@ -292,15 +205,12 @@ void ReplicaThread<D>::stop() {
   thread_.request_stop();
   driver_->wake();
   thread_.join();
-  if (fetch_ != nullptr) fetch_->cancel();              // while the last checkpoint is made
   is_running_.store(false, std::memory_order_release);  // pairs with ask_for_basis()
   if (Status made = checkpoints_->take_last(); !made) {
     log::warning("no last checkpoint, the next start applies more of the log: " +
                  made.error().message);
   }
-  fetch_.reset();
-  driver_->links().admit(nullptr);
-  copies_.reset();  // whose connections are the driver's
+  this->end_copies();  // whose connections are the driver's
   driver_.reset();
 }
 

@@ -13,7 +13,6 @@
 #include "server/durability.h"
 #include "server/limits.h"
 #include "server/membership.h"
-#include "server/tree_fetch.h"
 
 namespace silurus::server {
 
@@ -63,15 +62,10 @@ class ReplicaThread final : public Membership<D> {
                 replication::group::EtcdAddress etcd, replication::DirectoryLock lock,
                 Found& found);
   Status wait_for_etcd();
-  Status offer_copies();
+  std::unique_ptr<CopyFetch> make_fetch(std::uint64_t tree_bytes);
   void run(std::stop_token stop);
   Status turn();
   void serve_checkpoints();
-  void serve_copies();
-  bool copies_hold_too_much() const;
-  Status look_after_fetch();
-  void begin_fetch();
-  void drop_fetch();
   Result<std::optional<CheckpointBasis<D>>> ask_for_basis(const std::atomic<bool>& cancel);
 
   const DurabilityOptions durability_;
@@ -79,15 +73,8 @@ class ReplicaThread final : public Membership<D> {
   const replication::group::EtcdAddress etcd_;
   replication::DirectoryLock lock_;
   SystemClock clock_;
-  rtree::Tree<D>* tree_ = nullptr;
   std::unique_ptr<replication::group::Driver> driver_;
-  std::unique_ptr<replication::group::CopySource<D>> copies_;
-  std::unique_ptr<TreeFetch<D>> fetch_;
-  Nanoseconds fetch_again_at_ = 0;
-  Nanoseconds fetch_pause_ = kCopyPause;
-  std::uint64_t held_without_copies_ = 0;  ///< bytes, before the first copy under way began
-  std::uint64_t copy_messages_ = 0;        ///< as told to standing_
-  std::optional<Error> ended_;             ///< why the group's thread takes no further step
+  std::optional<Error> ended_;  ///< why the group's thread takes no further step
   std::unique_ptr<Checkpoints<D>> checkpoints_;
 
   // A checkpoint's basis is of one moment of the group's thread: the background thread asks it.

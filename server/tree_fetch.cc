@@ -2,60 +2,55 @@
 
 #include <pthread.h>
 
-#include <utility>
-
 #include "common/clock.h"
 #include "common/log.h"
 #include "replication/group/tree_machine.h"
-#include "server/limits.h"
 
 namespace silurus::server {
 
 namespace group = replication::group;
 
 template <int D>
-TreeFetch<D>::TreeFetch(Options options, std::function<void()> wake)
-    : options_(std::move(options)), wake_(std::move(wake)) {
-  thread_ = std::jthread([this] { run(); });
+void TreeFetch<D>::begin(const std::string& source, const group::CopyOptions& copy) {
+  if (thread_.joinable()) thread_.join();  // it is over
+  log_.store(0, std::memory_order_relaxed);
+  is_over_.store(false, std::memory_order_relaxed);  // before there is another thread
+  thread_ = std::jthread([this, source, copy] { run(source, copy); });
   pthread_setname_np(thread_.native_handle(), "silurus-copy");
 }
 
 template <int D>
-TreeFetch<D>::~TreeFetch() {
-  cancel();
+std::optional<Status> TreeFetch<D>::outcome() const {
+  // Acquire: pairs with the release in run().
+  return is_over_.load(std::memory_order_acquire) ? std::optional(outcome_) : std::nullopt;
 }
 
 template <int D>
-void TreeFetch<D>::run() {
-  for (const std::string& source : options_.sources) {
-    log::info("copies the tree of the member at " + source);
-    outcome_ = fetch_from(source);
-    if (outcome_ || cancel_.load(std::memory_order_relaxed)) break;
-    log::warning("no copy of the member at " + source + ": " + outcome_.error().message);
-    if (store_ != nullptr && !store_->is_untouched()) store_.reset();
-    log_.store(0, std::memory_order_relaxed);
-  }
-  is_over_.store(true, std::memory_order_release);
+void TreeFetch<D>::run(const std::string& source, const group::CopyOptions& copy) {
+  outcome_ = fetch(source, copy);
+  is_over_.store(true, std::memory_order_release);  // pairs with the acquire in outcome()
   wake_();
 }
 
 template <int D>
-Status TreeFetch<D>::fetch_from(const std::string& source) {
+Status TreeFetch<D>::fetch(const std::string& source, const group::CopyOptions& copy) {
   const auto address = transport::Address::parse(source);
   if (!address) return fail(address.error());
   auto fabric = transport::make_fabric(address->scheme);
   if (!fabric) return fail(fabric.error());
-  if (store_ == nullptr) {
-    auto store = replication::IncomingStore<D>::create(options_.path, options_.store);
-    if (!store) return fail(store.error());
-    store_ = std::move(*store);
+  if (directory_ != nullptr && !directory_->store().is_untouched()) directory_.reset();
+  if (directory_ == nullptr) {
+    auto made = replication::IncomingDirectory<D>::create(options_.path, options_.store);
+    if (!made) return fail(made.error());
+    directory_ = std::move(*made);
   }
+  replication::IncomingStore<D>& store = directory_->store();
   const Nanoseconds start = SystemClock().now();
   std::uint64_t nodes = 0;
   std::uint64_t nodes_read = 0;
   const auto facts = group::copy_tree<D>(
-      **fabric, *address, options_.copy, kCopyPatience,
-      [this](rtree::NodeRef ref, const rtree::Node<D>& node) { return store_->take(ref, node); },
+      **fabric, *address, copy,
+      [&](rtree::NodeRef ref, const rtree::Node<D>& node) { return store.take(ref, node); },
       [&](const group::TreeCopier<D>& copier) -> Status {
         nodes = copier.nodes();
         nodes_read = copier.nodes_read();
@@ -68,7 +63,7 @@ Status TreeFetch<D>::fetch_from(const std::string& source) {
   if (const auto state = group::MachineState::decode(facts->extra); !state) {
     return fail(state.error());
   }
-  if (Status done = store_->finish(facts->log, facts->stamp, facts->extra); !done) return done;
+  if (Status done = store.finish(facts->log, facts->stamp, facts->extra); !done) return done;
   log::info("copied " + std::to_string(nodes) + " nodes, " + std::to_string(nodes_read) +
             " of them by one-sided reads, in " +
             std::to_string((SystemClock().now() - start) / kMillisecond) + " ms");

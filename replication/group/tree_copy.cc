@@ -339,7 +339,7 @@ void TreeCopier<D>::begin(std::unique_ptr<transport::Connection> connection) {
     first_region_ = said->first_region;
     for (std::uint64_t slot = reads; slot > 0; --slot) free_slots_.push_back(slot - 1);
   }
-  step();
+  go_on();
 }
 
 template <int D>
@@ -349,7 +349,19 @@ bool TreeCopier<D>::ask(std::uint32_t kind, std::uint64_t argument,
 }
 
 template <int D>
-void TreeCopier<D>::step() {
+void TreeCopier<D>::step(Nanoseconds now) {
+  go_on();
+  if (outcome_ || connection_ == nullptr) return;
+  if (const std::uint64_t came = nodes_ + facts_.extra.size(); came != came_ || !came_at_) {
+    came_ = came;
+    came_at_ = now;
+  } else if (now - *came_at_ > options_.patience) {
+    fail_with({ErrorCode::kDeadlineExceeded, "nothing more came from " + connection_->peer()});
+  }
+}
+
+template <int D>
+void TreeCopier<D>::go_on() {
   if (outcome_ || connection_ == nullptr) return;
   if (!has_asked_) has_asked_ = ask(kHold, options_.epoch, {});
   if (!is_held_) return;
@@ -438,7 +450,7 @@ void TreeCopier<D>::on_node(const rtree::WantedNode& wanted, std::span<const std
   }
   if (Status taken = take_(wanted.ref, *node); !taken) return fail_with(taken.error());
   ++nodes_;
-  step();
+  go_on();
   finish_if_whole();
 }
 
@@ -465,7 +477,7 @@ void TreeCopier<D>::on_held(std::span<const std::byte> payload) {
             .extra = {}};
   extra_bytes_ = head.extra_bytes;
   wanted_.push_back({root, rtree::kAnyLevel});
-  step();
+  go_on();
 }
 
 template <int D>
@@ -477,7 +489,7 @@ void TreeCopier<D>::on_extra(std::uint64_t offset, std::span<const std::byte> by
   }
   asks_extra_ = false;
   facts_.extra.insert(facts_.extra.end(), bytes.begin(), bytes.end());
-  step();
+  go_on();
   finish_if_whole();
 }
 
@@ -530,7 +542,7 @@ void TreeCopier<D>::on_closed(transport::Connection&, const Error& reason) {
 
 template <int D>
 Result<TreeFacts> copy_tree(transport::Fabric& fabric, const transport::Address& source,
-                            const CopyOptions& options, Nanoseconds patience, TakeNode<D> take,
+                            const CopyOptions& options, TakeNode<D> take,
                             const std::function<Status(const TreeCopier<D>&)>& look) {
   constexpr Nanoseconds kLookInterval = 10 * kMillisecond;
   const SystemClock clock;
@@ -540,21 +552,14 @@ Result<TreeFacts> copy_tree(transport::Fabric& fabric, const transport::Address&
       transport::Waiter::create({.policy = transport::WaitPolicy::kAdaptive}, {poller->get()});
   if (!waiter) return fail(waiter.error());
   TreeCopier<D> copier(options, **poller, std::move(take));
-  auto connection = fabric.connect(source, {.timeout = patience}, **poller, copier.hello(), copier);
+  auto connection =
+      fabric.connect(source, {.timeout = kCopyDialTimeout}, **poller, copier.hello(), copier);
   if (!connection) return fail(connection.error());
   copier.begin(std::move(*connection));
-  std::uint64_t came = 0;
-  Nanoseconds came_at = clock.now();
   while (!copier.outcome()) {
     (*waiter)->wait(kLookInterval);
-    copier.step();
+    copier.step(clock.now());
     if (Status goes_on = look ? look(copier) : Status{}; !goes_on) return fail(goes_on.error());
-    if (const std::uint64_t now = copier.nodes() + copier.facts().extra.size(); now != came) {
-      came = now;
-      came_at = clock.now();
-    } else if (clock.now() - came_at > patience) {
-      return fail(ErrorCode::kDeadlineExceeded, "nothing more came from " + source.to_string());
-    }
   }
   if (!*copier.outcome()) return fail(copier.outcome()->error());
   return copier.facts();
@@ -565,7 +570,7 @@ Result<TreeFacts> copy_tree(transport::Fabric& fabric, const transport::Address&
   template class CopiedTree<D>;                                                       \
   template class TreeCopier<D>;                                                       \
   template Result<TreeFacts> copy_tree(transport::Fabric&, const transport::Address&, \
-                                       const CopyOptions&, Nanoseconds, TakeNode<D>,  \
+                                       const CopyOptions&, TakeNode<D>,               \
                                        const std::function<Status(const TreeCopier<D>&)>&)
 SILURUS_COPY(2);
 SILURUS_COPY(3);

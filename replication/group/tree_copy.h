@@ -44,6 +44,8 @@ struct TreeFacts {
 constexpr std::size_t kMaxCopies = 4;
 /// Of HeldTree::extra.
 constexpr std::size_t kMaxExtraBytes = std::size_t{64} << 20;
+/// How long a source may take to accept a connection.
+constexpr Nanoseconds kCopyDialTimeout = 2 * kSecond;
 /// Nodes asked for in one message.
 constexpr std::size_t kMaxAskedNodes = 16;
 
@@ -117,16 +119,18 @@ struct CopyOptions {
   GroupId group = 0;
   Epoch epoch = 0;   ///< a source that knows of no view so late is behind
   Lsn at_least = 0;  ///< a version that has less of the log is of no use
+  /// A source from which nothing has come for so long is given up.
+  Nanoseconds patience = 10 * kSecond;
   std::size_t reads_in_flight = 64;
 };
 
-/// Takes one copy. Does its work within the poller's progress(); step() when nothing happens for a
-/// while. One thread, that of the poller.
+/// Takes one copy. Does its work within the poller's progress(); step() after it, and now and then
+/// when nothing happens. One thread, that of the poller.
 ///
 ///   TreeCopier<2> copier({.group = group}, *poller, [&](auto ref, auto& node) { ... });
 ///   auto connection = fabric.connect(address, {}, *poller, copier.hello(), copier);
 ///   copier.begin(std::move(*connection));
-///   while (!copier.outcome()) { poller->progress(); copier.step(); }
+///   while (!copier.outcome()) { poller->progress(); copier.step(clock.now()); }
 template <int D>
 class TreeCopier final : public transport::ConnectionHandler {
  public:
@@ -137,9 +141,9 @@ class TreeCopier final : public transport::ConnectionHandler {
   std::span<const std::byte> hello() const;
   /// Allocates, and asks the source to hold a version.
   void begin(std::unique_ptr<transport::Connection> connection);
-  void step();
-  /// Whether it has ended; the error says why in vain: kProtocol, kConnectionLost, what the source
-  /// said.
+  void step(Nanoseconds now);
+  /// Whether it has ended; the error says why in vain: kProtocol, kConnectionLost,
+  /// kDeadlineExceeded, what the source said.
   const std::optional<Status>& outcome() const { return outcome_; }
   /// Whether the source holds a version for it: then but for `extra` the facts are known.
   bool is_held() const { return is_held_; }
@@ -150,10 +154,11 @@ class TreeCopier final : public transport::ConnectionHandler {
 
   void on_message(transport::Connection& connection, std::span<const std::byte> message) override;
   void on_read(transport::Connection& connection, std::uint64_t cookie, bool ok) override;
-  void on_writable(transport::Connection&) override { step(); }
+  void on_writable(transport::Connection&) override { go_on(); }
   void on_closed(transport::Connection& connection, const Error& reason) override;
 
  private:
+  void go_on();
   void on_held(std::span<const std::byte> payload);
   void on_node(const rtree::WantedNode& node, std::span<const std::byte> bytes);
   bool claim(rtree::NodeRef ref);
@@ -184,14 +189,15 @@ class TreeCopier final : public transport::ConnectionHandler {
   std::vector<std::uint64_t> free_slots_;
   std::uint64_t nodes_ = 0;
   std::uint64_t nodes_read_ = 0;
+  std::uint64_t came_ = 0;              ///< nodes, and bytes of what belongs to them, by ...
+  std::optional<Nanoseconds> came_at_;  ///< ... the step that found the last ones
 };
 
-/// Connects, copies and comes back: for a thread that has nothing else to do. Gives up when nothing
-/// has come for `patience` (kDeadlineExceeded), or with the error of `look`, which is called now
-/// and then.
+/// Connects, copies and comes back: for a thread that has nothing else to do. Gives up with the
+/// error of `look`, which is called now and then.
 template <int D>
 Result<TreeFacts> copy_tree(transport::Fabric& fabric, const transport::Address& source,
-                            const CopyOptions& options, Nanoseconds patience, TakeNode<D> take,
+                            const CopyOptions& options, TakeNode<D> take,
                             const std::function<Status(const TreeCopier<D>&)>& look = {});
 
 }  // namespace silurus::replication::group

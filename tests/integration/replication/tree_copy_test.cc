@@ -79,7 +79,7 @@ class TreeCopy : public testing::TestWithParam<const char*> {
     source_.reset();
   }
   Result<TreeFacts> copy(const CopyOptions& options) {
-    return copy_tree<2>(*fabric_, listener_->address(), options, 20 * kSecond,
+    return copy_tree<2>(*fabric_, listener_->address(), options,
                         [this](auto ref, const auto& node) { return copied_.take(ref, node); });
   }
   bool is_one_sided() const {
@@ -123,7 +123,7 @@ TEST_P(TreeCopy, IsTheTreeNodeByNode) {
 
 TEST_P(TreeCopy, IsRefusedToAnotherGroup) {
   EXPECT_FALSE(copy({.group = kGroup + 1}));
-  const auto other = copy_tree<3>(*fabric_, listener_->address(), {.group = kGroup}, 20 * kSecond,
+  const auto other = copy_tree<3>(*fabric_, listener_->address(), {.group = kGroup},
                                   [](auto, auto&) { return Status(); });
   EXPECT_FALSE(other) << "a tree of other nodes";
 }
@@ -135,11 +135,11 @@ TEST_P(TreeCopy, IsNotTakenOfAMemberThatIsBehind) {
 
 TEST_P(TreeCopy, EndsWithTheErrorOfWhoTakesTheNodes) {
   int taken = 0;
-  const auto full = copy_tree<2>(*fabric_, listener_->address(), {.group = kGroup}, 20 * kSecond,
-                                 [&](auto, auto&) -> Status {
-                                   if (++taken < 3) return {};
-                                   return fail(ErrorCode::kTooLarge, "no room");
-                                 });
+  const auto full =
+      copy_tree<2>(*fabric_, listener_->address(), {.group = kGroup}, [&](auto, auto&) -> Status {
+        if (++taken < 3) return {};
+        return fail(ErrorCode::kTooLarge, "no room");
+      });
   ASSERT_FALSE(full);
   EXPECT_EQ(full.error().code, ErrorCode::kTooLarge);
   EXPECT_EQ(taken, 3);

@@ -26,8 +26,9 @@ class TreeCopies : public GroupRules {
                            });
       process = host.spawn("copier", [this](sim::Process& step) {
         poller->progress();
-        copier.step();
-        step.wake_at(step.host().clock().now() + kMillisecond);
+        const Nanoseconds now = step.host().clock().now();
+        copier.step(now);
+        step.wake_at(now + kMillisecond);
       });
       process->watch(*poller);
     }

@@ -38,10 +38,10 @@ class IncomingStoreTest : public testing::Test {
                                  {.threads = 1});
   }
   /// Makes what the directory lacks, for the store of that id.
-  std::unique_ptr<IncomingStore<2>> make(std::uint64_t id) {
+  std::unique_ptr<IncomingDirectory<2>> make(std::uint64_t id) {
     DirectoryOptions options = options_;
     options.id = id;
-    auto incoming = IncomingStore<2>::create(path_, options);
+    auto incoming = IncomingDirectory<2>::create(path_, options);
     EXPECT_TRUE(incoming) << incoming.error().message;
     const rtree::Snapshot<2> snapshot = tree_->snapshot();
     std::vector<rtree::NodeRef> names{snapshot.root().ref};
@@ -49,12 +49,12 @@ class IncomingStoreTest : public testing::Test {
       const rtree::NodeRef ref = names.back();
       names.pop_back();
       const rtree::Node<2>& node = snapshot.node(ref);
-      EXPECT_TRUE((*incoming)->take(ref, node));
+      EXPECT_TRUE((*incoming)->store().take(ref, node));
       for (std::uint32_t i = 0; !node.is_leaf() && i < node.count(); ++i) {
         names.push_back(node.child(i));
       }
     }
-    EXPECT_TRUE((*incoming)->finish(kThere, 9, std::vector<std::byte>(100, std::byte{4})));
+    EXPECT_TRUE((*incoming)->store().finish(kThere, 9, std::vector<std::byte>(100, std::byte{4})));
     return std::move(*incoming);
   }
   void expect_arrived(std::uint64_t id) {
@@ -125,13 +125,13 @@ TEST_F(IncomingStoreTest, WhatIsNamedLikeOneElsewhereIsNotTouched) {
 
 TEST_F(IncomingStoreTest, RefusesATreeThatIsLargerThanOursMayBe) {
   ASSERT_TRUE(open());
-  auto incoming = IncomingStore<2>::create(path_, options_);
+  auto incoming = IncomingDirectory<2>::create(path_, options_);
   ASSERT_TRUE(incoming);
   const rtree::Snapshot<2> snapshot = tree_->snapshot();
   const rtree::Node<2>& root = snapshot.node(snapshot.root().ref);
-  ASSERT_TRUE((*incoming)->take(snapshot.root().ref, root));
+  ASSERT_TRUE((*incoming)->store().take(snapshot.root().ref, root));
   const auto far = rtree::NodeRef(kTreeBytes / rtree::kChunkBytes<2> + 1, root.birth());
-  const Status taken = (*incoming)->take(far, root);
+  const Status taken = (*incoming)->store().take(far, root);
   ASSERT_FALSE(taken);
   EXPECT_EQ(taken.error().code, ErrorCode::kTooLarge);
 }

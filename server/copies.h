@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/clock.h"
+#include "common/result.h"
+#include "replication/group/member.h"
+#include "replication/group/tree_copy.h"
+#include "replication/store.h"
+#include "server/limits.h"
+#include "server/replica.h"
+#include "server/standing.h"
+
+namespace silurus::server {
+
+/// Brings the tree of another member into a store of its own, beside the one that serves: on a
+/// thread (TreeFetch), or in a simulated world. Made, asked and destroyed by Copies.
+class CopyFetch {
+ public:
+  /// Ends what is under way; what has not arrived is gone.
+  virtual ~CopyFetch() = default;
+  /// Begins a copy of the tree of the member that others find there. None is under way.
+  virtual void begin(const std::string& source, const replication::group::CopyOptions& copy) = 0;
+  /// Where the log goes on behind the version being copied; 0: none is held yet.
+  virtual replication::Lsn log() const = 0;
+  /// Nothing while it is under way; once it is over, why it was in vain, if it was.
+  virtual std::optional<Status> outcome() const = 0;
+  /// What is whole is what the member's next life finds. After an error it may be that, or not.
+  virtual Status arrive() = 0;
+};
+
+struct CopiesOptions {
+  Nanoseconds patience = kCopyPatience;
+  Nanoseconds pause = kCopyPause;
+  Nanoseconds longest_pause = kLongestCopyPause;
+};
+
+struct CopiesCounters {
+  std::uint64_t begun = 0;    ///< copies of another one's tree
+  std::uint64_t in_vain = 0;  ///< of those: not given whole
+  std::uint64_t dropped = 0;  ///< of those: whole, and not wanted any more
+  std::uint64_t arrived = 0;
+  std::uint64_t ended = 0;  ///< times that copies of our tree held too much
+};
+
+/// A member's part in copies of the tree (decision 0110). Others copy ours; and when the group's
+/// log does not reach back to where ours ends, we copy another one's: of a backup if there is one,
+/// of the next member if one cannot give it whole, and of all again after a while. Whoever owns the
+/// member calls step() after each of its steps, on the same thread.
+template <int D>
+class Copies {
+ public:
+  using MakeFetch = std::function<std::unique_ptr<CopyFetch>()>;
+  struct Parts {
+    replication::Store<D>& store;
+    rtree::Tree<D>& tree;
+    const Replica<D>& replica;
+    Standing& standing;
+    replication::group::Member& member;
+    replication::group::Links& links;
+    replication::group::GroupId group;
+    replication::group::MemberId self;
+    MakeFetch make_fetch;
+  };
+  /// All parts must outlive it. The slabs of the tree are exposed next at the links' listener.
+  Copies(const Parts& parts, const CopiesOptions& options);
+  ~Copies();
+  Copies(const Copies&) = delete;
+
+  /// An error is final, as the member's.
+  Status step(Nanoseconds now);
+  /// A copy is what the next life of this member finds: this one takes no further step.
+  bool has_arrived() const { return counters_.arrived > 0; }
+  /// Whether another one's tree is being copied.
+  bool is_fetching() const { return fetch_ != nullptr; }
+  const CopiesCounters& counters() const { return counters_; }
+  const replication::group::CopySource<D>& source() const { return source_; }
+
+ private:
+  void give(Nanoseconds now);
+  bool hold_too_much() const;
+  Status take(Nanoseconds now);
+  Status take_end(const Status& outcome, Nanoseconds now);
+  void begin();
+  void try_next();
+  void drop(Nanoseconds now);
+  replication::Lsn at_least() const;
+
+  const Parts parts_;
+  const CopiesOptions options_;
+  replication::group::CopySource<D> source_;
+  std::uint64_t held_before_ = 0;  ///< bytes, before the first copy under way began
+  std::uint64_t messages_ = 0;     ///< as told to the standing
+  std::unique_ptr<CopyFetch> fetch_;
+  std::deque<std::string> sources_;  ///< the one being asked, and those to ask after it
+  Nanoseconds again_at_ = 0;
+  Nanoseconds pause_;
+  CopiesCounters counters_;
+};
+
+}  // namespace silurus::server
