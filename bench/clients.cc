@@ -23,7 +23,7 @@ constexpr double kSmallEdge = 0.00001;
 constexpr double kRingBudget = 64 * 1024 * 1024;  // silurus-server's default
 constexpr double kShareKept = 0.8;                // of the rate without the crowd
 constexpr double kWarmUpSeconds = 0.3;
-constexpr Nanoseconds kGoneTimeout = 10 * kSecond;
+constexpr Nanoseconds kGoneTimeout = 60 * kSecond;
 constexpr Nanoseconds kLookInterval = kMillisecond;
 
 /// What the server says of one listener.
@@ -178,6 +178,9 @@ class ClientsBench {
 }  // namespace
 
 Status run_clients(const ClientsBenchOptions& options, Report& report) {
+  if (const std::string& url = options.server_url; !url.empty()) {
+    return ClientsBench(options, url.substr(0, url.find(':')), url, report).run();
+  }
   const std::vector<int> cpus = allowed_cpus();
   const Folder folder(std::filesystem::temp_directory_path());
   for (const std::string fabric : {"shm", "tcp"}) {
@@ -196,6 +199,8 @@ Status run_clients(const ClientsBenchOptions& options, Report& report) {
 int clients_command(int argc, char** argv, const std::string& command_line) {
   ClientsBenchOptions chosen;
   CommandLine line("clients", "What idle clients cost the busy ones");
+  line.option("server", "a running server, with --max-clients CLIENTS, instead of our own",
+              chosen.server_url, "URL");
   line.option("data", "what the server loads (silurus-server --load)", chosen.data);
   line.option("active", "busy clients", chosen.active);
   line.option("clients", "clients in all", chosen.clients);

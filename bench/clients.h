@@ -9,7 +9,11 @@
 namespace silurus::bench {
 
 struct ClientsBenchOptions {
-  std::string data = "uniform:2000000";  ///< what the server loads, in the unit square
+  /// A running server, started with --max-clients CLIENTS, as over rdma; empty: one over shm, and
+  /// one over tcp, that this starts.
+  std::string server_url;
+  /// What the server loads, in the unit square.
+  std::string data = "uniform:2000000";
   unsigned active = 50;     ///< clients with one search in flight each, driven by one thread
   unsigned clients = 1000;  ///< in all; the server is told to take no more
   unsigned killed = 100;    ///< of the idle ones
@@ -17,10 +21,10 @@ struct ClientsBenchOptions {
   double seconds = 0.5;  ///< of one run
 };
 
-/// What idle clients cost busy ones, over shm and tcp: the rate of `active` clients alone and among
-/// `clients`, by turns; the memory of rings then, against the default budget; that one client more
-/// is refused; that killing some at once gives their places back and leaves the others alone. Adds
-/// rows clients/FABRIC/...
+/// What idle clients cost busy ones, over shm and tcp, or at a given server: the rate of `active`
+/// clients alone and among `clients`, by turns; the memory of rings then, against the default
+/// budget; that one client more is refused; that killing some at once gives their places back and
+/// leaves the others alone. Adds rows clients/FABRIC/...
 Status run_clients(const ClientsBenchOptions& options, Report& report);
 
 /// The subcommand `silurus-bench clients`.

@@ -6,8 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,7 +20,14 @@ namespace {
 
 constexpr std::size_t kMaxText = 512;
 
-/// The child: connects, says through the pipe how it went (nothing: well), and waits to be killed.
+/// What the child says when all are connected; anything else is why they are not.
+constexpr std::string_view kConnected = "connected";
+
+void say(int pipe, std::string_view text) {
+  if (write(pipe, text.data(), text.size()) < 0) _exit(1);
+}
+
+/// The child: connects, says through the pipe how it went, and waits to be killed.
 [[noreturn]] void be_a_crowd(const std::string& url, unsigned clients, int pipe) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   rlimit limit{};
@@ -31,13 +40,12 @@ constexpr std::size_t kMaxText = 512;
   for (unsigned i = 0; i < clients; ++i) {
     auto client = Client<2>::connect(url, options);
     if (!client) {
-      const std::string text = client.error().message.substr(0, kMaxText);
-      if (write(pipe, text.data(), text.size()) < 0) _exit(1);
+      say(pipe, client.error().message.substr(0, kMaxText));
       _exit(0);
     }
     connected.push_back(std::move(*client));
   }
-  close(pipe);
+  say(pipe, kConnected);
   for (;;) pause();
 }
 
@@ -60,12 +68,12 @@ Result<Crowd> Crowd::connect(const std::string& url, unsigned clients) {
   }
   Crowd crowd(pid);
   char text[kMaxText];
-  const ssize_t said = read(ends[0], text, sizeof(text));  // until all are connected
+  const ssize_t size = read(ends[0], text, sizeof(text));  // until all are connected
   close(ends[0]);
-  if (said != 0) {
-    return fail(ErrorCode::kUnavailable, said > 0
-                                             ? std::string(text, static_cast<std::size_t>(said))
-                                             : "the process of clients ended");
+  const std::string_view said(text, static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  if (said != kConnected) {
+    return fail(ErrorCode::kUnavailable,
+                said.empty() ? "the process of clients ended" : std::string(said));
   }
   return crowd;
 }
