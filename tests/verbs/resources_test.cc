@@ -124,14 +124,18 @@ TEST_F(VerbsResources, AServerOf256IdleClientsSleeps) {
            (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
   };
   waiter->wait(2 * kSecond);
-  const double before = cpu();
   const SystemClock clock;
-  const Nanoseconds begin = clock.now();
-  while (clock.now() < begin + 5 * kSecond) waiter->wait(begin + 5 * kSecond - clock.now());
   // Of an emulated core, 10 to 20 times slower than a real one.
-  const double busy = (cpu() - before) / 5;
-  std::printf("256 idle clients: %.2f %% of an emulated core\n", busy * 100);
-  EXPECT_LT(busy, 0.005);
+  constexpr double kLimit = 0.005;
+  double busy = 1;
+  for (int attempt = 0; attempt < 3 && busy >= kLimit; ++attempt) {  // what disturbs adds to it
+    const double before = cpu();
+    const Nanoseconds until = clock.now() + 5 * kSecond;
+    for (Nanoseconds now = clock.now(); now < until; now = clock.now()) waiter->wait(until - now);
+    busy = (cpu() - before) / 5;
+    std::printf("256 idle clients: %.2f %% of an emulated core\n", busy * 100);
+  }
+  EXPECT_LT(busy, kLimit);
   for (const auto& connection : clients) EXPECT_FALSE(connection->limits().max_message_bytes == 0);
 }
 

@@ -323,10 +323,15 @@ TEST_F(ServerTest, AnIdleServerUsesNoCpu) {
     EXPECT_EQ(count_in(*clients.back(), 1, kEverything), 10000);
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // the last heartbeats
-  const double before = server.cpu_seconds();
   constexpr double kSeconds = 3;
-  std::this_thread::sleep_for(std::chrono::milliseconds(static_cast<int>(kSeconds * 1000)));
-  EXPECT_LT((server.cpu_seconds() - before) / kSeconds, 0.01);
+  constexpr double kLimit = 0.01;
+  double busy = 1;
+  for (int attempt = 0; attempt < 3 && busy >= kLimit; ++attempt) {  // what disturbs adds to it
+    const double before = server.cpu_seconds();
+    std::this_thread::sleep_for(std::chrono::milliseconds(static_cast<int>(kSeconds * 1000)));
+    busy = (server.cpu_seconds() - before) / kSeconds;
+  }
+  EXPECT_LT(busy, kLimit);
   EXPECT_EQ(count_in(*clients[0], 2, kEverything), 10000);  // and wakes up
 }
 
