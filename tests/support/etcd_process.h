@@ -40,7 +40,7 @@ class EtcdProcess {
     return "etcd://127.0.0.1:" + std::to_string(client_port_) + "/" + name;
   }
   void start() {
-    pid_ = fork();
+    pid_ = fork_to_die_with_us();
     if (pid_ != 0) return;
     const int null = open("/dev/null", O_RDWR);
     dup2(null, STDOUT_FILENO);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,6 +38,15 @@ class TemporaryFolder {
   std::string path_;
 };
 
+/// fork(), of a child that dies with the test, however that ends; unless it is not the main thread
+/// that calls this, for then it would die with the thread.
+inline pid_t fork_to_die_with_us() {
+  const bool is_main_thread = gettid() == getpid();
+  const pid_t pid = fork();
+  if (pid == 0 && is_main_thread) prctl(PR_SET_PDEATHSIG, SIGKILL);
+  return pid;
+}
+
 /// A real silurus-server (the one built beside this test), killed at the end if it still runs.
 class ServerProcess {
  public:
@@ -45,7 +55,7 @@ class ServerProcess {
     int out[2];
     int err[2];
     if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return;
-    pid_ = fork();
+    pid_ = fork_to_die_with_us();
     if (pid_ == 0) {
       dup2(out[1], STDOUT_FILENO);
       dup2(err[1], STDERR_FILENO);
