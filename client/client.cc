@@ -2,14 +2,12 @@
 
 #include <algorithm>
 #include <optional>
-#include <random>
 #include <utility>
 
 #include "client/directory.h"
+#include "client/environment.h"
 #include "client/group.h"
-#include "client/network.h"
 #include "transport/fabric.h"
-#include "transport/waiter.h"
 
 namespace silurus {
 namespace {
@@ -43,8 +41,9 @@ std::string_view reason(ErrorCode code) {
 Result<ServerInfo> probe_one(const std::string& url, Nanoseconds timeout) {
   const auto address = transport::Address::parse(url);
   if (!address) return fail(address.error());
-  client::RealNetwork network;
-  const auto way = network.way_to(*address);
+  const auto fabrics = client::real_environment().open_fabrics({});
+  if (!fabrics) return fail(fabrics.error());
+  const auto way = (*fabrics)->way_to(*address);
   if (!way) return fail(way.error());
   const protocol::ClientHello hello;
   NoHandler handler;
@@ -62,26 +61,19 @@ struct Places {
   std::vector<std::string> urls;
   std::unique_ptr<client::Directory> directory;
 };
-Result<Places> places_of(std::string_view url) {
+Result<Places> places_of(std::string_view url, client::Environment& environment) {
   if (!etcd::is_address(url)) return Places{client::split_urls(url), nullptr};
   const auto address = etcd::GroupAddress::parse(url);
   if (!address) return fail(address.error());
-  auto directory = client::EtcdDirectory::create(*address);
+  auto directory = client::EtcdDirectory::create(*address, environment);
   if (!directory) return fail(directory.error());
   return Places{{}, std::move(*directory)};
-}
-
-std::uint64_t random_id() {
-  std::random_device device;
-  std::uint64_t id = 0;
-  while (id == 0) id = std::uint64_t{device()} << 32 | device();
-  return id;
 }
 
 }  // namespace
 
 Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout) {
-  auto places = places_of(url);
+  auto places = places_of(url, client::real_environment());
   if (!places) return fail(places.error());
   if (places->directory != nullptr) {
     auto urls = places->directory->members();
@@ -100,11 +92,7 @@ Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout) {
 /// Members in order of creation: the connections go before their pollers and fabrics.
 template <int D>
 struct Client<D>::Impl {
-  SystemClock clock;
-  client::RealNetwork network;
-  ClientOptions options;
-  std::unique_ptr<transport::Waiter> waiter;
-  std::size_t waits_for = 0;  ///< pollers
+  std::unique_ptr<client::Fabrics> fabrics;
   std::unique_ptr<client::Group<D>> core;
 
   // A bulk load under way.
@@ -112,28 +100,12 @@ struct Client<D>::Impl {
   std::size_t load_unanswered = 0;
   std::optional<Error> load_error;
 
-  Status make_waiter() {
-    auto made = transport::Waiter::create(options.wait, network.pollers());
-    if (!made) return fail(made.error());
-    waiter = std::move(*made);
-    waits_for = network.pollers().size();
-    return {};
-  }
-
   /// Drives everything once, sleeping if nothing happens.
   void drive() {
     core->flush();
     if (core->settle() > 0) return;
-    if (waits_for != network.pollers().size()) [[unlikely]] {
-      // A member was found on another fabric. Without descriptors for that, go on polling.
-      if (!make_waiter()) return progress();
-    }
-    const std::size_t events = waiter->wait(core->max_wait());
+    const std::size_t events = fabrics->wait(core->max_wait());
     core->settle(events == 0);
-  }
-  void progress() {
-    for (transport::Poller* poller : network.pollers()) poller->progress();
-    core->settle(true);
   }
 
   Result<std::string> text(Result<client::StatsAnswer> answer) {
@@ -218,24 +190,28 @@ template <int D>
 Client<D>::~Client() = default;
 
 template <int D>
-Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& options) {
+Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& given,
+                                     client::Environment& environment) {
   auto impl = std::make_unique<Impl>();
-  impl->options = options;
-  if (impl->options.client_id == 0) impl->options.client_id = random_id();
-  auto places = places_of(url);
+  ClientOptions options = given;
+  if (options.client_id == 0) options.client_id = environment.random_id();
+  auto places = places_of(url, environment);
   if (!places) return fail(places.error());
+  auto fabrics = environment.open_fabrics(options.wait);
+  if (!fabrics) return fail(fabrics.error());
+  impl->fabrics = std::move(*fabrics);
+  const Clock& clock = environment.clock();
   auto core = client::Group<D>::create(std::move(places->urls), std::move(places->directory),
-                                       impl->network, impl->clock, impl->options);
+                                       *impl->fabrics, clock, options);
   if (!core) return fail(core.error());
   impl->core = std::move(*core);
-  if (auto ok = impl->make_waiter(); !ok) return fail(ok.error());
   while (!impl->core->ready()) {
     if (impl->core->failure()) return fail(*impl->core->failure());
     impl->drive();
   }
   // Else the first searches would all be the primary's.
-  const Nanoseconds until = impl->clock.now() + kLearnReadersFor;
-  while (!impl->core->knows_readers() && impl->clock.now() < until) impl->drive();
+  const Nanoseconds until = clock.now() + kLearnReadersFor;
+  while (!impl->core->knows_readers() && clock.now() < until) impl->drive();
   return Client(std::move(impl));
 }
 
@@ -390,7 +366,7 @@ Status Client<D>::write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> 
 template <int D>
 void Client<D>::poll() {
   impl_->core->flush();
-  for (transport::Poller* poller : impl_->network.pollers()) poller->progress();
+  for (transport::Poller* poller : impl_->fabrics->pollers()) poller->progress();
   impl_->core->settle();
   impl_->core->flush();
 }

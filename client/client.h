@@ -77,7 +77,9 @@ class Client {
   /// is the primary is found out. kNotFound or kUnavailable: no server there; kUnsupported: it
   /// speaks another version of the protocol, has another number of dimensions, or can't do what
   /// `options.mode` demands.
-  static Result<Client> connect(std::string_view url, const ClientOptions& options = {});
+  /// `environment`: for simulations.
+  static Result<Client> connect(std::string_view url, const ClientOptions& options = {},
+                                client::Environment& environment = client::real_environment());
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
   ~Client();

@@ -1,5 +1,7 @@
 #include "client/cluster_info.h"
 
+#include <algorithm>
+
 #include "common/json.h"
 
 namespace silurus::client {
@@ -17,6 +19,16 @@ tl::unexpected<Error> bad(const char* what) {
 bool is_id(const Json& value) { return value.is_string() || value.is_number_unsigned(); }
 
 }  // namespace
+
+std::vector<std::string> split_urls(std::string_view text) {
+  std::vector<std::string> urls;
+  while (!text.empty()) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    if (comma != 0) urls.emplace_back(text.substr(0, comma));
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return urls;
+}
 
 Result<ClusterInfo> parse_cluster_info(std::string_view text) {
   const Json json = parse_json(text);

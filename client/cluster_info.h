@@ -19,6 +19,9 @@ struct ClusterInfo {
   std::vector<std::string> others;  ///< of the view, the one that says it apart
 };
 
+/// Servers as people name them: "shm:///run/silurus.sock"; or those of one group, parted by commas.
+std::vector<std::string> split_urls(std::string_view text);
+
 /// kProtocol says what is wrong.
 Result<ClusterInfo> parse_cluster_info(std::string_view json);
 

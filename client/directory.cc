@@ -2,13 +2,14 @@
 
 #include <utility>
 
-#include "client/network.h"
+#include "client/cluster_info.h"
 #include "common/json.h"
 
 namespace silurus::client {
 
-Result<std::unique_ptr<EtcdDirectory>> EtcdDirectory::create(const etcd::GroupAddress& address) {
-  auto gateway = etcd::Gateway::create(address.cluster, kSecond);
+Result<std::unique_ptr<EtcdDirectory>> EtcdDirectory::create(const etcd::GroupAddress& address,
+                                                             Environment& environment) {
+  auto gateway = environment.open_etcd(address.cluster, kSecond);
   if (!gateway) return fail(gateway.error());
   const std::string prefix =
       "silurus/" + address.cluster.name + "/" + std::to_string(address.shard.value_or(0)) + "/";

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "client/group.h"
+#include "client/environment.h"
 #include "common/result.h"
 #include "etcd/gateway.h"
 
@@ -14,7 +14,8 @@ namespace silurus::client {
 class EtcdDirectory final : public Directory {
  public:
   /// Of shard 0 where the address names none.
-  static Result<std::unique_ptr<EtcdDirectory>> create(const etcd::GroupAddress& address);
+  static Result<std::unique_ptr<EtcdDirectory>> create(const etcd::GroupAddress& address,
+                                                       Environment& environment);
   Result<std::vector<std::string>> members() override;
 
  private:

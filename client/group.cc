@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "client/network.h"
 #include "protocol/encode.h"
 
 namespace silurus::client {

@@ -10,6 +10,9 @@
 
 namespace silurus::client {
 
+class Environment;
+Environment& real_environment();
+
 /// How searches are run. Writes always go by message.
 enum class Mode : std::uint8_t {
   kMessaging = 0,

@@ -1,11 +1,9 @@
 #include "client/shards/map_store.h"
 
-#include <chrono>
-#include <random>
 #include <string>
-#include <thread>
 #include <utility>
 
+#include "client/environment.h"
 #include "common/clock.h"
 #include "etcd/gateway.h"
 
@@ -15,17 +13,14 @@ namespace {
 constexpr Nanoseconds kTimeout = kSecond;  ///< of one request to one endpoint
 /// A change that etcd didn't answer is asked for again, so often and with such pauses.
 constexpr int kAttempts = 10;
-constexpr auto kPause = std::chrono::milliseconds(200);
-
-std::uint64_t random_mark() {
-  std::random_device device;
-  return std::uint64_t{device()} << 32 | device();
-}
+constexpr Nanoseconds kPause = 200 * kMillisecond;
 
 class EtcdMapStore final : public MapStore {
  public:
-  EtcdMapStore(const etcd::Address& address, std::unique_ptr<etcd::Gateway> gateway)
-      : name_(address.name),
+  EtcdMapStore(const etcd::Address& address, std::unique_ptr<etcd::Gateway> gateway,
+               client::Environment& environment)
+      : environment_(environment),
+        name_(address.name),
         key_("silurus/" + name_ + "/map"),
         asks_several_(address.endpoints.size() > 1),
         gateway_(std::move(gateway)) {}
@@ -44,13 +39,13 @@ class EtcdMapStore final : public MapStore {
 
   Result<StoredMap> replace(const StoredMap& base, ShardMap next) override {
     next.epoch = base.map.epoch + 1;
-    next.written_by = random_mark();
+    next.written_by = environment_.random_id();
     if (auto ok = check(next); !ok) return fail(ok.error());
     const std::string text = encode(next);
     if (text.size() > kMaxMapBytes) return fail(ErrorCode::kTooLarge, "the shard map is too long");
     std::string why;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
-      if (attempt > 0) std::this_thread::sleep_for(kPause);
+      if (attempt > 0) environment_.sleep(kPause);
       const auto replaced = gateway_->replace(key_, base.revision, text);
       if (!replaced) {
         why = replaced.error().message;
@@ -75,6 +70,7 @@ class EtcdMapStore final : public MapStore {
   }
 
  private:
+  client::Environment& environment_;
   const std::string name_;
   const std::string key_;
   const bool asks_several_;
@@ -83,12 +79,14 @@ class EtcdMapStore final : public MapStore {
 
 }  // namespace
 
-Result<std::unique_ptr<MapStore>> open_map_store(std::string_view url) {
+Result<std::unique_ptr<MapStore>> open_map_store(std::string_view url,
+                                                 client::Environment& environment) {
   const auto address = etcd::Address::parse(url);
   if (!address) return fail(address.error());
-  auto gateway = etcd::Gateway::create(*address, kTimeout);
+  auto gateway = environment.open_etcd(*address, kTimeout);
   if (!gateway) return fail(gateway.error());
-  return std::unique_ptr<MapStore>(std::make_unique<EtcdMapStore>(*address, std::move(*gateway)));
+  return std::unique_ptr<MapStore>(
+      std::make_unique<EtcdMapStore>(*address, std::move(*gateway), environment));
 }
 
 }  // namespace silurus::shards

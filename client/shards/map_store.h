@@ -4,6 +4,7 @@
 #include <memory>
 #include <string_view>
 
+#include "client/options.h"
 #include "client/shards/shard_map.h"
 #include "common/result.h"
 
@@ -28,6 +29,7 @@ class MapStore {
 };
 
 /// In etcd, as "silurus/<name>/map". `url`: "etcd://host:port/name".
-Result<std::unique_ptr<MapStore>> open_map_store(std::string_view url);
+Result<std::unique_ptr<MapStore>> open_map_store(
+    std::string_view url, client::Environment& environment = client::real_environment());
 
 }  // namespace silurus::shards

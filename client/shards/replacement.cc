@@ -1,14 +1,13 @@
 #include "client/shards/replacement.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <limits>
 #include <span>
-#include <thread>
 #include <utility>
 
 #include "client/client.h"
+#include "client/environment.h"
 #include "common/json.h"
 #include "etcd/gateway.h"
 
@@ -34,7 +33,7 @@ constexpr Nanoseconds kTaskDeadline = 600 * kSecond;
 constexpr int kAttempts = 4;
 /// Attempts to put the successors into a map that others change in other places meanwhile.
 constexpr int kMapAttempts = 20;
-constexpr auto kMapPause = std::chrono::milliseconds(500);  ///< if it cannot be read
+constexpr Nanoseconds kMapPause = 500 * kMillisecond;  ///< if it cannot be read
 
 /// What a server answered to a task.
 struct Answer {
@@ -47,11 +46,12 @@ struct Answer {
 template <int D>
 class Server {
  public:
-  static Result<Server> connect(const std::string& url, client::ClientOptions options) {
+  static Result<Server> connect(const std::string& url, client::ClientOptions options,
+                                client::Environment& environment) {
     options.mode = client::Mode::kMessaging;
     options.reconnect_for = 0;
     options.deadline = kTaskDeadline;
-    auto client = Client<D>::connect(url, options);
+    auto client = Client<D>::connect(url, options, environment);
     if (!client) return fail(client.error().code, url + ": " + client.error().message);
     return Server(url, std::move(*client));
   }
@@ -182,7 +182,8 @@ tl::unexpected<Error> killed() {
 template <int D>
 class Replacement {
  public:
-  Replacement(MapStore& store, const ReplaceOptions& options) : store_(store), options_(options) {}
+  Replacement(MapStore& store, const ReplaceOptions& options, client::Environment& environment)
+      : store_(store), options_(options), environment_(environment), clock_(environment.clock()) {}
 
   Result<ReplaceReport> run();
   /// Whether an error of run() may be that of a group which has lost its primary, so that another
@@ -209,7 +210,8 @@ class Replacement {
 
   MapStore& store_;
   const ReplaceOptions& options_;
-  SystemClock clock_;
+  client::Environment& environment_;
+  const Clock& clock_;
   StoredMap stored_;
   const Shard* shard_ = nullptr;  ///< in stored_
   bool taken_over_ = false;
@@ -314,7 +316,7 @@ Result<std::vector<Part>> Replacement<D>::plan() {
   auto urls = choose_targets();
   if (!urls) return fail(urls.error());
   for (const std::string& url : *urls) {
-    auto server = Server<D>::connect(url, options_.client);
+    auto server = Server<D>::connect(url, options_.client, environment_);
     if (!server) return fail(server.error());
     if (auto ok = takes_orders(*server); !ok) return fail(ok.error());
     const auto held = server->client().count(everything<D>());
@@ -358,7 +360,7 @@ Status Replacement<D>::declare() {
     return fail(ErrorCode::kNotFound, "the cluster has no shard " + std::to_string(options_.shard) +
                                           " (any more): see silurus cluster status");
   }
-  auto source = Server<D>::connect(shard_->url(), options_.client);
+  auto source = Server<D>::connect(shard_->url(), options_.client, environment_);
   if (!source) return fail(source.error());
   source_.emplace(std::move(*source));
   if (auto ok = takes_orders(*source_); !ok) return ok;
@@ -385,7 +387,7 @@ Status Replacement<D>::declare() {
 template <int D>
 Status Replacement<D>::connect() {
   for (const Part& part : shard_->successors) {
-    auto server = Server<D>::connect(part.url(), options_.client);
+    auto server = Server<D>::connect(part.url(), options_.client, environment_);
     if (!server) return fail(server.error());
     targets_.push_back(
         std::make_unique<Target<D>>(Target<D>{.first = part.first, .server = std::move(*server)}));
@@ -568,7 +570,7 @@ Result<StoredMap> Replacement<D>::put_in_place(const std::vector<Part>& parts) {
     }
     auto now = store_.load();
     if (!now) {  // the map is asked for again, and so is the store
-      std::this_thread::sleep_for(kMapPause);
+      environment_.sleep(kMapPause);
       continue;
     }
     const auto is_there = [&](const Part& part) { return now->map.find(part.id) != nullptr; };
@@ -627,12 +629,13 @@ std::string_view to_string(Step step) {
 }
 
 template <int D>
-Result<ReplaceReport> replace_shard(MapStore& store, const ReplaceOptions& options) {
+Result<ReplaceReport> replace_shard(MapStore& store, const ReplaceOptions& options,
+                                    client::Environment& environment) {
   if (options.parts == 0 || options.parts > 2) {
     return fail(ErrorCode::kInvalidArgument, "a shard is replaced by one other or by two");
   }
   for (int attempt = 1;; ++attempt) {
-    Replacement<D> replacement(store, options);
+    Replacement<D> replacement(store, options, environment);
     auto report = replacement.run();
     if (report || attempt == kAttempts || !replacement.may_try_again(report.error())) return report;
   }
@@ -640,7 +643,8 @@ Result<ReplaceReport> replace_shard(MapStore& store, const ReplaceOptions& optio
 
 template <int D>
 Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard_id,
-                                    const client::ClientOptions& options) {
+                                    const client::ClientOptions& options,
+                                    client::Environment& environment) {
   auto stored = store.load();
   if (!stored) return fail(stored.error());
   ShardMap next = stored->map;
@@ -656,13 +660,13 @@ Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard_id,
   // First the map: from here on nobody can put the successors into it.
   auto replaced = store.replace(*stored, std::move(next));
   if (!replaced) return fail(replaced.error());
-  auto source = Server<D>::connect(url, options);
+  auto source = Server<D>::connect(url, options, environment);
   if (!source) return fail(source.error());
   if (const auto serves = source->ask(TaskKind::kServe, replaced->map.epoch); !serves) {
     return fail(serves.error());
   }
   for (const Part& part : parts) {
-    auto server = Server<D>::connect(part.url(), options);
+    auto server = Server<D>::connect(part.url(), options, environment);
     // One that can't be reached is looked at again before it is used.
     if (!server || !server->ask(TaskKind::kFill, replaced->map.epoch)) continue;
     if (empty_server(*server))
@@ -671,11 +675,13 @@ Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard_id,
   return replaced;
 }
 
-template Result<ReplaceReport> replace_shard<2>(MapStore&, const ReplaceOptions&);
-template Result<ReplaceReport> replace_shard<3>(MapStore&, const ReplaceOptions&);
+template Result<ReplaceReport> replace_shard<2>(MapStore&, const ReplaceOptions&,
+                                                client::Environment&);
+template Result<ReplaceReport> replace_shard<3>(MapStore&, const ReplaceOptions&,
+                                                client::Environment&);
 template Result<StoredMap> abort_replacement<2>(MapStore&, std::uint32_t,
-                                                const client::ClientOptions&);
+                                                const client::ClientOptions&, client::Environment&);
 template Result<StoredMap> abort_replacement<3>(MapStore&, std::uint32_t,
-                                                const client::ClientOptions&);
+                                                const client::ClientOptions&, client::Environment&);
 
 }  // namespace silurus::shards

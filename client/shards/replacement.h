@@ -56,14 +56,16 @@ struct ReplaceReport {
 /// are those of the map then, and whoever began it finds every door closed. So it goes on by itself
 /// if a group of replicas loses its primary. After an error that is not kInDoubt the shard serves
 /// on, if it could still be reached; call it again, or abort(). kConflict: somebody else replaces
-/// it now, or a server isn't empty.
+/// it now, or a server isn't empty. `environment`: for simulations.
 template <int D>
-Result<ReplaceReport> replace_shard(MapStore& store, const ReplaceOptions& options);
+Result<ReplaceReport> replace_shard(MapStore& store, const ReplaceOptions& options,
+                                    client::Environment& environment = client::real_environment());
 
 /// Ends a replacement that was begun, whoever began it: the shard serves on, and the servers that
 /// were to be its successors are emptied, as far as they can be reached, and are spares.
 template <int D>
 Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard,
-                                    const client::ClientOptions& options);
+                                    const client::ClientOptions& options,
+                                    client::Environment& environment = client::real_environment());
 
 }  // namespace silurus::shards

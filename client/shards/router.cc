@@ -1,14 +1,13 @@
 #include "client/shards/router.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <thread>
 #include <utility>
 
 #include "client/backoff.h"
+#include "client/environment.h"
 #include "common/json.h"
 
 namespace silurus {
@@ -49,9 +48,13 @@ struct Router<D>::Impl {
   };
   using Indices = std::vector<std::size_t>;
 
+  Impl(client::Environment& given, std::unique_ptr<shards::MapStore> maps, const ClientOptions& how)
+      : environment(given), clock(given.clock()), store(std::move(maps)), options(how) {}
+
+  client::Environment& environment;
+  const Clock& clock;
   std::unique_ptr<shards::MapStore> store;
-  ClientOptions options;
-  SystemClock clock;
+  const ClientOptions options;
   shards::StoredMap stored;
   std::optional<shards::Space<D>> space;
   std::vector<Link> links;
@@ -90,7 +93,7 @@ struct Router<D>::Impl {
 
   Result<Client<D>*> client_of(Link& link) {
     if (!link.client) {
-      auto made = Client<D>::connect(link.url, options);
+      auto made = Client<D>::connect(link.url, options, environment);
       if (!made) {
         return fail(made.error().code,
                     "shard " + std::to_string(link.id) + ": " + made.error().message);
@@ -131,7 +134,7 @@ struct Router<D>::Impl {
       return fail(ErrorCode::kDeadlineExceeded,
                   "nothing was done in time, since a shard is being replaced: " + error.message);
     }
-    std::this_thread::sleep_for(std::chrono::nanoseconds(pause));
+    environment.sleep(pause);
     return {};
   }
 
@@ -497,18 +500,11 @@ template <int D>
 Router<D>::~Router() = default;
 
 template <int D>
-Result<Router<D>> Router<D>::connect(std::string_view url, const ClientOptions& options) {
-  auto store = shards::open_map_store(url);
+Result<Router<D>> Router<D>::connect(std::string_view url, const ClientOptions& options,
+                                     client::Environment& environment) {
+  auto store = shards::open_map_store(url, environment);
   if (!store) return fail(store.error());
-  return create(std::move(*store), options);
-}
-
-template <int D>
-Result<Router<D>> Router<D>::create(std::unique_ptr<shards::MapStore> store,
-                                    const ClientOptions& options) {
-  auto impl = std::make_unique<Impl>();
-  impl->store = std::move(store);
-  impl->options = options;
+  auto impl = std::make_unique<Impl>(environment, std::move(*store), options);
   if (auto ok = impl->load_map(); !ok) return fail(ok.error());
   return Router(std::move(impl));
 }

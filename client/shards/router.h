@@ -36,9 +36,9 @@ class Router {
  public:
   /// kNotFound: there is no such cluster; kUnsupported: it has another number of dimensions.
   /// Servers are connected to when they are needed.
-  static Result<Router> connect(std::string_view url, const ClientOptions& options = {});
-  static Result<Router> create(std::unique_ptr<shards::MapStore> store,
-                               const ClientOptions& options = {});
+  /// `environment`: for simulations.
+  static Result<Router> connect(std::string_view url, const ClientOptions& options = {},
+                                client::Environment& environment = client::real_environment());
   Router(Router&&) noexcept;
   Router& operator=(Router&&) noexcept;
   ~Router();

@@ -6,7 +6,7 @@
 #include <set>
 #include <utility>
 
-#include "client/network.h"
+#include "client/cluster_info.h"
 #include "client/shards/hilbert.h"
 #include "common/json.h"
 #include "etcd/gateway.h"

@@ -7,7 +7,6 @@
 #include <set>
 #include <utility>
 
-#include "client/network.h"
 #include "client/shards/map_store.h"
 #include "client/shards/replacement.h"
 #include "client/shards/router.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "client/network.h"
 #include "common/check.h"
 
 namespace silurus::simulation {

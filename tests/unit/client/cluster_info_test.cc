@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "client/directory.h"
-#include "client/network.h"
 
 namespace silurus::client {
 namespace {
