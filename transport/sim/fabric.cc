@@ -9,6 +9,7 @@
 #include "transport/sim/listener.h"
 #include "transport/sim/multicast.h"
 #include "transport/sim/poller.h"
+#include "transport/sim/thread.h"
 
 namespace silurus::transport::sim {
 namespace {
@@ -144,12 +145,22 @@ Result<std::unique_ptr<Connection>> SimFabric::connect(const Address& address,
                                                        ConnectionHandler& handler) {
   using Outcome = std::optional<Result<std::shared_ptr<Endpoint>>>;
   const auto outcome = std::make_shared<Outcome>();
-  start(address, options, poller, hello,
-        [outcome](Result<std::shared_ptr<Endpoint>> client) { *outcome = std::move(client); });
-  const std::uint32_t incarnation = host_.incarnation();
-  world_.run_until(
-      [&] { return outcome->has_value() || !host_.alive() || host_.incarnation() != incarnation; },
-      world_.now() + options.timeout);
+  Thread* const thread = host_.thread();
+  start(address, options, poller, hello, [outcome, wake = thread != nullptr ? thread->waker() : [] {
+        }](Result<std::shared_ptr<Endpoint>> client) {
+    *outcome = std::move(client);
+    wake();
+  });
+  if (thread != nullptr) {
+    while (!outcome->has_value() && !thread->is_over()) thread->wait();
+  } else {
+    const std::uint32_t incarnation = host_.incarnation();
+    world_.run_until(
+        [&] {
+          return outcome->has_value() || !host_.alive() || host_.incarnation() != incarnation;
+        },
+        world_.now() + options.timeout);
+  }
   if (!*outcome) {
     return fail(ErrorCode::kDeadlineExceeded, address.to_string() + ": our host crashed");
   }

@@ -27,7 +27,7 @@ class SimFabric final : public Fabric {
                                            std::span<Poller* const> pollers,
                                            AcceptHandler& handler) override;
   /// Runs the world until it is connected, or not; within a process's step too, which then waits
-  /// while all others go on.
+  /// while all others go on. Within a Thread: blocks that.
   Result<std::unique_ptr<Connection>> connect(const Address& address, const ConnectOptions& options,
                                               Poller& poller, std::span<const std::byte> hello,
                                               ConnectionHandler& handler) override;

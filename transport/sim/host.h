@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/clock.h"
@@ -15,6 +16,7 @@
 namespace silurus::transport::sim {
 
 class Host;
+class Thread;
 class World;
 
 /// A card that carries out one-sided reads without its host's CPU.
@@ -138,6 +140,12 @@ class Host {
   /// Counts restarts.
   std::uint32_t incarnation() const { return incarnation_; }
 
+  // --- for code that blocks
+  /// That is at work here now; null: whoever is does not block.
+  Thread* thread() const { return thread_; }
+  /// Who was before.
+  Thread* enter(Thread* thread) { return std::exchange(thread_, thread); }
+
   // --- for the fabric
   /// CPU time charged within the step that is running.
   Nanoseconds ahead() const { return ahead_; }
@@ -184,6 +192,7 @@ class Host {
   Nanoseconds pass(Timetable& way, std::uint64_t& total, Nanoseconds at, std::size_t bytes,
                    std::size_t operations);
 
+  Thread* thread_ = nullptr;
   unsigned steps_ = 0;  ///< that are running, one within the other
   Work work_;
   double nic_free_at_ = 0;  ///< world time; some cards do a read in a few nanoseconds
