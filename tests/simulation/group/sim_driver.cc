@@ -50,11 +50,11 @@ SimDriver::SimDriver(GroupWorld& world, sim::Host& host, const Options& options,
                                  .fetch_timeout = 2 * kMillisecond,
                                  .soonest_look = 100 * kMicrosecond,
                                  .latest_look = kMillisecond},
-                                kTestGroup, log, *links_);
+                                world.id(), log, *links_);
   member_ = std::make_unique<group::Member>(
       group::MemberOptions{.self = {options.id, address_of(host), options.clients},
                            .incarnation = options.seed | 1,
-                           .group = kTestGroup,
+                           .group = world.id(),
                            .timing = world.timing,
                            .ack = world.ack},
       log, applied, machine, *replicator_, *links_, *store_, host.clock());
@@ -68,11 +68,12 @@ SimDriver::~SimDriver() {
 
 void SimDriver::make_links(const Options& options) {
   const group::LinksOptions links_options{
-      .group = kTestGroup,
+      .group = world_.id(),
       .self = options.id,
       .incarnation = options.seed | 1,
       .listen = transport::Address::parse(address_of(host_)).value(),
-      .multicast = transport::Address::parse("sim://239.1.1.1:1").value(),
+      .multicast =
+          transport::Address::parse("sim://239.1.1.1:" + std::to_string(world_.number + 1)).value(),
       .redial = 2 * kMillisecond,
       .dial_timeout = kDialTimeout,
       .upstream_dial_timeout = kDialTimeout,

@@ -41,11 +41,13 @@ struct GroupWorld {
   std::size_t push_bytes = std::size_t{64} << 10;
   group::Ack ack = group::Ack::kAll;
   bool offers_copies = false;
-  std::map<Lsn, Applied> agreed;             ///< at the ends of batches
-  std::map<Lsn, Nanoseconds> first_applied;  ///< when any member had applied all before it
-  std::vector<std::string> complaints;
-  std::vector<std::string> trace;
-  std::vector<const SimDriver*> drivers;  ///< of all lives that have not been destroyed
+  unsigned number = 0;                            ///< of several groups in one world
+  std::map<Lsn, Applied> agreed = {};             ///< at the ends of batches
+  std::map<Lsn, Nanoseconds> first_applied = {};  ///< when any member had applied all before it
+  std::vector<std::string> complaints = {};
+  std::vector<std::string> trace = {};
+  std::vector<const SimDriver*> drivers = {};  ///< of all lives that have not been destroyed
+  group::GroupId id() const { return kTestGroup + number; }
   void note(const std::string& what);
   void complain(std::string what) { complaints.push_back(std::move(what)); }
   /// A member has applied a batch that ends there.

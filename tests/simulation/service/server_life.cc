@@ -9,7 +9,7 @@
 namespace silurus::simulation {
 namespace {
 
-constexpr std::uint64_t kChunks = 1024;
+constexpr std::uint64_t kChunks = SimServer::kChunks;
 constexpr std::uint64_t kMapBytes = kChunks / 8;
 constexpr std::size_t kLogBytes = std::size_t{96} << 10;
 constexpr std::size_t kExtraBytes = std::size_t{32} << 10;
@@ -17,7 +17,6 @@ constexpr std::uint64_t kLogChain = 0x5117;
 /// One turn in so many takes a checkpoint, whether it is time or not.
 constexpr std::uint64_t kTurnsPerCheckpoint = 500;
 constexpr Nanoseconds kCheckpointTurn = 50 * kMicrosecond;
-constexpr Nanoseconds kWorkerTurn = kMicrosecond;
 
 }  // namespace
 
@@ -210,44 +209,19 @@ class ServerLife::Part final : public server::Membership<2> {
 
 ServerLife::ServerLife(Service& service, sim::Host& host, group::MemberId id, ServerDisk& disk,
                        std::uint64_t seed, Power::Failure failure)
-    : service_(service),
-      host_(host),
-      power_(seed, UINT64_MAX, failure),
-      fabric_(service.group.world, host, service.fabric) {
-  auto core = server::Core<2>::create(
-      {.workers = service.workers,
-       .grace = service.grace,
-       .heartbeat = service.heartbeat,
-       .memory_budget_bytes = kChunks * rtree::kChunkBytes<2>,
-       .build_threads = 1,
-       .history = {.unix_ns = [&clock = host.clock()] { return clock.now(); }},
-       .instance = seed | 1},
-      host.clock(), executor_, [&](const replication::TreePlace& place) {
-        return Part::open(*this, id, disk, seed, place);
-      });
-  SILURUS_CHECK(core.has_value());
-  core_ = std::move(*core);
-  SILURUS_CHECK(core_->listen(fabric_, transport::Address::parse(url(host)).value(), {}));
-  SILURUS_CHECK(core_->join_group());
-  for (std::size_t i = 0; i < core_->worker_count(); ++i) {
-    auto& worker = core_->worker(i);
-    workers_.push_back(host.spawn("worker", [this, &worker](sim::Process& process) {
-      const bool is_busy = worker.sweep();
-      host_.charge(kWorkerTurn);
-      if (is_busy) return process.wake();
-      if (const auto deadline = worker.deadline()) process.wake_at(*deadline);
-    }));
-    for (const auto& poller : worker.pollers()) workers_.back()->watch(*poller);
-    worker.set_waker([process = workers_.back().get()] { process->wake(); });
-  }
+    : service_(service), host_(host), power_(seed, UINT64_MAX, failure) {
+  const SimServer::Options options{.fabric = service.fabric,
+                                   .workers = service.workers,
+                                   .grace = service.grace,
+                                   .heartbeat = service.heartbeat,
+                                   .instance = seed | 1};
+  server_ = std::make_unique<SimServer>(host, options, [&](const replication::TreePlace& place) {
+    return Part::open(*this, id, disk, seed, place);
+  });
   service_.lives.push_back(this);
 }
 
-ServerLife::~ServerLife() {
-  std::erase(service_.lives, this);
-  for (std::size_t i = 0; i < core_->worker_count(); ++i) core_->worker(i).set_waker(nullptr);
-  workers_.clear();
-}
+ServerLife::~ServerLife() { std::erase(service_.lives, this); }
 
 const SimDriver& ServerLife::driver() const { return part_->driver(); }
 

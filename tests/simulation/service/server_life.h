@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "server/core.h"
 #include "tests/simulation/group/sim_driver.h"
+#include "tests/simulation/service/sim_server.h"
 #include "tests/support/crash_memory.h"
 
 namespace silurus::simulation {
@@ -81,15 +81,13 @@ class ServerLife {
 
   Power& power() { return power_; }
   const SimDriver& driver() const;
-  const server::Core<2>& core() const { return *core_; }
-  const server::Standing& standing() const { return *core_->shard().standing(); }
-  rtree::Snapshot<2> snapshot() const { return core_->shard().tree().snapshot(); }
+  const server::Core<2>& core() const { return server_->core(); }
+  const server::Standing& standing() const { return *core().shard().standing(); }
+  rtree::Snapshot<2> snapshot() const { return server_->snapshot(); }
   std::uint64_t checkpoints() const;
   sim::Host& host() { return host_; }
   /// CPU time of each turn of the group's process.
   Nanoseconds turn = kMicrosecond;
-
-  static std::string url(const sim::Host& host) { return "sim://" + host.name() + ":1"; }
 
  private:
   class Part;
@@ -97,11 +95,8 @@ class ServerLife {
   Service& service_;
   sim::Host& host_;
   Power power_;
-  sim::SimFabric fabric_;
-  server::InlineExecutor executor_;
-  Part* part_ = nullptr;  ///< the core's
-  std::unique_ptr<server::Core<2>> core_;
-  std::vector<std::unique_ptr<sim::Process>> workers_;
+  Part* part_ = nullptr;  ///< the server's
+  std::unique_ptr<SimServer> server_;
 };
 
 }  // namespace silurus::simulation

@@ -111,7 +111,7 @@ client::ClientOptions ServiceRun::draw_client() {
 
 void ServiceRun::add_clients() {
   std::vector<std::string> urls;
-  for (const Node& node : nodes_) urls.push_back(ServerLife::url(*node.host));
+  for (const Node& node : nodes_) urls.push_back(SimServer::url(*node.host));
   for (std::size_t i = 0; i < kClients; ++i) {
     ServiceClient::Options options{.client = draw_client()};
     options.knows_members = random_.below(2) == 0;

@@ -1,0 +1,49 @@
+#include "tests/simulation/service/sim_server.h"
+
+#include <utility>
+
+#include "common/check.h"
+
+namespace silurus::simulation {
+namespace {
+
+constexpr Nanoseconds kWorkerTurn = kMicrosecond;
+
+}  // namespace
+
+SimServer::SimServer(sim::Host& host, const Options& options,
+                     const server::Membership<2>::Opener& member)
+    : host_(host), fabric_(host.world(), host, options.fabric) {
+  auto core = server::Core<2>::create(
+      {.workers = options.workers,
+       .grace = options.grace,
+       .heartbeat = options.heartbeat,
+       .memory_budget_bytes = kChunks * rtree::kChunkBytes<2>,
+       .build_threads = 1,
+       .history = {.unix_ns = [&clock = host.clock()] { return clock.now(); }},
+       .allow_orders = true,
+       .instance = options.instance},
+      host.clock(), executor_, member);
+  SILURUS_CHECK(core.has_value());
+  core_ = std::move(*core);
+  SILURUS_CHECK(core_->listen(fabric_, transport::Address::parse(url(host)).value(), {}));
+  SILURUS_CHECK(core_->join_group());
+  for (std::size_t i = 0; i < core_->worker_count(); ++i) {
+    auto& worker = core_->worker(i);
+    workers_.push_back(host.spawn("worker", [this, &worker](sim::Process& process) {
+      const bool is_busy = worker.sweep();
+      host_.charge(kWorkerTurn);
+      if (is_busy) return process.wake();
+      if (const auto deadline = worker.deadline()) process.wake_at(*deadline);
+    }));
+    for (const auto& poller : worker.pollers()) workers_.back()->watch(*poller);
+    worker.set_waker([process = workers_.back().get()] { process->wake(); });
+  }
+}
+
+SimServer::~SimServer() {
+  for (std::size_t i = 0; i < core_->worker_count(); ++i) core_->worker(i).set_waker(nullptr);
+  workers_.clear();
+}
+
+}  // namespace silurus::simulation

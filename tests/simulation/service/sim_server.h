@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/core.h"
+#include "transport/sim/fabric.h"
+#include "transport/sim/host.h"
+
+namespace silurus::simulation {
+
+namespace sim = transport::sim;
+
+/// A server that ships but for its threads, on a simulated host: each worker is a process of its
+/// own. It takes orders of everybody.
+class SimServer {
+ public:
+  static constexpr std::uint64_t kChunks = 1024;  ///< of its tree, at most
+
+  struct Options {
+    sim::FabricOptions fabric;  ///< that clients come by
+    std::size_t workers = 2;
+    Nanoseconds grace = 5 * kMillisecond;
+    Nanoseconds heartbeat = kMillisecond;
+    std::uint64_t instance = 1;
+  };
+  /// `member`: see server::Core::create().
+  SimServer(sim::Host& host, const Options& options,
+            const server::Membership<2>::Opener& member = nullptr);
+  ~SimServer();
+
+  const server::Core<2>& core() const { return *core_; }
+  rtree::Snapshot<2> snapshot() const { return core_->shard().tree().snapshot(); }
+
+  static std::string url(const sim::Host& host) { return "sim://" + host.name() + ":1"; }
+
+ private:
+  sim::Host& host_;
+  sim::SimFabric fabric_;
+  server::InlineExecutor executor_;
+  std::unique_ptr<server::Core<2>> core_;
+  std::vector<std::unique_ptr<sim::Process>> workers_;
+};
+
+}  // namespace silurus::simulation
