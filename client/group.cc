@@ -377,6 +377,7 @@ template <int D>
 std::size_t Group<D>::upkeep(bool look) {
   const Nanoseconds now = clock_.now();
   const std::size_t kept_before = kept_.size();
+  const bool was_connected = connected() != nullptr;
   look_after_primary(look, now);
   for (auto& member : members_) {
     if (member->core != nullptr && member.get() != primary_ && !member->core->connected()) {
@@ -404,7 +405,9 @@ std::size_t Group<D>::upkeep(bool look) {
       leave_others();
     }
   }
-  return ended + (kept_.size() < kept_before ? kept_before - kept_.size() : 0);
+  // Who waits for a server shall not go to sleep when there is one.
+  const std::size_t found = connected() != nullptr && !was_connected ? 1 : 0;
+  return found + ended + (kept_.size() < kept_before ? kept_before - kept_.size() : 0);
 }
 
 template <int D>

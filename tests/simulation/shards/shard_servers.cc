@@ -1,0 +1,200 @@
+#include "tests/simulation/shards/shard_servers.h"
+
+#include <utility>
+
+namespace silurus::simulation {
+namespace {
+
+constexpr std::size_t kPushBytes = 8 << 10;
+constexpr Nanoseconds kEtcdLease = 30 * kMillisecond;
+constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
+                                   .heartbeat = 2 * kMillisecond,
+                                   .silence = 15 * kMillisecond,
+                                   .slowness = 20 * kMillisecond,
+                                   .poll = 8 * kMillisecond,
+                                   .candidacy = 4 * kMillisecond};
+/// A life that crashes in the midst of writing does so within so many stores and flushes.
+constexpr std::uint64_t kStoresToLive = 40;
+/// Between two looks at a gate.
+constexpr Nanoseconds kLookTolerance = 5 * kMillisecond;
+
+}  // namespace
+
+ShardServers::ShardServers(GroupWorld& everyone, EtcdOfShards& etcd, const Options& options)
+    : everyone_(everyone), etcd_(etcd), options_(options), random_(options.seed) {
+  for (std::size_t i = 0; i < options.alone; ++i) add_alone(i + 1);
+  for (std::size_t i = 0; i < options.groups.size(); ++i) add_group(i + 1, options.groups[i]);
+  // In any order.
+  for (std::size_t i = places_.size(); i > 1; --i) {
+    std::swap(places_[i - 1], places_[random_.below(i)]);
+  }
+}
+
+ShardServers::~ShardServers() {
+  nodes_.clear();
+  dead_.clear();
+}
+
+std::size_t ShardServers::add_node(const std::string& name, Group* group, group::MemberId id) {
+  const double drift = random_.uniform(-1, 1) / group::kDriftDenominator;
+  const auto offset = static_cast<Nanoseconds>(random_.below(kSecond)) + kSecond;
+  sim::Host& host =
+      everyone_.world.add_host(name, {.clock_offset = offset, .clock_rate = 1 + drift});
+  hosts_.push_back(&host);
+  nodes_.push_back({.host = &host, .group = group, .id = id});
+  return nodes_.size() - 1;
+}
+
+void ShardServers::add_alone(std::size_t number) {
+  const std::size_t node = add_node("server" + std::to_string(number), nullptr, 0);
+  places_.push_back({SimServer::url(*hosts_[node]), {node}});
+}
+
+void ShardServers::add_group(std::size_t number, std::size_t members) {
+  Group& group = groups_.emplace_back();
+  group.etcd = std::make_unique<SimEtcd>(everyone_.world, etcd_.host(), kEtcdLease);
+  group.world = std::make_unique<GroupWorld>(
+      GroupWorld{.world = everyone_.world,
+                 .etcd = *group.etcd,
+                 .timing = kTiming,
+                 .fabric = options_.fabric,
+                 .protocol = static_cast<group::ReplicationProtocol>(random_.below(3)),
+                 .push_bytes = kPushBytes,
+                 .ack = static_cast<group::Ack>(random_.below(3)),
+                 .number = static_cast<unsigned>(number)});
+  group.service = std::make_unique<Service>(Service{.group = *group.world,
+                                                    .published = {},
+                                                    .fabric = options_.fabric,
+                                                    .workers = 1 + random_.below(2)});
+  etcd_.add_group(static_cast<std::uint32_t>(number), *group.etcd);
+  Place& place = places_.emplace_back();
+  place.url = etcd_.url() + "/" + std::to_string(number);
+  for (std::size_t i = 1; i <= members; ++i) {
+    const std::string name = "group" + std::to_string(number) + "-" + std::to_string(i);
+    place.nodes.push_back(add_node(name, &group, i));
+  }
+}
+
+std::string ShardServers::start_next() {
+  if (started == places_.size()) return {};
+  const Place& place = places_[started++];
+  for (const std::size_t node : place.nodes) {
+    if (nodes_[node].host->alive()) start(node);
+  }
+  return place.url;
+}
+
+// --- lives
+
+void ShardServers::start(std::size_t server) {
+  Node& node = nodes_[server];
+  node.is_down = false;
+  const std::uint64_t seed = (options_.seed * 1000 + ++lives_begun_) * 2;
+  everyone_.note(node.host->name() + " starts");
+  if (node.group == nullptr) {
+    node.alone = std::make_unique<SimServer>(
+        *node.host, SimServer::Options{.fabric = options_.fabric, .instance = seed | 1});
+    return;
+  }
+  if (node.disk == nullptr) node.disk = std::make_unique<ServerDisk>();
+  const auto failure =
+      random_.below(2) == 0 ? Power::Failure::kPowerCut : Power::Failure::kProcessDies;
+  node.life = std::make_unique<ServerLife>(*node.group->service, *node.host, node.id, *node.disk,
+                                           seed, failure);
+  node.life->power().set_on_cut([this, server] {
+    everyone_.note(nodes_[server].host->name() + " crashes");
+    nodes_[server].host->crash();
+    nodes_[server].is_down = true;
+    // What it was about goes on to its end, and nothing comes of it.
+    everyone_.world.after(0, [this, server] { bury(server); });
+  });
+}
+
+void ShardServers::bury(std::size_t server) {
+  Node& node = nodes_[server];
+  ++crashes;
+  for (CrashMemory::Content* content : node.disk->all()) {
+    CrashMemory::end_life(node.life->power(), *content);
+  }
+  dead_.push_back(std::move(node.life));
+}
+
+void ShardServers::crash(std::size_t server) {
+  if (nodes_[server].life != nullptr) nodes_[server].life->power().cut();
+}
+
+void ShardServers::crash_while_writing(std::size_t server) {
+  if (nodes_[server].life == nullptr) return;
+  Power& power = nodes_[server].life->power();
+  if (!power.is_off()) power.cut_after(random_.below(kStoresToLive));
+}
+
+void ShardServers::set_turn(std::size_t server, Nanoseconds turn) {
+  if (nodes_[server].life != nullptr) nodes_[server].life->turn = turn;
+}
+
+void ShardServers::end_faults() {
+  for (Node& node : nodes_) {
+    if (node.life != nullptr) node.life->power().cut_after(UINT64_MAX - node.life->power().steps());
+  }
+}
+
+// --- looking at them
+
+std::string ShardServers::complaint() const {
+  for (const Group& group : groups_) {
+    if (!group.world->complaints.empty()) return group.world->complaints.front();
+  }
+  for (const Node& node : nodes_) {
+    const server::Core<2>* const core = node.core();
+    if (core == nullptr) continue;
+    if (Status valid = core->shard().tree().snapshot().validate(); !valid) {
+      return node.host->name() + ": " + valid.error().message;
+    }
+  }
+  return "";
+}
+
+void ShardServers::look_at_gates(Nanoseconds freeze) {
+  using Turn = server::Gate::Turn;
+  for (Node& node : nodes_) {
+    const server::Core<2>* const core = node.core();
+    const Nanoseconds now = node.host->clock().now();
+    // A member that lags behind its group may be shown the freeze late, and its end too.
+    if (core == nullptr || node.group != nullptr) continue;
+    const server::Gate& gate = core->shard().gate();
+    const bool is_frozen = gate.at() == Turn::kFrozen && !gate.has_lapsed(now);
+    if (!is_frozen || gate.ticket() != std::exchange(node.frozen_by, gate.ticket())) {
+      node.frozen_since = now;
+      if (!is_frozen) node.frozen_by = 0;
+    } else if (now - node.frozen_since > freeze + kLookTolerance) {
+      everyone_.complain(node.host->name() + " has been frozen for longer than it may");
+    }
+  }
+}
+
+std::string ShardServers::to_string() const {
+  std::string text;
+  for (const Node& node : nodes_) {
+    const server::Core<2>* const core = node.core();
+    if (core == nullptr) continue;
+    text += node.host->name() + ": " +
+            std::string(replication::to_string(core->shard().gate().at())) + ", ticket " +
+            std::to_string(core->shard().gate().ticket()) + ", " +
+            std::to_string(core->shard().tree().snapshot().size()) + " entries";
+    if (node.life != nullptr) {
+      const group::Member& member = node.life->driver().member();
+      text +=
+          ", " + std::string(group::to_string(member.role())) + " in view " + encode(member.view());
+    }
+    text += "\n";
+  }
+  for (const Group& group : groups_) {
+    for (const std::string& line : group.world->trace) {
+      text += "group " + std::to_string(group.world->number) + ", " + line + "\n";
+    }
+  }
+  return text;
+}
+
+}  // namespace silurus::simulation
