@@ -47,9 +47,16 @@ void RouterClient::run(sim::Thread& self) {
     } else if (last_ == 0u) {
       read_everything(*router);
     } else {
-      if (last_) --*last_;
+      const std::uint64_t before = counters_.failed + counters_.in_doubt;
       operate(*router);
-      if (!last_) self.sleep(static_cast<Nanoseconds>(random_.below(options_.longest_rest)));
+      const bool is_good = counters_.failed + counters_.in_doubt == before;
+      if (!last_) {
+        self.sleep(static_cast<Nanoseconds>(random_.below(options_.longest_rest)));
+      } else if (!is_good) {
+        self.sleep(kRetry);
+      } else if (*last_ > 0) {
+        --*last_;
+      }
     }
   }
   if (router) counters_.visits += router->visits();
@@ -181,7 +188,6 @@ void RouterClient::count(Router<2>& router, unsigned column) {
     }
   }
   certain &= ~perhaps_gone;
-  // Who was added by somebody that has been told of an error since may count as well.
   if (*answer < static_cast<std::uint64_t>(std::popcount(certain)) ||
       *answer > static_cast<std::uint64_t>(std::popcount(possible))) {
     complain("a count of " + std::to_string(*answer) + ", not within " +

@@ -17,6 +17,7 @@ constexpr Nanoseconds kFaultsFrom = 60 * kMillisecond;
 constexpr Nanoseconds kFaultsUntil = 500 * kMillisecond;
 /// After the last fault whatever was begun is ended, and everything found, within so long.
 constexpr Nanoseconds kRecovery = 20 * kSecond;
+constexpr Nanoseconds kLongestTrouble = 120 * kMillisecond;  ///< of the way to etcd
 constexpr Nanoseconds kLook = 500 * kMicrosecond;
 /// Operations of a column while there are faults, and in all but for the last look, which is two
 /// reads of each client.
@@ -53,11 +54,10 @@ ShardRun::ShardRun(std::uint64_t seed) : seed_(seed), world_(seed), random_(seed
       GroupWorld{.world = world_, .etcd = *nobody_, .timing = {}, .fabric = fabric});
   etcd_ = std::make_unique<EtcdOfShards>(etcd, "maps");
   ShardServers::Options options{.fabric = fabric, .seed = seed};
-  if (seed % 2 == 0) {
-    options.alone = kServersAlone;
-  } else {
-    for (std::size_t i = 0; i < kGroups; ++i) options.groups.push_back(1 + random_.below(3));
-  }
+  // Servers alone, groups, or some of both.
+  options.alone = seed % 3 == 0 ? kServersAlone : seed % 3 == 1 ? 0 : kServersAlone / 2;
+  const std::size_t groups = seed % 3 == 0 ? 0 : seed % 3 == 1 ? kGroups : kGroups / 2;
+  for (std::size_t i = 0; i < groups; ++i) options.groups.push_back(1 + random_.below(3));
   servers_ = std::make_unique<ShardServers>(*everyone_, *etcd_, options);
   shards_ = std::make_unique<ShardWorld>(
       ShardWorld{.everyone = *everyone_, .etcd = *etcd_, .fabric = fabric});
@@ -159,6 +159,44 @@ void ShardRun::look_after_coordinators() {
   if (!is_finished()) world_.after(kLook, [this] { look_after_coordinators(); });
 }
 
+void ShardRun::schedule_faults() {
+  const auto draw_time = [this] {
+    return kFaultsFrom + static_cast<Nanoseconds>(random_.below(kFaultsUntil - kFaultsFrom));
+  };
+  if (random_.below(3) == 0) {
+    const auto index = random_.below(kClients);
+    world_.at(draw_time(), [this, index] { crash_client(index, 30 * kMillisecond); });
+  }
+  for (std::uint64_t count = random_.below(3); count > 0; --count) {
+    const auto kind = static_cast<unsigned>(random_.below(4));
+    const auto lasts = kMillisecond + static_cast<Nanoseconds>(random_.below(kLongestTrouble));
+    world_.at(draw_time(), [this, kind, lasts] { trouble_etcd(kind, lasts); });
+  }
+}
+
+void ShardRun::trouble_etcd(unsigned kind, Nanoseconds lasts) {
+  sim::Host& etcd = etcd_->host();
+  const auto number = random_.below(kClients + kCoordinators);
+  sim::Host& host =
+      number < kClients ? *client_hosts_[number] : *coordinator_hosts_[number - kClients];
+  if (kind == 0) {
+    everyone_->note("etcd stands still");
+    etcd.pause();
+    return world_.after(lasts, [&etcd] { etcd.resume(); });
+  }
+  if (kind == 1) {
+    everyone_->note(host.name() + " is far from etcd");
+    return world_.set_link(host, etcd, {.latency = 3 * kMillisecond});
+  }
+  // What is asked does not arrive there, or what is answered not here.
+  everyone_->note(kind == 2 ? host.name() + " does not reach etcd"
+                            : "etcd does not reach " + host.name());
+  sim::Host& from = kind == 2 ? host : etcd;
+  sim::Host& to = kind == 2 ? etcd : host;
+  world_.cut(from, to);
+  world_.after(lasts, [this, &from, &to] { world_.heal(from, to); });
+}
+
 void ShardRun::crash_client(std::size_t index, Nanoseconds lasts) {
   sim::Host& host = *client_hosts_[index];
   everyone_->note(host.name() + " crashes");
@@ -174,11 +212,7 @@ void ShardRun::crash_client(std::size_t index, Nanoseconds lasts) {
 
 std::string ShardRun::run() {
   faults_->schedule(kFaultsFrom, kFaultsUntil);
-  if (random_.below(3) == 0) {
-    const auto index = random_.below(kClients);
-    const auto time = static_cast<Nanoseconds>(random_.below(kFaultsUntil));
-    world_.at(time, [this, index] { crash_client(index, 30 * kMillisecond); });
-  }
+  schedule_faults();
   world_.after(kLook, [this] { look_after_coordinators(); });
   world_.run_until(kFaultsUntil + 150 * kMillisecond);
   servers_->end_faults();

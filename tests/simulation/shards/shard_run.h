@@ -43,7 +43,9 @@ class ShardRun {
   client::ClientOptions draw_client();
   void start_client(std::size_t index);
   void start_coordinator(std::size_t index);
-  void schedule_crashes();
+  /// Of clients, and of the way to etcd: beside those of Faults.
+  void schedule_faults();
+  void trouble_etcd(unsigned kind, Nanoseconds lasts);
   void crash_client(std::size_t index, Nanoseconds lasts);
   /// Coordinators crash by themselves.
   void look_after_coordinators();

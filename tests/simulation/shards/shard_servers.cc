@@ -89,6 +89,7 @@ std::string ShardServers::start_next() {
 void ShardServers::start(std::size_t server) {
   Node& node = nodes_[server];
   node.is_down = false;
+  node.frozen_by = 0;
   const std::uint64_t seed = (options_.seed * 1000 + ++lives_begun_) * 2;
   everyone_.note(node.host->name() + " starts");
   if (node.group == nullptr) {
@@ -160,8 +161,7 @@ void ShardServers::look_at_gates(Nanoseconds freeze) {
   for (Node& node : nodes_) {
     const server::Core<2>* const core = node.core();
     const Nanoseconds now = node.host->clock().now();
-    // A member that lags behind its group may be shown the freeze late, and its end too.
-    if (core == nullptr || node.group != nullptr) continue;
+    if (core == nullptr) continue;
     const server::Gate& gate = core->shard().gate();
     const bool is_frozen = gate.at() == Turn::kFrozen && !gate.has_lapsed(now);
     if (!is_frozen || gate.ticket() != std::exchange(node.frozen_by, gate.ticket())) {
