@@ -62,6 +62,28 @@ void Coordinator::act(shards::MapStore& store, client::Environment& environment)
   }
 }
 
+/// Somebody kills it there, or its host's power fails, or it is kept waiting, perhaps until a
+/// freeze is over.
+bool Coordinator::survives(Step step, const std::string& what) {
+  doing_ = "is about to " + what;
+  note(doing_);
+  if (step != fatal_ || fate_ >= 75 || self_->is_over()) return true;
+  if (fate_ < 50) ++replacements_.kills;
+  if (fate_ < 30) {
+    note("is killed");
+    return false;
+  }
+  if (fate_ < 50) {
+    note("crashes");
+    host_.crash();
+    return true;
+  }
+  note("is kept waiting");
+  ++replacements_.naps;
+  self_->sleep(static_cast<Nanoseconds>(random_.below(3 * options_.freeze)));
+  return true;
+}
+
 /// Empty ones that are there, or else that are started now.
 bool Coordinator::choose_targets(shards::ReplaceOptions& options, const ShardMap& map) {
   if (map.spares.size() >= options.parts && random_.below(2) == 0) return true;
@@ -84,18 +106,11 @@ void Coordinator::replace(shards::MapStore& store, client::Environment& environm
       .freeze = options_.freeze};
   const bool takes_over = !shard.successors.empty();
   if (!takes_over && !choose_targets(options, map)) return;
-  // A step that somebody kills it before, or its host's power fails.
-  const std::uint64_t dice = is_finishing_ ? 100 : random_.below(100);
-  const auto fatal = static_cast<Step>(random_.below(kSteps));
-  options.before = [&](Step step) {
-    doing_ = "is about to " + std::string(shards::to_string(step)) + " shard " +
-             std::to_string(shard.id);
-    note(doing_);
-    if (dice >= 50 || step != fatal) return true;
-    ++replacements_.kills;
-    note(dice < 30 ? "is killed" : "crashes");
-    if (dice >= 30) host_.crash();
-    return dice >= 30;
+  fatal_.reset();
+  if (!is_finishing_) fatal_ = static_cast<Step>(random_.below(kSteps));
+  fate_ = random_.below(100);
+  options.before = [this, id = shard.id](Step step) {
+    return survives(step, std::string(shards::to_string(step)) + " shard " + std::to_string(id));
   };
   note(std::string(takes_over           ? "takes over"
                    : options.parts == 2 ? "splits"

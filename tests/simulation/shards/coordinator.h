@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@ struct Replacements {
   std::uint64_t moves = 0;
   std::uint64_t aborts = 0;
   std::uint64_t kills = 0;
+  std::uint64_t naps = 0;
   std::uint64_t taken_over = 0;
   std::uint64_t refused = 0;    ///< attempts that ended with an error
   Nanoseconds longest_gap = 0;  ///< in which writes were refused, of those that succeeded
@@ -61,6 +63,8 @@ class Coordinator {
   void act(shards::MapStore& store, client::Environment& environment);
   void replace(shards::MapStore& store, client::Environment& environment,
                const shards::ShardMap& map, const shards::Shard& shard);
+  /// What becomes of it before a step; false: it is killed.
+  bool survives(shards::Step step, const std::string& what);
   bool choose_targets(shards::ReplaceOptions& options, const shards::ShardMap& map);
   void abort(shards::MapStore& store, client::Environment& environment, const shards::Shard& shard);
   /// Whether all is as it should be.
@@ -77,6 +81,8 @@ class Coordinator {
   bool is_last_ = false;
   bool is_finished_ = false;
   std::string doing_ = "waits";
+  std::uint64_t fate_ = 0;  ///< of the replacement that it is about
+  std::optional<shards::Step> fatal_;
   std::unique_ptr<sim::Thread> thread_;  ///< ends before all that it uses
 };
 

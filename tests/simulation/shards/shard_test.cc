@@ -30,9 +30,9 @@ TEST(Shards, AreLinearizableLoseNothingAndGoOnThroughEverySeed) {
             << " visits of shards; " << all.splits << " splits, " << all.moves << " moves ("
             << all.taken_over << " of both taken over), " << all.aborts << " undone, "
             << all.refused << " attempts that failed, " << all.kills
-            << " coordinators killed between two steps; " << all.crashes << " crashes of servers, "
-            << all.maps << " maps, writes refused for " << all.longest_gap / kMillisecond
-            << " ms at most\n";
+            << " coordinators killed between two steps, " << all.naps << " kept waiting; "
+            << all.crashes << " crashes of servers, " << all.maps << " maps, writes refused for "
+            << all.longest_gap / kMillisecond << " ms at most\n";
   if (is_again) return;
   EXPECT_GT(all.splits, count / 4);
   EXPECT_GT(all.moves, count / 4);
