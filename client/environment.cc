@@ -88,7 +88,8 @@ class RealEnvironment final : public Environment {
 }  // namespace
 
 Environment& real_environment() {
-  static RealEnvironment environment;
+  // Never destroyed: clients that are static, or of threads that still run, outlive main().
+  static Environment& environment = *new RealEnvironment;
   return environment;
 }
 

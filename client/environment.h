@@ -20,7 +20,7 @@ class Fabrics : public Network {
   /// More as more fabrics are made.
   const std::vector<transport::Poller*>& pollers() const { return pollers_; }
   /// Drives the pollers until they have handled something (the answer: how many events), or
-  /// `longest` has passed (0).
+  /// `longest` has passed (0; it may be sooner).
   virtual std::size_t wait(Nanoseconds longest) = 0;
 
  protected:

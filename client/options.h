@@ -10,8 +10,8 @@
 
 namespace silurus::client {
 
-class Environment;
-Environment& real_environment();
+class Environment;                // environment.h: what a client waits by; ...
+Environment& real_environment();  // ... of this machine, if nobody says otherwise
 
 /// How searches are run. Writes always go by message.
 enum class Mode : std::uint8_t {
