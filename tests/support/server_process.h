@@ -22,19 +22,20 @@ namespace silurus::testing_support {
 /// A folder of its own for sockets and files of a test, gone with it.
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    char name[] = "/tmp/silurus-test-XXXXXX";
-    path_ = mkdtemp(name) == nullptr ? "/tmp" : name;
+  /// `where`: a folder that is there.
+  explicit TemporaryFolder(const std::string& where = "/tmp") : path_(where + kName) {
+    if (mkdtemp(path_.data()) == nullptr) path_.clear();
   }
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
   ~TemporaryFolder() {
-    if (path_ != "/tmp") [[maybe_unused]]
+    if (!path_.empty()) [[maybe_unused]]
       const int ignored = std::system(("rm -rf " + path_).c_str());
   }
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }
 
  private:
+  static constexpr const char* kName = "/silurus-test-XXXXXX";
   std::string path_;
 };
 

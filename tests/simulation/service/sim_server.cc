@@ -1,5 +1,6 @@
 #include "tests/simulation/service/sim_server.h"
 
+#include <optional>
 #include <utility>
 
 #include "common/check.h"
@@ -14,12 +15,20 @@ constexpr Nanoseconds kWorkerTurn = kMicrosecond;
 SimServer::SimServer(sim::Host& host, const Options& options,
                      const server::Membership<2>::Opener& member)
     : host_(host), fabric_(host.world(), host, options.fabric) {
+  std::optional<server::DurabilityOptions> durability;
+  if (!options.data.empty()) {
+    // Checkpoints are a real thread's, and therefore not taken.
+    durability.emplace(server::DurabilityOptions{.path = options.data,
+                                                 .checkpoint_interval = 3600 * kSecond,
+                                                 .log_bytes = replication::kMinLogBytes});
+  }
   auto core = server::Core<2>::create(
       {.workers = options.workers,
        .grace = options.grace,
        .heartbeat = options.heartbeat,
        .memory_budget_bytes = kChunks * rtree::kChunkBytes<2>,
        .build_threads = 1,
+       .durability = durability,
        .history = {.unix_ns = [&clock = host.clock()] { return clock.now(); }},
        .allow_orders = true,
        .instance = options.instance},

@@ -25,6 +25,7 @@ class SimServer {
     Nanoseconds grace = 5 * kMillisecond;
     Nanoseconds heartbeat = kMillisecond;
     std::uint64_t instance = 1;
+    std::string data = {};  ///< a data directory in memory; empty: none
   };
   /// `member`: see server::Core::create().
   SimServer(sim::Host& host, const Options& options,

@@ -1,5 +1,6 @@
 #include "tests/simulation/shards/shard_servers.h"
 
+#include <filesystem>
 #include <utility>
 
 namespace silurus::simulation {
@@ -15,6 +16,8 @@ constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
                                    .candidacy = 4 * kMillisecond};
 /// A life that crashes in the midst of writing does so within so many stores and flushes.
 constexpr std::uint64_t kStoresToLive = 40;
+/// Files there outlive a process, and wait for no device.
+constexpr const char* kMemory = "/dev/shm";
 /// Between two looks at a gate.
 constexpr Nanoseconds kLookTolerance = 5 * kMillisecond;
 
@@ -22,6 +25,7 @@ constexpr Nanoseconds kLookTolerance = 5 * kMillisecond;
 
 ShardServers::ShardServers(GroupWorld& everyone, EtcdOfShards& etcd, const Options& options)
     : everyone_(everyone), etcd_(etcd), options_(options), random_(options.seed) {
+  if (options.alone > 0 && std::filesystem::is_directory(kMemory)) data_.emplace(kMemory);
   for (std::size_t i = 0; i < options.alone; ++i) add_alone(i + 1);
   for (std::size_t i = 0; i < options.groups.size(); ++i) add_group(i + 1, options.groups[i]);
   // In any order.
@@ -33,6 +37,7 @@ ShardServers::ShardServers(GroupWorld& everyone, EtcdOfShards& etcd, const Optio
 ShardServers::~ShardServers() {
   nodes_.clear();
   dead_.clear();
+  dead_alone_.clear();
 }
 
 std::size_t ShardServers::add_node(const std::string& name, Group* group, group::MemberId id) {
@@ -93,8 +98,10 @@ void ShardServers::start(std::size_t server) {
   const std::uint64_t seed = (options_.seed * 1000 + ++lives_begun_) * 2;
   everyone_.note(node.host->name() + " starts");
   if (node.group == nullptr) {
+    if (data_ && node.data.empty()) node.data = *data_ / node.host->name();
     node.alone = std::make_unique<SimServer>(
-        *node.host, SimServer::Options{.fabric = options_.fabric, .instance = seed | 1});
+        *node.host,
+        SimServer::Options{.fabric = options_.fabric, .instance = seed | 1, .data = node.data});
     return;
   }
   if (node.disk == nullptr) node.disk = std::make_unique<ServerDisk>();
@@ -120,12 +127,28 @@ void ShardServers::bury(std::size_t server) {
   dead_.push_back(std::move(node.life));
 }
 
+/// What it has written is what its next life finds; what is left of it has the old files.
+void ShardServers::bury_alone(std::size_t server) {
+  Node& node = nodes_[server];
+  ++crashes;
+  const std::string old =
+      std::exchange(node.data, *data_ / (node.host->name() + "-" + std::to_string(lives_begun_)));
+  std::filesystem::copy(old, node.data, std::filesystem::copy_options::recursive);
+  dead_alone_.push_back(std::move(node.alone));
+}
+
 void ShardServers::crash(std::size_t server) {
-  if (nodes_[server].life != nullptr) nodes_[server].life->power().cut();
+  Node& node = nodes_[server];
+  if (node.life != nullptr) node.life->power().cut();
+  if (node.alone == nullptr || !data_) return;
+  everyone_.note(node.host->name() + " crashes");
+  node.host->crash();
+  node.is_down = true;
+  bury_alone(server);
 }
 
 void ShardServers::crash_while_writing(std::size_t server) {
-  if (nodes_[server].life == nullptr) return;
+  if (nodes_[server].life == nullptr) return crash(server);
   Power& power = nodes_[server].life->power();
   if (!power.is_off()) power.cut_after(random_.below(kStoresToLive));
 }

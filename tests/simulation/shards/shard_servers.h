@@ -2,18 +2,20 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tests/simulation/group/faults.h"
 #include "tests/simulation/service/server_life.h"
 #include "tests/simulation/shards/sim_environment.h"
+#include "tests/support/server_process.h"
 
 namespace silurus::simulation {
 
 /// Who can have a shard: servers alone, or groups of replicas, each of which is started, empty,
-/// when it is needed. They crash and restart as the faults of a run have it, but for servers alone
-/// that keep their entries in memory only.
+/// when it is needed. They crash and restart as the faults of a run have it: servers alone, which
+/// have a data directory, as processes that are killed.
 class ShardServers final : public Faults::Victims {
  public:
   struct Options {
@@ -61,6 +63,7 @@ class ShardServers final : public Faults::Victims {
     std::unique_ptr<ServerDisk> disk = {};
     std::unique_ptr<ServerLife> life = {};
     std::unique_ptr<SimServer> alone = {};
+    std::string data = {};  ///< of that
     bool is_down = false;
     // When it was seen frozen first, by its own clock and which ticket.
     Nanoseconds frozen_since = 0;
@@ -79,16 +82,20 @@ class ShardServers final : public Faults::Victims {
   void add_group(std::size_t number, std::size_t members);
   std::size_t add_node(const std::string& name, Group* group, group::MemberId id);
   void bury(std::size_t server);
+  void bury_alone(std::size_t server);
 
   GroupWorld& everyone_;
   EtcdOfShards& etcd_;
   const Options options_;
   Random random_;
+  /// Where servers alone keep their data; nothing, without a file system in memory: nowhere.
+  std::optional<testing_support::TemporaryFolder> data_;
   std::deque<Group> groups_;
   std::deque<Node> nodes_;
   std::vector<sim::Host*> hosts_;
   std::vector<Place> places_;
   std::vector<std::unique_ptr<ServerLife>> dead_;
+  std::vector<std::unique_ptr<SimServer>> dead_alone_;
   std::uint64_t lives_begun_ = 0;
 };
 
