@@ -63,7 +63,7 @@ bool Copies<D>::hold_too_much() const {
   const std::uint64_t held = stats.bytes_held - std::min(stats.bytes_held, held_before_);
   const std::uint64_t others = stats.bytes_used + stats.bytes_retired - held;
   const std::uint64_t left = stats.bytes_budget - std::min(stats.bytes_budget, others);
-  return held > std::min(stats.bytes_budget / kCopiesShare, left / 2);
+  return held > std::min(stats.bytes_budget / options_.memory_share, left / 2);
 }
 
 // --- we copy another one's
@@ -93,12 +93,15 @@ Status Copies<D>::take_end(const Status& outcome, Nanoseconds now) {
     return {};
   }
   // Another primary may have what was missing: then there are writes that only our own log has.
-  if (!parts_.member.needs_copy() || fetch_->log() < at_least()) {
+  if (!parts_.member.needs_copy() || fetch_->log() < parts_.member.copy_needs()) {
     ++counters_.dropped;
     drop(now);
     return {};
   }
-  if (parts_.member.store_is_away()) return {};  // nothing starts without it
+  if (parts_.member.store_is_away()) {  // nothing starts without it
+    if (!std::exchange(is_waiting_, true)) ++counters_.waits;
+    return {};
+  }
   if (Status arrived = fetch_->arrive(); !arrived) return arrived;
   log::info("a copy of the group's tree is here: starts again with it");
   ++counters_.arrived;
@@ -115,6 +118,7 @@ void Copies<D>::begin() {
   }
   if (sources_.empty()) return;
   fetch_ = parts_.make_fetch();
+  is_waiting_ = false;
   try_next();
 }
 
@@ -125,7 +129,7 @@ void Copies<D>::try_next() {
   parts_.member.expect_copy(0);
   fetch_->begin(sources_.front(), {.group = parts_.group,
                                    .epoch = parts_.member.epoch(),
-                                   .at_least = at_least(),
+                                   .at_least = parts_.member.copy_needs(),
                                    .patience = options_.patience});
 }
 
@@ -136,12 +140,6 @@ void Copies<D>::drop(Nanoseconds now) {
   parts_.member.expect_copy(0);
   again_at_ = now + pause_;
   pause_ = std::min(2 * pause_, options_.longest_pause);
-}
-
-/// What of our log was ever committed must be in a copy.
-template <int D>
-Lsn Copies<D>::at_least() const {
-  return parts_.store.log().end().lsn;
 }
 
 template class Copies<2>;

@@ -38,6 +38,7 @@ struct CopiesOptions {
   Nanoseconds patience = kCopyPatience;
   Nanoseconds pause = kCopyPause;
   Nanoseconds longest_pause = kLongestCopyPause;
+  std::uint64_t memory_share = kCopiesShare;
 };
 
 struct CopiesCounters {
@@ -45,6 +46,7 @@ struct CopiesCounters {
   std::uint64_t in_vain = 0;  ///< of those: not given whole
   std::uint64_t dropped = 0;  ///< of those: whole, and not wanted any more
   std::uint64_t arrived = 0;
+  std::uint64_t waits = 0;  ///< of those that are whole, for a view store that is away
   std::uint64_t ended = 0;  ///< times that copies of our tree held too much
 };
 
@@ -89,7 +91,6 @@ class Copies {
   void begin();
   void try_next();
   void drop(Nanoseconds now);
-  replication::Lsn at_least() const;
 
   const Parts parts_;
   const CopiesOptions options_;
@@ -98,6 +99,7 @@ class Copies {
   std::uint64_t messages_ = 0;     ///< as told to the standing
   std::unique_ptr<CopyFetch> fetch_;
   std::deque<std::string> sources_;  ///< the one being asked, and those to ask after it
+  bool is_waiting_ = false;          ///< for the view store, with a copy that is whole
   Nanoseconds again_at_ = 0;
   Nanoseconds pause_;
   CopiesCounters counters_;

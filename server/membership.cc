@@ -63,7 +63,7 @@ Status Membership<D>::step(Nanoseconds now) {
   if (Status done = replica_->step(now); !done) return done;
   // Relaxed: a figure.
   log_end_.store(store_->log().end().lsn, std::memory_order_relaxed);
-  return copies_ != nullptr ? copies_->step(now) : Status{};
+  return copies_->step(now);
 }
 
 template <int D>

@@ -44,6 +44,7 @@ void LogReplicator::lead(const Voice& self) {
   self_ = self;
   if (std::exchange(is_leading_, true)) return;
   phase_ = Phase::kIdle;
+  needs_copy_ = contradicts_ = false;
   fetch_.reset();
   sent_ = log_.end().lsn;
   const std::uint64_t window = links_.window().size();
@@ -164,6 +165,13 @@ Lsn LogReplicator::received() const {
                                      : log_.end().lsn;
 }
 
+Lsn LogReplicator::copy_needs() const {
+  const Lsn end = log_.end().lsn;
+  // In step, ours is the beginning of the primary's, and what was answered may be long past.
+  if (phase_ == Phase::kFollowing) return end;
+  return std::min(end, answered_end_.value_or(end));
+}
+
 void LogReplicator::on_log(const Message<LogBody>& message, Nanoseconds now) {
   if (phase_ == Phase::kIdle) return;
   now_ = now;
@@ -180,8 +188,9 @@ void LogReplicator::on_fetched(const Message<FetchBody>& message, Nanoseconds no
   if (phase_ == Phase::kIdle || !fetch_ || fetch_->by_read) return;
   const FetchBody& body = message.body;
   if ((message.envelope.flags & kTrimmed) != 0) {
-    if (body.lsn == fetch_->lsn) needs_copy_ = true;
-    return;
+    if (body.lsn != fetch_->lsn) return;
+    needs_copy_ = true;
+    return fetch_.reset();
   }
   if ((message.envelope.flags & kBeyond) != 0) {
     if (body.lsn > fetch_->lsn) return;  // of an earlier fetch
@@ -311,10 +320,11 @@ Status LogReplicator::settle(LogPosition common) {
 
 Status LogReplicator::find_step(Nanoseconds now) {
   const LogPosition end = log_.end();
-  if (asks_first_ && !answered_end_) {
+  if ((asks_first_ || needs_copy_) && !answered_end_) {
     ask(kBeyondEveryLog, sizeof(RecordHeader), now);
     return {};
   }
+  if (needs_copy_) return {};
   if (phase_ == Phase::kTrying) {
     if (follows_ || end == told_) return settle(end);
     if (end.lsn < told_.lsn && failures_ < 2) {
@@ -329,7 +339,7 @@ Status LogReplicator::find_step(Nanoseconds now) {
   // was lost, and with it who has what: then nothing of ours may be taken back.)
   if (same_.lsn > told_.lsn) return {};
   if (same_.lsn == told_.lsn && same_ != told_) contradicts_ = true;
-  if (needs_copy_ || contradicts_) return {};
+  if (contradicts_) return {};
   const Lsn both = std::min(end.lsn, told_.lsn);
   if (differs_ || (same_.lsn >= both && end.lsn <= told_.lsn)) return settle(common_);
   if (same_.lsn >= both) {
@@ -386,7 +396,7 @@ Status LogReplicator::step(Nanoseconds now) {
   }
   if (phase_ != Phase::kFollowing) return {};
   if (Status placed = place(); !placed) return placed;
-  ask_for_gap(now);
+  if (!needs_copy_) ask_for_gap(now);
   return {};
 }
 
@@ -412,9 +422,8 @@ std::optional<Nanoseconds> LogReplicator::deadline() const {
 }
 
 std::optional<Nanoseconds> LogReplicator::fetch_deadline() const {
-  if (phase_ == Phase::kIdle || phase_ == Phase::kListening || needs_copy_ || contradicts_) {
-    return std::nullopt;
-  }
+  if (phase_ == Phase::kIdle || phase_ == Phase::kListening || contradicts_) return std::nullopt;
+  if (needs_copy_ && (phase_ == Phase::kFollowing || answered_end_)) return std::nullopt;
   if (fetch_) return fetch_->asked_at + options_.fetch_timeout;
   if (phase_ != Phase::kFollowing) return now_ + options_.fetch_timeout;
   if (assembler_.received() >= told_.lsn) return std::nullopt;

@@ -63,6 +63,7 @@ class LogReplicator : public Replicator {
   Lsn received() const override;
   Lsn known() const override { return std::max(told_.lsn, answered_end_.value_or(0)); }
   bool needs_copy() const override { return needs_copy_; }
+  Lsn copy_needs() const override;
   bool contradicts() const override { return contradicts_; }
 
   const ReplicatorCounters& counters() const { return counters_; }

@@ -121,6 +121,8 @@ class Member final : public LinksHandler {
   std::optional<Lsn> applied_at(MemberId member) const;
   /// Whether it can go on only with a copy of the tree.
   bool needs_copy() const { return replicator_.needs_copy(); }
+  /// What that must have of the log: all of ours that was ever committed.
+  Lsn copy_needs() const { return replicator_.copy_needs(); }
   /// What it has applied is not what the group has: it can go on only with an empty directory.
   bool contradicts() const { return replicator_.contradicts(); }
   /// A copy is on its way, behind which the log will be needed from here on.

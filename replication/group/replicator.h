@@ -67,6 +67,9 @@ class Replicator {
   virtual Lsn known() const = 0;
   /// The primary's log does not reach back to where this one ends: nodes must be copied.
   virtual bool needs_copy() const = 0;
+  /// And must have this log's records as far as there: those behind it the primary does not have,
+  /// so they were never committed.
+  virtual Lsn copy_needs() const = 0;
   /// What is committed here is not in the primary's log: one of them is another group's, or the
   /// view store has lost who has what. Nothing is taken back then, and nothing followed.
   virtual bool contradicts() const = 0;

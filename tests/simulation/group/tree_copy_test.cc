@@ -170,6 +170,33 @@ TEST_F(TreeCopies, AreWantedByAMemberThatStoodStillForTooLong) {
   EXPECT_FALSE(still.replicator().in_step()) << "its row says what log it will need";
 }
 
+TEST_F(TreeCopies, NeedNothingOfTheLogThatThePrimaryDoesNotHave) {
+  begin_with_copies({.capabilities = 0});
+  MemberLife& was = *primary();
+  ASSERT_TRUE(put_and_wait(was));
+  sim::Host* const alone[] = {&was.host()};
+  std::vector<sim::Host*> others{&etcd_->host()};
+  for (MemberLife* other : lives_) {
+    if (other != &was) others.push_back(&other->host());
+  }
+  world_.partition(alone, others);
+  for (int i = 0; i < 30; ++i) put(was);
+  MemberLife* const next = next_primary(&was);
+  ASSERT_NE(next, nullptr);
+  ASSERT_TRUE(put_and_wait(*next));
+  world_.run_for(10 * kMillisecond);
+  for (MemberLife* life : lives_) {
+    if (life != &was) life->trim();
+  }
+  world_.heal_all();
+  const Lsn end = next->log().end().lsn;
+  ASSERT_LT(end, was.log().end().lsn) << "what it wrote alone is more than the group has";
+  ASSERT_TRUE(world_.run_until([&] { return was.member().needs_copy(); }, world_.now() + kSecond));
+  world_.run_for(10 * kMillisecond);
+  EXPECT_EQ(was.member().copy_needs(), end)
+      << "a group that writes no more would never have enough";
+}
+
 TEST_F(TreeCopies, AreTakenByMessageWhereThereAreNoOneSidedReads) {
   begin_with_copies({.capabilities = 0});
   joins_from_a_copy();
