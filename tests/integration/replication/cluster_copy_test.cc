@@ -67,9 +67,7 @@ class CopiesOfServers : public ClusterOfServers {
       while (!is_over && !is_seen) is_seen = stat(nodes.c_str(), &file) == 0 && file.st_blocks > 0;
     });
     member.start();
-    wait_until([&] {
-      return is_seen || member.process().errors().find("starts again with it") != std::string::npos;
-    });
+    wait_until([&] { return is_seen || has_copied(member); });
     member.process().freeze();
     is_over = true;
     watcher.join();
@@ -92,9 +90,10 @@ class CopiesOfServers : public ClusterOfServers {
     }
     return given;
   }
-  static bool has_copied(Member& member) {
-    return member.process().errors().find("starts again with it") != std::string::npos;
+  static bool has_said(Member& member, const char* what) {
+    return member.process().errors().find(what) != std::string::npos;
   }
+  static bool has_copied(Member& member) { return has_said(member, "starts again with it"); }
 
   std::uint64_t written_ = 0;
 };
@@ -184,6 +183,24 @@ TEST_P(CopiesOfServers, BeginAgainWhenTheCopierDies) {
   expect_equal(kMany + 1'000);
   EXPECT_FALSE(std::filesystem::exists(joiner.data() + "/incoming"));
   EXPECT_FALSE(std::filesystem::exists(joiner.data() + "/arrived"));
+}
+
+TEST_P(CopiesOfServers, WaitForEtcdWhenTheyAreWhole) {
+  start(2);
+  Client<2> writer = client();
+  grow(writer, kMany);
+  Member& joiner = kill_a_backup();
+  freeze_in_mid_copy(joiner);
+  etcd_->stop();
+  joiner.process().signal(SIGCONT);
+  EXPECT_TRUE(wait_until([&] { return has_said(joiner, "one-sided reads, in"); })) << "it is whole";
+  grow(writer, kMany + 1'000);
+  EXPECT_FALSE(has_copied(joiner));
+  etcd_->start();
+  ASSERT_TRUE(etcd_->wait_until_ready());
+  EXPECT_TRUE(wait_for_view(2));
+  EXPECT_TRUE(has_copied(joiner));
+  expect_equal(kMany + 1'000);
 }
 
 TEST_P(CopiesOfServers, CostTheSourceAFewMessagesWhereThereAreOneSidedReads) {

@@ -1,5 +1,6 @@
 #include "tests/simulation/group/faults.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace silurus::simulation {
@@ -8,6 +9,8 @@ namespace {
 /// Kinds of faults, in order of their numbers: those of members and etcd, then those of clients.
 constexpr unsigned kMemberFaults = 10;
 constexpr unsigned kAllFaults = 14;
+/// A copy is disturbed so soon after it has begun.
+constexpr Nanoseconds kSoon = 8 * kMillisecond;
 
 }  // namespace
 
@@ -46,6 +49,17 @@ void Faults::restart(std::size_t member) {
 void Faults::crash(std::size_t member, Nanoseconds lasts) {
   if (victims_.is_up(member)) victims_.crash(member);
   world_.after(lasts, [this, member] { restart(member); });
+}
+
+void Faults::crash_while_writing(std::size_t member, Nanoseconds lasts) {
+  if (!victims_.is_up(member)) return;
+  victims_.crash_while_writing(member);
+  world_.after(kLongest + lasts, [this, member] { restart(member); });
+}
+
+void Faults::leave_etcd() {
+  group_.note("etcd is away");
+  for (sim::Host* one : hosts_.members) world_.cut(*one, group_.etcd.host());
 }
 
 void Faults::stand_still(sim::Host& host, Nanoseconds lasts) {
@@ -92,8 +106,7 @@ void Faults::inject(unsigned kind, Nanoseconds lasts) {
       world_.cut(host, other);
       break;
     case 7:
-      group_.note("etcd is away");
-      for (sim::Host* one : hosts_.members) world_.cut(*one, etcd);
+      leave_etcd();
       break;
     case 8: {
       group_.note(host.name() + " is far from " + other.name());
@@ -128,9 +141,47 @@ void Faults::inject_at_clients(unsigned kind, std::size_t member, Nanoseconds la
       break;
     }
     default:
-      if (!victims_.is_up(member)) return;
-      victims_.crash_while_writing(member);
-      return world_.after(kLongest + lasts, [this, member] { restart(member); });
+      return crash_while_writing(member, lasts);
+  }
+  world_.after(lasts, [this] { world_.heal_all(); });
+}
+
+void Faults::disturb(const sim::Host& copier, const sim::Host& source) {
+  const auto place_of = [this](const sim::Host& host) {
+    return static_cast<std::size_t>(std::ranges::find(hosts_.members, &host) -
+                                    hosts_.members.begin());
+  };
+  const auto soon = static_cast<Nanoseconds>(random_.below(kSoon));
+  const auto lasts = kMillisecond + static_cast<Nanoseconds>(random_.below(kLongest));
+  world_.after(soon, [this, lasts, copier = place_of(copier), source = place_of(source)] {
+    inject_at_copy(copier, source, lasts);
+  });
+}
+
+void Faults::inject_at_copy(std::size_t copier, std::size_t source, Nanoseconds lasts) {
+  sim::Host& from = *hosts_.members[source];
+  sim::Host& to = *hosts_.members[copier];
+  switch (random_.below(8)) {
+    case 0:
+      return crash(source, lasts);
+    case 1:
+      return crash(copier, lasts);
+    case 2:
+      return crash_while_writing(copier, lasts);
+    case 3:
+      return stand_still(from, lasts);
+    case 4:
+      return stand_still(to, lasts);
+    case 5:
+      group_.note(to.name() + " cannot go on copying " + from.name());
+      world_.cut(from, to);
+      if (random_.below(2) == 0) world_.cut(to, from);
+      break;
+    case 6:
+      leave_etcd();
+      break;
+    default:
+      return;
   }
   world_.after(lasts, [this] { world_.heal_all(); });
 }

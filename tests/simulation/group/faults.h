@@ -37,6 +37,8 @@ class Faults {
   /// Loss, duplication and delays of all links, from now on.
   void draw_links();
   void schedule(Nanoseconds from, Nanoseconds until);
+  /// Something goes wrong with a copy of a member's tree that has just begun, or nothing.
+  void disturb(const sim::Host& copier, const sim::Host& source);
   /// Ends them all, and starts who is down. Whoever lets in the midst of writing crash has seen to
   /// it that nobody will any more.
   void heal();
@@ -48,7 +50,10 @@ class Faults {
 
   void inject(unsigned kind, Nanoseconds lasts);
   void inject_at_clients(unsigned kind, std::size_t member, Nanoseconds lasts);
+  void inject_at_copy(std::size_t copier, std::size_t source, Nanoseconds lasts);
   void crash(std::size_t member, Nanoseconds lasts);
+  void crash_while_writing(std::size_t member, Nanoseconds lasts);
+  void leave_etcd();
   void stand_still(sim::Host& host, Nanoseconds lasts);
   void cut_off(sim::Host& host);
   void restart(std::size_t member);

@@ -8,12 +8,6 @@
 namespace silurus::simulation {
 namespace {
 
-constexpr std::size_t kWindowBytes = 8 << 10;
-
-}  // namespace
-
-namespace {
-
 constexpr Nanoseconds kDialTimeout = 10 * kMillisecond;
 
 }  // namespace
@@ -41,7 +35,7 @@ SimDriver::SimDriver(GroupWorld& world, sim::Host& host, const Options& options,
       incarnation_(host.incarnation()),
       fabric_(world.world, host, world.fabric),
       poller_(std::move(*fabric_.create_poller())),
-      window_(kWindowBytes),
+      window_(world.window_bytes),
       store_(std::make_unique<SimViewStore>(world.world, host, world.etcd, 10 * kMillisecond,
                                             std::move(wake))) {
   make_links(options);

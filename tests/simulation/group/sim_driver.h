@@ -41,9 +41,10 @@ struct GroupWorld {
   std::size_t push_bytes = std::size_t{64} << 10;
   group::Ack ack = group::Ack::kAll;
   bool offers_copies = false;
-  unsigned number = 0;                            ///< of several groups in one world
-  std::map<Lsn, Applied> agreed = {};             ///< at the ends of batches
-  std::map<Lsn, Nanoseconds> first_applied = {};  ///< when any member had applied all before it
+  std::size_t window_bytes = std::size_t{8} << 10;  ///< of the log, that others read one-sidedly
+  unsigned number = 0;                              ///< of several groups in one world
+  std::map<Lsn, Applied> agreed = {};               ///< at the ends of batches
+  std::map<Lsn, Nanoseconds> first_applied = {};    ///< when any member had applied all before it
   std::vector<std::string> complaints = {};
   std::vector<std::string> trace = {};
   std::vector<const SimDriver*> drivers = {};  ///< of all lives that have not been destroyed

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <utility>
 
 #include "common/check.h"
+#include "replication/incoming.h"
 
 namespace silurus::simulation {
 namespace {
@@ -17,6 +19,9 @@ constexpr std::uint64_t kLogChain = 0x5117;
 /// One turn in so many takes a checkpoint, whether it is time or not.
 constexpr std::uint64_t kTurnsPerCheckpoint = 500;
 constexpr Nanoseconds kCheckpointTurn = 50 * kMicrosecond;
+/// How long a copier waits at most for something to happen, and for a connection.
+constexpr Nanoseconds kCopierTurn = kMillisecond;
+constexpr Nanoseconds kCopyDialTimeout = 30 * kMillisecond;
 
 }  // namespace
 
@@ -64,16 +69,165 @@ Nanoseconds Published::superseded(rtree::Version version) const {
 
 // --- what is durable
 
-ServerDisk::ServerDisk()
-    : super(CrashMemory::fresh(replication::super_bytes(kMapBytes))),
-      log(CrashMemory::fresh(kLogBytes)),
-      nodes{CrashMemory::fresh(kChunks * rtree::kChunkBytes<2>),
-            CrashMemory::fresh(kChunks * rtree::kChunkBytes<2>)},
-      extras{CrashMemory::fresh(kExtraBytes), CrashMemory::fresh(kExtraBytes)} {}
+ServerDisk::ServerDisk() : name_(CrashMemory::fresh(CrashMemory::kLine)) { stores_[0].wipe(); }
 
-std::vector<CrashMemory::Content*> ServerDisk::all() {
-  return {&super, &log, &nodes[0], &nodes[1], &extras[0], &extras[1]};
+void ServerDisk::Files::wipe() {
+  super = CrashMemory::fresh(replication::super_bytes(kMapBytes));
+  log = CrashMemory::fresh(kLogBytes);
+  for (int i = 0; i < 2; ++i) {
+    nodes[i] = CrashMemory::fresh(kChunks * rtree::kChunkBytes<2>);
+    extras[i] = CrashMemory::fresh(kExtraBytes);
+  }
 }
+
+replication::Volume ServerDisk::Files::open(Power& power, const std::string& name) {
+  replication::Volume volume;
+  volume.name = name;
+  volume.super = std::make_unique<CrashMemory>(power, super);
+  volume.log = std::make_unique<CrashMemory>(power, log);
+  for (int i = 0; i < 2; ++i) {
+    volume.nodes[i] = std::make_unique<CrashMemory>(power, nodes[i]);
+    volume.extras[i] = std::make_unique<CrashMemory>(power, extras[i]);
+  }
+  return volume;
+}
+
+std::uint64_t ServerDisk::current() const {
+  std::uint64_t current = 0;
+  std::memcpy(&current, name_.image.data(), sizeof current);
+  return current;
+}
+
+replication::Volume ServerDisk::open(Power& power, const std::string& name) {
+  return stores_[current()].open(power, name);
+}
+
+Result<replication::Volume> ServerDisk::make_other(Power& power, const std::string& name,
+                                                   group::MemberId id) {
+  Files& files = stores_[1 - current()];
+  files.wipe();
+  replication::Volume volume = files.open(power, name);
+  Status made = replication::format_store<2>(volume, id, 0, 0);
+  if (!made) return fail(made.error());
+  return volume;
+}
+
+Status ServerDisk::switch_to_other(Power& power) {
+  const std::uint64_t other = 1 - current();
+  CrashMemory name(power, name_);
+  name.store(0, std::as_bytes(std::span(&other, 1)));
+  name.flush(0, sizeof other);
+  return name.drain();
+}
+
+void ServerDisk::end_life(const Power& power) {
+  CrashMemory::end_life(power, name_);
+  for (Files& files : stores_) {
+    for (auto* one : {&files.super, &files.log, &files.nodes[0], &files.nodes[1], &files.extras[0],
+                      &files.extras[1]}) {
+      CrashMemory::end_life(power, *one);
+    }
+  }
+}
+
+// --- copies
+
+/// As server::TreeFetch, by a process instead of a thread.
+class ServerLife::Fetch final : public server::CopyFetch {
+ public:
+  /// The poller outlives it, for connections being made know it.
+  Fetch(ServerLife& life, ServerDisk& disk, group::MemberId id, sim::SimFabric& fabric,
+        transport::Poller& poller, std::function<void()> wake)
+      : life_(life),
+        disk_(disk),
+        id_(id),
+        fabric_(fabric),
+        poller_(poller),
+        wake_(std::move(wake)) {}
+
+  void begin(const std::string& source, const group::CopyOptions& copy) override {
+    process_.reset();
+    copier_.reset();
+    outcome_.reset();
+    log_ = nodes_ = 0;
+    const auto address = transport::Address::parse(source).value();
+    source_ = life_.service_.group.world.find_host(address.host);
+    incarnation_ = source_->incarnation();
+    life_.service_.on_copy(life_.host_, *source_);
+    process_ = life_.host_.spawn("copy", [this](sim::Process& process) { turn(process); });
+    process_->watch(poller_);
+    if (Status made = make_store(); !made) return end(made);
+    copier_ = std::make_unique<group::TreeCopier<2>>(
+        copy, poller_,
+        [this](rtree::NodeRef ref, const rtree::Node<2>& node) { return store_->take(ref, node); });
+    fabric_.connect_later(address, {.timeout = kCopyDialTimeout}, poller_, copier_->hello(),
+                          *copier_,
+                          [this, is_wanted = std::weak_ptr(dial_ = std::make_shared<int>())](
+                              Result<std::unique_ptr<transport::Connection>> connection) {
+                            if (is_wanted.expired()) return;
+                            if (!connection) return end(fail(connection.error()));
+                            copier_->begin(std::move(*connection));
+                          });
+  }
+  Lsn log() const override { return log_; }
+  std::optional<Status> outcome() const override { return outcome_; }
+  Status arrive() override { return disk_.switch_to_other(life_.power_); }
+
+ private:
+  Status make_store() {
+    if (store_ != nullptr && store_->is_untouched()) return {};
+    store_.reset();
+    auto volume = disk_.make_other(life_.power_, life_.host_.name() + "'s copy", id_);
+    if (!volume) return fail(volume.error());
+    auto store = replication::IncomingStore<2>::create(std::move(*volume));
+    if (!store) return fail(store.error());
+    store_ = std::move(*store);
+    return {};
+  }
+  void turn(sim::Process& process) {
+    poller_.progress();
+    if (outcome_) return;
+    const Nanoseconds now = life_.host_.clock().now();
+    process.wake_at(now + kCopierTurn);
+    const std::uint64_t before = nodes_;
+    nodes_ = copier_->nodes();
+    copier_->step(now);
+    if (copier_->is_held() && std::exchange(log_, copier_->facts().log.lsn) == 0) wake_();
+    if (const auto& over = copier_->outcome()) return end(*over ? finish() : *over);
+    // When all is sent that this turn sends, for that is not what a slow disk delays.
+    life_.host_.charge(static_cast<Nanoseconds>(nodes_ - before) * life_.service_.node_time);
+  }
+  Status finish() {
+    const group::TreeFacts& facts = copier_->facts();
+    const auto state = group::MachineState::decode(facts.extra);
+    return state ? store_->finish(facts.log, facts.stamp, facts.extra) : fail(state.error());
+  }
+  void end(const Status& outcome) {
+    const bool has_source_died = !source_->alive() || source_->incarnation() != incarnation_;
+    if (!outcome && has_source_died) ++life_.service_.sources_died;
+    if (!outcome) {
+      life_.service_.group.note(life_.host_.name() + " gets no copy: " + outcome.error().message);
+    }
+    outcome_ = outcome;
+    wake_();
+  }
+
+  ServerLife& life_;
+  ServerDisk& disk_;
+  const group::MemberId id_;
+  sim::SimFabric& fabric_;
+  transport::Poller& poller_;
+  const std::function<void()> wake_;
+  const sim::Host* source_ = nullptr;
+  std::uint32_t incarnation_ = 0;  ///< of the source
+  std::unique_ptr<replication::IncomingStore<2>> store_;
+  std::unique_ptr<group::TreeCopier<2>> copier_;
+  std::shared_ptr<int> dial_;  ///< the one that counts
+  std::optional<Status> outcome_;
+  Lsn log_ = 0;
+  std::uint64_t nodes_ = 0;  ///< that were taken
+  std::unique_ptr<sim::Process> process_;
+};
 
 // --- its part in the group
 
@@ -81,14 +235,7 @@ class ServerLife::Part final : public server::Membership<2> {
  public:
   static Result<Opened> open(ServerLife& life, group::MemberId id, ServerDisk& disk,
                              std::uint64_t seed, const replication::TreePlace& place) {
-    replication::Volume volume;
-    volume.name = life.host_.name();
-    volume.super = std::make_unique<CrashMemory>(life.power_, disk.super);
-    volume.log = std::make_unique<CrashMemory>(life.power_, disk.log);
-    for (int i = 0; i < 2; ++i) {
-      volume.nodes[i] = std::make_unique<CrashMemory>(life.power_, disk.nodes[i]);
-      volume.extras[i] = std::make_unique<CrashMemory>(life.power_, disk.extras[i]);
-    }
+    replication::Volume volume = disk.open(life.power_, life.host_.name());
     if (replication::is_blank(volume.super->bytes().first(replication::kMapsOffset))) {
       if (Status made = replication::format_store<2>(volume, id, 0, kLogChain); !made) {
         return fail(made.error());
@@ -98,19 +245,25 @@ class ServerLife::Part final : public server::Membership<2> {
     if (!found) return fail(found.error());
     Opened opened;
     opened.tree = std::move(found->store.tree);
-    auto part = std::make_unique<Part>(life, seed, *found);
+    auto part = std::make_unique<Part>(life, disk, seed, *found);
     life.part_ = part.get();
     opened.membership = std::move(part);
     return opened;
   }
-  Part(ServerLife& life, std::uint64_t seed, Found& found)
-      : Membership<2>(found, "simulated", 0), life_(life), seed_(seed), random_(seed) {}
+  Part(ServerLife& life, ServerDisk& disk, std::uint64_t seed, Found& found)
+      : Membership<2>(found, "simulated", 0),
+        life_(life),
+        disk_(disk),
+        seed_(seed),
+        random_(seed) {}
   ~Part() override { stop(); }
 
   Status join(rtree::Tree<2>& tree, server::Writer<2>& writer, server::History<2>& history,
               const std::string& clients) override {
     tree_ = &tree;
     server::Replica<2>& replica = make_replica(tree, writer, history);
+    const std::uint64_t kept_log = life_.service_.kept_log;
+    if (kept_log != 0) store().keep_log(kept_log);
     const auto wake = [this] {
       if (process_ != nullptr) process_->wake();
     };
@@ -119,6 +272,17 @@ class ServerLife::Part final : public server::Membership<2> {
         SimDriver::Options{.id = id(), .seed = seed_, .clients = clients}, store().log(),
         applied_at_start(), replica.machine(), wake);
     replica.attach(driver_->member());
+    copy_poller_ = std::move(*driver_->fabric().create_poller());
+    Status offered = offer_copies(
+        tree,
+        {driver_->member(), driver_->links(), life_.service_.group.id(),
+         has(driver_->fabric().capabilities(), transport::Capability::kOneSidedRead)},
+        [this, wake] {
+          return std::make_unique<Fetch>(life_, disk_, id(), driver_->fabric(), *copy_poller_,
+                                         wake);
+        },
+        life_.service_.copies);
+    if (!offered) return offered;
     writer.hand_to(wake);
     process_ = life_.host_.spawn("group", [this](sim::Process& process) { turn(process); });
     process_->watch(driver_->poller());
@@ -128,11 +292,13 @@ class ServerLife::Part final : public server::Membership<2> {
     if (process_ == nullptr) return;
     process_.reset();
     replica().give_up({ErrorCode::kNotPrimary, "this life is over"});
+    end_copies();
     driver_.reset();
   }
 
   const SimDriver& driver() const { return *driver_; }
   std::uint64_t checkpoints() const { return checkpoints_; }
+  using Membership<2>::copies;
 
  private:
   void turn(sim::Process& process) {
@@ -147,13 +313,19 @@ class ServerLife::Part final : public server::Membership<2> {
       return life_.service_.group.complain(life_.host_.name() + " failed: " + done.error().message);
     }
     look();
+    if (copies().has_arrived()) return life_.service_.on_arrival(life_.host_);
     Nanoseconds next = driver_->member().deadline();
     if (const auto again = replica().deadline()) next = std::min(next, *again);
     process.wake_at(next);
   }
 
   Status take_checkpoint() {
-    if (!replica().wants_checkpoint() && random_.below(kTurnsPerCheckpoint) != 0) return {};
+    const Lsn written = store().log().end().lsn - store().last_checkpoint_lsn();
+    const std::uint64_t kept_log = life_.service_.kept_log;
+    if (!replica().wants_checkpoint() && (kept_log == 0 || written <= kept_log) &&
+        random_.below(kTurnsPerCheckpoint) != 0) {
+      return {};
+    }
     const auto basis = replica().checkpoint_basis();
     if (!basis) return {};
     ++checkpoints_;
@@ -195,10 +367,12 @@ class ServerLife::Part final : public server::Membership<2> {
   }
 
   ServerLife& life_;
+  ServerDisk& disk_;
   const std::uint64_t seed_;
   Random random_;
   rtree::Tree<2>* tree_ = nullptr;
   std::unique_ptr<SimDriver> driver_;
+  std::unique_ptr<transport::Poller> copy_poller_;
   std::unique_ptr<sim::Process> process_;
   std::uint64_t checkpoints_ = 0;
   bool has_failed_ = false;
@@ -226,5 +400,7 @@ ServerLife::~ServerLife() { std::erase(service_.lives, this); }
 const SimDriver& ServerLife::driver() const { return part_->driver(); }
 
 std::uint64_t ServerLife::checkpoints() const { return part_->checkpoints(); }
+
+const server::Copies<2>& ServerLife::copies() const { return part_->copies(); }
 
 }  // namespace silurus::simulation

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -47,14 +48,30 @@ class Published {
   std::map<rtree::Version, One> versions_;
 };
 
-/// What a server leaves to its next life.
-struct ServerDisk {
+/// What a server leaves to its next life: the store that it serves from and, beside it, a copy of
+/// another member's that may be on its way there or have taken its place.
+class ServerDisk {
+ public:
   ServerDisk();
-  std::vector<CrashMemory::Content*> all();
-  CrashMemory::Content super;
-  CrashMemory::Content log;
-  CrashMemory::Content nodes[2];
-  CrashMemory::Content extras[2];
+  /// The store that counts.
+  replication::Volume open(Power& power, const std::string& name);
+  /// The other one, made anew and empty, for the same member.
+  Result<replication::Volume> make_other(Power& power, const std::string& name, group::MemberId id);
+  /// From now on the other one counts, as if it were renamed.
+  Status switch_to_other(Power& power);
+  /// However its life ended.
+  void end_life(const Power& power);
+
+ private:
+  struct Files {
+    void wipe();
+    replication::Volume open(Power& power, const std::string& name);
+    CrashMemory::Content super, log, nodes[2], extras[2];
+  };
+  std::uint64_t current() const;
+
+  Files stores_[2];
+  CrashMemory::Content name_;  ///< a word: which of them counts
 };
 
 class ServerLife;
@@ -67,12 +84,26 @@ struct Service {
   std::size_t workers = 2;
   Nanoseconds grace = 5 * kMillisecond;
   Nanoseconds heartbeat = kMillisecond;
+  /// Bytes of the log that are kept behind a checkpoint, of which there is one whenever so many
+  /// were written; 0: as many as ships.
+  std::uint64_t kept_log = 0;
+  server::CopiesOptions copies = {.patience = 60 * kMillisecond,
+                                  .pause = 10 * kMillisecond,
+                                  .longest_pause = 80 * kMillisecond};
+  Nanoseconds node_time = 0;  ///< that a disk takes for a node of a copy
+  /// Told that a member begins to copy the tree of another one, ...
+  std::function<void(const sim::Host& copier, const sim::Host& source)> on_copy =
+      [](const sim::Host&, const sim::Host&) {};
+  /// ... and that a copy has arrived: the member does no more, and is to be started again.
+  std::function<void(const sim::Host& member)> on_arrival = [](const sim::Host&) {};
+  std::uint64_t sources_died = 0;             ///< in the midst of being copied
   std::vector<const ServerLife*> lives = {};  ///< that have not been destroyed
 };
 
 /// One life of a server that is the member of a group: what ships (sessions, workers, writer,
-/// replica, store with log and checkpoints, member, replicator), but for threads and files, on a
-/// simulated host. The group's turns and each worker's are processes of their own.
+/// replica, store with log and checkpoints, member, replicator, copies both ways), but for threads
+/// and files, on a simulated host. The group's turns, each worker's and a copy under way are
+/// processes of their own.
 class ServerLife {
  public:
   ServerLife(Service& service, sim::Host& host, group::MemberId id, ServerDisk& disk,
@@ -85,11 +116,13 @@ class ServerLife {
   const server::Standing& standing() const { return *core().shard().standing(); }
   rtree::Snapshot<2> snapshot() const { return server_->snapshot(); }
   std::uint64_t checkpoints() const;
+  const server::Copies<2>& copies() const;
   sim::Host& host() { return host_; }
   /// CPU time of each turn of the group's process.
   Nanoseconds turn = kMicrosecond;
 
  private:
+  class Fetch;
   class Part;
 
   Service& service_;

@@ -12,13 +12,14 @@ using testing_support::SetOperation;
 constexpr std::size_t kMembers = 3;
 constexpr std::size_t kClients = 3;
 constexpr std::size_t kPushBytes = 8 << 10;
-constexpr Nanoseconds kFaultsFrom = 100 * kMillisecond;
-constexpr Nanoseconds kFaultsUntil = 500 * kMillisecond;
+constexpr Nanoseconds kFaultsFrom = 40 * kMillisecond;
+constexpr Nanoseconds kFaultsUntil = 440 * kMillisecond;
 constexpr Nanoseconds kEtcdLease = 30 * kMillisecond;
-/// After the last fault everything is as it should be within so long, but for members whose log
-/// ends before all others' begin: they need a copy of the tree, which is not simulated here
-/// (TreeCopies).
+/// After the last fault everything is as it should be within so long, ...
 constexpr Nanoseconds kRecovery = 3 * kSecond;
+/// ... new copies of trees are left alone from then on, and a member that has one starts again
+/// after so long.
+constexpr Nanoseconds kRenewal = 2 * kMillisecond;
 constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
                                    .heartbeat = 2 * kMillisecond,
                                    .silence = 15 * kMillisecond,
@@ -49,7 +50,15 @@ void ServiceCounters::add(const ServiceCounters& other) {
   torn += other.torn;
   checkpoints += other.checkpoints;
   elections += other.elections;
-  need_copies += other.need_copies;
+  copies.begun += other.copies.begun;
+  copies.in_vain += other.copies.in_vain;
+  copies.dropped += other.copies.dropped;
+  copies.arrived += other.copies.arrived;
+  copies.waits += other.copies.waits;
+  copies.ended += other.copies.ended;
+  arrived_by_message += other.arrived_by_message;
+  sources_died += other.sources_died;
+  copiers_died += other.copiers_died;
 }
 
 ServiceRun::ServiceRun(std::uint64_t seed) : seed_(seed), world_(seed), random_(seed ^ 0x5e41ce) {
@@ -62,12 +71,30 @@ ServiceRun::ServiceRun(std::uint64_t seed) : seed_(seed), world_(seed), random_(
                                         kPushBytes, static_cast<group::Ack>(seed / 3 % 3));
   service_ = std::make_unique<Service>(Service{
       .group = *group_, .published = {}, .fabric = fabric, .workers = 1 + random_.below(2)});
+  draw_copies();
   add_members();
   ledger_.room = kRoomWithFaults;
   add_clients();
 }
 
 ServiceRun::~ServiceRun() { clients_.clear(); }
+
+/// Of most logs so little is kept that whoever is away for a while needs a copy; and some disks
+/// take so long for one that it is in the way.
+void ServiceRun::draw_copies() {
+  service_->kept_log = random_.below(4) == 0 ? 0 : std::uint64_t{256} << random_.below(4);
+  group_->window_bytes = service_->kept_log == 0 ? std::size_t{8} << 10 : 512;
+  // Trees are small: so that what copies hold may be too much.
+  if (random_.below(2) == 0) service_->copies.memory_share *= 128;
+  const std::uint64_t slowness = random_.below(4);
+  const Nanoseconds longest = slowness == 0 ? 100 * kMillisecond : 15 * kMillisecond;
+  if (slowness < 2) service_->node_time = static_cast<Nanoseconds>(random_.below(longest));
+  service_->on_copy = [this](const sim::Host& copier, const sim::Host& source) {
+    group_->note(copier.name() + " copies " + source.name());
+    if (world_.now() < kFaultsUntil && random_.below(4) != 0) faults_->disturb(copier, source);
+  };
+  service_->on_arrival = [this](const sim::Host& member) { renew(place_of(member)); };
+}
 
 void ServiceRun::add_members() {
   Faults::Hosts hosts;
@@ -151,14 +178,34 @@ void ServiceRun::crash_while_writing(std::size_t member) {
 void ServiceRun::bury(std::size_t member) {
   Node& node = nodes_[member];
   ++counters_.crashes;
-  collect(*node.life);
-  for (CrashMemory::Content* content : node.disk.all()) {
-    CrashMemory::end_life(node.life->power(), *content);
+  if (node.life->copies().is_fetching() && !node.life->copies().has_arrived()) {
+    ++counters_.copiers_died;
   }
+  collect(*node.life);
+  node.disk.end_life(node.life->power());
   dead_.push_back(std::move(node.life));
 }
 
+std::size_t ServiceRun::place_of(const sim::Host& host) const {
+  const auto node = std::ranges::find(nodes_, &host, &Node::host);
+  return static_cast<std::size_t>(node - nodes_.begin());
+}
+
+/// The member ends as harshly as any, and is soon there again.
+void ServiceRun::renew(std::size_t member) {
+  group_->note(nodes_[member].host->name() + " has a copy");
+  crash(member);
+  world_.after(kRenewal, [this, member] {
+    if (is_up(member)) return;
+    nodes_[member].host->restart();
+    start(member);
+  });
+}
+
 void ServiceRun::collect(const ServerLife& life) {
+  const server::CopiesCounters& copies = life.copies().counters();
+  counters_.add({.copies = copies});
+  if (service_->fabric.capabilities == 0) counters_.arrived_by_message += copies.arrived;
   counters_.checkpoints += life.checkpoints();
   counters_.elections += life.driver().member().counters().elections;
 }
@@ -180,6 +227,7 @@ std::string ServiceRun::run() {
   if (!group_->complaints.empty()) return group_->complaints.front();
   if (!converged) return "no progress after the faults had ended";
   for (const Node& node : nodes_) collect(*node.life);
+  counters_.sources_died = service_->sources_died;
   for (const auto& client : clients_) {
     const ServiceClientCounters counters = client->counters();
     counters_.operations += counters.operations;
@@ -201,25 +249,21 @@ bool ServiceRun::has_converged() const {
   if (!std::ranges::all_of(clients_, [](const auto& client) { return client->is_idle(); })) {
     return false;
   }
-  const auto is_lost = [](const Node& node) { return node.life->driver().member().needs_copy(); };
-  const auto there = std::ranges::find_if_not(nodes_, is_lost);
-  if (there == nodes_.end()) return false;
-  const group::Member& first = there->life->driver().member();
-  const auto lost = static_cast<std::size_t>(std::ranges::count_if(nodes_, is_lost));
+  if (!std::ranges::all_of(nodes_, [](const Node& node) { return node.life != nullptr; })) {
+    return false;
+  }
+  const group::Member& first = nodes_.front().life->driver().member();
   return std::ranges::all_of(nodes_, [&](const Node& node) {
     const group::Member& member = node.life->driver().member();
-    return is_lost(node) ||
-           (member.view() == first.view() && member.view().members.size() + lost == kMembers &&
-            member.applied() == first.applied());
+    return member.view() == first.view() && member.view().members.size() == kMembers &&
+           member.applied() == first.applied();
   });
 }
 
 std::string ServiceRun::check() {
   const Published::Content* const last = service_->published.find(service_->published.newest());
   for (const Node& node : nodes_) {
-    if (node.life->driver().member().needs_copy()) {
-      ++counters_.need_copies;
-    } else if (node.life->snapshot().version() != service_->published.newest()) {
+    if (node.life->snapshot().version() != service_->published.newest()) {
       return "the members' trees differ";
     }
     if (Status valid = node.life->snapshot().validate(); !valid) return valid.error().message;

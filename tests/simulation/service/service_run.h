@@ -24,7 +24,10 @@ struct ServiceCounters {
   std::uint64_t torn = 0;  ///< of those: in the midst of writing
   std::uint64_t checkpoints = 0;
   std::uint64_t elections = 0;
-  std::uint64_t need_copies = 0;  ///< members, in the end
+  server::CopiesCounters copies;
+  std::uint64_t arrived_by_message = 0;
+  std::uint64_t sources_died = 0;  ///< in the midst of being copied
+  std::uint64_t copiers_died = 0;
   void add(const ServiceCounters& other);
 };
 
@@ -50,6 +53,7 @@ class ServiceRun final : public Faults::Victims {
     std::unique_ptr<ServerLife> life = {};
   };
 
+  void draw_copies();
   void add_members();
   void add_clients();
   client::ClientOptions draw_client();
@@ -61,6 +65,8 @@ class ServiceRun final : public Faults::Victims {
   }
   void crash_while_writing(std::size_t member) override;
   void bury(std::size_t member);
+  void renew(std::size_t member);
+  std::size_t place_of(const sim::Host& host) const;
   void collect(const ServerLife& life);
   bool has_converged() const;
   std::string check();

@@ -31,8 +31,11 @@ TEST(Service, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
             << all.too_old << " too old; " << all.offloaded << " searches one-sidedly, "
             << all.reconnects << " reconnects, " << all.crashes << " crashes, " << all.torn
             << " of them to be in the midst of writing, " << all.checkpoints << " checkpoints, "
-            << all.elections << " elections; " << all.need_copies
-            << " members need a copy in the end\n";
+            << all.elections << " elections; " << all.copies.begun << " copies begun, "
+            << all.copies.arrived << " arrived (" << all.arrived_by_message << " by message), "
+            << all.copies.in_vain << " in vain, " << all.sources_died << " as the source died, "
+            << all.copies.ended << " times let go, " << all.copies.dropped << " dropped, "
+            << all.copiers_died << " copiers died, " << all.copies.waits << " waited for etcd\n";
   if (is_again || count < 100) return;
   // The faults are those that all of this is there for.
   EXPECT_GT(all.operations, 50 * count);
@@ -45,6 +48,14 @@ TEST(Service, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
   EXPECT_GT(all.offloaded, 10 * count);
   EXPECT_GT(all.in_doubt, count / 100);
   EXPECT_GT(all.too_old, 0u);
+  EXPECT_GT(all.copies.begun, count / 2);
+  EXPECT_GT(all.copies.arrived, count / 4);
+  EXPECT_GT(all.arrived_by_message, 0u);
+  EXPECT_GT(all.copies.in_vain, 0u);
+  EXPECT_GT(all.copies.waits, 0u);
+  EXPECT_GT(all.copies.ended, 0u);
+  EXPECT_GT(all.sources_died, 0u);
+  EXPECT_GT(all.copiers_died, 0u);
 }
 
 TEST(Service, DoesTheSameAgainFromTheSameSeed) {

@@ -121,9 +121,7 @@ void ShardServers::start(std::size_t server) {
 void ShardServers::bury(std::size_t server) {
   Node& node = nodes_[server];
   ++crashes;
-  for (CrashMemory::Content* content : node.disk->all()) {
-    CrashMemory::end_life(node.life->power(), *content);
-  }
+  node.disk->end_life(node.life->power());
   dead_.push_back(std::move(node.life));
 }
 
