@@ -8,6 +8,8 @@ namespace silurus::simulation {
 namespace {
 
 constexpr Nanoseconds kRetry = 5 * kMillisecond;
+/// Faults keep nobody from running, or from being heard, for longer.
+constexpr Nanoseconds kLongestPause = 500 * kMillisecond;
 constexpr unsigned kAllValues = kColumns * kColumnValues;
 
 }  // namespace
@@ -96,7 +98,7 @@ void RouterClient::operate(Router<2>& router) {
   // Each of a call's attempts has the deadline, and connects to servers before.
   const Nanoseconds lasted = self_->clock().now() - called;
   const auto& client = options_.client;
-  if (lasted > 4 * (client.deadline + client.connect_timeout) + kSecond) {
+  if (lasted > 2 * (client.deadline + client.connect_timeout) + kLongestPause) {
     complain("an operation lasted for " + std::to_string(lasted / kMillisecond) + " ms");
   }
 }
@@ -111,12 +113,22 @@ std::size_t RouterClient::begin(unsigned column, Operation::Kind kind, unsigned 
 
 /// As a read that may never have happened.
 void RouterClient::forget(unsigned column, std::size_t operation, const Error& why) {
+  expect_fault(why);
+  entry(column, operation).kind = Operation::Kind::kRead;
+}
+
+/// Faults, and shards that are being replaced, make calls fail with these errors, and no others.
+void RouterClient::expect_fault(const Error& why) {
   ++counters_.failed;
-  Operation& kept = entry(column, operation);
-  if (kept.kind == Operation::Kind::kRead && why.code == ErrorCode::kInDoubt) {
-    complain("a search that is in doubt");
+  switch (why.code) {
+    case ErrorCode::kConnectionLost:
+    case ErrorCode::kDeadlineExceeded:
+    case ErrorCode::kMoved:
+    case ErrorCode::kUnavailable:
+      return;
+    default:
+      complain(doing_ + " failed with '" + why.message + "'");
   }
-  kept.kind = Operation::Kind::kRead;
 }
 
 // --- searches
@@ -166,13 +178,11 @@ void RouterClient::nearest(Router<2>& router, unsigned column) {
 /// been.
 void RouterClient::count(Router<2>& router, unsigned column) {
   ++counters_.counts;
+  doing_ = "count " + std::to_string(column);
   const Nanoseconds called = now();
   const auto answer = router.count(window_of(column));
   if (self_->is_over()) return;
-  if (!answer) {
-    ++counters_.failed;
-    return;
-  }
+  if (!answer) return expect_fault(answer.error());
   std::uint64_t certain = 0;
   std::uint64_t possible = 0;
   std::uint64_t perhaps_gone = 0;

@@ -68,6 +68,7 @@ class RouterClient {
   void end_write(unsigned column, std::size_t operation, const Result<Version>& answer);
   /// Of an operation that did nothing, and shall not be looked for.
   void forget(unsigned column, std::size_t operation, const Error& why);
+  void expect_fault(const Error& why);
   Operation& entry(unsigned column, std::size_t operation) {
     return shards_.ledger.histories[column].operations[operation];
   }

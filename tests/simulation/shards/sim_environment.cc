@@ -1,6 +1,8 @@
 #include "tests/simulation/shards/sim_environment.h"
 
 #include <algorithm>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -24,7 +26,7 @@ class SimFabrics final : public client::Fabrics {
   Result<Way> way_to(const transport::Address&) override { return Way{&fabric_, poller_.get()}; }
   std::size_t wait(Nanoseconds longest) override {
     if (const std::size_t events = poller_->progress(); events > 0) return events;
-    thread_.wait_until(thread_.clock().now() + longest);
+    thread_.wait_until(thread_.clock().now() + std::max<Nanoseconds>(longest, 1));
     return poller_->progress();
   }
 
@@ -62,26 +64,40 @@ class SimGateway final : public etcd::Gateway {
     return fail(ErrorCode::kUnsupported, "a simulated client has no leases");
   }
 
+  static constexpr std::size_t kBytes = 500;
+
+  /// One that stands still does it later, when whoever asked may have given up.
+  template <typename Answer, typename Action>
+  static void serve(EtcdOfShards& etcd, sim::Host& asker, const Action& action,
+                    const std::shared_ptr<std::optional<Answer>>& answer,
+                    const std::function<void()>& wake) {
+    sim::World& world = asker.world();
+    if (!etcd.host().alive()) return;
+    if (etcd.host().paused()) {
+      return world.after(kMillisecond, [&etcd, &asker, action, answer, wake] {
+        serve<Answer>(etcd, asker, action, answer, wake);
+      });
+    }
+    const Answer said = action(etcd);
+    const auto back = world.transmit(etcd.host(), asker, kBytes);
+    if (!back) return;
+    world.at(*back, [answer, said, wake] {
+      *answer = said;
+      wake();
+    });
+  }
+
   template <typename Answer, typename Action>
   Result<Answer> call(Action action) {
-    static constexpr std::size_t kBytes = 500;
     const auto answer = std::make_shared<std::optional<Answer>>();
     sim::Host& here = thread_.host();
-    sim::Host& there = etcd_.host();
     sim::World& world = here.world();
-    const auto arrival = thread_.is_over() ? std::nullopt : world.transmit(here, there, kBytes);
+    const auto arrival =
+        thread_.is_over() ? std::nullopt : world.transmit(here, etcd_.host(), kBytes);
     if (arrival) {
-      world.at(*arrival,
-               [this_etcd = &etcd_, action, answer, &here, &there, &world, wake = thread_.waker()] {
-                 if (!there.alive() || there.paused()) return;
-                 const Answer said = action(*this_etcd);
-                 const auto back = world.transmit(there, here, kBytes);
-                 if (!back) return;
-                 world.at(*back, [answer, said, wake] {
-                   *answer = said;
-                   wake();
-                 });
-               });
+      world.at(*arrival, [&etcd = etcd_, &here, action, answer, wake = thread_.waker()] {
+        serve<Answer>(etcd, here, action, answer, wake);
+      });
     }
     const Nanoseconds until = thread_.clock().now() + timeout_;
     while (!answer->has_value() && thread_.clock().now() < until) thread_.wait_until(until);
