@@ -19,7 +19,8 @@ class CopiesOfServers : public ClusterOfServers {
   static constexpr std::uint64_t kMany = 250'000;
 
   void SetUp() override {
-    options_ = {"--log-size", "4M"};
+    // A lease so long that nobody is taken for dead because the machine is busy.
+    options_ = {"--log-size", "4M", "--group-lease", "2s"};
     ClusterOfServers::SetUp();
   }
   /// Writes ids until there are so many.
@@ -185,17 +186,18 @@ TEST_P(CopiesOfServers, BeginAgainWhenTheCopierDies) {
   EXPECT_FALSE(std::filesystem::exists(joiner.data() + "/arrived"));
 }
 
+/// Before they start again or, if they have not yet noticed that it is away, while they start.
 TEST_P(CopiesOfServers, WaitForEtcdWhenTheyAreWhole) {
   start(2);
   Client<2> writer = client();
   grow(writer, kMany);
   Member& joiner = kill_a_backup();
+  ASSERT_TRUE(wait_for_view(1)) << "else no write is committed until etcd is back";
   freeze_in_mid_copy(joiner);
   etcd_->stop();
   joiner.process().signal(SIGCONT);
   EXPECT_TRUE(wait_until([&] { return has_said(joiner, "one-sided reads, in"); })) << "it is whole";
   grow(writer, kMany + 1'000);
-  EXPECT_FALSE(has_copied(joiner));
   etcd_->start();
   ASSERT_TRUE(etcd_->wait_until_ready());
   EXPECT_TRUE(wait_for_view(2));
