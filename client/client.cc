@@ -62,6 +62,12 @@ struct Places {
   std::unique_ptr<client::Directory> directory;
 };
 Result<Places> places_of(std::string_view url, client::Environment& environment) {
+  if (url.starts_with("static://")) {
+    return fail(ErrorCode::kInvalidArgument,
+                "\"" + std::string(url) +
+                    "\" is where members of a group meet: a client names where "
+                    "they listen for clients, tcp://A:PORT,tcp://B:PORT");
+  }
   if (!etcd::is_address(url)) return Places{client::split_urls(url), nullptr};
   const auto address = etcd::GroupAddress::parse(url);
   if (!address) return fail(address.error());

@@ -220,6 +220,14 @@ class CurlGateway final : public Gateway {
 
 }  // namespace
 
+bool is_cluster_name(std::string_view name) {
+  const bool is_plain = std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+  });
+  return is_plain && !name.empty() && name.size() <= kMaxNameBytes;
+}
+
 Result<Address> Address::parse(std::string_view url) {
   constexpr std::string_view kScheme = "etcd://";
   const auto bad = [&](const char* what) {
@@ -233,11 +241,7 @@ Result<Address> Address::parse(std::string_view url) {
     return bad("no cluster is named");
   Address address;
   address.name = rest.substr(slash + 1);
-  const bool is_plain = std::ranges::all_of(address.name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_';
-  });
-  if (!is_plain || address.name.size() > kMaxNameBytes) return bad("not a name of a cluster");
+  if (!is_cluster_name(address.name)) return bad("not a name of a cluster");
   rest = rest.substr(0, slash);
   while (!rest.empty()) {
     const std::size_t comma = std::min(rest.find(','), rest.size());

@@ -12,6 +12,9 @@
 
 namespace silurus::etcd {
 
+/// Whether a cluster can be called so: letters, digits, - and _.
+bool is_cluster_name(std::string_view name);
+
 /// "etcd://127.0.0.1:2379/name" or, with more members of the etcd cluster,
 /// "etcd://a:2379,b:2379/name".
 struct Address {

@@ -19,12 +19,12 @@ Copies<D>::Copies(const Parts& parts, const CopiesOptions& options)
                 return parts_.replica.hold();
               }),
       pause_(options.pause) {
-  parts_.links.admit(&source_);
+  parts_.links.admit(replication::group::kCopyMagic, &source_);
 }
 
 template <int D>
 Copies<D>::~Copies() {
-  parts_.links.admit(nullptr);
+  parts_.links.admit(replication::group::kCopyMagic, nullptr);
 }
 
 template <int D>

@@ -61,13 +61,21 @@ cxxopts::Options describe() {
       ("log-size", "what the log of a new data directory takes",
        cxxopts::value<std::string>()->default_value("256M"), "SIZE")  //
       ("cluster",
-       "be a member of this cluster, whose views are in etcd: etcd://HOST:PORT/NAME (with --data)",
+       "be a member of this cluster (with --data). Its views are in etcd: etcd://HOST:PORT/NAME; "
+       "or "
+       "at its first member, which leads it for good: static://HOST:PORT/NAME, where that one "
+       "listens for the others",
        cxxopts::value<std::string>(), "URL")  //
+      ("lead",
+       "as the first member of a static:// cluster: founds it, and leads it after each start")  //
+      ("take-over",
+       "with --lead, once: instead of the first member, which is lost for good, and of whose last "
+       "view this one was")  //
       ("shard", "which shard of the cluster", cxxopts::value<std::string>()->default_value("0"),
        "N")  //
       ("group-address",
        "where to listen for other members: tcp://HOST:PORT, rdma://HOST:PORT or shm:///PATH",
-       cxxopts::value<std::string>()->default_value("tcp://127.0.0.1:0"), "URL")  //
+       cxxopts::value<std::string>()->default_value(kAnyGroupAddress), "URL")  //
       ("replicator",
        "how the log gets to other members: multicast, log-write or chain; the same at all members",
        cxxopts::value<std::string>()->default_value("multicast"), "HOW")  //
@@ -214,7 +222,15 @@ void set_group(const cxxopts::ParseResult& parsed, Settings& settings, ServerOpt
   if (parsed.count("advertise") != 0) group.advertise = settings.text("advertise");
   group.allow_other_users = server.allow_other_users;
   group.wait = server.wait;
-  if (parsed.count("cluster") == 0) return;
+  group.lead = parsed.count("lead") != 0;
+  group.take_over = parsed.count("take-over") != 0;
+  if (parsed.count("cluster") == 0) {
+    if (group.lead || group.take_over) {
+      settings.set("lead", Result<bool>(bad("lead", "only with --cluster static://HOST:PORT/NAME")),
+                   group.lead);
+    }
+    return;
+  }
   group.cluster = settings.text("cluster");
   server.group = group;
 }
@@ -310,8 +326,8 @@ Status check_durability(const DurabilityOptions& options) {
 
 Status check_group(const ServerOptions& options) {
   const GroupOptions& group = *options.group;
-  const auto etcd = replication::group::EtcdAddress::parse(group.cluster);
-  if (!etcd) return bad("cluster", etcd.error().message);
+  const std::string data = options.durability ? options.durability->path : "";
+  if (const auto agreement = agreement_of(group, data); !agreement) return fail(agreement.error());
   if (!options.durability || !options.durability->sync) {
     return bad("cluster",
                "needs --data DIRECTORY, and no --durability but sync: what a member says "

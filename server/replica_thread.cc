@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <utility>
 
 #include "common/log.h"
 #include "common/units.h"
+#include "replication/group/kept_view.h"
 #include "server/tree_fetch.h"
 
 namespace silurus::server {
@@ -15,12 +17,40 @@ namespace {
 
 /// How long the group's thread waits at most for something to happen.
 constexpr Nanoseconds kLongestTurn = 100 * kMillisecond;
-/// How long a server that starts waits for etcd.
+/// How long a server that starts waits for etcd, or for the first member of a static group.
 constexpr Nanoseconds kFirstAnswerWait = 5 * kSecond;
 /// What the background thread looks for while it waits for a checkpoint's basis.
 constexpr auto kLookAgain = std::chrono::milliseconds(20);
 
 }  // namespace
+
+Result<replication::group::Agreement> agreement_of(const GroupOptions& group,
+                                                   const std::string& data) {
+  const auto bad = [](const char* option, const std::string& what) {
+    return fail(ErrorCode::kInvalidArgument, "--" + std::string(option) + ": " + what);
+  };
+  using replication::group::StaticAddress;
+  if (group.take_over && !group.lead) return bad("take-over", "only with --lead");
+  if (!StaticAddress::is_meant(group.cluster)) {
+    if (group.lead) return bad("lead", "only in a group without etcd, static://HOST:PORT/NAME");
+    auto etcd = replication::group::EtcdAddress::parse(group.cluster);
+    if (!etcd) return bad("cluster", etcd.error().message);
+    return std::move(*etcd);
+  }
+  const auto listen = transport::Address::parse(group.listen);
+  if (!listen) return bad("group-address", listen.error().message);
+  auto address = StaticAddress::parse(group.cluster, listen->scheme);
+  if (!address) return bad("cluster", address.error().message);
+  const std::string keeper = address->keeper.to_string();
+  if (group.lead && group.listen != kAnyGroupAddress && group.listen != keeper) {
+    return bad("group-address", "the first member listens where --cluster says, at " + keeper);
+  }
+  return replication::group::StaticGroup{
+      .address = std::move(*address),
+      .leads = group.lead,
+      .takes_over = group.take_over,
+      .view_file = data + "/" + replication::group::kKeptViewName};
+}
 
 replication::group::Timing timing_of(Nanoseconds lease) {
   return {.lease = lease,
@@ -33,39 +63,40 @@ replication::group::Timing timing_of(Nanoseconds lease) {
 
 template <int D>
 ReplicaThread<D>::ReplicaThread(const DurabilityOptions& durability, const GroupOptions& group,
-                                replication::group::EtcdAddress etcd,
+                                replication::group::Agreement agreement,
                                 replication::DirectoryLock lock, Found& found)
-    : Membership<D>(found, etcd.name, group.shard),
+    : Membership<D>(found, replication::group::cluster_name(agreement), group.shard),
       durability_(durability),
       options_(group),
-      etcd_(std::move(etcd)),
+      agreement_(std::move(agreement)),
       lock_(std::move(lock)) {}
 
 template <int D>
 Result<typename ReplicaThread<D>::Opened> ReplicaThread<D>::open(
     const DurabilityOptions& durability, const GroupOptions& group,
     const replication::TreePlace& place) {
-  auto etcd = replication::group::EtcdAddress::parse(group.cluster);
-  if (!etcd) return fail(etcd.error());
+  auto agreement = agreement_of(group, durability.path);
+  if (!agreement) return fail(agreement.error());
+  const std::string cluster = replication::group::cluster_name(*agreement);
   auto directory = replication::open_directory<D>(
       durability.path, {.log_bytes = durability.log_bytes,
                         .tree_bytes = place.options.memory_budget_bytes,
                         .member = replication::MemberStore{
-                            .cluster = etcd->name,
+                            .cluster = cluster,
                             .shard = group.shard,
-                            .log_chain = replication::group::group_id(*etcd, group.shard)}});
+                            .log_chain = replication::group::group_id(cluster, group.shard)}});
   if (!directory) return fail(directory.error());
   auto found = Membership<D>::open_store(std::move(directory->volume), place);
   if (!found) return fail(found.error());
   found->store.report.formatted = directory->created;
   log::info("opened " + durability.path + ", member " + std::to_string(found->store.id) +
-            " of shard " + std::to_string(group.shard) + " of " + etcd->name + ": " +
+            " of shard " + std::to_string(group.shard) + " of " + cluster + ": " +
             replication::to_string(found->store.report) +
             "; the log behind it is the group's to judge");
   Opened result;
   result.tree = std::move(found->store.tree);
-  result.membership.reset(
-      new ReplicaThread(durability, group, std::move(*etcd), std::move(directory->lock), *found));
+  result.membership.reset(new ReplicaThread(durability, group, std::move(*agreement),
+                                            std::move(directory->lock), *found));
   return result;
 }
 
@@ -73,11 +104,13 @@ template <int D>
 Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history,
                               const std::string& clients) {
   Replica<D>& replica = this->make_replica(tree, writer, history);
+  const auto* const group = std::get_if<replication::group::StaticGroup>(&agreement_);
   auto driver = replication::group::Driver::create(
-      {.etcd = etcd_,
+      {.agreement = agreement_,
        .shard = options_.shard,
        .id = this->id(),
-       .listen = options_.listen,
+       .listen =
+           group != nullptr && group->leads ? group->address.keeper.to_string() : options_.listen,
        .clients = options_.advertise.empty() ? clients : options_.advertise,
        .allow_other_users = options_.allow_other_users,
        .multicast = options_.multicast,
@@ -94,7 +127,7 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
       [this, bytes = tree.stats().bytes_budget] { return make_fetch(bytes); });
   if (!offered) return offered;
   writer.hand_to([this] { driver_->wake(); });
-  if (Status found = wait_for_etcd(); !found) return found;
+  if (Status found = wait_for_views(); !found) return found;
   is_running_.store(true, std::memory_order_relaxed);  // before there is any other thread
   checkpoints_ = std::make_unique<Checkpoints<D>>(this->store(), durability_.checkpoint_interval);
   checkpoints_->start(tree,
@@ -111,21 +144,31 @@ std::unique_ptr<CopyFetch> ReplicaThread<D>::make_fetch(std::uint64_t tree_bytes
           .path = durability_.path,
           .store = {.log_bytes = this->store().log().capacity(),
                     .tree_bytes = tree_bytes,
-                    .member =
-                        replication::MemberStore{
-                            .cluster = etcd_.name, .shard = options_.shard, .log_chain = 0},
+                    .member = replication::MemberStore{.cluster = replication::group::cluster_name(
+                                                           agreement_),
+                                                       .shard = options_.shard,
+                                                       .log_chain = 0},
                     .id = this->id()}},
       [this] { driver_->wake(); });
 }
 
-/// A first start that finds no etcd is most likely a mistake. Later it may be away.
+/// A first start that finds nobody to agree with is most likely a mistake. Later they may be away;
+/// and a member of a static group that knows of a view needs nobody to have one.
 template <int D>
-Status ReplicaThread<D>::wait_for_etcd() {
+Status ReplicaThread<D>::wait_for_views() {
+  const auto* const group = std::get_if<replication::group::StaticGroup>(&agreement_);
+  std::error_code ignored;
+  const bool has_view = group != nullptr && std::filesystem::exists(group->view_file, ignored);
+  const std::string who =
+      group == nullptr ? "etcd answers at " + options_.cluster
+                       : "first member (--lead) answers at " + group->address.keeper.to_string();
   const Nanoseconds until = clock_.now() + kFirstAnswerWait;
   while (!driver_->member().has_heard_of_store()) {
     if (clock_.now() >= until) {
-      return fail(ErrorCode::kUnavailable, "--cluster: no etcd answers at " + options_.cluster +
-                                               " within " + format_duration(kFirstAnswerWait));
+      const std::string what = "no " + who + " within " + format_duration(kFirstAnswerWait);
+      if (!has_view) return fail(ErrorCode::kUnavailable, "--cluster: " + what);
+      log::warning(what + ": until one does, nothing is written, and reads get old");
+      return {};
     }
     if (Status done = driver_->turn(kLongestTurn); !done) return done;
   }

@@ -16,13 +16,18 @@
 
 namespace silurus::server {
 
+/// On loopback. The first member of a static group listens where `cluster` says instead.
+constexpr const char* kAnyGroupAddress = "tcp://127.0.0.1:0";
+
 /// Of which group a server is a member, and how.
 struct GroupOptions {
-  std::string cluster;  ///< "etcd://127.0.0.1:2379/name"
+  std::string cluster;     ///< "etcd://127.0.0.1:2379/name", "static://127.0.0.1:7400/name"
+  bool lead = false;       ///< of a static group: as its first member
+  bool take_over = false;  ///< ... instead of the one before, which is lost for good
   std::uint32_t shard = 0;
-  std::string listen = "tcp://127.0.0.1:0";  ///< for other members
-  bool allow_other_users = false;            ///< to be members: to listen where they can connect
-  std::string multicast;                     ///< "rdma://239.1.2.3:7472"; empty: none
+  std::string listen = kAnyGroupAddress;  ///< for other members
+  bool allow_other_users = false;         ///< to be members: to listen where they can connect
+  std::string multicast;                  ///< "rdma://239.1.2.3:7472"; empty: none
   /// How the log gets to the others; the same at all members.
   replication::group::ReplicationProtocol protocol =
       replication::group::ReplicationProtocol::kMulticast;
@@ -36,10 +41,15 @@ struct GroupOptions {
   std::function<void()> renew;
 };
 
+/// Where the group agrees on its views. `data`: the member's data directory. kInvalidArgument names
+/// the option that is wrong.
+Result<replication::group::Agreement> agreement_of(const GroupOptions& group,
+                                                   const std::string& data);
 /// What all of a group's times follow from.
 replication::group::Timing timing_of(Nanoseconds lease);
 
-/// A server's part in a group with a thread, a data directory, a real etcd and real fabrics: the
+/// A server's part in a group with a thread, a data directory, a real etcd or none, and real
+/// fabrics: the
 /// thread has the log, the group's driver and the batches.
 template <int D>
 class ReplicaThread final : public Membership<D> {
@@ -59,9 +69,9 @@ class ReplicaThread final : public Membership<D> {
  private:
   using Found = typename Membership<D>::Found;
   ReplicaThread(const DurabilityOptions& durability, const GroupOptions& group,
-                replication::group::EtcdAddress etcd, replication::DirectoryLock lock,
+                replication::group::Agreement agreement, replication::DirectoryLock lock,
                 Found& found);
-  Status wait_for_etcd();
+  Status wait_for_views();
   std::unique_ptr<CopyFetch> make_fetch(std::uint64_t tree_bytes);
   void run(std::stop_token stop);
   Status turn();
@@ -70,7 +80,7 @@ class ReplicaThread final : public Membership<D> {
 
   const DurabilityOptions durability_;
   const GroupOptions options_;
-  const replication::group::EtcdAddress etcd_;
+  const replication::group::Agreement agreement_;
   replication::DirectoryLock lock_;
   SystemClock clock_;
   std::unique_ptr<replication::group::Driver> driver_;

@@ -40,6 +40,7 @@ void Standing::update(const replication::group::Member& member, Nanoseconds now)
   facts_.primary = member.view().primary;
   facts_.role = to_string(member.role());
   facts_.store_is_away = member.store_is_away();
+  facts_.fails_over = member.fails_over();
   facts_.needs_copy = member.needs_copy();
   facts_.contradicts = member.contradicts();
   facts_.counters = member.counters();

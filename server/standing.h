@@ -64,6 +64,7 @@ class Standing {
     std::uint64_t applied_lsn = 0;
     Nanoseconds lease_left = 0;  ///< INT64_MAX: a member alone
     bool store_is_away = false;
+    bool fails_over = true;  ///< false: of a static group
     bool needs_copy = false;
     bool contradicts = false;
     replication::group::CopySourceCounters copies;  ///< given to others

@@ -95,6 +95,7 @@ Json cluster_of(const Standing::Facts& facts) {
                {"applied_lsn", facts.applied_lsn},
                {"lease_ms_left", is_alone ? Json(nullptr) : Json(facts.lease_left / kMillisecond)},
                {"view_store", facts.store_is_away ? "away" : "reachable"},
+               {"fail_over", facts.fails_over},
                {"needs_copy", facts.needs_copy},
                {"contradicts", facts.contradicts},
                {"copies_given",

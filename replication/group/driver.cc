@@ -4,6 +4,9 @@
 #include <random>
 #include <utility>
 
+#include "replication/group/keeper_client.h"
+#include "replication/group/view_keeper.h"
+
 namespace silurus::replication::group {
 namespace {
 
@@ -22,26 +25,36 @@ Incarnation random_incarnation() {
 /// promises.
 GroupId group_of(const DriverOptions& options) {
   constexpr std::uint64_t kOdd = 0x9e3779b97f4a7c15;
-  return group_id(options.etcd, options.shard) +
+  return group_id(cluster_name(options.agreement), options.shard) +
          kOdd * (static_cast<std::uint64_t>(options.timing.lease) * 8 +
                  static_cast<std::uint64_t>(options.protocol));
 }
 
+Leads leads_of(const Agreement& agreement) {
+  const auto* const group = std::get_if<StaticGroup>(&agreement);
+  if (group == nullptr) return Leads::kIfElected;
+  return group->leads ? Leads::kAlways : Leads::kNever;
+}
+
+/// Of registrations, and of one question to the view store.
+Nanoseconds store_lease(const Timing& timing) { return std::max(2 * timing.lease, 2 * kSecond); }
+Nanoseconds store_timeout(const Timing& timing) {
+  return std::max(timing.poll, 100 * kMillisecond);
+}
+
 }  // namespace
+
+std::string cluster_name(const Agreement& agreement) {
+  const auto* const group = std::get_if<StaticGroup>(&agreement);
+  return group == nullptr ? std::get<EtcdAddress>(agreement).name : group->address.cluster();
+}
 
 Result<std::unique_ptr<Driver>> Driver::create(const DriverOptions& options, Log& log,
                                                LogPosition applied, Machine& machine) {
   std::unique_ptr<Driver> driver(new Driver(options));
   const Incarnation incarnation = random_incarnation();
   if (Status made = driver->make_links(incarnation); !made) return fail(made.error());
-  auto store =
-      EtcdViewStore::create({.address = options.etcd,
-                             .shard = options.shard,
-                             .lease = std::max(2 * options.timing.lease, 2 * kSecond),
-                             .timeout = std::max(options.timing.poll, 100 * kMillisecond),
-                             .wake = [waiter = driver->waiter_.get()] { waiter->wake(); }});
-  if (!store) return fail(store.error());
-  driver->store_ = std::move(*store);
+  if (Status made = driver->make_store(incarnation, log); !made) return fail(made.error());
   const GroupId group = group_of(options);
   driver->replicator_ = make_replicator(options.protocol, {}, group, log, *driver->links_);
   driver->member_ = std::make_unique<Member>(
@@ -49,6 +62,7 @@ Result<std::unique_ptr<Driver>> Driver::create(const DriverOptions& options, Log
                     .incarnation = incarnation,
                     .group = group,
                     .timing = options.timing,
+                    .leads = leads_of(options.agreement),
                     .ack = options.ack},
       log, applied, machine, *driver->replicator_, *driver->links_, *driver->store_,
       driver->clock_);
@@ -91,15 +105,72 @@ Status Driver::make_links(Incarnation incarnation) {
        .upstream_dial_timeout = std::min(kConnectTimeout, options_.timing.silence / kPartOfSilence),
        .push_bytes = pushes(options_.protocol) ? options_.push_bytes : 0,
        .allow_other_users = options_.allow_other_users},
-      *fabric_, *poller_,
-      [this](const transport::Address& address, Nanoseconds timeout,
-             std::span<const std::byte> hello, transport::ConnectionHandler& handler,
-             Connected done) {
-        done(fabric_->connect(address, {.timeout = timeout}, *poller_, hello, handler));
-      },
-      window);
+      *fabric_, *poller_, dialer(), window);
   if (!links) return fail(links.error());
   links_ = std::move(*links);
+  return {};
+}
+
+Dialer Driver::dialer() {
+  return [this](const transport::Address& address, Nanoseconds timeout,
+                std::span<const std::byte> hello, transport::ConnectionHandler& handler,
+                const Connected& done) {
+    done(fabric_->connect(address, {.timeout = timeout}, *poller_, hello, handler));
+  };
+}
+
+Status Driver::make_store(Incarnation incarnation, const Log& log) {
+  if (const auto* const group = std::get_if<StaticGroup>(&options_.agreement)) {
+    return make_static_store(*group, incarnation, log);
+  }
+  auto store = make_etcd_view_store({.address = std::get<EtcdAddress>(options_.agreement),
+                                     .shard = options_.shard,
+                                     .lease = store_lease(options_.timing),
+                                     .timeout = store_timeout(options_.timing),
+                                     .wake = [this] { wake(); }});
+  if (!store) return fail(store.error());
+  store_ = std::move(*store);
+  return {};
+}
+
+Status Driver::make_static_store(const StaticGroup& group, Incarnation incarnation,
+                                 const Log& log) {
+  auto kept = read_kept_view(group.view_file);
+  if (!kept) return fail(kept.error());
+  if (!*kept && log.end().lsn != 0) {
+    return fail(ErrorCode::kNotFound,
+                group.view_file +
+                    " is missing though there is a log beside it, and with it which view this "
+                    "member was in: restore it; or, if another member of the group has everything, "
+                    "start with an empty directory, not as the one that leads");
+  }
+  const auto save = [file = group.view_file](const KeptView& view) {
+    return write_kept_view(file, view);
+  };
+  if (!group.leads) {
+    store_ = std::make_unique<KeeperClient>(
+        KeeperClientOptions{.group = group_of(options_),
+                            .self = options_.id,
+                            .incarnation = incarnation,
+                            .keeper = group.address.keeper,
+                            .timeout = store_timeout(options_.timing),
+                            .kept = std::move(*kept),
+                            .save = save,
+                            .wake = [this] { wake(); }},
+        dialer(), clock_);
+    return {};
+  }
+  auto keeper = ViewKeeper::create({.group = group_of(options_),
+                                    .self = options_.id,
+                                    .lease = store_lease(options_.timing),
+                                    .kept = std::move(*kept),
+                                    .takes_over = group.takes_over,
+                                    .save = save,
+                                    .wake = [this] { wake(); }},
+                                   clock_);
+  if (!keeper) return fail(keeper.error());
+  links_->admit(kKeeperMagic, keeper->get());
+  store_ = std::move(*keeper);
   return {};
 }
 
@@ -109,7 +180,7 @@ Status Driver::turn(Nanoseconds timeout) {
   Nanoseconds wait = std::max<Nanoseconds>(member_->deadline() - clock_.now(), 0);
   if (timeout >= 0) wait = std::min(wait, timeout);
   waiter_->wait(wait);
-  store_->progress();
+  if (Status done = store_->progress(); !done) return done;
   return member_->step();
 }
 

@@ -3,17 +3,24 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 
 #include "replication/group/etcd_view_store.h"
 #include "replication/group/member.h"
 #include "replication/group/protocol.h"
+#include "replication/group/static_group.h"
 #include "transport/shm/memory.h"
 #include "transport/waiter.h"
 
 namespace silurus::replication::group {
 
+/// Where the members of a group agree on its views.
+using Agreement = std::variant<EtcdAddress, StaticGroup>;
+/// What stores and messages of the cluster are marked with.
+std::string cluster_name(const Agreement& agreement);
+
 struct DriverOptions {
-  EtcdAddress etcd;
+  Agreement agreement;
   std::uint32_t shard = 0;
   MemberId id = 0;      ///< of the store
   std::string listen;   ///< for other members: "tcp://10.0.0.1:7471", "shm:///run/a.sock"
@@ -29,7 +36,8 @@ struct DriverOptions {
   transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
 };
 
-/// A member on real fabrics, the system's clock and a real etcd. One thread, which the owner gives:
+/// A member on real fabrics and the system's clock, with a real etcd or none. One thread, which the
+/// owner gives:
 ///
 ///   while (!ending) {
 ///     if (Status done = driver->turn(-1); !done) break;   // the log or the machine failed
@@ -38,6 +46,7 @@ struct DriverOptions {
 class Driver {
  public:
   /// Listens; whether etcd and others are there is found out later. log, machine: must outlive it.
+  /// Of a static group, errors say what of the log and the view that was kept contradicts which.
   static Result<std::unique_ptr<Driver>> create(const DriverOptions& options, Log& log,
                                                 LogPosition applied, Machine& machine);
   Driver(const Driver&) = delete;
@@ -60,6 +69,9 @@ class Driver {
  private:
   explicit Driver(const DriverOptions& options) : options_(options) {}
   Status make_links(Incarnation incarnation);
+  Status make_store(Incarnation incarnation, const Log& log);
+  Status make_static_store(const StaticGroup& group, Incarnation incarnation, const Log& log);
+  Dialer dialer();
 
   const DriverOptions options_;
   SystemClock clock_;
@@ -69,7 +81,7 @@ class Driver {
   std::optional<transport::shm::SharedSlab> window_;
   std::unique_ptr<Links> links_;
   std::unique_ptr<LogReplicator> replicator_;
-  std::unique_ptr<EtcdViewStore> store_;
+  std::unique_ptr<ViewStore> store_;
   std::unique_ptr<Member> member_;
 };
 

@@ -1,7 +1,5 @@
 #include "replication/group/etcd_view_store.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
@@ -16,7 +14,7 @@ namespace {
 /// Calls that wait for the thread. A member makes no more than three at a time.
 constexpr std::size_t kMaxCalls = 16;
 
-class Store final : public EtcdViewStore {
+class Store final : public ViewStore {
  public:
   Store(const EtcdOptions& options, std::unique_ptr<etcd::Gateway> gateway)
       : options_(options),
@@ -44,13 +42,14 @@ class Store final : public EtcdViewStore {
       return [done, announced = do_announce(id, content)] { done(announced); };
     });
   }
-  void progress() override {
+  Status progress() override {
     std::deque<Told> told;
     {
       const std::lock_guard lock(mutex_);
       told.swap(told_);
     }
     for (const Told& one : told) one();
+    return {};
   }
 
  private:
@@ -147,11 +146,7 @@ class Store final : public EtcdViewStore {
 
 }  // namespace
 
-GroupId group_id(const EtcdAddress& address, std::uint32_t shard) {
-  return XXH3_64bits_withSeed(address.name.data(), address.name.size(), shard);
-}
-
-Result<std::unique_ptr<EtcdViewStore>> EtcdViewStore::create(const EtcdOptions& options) {
+Result<std::unique_ptr<ViewStore>> make_etcd_view_store(const EtcdOptions& options) {
   auto gateway = etcd::Gateway::create(options.address, options.timeout);
   if (!gateway) return fail(gateway.error());
   auto store = std::make_unique<Store>(options, std::move(*gateway));

@@ -7,14 +7,10 @@
 #include "common/clock.h"
 #include "etcd/gateway.h"
 #include "replication/group/view_store.h"
-#include "replication/group/wire.h"
 
 namespace silurus::replication::group {
 
 using EtcdAddress = etcd::Address;
-
-/// Tells the shard of a cluster from all others on a network.
-GroupId group_id(const EtcdAddress& address, std::uint32_t shard);
 
 struct EtcdOptions {
   EtcdAddress address;
@@ -29,15 +25,9 @@ struct EtcdOptions {
 
 /// A ViewStore in etcd, by its JSON gateway (etcd 3.4 or later). Keys, all below
 /// "silurus/<name>/<shard>/": "view", and "members/<id>" under each member's lease. Requests are
-/// made one after the other by a thread of its own, so that no member ever waits for etcd.
-class EtcdViewStore : public ViewStore {
- public:
-  /// kInvalidArgument if the options make no sense. Whether etcd is there is found out later.
-  static Result<std::unique_ptr<EtcdViewStore>> create(const EtcdOptions& options);
-  /// Waits for the request under way, at most its timeout.
-  ~EtcdViewStore() override = default;
-  /// Tells what has come of calls. The member's thread.
-  virtual void progress() = 0;
-};
+/// made one after the other by a thread of its own, so that no member ever waits for etcd; its end
+/// waits for the one under way, at most its timeout.
+/// kInvalidArgument if the options make no sense. Whether etcd is there is found out later.
+Result<std::unique_ptr<ViewStore>> make_etcd_view_store(const EtcdOptions& options);
 
 }  // namespace silurus::replication::group

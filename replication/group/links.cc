@@ -76,7 +76,8 @@ Links::~Links() {
 
 Result<std::vector<std::byte>> Links::on_hello(std::span<const std::byte> client_hello) {
   const auto hello = decode_member_hello(options_.group, client_hello);
-  if (!hello && guests_ != nullptr) return guests_->on_hello(client_hello);
+  auto* const guests = hello ? nullptr : this->guests(client_hello);
+  if (guests != nullptr) return guests->on_hello(client_hello);
   if (!hello) return fail(ErrorCode::kProtocol, "not a member of this group");
   WindowHello answer;
   answer.self = {
@@ -90,7 +91,8 @@ Result<std::vector<std::byte>> Links::on_hello(std::span<const std::byte> client
 void Links::on_accept(std::unique_ptr<transport::Connection> connection,
                       transport::Poller& poller) {
   const auto hello = decode_member_hello(options_.group, connection->peer_hello());
-  if (!hello && guests_ != nullptr) return guests_->on_accept(std::move(connection), poller);
+  auto* const guests = hello ? nullptr : this->guests(connection->peer_hello());
+  if (guests != nullptr) return guests->on_accept(std::move(connection), poller);
   auto link = std::make_unique<Link>(*this);
   connection->set_handler(link.get());
   link->connection = std::move(connection);
@@ -103,6 +105,14 @@ void Links::on_accept(std::unique_ptr<transport::Connection> connection,
   auto& place = in_[hello->member];
   if (place != nullptr) retire(std::move(place));
   place = std::move(link);
+}
+
+transport::AcceptHandler* Links::guests(std::span<const std::byte> hello) const {
+  std::uint32_t magic = 0;
+  if (hello.size() < sizeof magic) return nullptr;
+  std::memcpy(&magic, hello.data(), sizeof magic);
+  const auto found = guests_.find(magic);
+  return found == guests_.end() ? nullptr : found->second;
 }
 
 void Links::retire(std::unique_ptr<Link> link) {

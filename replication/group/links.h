@@ -74,9 +74,9 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   Links(const Links&) = delete;
   Links& operator=(const Links&) = delete;
   void set_handler(LinksHandler* handler) { handler_ = handler; }
-  /// Who gets connections whose hello is not that of a member; nullptr: nobody. Whatever came is
-  /// the handler's, and must be gone before the poller.
-  void admit(transport::AcceptHandler* guests) { guests_ = guests; }
+  /// Who gets connections whose hello is not that of a member, but begins with this number;
+  /// nullptr: nobody. Whatever came is the handler's, and must be gone before the poller.
+  void admit(std::uint32_t magic, transport::AcceptHandler* guests) { guests_[magic] = guests; }
 
   const LinksOptions& options() const { return options_; }
   /// With the port really used.
@@ -174,6 +174,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   void on_datagram(transport::MulticastGroup& group, std::span<const std::byte> datagram) override;
   void on_group_lost(transport::MulticastGroup& group, const Error& reason) override;
 
+  transport::AcceptHandler* guests(std::span<const std::byte> hello) const;
   void point(Way& way, const std::optional<MemberInfo>& target, Incarnation incarnation);
   void tick(Way& way, Nanoseconds now);
   void dial(Way& way, Nanoseconds now);
@@ -191,7 +192,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   const Dialer dialer_;
   const Window window_;
   LinksHandler* handler_ = nullptr;
-  transport::AcceptHandler* guests_ = nullptr;
+  std::map<std::uint32_t, transport::AcceptHandler*> guests_;  ///< by what their hellos begin with
   bool has_exposed_ = false;
   transport::Address address_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  ///< what dialers' answers look for

@@ -101,6 +101,8 @@ void Member::on_group_message(std::span<const std::byte> bytes) {
   if (envelope->epoch != view_.epoch) {
     ++counters_.refused;
     if (envelope->epoch > view_.epoch) next_poll_ = now_;
+    // Whoever would take the place of a first member waits while that one is there.
+    if (options_.leads == Leads::kAlways && envelope->sender == view_.primary) promise_.begin(now_);
     // But a row of a member that has not learnt of our epoch yet is a sign of life.
     if (envelope->kind != Kind::kRow) return;
   }
@@ -181,7 +183,9 @@ Status Member::follow(Nanoseconds now) {
     commit_ = std::max(commit_, std::min(told_commit_, log_.end().lsn));
     noted_ = replicator_.known();
   }
-  if (role_ == Role::kBackup) {
+  if (role_ == Role::kBackup && options_.leads == Leads::kAlways) {
+    lead_again(now);
+  } else if (role_ == Role::kBackup && options_.leads == Leads::kIfElected) {
     const Nanoseconds until = std::max(promise_.until(), patient_until_);
     if (now >= until) {
       stand_for_election(now);

@@ -37,6 +37,9 @@ constexpr std::uint64_t kMaxLagBytes = std::uint64_t{2} << 20;
 /// What members outside of the view said they would need of the log is kept for them for so long,
 /// if there is room.
 constexpr Nanoseconds kLogKeptFor = 30 * kSecond;
+/// Epochs between the last view of a static group's first member that is known where another one
+/// takes its place, and the first of that one: no more views were made meanwhile by far.
+constexpr Epoch kEpochsOfALeader = Epoch{1} << 16;
 /// A member that lacks no more is taken into the view.
 constexpr std::uint64_t kJoinLagBytes = std::uint64_t{64} << 10;
 
@@ -60,12 +63,20 @@ enum class Role : std::uint8_t {
 };
 std::string_view to_string(Role role);
 
+/// Who leads.
+enum class Leads : std::uint8_t {
+  kIfElected,  ///< any member may: whoever is elected when the one before is gone
+  kAlways,     ///< the first member of a static group, whenever it runs ...
+  kNever,      ///< ... and so no other one
+};
+
 struct MemberOptions {
   MemberInfo self;
   Incarnation incarnation = 0;
   GroupId group = 0;
   Timing timing;
-  bool may_found = true;  ///< makes the first view if there is none, ...
+  Leads leads =
+      Leads::kIfElected;  ///< and but with kNever makes the first view if there is none, ...
   Ack ack = Ack::kAll;    ///< ... in which, as in all later ones, this is so
 };
 
@@ -134,6 +145,8 @@ class Member final : public LinksHandler {
   bool store_is_away() const { return store_is_away_; }
   /// A call to it has succeeded once.
   bool has_heard_of_store() const { return has_heard_of_store_; }
+  /// Whether somebody takes over when the primary is gone.
+  bool fails_over() const { return options_.leads == Leads::kIfElected; }
   /// By that time, on this member's clock, all that was committed is applied here; -1: not known.
   Nanoseconds complete_at() const { return complete_at_; }
   const MemberCounters& counters() const { return counters_; }
@@ -194,6 +207,7 @@ class Member final : public LinksHandler {
   void become_primary();
   void mark_log();
   void stand_for_election(Nanoseconds now);
+  void lead_again(Nanoseconds now);
   void consider_candidates(Nanoseconds now);
   bool has_all_committed() const;
   MemberInfo newest(const MemberInfo& member) const;

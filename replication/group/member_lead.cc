@@ -182,11 +182,12 @@ void Member::take_in_joiners() {
 }
 
 /// A member that restarted, and may have left the view before it did, belongs to the next one
-/// again.
+/// again. So does one that is at another address now, which others have to know.
 void Member::take_back_in() {
   for (const MemberInfo& member : view_.members) {
     const Row* const row = row_of(member.id);
-    if (row == nullptr || !row->returned || row->body.durable < std::max(commit_, ready_at_)) {
+    if (row == nullptr || (!row->returned && newest(member) == member) ||
+        row->body.durable < std::max(commit_, ready_at_)) {
       continue;
     }
     View next = view_;

@@ -59,7 +59,7 @@ void Member::on_store(Result<ViewStore::State> state) {
   has_heard_of_store_ = true;
   registrations_ = std::move(state->registrations);
   if (!state->view) {
-    if (role_ == Role::kOutside && options_.may_found && !proposal_) {
+    if (role_ == Role::kOutside && options_.leads != Leads::kNever && !proposal_) {
       revision_ = 0;
       propose({.epoch = 1,
                .members = {options_.self},
@@ -203,6 +203,23 @@ void Member::stand_for_election(Nanoseconds now) {
   announce_now_ = true;
   next_poll_ = now;
   wake_at(now);
+}
+
+/// The first member of a static group has started again. What was ever committed is durable here,
+/// by each Ack, so it needs nobody, and goes on with the members that there were. Whoever takes the
+/// place of another one does that only when nothing has been heard of that one for a lease.
+void Member::lead_again(Nanoseconds now) {
+  if (proposal_) return try_proposal(now);
+  const bool takes_over = view_.primary != options_.self.id;
+  if (takes_over && now < promise_.until()) return wake_at(promise_.until());
+  View next = view_;
+  next.epoch += takes_over ? kEpochsOfALeader : 1;
+  next.primary = options_.self.id;
+  next.incarnation = options_.incarnation;
+  next.since = next.epoch;
+  for (MemberInfo& one : next.members) one = newest(one);
+  propose(std::move(next));
+  try_proposal(now);
 }
 
 /// A member as it says of itself, if it has said anything.

@@ -1,19 +1,17 @@
 #include "replication/group/tree_copy.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
 
 #include "common/check.h"
+#include "replication/group/guest_wire.h"
 #include "transport/waiter.h"
 
 namespace silurus::replication::group {
 namespace {
 
-constexpr std::uint32_t kCopyMagic = 0x544c4953;  // "SILT"
 constexpr std::uint32_t kNoRegions = UINT32_MAX;
 /// Of HeldTree::extra, in one message.
 constexpr std::size_t kExtraPiece = 4096;
@@ -31,19 +29,13 @@ struct CopyHello {
 static_assert(sizeof(CopyHello) == 32 && std::has_unique_object_representations_v<CopyHello> &&
               sizeof(CopyHello) <= transport::kMaxClientHelloBytes);
 
+/// Of messages, whose argument is an epoch, a node's name or an offset.
 enum CopyKind : std::uint32_t {
   kHold = 1,     ///< hold a version, of a view not before `argument`; the answer: HeldHead, or
                  ///< kRefused with a text
   kNodes = 2,    ///< names follow; an answer for each: the node's bytes
   kExtra = 3,    ///< bytes from `argument` on
   kRefused = 4,  ///< in answers only
-};
-/// Begins each message, either way.
-struct CopyHead {
-  std::uint64_t checksum;  ///< XXH3-64 of all that follows
-  std::uint32_t kind;
-  std::uint32_t reserved;
-  std::uint64_t argument;  ///< a node's name, an offset, an epoch
 };
 struct HeldHead {
   std::uint64_t root;
@@ -53,43 +45,7 @@ struct HeldHead {
   Epoch epoch;
   std::uint64_t extra_bytes;
 };
-static_assert(sizeof(CopyHead) == 24 && sizeof(HeldHead) == 48 &&
-              std::has_unique_object_representations_v<CopyHead>);
-
-std::uint64_t checksum_of(std::span<const std::byte> message) {
-  return XXH3_64bits(message.data() + sizeof(CopyHead::checksum),
-                     message.size() - sizeof(CopyHead::checksum));
-}
-
-/// False if there is no room just now.
-bool send(transport::Connection& connection, std::uint32_t kind, std::uint64_t argument,
-          std::span<const std::byte> payload) {
-  const auto room = connection.reserve(sizeof(CopyHead) + payload.size());
-  if (room.empty()) return false;
-  CopyHead head{.checksum = 0, .kind = kind, .reserved = 0, .argument = argument};
-  std::memcpy(room.data(), &head, sizeof head);
-  if (!payload.empty()) std::memcpy(room.data() + sizeof head, payload.data(), payload.size());
-  head.checksum = checksum_of(room);
-  std::memcpy(room.data(), &head.checksum, sizeof head.checksum);
-  connection.commit(room.size());
-  connection.flush();
-  return true;
-}
-
-/// A message that is whole, as a copy that the peer cannot change.
-struct Taken {
-  CopyHead head;
-  std::vector<std::byte> payload;
-};
-std::optional<Taken> decode(std::span<const std::byte> message) {
-  if (message.size() < sizeof(CopyHead)) return std::nullopt;
-  std::vector<std::byte> copy(message.begin(), message.end());
-  Taken taken;
-  std::memcpy(&taken.head, copy.data(), sizeof taken.head);
-  if (taken.head.checksum != checksum_of(copy)) return std::nullopt;
-  taken.payload.assign(copy.begin() + sizeof(CopyHead), copy.end());
-  return taken;
-}
+static_assert(sizeof(HeldHead) == 48);
 
 std::optional<CopyHello> decode_hello(GroupId group, std::uint32_t node_format,
                                       std::span<const std::byte> bytes) {
@@ -121,7 +77,7 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
 
   void on_message(transport::Connection&, std::span<const std::byte> message) override {
     ++source_.counters_.messages;
-    const auto taken = decode(message);
+    const auto taken = decode_guest_message(message);
     if (!taken || !understand(*taken)) return end();
     answer();
   }
@@ -148,7 +104,7 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
   };
 
   /// False: nothing that a copier would ask.
-  bool understand(const Taken& taken) {
+  bool understand(const GuestMessage& taken) {
     const std::uint64_t argument = taken.head.argument;
     switch (taken.head.kind) {
       case kHold:
@@ -214,7 +170,8 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
   void answer() {
     while (!answers_.empty()) {
       const Answer& next = answers_.front();
-      if (!send(*connection_, next.kind, next.argument, next.payload)) return;  // on_writable
+      if (!send_guest_message(*connection_, next.kind, next.argument, next.payload))
+        return;  // on_writable
       answers_.pop_front();
     }
   }
@@ -325,8 +282,8 @@ void TreeCopier<D>::begin(std::unique_ptr<transport::Connection> connection) {
   connection_ = std::move(connection);
   const auto said = decode_hello(options_.group, rtree::kNodeFormat<D>, connection_->peer_hello());
   const transport::ConnectionLimits& limits = connection_->limits();
-  if (!said || limits.max_message_bytes < sizeof(CopyHead) + rtree::kChunkBytes<D> ||
-      limits.max_message_bytes < sizeof(CopyHead) + kExtraPiece) {
+  if (!said || limits.max_message_bytes < sizeof(GuestHead) + rtree::kChunkBytes<D> ||
+      limits.max_message_bytes < sizeof(GuestHead) + kExtraPiece) {
     return fail_with({ErrorCode::kProtocol, connection_->peer() + " offers no copy of its tree"});
   }
   const std::size_t reads =
@@ -345,7 +302,7 @@ void TreeCopier<D>::begin(std::unique_ptr<transport::Connection> connection) {
 template <int D>
 bool TreeCopier<D>::ask(std::uint32_t kind, std::uint64_t argument,
                         std::span<const std::uint64_t> names) {
-  return send(*connection_, kind, argument, std::as_bytes(names));
+  return send_guest_message(*connection_, kind, argument, std::as_bytes(names));
 }
 
 template <int D>
@@ -496,7 +453,7 @@ void TreeCopier<D>::on_extra(std::uint64_t offset, std::span<const std::byte> by
 template <int D>
 void TreeCopier<D>::on_message(transport::Connection&, std::span<const std::byte> message) {
   if (outcome_) return;
-  const auto taken = decode(message);
+  const auto taken = decode_guest_message(message);
   if (!taken) return fail_with({ErrorCode::kProtocol, connection_->peer() + ": a damaged answer"});
   switch (taken->head.kind) {
     case kHold:

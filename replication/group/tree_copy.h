@@ -40,6 +40,8 @@ struct TreeFacts {
   std::vector<std::byte> extra;
 };
 
+/// What a copier's hello begins with.
+constexpr std::uint32_t kCopyMagic = 0x544c4953;  // "SILT"
 /// Copies under way from one source.
 constexpr std::size_t kMaxCopies = 4;
 /// Of HeldTree::extra.
@@ -61,7 +63,7 @@ struct CopySourceCounters {
 /// poller; admitted by nobody any more before it ends.
 ///
 ///   CopySource<2> source(group, {.first_region = links.regions()}, [&] { return hold_newest(); });
-///   links.admit(&source);
+///   links.admit(kCopyMagic, &source);
 template <int D>
 class CopySource final : public transport::AcceptHandler {
  public:

@@ -65,6 +65,17 @@ json to_json(const MemberInfo& member) {
   return {{"id", to_text(member.id)}, {"peers", member.peers}, {"clients", member.clients}};
 }
 
+json to_json(const View& view) {
+  json members = json::array();
+  for (const MemberInfo& member : view.members) members.push_back(to_json(member));
+  return {{"epoch", to_text(view.epoch)},
+          {"primary", to_text(view.primary)},
+          {"incarnation", to_text(view.incarnation)},
+          {"since", to_text(view.since)},
+          {"ack", to_string(view.ack)},
+          {"members", members}};
+}
+
 Result<MemberInfo> member_of(const json& object) {
   Fields fields(object);
   MemberInfo member{fields.number("id"), fields.text("peers"), fields.text("clients")};
@@ -75,55 +86,7 @@ Result<MemberInfo> member_of(const json& object) {
 
 constexpr std::array kAcks = {Ack::kAll, Ack::kQuorum, Ack::kMetadata};
 
-}  // namespace
-
-std::string_view to_string(Ack ack) {
-  switch (ack) {
-    case Ack::kAll:
-      return "all";
-    case Ack::kQuorum:
-      return "quorum";
-    case Ack::kMetadata:
-      return "metadata";
-  }
-  return "?";
-}
-
-Result<Ack> parse_ack(std::string_view text) {
-  for (const Ack one : kAcks) {
-    if (text == to_string(one)) return one;
-  }
-  return fail(ErrorCode::kInvalidArgument, "\"" + std::string(text) +
-                                               "\" says not when a write is acknowledged: all, "
-                                               "quorum or metadata do");
-}
-
-const MemberInfo* View::find(MemberId id) const {
-  const auto found = std::ranges::find(members, id, &MemberInfo::id);
-  return found == members.end() ? nullptr : &*found;
-}
-
-std::string encode(const View& view) {
-  json members = json::array();
-  for (const MemberInfo& member : view.members) members.push_back(to_json(member));
-  return json_text(json{{"epoch", to_text(view.epoch)},
-                        {"primary", to_text(view.primary)},
-                        {"incarnation", to_text(view.incarnation)},
-                        {"since", to_text(view.since)},
-                        {"ack", to_string(view.ack)},
-                        {"members", members}});
-}
-
-std::string encode(const Registration& registration) {
-  return json_text(json{{"member", to_json(registration.member)},
-                        {"incarnation", to_text(registration.incarnation)},
-                        {"candidate_for", to_text(registration.candidate_for)},
-                        {"durable", to_text(registration.durable)},
-                        {"log_epoch", to_text(registration.log_epoch)}});
-}
-
-Result<View> decode_view(std::string_view text) {
-  const json object = parse_json(text);
+Result<View> view_of(const json& object) {
   Fields fields(object);
   View view;
   view.epoch = fields.epoch("epoch");
@@ -155,6 +118,52 @@ Result<View> decode_view(std::string_view text) {
   return view;
 }
 
+}  // namespace
+
+std::string_view to_string(Ack ack) {
+  switch (ack) {
+    case Ack::kAll:
+      return "all";
+    case Ack::kQuorum:
+      return "quorum";
+    case Ack::kMetadata:
+      return "metadata";
+  }
+  return "?";
+}
+
+Result<Ack> parse_ack(std::string_view text) {
+  for (const Ack one : kAcks) {
+    if (text == to_string(one)) return one;
+  }
+  return fail(ErrorCode::kInvalidArgument, "\"" + std::string(text) +
+                                               "\" says not when a write is acknowledged: all, "
+                                               "quorum or metadata do");
+}
+
+const MemberInfo* View::find(MemberId id) const {
+  const auto found = std::ranges::find(members, id, &MemberInfo::id);
+  return found == members.end() ? nullptr : &*found;
+}
+
+std::string encode(const View& view) { return json_text(to_json(view)); }
+
+std::string encode(const Registration& registration) {
+  return json_text(json{{"member", to_json(registration.member)},
+                        {"incarnation", to_text(registration.incarnation)},
+                        {"candidate_for", to_text(registration.candidate_for)},
+                        {"durable", to_text(registration.durable)},
+                        {"log_epoch", to_text(registration.log_epoch)}});
+}
+
+std::string encode(const KeptView& kept) {
+  return json_text(json{{"founder", to_text(kept.founder)},
+                        {"taken_over_at", to_text(kept.taken_over_at)},
+                        {"view", to_json(kept.view)}});
+}
+
+Result<View> decode_view(std::string_view text) { return view_of(parse_json(text)); }
+
 Result<Registration> decode_registration(std::string_view text) {
   const json object = parse_json(text);
   Fields fields(object);
@@ -171,6 +180,21 @@ Result<Registration> decode_registration(std::string_view text) {
   if (!decoded) return fail(decoded.error());
   registration.member = std::move(*decoded);
   return registration;
+}
+
+Result<KeptView> decode_kept_view(std::string_view text) {
+  const json object = parse_json(text);
+  Fields fields(object);
+  KeptView kept{.founder = fields.number("founder"),
+                .taken_over_at = fields.epoch("taken_over_at"),
+                .view = {}};
+  if (kept.founder == 0) fields.complain("founder");
+  if (fields.wrong()) return bad("kept view: " + *fields.wrong());
+  auto view = view_of(json_field(object, "view"));
+  if (!view) return fail(view.error());
+  kept.view = std::move(*view);
+  if (kept.taken_over_at >= kept.view.epoch) return bad("kept view: taken_over_at");
+  return kept;
 }
 
 }  // namespace silurus::replication::group

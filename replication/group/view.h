@@ -77,11 +77,25 @@ struct Registration {
   Epoch log_epoch = 0;  ///< ... and of the last record in it; 0: unknown
 };
 
+/// What each member of a static group (one without etcd) remembers of its views for good.
+struct KeptView {
+  /// The store of the member that founded the group: names it, for one that was founded anew is
+  /// another group.
+  MemberId founder = 0;
+  /// The last view before whoever leads now took the place of another member, as far as it knew; 0:
+  /// the founder leads.
+  Epoch taken_over_at = 0;
+  View view;
+  friend bool operator==(const KeptView&, const KeptView&) = default;
+};
+
 /// As JSON, for the store and for people.
 std::string encode(const View& view);
 std::string encode(const Registration& registration);
+std::string encode(const KeptView& kept);
 /// Check all: kProtocol says what is wrong.
 Result<View> decode_view(std::string_view text);
 Result<Registration> decode_registration(std::string_view text);
+Result<KeptView> decode_kept_view(std::string_view text);
 
 }  // namespace silurus::replication::group

@@ -10,10 +10,11 @@
 
 namespace silurus::replication::group {
 
-/// Where the members of one shard agree on their views: etcd (etcd_view_store.h), or a simulation
-/// of it. Linearizable. One of these belongs to one member and its thread: calls return at once,
-/// and what came of them is told later on that thread, once for each call, never from within the
-/// call. Dropping it drops what is under way without a word.
+/// Where the members of one shard agree on their views: etcd (etcd_view_store.h), the first member
+/// of a static group (view_keeper.h, keeper_client.h), or a simulation. Linearizable. One of these
+/// belongs to one member and its thread: calls return at once, and what came of them is told later
+/// on that thread, once for each call, never from within the call. Dropping it drops what is under
+/// way without a word.
 class ViewStore {
  public:
   virtual ~ViewStore() = default;
@@ -36,6 +37,10 @@ class ViewStore {
   /// be called again well before that is over (Timing::poll).
   using OnAnnounced = std::function<void(Status)>;
   virtual void announce(const Registration& registration, OnAnnounced done) = 0;
+
+  /// Tells what has come of calls. An error is final: what the store says by now is not what this
+  /// member's group agreed upon, and the member must be given up.
+  virtual Status progress() = 0;
 };
 
 }  // namespace silurus::replication::group

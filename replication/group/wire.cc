@@ -25,12 +25,16 @@ std::optional<Message<Body>> decode_body(const Envelope& envelope,
   return decoded;
 }
 
-bool is_hello(GroupId group, const MemberHello& hello) {
-  return hello.magic == kGroupMagic && hello.format == kGroupFormat && hello.group == group &&
+bool is_hello(GroupId group, const MemberHello& hello, std::uint32_t magic) {
+  return hello.magic == magic && hello.format == kGroupFormat && hello.group == group &&
          hello.member != 0 && hello.incarnation != 0;
 }
 
 }  // namespace
+
+GroupId group_id(std::string_view cluster, std::uint32_t shard) {
+  return XXH3_64bits_withSeed(cluster.data(), cluster.size(), shard);
+}
 
 std::optional<Envelope> decode_envelope(GroupId group, std::span<const std::byte> message) {
   Envelope envelope;
@@ -119,18 +123,20 @@ std::size_t encode_message(GroupId group, Envelope envelope, std::span<const std
   return bytes;
 }
 
-std::optional<MemberHello> decode_member_hello(GroupId group, std::span<const std::byte> bytes) {
+std::optional<MemberHello> decode_member_hello(GroupId group, std::span<const std::byte> bytes,
+                                               std::uint32_t magic) {
   MemberHello hello;
   if (bytes.size() < sizeof hello) return std::nullopt;
   std::memcpy(&hello, bytes.data(), sizeof hello);
-  return is_hello(group, hello) ? std::optional(hello) : std::nullopt;
+  return is_hello(group, hello, magic) ? std::optional(hello) : std::nullopt;
 }
 
 std::optional<WindowHello> decode_window_hello(GroupId group, std::span<const std::byte> bytes) {
   WindowHello hello;
   if (bytes.size() < sizeof hello) return std::nullopt;
   std::memcpy(&hello, bytes.data(), sizeof hello);
-  if (!is_hello(group, hello.self) || hello.window_bytes % 64 != 0) return std::nullopt;
+  if (!is_hello(group, hello.self, kGroupMagic) || hello.window_bytes % 64 != 0)
+    return std::nullopt;
   return hello;
 }
 

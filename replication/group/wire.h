@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -16,9 +17,11 @@
 
 namespace silurus::replication::group {
 
-/// Names a cluster's shard among all that share a network: a hash of its URL. Seeds every checksum,
-/// so that what is another group's, or no group's, is never believed.
+/// Names a cluster's shard among all that share a network: a hash of its name. Seeds every
+/// checksum, so that what is another group's, or no group's, is never believed.
 using GroupId = std::uint64_t;
+/// Of the shard of a cluster.
+GroupId group_id(std::string_view cluster, std::uint32_t shard);
 
 constexpr std::uint32_t kGroupMagic = 0x474c4953;  // "SILG"
 constexpr std::uint32_t kGroupFormat = 3;
@@ -140,7 +143,8 @@ std::optional<Message<ProbeBody>> decode_probe(const Envelope& envelope,
 std::size_t encode_message(GroupId group, Envelope envelope, std::span<const std::byte> body,
                            std::span<const std::byte> payload, std::span<std::byte> to);
 
-std::optional<MemberHello> decode_member_hello(GroupId group, std::span<const std::byte> hello);
+std::optional<MemberHello> decode_member_hello(GroupId group, std::span<const std::byte> hello,
+                                               std::uint32_t magic = kGroupMagic);
 std::optional<WindowHello> decode_window_hello(GroupId group, std::span<const std::byte> hello);
 
 }  // namespace silurus::replication::group

@@ -1,10 +1,7 @@
 #pragma once
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +9,7 @@
 #include <vector>
 
 #include "etcd/gateway.h"
+#include "tests/support/free_port.h"
 #include "tests/support/server_process.h"
 
 namespace silurus::testing_support {
@@ -76,18 +74,6 @@ class EtcdProcess {
 
  private:
   static constexpr const char* kPath = "/usr/bin/etcd";
-
-  static int free_port() {
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    bind(fd, reinterpret_cast<sockaddr*>(&address), length);
-    getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
-    close(fd);
-    return ntohs(address.sin_port);
-  }
 
   TemporaryFolder folder_;
   const int client_port_;

@@ -130,4 +130,18 @@ class ClusterOfServers : public testing::TestWithParam<const char*> {
   std::vector<Member> members_;
 };
 
+/// Of servers that do not start.
+class MemberOptions : public testing::Test {
+ protected:
+  /// What a server says that does not start with these.
+  std::string refusal(std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--listen", "shm://" + (folder_ / "c")});
+    ServerProcess process(arguments);
+    EXPECT_TRUE(process.addresses().empty());
+    process.wait();
+    return process.errors();
+  }
+  TemporaryFolder folder_;
+};
+
 }  // namespace silurus

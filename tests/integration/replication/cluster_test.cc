@@ -184,19 +184,6 @@ TEST_P(ClusterOfServers, EveryMemberRemembersWhatCameOfAWrite) {
 INSTANTIATE_TEST_SUITE_P(Fabrics, ClusterOfServers, testing::Values("shm", "tcp"),
                          [](const auto& one) { return std::string(one.param); });
 
-class MemberOptions : public testing::Test {
- protected:
-  /// What a server says that does not start with these.
-  std::string refusal(std::vector<std::string> arguments) {
-    arguments.insert(arguments.end(), {"--listen", "shm://" + (folder_ / "c")});
-    ServerProcess process(arguments);
-    EXPECT_TRUE(process.addresses().empty());
-    process.wait();
-    return process.errors();
-  }
-  TemporaryFolder folder_;
-};
-
 TEST_F(MemberOptions, AreRefusedWithWhatIsWrong) {
   EXPECT_NE(refusal({"--cluster", "etcd://127.0.0.1:1/x"}).find("needs --data"), std::string::npos);
   EXPECT_NE(

@@ -22,37 +22,36 @@ class EtcdTest : public testing::Test {
     ASSERT_TRUE(etcd_->wait_until_ready());
   }
 
-  std::unique_ptr<EtcdViewStore> open(const std::string& name = "test", std::uint32_t shard = 0,
-                                      Nanoseconds lease = 30 * kSecond) {
-    auto store = EtcdViewStore::create({.address = EtcdAddress::parse(etcd_->address(name)).value(),
-                                        .shard = shard,
-                                        .lease = lease,
-                                        .timeout = 5 * kSecond,
-                                        .wake = {}});
+  std::unique_ptr<ViewStore> open(const std::string& name = "test", std::uint32_t shard = 0,
+                                  Nanoseconds lease = 30 * kSecond) {
+    auto store = make_etcd_view_store({.address = EtcdAddress::parse(etcd_->address(name)).value(),
+                                       .shard = shard,
+                                       .lease = lease,
+                                       .timeout = 5 * kSecond,
+                                       .wake = {}});
     EXPECT_TRUE(store);
     return std::move(*store);
   }
   /// Waits for the one call that is under way.
   template <typename Answer>
-  static Answer wait(EtcdViewStore& store, const std::optional<Answer>& answer) {
+  static Answer wait(ViewStore& store, const std::optional<Answer>& answer) {
     for (int i = 0; i < 2000 && !answer; ++i) {
-      store.progress();
+      EXPECT_TRUE(store.progress());
       poll(nullptr, 0, 5);
     }
     return answer.value_or(fail(ErrorCode::kDeadlineExceeded, "the store said nothing"));
   }
-  static Result<ViewStore::State> read(EtcdViewStore& store) {
+  static Result<ViewStore::State> read(ViewStore& store) {
     std::optional<Result<ViewStore::State>> answer;
     store.read([&](auto state) { answer = std::move(state); });
     return wait(store, answer);
   }
-  static Result<std::uint64_t> replace(EtcdViewStore& store, std::uint64_t revision,
-                                       const View& view) {
+  static Result<std::uint64_t> replace(ViewStore& store, std::uint64_t revision, const View& view) {
     std::optional<Result<std::uint64_t>> answer;
     store.replace(revision, view, [&](auto replaced) { answer = std::move(replaced); });
     return wait(store, answer);
   }
-  static Status announce(EtcdViewStore& store, const Registration& registration) {
+  static Status announce(ViewStore& store, const Registration& registration) {
     std::optional<Status> answer;
     store.announce(registration, [&](auto announced) { answer = std::move(announced); });
     return wait(store, answer);

@@ -134,7 +134,7 @@ class MemberProcess {
     auto log = Log::open(PersistentFile::view(*file, 0, kLogBytes), kLogStart);
     if (!log) return 3;
     Values values;
-    auto driver = Driver::create({.etcd = EtcdAddress::parse(etcd_).value(),
+    auto driver = Driver::create({.agreement = EtcdAddress::parse(etcd_).value(),
                                   .shard = 0,
                                   .id = id_,
                                   .listen = listen_,

@@ -106,6 +106,11 @@ void Faults::inject(unsigned kind, Nanoseconds lasts) {
       world_.cut(host, other);
       break;
     case 7:
+      if (group_.static_views) {  // there is none: who leads crashes in the midst of writing
+        if (!victims_.is_up(0)) return;
+        victims_.crash_while_writing(0);
+        return world_.after(kLongest + lasts, [this] { restart(0); });
+      }
       leave_etcd();
       break;
     case 8: {

@@ -107,7 +107,7 @@ void MemberLife::offer_copies() {
                                   .epoch = member().epoch(),
                                   .extra = machine_.state().encode()};
       });
-  driver_->links().admit(copies_.get());
+  driver_->links().admit(group::kCopyMagic, copies_.get());
   if (has(driver_->fabric().capabilities(), transport::Capability::kOneSidedRead)) {
     const transport::Region slab{.bytes = machine_.slab(), .fd = -1};
     SILURUS_CHECK(driver_->links().listener().expose(slab).has_value());
@@ -123,6 +123,7 @@ void MemberLife::step(sim::Process& process) {
   host_.charge(turn);
   if (copies_ != nullptr) copies_->tick(host_.clock().now());
   if (Status done = driver_->turn(); !done) {
+    if (!host_.alive()) return;  // it crashed in the midst of that
     world_.complain(host_.name() + " failed: " + done.error().message);
     return;
   }
@@ -143,7 +144,7 @@ void MemberLife::serve() {
     }
   }
   if (!std::exchange(has_written_, false)) return;
-  if (Status wrote = member().wrote(); !wrote) {
+  if (Status wrote = member().wrote(); !wrote && host_.alive()) {
     world_.complain(host_.name() + " cannot write: " + wrote.error().message);
   }
 }

@@ -17,6 +17,8 @@ constexpr std::size_t kLogBytes = std::size_t{128} << 10;
 constexpr std::size_t kPushBytes = 4 << 10;  // so small that it is full now and then
 constexpr Nanoseconds kFaultsFrom = 100 * kMillisecond;
 constexpr Nanoseconds kFaultsUntil = 500 * kMillisecond;
+/// Of one that crashes in the midst of writing.
+constexpr std::uint64_t kStoresToLive = 40;
 constexpr Nanoseconds kEtcdLease = 30 * kMillisecond;
 /// After the last fault everything is as it should be within so long.
 constexpr Nanoseconds kRecovery = kSecond;
@@ -29,7 +31,7 @@ constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
 
 }  // namespace
 
-GroupRun::GroupRun(std::uint64_t seed)
+GroupRun::GroupRun(std::uint64_t seed, bool is_static)
     : seed_(seed), world_(seed), random_(seed ^ 0x5eed), histories_(kKeys), next_value_(kKeys) {
   auto& etcd_host = world_.add_host("etcd");
   etcd_ = std::make_unique<SimEtcd>(world_, etcd_host, kEtcdLease);
@@ -38,6 +40,7 @@ GroupRun::GroupRun(std::uint64_t seed)
   if (random_.below(3) == 0) fabric.capabilities = 0;
   group_ =
       std::make_unique<GroupWorld>(world_, *etcd_, kTiming, fabric, protocol(), kPushBytes, ack());
+  if (is_static) group_->static_views.emplace();
   for (std::size_t i = 0; i < kMembers; ++i) {
     const double drift = random_.uniform(-1, 1) / group::kDriftDenominator;
     auto& host =
@@ -68,6 +71,12 @@ void GroupRun::start(std::size_t member) {
       random_.below(2) == 0 ? Power::Failure::kPowerCut : Power::Failure::kProcessDies;
   node.life =
       std::make_unique<MemberLife>(*group_, *node.host, node.id, node.content, life * 2, failure);
+  node.life->power().set_on_cut([this, member] {
+    group_->note(nodes_[member].host->name() + " crashes");
+    nodes_[member].host->crash();
+    // What it was about goes on to its end, and nothing comes of it.
+    world_.after(0, [this, member] { bury(member); });
+  });
   group_->note(node.host->name() + " starts");
 }
 
@@ -81,12 +90,16 @@ void GroupRun::collect(const MemberLife& life) {
   counters_.truncations += life.replicator().counters().truncations;
 }
 
-void GroupRun::crash(std::size_t member) {
+void GroupRun::crash(std::size_t member) { nodes_[member].life->power().cut(); }
+
+void GroupRun::crash_while_writing(std::size_t member) {
+  Power& power = nodes_[member].life->power();
+  if (!power.is_off()) power.cut_after(random_.below(kStoresToLive));
+}
+
+void GroupRun::bury(std::size_t member) {
   Node& node = nodes_[member];
-  group_->note(node.host->name() + " crashes");
   ++counters_.crashes;
-  node.life->power().cut();
-  node.host->crash();
   collect(*node.life);
   CrashMemory::end_life(node.life->power(), node.content);
   dead_.push_back(std::move(node.life));
@@ -185,6 +198,9 @@ std::string GroupRun::run() {
   for (Client& client : clients_) begin(client);
   faults_->schedule(kFaultsFrom, kFaultsUntil);
   world_.run_until(kFaultsUntil + 150 * kMillisecond);
+  for (const Node& node : nodes_) {  // nobody crashes any more
+    if (node.life != nullptr) node.life->power().cut_after(UINT64_MAX - node.life->power().steps());
+  }
   faults_->heal();
   world_.run_for(100 * kMillisecond);
   is_stopping_ = true;

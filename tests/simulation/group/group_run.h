@@ -22,10 +22,11 @@ struct GroupCounters {
   std::uint64_t crashes = 0;
 };
 
-/// A group of three members, an etcd, and clients, through the faults of one seed.
+/// A group of three members, with an etcd or led by the first of them for good, and clients,
+/// through the faults of one seed.
 class GroupRun final : public Faults::Victims {
  public:
-  explicit GroupRun(std::uint64_t seed);
+  explicit GroupRun(std::uint64_t seed, bool is_static = false);
   ~GroupRun();
 
   /// Of this seed's group.
@@ -63,9 +64,11 @@ class GroupRun final : public Faults::Victims {
   bool is_up(std::size_t member) const override { return nodes_[member].life != nullptr; }
   void start(std::size_t member) override;
   void crash(std::size_t member) override;
+  void crash_while_writing(std::size_t member) override;
   void set_turn(std::size_t member, Nanoseconds turn) override {
     if (is_up(member)) nodes_[member].life->turn = turn;
   }
+  void bury(std::size_t member);
   void collect(const MemberLife& life);
   bool has_converged() const;
 

@@ -12,15 +12,16 @@
 namespace silurus::simulation {
 namespace {
 
-TEST(Group, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
-  const auto [is_again, first, count] = testing_support::seeds("GROUP_SEEDS", SILURUS_GROUP_SEEDS);
+/// Through so many seeds; what happened in all of them.
+GroupCounters run_all(const testing_support::Seeds& seeds, bool is_static) {
   log::set_level(log::Level::kError);  // views come and go
   GroupCounters all;
-  for (std::uint64_t seed = first; seed < first + count; ++seed) {
-    GroupRun run(seed);
+  for (std::uint64_t seed = seeds.first; seed < seeds.first + seeds.count; ++seed) {
+    GroupRun run(seed, is_static);
     const std::string wrong = run.run();
-    ASSERT_EQ(wrong, "") << "SEED=" << seed << "\n" << run.trace();
-    if (is_again) std::cout << run.trace();
+    EXPECT_EQ(wrong, "") << "SEED=" << seed << "\n" << run.trace();
+    if (!wrong.empty()) return all;
+    if (seeds.is_again) std::cout << run.trace();
     all.operations += run.counters().operations;
     all.elections += run.counters().elections;
     all.voted_out += run.counters().voted_out;
@@ -36,15 +37,30 @@ TEST(Group, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
             << " one-sided reads, " << all.fetches << " fetches, " << all.truncations
             << " truncations, " << all.pushed << " pushed one-sidedly, " << all.forwarded
             << " forwarded\n";
-  if (is_again || count < 100) return;
-  // The faults are those that the protocol is there for.
-  EXPECT_GT(all.elections, count);
-  EXPECT_GT(all.voted_out, count / 10);
+  return all;
+}
+
+/// The faults are those that the protocol is there for.
+void expect_all_kinds(const GroupCounters& all, std::uint64_t seeds) {
+  EXPECT_GT(all.elections, seeds);
+  EXPECT_GT(all.voted_out, seeds / 10);
   EXPECT_GT(all.reads, 0u);
   EXPECT_GT(all.fetches, 0u);
   EXPECT_GT(all.truncations, 0u);
-  EXPECT_GT(all.pushed, count);
-  EXPECT_GT(all.forwarded, count);
+  EXPECT_GT(all.pushed, seeds);
+  EXPECT_GT(all.forwarded, seeds);
+}
+
+TEST(Group, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
+  const auto seeds = testing_support::seeds("GROUP_SEEDS", SILURUS_GROUP_SEEDS);
+  const GroupCounters all = run_all(seeds, false);
+  if (!seeds.is_again && seeds.count >= 100) expect_all_kinds(all, seeds.count);
+}
+
+TEST(StaticGroup, IsLinearizableLosesNothingAndGoesOnWithItsFirstMemberThroughEverySeed) {
+  const auto seeds = testing_support::seeds("GROUP_SEEDS", SILURUS_GROUP_SEEDS / 4);
+  const GroupCounters all = run_all(seeds, true);
+  if (!seeds.is_again && seeds.count >= 100) expect_all_kinds(all, seeds.count);
 }
 
 TEST(Group, DoesTheSameAgainFromTheSameSeed) {

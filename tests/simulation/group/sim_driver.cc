@@ -4,11 +4,19 @@
 #include <utility>
 
 #include "common/check.h"
+#include "replication/group/keeper_client.h"
+#include "replication/group/view_keeper.h"
 
 namespace silurus::simulation {
 namespace {
 
 constexpr Nanoseconds kDialTimeout = 10 * kMillisecond;
+constexpr Nanoseconds kStoreTimeout = 10 * kMillisecond;
+
+group::Leads leads_of(const GroupWorld& world, group::MemberId member) {
+  if (!world.static_views) return group::Leads::kIfElected;
+  return member == world.static_views->first ? group::Leads::kAlways : group::Leads::kNever;
+}
 
 }  // namespace
 
@@ -32,13 +40,13 @@ SimDriver::SimDriver(GroupWorld& world, sim::Host& host, const Options& options,
                      std::function<void()> wake)
     : world_(world),
       host_(host),
+      id_(options.id),
       incarnation_(host.incarnation()),
       fabric_(world.world, host, world.fabric),
       poller_(std::move(*fabric_.create_poller())),
-      window_(world.window_bytes),
-      store_(std::make_unique<SimViewStore>(world.world, host, world.etcd, 10 * kMillisecond,
-                                            std::move(wake))) {
+      window_(world.window_bytes) {
   make_links(options);
+  make_store(options, std::move(wake));
   replicator_ = make_replicator(world.protocol,
                                 {.gap_patience = 100 * kMicrosecond,
                                  .fetch_timeout = 2 * kMillisecond,
@@ -50,6 +58,7 @@ SimDriver::SimDriver(GroupWorld& world, sim::Host& host, const Options& options,
                            .incarnation = options.seed | 1,
                            .group = world.id(),
                            .timing = world.timing,
+                           .leads = leads_of(world, options.id),
                            .ack = world.ack},
       log, applied, machine, *replicator_, *links_, *store_, host.clock());
   world_.drivers.push_back(this);
@@ -57,6 +66,7 @@ SimDriver::SimDriver(GroupWorld& world, sim::Host& host, const Options& options,
 
 SimDriver::~SimDriver() {
   std::erase(world_.drivers, this);
+  store_.reset();
   links_.reset();
 }
 
@@ -72,20 +82,62 @@ void SimDriver::make_links(const Options& options) {
       .dial_timeout = kDialTimeout,
       .upstream_dial_timeout = kDialTimeout,
       .push_bytes = pushes(world_.protocol) ? world_.push_bytes : 0};
-  const group::Dialer dialer = [this](const transport::Address& address, Nanoseconds timeout,
-                                      std::span<const std::byte> hello,
-                                      transport::ConnectionHandler& handler,
-                                      group::Connected done) {
-    fabric_.connect_later(address, {.timeout = timeout}, *poller_, hello, handler, std::move(done));
-  };
-  auto links = group::Links::create(links_options, fabric_, *poller_, dialer,
+  auto links = group::Links::create(links_options, fabric_, *poller_, dialer(),
                                     {.region = {.bytes = window_, .fd = -1}});
   SILURUS_CHECK(links.has_value());
   links_ = std::move(*links);
 }
 
+group::Dialer SimDriver::dialer() {
+  return [this](const transport::Address& address, Nanoseconds timeout,
+                std::span<const std::byte> hello, transport::ConnectionHandler& handler,
+                group::Connected done) {
+    fabric_.connect_later(address, {.timeout = timeout}, *poller_, hello, handler, std::move(done));
+  };
+}
+
+void SimDriver::make_store(const Options& options, std::function<void()> wake) {
+  if (!world_.static_views) {
+    store_ = std::make_unique<SimViewStore>(world_.world, host_, world_.etcd, kStoreTimeout,
+                                            std::move(wake));
+    return;
+  }
+  StaticViews& views = *world_.static_views;
+  std::string& kept = views.kept[options.id];
+  const auto decoded =
+      kept.empty() ? std::nullopt : std::optional(group::decode_kept_view(kept).value());
+  const auto save = [&kept](const group::KeptView& view) {
+    kept = encode(view);
+    return Status{};
+  };
+  if (options.id != views.first) {
+    store_ = std::make_unique<group::KeeperClient>(
+        group::KeeperClientOptions{.group = world_.id(),
+                                   .self = options.id,
+                                   .incarnation = options.seed | 1,
+                                   .keeper = transport::Address::parse(views.keeper).value(),
+                                   .timeout = kStoreTimeout,
+                                   .kept = decoded,
+                                   .save = save,
+                                   .wake = std::move(wake)},
+        dialer(), host_.clock());
+    return;
+  }
+  auto keeper = group::ViewKeeper::create({.group = world_.id(),
+                                           .self = options.id,
+                                           .lease = 2 * world_.timing.lease,
+                                           .kept = decoded,
+                                           .takes_over = views.takes_over,
+                                           .save = save,
+                                           .wake = std::move(wake)},
+                                          host_.clock());
+  SILURUS_CHECK(keeper.has_value());
+  links_->admit(group::kKeeperMagic, keeper->get());
+  store_ = std::move(*keeper);
+}
+
 Status SimDriver::turn() {
-  store_->progress();
+  if (Status done = store_->progress(); !done) return done;
   poller_->progress();
   if (Status done = member_->step(); !done) return done;
   if (works()) look();
@@ -97,6 +149,13 @@ void SimDriver::look() {
     last_role_ = member_->role();
     world_.note(host_.name() + " is " + std::string(to_string(last_role_)) + " in view " +
                 std::to_string(member_->epoch()));
+    const bool may_lead = leads_of(world_, id_) != group::Leads::kNever;
+    if (last_role_ == group::Role::kPrimary && !may_lead) {
+      world_.complain(host_.name() + " leads a static group, and is not its first member");
+    }
+    if (last_role_ == group::Role::kCandidate && world_.static_views) {
+      world_.complain(host_.name() + " leaves its view for another one of a static group");
+    }
   }
   if (member_->may_read()) {
     for (const SimDriver* other : world_.drivers) {

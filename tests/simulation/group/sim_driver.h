@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,14 @@ std::string address_of(const sim::Host& host);
 
 class SimDriver;
 
+/// Of a static group: who leads it, and what members keep of its views, crashes or not.
+struct StaticViews {
+  group::MemberId first = 1;
+  std::string keeper = "sim://member1:7";
+  bool takes_over = false;
+  std::map<group::MemberId, std::string> kept = {};
+};
+
 /// What all members of one run have in common: what must hold of them together.
 struct GroupWorld {
   sim::World& world;
@@ -47,7 +56,8 @@ struct GroupWorld {
   std::map<Lsn, Nanoseconds> first_applied = {};    ///< when any member had applied all before it
   std::vector<std::string> complaints = {};
   std::vector<std::string> trace = {};
-  std::vector<const SimDriver*> drivers = {};  ///< of all lives that have not been destroyed
+  std::vector<const SimDriver*> drivers = {};    ///< of all lives that have not been destroyed
+  std::optional<StaticViews> static_views = {};  ///< else views are agreed on in etcd
   group::GroupId id() const { return kTestGroup + number; }
   void note(const std::string& what);
   void complain(std::string what) { complaints.push_back(std::move(what)); }
@@ -55,8 +65,8 @@ struct GroupWorld {
   void applied(LogPosition end, rtree::Version version);
 };
 
-/// What group::Driver is with real fabrics and a real etcd, on a simulated host: one life of a
-/// member. Looks after each step whether what must hold of all members does.
+/// What group::Driver is with real fabrics, and a real etcd or none, on a simulated host: one life
+/// of a member. Looks after each step whether what must hold of all members does.
 class SimDriver {
  public:
   struct Options {
@@ -84,17 +94,20 @@ class SimDriver {
 
  private:
   void make_links(const Options& options);
+  void make_store(const Options& options, std::function<void()> wake);
+  group::Dialer dialer();
   void look();
   void check_staleness();
 
   GroupWorld& world_;
   sim::Host& host_;
+  const group::MemberId id_;
   const std::uint32_t incarnation_;
   sim::SimFabric fabric_;
   std::unique_ptr<transport::Poller> poller_;
   std::vector<std::byte> window_;
-  std::unique_ptr<SimViewStore> store_;
   std::unique_ptr<group::Links> links_;
+  std::unique_ptr<group::ViewStore> store_;
   std::unique_ptr<group::LogReplicator> replicator_;
   std::unique_ptr<group::Member> member_;
   group::Role last_role_ = group::Role::kOutside;

@@ -85,13 +85,13 @@ class SimViewStore final : public group::ViewStore {
           answer ? done({}) : done(fail(answer.error()));
         });
   }
-  /// Tells what has come of calls.
-  void progress() {
+  Status progress() override {
     while (!shared_->told.empty()) {
       const auto told = std::move(shared_->told.front());
       shared_->told.pop_front();
       told();
     }
+    return {};
   }
 
  private:

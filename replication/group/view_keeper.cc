@@ -1,0 +1,217 @@
+#include "replication/group/view_keeper.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "common/log.h"
+#include "replication/group/guest_wire.h"
+
+namespace silurus::replication::group {
+namespace {
+
+/// Answers that wait for room: a member asks two things at a time at most.
+constexpr std::size_t kMaxAnswers = 4;
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+}  // namespace
+
+/// A member that asks.
+class ViewKeeper::Guest final : public transport::ConnectionHandler {
+ public:
+  Guest(ViewKeeper& keeper, const MemberHello& hello,
+        std::unique_ptr<transport::Connection> connection)
+      : keeper_(keeper), hello_(hello), connection_(std::move(connection)) {
+    connection_->set_handler(this);
+  }
+
+  void on_message(transport::Connection&, std::span<const std::byte> message) override {
+    const auto asked = decode_guest_message(message);
+    if (!asked || answers_.size() >= kMaxAnswers || !understand(*asked)) return end();
+    answer();
+  }
+  void on_read(transport::Connection&, std::uint64_t, bool) override {}
+  void on_writable(transport::Connection&) override { answer(); }
+  void on_closed(transport::Connection&, const Error&) override { is_over_ = true; }
+  void end() { connection_->close(); }
+  bool is_over() const { return is_over_; }
+  MemberId member() const { return hello_.member; }
+
+ private:
+  struct Answer {
+    std::uint32_t kind;
+    std::string text;
+  };
+
+  /// False: nothing that a member would ask.
+  bool understand(const GuestMessage& asked) {
+    const std::string_view text(reinterpret_cast<const char*>(asked.payload.data()),
+                                asked.payload.size());
+    const MemberId founder = asked.head.argument;
+    Status done;
+    switch (asked.head.kind) {
+      case kAskView:
+        if (!text.empty()) return false;
+        // A member of another group is told all the same: it finds out, and says what to do.
+        keeper_.recognize(hello_.member, founder);
+        answers_.push_back({kAskView, keeper_.kept_ ? encode(*keeper_.kept_) : ""});
+        return true;
+      case kAnnounce:
+        done = keeper_.take_announcement(hello_, founder, text);
+        answers_.push_back({done ? kAnnounce : kKeeperRefuses, done ? "" : done.error().message});
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  void answer() {
+    const std::size_t most = connection_->limits().max_message_bytes;
+    for (; !answers_.empty(); answers_.pop_front()) {
+      const Answer& next = answers_.front();
+      if (sizeof(GuestHead) + next.text.size() > most) return end();
+      if (!send_guest_message(*connection_, next.kind, 0, bytes_of(next.text))) return;
+    }
+  }
+
+  ViewKeeper& keeper_;
+  const MemberHello hello_;
+  std::unique_ptr<transport::Connection> connection_;
+  std::deque<Answer> answers_;
+  bool is_over_ = false;
+};
+
+ViewKeeper::ViewKeeper(const ViewKeeperOptions& options, const Clock& clock)
+    : options_(options), clock_(clock), kept_(options.kept) {}
+ViewKeeper::~ViewKeeper() = default;
+
+Result<std::unique_ptr<ViewKeeper>> ViewKeeper::create(const ViewKeeperOptions& options,
+                                                       const Clock& clock) {
+  if (options.kept && options.kept->view.primary != options.self) {
+    if (!options.takes_over) {
+      return fail(ErrorCode::kConflict,
+                  "--lead: member " + std::to_string(options.kept->view.primary) +
+                      " led the last view that this one, " + std::to_string(options.self) +
+                      ", knows of. If that member is lost for good, and nothing will ever start "
+                      "with its data again, say --take-over too, once");
+    }
+    if (Status may = may_take_over(*options.kept, options.self); !may) return fail(may.error());
+    log::warning("takes the place of member " + std::to_string(options.kept->view.primary) +
+                 ", which must never start again with its data as the one that leads");
+  }
+  return std::unique_ptr<ViewKeeper>(new ViewKeeper(options, clock));
+}
+
+// --- the member here
+
+void ViewKeeper::tell(std::function<void()> what) {
+  told_.push_back(std::move(what));
+  options_.wake();
+}
+
+ViewStore::State ViewKeeper::state() {
+  std::erase_if(announced_,
+                [now = clock_.now()](const auto& one) { return one.second.expires <= now; });
+  State state;
+  if (kept_) {
+    state.view = kept_->view;
+    state.revision = kept_->view.epoch;
+  }
+  for (const auto& [id, one] : announced_) state.registrations.push_back(one.registration);
+  return state;
+}
+
+void ViewKeeper::read(OnRead done) {
+  tell([done = std::move(done), state = state()] { done(state); });
+}
+
+/// A view's revision is its epoch: none comes twice.
+Result<std::uint64_t> ViewKeeper::swap(std::uint64_t revision, const View& next) {
+  if (revision != (kept_ ? kept_->view.epoch : 0)) return 0;
+  KeptView kept{.founder = options_.self, .taken_over_at = 0, .view = next};
+  if (kept_) {
+    kept.founder = kept_->founder;
+    kept.taken_over_at =
+        next.primary == kept_->view.primary ? kept_->taken_over_at : kept_->view.epoch;
+  }
+  if (Status saved = options_.save(kept); !saved) return fail(saved.error());
+  kept_ = std::move(kept);
+  return next.epoch;
+}
+
+void ViewKeeper::replace(std::uint64_t revision, const View& next, OnReplaced done) {
+  tell([done = std::move(done), replaced = swap(revision, next)] { done(replaced); });
+}
+
+void ViewKeeper::announce(const Registration& registration, OnAnnounced done) {
+  announced_[registration.member.id] = {registration, INT64_MAX};
+  tell([done = std::move(done)] { done({}); });
+}
+
+Status ViewKeeper::progress() {
+  std::erase_if(guests_, [](const auto& guest) { return guest->is_over(); });
+  for (; !told_.empty(); told_.pop_front()) {
+    const auto told = std::move(told_.front());
+    told();
+  }
+  return {};
+}
+
+// --- the others
+
+Result<std::vector<std::byte>> ViewKeeper::on_hello(std::span<const std::byte> client_hello) {
+  if (!decode_member_hello(options_.group, client_hello, kKeeperMagic)) {
+    return fail(ErrorCode::kProtocol, "not a member of this group");
+  }
+  const MemberHello answer{
+      .magic = kKeeperMagic, .group = options_.group, .member = options_.self, .incarnation = 1};
+  const auto bytes = std::as_bytes(std::span(&answer, 1));
+  return std::vector(bytes.begin(), bytes.end());
+}
+
+void ViewKeeper::on_accept(std::unique_ptr<transport::Connection> connection, transport::Poller&) {
+  const auto hello = decode_member_hello(options_.group, connection->peer_hello(), kKeeperMagic);
+  guests_.push_back(
+      std::make_unique<Guest>(*this, hello.value_or(MemberHello()), std::move(connection)));
+  Guest& guest = *guests_.back();
+  const auto others = std::span(guests_).first(guests_.size() - 1);
+  for (const auto& other : others) {
+    if (other->member() == guest.member()) other->end();  // in a life that is over
+  }
+  if (!hello || hello->member == options_.self || guests_.size() > kMaxKeeperGuests) guest.end();
+}
+
+/// Why a member that knows of a group by that founder, if of any, does not belong to this one.
+std::optional<Error> ViewKeeper::recognize(MemberId member, MemberId founder) {
+  if (founder == 0 || !kept_ || founder == kept_->founder) return std::nullopt;
+  const std::string who = "member " + std::to_string(member) + " belongs to a group that store " +
+                          std::to_string(founder) + " founded, this one was founded by " +
+                          std::to_string(kept_->founder);
+  if (!std::exchange(has_warned_, true)) {
+    log::error(who +
+               ". If the data directory of this server was lost or emptied, stop it: its own data, "
+               "or a member that was in the last view and takes over, has what was acknowledged");
+  }
+  return Error{ErrorCode::kConflict, who};
+}
+
+Status ViewKeeper::take_announcement(const MemberHello& from, MemberId founder,
+                                     std::string_view text) {
+  if (const auto stranger = recognize(from.member, founder)) return fail(*stranger);
+  auto registration = decode_registration(text);
+  if (!registration) return fail(registration.error());
+  if (registration->member.id != from.member || registration->incarnation != from.incarnation) {
+    return fail(ErrorCode::kProtocol, "a member that speaks for another one");
+  }
+  if (!announced_.contains(from.member) && announced_.size() > kMaxKeeperGuests) {
+    return fail(ErrorCode::kUnavailable, "too many members");
+  }
+  announced_[from.member] = {std::move(*registration), clock_.now() + options_.lease};
+  return {};
+}
+
+}  // namespace silurus::replication::group

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "common/clock.h"
+#include "replication/group/kept_view.h"
+#include "replication/group/view_store.h"
+#include "replication/group/wire.h"
+#include "transport/fabric.h"
+
+namespace silurus::replication::group {
+
+/// What a keeper's guest's hello begins with: else it is a MemberHello.
+constexpr std::uint32_t kKeeperMagic = 0x4b4c4953;  // "SILK"
+
+/// Messages (guest_wire.h) between a keeper and a member. The argument of a question is the founder
+/// of the group that the member knows of; 0: of none.
+enum KeeperKind : std::uint32_t {
+  kAskView = 1,       ///< the answer, kAskView: a KeptView, or nothing while there is none yet
+  kAnnounce = 2,      ///< a Registration; the answer: kAnnounce
+  kKeeperRefuses = 3  ///< in answers only: a text
+};
+
+/// Registrations that a keeper has at a time, and guests.
+constexpr std::size_t kMaxKeeperGuests = 2 * kMaxMembers;
+
+struct ViewKeeperOptions {
+  GroupId group = 0;
+  MemberId self = 0;
+  Nanoseconds lease = 3 * kSecond;  ///< of others' registrations
+  std::optional<KeptView> kept;     ///< what was saved last; nothing: the group is founded now
+  bool takes_over = false;          ///< leads from now on, instead of who led the last view
+  SaveKeptView save;
+  /// Called when progress() has something to tell.
+  std::function<void()> wake;
+};
+
+/// The views of a static group, at its first member: the ViewStore of that one, and what the others
+/// ask (keeper_client.h), as a guest at its listener. A view is saved before anybody is told of it;
+/// registrations are in memory alone. One thread, that of the listener's poller; admitted by nobody
+/// any more before it ends.
+///
+///   links.admit(kKeeperMagic, keeper.get());
+class ViewKeeper final : public ViewStore, public transport::AcceptHandler {
+ public:
+  /// kConflict if another member led the last view and this one may not take its place. The clock
+  /// must outlive it.
+  static Result<std::unique_ptr<ViewKeeper>> create(const ViewKeeperOptions& options,
+                                                    const Clock& clock);
+  ~ViewKeeper() override;
+
+  void read(OnRead done) override;
+  void replace(std::uint64_t revision, const View& next, OnReplaced done) override;
+  void announce(const Registration& registration, OnAnnounced done) override;
+  Status progress() override;
+
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) override;
+  void on_accept(std::unique_ptr<transport::Connection> connection,
+                 transport::Poller& poller) override;
+
+ private:
+  class Guest;
+  struct Announced {
+    Registration registration;
+    Nanoseconds expires;
+  };
+  ViewKeeper(const ViewKeeperOptions& options, const Clock& clock);
+  State state();
+  Result<std::uint64_t> swap(std::uint64_t revision, const View& next);
+  Status take_announcement(const MemberHello& from, MemberId founder, std::string_view text);
+  std::optional<Error> recognize(MemberId member, MemberId founder);
+  void tell(std::function<void()> what);
+
+  const ViewKeeperOptions options_;
+  const Clock& clock_;
+  std::optional<KeptView> kept_;
+  std::map<MemberId, Announced> announced_;
+  std::deque<std::function<void()>> told_;
+  std::vector<std::unique_ptr<Guest>> guests_;
+  bool has_warned_ = false;  ///< of a member of another group
+};
+
+}  // namespace silurus::replication::group

@@ -1,0 +1,233 @@
+#include <array>
+#include <atomic>
+#include <filesystem>
+
+#include "tests/integration/replication/cluster_of_servers.h"
+#include "tests/support/free_port.h"
+
+// Static groups of real servers: no etcd is there, and only the first member ever leads.
+
+namespace silurus {
+namespace {
+
+using StaticOptions = MemberOptions;
+
+class StaticCluster : public ClusterOfServers {
+ protected:
+  void SetUp() override {}
+  void start(std::size_t members) {
+    if (members_.empty()) {
+      const std::string port = std::to_string(testing_support::free_port());
+      const std::string where = is_shm() ? folder_ / "first" : "127.0.0.1:" + port;
+      cluster_ = "static://" + where + "/test";
+      first_group_ = (is_shm() ? "shm://" : "tcp://") + where;
+    }
+    for (std::size_t i = members_.size(); members_.size() < members; ++i) {
+      members_.push_back(member(i, i == 0 ? std::vector<std::string>{"--lead"} : options_));
+      members_.back().start();
+      ASSERT_TRUE(wait_for_view(members_.size()));
+    }
+  }
+  /// In its next life perhaps with other options.
+  Member member(std::size_t i, const std::vector<std::string>& more) const {
+    const std::string name = std::to_string(i);
+    const bool leads = std::ranges::find(more, "--lead") != more.end();
+    const std::string other = is_shm() ? "shm://" + (folder_ / ("g" + name)) : "tcp://127.0.0.1:0";
+    return {i < members_.size() ? members_[i].url()
+            : is_shm()          ? "shm://" + (folder_ / ("c" + name))
+                                : "tcp://127.0.0.1:0",
+            leads ? first_group_ : other, data(i), cluster_, more};
+  }
+  void be(std::size_t i, const std::vector<std::string>& more) {
+    Member next = member(i, more);
+    members_[i] = std::move(next);
+  }
+  std::string data(std::size_t i) const { return folder_ / ("d" + std::to_string(i)); }
+  bool is_shm() const { return std::string(GetParam()) == "shm"; }
+  Member& first() { return members_.front(); }
+  /// Writes so many, one after the other; all ids so far.
+  void write(Client<2>& to, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint64_t id = ids_.size() + 1;
+      const auto written = to.insert(id, box_of(id));
+      ASSERT_TRUE(written.has_value()) << written.error().message;
+      ids_.insert(id);
+    }
+  }
+
+  std::string cluster_;
+  std::string first_group_;
+  std::set<std::uint64_t> ids_;
+};
+
+TEST_P(StaticCluster, KeepsEveryAcknowledgedWriteThroughTheDeathsOfItsFirstMember) {
+  start(3);
+  EXPECT_EQ(first().cluster()["name"], "static:test");
+  EXPECT_EQ(first().cluster()["fail_over"], false);
+  std::atomic<bool> is_over{false};
+  std::array<std::set<std::uint64_t>, 3> acknowledged;
+  std::vector<std::jthread> writers;
+  for (std::uint64_t w = 0; w < acknowledged.size(); ++w) {
+    writers.emplace_back([&, w] {
+      Client<2> own = client();
+      for (std::uint64_t i = 0; !is_over; ++i) {
+        const std::uint64_t id = 1'000'000 * (w + 1) + i;
+        const auto written = own.insert(id, box_of(id));
+        ASSERT_TRUE(written.has_value()) << written.error().message;
+        acknowledged[w].insert(id);
+      }
+    });
+  }
+  for (int round = 0; round < 3; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    first().kill_it();
+    std::this_thread::sleep_for(std::chrono::milliseconds(600));
+    first().start();
+    ASSERT_TRUE(wait_for_view(3)) << "all of them are taken in again";
+    ASSERT_EQ(primary(), &first());
+  }
+  is_over = true;
+  writers.clear();
+  std::set<std::uint64_t> all;
+  for (const auto& of_one : acknowledged) {
+    EXPECT_GT(of_one.size(), 10u);
+    all.insert(of_one.begin(), of_one.end());
+  }
+  std::printf("%zu writes acknowledged\n", all.size());
+  expect_everywhere(all);
+}
+
+TEST_P(StaticCluster, ABackupThatDiesIsVotedOutAndComesBack) {
+  start(3);
+  Client<2> writer = client();
+  write(writer, 50);
+  members_[1].kill_it();
+  write(writer, 50);
+  EXPECT_TRUE(wait_until([&] { return first().cluster()["members"].size() == 2; }));
+  members_[1].start();
+  ASSERT_TRUE(wait_for_view(3));
+  write(writer, 50);
+  expect_everywhere(ids_);
+}
+
+TEST_P(StaticCluster, BackupsAnswerButNobodyLeadsWhileTheFirstMemberIsAway) {
+  start(3);
+  Client<2> writer = client();
+  write(writer, 50);
+  expect_everywhere(ids_);
+  auto hasty = Client<2>::connect(urls(), {.deadline = kSecond, .reconnect_for = kSecond});
+  ASSERT_TRUE(hasty.has_value()) << hasty.error().message;
+  first().kill_it();
+  for (int i = 0; i < 30; ++i) {  // several leases
+    for (const std::size_t backup : {1, 2}) {
+      const auto found = members_[backup].ids();
+      ASSERT_TRUE(found.has_value());
+      EXPECT_EQ(found->second.size(), ids_.size());
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    for (const Member& member : members_) EXPECT_FALSE(member.leads());
+  }
+  EXPECT_FALSE(hasty->insert(999, box_of(999)).has_value()) << "nobody could have committed it";
+  EXPECT_FALSE(hasty->count(kEverything).has_value()) << "nor is that sure to be the newest";
+  first().start();
+  ASSERT_TRUE(wait_for_view(3));
+  write(writer, 50);
+  EXPECT_EQ(writer.count(kEverything).value(), ids_.size());
+}
+
+TEST_P(StaticCluster, IsNotFoundedAnewWhenTheFirstMembersDirectoryWasEmptied) {
+  start(2);
+  Client<2> writer = client();
+  write(writer, 50);
+  expect_everywhere(ids_);
+  first().kill_it();
+  std::filesystem::remove_all(data(0));
+  first().start();
+  EXPECT_TRUE(wait_until([&] { return members_[1].cluster()["role"] == "failed"; }));
+  const std::string failure = members_[1].cluster()["failure"];
+  EXPECT_NE(failure.find("lost or emptied"), std::string::npos) << failure;
+  EXPECT_NE(first().process().errors().find("lost or emptied"), std::string::npos);
+  members_[1].kill_it();
+  EXPECT_FALSE(members_[1].MemberProcess::start()) << "nor in its next life";
+  EXPECT_NE(members_[1].process().errors().find("--lead --take-over"), std::string::npos)
+      << members_[1].process().errors();
+  // What is said there.
+  first().kill_it();
+  be(1, {"--lead"});
+  EXPECT_FALSE(members_[1].MemberProcess::start());
+  EXPECT_NE(members_[1].process().errors().find("--take-over"), std::string::npos);
+  be(1, {"--lead", "--take-over"});
+  members_[1].start();
+  ASSERT_NE(primary(), nullptr);
+  expect_everywhere(ids_);
+}
+
+TEST_P(StaticCluster, AnotherMemberTakesOverByHand) {
+  start(3);
+  Client<2> writer = client();
+  write(writer, 50);
+  for (Member& member : members_) member.kill_it();
+  be(1, {"--lead", "--take-over"});
+  members_[1].start();
+  members_[2].start();
+  Client<2> next = client();
+  write(next, 50);
+  EXPECT_EQ(next.count(kEverything).value(), ids_.size());
+  expect_everywhere(ids_);
+  // The one before may only follow.
+  be(0, {});
+  first().start();
+  ASSERT_TRUE(wait_for_view(3));
+  expect_everywhere(ids_);
+  // And the next start needs no such word.
+  members_[1].kill_it();
+  be(1, {"--lead"});
+  members_[1].start();
+  ASSERT_TRUE(wait_for_view(3));
+  ASSERT_EQ(primary(), &members_[1]);
+  expect_everywhere(ids_);
+}
+
+TEST_P(StaticCluster, AViewThatNobodyWroteIsRefusedWithWhatToDo) {
+  start(1);
+  first().process().stop();
+  const std::string file = data(0) + "/member.view";
+  std::ofstream(file, std::ios::app) << "x";
+  EXPECT_FALSE(first().MemberProcess::start());
+  EXPECT_NE(first().process().errors().find("restore that file"), std::string::npos);
+  std::filesystem::remove(file);
+  EXPECT_FALSE(first().MemberProcess::start());
+  EXPECT_NE(first().process().errors().find("is missing"), std::string::npos);
+}
+
+TEST_F(StaticOptions, AreRefusedWithWhatIsWrong) {
+  const std::string url = "static://127.0.0.1:1/x";
+  EXPECT_NE(refusal({"--cluster", url, "--lead"}).find("needs --data"), std::string::npos);
+  EXPECT_NE(refusal({"--lead"}).find("only with --cluster static://"), std::string::npos);
+  EXPECT_NE(refusal({"--cluster", "etcd://127.0.0.1:1/x", "--data", folder_ / "d", "--lead"})
+                .find("only in a group without etcd"),
+            std::string::npos);
+  EXPECT_NE(
+      refusal({"--cluster", url, "--data", folder_ / "d", "--take-over"}).find("only with --lead"),
+      std::string::npos);
+  EXPECT_NE(refusal({"--cluster", url, "--data", folder_ / "d", "--lead", "--group-address",
+                     "tcp://127.0.0.1:2"})
+                .find("listens where --cluster says"),
+            std::string::npos);
+  EXPECT_NE(refusal({"--cluster", "static://127.0.0.1:0/x", "--data", folder_ / "d", "--lead"})
+                .find("others have to know the port"),
+            std::string::npos);
+  std::ofstream(folder_ / "device") << std::string(32 << 20, '\0');
+  EXPECT_NE(
+      refusal({"--cluster", url, "--data", folder_ / "device", "--lead"}).find("is no directory"),
+      std::string::npos);
+  EXPECT_NE(refusal({"--cluster", url, "--data", folder_ / "d"})
+                .find("no first member (--lead) answers at tcp://127.0.0.1:1"),
+            std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(Fabrics, StaticCluster, testing::Values("shm", "tcp"),
+                         [](const auto& one) { return std::string(one.param); });
+
+}  // namespace
+}  // namespace silurus

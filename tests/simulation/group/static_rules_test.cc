@@ -1,0 +1,107 @@
+#include <gtest/gtest.h>
+
+#include <bit>
+
+#include "tests/simulation/group/group_rules.h"
+
+// Single promises of a group without etcd, whose first member leads for good.
+
+namespace silurus::simulation {
+namespace {
+
+class StaticRules : public GroupRules {
+ protected:
+  StaticRules() { is_static_ = true; }
+  /// Everything that was written, wherever it is.
+  static std::uint64_t values(const MemberLife& life) {
+    std::uint64_t all = 0;
+    for (unsigned key = 0; key < kKeys; ++key) {
+      all += static_cast<std::uint64_t>(std::popcount(life.machine().values(key)));
+    }
+    return all;
+  }
+  void put_some(MemberLife& at) {
+    for (int i = 0; i < 20; ++i) ASSERT_TRUE(put_and_wait(at));
+  }
+  /// From its next start on that member leads, by hand.
+  void take_over(std::size_t which) {
+    group_->static_views->first = which + 1;
+    group_->static_views->keeper = "sim://member" + std::to_string(which + 1) + ":7";
+    group_->static_views->takes_over = true;
+  }
+  bool leads_alone(std::size_t which) {
+    return world_.run_until([&] { return primary() == lives_[which]; }, world_.now() + kSecond);
+  }
+};
+
+class StaticRulesOfEachAck : public StaticRules, public testing::WithParamInterface<group::Ack> {};
+
+TEST_P(StaticRulesOfEachAck, TheFirstMemberNeedsNobodyWhenItComesBack) {
+  begin(kQuick, ReplicationProtocol::kMulticast, GetParam());
+  put_some(*lives_[0]);
+  for (MemberLife* life : std::vector(lives_)) crash(*life);
+  MemberLife& back = restart(0);
+  ASSERT_TRUE(leads_alone(0)) << "though the others are away";
+  EXPECT_EQ(back.member().view().members.size(), 1u) << "it has voted them out";
+  EXPECT_EQ(values(back), done_);
+  restart(1);
+  restart(2);
+  ASSERT_TRUE(world_.run_until([&] { return back.member().view().members.size() == kMembers; },
+                               world_.now() + kSecond));
+}
+
+INSTANTIATE_TEST_SUITE_P(Acks, StaticRulesOfEachAck,
+                         testing::Values(group::Ack::kAll, group::Ack::kQuorum,
+                                         group::Ack::kMetadata),
+                         [](const auto& one) { return std::string(to_string(one.param)); });
+
+TEST_F(StaticRules, BackupsStayInTheirViewWhileTheFirstMemberIsAway) {
+  begin();
+  put_some(*lives_[0]);
+  world_.run_for(2 * kQuick.heartbeat);  // they hear that it is committed
+  crash(*lives_[0]);
+  world_.run_for(20 * kQuick.lease);
+  for (const std::size_t which : {1, 2}) {
+    EXPECT_EQ(lives_[which]->member().role(), group::Role::kBackup);
+    EXPECT_FALSE(lives_[which]->member().may_read());
+    EXPECT_EQ(values(*lives_[which]), done_);
+  }
+  restart(0);
+  ASSERT_TRUE(leads_alone(0));
+  put_some(*lives_[0]);
+}
+
+TEST_F(StaticRules, AMemberOfTheLastViewTakesOverByHandAndHasEverything) {
+  begin();
+  put_some(*lives_[0]);
+  for (MemberLife* life : std::vector(lives_)) crash(*life);
+  take_over(1);
+  MemberLife& heir = restart(1);
+  restart(2);
+  ASSERT_TRUE(leads_alone(1));
+  EXPECT_GE(heir.member().epoch(), group::kEpochsOfALeader);
+  put_some(heir);
+  EXPECT_EQ(values(heir), done_);
+  restart(0);  // it only follows now
+  ASSERT_TRUE(world_.run_until(
+      [&] {
+        return heir.member().view().members.size() == kMembers && values(*lives_[0]) == done_;
+      },
+      world_.now() + kSecond));
+}
+
+TEST_F(StaticRules, NobodyTakesOverByHandWhileTheFirstMemberIsThere) {
+  begin();
+  put_some(*lives_[0]);
+  crash(*lives_[1]);
+  world_.run_for(2 * kQuick.silence);  // it is voted out
+  take_over(1);
+  MemberLife& heir = restart(1);
+  world_.run_for(20 * kQuick.lease);
+  EXPECT_NE(heir.member().role(), group::Role::kPrimary);
+  crash(*lives_[0]);
+  ASSERT_TRUE(leads_alone(1)) << "when it is gone, that is";
+}
+
+}  // namespace
+}  // namespace silurus::simulation
