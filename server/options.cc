@@ -62,8 +62,7 @@ cxxopts::Options describe() {
        cxxopts::value<std::string>()->default_value("256M"), "SIZE")  //
       ("cluster",
        "be a member of this cluster (with --data). Its views are in etcd: etcd://HOST:PORT/NAME; "
-       "or "
-       "at its first member, which leads it for good: static://HOST:PORT/NAME, where that one "
+       "or at its first member, which leads it for good: static://HOST:PORT/NAME, where that one "
        "listens for the others",
        cxxopts::value<std::string>(), "URL")  //
       ("lead",
@@ -226,7 +225,9 @@ void set_group(const cxxopts::ParseResult& parsed, Settings& settings, ServerOpt
   group.take_over = parsed.count("take-over") != 0;
   if (parsed.count("cluster") == 0) {
     if (group.lead || group.take_over) {
-      settings.set("lead", Result<bool>(bad("lead", "only with --cluster static://HOST:PORT/NAME")),
+      settings.set("lead",
+                   Result<bool>(bad(group.lead ? "lead" : "take-over",
+                                    "only with --cluster static://HOST:PORT/NAME")),
                    group.lead);
     }
     return;

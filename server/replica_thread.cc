@@ -45,6 +45,9 @@ Result<replication::group::Agreement> agreement_of(const GroupOptions& group,
   if (group.lead && group.listen != kAnyGroupAddress && group.listen != keeper) {
     return bad("group-address", "the first member listens where --cluster says, at " + keeper);
   }
+  if (!group.lead && group.listen == keeper) {
+    return bad("group-address", keeper + " is the first member's, who has --lead");
+  }
   return replication::group::StaticGroup{
       .address = std::move(*address),
       .leads = group.lead,

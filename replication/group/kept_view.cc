@@ -66,7 +66,10 @@ Status may_follow(const KeptView& known, const KeptView& told) {
                     "over from it. " +
                     either);
   }
-  const bool is_older = told.view.epoch < known.view.epoch;
+  // A reign begins above all epochs before it: one that did not has forgotten some of them.
+  const bool is_older =
+      told.view.epoch < known.view.epoch ||
+      (!told.view.is_same_reign(known.view) && told.view.since <= known.view.epoch);
   if (is_older || (told.view.epoch == known.view.epoch && told.view != known.view)) {
     return fail(ErrorCode::kConflict,
                 "the first member leads " + name_of(told.view) + ", but this member knows of " +

@@ -97,12 +97,18 @@ void Member::on_group_message(std::span<const std::byte> bytes) {
     ++counters_.refused;
     return;
   }
+  if (options_.leads == Leads::kAlways && envelope->sender == view_.primary) {
+    // For good: else it would take over in some later moment, when that one starts again, say.
+    failed_ = Error{ErrorCode::kConflict,
+                    "--take-over: member " + std::to_string(view_.primary) +
+                        ", whose place this one was to take, is still there: stop it for good "
+                        "before, or start this one without --lead"};
+    return wake_at(now_);
+  }
   // Another epoch's messages are as good as lost; a later one's are news.
   if (envelope->epoch != view_.epoch) {
     ++counters_.refused;
     if (envelope->epoch > view_.epoch) next_poll_ = now_;
-    // Whoever would take the place of a first member waits while that one is there.
-    if (options_.leads == Leads::kAlways && envelope->sender == view_.primary) promise_.begin(now_);
     // But a row of a member that has not learnt of our epoch yet is a sign of life.
     if (envelope->kind != Kind::kRow) return;
   }

@@ -75,9 +75,9 @@ struct MemberOptions {
   Incarnation incarnation = 0;
   GroupId group = 0;
   Timing timing;
-  Leads leads =
-      Leads::kIfElected;  ///< and but with kNever makes the first view if there is none, ...
-  Ack ack = Ack::kAll;    ///< ... in which, as in all later ones, this is so
+  /// Who leads also makes the first view if there is none, ...
+  Leads leads = Leads::kIfElected;
+  Ack ack = Ack::kAll;  ///< ... in which, as in all later ones, this is so
 };
 
 struct MemberCounters {

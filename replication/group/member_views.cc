@@ -125,7 +125,9 @@ void Member::enter(const View& view) {
     links_.set_primary({}, 0, now_);
     return replicator_.leave();
   }
-  links_.set_primary(*view.find(view.primary), view.incarnation, now_);
+  // Whoever would take its place wants to know of any life of it that is there still.
+  const bool is_heir = options_.leads == Leads::kAlways;
+  links_.set_primary(*view.find(view.primary), is_heir ? 0 : view.incarnation, now_);
   replicator_.follow(self(), {view.primary, view.incarnation, view.epoch, view.since}, applied_,
                      now_);
 }
@@ -206,12 +208,15 @@ void Member::stand_for_election(Nanoseconds now) {
 }
 
 /// The first member of a static group has started again. What was ever committed is durable here,
-/// by each Ack, so it needs nobody, and goes on with the members that there were. Whoever takes the
-/// place of another one does that only when nothing has been heard of that one for a lease.
+/// by each Ack, so it needs nobody, and goes on with the members that there were; but not before
+/// the read lease of its last life, or of the one whose place it takes, is over: clients may still
+/// be reading what that one has left in memory.
 void Member::lead_again(Nanoseconds now) {
   if (proposal_) return try_proposal(now);
+  if (now < promise_.until()) return wake_at(promise_.until());
+  links_.set_primary({}, 0, now);  // the view before is left for good
+  replicator_.leave();
   const bool takes_over = view_.primary != options_.self.id;
-  if (takes_over && now < promise_.until()) return wake_at(promise_.until());
   View next = view_;
   next.epoch += takes_over ? kEpochsOfALeader : 1;
   next.primary = options_.self.id;

@@ -170,8 +170,9 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
   void answer() {
     while (!answers_.empty()) {
       const Answer& next = answers_.front();
-      if (!send_guest_message(*connection_, next.kind, next.argument, next.payload))
+      if (!send_guest_message(*connection_, next.kind, next.argument, next.payload)) {
         return;  // on_writable
+      }
       answers_.pop_front();
     }
   }

@@ -100,8 +100,10 @@ Result<std::unique_ptr<ViewKeeper>> ViewKeeper::create(const ViewKeeperOptions& 
                       "with its data again, say --take-over too, once");
     }
     if (Status may = may_take_over(*options.kept, options.self); !may) return fail(may.error());
-    log::warning("takes the place of member " + std::to_string(options.kept->view.primary) +
-                 ", which must never start again with its data as the one that leads");
+    log::warning(
+        "takes the place of member " + std::to_string(options.kept->view.primary) +
+        " when a lease has passed without a word of it; it must never start again with its "
+        "data as the one that leads");
   }
   return std::unique_ptr<ViewKeeper>(new ViewKeeper(options, clock));
 }
@@ -138,7 +140,13 @@ Result<std::uint64_t> ViewKeeper::swap(std::uint64_t revision, const View& next)
     kept.taken_over_at =
         next.primary == kept_->view.primary ? kept_->taken_over_at : kept_->view.epoch;
   }
-  if (Status saved = options_.save(kept); !saved) return fail(saved.error());
+  if (Status saved = options_.save(kept); !saved) {
+    if (!std::exchange(cannot_save_, true)) {
+      log::error("no view can be changed, and no member voted out: " + saved.error().message);
+    }
+    return fail(saved.error());
+  }
+  cannot_save_ = false;
   kept_ = std::move(kept);
   return next.epoch;
 }
@@ -207,7 +215,7 @@ Status ViewKeeper::take_announcement(const MemberHello& from, MemberId founder,
   if (registration->member.id != from.member || registration->incarnation != from.incarnation) {
     return fail(ErrorCode::kProtocol, "a member that speaks for another one");
   }
-  if (!announced_.contains(from.member) && announced_.size() > kMaxKeeperGuests) {
+  if (!announced_.contains(from.member) && announced_.size() >= kMaxKeeperGuests) {
     return fail(ErrorCode::kUnavailable, "too many members");
   }
   announced_[from.member] = {std::move(*registration), clock_.now() + options_.lease};

@@ -82,6 +82,7 @@ class ViewKeeper final : public ViewStore, public transport::AcceptHandler {
   std::map<MemberId, Announced> announced_;
   std::deque<std::function<void()>> told_;
   std::vector<std::unique_ptr<Guest>> guests_;
+  bool cannot_save_ = false;
   bool has_warned_ = false;  ///< of a member of another group
 };
 

@@ -135,8 +135,9 @@ std::optional<WindowHello> decode_window_hello(GroupId group, std::span<const st
   WindowHello hello;
   if (bytes.size() < sizeof hello) return std::nullopt;
   std::memcpy(&hello, bytes.data(), sizeof hello);
-  if (!is_hello(group, hello.self, kGroupMagic) || hello.window_bytes % 64 != 0)
+  if (!is_hello(group, hello.self, kGroupMagic) || hello.window_bytes % 64 != 0) {
     return std::nullopt;
+  }
   return hello;
 }
 

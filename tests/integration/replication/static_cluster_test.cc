@@ -115,7 +115,8 @@ TEST_P(StaticCluster, BackupsAnswerButNobodyLeadsWhileTheFirstMemberIsAway) {
   Client<2> writer = client();
   write(writer, 50);
   expect_everywhere(ids_);
-  auto hasty = Client<2>::connect(urls(), {.deadline = kSecond, .reconnect_for = kSecond});
+  auto hasty = Client<2>::connect(
+      urls(), {.deadline = kSecond, .connect_timeout = 20 * kSecond, .reconnect_for = kSecond});
   ASSERT_TRUE(hasty.has_value()) << hasty.error().message;
   first().kill_it();
   for (int i = 0; i < 30; ++i) {  // several leases
@@ -214,6 +215,11 @@ TEST_F(StaticOptions, AreRefusedWithWhatIsWrong) {
                      "tcp://127.0.0.1:2"})
                 .find("listens where --cluster says"),
             std::string::npos);
+  EXPECT_NE(refusal({"--take-over"}).find("--take-over: only with --cluster"), std::string::npos);
+  EXPECT_NE(
+      refusal({"--cluster", url, "--data", folder_ / "d", "--group-address", "tcp://127.0.0.1:1"})
+          .find("is the first member's"),
+      std::string::npos);
   EXPECT_NE(refusal({"--cluster", "static://127.0.0.1:0/x", "--data", folder_ / "d", "--lead"})
                 .find("others have to know the port"),
             std::string::npos);

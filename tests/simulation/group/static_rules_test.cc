@@ -29,6 +29,18 @@ class StaticRules : public GroupRules {
     group_->static_views->keeper = "sim://member" + std::to_string(which + 1) + ":7";
     group_->static_views->takes_over = true;
   }
+  /// It gives up for good, and leads not even when the one before has gone.
+  void expect_no_heir(std::size_t which) {
+    ASSERT_TRUE(
+        world_.run_until([&] { return !group_->complaints.empty(); }, world_.now() + kSecond));
+    EXPECT_NE(group_->complaints[0].find("is still there"), std::string::npos)
+        << group_->complaints[0];
+    crash(*lives_[0]);
+    world_.run_for(20 * kQuick.lease);
+    EXPECT_EQ(primary(), nullptr);
+    EXPECT_NE(lives_[which]->member().role(), group::Role::kPrimary);
+    group_->complaints.clear();
+  }
   bool leads_alone(std::size_t which) {
     return world_.run_until([&] { return primary() == lives_[which]; }, world_.now() + kSecond);
   }
@@ -96,11 +108,32 @@ TEST_F(StaticRules, NobodyTakesOverByHandWhileTheFirstMemberIsThere) {
   crash(*lives_[1]);
   world_.run_for(2 * kQuick.silence);  // it is voted out
   take_over(1);
-  MemberLife& heir = restart(1);
-  world_.run_for(20 * kQuick.lease);
-  EXPECT_NE(heir.member().role(), group::Role::kPrimary);
+  restart(1);
+  expect_no_heir(1);
+}
+
+TEST_F(StaticRules, NorWhileAnyOtherLifeOfItIsThere) {
+  capabilities_ = 0;  // nothing is heard but over connections
+  begin();
+  put_some(*lives_[0]);
+  crash(*lives_[1]);
   crash(*lives_[0]);
-  ASSERT_TRUE(leads_alone(1)) << "when it is gone, that is";
+  restart(0);
+  ASSERT_TRUE(leads_alone(0));
+  put_some(*lives_[0]);  // what the heir lacks
+  take_over(1);
+  restart(1);
+  expect_no_heir(1);
+}
+
+TEST_F(StaticRules, TheFirstMemberWaitsForTheReadLeaseOfItsLastLife) {
+  begin();
+  put_some(*lives_[0]);
+  crash(*lives_[0]);
+  const Nanoseconds since = world_.now();
+  restart(0);
+  ASSERT_TRUE(leads_alone(0));
+  EXPECT_GE(world_.now() - since, kQuick.lease);
 }
 
 }  // namespace

@@ -131,10 +131,16 @@ TEST(StaticViews, ThatAreOlderThanWhatIsKnownAreNotFollowed) {
   KeptView other = kept_of(4);
   other.view.incarnation = 10;
   EXPECT_FALSE(may_follow(kept_of(4), other)) << "an epoch is of one view only";
+  KeptView later = kept_of(6);  // the first member's next life
+  later.view.incarnation = 10;
+  later.view.since = 5;
+  EXPECT_TRUE(may_follow(kept_of(4), later));
+  EXPECT_FALSE(may_follow(kept_of(5), later)) << "it began without knowing of view 5";
 }
 
 TEST(StaticViews, OfAnHeirThatWasNotInALaterViewAreNotFollowed) {
   KeptView heirs = kept_of(4 + kEpochsOfALeader, 2);
+  heirs.view.since = heirs.view.epoch;
   heirs.taken_over_at = 4;
   EXPECT_TRUE(may_follow(kept_of(4), heirs));
   KeptView later = kept_of(5);
