@@ -251,12 +251,12 @@ void ReplicaThread<D>::stop() {
   thread_.request_stop();
   driver_->wake();
   thread_.join();
+  this->end_copies();                                   // whose connections are the driver's
   is_running_.store(false, std::memory_order_release);  // pairs with ask_for_basis()
   if (Status made = checkpoints_->take_last(); !made) {
     log::warning("no last checkpoint, the next start applies more of the log: " +
                  made.error().message);
   }
-  this->end_copies();  // whose connections are the driver's
   driver_.reset();
 }
 

@@ -58,7 +58,10 @@ class ReplicaThread final : public Membership<D> {
   /// Opens the data directory, or makes it. kConflict if it is another group's.
   static Result<Opened> open(const DurabilityOptions& durability, const GroupOptions& group,
                              const replication::TreePlace& place);
-  ~ReplicaThread() override { stop(); }
+  ~ReplicaThread() override {
+    stop();
+    this->end_copies();  // of one that has never joined, too: they use the driver
+  }
 
   Status join(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history,
               const std::string& clients) override;

@@ -39,6 +39,11 @@ Status TreeFetch<D>::fetch(const std::string& source, const group::CopyOptions& 
   auto fabric = transport::make_fabric(address->scheme);
   if (!fabric) return fail(fabric.error());
   if (directory_ != nullptr && !directory_->store().is_untouched()) directory_.reset();
+  const auto given_up = [this]() -> Status {
+    if (!cancel_.load(std::memory_order_relaxed)) return {};
+    return fail(ErrorCode::kUnavailable, "the copy was given up");
+  };
+  if (Status ok = given_up(); !ok) return ok;
   if (directory_ == nullptr) {
     auto made = replication::IncomingDirectory<D>::create(options_.path, options_.store);
     if (!made) return fail(made.error());
@@ -55,14 +60,14 @@ Status TreeFetch<D>::fetch(const std::string& source, const group::CopyOptions& 
         nodes = copier.nodes();
         nodes_read = copier.nodes_read();
         if (copier.is_held() && log_.exchange(copier.facts().log.lsn) == 0) wake_();
-        if (!cancel_.load(std::memory_order_relaxed)) return {};
-        return fail(ErrorCode::kUnavailable, "the copy was given up");
+        return given_up();
       });
   if (!facts) return fail(facts.error());
   // What a start would refuse must not arrive.
   if (const auto state = group::MachineState::decode(facts->extra); !state) {
     return fail(state.error());
   }
+  if (Status ok = given_up(); !ok) return ok;
   if (Status done = store.finish(facts->log, facts->stamp, facts->extra); !done) return done;
   log::info("copied " + std::to_string(nodes) + " nodes, " + std::to_string(nodes_read) +
             " of them by one-sided reads, in " +

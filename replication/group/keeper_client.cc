@@ -142,7 +142,7 @@ void KeeperClient::hang_up(const Error& why) {
 /// What the keeper says of the view, once it is known here for good.
 Result<ViewStore::State> KeeperClient::learn(const std::string& answer) {
   if (answer.empty()) {
-    return fail(ErrorCode::kUnavailable, "the first member is about to found the group");
+    return fail(ErrorCode::kUnavailable, "the first member is about to lead the group");
   }
   auto told = decode_kept_view(answer);
   if (!told) return fail(told.error());

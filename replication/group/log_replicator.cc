@@ -156,7 +156,7 @@ void LogReplicator::follow(const Voice& self, const Voice& primary, LogPosition 
 
 void LogReplicator::leave() {
   phase_ = Phase::kIdle;
-  is_leading_ = false;
+  is_leading_ = needs_copy_ = false;  // of nobody
   fetch_.reset();
 }
 

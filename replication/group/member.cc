@@ -97,13 +97,8 @@ void Member::on_group_message(std::span<const std::byte> bytes) {
     ++counters_.refused;
     return;
   }
-  if (options_.leads == Leads::kAlways && envelope->sender == view_.primary) {
-    // For good: else it would take over in some later moment, when that one starts again, say.
-    failed_ = Error{ErrorCode::kConflict,
-                    "--take-over: member " + std::to_string(view_.primary) +
-                        ", whose place this one was to take, is still there: stop it for good "
-                        "before, or start this one without --lead"};
-    return wake_at(now_);
+  if (options_.leads == Leads::kAlways && envelope->sender == view_.primary && !proposal_) {
+    return give_up_place();
   }
   // Another epoch's messages are as good as lost; a later one's are news.
   if (envelope->epoch != view_.epoch) {

@@ -208,6 +208,7 @@ class Member final : public LinksHandler {
   void mark_log();
   void stand_for_election(Nanoseconds now);
   void lead_again(Nanoseconds now);
+  void give_up_place();
   void consider_candidates(Nanoseconds now);
   bool has_all_committed() const;
   MemberInfo newest(const MemberInfo& member) const;

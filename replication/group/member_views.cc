@@ -213,10 +213,11 @@ void Member::stand_for_election(Nanoseconds now) {
 /// be reading what that one has left in memory.
 void Member::lead_again(Nanoseconds now) {
   if (proposal_) return try_proposal(now);
+  const bool takes_over = view_.primary != options_.self.id;
+  if (takes_over && links_.is_connected()) return give_up_place();
   if (now < promise_.until()) return wake_at(promise_.until());
   links_.set_primary({}, 0, now);  // the view before is left for good
   replicator_.leave();
-  const bool takes_over = view_.primary != options_.self.id;
   View next = view_;
   next.epoch += takes_over ? kEpochsOfALeader : 1;
   next.primary = options_.self.id;
@@ -225,6 +226,16 @@ void Member::lead_again(Nanoseconds now) {
   for (MemberInfo& one : next.members) one = newest(one);
   propose(std::move(next));
   try_proposal(now);
+}
+
+/// Whose place this one was to take is there still. For good: else it would be taken in some later
+/// moment, when that one starts again, say.
+void Member::give_up_place() {
+  failed_ = Error{ErrorCode::kConflict,
+                  "--take-over: member " + std::to_string(view_.primary) +
+                      ", whose place this one was to take, is still there: stop it for good "
+                      "before, or start this one without --lead"};
+  wake_at(now_);
 }
 
 /// A member as it says of itself, if it has said anything.

@@ -58,7 +58,7 @@ class ViewKeeper::Guest final : public transport::ConnectionHandler {
         if (!text.empty()) return false;
         // A member of another group is told all the same: it finds out, and says what to do.
         keeper_.recognize(hello_.member, founder);
-        answers_.push_back({kAskView, keeper_.kept_ ? encode(*keeper_.kept_) : ""});
+        answers_.push_back({kAskView, keeper_.leads() ? encode(*keeper_.kept_) : ""});
         return true;
       case kAnnounce:
         done = keeper_.take_announcement(hello_, founder, text);

@@ -70,6 +70,8 @@ class ViewKeeper final : public ViewStore, public transport::AcceptHandler {
     Nanoseconds expires;
   };
   ViewKeeper(const ViewKeeperOptions& options, const Clock& clock);
+  /// Whether there is a view, and it is not that of the one whose place is still to be taken.
+  bool leads() const { return kept_ && kept_->view.primary == options_.self; }
   State state();
   Result<std::uint64_t> swap(std::uint64_t revision, const View& next);
   Status take_announcement(const MemberHello& from, MemberId founder, std::string_view text);

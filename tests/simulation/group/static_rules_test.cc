@@ -23,11 +23,11 @@ class StaticRules : public GroupRules {
   void put_some(MemberLife& at) {
     for (int i = 0; i < 20; ++i) ASSERT_TRUE(put_and_wait(at));
   }
-  /// From its next start on that member leads, by hand.
-  void take_over(std::size_t which) {
+  /// From its next start on that member leads, by hand, unless it did before.
+  void take_over(std::size_t which, bool by_hand = true) {
     group_->static_views->first = which + 1;
     group_->static_views->keeper = "sim://member" + std::to_string(which + 1) + ":7";
-    group_->static_views->takes_over = true;
+    group_->static_views->takes_over = by_hand;
   }
   /// It gives up for good, and leads not even when the one before has gone.
   void expect_no_heir(std::size_t which) {
@@ -123,6 +123,18 @@ TEST_F(StaticRules, NorWhileAnyOtherLifeOfItIsThere) {
   put_some(*lives_[0]);  // what the heir lacks
   take_over(1);
   restart(1);
+  expect_no_heir(1);
+}
+
+TEST_F(StaticRules, NorWhenTheFirstMemberStartsAgainMeanwhile) {
+  begin();
+  put_some(*lives_[0]);
+  for (MemberLife* life : std::vector(lives_)) crash(*life);
+  take_over(1);
+  restart(1);
+  world_.run_for(kQuick.lease / 2);
+  take_over(0, false);
+  restart(0);  // leads in a lease, as ever
   expect_no_heir(1);
 }
 
