@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <functional>
@@ -122,6 +124,36 @@ class ClusterOfServers : public testing::TestWithParam<const char*> {
       });
     });
     EXPECT_TRUE(all) << "members differ, or lack what was acknowledged";
+  }
+
+  /// Three clients write while faults happen, at least so much each, and in the end all that was
+  /// acknowledged is everywhere.
+  void expect_no_write_lost_through(const std::function<void()>& faults, std::size_t at_least) {
+    std::atomic<bool> is_over{false};
+    std::array<std::set<std::uint64_t>, 3> acknowledged;
+    std::vector<std::jthread> writers;
+    for (std::uint64_t w = 0; w < acknowledged.size(); ++w) {
+      writers.emplace_back([&, w] {
+        Client<2> own = client();
+        for (std::uint64_t i = 0; !is_over; ++i) {
+          const std::uint64_t id = 1'000'000 * (w + 1) + i;
+          const auto written = own.insert(id, box_of(id));
+          ASSERT_TRUE(written.has_value()) << written.error().message;
+          acknowledged[w].insert(id);
+        }
+      });
+    }
+    faults();
+    is_over = true;
+    writers.clear();
+    if (HasFatalFailure()) return;
+    std::set<std::uint64_t> all;
+    for (const auto& of_one : acknowledged) {
+      EXPECT_GT(of_one.size(), at_least);
+      all.insert(of_one.begin(), of_one.end());
+    }
+    std::printf("%zu writes acknowledged\n", all.size());
+    expect_everywhere(all);
   }
 
   TemporaryFolder folder_;
