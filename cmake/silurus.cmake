@@ -3,14 +3,21 @@ add_library(silurus_options INTERFACE)
 target_compile_options(silurus_options INTERFACE
   -ffp-contract=off  # distances must come out the same in every kernel and compiler
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-align -Wformat=2
-  # g++ 12 warns of std::string's own operator+ (GCC bug 105651)
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
+  # g++ 12 warns of std::string's own code (GCC bugs 105651, 105329): to the optimiser, a precompiled header is no system header
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict$<SEMICOLON>-Wno-stringop-overflow$<SEMICOLON>-Wno-array-bounds>
   $<$<BOOL:${SILURUS_WERROR}>:-Werror>)
 if(SILURUS_SANITIZE)
   target_compile_options(silurus_options INTERFACE
     -fsanitize=${SILURUS_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(silurus_options INTERFACE -fsanitize=${SILURUS_SANITIZE})
 endif()
+
+# What most units include, compiled once for all libraries, and once for all test programs (which are less optimised).
+# Everything that takes one of them is compiled with the same options, -fPIC among them: programs, too.
+add_library(silurus_precompiled OBJECT ${PROJECT_SOURCE_DIR}/cmake/precompiled.cc)
+target_compile_features(silurus_precompiled PUBLIC cxx_std_20)
+target_link_libraries(silurus_precompiled PRIVATE silurus_options)
+target_precompile_headers(silurus_precompiled PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.h)
 
 # silurus_library(NAME SOURCES file... [PUBLIC lib...] [PRIVATE lib...]): the static library
 # silurus_NAME of the folder NAME, known to outside projects as silurus::NAME.
@@ -24,6 +31,7 @@ function(silurus_library name)
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/silurus>)
   target_compile_features(silurus_${name} PUBLIC cxx_std_20)
+  target_precompile_headers(silurus_${name} REUSE_FROM silurus_precompiled)
   target_link_libraries(silurus_${name} PUBLIC ${ARG_PUBLIC}
     PRIVATE ${ARG_PRIVATE} $<BUILD_INTERFACE:silurus_options>)
 endfunction()
