@@ -15,6 +15,8 @@ if(SILURUS_BENCH)
   list(APPEND programs silurus-bench)
 endif()
 install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+# datasets/helper.h looks for it there
+install(TARGETS silurus-read-gshhg RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/silurus)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/silurus)
 install(EXPORT silurus NAMESPACE silurus:: DESTINATION ${package_dir})

@@ -15,9 +15,9 @@ constexpr const char* kGshhgPath = "/usr/share/gmt-gshhg/binned_GSHHS_f.nc";
 /// each pair of consecutive points of a segment, in degrees, longitude -180 to 180 first, latitude
 /// second; ids 0, 1, 2, ... in file order. 10,781,311 boxes in full resolution.
 ///
-/// Everything read is checked before it is used: a file that is truncated, damaged or of another
-/// kind is a kProtocol error that names the file and what to do. libnetcdf runs in a process of its
-/// own (isolated.h), since it does crash on damaged files.
+/// A file that is truncated, damaged or of another kind is a kProtocol error that names the file
+/// and what to do. libnetcdf, which does crash on damaged files, runs in a program of its own
+/// (helper.h), silurus-read-gshhg.
 Result<std::unique_ptr<Source<2>>> open_gshhg(const std::string& path = kGshhgPath);
 
 }  // namespace silurus::datasets

@@ -1,0 +1,324 @@
+#include "datasets/helper.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "readers/frames.h"
+
+namespace silurus::datasets {
+namespace {
+
+using readers::Frame;
+using readers::FrameKind;
+using rtree::Entry;
+
+constexpr std::size_t kMaxLastWords = 400;  // bytes of what a process printed that an error repeats
+/// All that a helper gets of the environment.
+constexpr std::array<const char*, 5> kKeptVariables = {
+    "LD_LIBRARY_PATH", "HDF5_USE_FILE_LOCKING", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"};
+
+/// A file descriptor of ours.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+struct Pipe {
+  Descriptor read_end;
+  Descriptor write_end;
+};
+
+Result<Pipe> make_pipe(const std::string& file, int flags) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC | flags) != 0) {
+    return fail(errno_error(ErrorCode::kIo, "cannot make a pipe to read " + file, errno));
+  }
+  return Pipe{Descriptor(ends[0]), Descriptor(ends[1])};
+}
+
+/// What a process ended with.
+struct End {
+  bool by_signal = false;
+  int number = 0;  // of the signal, or the exit status
+  std::string text;
+};
+
+/// The helper's process and our ends of its pipes. Reaps it, by force if need be.
+class Process {
+ public:
+  Process(pid_t pid, Descriptor frames, Descriptor prints)
+      : pid_(pid), frames_(std::move(frames)), prints_(std::move(prints)) {}
+  Process(Process&& other) noexcept
+      : pid_(std::exchange(other.pid_, -1)),
+        frames_(std::move(other.frames_)),
+        prints_(std::move(other.prints_)) {}
+  Process& operator=(Process&&) = delete;
+  ~Process() { reap(); }
+
+  int frames() const { return frames_.get(); }
+
+  /// Ends it, if it does not end by itself; what it ended with, and what it printed. A process
+  /// whose stream is at its end has ended, or is to be ended: the signal does not change what it
+  /// ended with.
+  End reap() {
+    if (pid_ <= 0) return {false, 0, "is gone"};
+    ::kill(pid_, SIGKILL);
+    int status = 0;
+    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    pid_ = -1;
+    End end;
+    end.by_signal = WIFSIGNALED(status);
+    end.number = end.by_signal ? WTERMSIG(status) : WEXITSTATUS(status);
+    end.text = (end.by_signal ? "died of signal " : "ended with status ") +
+               std::to_string(end.number) + last_words();
+    return end;
+  }
+
+ private:
+  std::string last_words() const {
+    std::string text;
+    std::array<char, 4096> buffer{};
+    for (ssize_t count = 0; (count = ::read(prints_.get(), buffer.data(), buffer.size())) > 0;) {
+      text.append(buffer.data(), static_cast<std::size_t>(count));
+      if (text.size() > kMaxLastWords) text.erase(0, text.size() - kMaxLastWords);
+    }
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    for (char& c : text) {
+      if (static_cast<unsigned char>(c) < ' ') c = ' ';
+    }
+    return text.empty() ? text : " (it printed: " + text + ")";
+  }
+
+  pid_t pid_;
+  Descriptor frames_;
+  Descriptor prints_;
+};
+
+/// How posix_spawn is to start a helper: nothing open but its three descriptors, no signal blocked
+/// or ignored.
+class SpawnPlan {
+ public:
+  SpawnPlan(int frames, int prints) {
+    ::posix_spawn_file_actions_init(&actions_);
+    ::posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    ::posix_spawn_file_actions_adddup2(&actions_, frames, STDOUT_FILENO);
+    ::posix_spawn_file_actions_adddup2(&actions_, prints, STDERR_FILENO);
+    ::posix_spawn_file_actions_addclosefrom_np(&actions_, STDERR_FILENO + 1);
+    ::posix_spawnattr_init(&attributes_);
+    sigset_t signals;
+    ::sigfillset(&signals);
+    ::posix_spawnattr_setsigdefault(&attributes_, &signals);
+    ::sigemptyset(&signals);
+    ::posix_spawnattr_setsigmask(&attributes_, &signals);
+    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+  }
+  SpawnPlan(const SpawnPlan&) = delete;
+  SpawnPlan& operator=(const SpawnPlan&) = delete;
+  ~SpawnPlan() {
+    ::posix_spawn_file_actions_destroy(&actions_);
+    ::posix_spawnattr_destroy(&attributes_);
+  }
+
+  /// 0 or an errno.
+  int start(pid_t& pid, const std::string& program, const std::string& file) const {
+    std::vector<std::string> kept;
+    for (const char* name : kKeptVariables) {
+      if (const char* value = std::getenv(name)) kept.push_back(std::string(name) + "=" + value);
+    }
+    std::vector<char*> environment;
+    for (auto& variable : kept) environment.push_back(variable.data());
+    environment.push_back(nullptr);
+    std::array<std::string, 2> words = {program, file};
+    const std::array<char*, 3> arguments = {words[0].data(), words[1].data(), nullptr};
+    return ::posix_spawn(&pid, program.c_str(), &actions_, &attributes_, arguments.data(),
+                         environment.data());
+  }
+
+ private:
+  posix_spawn_file_actions_t actions_{};
+  posix_spawnattr_t attributes_{};
+};
+
+constexpr const char* kInstallHint =
+    ": install Debian's package silurus-readers, or name its folder in SILURUS_LIBEXEC";
+
+Result<std::string> find_helper(const std::string& name, const std::string& file) {
+  std::vector<std::filesystem::path> folders;
+  if (const char* folder = ::secure_getenv("SILURUS_LIBEXEC")) {
+    folders.emplace_back(folder);
+  } else {
+    std::error_code error;
+    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+    if (!error) {
+      folders.push_back(self.parent_path().parent_path() / "libexec" / "silurus");
+    }
+    folders.emplace_back(SILURUS_LIBEXEC_DIR);
+  }
+  std::string tried;
+  for (const auto& folder : folders) {
+    const auto path = folder / name;
+    if (::access(path.c_str(), X_OK) == 0) return path.string();
+    tried += (tried.empty() ? "" : " or ") + folder.string();
+  }
+  return fail(ErrorCode::kUnsupported,
+              file + ": needs the program " + name + ", which is not in " + tried + kInstallHint);
+}
+
+template <int D>
+class HelperSource final : public Source<D> {
+ public:
+  HelperSource(std::string program, std::string file, Process process)
+      : program_(std::move(program)), file_(std::move(file)), process_(std::move(process)) {}
+
+  /// The helper's first word.
+  Status start() {
+    Frame frame{};
+    if (!readers::read_all_bytes(process_.frames(), &frame, sizeof frame)) return not_started();
+    auto checked = check(frame);
+    if (!checked) return fail(checked.error());
+    if (frame.kind != FrameKind::kOpened) return nonsense();
+    if (frame.code != readers::opened_code(D)) {
+      return fail(ErrorCode::kUnsupported,
+                  program_ + " is of another version of Silurus" + kInstallHint);
+    }
+    if (frame.count > 0) total_ = frame.count - 1;
+    return {};
+  }
+
+  Result<std::size_t> read(std::span<Entry<D>> batch) override {
+    if (left_in_frame_ == 0 && !is_at_end_) {
+      auto frame = next_frame();
+      if (!frame) {
+        is_at_end_ = true;
+        return fail(frame.error());
+      }
+      is_at_end_ = frame->kind == FrameKind::kEnd;
+      left_in_frame_ = is_at_end_ ? 0 : frame->count;
+    }
+    const std::size_t count = std::min<std::uint64_t>(batch.size(), left_in_frame_);
+    if (!readers::read_all_bytes(process_.frames(), batch.data(), count * sizeof(Entry<D>))) {
+      return broken_off();
+    }
+    // A process whose heap is broken may send anything.
+    for (const auto& entry : batch.first(count)) {
+      if (!rtree::check_box(entry.box)) return nonsense();
+    }
+    left_in_frame_ -= count;
+    done_ += count;
+    return count;
+  }
+  std::optional<std::uint64_t> total_entries() const override { return total_; }
+  Progress progress() const override { return {done_, total_.value_or(0)}; }
+
+ private:
+  tl::unexpected<Error> damaged(const std::string& what) {
+    is_at_end_ = true;
+    left_in_frame_ = 0;
+    return fail(ErrorCode::kProtocol, file_ + ": the file is damaged: the process reading it " +
+                                          what + "; get an intact copy");
+  }
+  /// The stream ended where it should not.
+  tl::unexpected<Error> broken_off() { return damaged(process_.reap().text); }
+  tl::unexpected<Error> nonsense() {
+    process_.reap();
+    return damaged("sent what makes no sense");
+  }
+
+  /// It said nothing at all: libraries may be missing, or the file made it crash.
+  tl::unexpected<Error> not_started() {
+    const End end = process_.reap();
+    if (end.by_signal || end.number == 0) return damaged(end.text);
+    return fail(ErrorCode::kUnsupported,
+                file_ + ": its reader " + program_ + " does not work: it " + end.text);
+  }
+
+  /// A frame that is no error.
+  Result<Frame> next_frame() {
+    Frame frame{};
+    if (!readers::read_all_bytes(process_.frames(), &frame, sizeof frame)) return broken_off();
+    return check(frame);
+  }
+
+  Result<Frame> check(const Frame& frame) {
+    if (frame.kind == FrameKind::kFailed && frame.count <= readers::kMaxText) {
+      std::string text(frame.count, '\0');
+      if (!readers::read_all_bytes(process_.frames(), text.data(), text.size())) {
+        return broken_off();
+      }
+      return fail(static_cast<ErrorCode>(frame.code), std::move(text));
+    }
+    const bool is_good =
+        frame.kind == FrameKind::kOpened || frame.kind == FrameKind::kEnd ||
+        (frame.kind == FrameKind::kEntries && frame.count <= readers::kBatchEntries);
+    if (!is_good) return nonsense();
+    return frame;
+  }
+
+  std::string program_;
+  std::string file_;
+  Process process_;
+  std::optional<std::uint64_t> total_;
+  std::uint64_t done_ = 0;
+  std::uint64_t left_in_frame_ = 0;
+  bool is_at_end_ = false;
+};
+
+}  // namespace
+
+template <int D>
+Result<std::unique_ptr<Source<D>>> open_with_helper(const std::string& name,
+                                                    const std::string& file) {
+  auto program = find_helper(name, file);
+  if (!program) return fail(program.error());
+  auto frames = make_pipe(file, 0);
+  if (!frames) return fail(frames.error());
+  // A process that prints more than fits loses the rest, and is not held up.
+  auto prints = make_pipe(file, O_NONBLOCK);
+  if (!prints) return fail(prints.error());
+  pid_t pid = -1;
+  const SpawnPlan plan(frames->write_end.get(), prints->write_end.get());
+  if (const int error = plan.start(pid, *program, file); error != 0) {
+    return fail(
+        errno_error(ErrorCode::kIo, "cannot start " + *program + " to read " + file, error));
+  }
+  frames->write_end = Descriptor();
+  prints->write_end = Descriptor();
+  auto source = std::make_unique<HelperSource<D>>(
+      *program, file, Process(pid, std::move(frames->read_end), std::move(prints->read_end)));
+  if (auto status = source->start(); !status) return fail(status.error());
+  return source;
+}
+
+template Result<std::unique_ptr<Source<2>>> open_with_helper<2>(const std::string&,
+                                                                const std::string&);
+template Result<std::unique_ptr<Source<3>>> open_with_helper<3>(const std::string&,
+                                                                const std::string&);
+
+}  // namespace silurus::datasets

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "rtree/geometry.h"
+
+namespace silurus::readers {
+
+/// What a reader's stream consists of: kOpened, any number of kEntries, kEnd; or, at any place,
+/// kFailed and nothing more.
+enum class FrameKind : std::uint32_t {
+  kOpened = 1,   ///< code: opened_code(); count: entries in all plus 1, 0 if unknown
+  kEntries = 2,  ///< count entries follow, as they lie in memory
+  kFailed = 3,   ///< code: an ErrorCode; count bytes of text follow
+  kEnd = 4,
+};
+
+/// A frame's head. Reader and receiver run on one machine, so nothing has to be portable, but they
+/// may come from different builds.
+struct Frame {
+  FrameKind kind;
+  std::uint32_t code;
+  std::uint64_t count;
+};
+static_assert(sizeof(Frame) == 16 && std::is_trivially_copyable_v<rtree::Entry<3>>);
+
+constexpr std::uint32_t kStreamVersion = 1;
+constexpr std::size_t kBatchEntries = 4096;  ///< of a frame, at most
+constexpr std::size_t kMaxText = 4096;       ///< bytes of an error's text, at most
+
+/// Version of the stream and number of dimensions, which the receiver expects to be its own.
+constexpr std::uint32_t opened_code(int dimensions) {
+  return kStreamVersion << 8 | static_cast<std::uint32_t>(dimensions);
+}
+
+/// All of `data`, however many calls it takes; false if the other end is closed or broken.
+bool write_all(int fd, const void* data, std::size_t size);
+bool read_all_bytes(int fd, void* data, std::size_t size);
+
+}  // namespace silurus::readers

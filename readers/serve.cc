@@ -1,0 +1,75 @@
+#include "readers/serve.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+#include <string_view>
+#include <vector>
+
+#include "readers/confine.h"
+#include "readers/frames.h"
+
+namespace silurus::readers {
+namespace {
+
+constexpr int kUsageStatus = 2;
+
+/// Standard output, under another number.
+int take_stream() {
+  const int stream = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  ::dup2(STDERR_FILENO, STDOUT_FILENO);
+  return stream;
+}
+
+void send_error(int stream, const Error& error) {
+  const std::string_view text = std::string_view(error.message).substr(0, kMaxText);
+  const Frame frame = {FrameKind::kFailed, static_cast<std::uint32_t>(error.code), text.size()};
+  if (write_all(stream, &frame, sizeof frame)) write_all(stream, text.data(), text.size());
+}
+
+template <int D>
+void send_boxes(int stream, const std::string& path, const Open<D>& open) {
+  auto reader = open(path);
+  if (!reader) return send_error(stream, reader.error());
+  const auto total = (*reader)->total_entries();
+  Frame frame = {FrameKind::kOpened, opened_code(D), total ? *total + 1 : 0};
+  if (!write_all(stream, &frame, sizeof frame)) return;
+  std::vector<rtree::Entry<D>> batch(kBatchEntries);
+  for (;;) {
+    const auto count = (*reader)->read(batch);
+    if (!count) return send_error(stream, count.error());
+    frame = {*count > 0 ? FrameKind::kEntries : FrameKind::kEnd, 0, *count};
+    if (!write_all(stream, &frame, sizeof frame) || *count == 0) return;
+    if (!write_all(stream, batch.data(), *count * sizeof(rtree::Entry<D>))) return;
+  }
+}
+
+}  // namespace
+
+template <int D>
+void serve(int argc, char** argv, const Open<D>& open) {
+  if (argc != 2 || ::isatty(STDOUT_FILENO) != 0) {
+    std::fprintf(stderr, "usage: %s FILE >PIPE\nReads boxes for silurus and silurus-server.\n",
+                 argc > 0 ? argv[0] : "reader");
+    std::exit(kUsageStatus);
+  }
+  const std::string path = argv[1];
+  const int stream = take_stream();
+  try {
+    confine(path);
+    send_boxes<D>(stream, path, open);
+  } catch (const std::bad_alloc&) {
+    send_error(stream, {ErrorCode::kOutOfMemory,
+                        path + ": takes more than the " + std::to_string(kMaxMemoryBytes >> 20) +
+                            " MiB that its reader may use; is it damaged?"});
+  }
+  ::_exit(0);
+}
+
+template void serve<2>(int, char**, const Open<2>&);
+template void serve<3>(int, char**, const Open<3>&);
+
+}  // namespace silurus::readers
