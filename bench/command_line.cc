@@ -2,37 +2,54 @@
 
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdio>
-#include <cxxopts.hpp>
+
+#include "common/flags.h"
 
 namespace silurus::bench {
 
 struct CommandLine::Impl {
-  Impl(std::string called, const std::string& summary)
-      : name("silurus-bench " + std::move(called)), options(name, summary) {}
+  using Take = std::function<void(flags::Reader&)>;
+
+  void add(const std::string& option, const std::string& help, const std::string& argument,
+           const std::string& fallback, Take take) {
+    options.push_back({.name = option, .argument = argument, .help = help, .fallback = fallback});
+    takes.push_back(std::move(take));
+  }
 
   std::string name;
-  cxxopts::Options options;
-  std::string json;
+  std::string summary;
+  std::vector<flags::Option> options = {};
+  std::vector<Take> takes = {};  ///< move the values to their places, once all is read
+  std::string word_name = {};
+  std::string* word = nullptr;
+  std::string json = {};
   std::string format = "table";
-  std::vector<std::function<void()>> take_lists;  ///< once all is read
-
-  template <typename T>
-  void add(const std::string& option, const std::string& help, T& into,
-           const std::string& argument) {
-    options.add_options()(option, help, cxxopts::value(into), argument);
-  }
-  template <typename T>
-  void add_list(const std::string& option, const std::string& help, std::vector<T>& into) {
-    auto given = std::make_shared<std::vector<T>>();
-    options.add_options()(option, help, cxxopts::value(*given), "LIST");
-    take_lists.push_back([given, &into] {
-      if (!given->empty()) into = *given;
-    });
-  }
 };
 
 namespace {
+
+std::string shortest(double number) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, number).ptr};
+}
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string all;
+  for (const std::string& part : parts) all += (all.empty() ? "" : ",") + part;
+  return all;
+}
+
+Result<std::vector<std::uint32_t>> parse_numbers(std::string_view text) {
+  std::vector<std::uint32_t> numbers;
+  for (const std::string& part : flags::split(text)) {
+    const auto number = flags::parse_whole(part, 0, UINT32_MAX);
+    if (!number) return fail(number.error());
+    numbers.push_back(static_cast<std::uint32_t>(*number));
+  }
+  return numbers;
+}
 
 /// While it lives, what is printed goes to stderr, so that stdout can hold the rows alone.
 class StdoutAside {
@@ -59,57 +76,81 @@ class StdoutAside {
 }  // namespace
 
 CommandLine::CommandLine(std::string name, const std::string& summary)
-    : impl_(std::make_unique<Impl>(std::move(name), summary)) {}
+    : impl_(new Impl{.name = "silurus-bench " + std::move(name), .summary = summary}) {}
 CommandLine::~CommandLine() = default;
 
 void CommandLine::option(const std::string& name, const std::string& help, bool& into) {
-  impl_->add(name, help, into, "");
+  impl_->add(name, help, "", "", [=, &into](flags::Reader& reader) {
+    if (reader.values().has(name)) into = true;
+  });
 }
 void CommandLine::option(const std::string& name, const std::string& help, std::string& into,
                          const std::string& argument) {
-  impl_->add(name, help, into, argument);
+  impl_->add(name, help, argument.empty() ? "TEXT" : argument, into,
+             [=, &into](flags::Reader& reader) { reader.text(name, into); });
 }
 void CommandLine::option(const std::string& name, const std::string& help, double& into) {
-  impl_->add(name, help, into, "");
+  impl_->add(name, help, "X", shortest(into),
+             [=, &into](flags::Reader& reader) { reader.real(name, into); });
 }
 void CommandLine::option(const std::string& name, const std::string& help, std::uint32_t& into) {
-  impl_->add(name, help, into, "");
+  impl_->add(name, help, "N", std::to_string(into),
+             [=, &into](flags::Reader& reader) { reader.number(name, 0, UINT32_MAX, into); });
 }
 void CommandLine::option(const std::string& name, const std::string& help, std::uint64_t& into) {
-  impl_->add(name, help, into, "");
+  impl_->add(name, help, "N", std::to_string(into),
+             [=, &into](flags::Reader& reader) { reader.number(name, 0, UINT64_MAX, into); });
 }
 void CommandLine::option(const std::string& name, const std::string& help,
                          std::vector<std::string>& into) {
-  impl_->add_list(name, help, into);
+  const auto parse = [](std::string_view text) {
+    return Result<std::vector<std::string>>(flags::split(text));
+  };
+  impl_->add(name, help, "LIST", joined(into),
+             [=, &into](flags::Reader& reader) { reader.read(name, parse, into); });
 }
 void CommandLine::option(const std::string& name, const std::string& help,
                          std::vector<std::uint32_t>& into) {
-  impl_->add_list(name, help, into);
+  std::vector<std::string> texts;
+  for (const std::uint32_t number : into) texts.push_back(std::to_string(number));
+  impl_->add(name, help, "LIST", joined(texts),
+             [=, &into](flags::Reader& reader) { reader.read(name, parse_numbers, into); });
 }
 void CommandLine::argument(const std::string& name, const std::string& help, std::string& into) {
-  impl_->options.positional_help(name);
-  impl_->add("file", help, into, name);
-  impl_->options.parse_positional({"file"});
+  impl_->word_name = name;
+  impl_->word = &into;
+  impl_->summary += "\n  " + name + ": " + help;
 }
 
 std::optional<int> CommandLine::parse(int argc, char** argv, const std::function<bool()>& sensible,
                                       const std::string& rule) {
-  impl_->options.add_options()("h,help", "print this text");
-  try {
-    const auto given = impl_->options.parse(argc, argv);
-    for (const auto& take : impl_->take_lists) take();
-    if (given.count("help") != 0) {
-      std::printf("%s", impl_->options.help().c_str());
-      return 0;
-    }
-    const bool known = impl_->format == "table" || impl_->format == "json";
-    if (given.unmatched().empty() && known && sensible()) return {};
-    std::fprintf(stderr, "%s: %s%s; there are no other arguments (--help lists the options)\n",
-                 impl_->name.c_str(), rule.c_str(), known ? "" : "; --format is table or json");
-  } catch (const cxxopts::exceptions::exception& error) {
-    std::fprintf(stderr, "%s: %s\n", impl_->name.c_str(), error.what());
+  const auto complain = [&](const std::string& what) {
+    std::fprintf(stderr, "%s: %s (--help lists the options)\n", impl_->name.c_str(), what.c_str());
+    return 2;
+  };
+  impl_->add("help", "print this text", "", "", [](flags::Reader&) {});
+  impl_->options.back().letter = 'h';
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const auto values = flags::parse(impl_->options, arguments);
+  if (!values) return complain(values.error().message);
+  if (values->has("help")) {
+    std::printf("%s\n\nUsage: %s [OPTION...] %s\n\n%s", impl_->summary.c_str(), impl_->name.c_str(),
+                impl_->word_name.c_str(), flags::describe(impl_->options).c_str());
+    return 0;
   }
-  return 2;
+  flags::Reader reader(*values);
+  for (const auto& take : impl_->takes) take(reader);
+  if (!reader.status()) return complain(reader.status().error().message);
+  const std::size_t most_words = impl_->word == nullptr ? 0 : 1;
+  if (values->words().size() > most_words) {
+    return complain("'" + values->words()[most_words] + "' is not an option");
+  }
+  if (!values->words().empty()) *impl_->word = values->words().front();
+  if (impl_->format != "table" && impl_->format != "json") {
+    return complain("--format is table or json");
+  }
+  if (sensible()) return {};
+  return complain(rule);
 }
 
 int CommandLine::end(const Status& done) const {

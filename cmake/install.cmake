@@ -6,7 +6,7 @@ foreach(module ${modules})
   install(TARGETS silurus_${module} EXPORT silurus ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${module}
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/silurus FILES_MATCHING PATTERN "*.h"
-    PATTERN "tool" EXCLUDE)
+    PATTERN "tool" EXCLUDE PATTERN "common/flags.h" EXCLUDE)
 endforeach()
 # Many servers as one: client/shards.
 install(TARGETS silurus_shards EXPORT silurus ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})

@@ -1,280 +1,120 @@
 #include "server/options.h"
 
-#include <array>
-#include <charconv>
-#include <cxxopts.hpp>
+#include <algorithm>
+#include <iterator>
 #include <string_view>
-#include <thread>
 #include <utility>
 
+#include "common/flags.h"
 #include "common/units.h"
-#include "datasets/open.h"
 #include "protocol/default_url.h"
+#include "server/option_table.h"
 
 namespace silurus::server {
 namespace {
 
 constexpr const char* kVersionText = "silurus-server " SILURUS_VERSION "\n";
 
-cxxopts::Options describe() {
-  cxxopts::Options options("silurus-server",
-                           "Serves an R-tree in memory to clients on this machine and others.\n");
-  options.add_options()  //
-      ("listen",
-       "where to listen: shm:///PATH, tcp://HOST:PORT or rdma://HOST:PORT; may be repeated "
-       "(default: "
-       "$SILURUS_SERVER, else a socket of this user)",
-       cxxopts::value<std::vector<std::string>>(), "URL")                               //
-      ("dimensions", "2 or 3", cxxopts::value<std::string>()->default_value("2"), "N")  //
-      ("threads", "threads that serve clients (default: one for each core)",
-       cxxopts::value<std::string>()->default_value("0"), "N")  //
-      ("cpus", "pin the threads to these cores, in turn: 0,1", cxxopts::value<std::string>(),
-       "LIST")  //
-      ("memory", "what the tree may take", cxxopts::value<std::string>()->default_value("4G"),
-       "SIZE")  //
-      ("ring-budget", "what all message rings may take",
-       cxxopts::value<std::string>()->default_value("64M"), "SIZE")  //
-      ("max-clients", "clients at once", cxxopts::value<std::string>()->default_value("4096"),
-       "N")  //
-      ("grace", "time that one-sided readers have for a search",
-       cxxopts::value<std::string>()->default_value("50ms"), "TIME")  //
-      ("heartbeat", "interval of heartbeats to active clients",
-       cxxopts::value<std::string>()->default_value("10ms"), "TIME")  //
-      ("wait",
-       "adaptive (spin a little, then sleep), spin, sleep, or nap (look now and then: CPU time in "
-       "proportion to the load, requests wait up to 5 ms where there are few)",
-       cxxopts::value<std::string>()->default_value("adaptive"), "HOW")        //
-      ("huge-pages", "keep the tree in huge pages where the system has them")  //
-      ("allow-other-users", "let others than this user connect")               //
-      ("allow-orders",
-       "let them split, move and retire this server's shard, too (silurus cluster)")  //
-      ("data", "directory or devdax device that keeps the tree (default: only memory does)",
-       cxxopts::value<std::string>(), "PATH")  //
-      ("durability",
-       "sync: an answer waits until its write is durable; async: not, a crash may take back the "
-       "last --flush-interval; none: keep nothing",
-       cxxopts::value<std::string>()->default_value("sync"), "HOW")  //
-      ("flush-interval", "of --durability async",
-       cxxopts::value<std::string>()->default_value("10ms"), "TIME")  //
-      ("checkpoint-interval", "a checkpoint is taken so often, and when the log is half full",
-       cxxopts::value<std::string>()->default_value("60s"), "TIME")  //
-      ("log-size", "what the log of a new data directory takes",
-       cxxopts::value<std::string>()->default_value("256M"), "SIZE")  //
-      ("cluster",
-       "be a member of this cluster (with --data). Its views are in etcd: etcd://HOST:PORT/NAME; "
-       "or at its first member, which leads it for good: static://HOST:PORT/NAME, where that one "
-       "listens for the others",
-       cxxopts::value<std::string>(), "URL")  //
-      ("lead",
-       "as the first member of a static:// cluster: founds it, and leads it after each start")  //
-      ("take-over",
-       "with --lead, once: instead of the first member, which is lost for good, and of whose last "
-       "view this one was")  //
-      ("shard", "which shard of the cluster", cxxopts::value<std::string>()->default_value("0"),
-       "N")  //
-      ("group-address",
-       "where to listen for other members: tcp://HOST:PORT, rdma://HOST:PORT or shm:///PATH",
-       cxxopts::value<std::string>()->default_value(kAnyGroupAddress), "URL")  //
-      ("replicator",
-       "how the log gets to other members: multicast, log-write or chain; the same at all members",
-       cxxopts::value<std::string>()->default_value("multicast"), "HOW")  //
-      ("ack",
-       "who must have a write before it is acknowledged, in a cluster that this server founds: all "
-       "members, a quorum of them, or metadata (the primary, while the others know of it)",
-       cxxopts::value<std::string>()->default_value("all"), "WHO")  //
-      ("group-multicast", "where members send the log by multicast: rdma://239.1.2.3:PORT",
-       cxxopts::value<std::string>(), "URL")  //
-      ("advertise", "what clients are told of where this member listens (default: --listen)",
-       cxxopts::value<std::string>(), "URLS")  //
-      ("group-lease",
-       "how long reads at the primary are good for without word from the others, and so how soon "
-       "a primary can be replaced; the same at all members",
-       cxxopts::value<std::string>()->default_value("2s"), "TIME")  //
-      ("retain", "how far back in time the tree can be asked (default: not at all)",
-       cxxopts::value<std::string>()->default_value("0"), "TIME")  //
-      ("retain-versions", "how many versions are kept for that; beyond, the older are thinned out",
-       cxxopts::value<std::string>()->default_value("256"), "N")                                 //
-      ("accept-damaged-log", "start though durable records are damaged, and lose what follows")  //
-      ("check", "verify a data directory, say what a start would do, change nothing",
-       cxxopts::value<std::string>(), "PATH")  //
-      ("load", "data set to begin with: " + std::string(datasets::kDatasetForms),
-       cxxopts::value<std::string>(), "DATA")  //
-      ("ready-file", "file to write the addresses to once clients may connect",
-       cxxopts::value<std::string>(), "PATH")  //
-      ("log-level", "debug, info, warning, error or off",
-       cxxopts::value<std::string>()->default_value("info"), "LEVEL")  //
-      ("version", "print the version")                                 //
-      ("help", "print this text");
-  return options;
-}
-
 tl::unexpected<Error> bad(std::string_view option, std::string_view what) {
   return fail(ErrorCode::kInvalidArgument, "--" + std::string(option) + ": " + std::string(what));
 }
 
-Result<std::uint64_t> parse_number(std::string_view option, std::string_view text,
-                                   std::uint64_t low, std::uint64_t high) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number < low || number > high) {
-    return bad(option, "'" + std::string(text) + "' is not a number from " + std::to_string(low) +
-                           " to " + std::to_string(high));
-  }
-  return number;
-}
-
 Result<std::vector<int>> parse_cpus(std::string_view text) {
   std::vector<int> cpus;
-  while (true) {
-    const std::size_t comma = text.find(',');
-    const auto cpu = parse_number("cpus", text.substr(0, comma), 0, 4095);
+  for (const std::string& part : flags::split(text)) {
+    const auto cpu = flags::parse_whole(part, 0, 4095);
     if (!cpu) return fail(cpu.error());
     cpus.push_back(static_cast<int>(*cpu));
-    if (comma == std::string_view::npos) return cpus;
-    text.remove_prefix(comma + 1);
   }
+  return cpus;
 }
 
-/// The value that a name stands for.
-template <typename T, std::size_t N>
-Result<T> parse_name(std::string_view option, std::string_view text,
-                     const std::array<std::pair<std::string_view, T>, N>& names) {
-  std::string all;
-  for (const auto& [name, value] : names) {
-    if (name == text) return value;
-    all += (all.empty() ? "" : ", ") + std::string(name);
-  }
-  return bad(option, "'" + std::string(text) + "' is none of " + all);
-}
-
-constexpr std::array kWaitNames{
-    std::pair{std::string_view("adaptive"), transport::WaitPolicy::kAdaptive},
-    std::pair{std::string_view("spin"), transport::WaitPolicy::kSpin},
-    std::pair{std::string_view("sleep"), transport::WaitPolicy::kSleep},
-    std::pair{std::string_view("nap"), transport::WaitPolicy::kNap}};
-constexpr std::array kLevelNames{std::pair{std::string_view("debug"), log::Level::kDebug},
-                                 std::pair{std::string_view("info"), log::Level::kInfo},
-                                 std::pair{std::string_view("warning"), log::Level::kWarning},
-                                 std::pair{std::string_view("error"), log::Level::kError},
-                                 std::pair{std::string_view("off"), log::Level::kOff}};
+constexpr flags::Names<transport::WaitPolicy, 4> kWaitNames{
+    {{"adaptive", transport::WaitPolicy::kAdaptive},
+     {"spin", transport::WaitPolicy::kSpin},
+     {"sleep", transport::WaitPolicy::kSleep},
+     {"nap", transport::WaitPolicy::kNap}}};
+constexpr flags::Names<log::Level, 5> kLevelNames{{{"debug", log::Level::kDebug},
+                                                   {"info", log::Level::kInfo},
+                                                   {"warning", log::Level::kWarning},
+                                                   {"error", log::Level::kError},
+                                                   {"off", log::Level::kOff}}};
 
 enum class DurabilityName { kSync, kAsync, kNone };
-constexpr std::array kDurabilityNames{std::pair{std::string_view("sync"), DurabilityName::kSync},
-                                      std::pair{std::string_view("async"), DurabilityName::kAsync},
-                                      std::pair{std::string_view("none"), DurabilityName::kNone}};
-
-/// Moves a value to its place, or remembers the first error.
-class Settings {
- public:
-  explicit Settings(const cxxopts::ParseResult& parsed) : parsed_(parsed) {}
-
-  std::string text(const char* option) const { return parsed_[option].as<std::string>(); }
-  template <typename T, typename U>
-  void set(const char* option, Result<T> value, U& place) {
-    if (!status_) return;
-    if (value) {
-      place = static_cast<U>(std::move(*value));
-      return;
-    }
-    Error error = std::move(value.error());
-    const std::string prefix = "--" + std::string(option) + ": ";
-    if (!error.message.starts_with(prefix)) error.message = prefix + error.message;
-    status_ = fail(std::move(error));
-  }
-  const Status& status() const { return status_; }
-
- private:
-  const cxxopts::ParseResult& parsed_;
-  Status status_;
-};
+constexpr flags::Names<DurabilityName, 3> kDurabilityNames{{{"sync", DurabilityName::kSync},
+                                                            {"async", DurabilityName::kAsync},
+                                                            {"none", DurabilityName::kNone}}};
 
 /// Fills server.durability, which stays empty if nothing is to be durable.
-void set_durability(const cxxopts::ParseResult& parsed, Settings& settings, ServerOptions& server) {
+void set_durability(flags::Reader& reader, ServerOptions& server) {
   DurabilityOptions durability;
   DurabilityName name = DurabilityName::kSync;
-  settings.set("durability",
-               parse_name("durability", settings.text("durability"), kDurabilityNames), name);
-  settings.set("flush-interval", parse_duration(settings.text("flush-interval")),
-               durability.flush_interval);
-  settings.set("checkpoint-interval", parse_duration(settings.text("checkpoint-interval")),
-               durability.checkpoint_interval);
-  settings.set("log-size", parse_size(settings.text("log-size")), durability.log_bytes);
+  reader.one_of("durability", kDurabilityNames, name);
+  reader.duration("flush-interval", durability.flush_interval);
+  reader.duration("checkpoint-interval", durability.checkpoint_interval);
+  reader.size("log-size", durability.log_bytes);
+  reader.toggle("accept-damaged-log", durability.accept_damage);
   durability.sync = name == DurabilityName::kSync;
-  durability.accept_damage = parsed.count("accept-damaged-log") != 0;
-  const char* path = parsed.count("check") != 0 ? "check" : "data";
-  if (parsed.count(path) == 0) return;
-  durability.path = settings.text(path);
+  const char* path = reader.values().has("check") ? "check" : "data";
+  if (!reader.values().has(path)) return;
+  reader.text(path, durability.path);
   if (name != DurabilityName::kNone) server.durability = durability;
 }
 
 /// Fills server.group, which stays empty if the server is a member of none.
-void set_group(const cxxopts::ParseResult& parsed, Settings& settings, ServerOptions& server) {
+void set_group(flags::Reader& reader, ServerOptions& server) {
   GroupOptions group;
-  settings.set("shard", parse_number("shard", settings.text("shard"), 0, kMaxShard), group.shard);
-  settings.set("group-lease", parse_duration(settings.text("group-lease")), group.lease);
-  group.listen = settings.text("group-address");
-  settings.set("replicator",
-               replication::group::parse_replication_protocol(settings.text("replicator")),
-               group.protocol);
-  settings.set("ack", replication::group::parse_ack(settings.text("ack")), group.ack);
-  if (parsed.count("group-multicast") != 0) group.multicast = settings.text("group-multicast");
-  if (parsed.count("advertise") != 0) group.advertise = settings.text("advertise");
+  reader.number("shard", 0, kMaxShard, group.shard);
+  reader.duration("group-lease", group.lease);
+  reader.text("group-address", group.listen);
+  reader.read("replicator", replication::group::parse_replication_protocol, group.protocol);
+  reader.read("ack", replication::group::parse_ack, group.ack);
+  reader.text("group-multicast", group.multicast);
+  reader.text("advertise", group.advertise);
+  reader.toggle("lead", group.lead);
+  reader.toggle("take-over", group.take_over);
   group.allow_other_users = server.allow_other_users;
   group.wait = server.wait;
-  group.lead = parsed.count("lead") != 0;
-  group.take_over = parsed.count("take-over") != 0;
-  if (parsed.count("cluster") == 0) {
+  if (!reader.values().has("cluster")) {
     if (group.lead || group.take_over) {
-      settings.set("lead",
-                   Result<bool>(bad(group.lead ? "lead" : "take-over",
-                                    "only with --cluster static://HOST:PORT/NAME")),
-                   group.lead);
+      reader.refuse(group.lead ? "lead" : "take-over",
+                    "only with --cluster static://HOST:PORT/NAME");
     }
     return;
   }
-  group.cluster = settings.text("cluster");
+  reader.text("cluster", group.cluster);
   server.group = group;
 }
 
-Result<Command> to_command(const cxxopts::ParseResult& parsed) {
+Result<Command> to_command(const flags::Values& values) {
   RunCommand command;
   ServerOptions& server = command.server;
-  Settings settings(parsed);
-  if (parsed.count("listen") != 0) {
-    server.listen = parsed["listen"].as<std::vector<std::string>>();
-  } else {
-    server.listen = {protocol::default_url()};
-  }
-  const auto number = [&](const char* option, std::uint64_t low, std::uint64_t high) {
-    return parse_number(option, settings.text(option), low, high);
-  };
-  settings.set("dimensions", number("dimensions", 2, 3), server.dimensions);
-  settings.set("threads", number("threads", 0, kMaxThreads), server.threads);
-  settings.set("max-clients", number("max-clients", 1, kMaxClientsCeiling), server.max_clients);
-  settings.set("memory", parse_size(settings.text("memory")), server.memory_bytes);
-  settings.set("ring-budget", parse_size(settings.text("ring-budget")), server.ring_budget_bytes);
-  settings.set("grace", parse_duration(settings.text("grace")), server.grace);
-  settings.set("heartbeat", parse_duration(settings.text("heartbeat")), server.heartbeat);
-  settings.set("wait", parse_name("wait", settings.text("wait"), kWaitNames), server.wait);
-  settings.set("log-level", parse_name("log-level", settings.text("log-level"), kLevelNames),
-               command.log_level);
-  if (parsed.count("cpus") != 0) {
-    settings.set("cpus", parse_cpus(settings.text("cpus")), server.cpus);
-  }
-  set_durability(parsed, settings, server);
-  server.allow_other_users = parsed.count("allow-other-users") != 0;
-  server.allow_orders = parsed.count("allow-orders") != 0;
-  set_group(parsed, settings, server);
-  settings.set("retain", parse_duration(settings.text("retain")), server.history.age);
-  settings.set("retain-versions", number("retain-versions", kMinRetainVersions, kMaxRetainVersions),
-               server.history.versions);
-  if (!settings.status()) return fail(settings.status().error());
-  server.huge_pages = parsed.count("huge-pages") != 0;
-  if (parsed.count("load") != 0) server.load = settings.text("load");
-  if (parsed.count("ready-file") != 0) command.ready_file = settings.text("ready-file");
+  flags::Reader reader(values);
+  server.listen = values.has("listen") ? values.all("listen")
+                                       : std::vector<std::string>{protocol::default_url()};
+  reader.number("dimensions", 2, 3, server.dimensions);
+  reader.number("threads", 0, kMaxThreads, server.threads);
+  reader.number("max-clients", 1, kMaxClientsCeiling, server.max_clients);
+  reader.size("memory", server.memory_bytes);
+  reader.size("ring-budget", server.ring_budget_bytes);
+  reader.duration("grace", server.grace);
+  reader.duration("heartbeat", server.heartbeat);
+  reader.one_of("wait", kWaitNames, server.wait);
+  reader.one_of("log-level", kLevelNames, command.log_level);
+  reader.read("cpus", parse_cpus, server.cpus);
+  reader.toggle("huge-pages", server.huge_pages);
+  reader.toggle("allow-other-users", server.allow_other_users);
+  reader.toggle("allow-orders", server.allow_orders);
+  reader.text("load", server.load);
+  reader.text("ready-file", command.ready_file);
+  reader.duration("retain", server.history.age);
+  reader.number("retain-versions", kMinRetainVersions, kMaxRetainVersions, server.history.versions);
+  set_durability(reader, server);
+  set_group(reader, server);
+  if (!reader.status()) return fail(reader.status().error());
   if (auto ok = check_options(server); !ok) return fail(ok.error());
-  if (parsed.count("check") != 0) {
-    if (parsed.count("data") != 0 || !server.durability) {
+  if (values.has("check")) {
+    if (values.has("data") || !server.durability) {
       return bad("check", "goes with neither --data nor --durability none");
     }
     return Command(CheckCommand{std::move(server), command.log_level});
@@ -285,19 +125,19 @@ Result<Command> to_command(const cxxopts::ParseResult& parsed) {
 }  // namespace
 
 Result<Command> parse_command(int argc, const char* const* argv) {
-  cxxopts::Options options = describe();
-  try {
-    const cxxopts::ParseResult parsed = options.parse(argc, argv);
-    if (parsed.count("help") != 0) return Command(PrintCommand{options.help()});
-    if (parsed.count("version") != 0) return Command(PrintCommand{kVersionText});
-    if (!parsed.unmatched().empty()) {
-      return fail(ErrorCode::kInvalidArgument,
-                  "'" + parsed.unmatched().front() + "' is not an option");
-    }
-    return to_command(parsed);
-  } catch (const cxxopts::exceptions::exception& error) {
-    return fail(ErrorCode::kInvalidArgument, error.what());
+  std::vector<flags::Option> options;
+  for (OptionSection& section : option_sections()) {
+    std::ranges::move(section.options, std::back_inserter(options));
   }
+  const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  const auto values = flags::parse(options, arguments);
+  if (!values) return fail(values.error());
+  if (values->has("help")) return Command(PrintCommand{help_text()});
+  if (values->has("version")) return Command(PrintCommand{kVersionText});
+  if (!values->words().empty()) {
+    return fail(ErrorCode::kInvalidArgument, "'" + values->words().front() + "' is not an option");
+  }
+  return to_command(*values);
 }
 
 namespace {

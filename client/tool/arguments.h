@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -89,9 +88,6 @@ struct Invocation {
   Settings settings;
   Command command;
 };
-
-/// The number that all of the text is, with a sign or without; nothing if it is none.
-std::optional<double> as_number(std::string_view text);
 
 /// The arguments of the tool, without its own name. Options may stand anywhere; what reads as a
 /// number is one, with or without a minus. kInvalidArgument says what is wrong and what would be

@@ -11,6 +11,7 @@
 #include "client/shards/replacement.h"
 #include "client/shards/router.h"
 #include "client/tool/output.h"
+#include "common/flags.h"
 #include "common/json.h"
 
 namespace silurus::tool {
@@ -286,8 +287,8 @@ Result<ClusterCommand> parse_cluster(std::span<const std::string> words) {
     }
   } else if (action == "init") {
     command.action = ClusterAction::kInit;
-    while (!words.empty() && as_number(words[0])) {
-      command.numbers.push_back(*as_number(words[0]));
+    while (!words.empty() && flags::as_number(words[0])) {
+      command.numbers.push_back(*flags::as_number(words[0]));
       words = words.subspan(1);
     }
     if (command.numbers.size() != 4 && command.numbers.size() != 6) {

@@ -80,6 +80,6 @@ inline constexpr std::string_view kGeneralOptions =
     "  -f, --format F     text (default), json, csv\n"
     "      --timeout D    of connecting and of each request: 500ms, 10s (default)\n"
     "  -h, --help         also after a command\n"
-    "      --version\n";
+    "  -V, --version\n";
 
 }  // namespace silurus::tool

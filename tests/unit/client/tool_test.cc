@@ -137,7 +137,7 @@ TEST(ToolArguments, EachMistakeIsNamed) {
   EXPECT_THAT(refusal({"range", "1", "2", "3", "-inf"}), HasSubstr("finite"));
   EXPECT_THAT(refusal({"range", "0", "0", "1", "1", "--limit", "-5"}), HasSubstr("'-5'"));
   EXPECT_THAT(refusal({"range", "0", "0", "1", "1", "--fill", "1"}), HasSubstr("--fill"));
-  EXPECT_THAT(refusal({"nearest", "0", "0", "-k", "0"}), HasSubstr("k is '0'"));
+  EXPECT_THAT(refusal({"nearest", "0", "0", "-k", "0"}), HasSubstr("-k: '0'"));
   EXPECT_THAT(refusal({"insert", "-3", "0", "0", "1", "1"}), HasSubstr("'-3'"));
   EXPECT_THAT(refusal({"insert"}), HasSubstr("no ID"));
   EXPECT_THAT(refusal({"load"}), HasSubstr("one data set"));
