@@ -3,10 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-
-#ifndef SILURUS_MODELS
-#define SILURUS_MODELS "bench/models"
-#endif
+#include <system_error>
 
 namespace silurus::bench {
 namespace {
@@ -85,7 +82,11 @@ Result<datasets::WindowOptions<2>> plan_windows(const std::string& edge) {
 
 std::string model_path(const std::string& name) {
   if (name.find('/') != std::string::npos || name.ends_with(".toml")) return name;
-  return (std::filesystem::path(SILURUS_MODELS) / (name + ".toml")).string();
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  const auto installed = program.parent_path().parent_path() / "share" / "silurus" / "models";
+  const std::filesystem::path folder = exists(installed, error) ? installed : SILURUS_MODELS;
+  return (folder / (name + ".toml")).string();
 }
 
 }  // namespace silurus::bench

@@ -54,7 +54,7 @@ Status run_replicas_experiment(const PlanExperiment& asked, Report& report);
 /// Windows by what the command line says: an edge, or "power-law". kInvalidArgument.
 Result<datasets::WindowOptions<2>> plan_windows(const std::string& edge);
 
-/// Where bench/models lies in the source, or beside the program once installed.
+/// Where bench/models lies: in share/silurus of an installed program, else in the source.
 std::string model_path(const std::string& name);
 
 /// The subcommands `silurus-bench plan` and `silurus-bench calibrate`.
