@@ -11,6 +11,7 @@
 #include "client/answers.h"
 #include "client/options.h"
 #include "client/statistics.h"
+#include "common/api.h"
 #include "common/inline_function.h"
 #include "common/result.h"
 #include "protocol/moment.h"
@@ -51,7 +52,7 @@ struct ServerInfo {
   bool one_sided = false;  ///< whether searches can be offloaded over this address
 };
 /// Asks the server at `url` ("shm:///path", "tcp://host:port", "rdma://host:port").
-Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout = 5 * kSecond);
+SILURUS_API Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout = 5 * kSecond);
 
 /// A connection to a Silurus server, or to a group of them, whose tree has D dimensions (2 or 3).
 /// One thread at a time; as many clients as you like, each of its own thread. Movable.
@@ -70,7 +71,7 @@ Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout = 5 * kSecond
 /// happens once. Blocking calls may be made while asynchronous operations are in flight, whose
 /// callbacks they then run, but not from a callback.
 template <int D>
-class Client {
+class SILURUS_API Client {
  public:
   /// `url`: of a server; of the members of one group, parted by commas; or the group's name in
   /// etcd, "etcd://host:port/name", of a shard other than 0 "etcd://host:port/name/7". Who of them
@@ -162,7 +163,7 @@ class Client {
   std::string peer() const;
 
  private:
-  struct Impl;
+  struct SILURUS_INTERNAL Impl;
   explicit Client(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

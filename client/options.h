@@ -5,13 +5,14 @@
 #include <memory>
 
 #include "client/policy.h"
+#include "common/api.h"
 #include "common/clock.h"
 #include "transport/waiter.h"
 
 namespace silurus::client {
 
-class Environment;                // environment.h: what a client waits by; ...
-Environment& real_environment();  // ... of this machine, if nobody says otherwise
+class Environment;                            // environment.h: what a client waits by; ...
+SILURUS_API Environment& real_environment();  // ... of this machine, if nobody says otherwise
 
 /// How searches are run. Writes always go by message.
 enum class Mode : std::uint8_t {

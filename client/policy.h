@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "common/api.h"
 #include "common/clock.h"
 #include "common/random.h"
 
@@ -36,7 +37,7 @@ struct ServerLoad {
   std::uint32_t queued = 0;  ///< requests waiting
 };
 
-class AccessPolicy {
+class SILURUS_API AccessPolicy {
  public:
   virtual ~AccessPolicy() = default;
   /// Decides about the next search.
@@ -60,7 +61,7 @@ struct CatfishOptions {
 /// offload a random number of the next searches, from a window that doubles each time that the
 /// server turns out to be still busy; random, so that not all clients come back at once. Between
 /// two windows one search goes by message.
-class CatfishPolicy final : public AccessPolicy {
+class SILURUS_API CatfishPolicy final : public AccessPolicy {
  public:
   explicit CatfishPolicy(std::uint64_t seed, const CatfishOptions& options = {});
   Access choose(std::uint8_t search_class) override;
@@ -142,7 +143,7 @@ struct CostOptions {
 /// clients alike, and leaves the network just short of full. And while the server has time left,
 /// nothing is offloaded unless that is clearly quicker: a queue of the network holds up messages
 /// and reads alike, and to give way is for those who fill it (docs/decisions/0095).
-class CostPolicy final : public AccessPolicy {
+class SILURUS_API CostPolicy final : public AccessPolicy {
  public:
   explicit CostPolicy(std::uint64_t seed, const CostOptions& options = {});
   Access choose(std::uint8_t search_class) override;
@@ -268,6 +269,6 @@ class CostPolicy final : public AccessPolicy {
 
 enum class PolicyKind : std::uint8_t { kCost, kCatfish };
 
-std::unique_ptr<AccessPolicy> make_policy(PolicyKind kind, std::uint64_t seed);
+SILURUS_API std::unique_ptr<AccessPolicy> make_policy(PolicyKind kind, std::uint64_t seed);
 
 }  // namespace silurus::client

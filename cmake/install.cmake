@@ -1,23 +1,39 @@
-# The client library as a CMake package: find_package(silurus), target silurus::client.
+# What `cmake --install` puts where. debian/ builds its packages of the same.
 include(CMakePackageConfigHelpers)
 
-set(modules common etcd rtree transport protocol client)
-foreach(module ${modules})
-  install(TARGETS silurus_${module} EXPORT silurus ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/${module}
-    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/silurus FILES_MATCHING PATTERN "*.h"
-    PATTERN "tool" EXCLUDE PATTERN "common/flags.h" EXCLUDE)
-endforeach()
-# Many servers as one: client/shards.
-install(TARGETS silurus_shards EXPORT silurus ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+# Programs, and beside them what they start.
 set(programs silurus-server silurus)
 if(SILURUS_BENCH)
   list(APPEND programs silurus-bench)
+  # bench/plan.h looks for them there
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/bench/models DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/silurus)
 endif()
 install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # datasets/helper.h looks for it there
 install(TARGETS silurus-read-gshhg RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/silurus)
 
+# The client library, which a sanitized build does not make: its users would have to be sanitized, too.
+if(SILURUS_SANITIZE)
+  return()
+endif()
+include(cmake/libsilurus.cmake)
+install(TARGETS silurus_shared EXPORT silurus LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+
+# Its headers: those that a program may include, and what they include.
+set(public_headers
+  client/answers.h client/client.h client/options.h client/policy.h client/statistics.h
+  client/shards/map_store.h client/shards/replacement.h client/shards/router.h client/shards/shard_map.h
+  common/api.h common/check.h common/clock.h common/histogram.h common/inline_function.h common/log.h common/random.h
+  common/result.h
+  protocol/default_url.h protocol/messages.h protocol/moment.h
+  rtree/geometry.h rtree/node_ref.h
+  transport/fabric.h transport/unique_fd.h transport/waiter.h)
+foreach(header ${public_headers})
+  get_filename_component(folder ${header} DIRECTORY)
+  install(FILES ${PROJECT_SOURCE_DIR}/${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/silurus/${folder})
+endforeach()
+
+# find_package(silurus), target silurus::client.
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/silurus)
 install(EXPORT silurus NAMESPACE silurus:: DESTINATION ${package_dir})
 configure_package_config_file(cmake/silurusConfig.cmake.in silurusConfig.cmake
@@ -25,3 +41,10 @@ configure_package_config_file(cmake/silurusConfig.cmake.in silurusConfig.cmake
 write_basic_package_version_file(silurusConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/silurusConfig.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/silurusConfigVersion.cmake DESTINATION ${package_dir})
+
+# pkg-config silurus. Finds the folders from where it lies itself, so that the prefix can be moved.
+set(pkgconfig_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+file(RELATIVE_PATH pkgconfig_to_prefix ${CMAKE_INSTALL_PREFIX}/${pkgconfig_dir} ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" pkgconfig_to_prefix "${pkgconfig_to_prefix}")
+configure_file(cmake/silurus.pc.in silurus.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/silurus.pc DESTINATION ${pkgconfig_dir})

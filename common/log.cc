@@ -3,6 +3,8 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "common/api.h"
+
 namespace silurus::log {
 namespace {
 
@@ -19,7 +21,7 @@ spdlog::logger& logger() {
 
 }  // namespace
 
-void set_level(Level level) {
+SILURUS_API void set_level(Level level) {
   constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info,
                                                    spdlog::level::warn, spdlog::level::err,
                                                    spdlog::level::off};

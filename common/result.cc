@@ -2,9 +2,11 @@
 
 #include <cstring>
 
+#include "common/api.h"
+
 namespace silurus {
 
-std::string_view to_string(ErrorCode code) {
+SILURUS_API std::string_view to_string(ErrorCode code) {
   switch (code) {
     case ErrorCode::kInvalidArgument:
       return "invalid-argument";
@@ -40,7 +42,7 @@ std::string_view to_string(ErrorCode code) {
   return "unknown";
 }
 
-Error errno_error(ErrorCode code, std::string what, int errno_value) {
+SILURUS_API Error errno_error(ErrorCode code, std::string what, int errno_value) {
   what += ": ";
   what += std::strerror(errno_value);
   what += " (errno " + std::to_string(errno_value) + ")";

@@ -6,6 +6,7 @@
 
 #include "client/options.h"
 #include "client/shards/shard_map.h"
+#include "common/api.h"
 #include "common/result.h"
 
 namespace silurus::shards {
@@ -17,7 +18,7 @@ struct StoredMap {
 };
 
 /// Where the shard map of one cluster lies. Linearizable. Calls block; one thread.
-class MapStore {
+class SILURUS_API MapStore {
  public:
   virtual ~MapStore() = default;
   /// kNotFound: there is none yet. kUnavailable: the store can't be asked. kProtocol: see decode().
@@ -29,7 +30,7 @@ class MapStore {
 };
 
 /// In etcd, as "silurus/<name>/map". `url`: "etcd://host:port/name".
-Result<std::unique_ptr<MapStore>> open_map_store(
+SILURUS_API Result<std::unique_ptr<MapStore>> open_map_store(
     std::string_view url, client::Environment& environment = client::real_environment());
 
 }  // namespace silurus::shards

@@ -8,6 +8,7 @@
 
 #include "client/options.h"
 #include "client/shards/map_store.h"
+#include "common/api.h"
 #include "common/clock.h"
 #include "common/result.h"
 
@@ -24,7 +25,7 @@ enum class Step : std::uint8_t {
   kServe,    ///< the successors take everybody's writes
   kReplace,  ///< in the map
 };
-std::string_view to_string(Step step);
+SILURUS_API std::string_view to_string(Step step);
 
 struct ReplaceOptions {
   std::uint32_t shard = 0;
@@ -58,14 +59,15 @@ struct ReplaceReport {
 /// on, if it could still be reached; call it again, or abort(). kConflict: somebody else replaces
 /// it now, or a server isn't empty. `environment`: for simulations.
 template <int D>
-Result<ReplaceReport> replace_shard(MapStore& store, const ReplaceOptions& options,
-                                    client::Environment& environment = client::real_environment());
+SILURUS_API Result<ReplaceReport> replace_shard(
+    MapStore& store, const ReplaceOptions& options,
+    client::Environment& environment = client::real_environment());
 
 /// Ends a replacement that was begun, whoever began it: the shard serves on, and the servers that
 /// were to be its successors are emptied, as far as they can be reached, and are spares.
 template <int D>
-Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard,
-                                    const client::ClientOptions& options,
-                                    client::Environment& environment = client::real_environment());
+SILURUS_API Result<StoredMap> abort_replacement(
+    MapStore& store, std::uint32_t shard, const client::ClientOptions& options,
+    client::Environment& environment = client::real_environment());
 
 }  // namespace silurus::shards

@@ -12,6 +12,7 @@
 #include "client/client.h"
 #include "client/shards/map_store.h"
 #include "client/shards/shard_map.h"
+#include "common/api.h"
 #include "common/result.h"
 
 namespace silurus {
@@ -32,7 +33,7 @@ namespace silurus {
 /// ClientOptions::deadline: kDeadlineExceeded says that nothing happened (of a batch: what didn't).
 /// Versions are those of one shard: 0 where several have answered.
 template <int D>
-class Router {
+class SILURUS_API Router {
  public:
   /// kNotFound: there is no such cluster; kUnsupported: it has another number of dimensions.
   /// Servers are connected to when they are needed.
@@ -78,7 +79,7 @@ class Router {
   std::uint64_t visits() const;
 
  private:
-  struct Impl;
+  struct SILURUS_INTERNAL Impl;
   explicit Router(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/api.h"
 #include "common/result.h"
 #include "rtree/geometry.h"
 
@@ -19,7 +20,7 @@ constexpr std::size_t kMaxUrlBytes = 200;
 constexpr std::size_t kMaxMapBytes = std::size_t{512} << 10;
 
 /// Part of the range of keys, and who holds the entries there.
-struct Part {
+struct SILURUS_API Part {
   std::uint32_t id = 0;
   std::uint64_t first = 0;  ///< key; the range ends where the next one's begins
   /// Of one replica each, the primary anywhere among them; or "etcd://host:port/name/7" alone, for
@@ -30,7 +31,7 @@ struct Part {
 };
 
 /// The servers in what Part::url() makes.
-std::vector<std::string> servers_of(std::string_view url);
+SILURUS_API std::vector<std::string> servers_of(std::string_view url);
 
 /// One shard. A shard never gets more or less to hold while it lives: it is replaced, by its
 /// successors, as a whole (docs/sharding.md).
@@ -44,7 +45,7 @@ struct Shard : Part {
 
 /// Who holds what: the one thing that all who use a cluster must agree on. Lies in etcd, and is
 /// changed only by compare-and-swap (map_store.h). A value.
-struct ShardMap {
+struct SILURUS_API ShardMap {
   std::uint64_t epoch = 0;        ///< counts changes
   std::uint64_t written_by = 0;   ///< random: of the change that made this one
   int dimensions = 2;             ///< 2 or 3
@@ -65,15 +66,15 @@ struct ShardMap {
 
 /// kInvalidArgument names what makes no sense: ranges that don't cover all keys once, a server
 /// named twice, a frame without extent ...
-Status check(const ShardMap& map);
+SILURUS_API Status check(const ShardMap& map);
 /// JSON. Of a map that check() finds right.
-std::string encode(const ShardMap& map);
+SILURUS_API std::string encode(const ShardMap& map);
 /// kProtocol if that is no map, or one that check() refuses. Whatever the bytes are.
-Result<ShardMap> decode(std::string_view text);
+SILURUS_API Result<ShardMap> decode(std::string_view text);
 
 /// Keys as people read and write them: 16 hexadecimal digits, or fewer with zeros behind.
-std::string key_text(std::uint64_t key);
-Result<std::uint64_t> parse_key(std::string_view text);
+SILURUS_API std::string key_text(std::uint64_t key);
+SILURUS_API Result<std::uint64_t> parse_key(std::string_view text);
 
 /// Which shard an entry belongs to, and where the entries of a shard can be: both follow from the
 /// map alone, so that neither is ever stale.
@@ -84,7 +85,7 @@ Result<std::uint64_t> parse_key(std::string_view text);
 /// range by cells grown by `limit`: its reach. Bounds of cells are computed in one way, which is
 /// monotone in every rounding, so that a coarse cell's box contains its fine cells' boxes exactly.
 template <int D>
-class Space {
+class SILURUS_API Space {
  public:
   /// Of a map that check() finds right, of D dimensions.
   explicit Space(const ShardMap& map);
