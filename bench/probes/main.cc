@@ -3,18 +3,10 @@
 #include <cstdio>
 #include <string>
 
-#include "bench/probes/probe.h"
+#include "transport/probes/probe.h"
 
 namespace silurus::bench {
 namespace {
-
-constexpr Probe kProbes[] = {
-    {"word", "an aligned 8-byte word is read in one piece", probe_words},
-    {"order", "a later read sees memory no older", probe_order},
-    {"message", "a completed write is there whole, and in order", probe_messages},
-    {"mailbox", "a mailbox is read whole, and never goes back", probe_mailbox},
-    {"rights", "what is not allowed is refused, and harms nobody else", probe_rights},
-};
 
 int run(int argc, char** argv) {
   if (argc != 2 || argv[1][0] == '-') {
@@ -29,7 +21,7 @@ int run(int argc, char** argv) {
     return 1;
   }
   bool fine = true;
-  for (const Probe& probe : kProbes) {
+  for (const transport::probes::Probe& probe : transport::probes::all()) {
     const Status status = probe.run(**fabric, argv[1]);
     std::printf("%-8s %s  %s%s%s\n", probe.name, status ? "ok  " : "FAIL", probe.assumption,
                 status ? "" : ": ", status ? "" : status.error().message.c_str());

@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "tests/verbs/pair.h"
-#include "tests/verbs/raw_client.h"
+#include "transport/probes/raw_client.h"
 #include "transport/verbs/address.h"
 #include "transport/verbs/connector.h"
 

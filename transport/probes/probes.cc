@@ -1,11 +1,13 @@
-#include "bench/probes/loop.h"
-#include "bench/probes/probe.h"
-#include "tests/verbs/raw_client.h"
+#include "transport/probes/loop.h"
+#include "transport/probes/probe.h"
+#include "transport/probes/raw_client.h"
 
-namespace silurus::bench {
+namespace silurus::transport::probes {
 namespace {
 
 constexpr int kRounds = 20000;
+/// What one probe takes at most, on a slow card: fewer rounds tell less, but enough.
+constexpr Nanoseconds kMostTime = 4 * kSecond;
 constexpr std::uint64_t kOnes = 0x0101010101010101u;
 
 std::atomic_ref<std::uint64_t> at(std::uint64_t& word) { return std::atomic_ref(word); }
@@ -16,10 +18,18 @@ std::uint64_t word_of(std::span<const std::byte> bytes, std::size_t index) {
   return word;
 }
 
-}  // namespace
+/// Whether a probe may go on: rounds and time are left.
+class Rounds {
+ public:
+  bool next() { return round_++ < kRounds && SystemClock().now() < end_; }
+
+ private:
+  int round_ = 0;
+  Nanoseconds end_ = SystemClock().now() + kMostTime;
+};
 
 /// A processor stores words of eight equal bytes: a read never shows two different ones in a word.
-Status probe_words(transport::Fabric& fabric, const std::string& host) {
+Status probe_words(Fabric& fabric, const std::string& host) {
   auto loop = Loop::create(fabric, host);
   if (!loop) return fail(std::move(loop.error()));
   std::atomic<bool> stop = false;
@@ -31,7 +41,7 @@ Status probe_words(transport::Fabric& fabric, const std::string& host) {
     }
   });
   Status result;
-  for (int round = 0; round < kRounds && result; ++round) {
+  for (Rounds rounds; result && rounds.next();) {
     auto seen = (*loop)->read(512);
     if (!seen) {
       result = fail(std::move(seen.error()));
@@ -49,7 +59,7 @@ Status probe_words(transport::Fabric& fabric, const std::string& host) {
 }
 
 /// A processor counts up: reads, one after the other, never see it go back, in any of many words.
-Status probe_order(transport::Fabric& fabric, const std::string& host) {
+Status probe_order(Fabric& fabric, const std::string& host) {
   auto loop = Loop::create(fabric, host);
   if (!loop) return fail(std::move(loop.error()));
   constexpr std::size_t kWords = Loop::kRegion / 8;
@@ -62,7 +72,7 @@ Status probe_order(transport::Fabric& fabric, const std::string& host) {
   });
   Status result;
   std::uint64_t newest = 0;
-  for (int round = 0; round < kRounds && result; ++round) {
+  for (Rounds rounds; result && rounds.next();) {
     auto seen = (*loop)->read(8);
     if (!seen) {
       result = fail(std::move(seen.error()));
@@ -77,10 +87,10 @@ Status probe_order(transport::Fabric& fabric, const std::string& host) {
 }
 
 /// Messages of many lengths, each byte of which says whose it is.
-Status probe_messages(transport::Fabric& fabric, const std::string& host) {
+Status probe_messages(Fabric& fabric, const std::string& host) {
   auto loop = Loop::create(fabric, host);
   if (!loop) return fail(std::move(loop.error()));
-  (*loop)->server_round = [](transport::Connection& connection) {
+  (*loop)->server_round = [](Connection& connection) {
     static thread_local std::uint64_t number = 0;
     const std::size_t length = 8 + number * 97 % 6000;
     const auto room = connection.reserve(length);
@@ -91,7 +101,7 @@ Status probe_messages(transport::Fabric& fabric, const std::string& host) {
     ++number;
   };
   std::uint64_t expected = 0;
-  const Nanoseconds end = SystemClock().now() + 20 * kSecond;
+  const Nanoseconds end = SystemClock().now() + kMostTime;
   while (expected < kRounds && SystemClock().now() < end) {
     (*loop)->progress();
     for (const auto& message : (*loop)->at_client().messages) {
@@ -111,22 +121,23 @@ Status probe_messages(transport::Fabric& fabric, const std::string& host) {
   return {};
 }
 
-Status probe_mailbox(transport::Fabric& fabric, const std::string& host) {
+/// Mailboxes of equal words that count up.
+Status probe_mailbox(Fabric& fabric, const std::string& host) {
   auto loop = Loop::create(fabric, host);
   if (!loop) return fail(std::move(loop.error()));
-  (*loop)->server_round = [](transport::Connection& connection) {
+  (*loop)->server_round = [](Connection& connection) {
     static thread_local std::uint64_t number = 0;
-    std::array<std::uint64_t, transport::kMailboxBytes / 8> words;
+    std::array<std::uint64_t, kMailboxBytes / 8> words;
     words.fill(++number);
     connection.write_mailbox(std::as_bytes(std::span(words)));
   };
   std::uint64_t newest = 0;
-  const Nanoseconds end = SystemClock().now() + 3 * kSecond;
-  std::array<std::byte, transport::kMailboxBytes> content;
+  const Nanoseconds end = SystemClock().now() + kSecond;
+  std::array<std::byte, kMailboxBytes> content;
   while (SystemClock().now() < end) {
     (*loop)->progress();
     if (!(*loop)->client().read_mailbox(content)) continue;
-    for (std::size_t i = 0; i < transport::kMailboxBytes / 8; ++i) {
+    for (std::size_t i = 0; i < kMailboxBytes / 8; ++i) {
       if (word_of(content, i) != word_of(content, 0) || word_of(content, 0) < newest) {
         return fail(ErrorCode::kUnsupported, "a mailbox was torn or went back");
       }
@@ -138,15 +149,19 @@ Status probe_mailbox(transport::Fabric& fabric, const std::string& host) {
 }
 
 /// A client that keeps to no rules: the card must refuse it, and the other connection must go on.
-Status probe_rights(transport::Fabric& fabric, const std::string& host) {
-  using transport::verbs::testing::RawClient;
+Status probe_rights(Fabric& fabric, const std::string& host) {
+  using verbs::RawClient;
   auto loop = Loop::create(fabric, host);
   if (!loop) return fail(std::move(loop.error()));
   enum class Attempt { kWrite, kReadBeyond, kReadRing };
   for (const Attempt attempt : {Attempt::kWrite, Attempt::kReadBeyond, Attempt::kReadRing}) {
     RawClient raw;
     if (!raw.connect((*loop)->address())) return fail(ErrorCode::kIo, "no second connection");
-    while (!raw.region(0)) std::this_thread::yield();
+    const Nanoseconds end = SystemClock().now() + kMostTime;
+    while (!raw.region(0)) {
+      if (SystemClock().now() > end) return fail(ErrorCode::kIo, "no region was announced");
+      std::this_thread::yield();
+    }
     const auto region = *raw.region(0);
     const ibv_wc_status status =
         attempt == Attempt::kWrite ? raw.run(IBV_WR_RDMA_WRITE, region.address, region.key, 64)
@@ -161,4 +176,16 @@ Status probe_rights(transport::Fabric& fabric, const std::string& host) {
   return {};
 }
 
-}  // namespace silurus::bench
+constexpr Probe kProbes[] = {
+    {"word", "an aligned 8-byte word is read in one piece", probe_words},
+    {"order", "a later read sees memory no older", probe_order},
+    {"message", "a completed write is there whole, and in order", probe_messages},
+    {"mailbox", "a mailbox is read whole, and never goes back", probe_mailbox},
+    {"rights", "what is not allowed is refused, and harms no other connection", probe_rights},
+};
+
+}  // namespace
+
+std::span<const Probe> all() { return kProbes; }
+
+}  // namespace silurus::transport::probes

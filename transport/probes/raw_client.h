@@ -17,10 +17,10 @@
 #include "transport/verbs/handshake.h"
 #include "transport/verbs/inbox.h"
 
-namespace silurus::transport::verbs::testing {
+namespace silurus::transport::verbs {
 
 /// A client that keeps to no rules: it speaks the handshake (or something like it) and then does
-/// with the card whatever it likes.
+/// with the card whatever it likes. For the probe of a card's rights, and for tests. One thread.
 class RawClient {
  public:
   RawClient() : inbox_(inbox_bytes(Role::kClient, kMaxRingBytes)), scratch_(1 << 16) {}
@@ -56,6 +56,7 @@ class RawClient {
     constexpr int kAll = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
     inbox_region_.reset(ibv_reg_mr(raw->pd, inbox_.data(), inbox_.size(), kAll));
     scratch_region_.reset(ibv_reg_mr(raw->pd, scratch_.data(), scratch_.size(), kAll));
+    if (!inbox_region_ || !scratch_region_) return false;
     for (int i = 0; i < 16; ++i)
       rdma_post_recv(raw, nullptr, scratch_.data(), 64, scratch_region_.get());
     ConnectRequest request = *make_request({});
@@ -125,4 +126,4 @@ class RawClient {
   std::optional<Error> refusal_;
 };
 
-}  // namespace silurus::transport::verbs::testing
+}  // namespace silurus::transport::verbs

@@ -12,15 +12,15 @@
 #include "common/clock.h"
 #include "transport/fabric.h"
 
-namespace silurus::bench {
+namespace silurus::transport::probes {
 
 /// A connection of this host to itself through the card: a server driven by a thread of its own, a
 /// client driven by the caller, and memory that the server exposes.
-class Loop : public transport::AcceptHandler {
+class Loop : public AcceptHandler {
  public:
   static constexpr std::size_t kRegion = 1 << 16;
 
-  static Result<std::unique_ptr<Loop>> create(transport::Fabric& fabric, const std::string& host) {
+  static Result<std::unique_ptr<Loop>> create(Fabric& fabric, const std::string& host) {
     std::unique_ptr<Loop> loop(new Loop);
     if (auto status = loop->start(fabric, host); !status) return fail(std::move(status.error()));
     return loop;
@@ -34,31 +34,29 @@ class Loop : public transport::AcceptHandler {
     if (memory_ != MAP_FAILED) munmap(memory_, kRegion);
   }
 
-  struct Handler : transport::ConnectionHandler {
-    void on_message(transport::Connection&, std::span<const std::byte> message) override {
+  struct Handler : ConnectionHandler {
+    void on_message(Connection&, std::span<const std::byte> message) override {
       messages.emplace_back(message.begin(), message.end());
     }
-    void on_read(transport::Connection&, std::uint64_t, bool ok) override { reads += ok ? 1 : 0; }
-    void on_writable(transport::Connection&) override {}
-    void on_closed(transport::Connection&, const Error& reason) override {
-      closed = reason.message;
-    }
+    void on_read(Connection&, std::uint64_t, bool ok) override { reads += ok ? 1 : 0; }
+    void on_writable(Connection&) override {}
+    void on_closed(Connection&, const Error& reason) override { closed = reason.message; }
     std::vector<std::vector<std::byte>> messages;
     std::uint64_t reads = 0;
     std::string closed;
   };
 
-  transport::Connection& client() { return *client_; }
-  transport::Address address() const { return listener_->address(); }
+  Connection& client() { return *client_; }
+  Address address() const { return listener_->address(); }
   Handler& at_client() { return at_client_; }
   void progress() { client_poller_->progress(); }
   /// Called by the server's thread in every round, with its end.
-  std::atomic<void (*)(transport::Connection&)> server_round{nullptr};
+  std::atomic<void (*)(Connection&)> server_round{nullptr};
   std::uint64_t* words() { return static_cast<std::uint64_t*>(memory_); }
 
   /// Reads the first `bytes` of the memory one-sidedly.
   Result<std::span<const std::byte>> read(std::uint32_t bytes) {
-    const transport::ReadRequest request{0, 0, bytes, buffer_.get(), 0, 0};
+    const ReadRequest request{0, 0, bytes, buffer_.get(), 0, 0};
     const std::uint64_t before = at_client_.reads;
     const Nanoseconds end = SystemClock().now() + 10 * kSecond;
     bool posted = false;
@@ -75,7 +73,7 @@ class Loop : public transport::AcceptHandler {
   Result<std::vector<std::byte>> on_hello(std::span<const std::byte>) override {
     return std::vector<std::byte>{};
   }
-  void on_accept(std::unique_ptr<transport::Connection> connection, transport::Poller&) override {
+  void on_accept(std::unique_ptr<Connection> connection, Poller&) override {
     connection->set_handler(&at_server_);
     // Others (probe_rights') are refused service by dropping them later, with the loop.
     (accepted_ ? others_.emplace_back() : accepted_) = std::move(connection);
@@ -84,15 +82,15 @@ class Loop : public transport::AcceptHandler {
  private:
   Loop() = default;
 
-  Status start(transport::Fabric& fabric, const std::string& host) {
+  Status start(Fabric& fabric, const std::string& host) {
     auto server_poller = fabric.create_poller();
     auto client_poller = fabric.create_poller();
     if (!server_poller || !client_poller) return fail(ErrorCode::kIo, "no poller");
     server_poller_ = std::move(*server_poller);
     client_poller_ = std::move(*client_poller);
-    transport::ListenOptions options;
+    ListenOptions options;
     options.allow_other_users = true;
-    transport::Poller* const pollers[] = {server_poller_.get()};
+    Poller* const pollers[] = {server_poller_.get()};
     auto listener = fabric.listen({"rdma", host, "0", ""}, options, pollers, *this);
     if (!listener) return fail(std::move(listener.error()));
     listener_ = std::move(*listener);
@@ -117,14 +115,14 @@ class Loop : public transport::AcceptHandler {
   }
 
   void* memory_ = MAP_FAILED;
-  std::unique_ptr<transport::Poller> server_poller_, client_poller_;
+  std::unique_ptr<Poller> server_poller_, client_poller_;
   Handler at_server_, at_client_;
-  std::unique_ptr<transport::Listener> listener_;
-  std::unique_ptr<transport::Connection> accepted_, client_;
-  std::vector<std::unique_ptr<transport::Connection>> others_;
-  std::unique_ptr<transport::Buffer> buffer_;
+  std::unique_ptr<Listener> listener_;
+  std::unique_ptr<Connection> accepted_, client_;
+  std::vector<std::unique_ptr<Connection>> others_;
+  std::unique_ptr<Buffer> buffer_;
   std::atomic<bool> stop_ = false;
   std::thread thread_;
 };
 
-}  // namespace silurus::bench
+}  // namespace silurus::transport::probes
