@@ -79,6 +79,7 @@ const std::vector<flags::Option>& option_table() {
       {.name = "to", .argument = "M"},
       {.name = "at", .argument = "KEY"},
       {.name = "edge", .argument = "E"},
+      {.name = "card", .argument = "DEVICE"},
       {.name = "abort"},
       {.name = "help", .letter = 'h'},
       {.name = "version", .letter = 'V'}};
@@ -274,7 +275,7 @@ Result<Command> parse_load(const CommandHelp& command, std::span<const std::stri
 Result<Command> parse_command(const CommandHelp& command, std::span<const std::string> words,
                               const flags::Values& given) {
   for (const char* option : {"predicate", "count", "limit", "k", "fill", "skip-bad", "as-of",
-                             "from", "to", "at", "edge", "abort"}) {
+                             "from", "to", "at", "edge", "abort", "card"}) {
     const std::string padded = " " + std::string(command.options) + " ";
     if (given.has(option) && padded.find(" " + std::string(option) + " ") == std::string::npos) {
       return usage(std::string(command.name) + " has no option " + flags::spelled(option));
@@ -290,6 +291,11 @@ Result<Command> parse_command(const CommandHelp& command, std::span<const std::s
   if (command.name == "cluster") return parse_cluster_command(words, given);
   if (command.name == "backup") return parse_backup(command, words);
   if (!words.empty()) return usage(std::string(command.name) + " takes no arguments");
+  if (command.name == "doctor") {
+    DoctorCommand doctor{.server_is_named = given.has("server")};
+    if (given.has("card")) doctor.card = given.text("card");
+    return doctor;
+  }
   if (command.name == "history") return HistoryCommand{};
   return StatsCommand{};
 }

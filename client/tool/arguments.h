@@ -65,6 +65,10 @@ struct DiffCommand {
 struct BackupCommand {
   std::string path;  ///< absolute
 };
+struct DoctorCommand {
+  std::string card = "all";      ///< to be probed: a device, "all" or "none"
+  bool server_is_named = false;  ///< by --server
+};
 enum class ClusterAction : std::uint8_t { kStatus, kInit, kAddShard, kSplit, kMove };
 struct ClusterCommand {
   ClusterAction action = ClusterAction::kStatus;
@@ -82,7 +86,7 @@ struct PrintCommand {
 
 using Command = std::variant<RangeCommand, NearestCommand, InsertCommand, EraseCommand,
                              UpdateCommand, LoadCommand, StatsCommand, HistoryCommand, DiffCommand,
-                             BackupCommand, ClusterCommand, PrintCommand>;
+                             BackupCommand, DoctorCommand, ClusterCommand, PrintCommand>;
 
 struct Invocation {
   Settings settings;

@@ -10,6 +10,7 @@
 #include "client/shards/map_store.h"
 #include "client/shards/router.h"
 #include "client/tool/cluster.h"
+#include "client/tool/doctor.h"
 #include "client/tool/output.h"
 #include "client/tool/progress.h"
 #include "datasets/open.h"
@@ -142,6 +143,9 @@ class Runner {
   }
 
   Result<std::string> operator()(const PrintCommand& command) { return command.text; }
+  Result<std::string> operator()(const DoctorCommand& command) {
+    return run_doctor(command, settings_);
+  }
   Result<std::string> operator()(const ClusterCommand& command) {
     return run_cluster(command, settings_);
   }
@@ -314,6 +318,9 @@ Result<std::string> run(const Invocation& invocation) {
   if (const auto* print = std::get_if<PrintCommand>(&invocation.command)) return print->text;
   if (const auto* cluster = std::get_if<ClusterCommand>(&invocation.command)) {
     return run_cluster(*cluster, invocation.settings);
+  }
+  if (const auto* doctor = std::get_if<DoctorCommand>(&invocation.command)) {
+    return run_doctor(*doctor, invocation.settings);
   }
   const auto sharded = dimensions_of_cluster(invocation.settings.url);
   if (!sharded) return fail(sharded.error());

@@ -47,6 +47,13 @@ inline constexpr CommandHelp kCommands[] = {
      "The directory is on the server's machine, and must not be there yet. The server goes on\n"
      "meanwhile; the copy is of one version. A server starts from it (--data).\n",
      ""},
+    {"doctor", "", "examines this machine, its RDMA cards and the server: what is well, what to do",
+     "Each line ends with ok, with not applicable, or with what to do: a command or an option.\n"
+     "Exit status 1 if anything is an error.\n"
+     "  --card DEVICE   tries what is assumed of that RDMA card: all (default), a name as \"rdma "
+     "link\"\n"
+     "                  lists it, or none; takes some seconds each\n",
+     "card"},
     {"cluster", "status | init ... | add-shard ... | split ... | move ...",
      "shows and changes how data are divided between servers",
      "The server is etcd://host:port/name here, where the shard map lies; the commands above take\n"
