@@ -24,7 +24,7 @@ set(public_headers
   client/answers.h client/client.h client/options.h client/policy.h client/statistics.h
   client/shards/map_store.h client/shards/replacement.h client/shards/router.h client/shards/shard_map.h
   common/api.h common/check.h common/clock.h common/histogram.h common/inline_function.h common/log.h common/random.h
-  common/result.h
+  common/result.h common/units.h
   protocol/default_url.h protocol/messages.h protocol/moment.h
   rtree/geometry.h rtree/node_ref.h
   transport/fabric.h transport/unique_fd.h transport/waiter.h)

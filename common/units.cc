@@ -105,4 +105,10 @@ std::string format_duration(Nanoseconds duration) {
   return print(number / kSecond, "s");
 }
 
+std::string format_number(double number) {
+  std::array<char, 32> text;
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), number).ptr;
+  return {text.data(), end};
+}
+
 }  // namespace silurus

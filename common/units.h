@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "common/api.h"
 #include "common/clock.h"
 #include "common/result.h"
 
@@ -22,5 +23,9 @@ std::string format_size(std::uint64_t bytes);
 
 /// "50 ms", "1.5 s", "250 ns": for people.
 std::string format_duration(Nanoseconds duration);
+
+/// "0.1", "-1e-07", "1e+300": the shortest text that reads back as the same number, in messages and
+/// answers. std::to_string() would say 0.000000 of a small one, and 301 digits of a large one.
+SILURUS_API std::string format_number(double number);
 
 }  // namespace silurus

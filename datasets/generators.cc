@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/random.h"
+#include "common/units.h"
 #include "datasets/portable_math.h"
 #include "datasets/windows.h"
 
@@ -22,9 +23,9 @@ using Vector = std::array<double, D>;
 
 Status check_range(const char* name, double value, double low, double high) {
   if (value > low && value <= high) return {};
-  return fail(ErrorCode::kInvalidArgument, std::string(name) + " is " + std::to_string(value) +
-                                               ": must be above " + std::to_string(low) +
-                                               " and at most " + std::to_string(high));
+  return fail(ErrorCode::kInvalidArgument, std::string(name) + " is " + format_number(value) +
+                                               ": must be above " + format_number(low) +
+                                               " and at most " + format_number(high));
 }
 
 Status check_count(const char* name, std::uint64_t value, std::uint64_t low, std::uint64_t high) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/units.h"
 #include "datasets/portable_math.h"
 
 namespace silurus::datasets {
@@ -11,12 +12,12 @@ Result<WindowGenerator<D>> WindowGenerator<D>::create(const WindowOptions<D>& op
   // Negated, so that a NaN is refused too.
   if (!(options.min_edge >= 1e-9 && options.min_edge <= options.max_edge &&
         options.max_edge <= 1)) {
-    return fail(ErrorCode::kInvalidArgument, "window edges " + std::to_string(options.min_edge) +
-                                                 " to " + std::to_string(options.max_edge) +
+    return fail(ErrorCode::kInvalidArgument, "window edges " + format_number(options.min_edge) +
+                                                 " to " + format_number(options.max_edge) +
                                                  ": must be 1e-9 <= min <= max <= 1");
   }
   if (!(options.exponent >= -10 && options.exponent <= 10)) {
-    return fail(ErrorCode::kInvalidArgument, "window exponent " + std::to_string(options.exponent) +
+    return fail(ErrorCode::kInvalidArgument, "window exponent " + format_number(options.exponent) +
                                                  ": must be within [-10, 10]");
   }
   if (auto status = rtree::check_box(options.bounds, "bounds"); !status) {

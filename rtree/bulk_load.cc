@@ -5,6 +5,7 @@
 #include <system_error>
 #include <thread>
 
+#include "common/units.h"
 #include "rtree/split.h"
 #include "rtree/tree.h"
 
@@ -186,7 +187,7 @@ Status Tree<D>::bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOpt
                                           std::to_string(node(root_).header.entries) + " entries");
   }
   if (!(options.fill >= 0 && options.fill <= 1)) {
-    return fail(ErrorCode::kInvalidArgument, "fill = " + std::to_string(options.fill) +
+    return fail(ErrorCode::kInvalidArgument, "fill = " + format_number(options.fill) +
                                                  " is not in (0, 1], nor 0 for the default");
   }
   for (std::size_t i = 0; i < entries.size(); ++i) {

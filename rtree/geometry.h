@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "common/units.h"
 
 namespace silurus::rtree {
 
@@ -100,15 +101,14 @@ Status check_box(const Box<D>& box, std::string_view name = "box") {
     };
     if (!std::isfinite(box.min[d]) || !std::isfinite(box.max[d])) {
       const bool is_min = !std::isfinite(box.min[d]);
-      return fail(ErrorCode::kInvalidArgument,
-                  field(is_min ? "min" : "max") + " is " +
-                      std::to_string(is_min ? box.min[d] : box.max[d]) +
-                      ": coordinates must be finite");
+      return fail(ErrorCode::kInvalidArgument, field(is_min ? "min" : "max") + " is " +
+                                                   format_number(is_min ? box.min[d] : box.max[d]) +
+                                                   ": coordinates must be finite");
     }
     if (box.min[d] > box.max[d]) {
-      return fail(ErrorCode::kInvalidArgument, field("min") + " = " + std::to_string(box.min[d]) +
+      return fail(ErrorCode::kInvalidArgument, field("min") + " = " + format_number(box.min[d]) +
                                                    " is above " + field("max") + " = " +
-                                                   std::to_string(box.max[d]));
+                                                   format_number(box.max[d]));
     }
   }
   return {};
@@ -120,7 +120,7 @@ Status check_point(const Point<D>& point, std::string_view name = "point") {
   for (int d = 0; d < D; ++d) {
     if (!std::isfinite(point.at[d])) {
       return fail(ErrorCode::kInvalidArgument, std::string(name) + "[" + std::to_string(d) +
-                                                   "] is " + std::to_string(point.at[d]) +
+                                                   "] is " + format_number(point.at[d]) +
                                                    ": coordinates must be finite");
     }
   }

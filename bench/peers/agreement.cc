@@ -206,8 +206,8 @@ Status check_nearest(Rounding rounding, const Point2& point, std::size_t k,
     if (std::abs(is - expected[i]) > distance_slack(rounding)) {
       return fail(ErrorCode::kProtocol, about + "entry " + std::to_string(found[i]) +
                                             " is number " + std::to_string(i + 1) + ", at " +
-                                            std::to_string(is) + " where " +
-                                            std::to_string(expected[i]) + " is right");
+                                            format_number(is) + " where " +
+                                            format_number(expected[i]) + " is right");
     }
   }
   ++agreement.queries;

@@ -44,5 +44,14 @@ TEST(Units, FormatsForPeople) {
   EXPECT_EQ(format_duration(1500 * kMillisecond), "1.5 s");
 }
 
+TEST(Units, NumbersReadBackAsTheyWere) {
+  EXPECT_EQ(format_number(0.1), "0.1");
+  EXPECT_EQ(format_number(-1e-7), "-1e-07");
+  EXPECT_EQ(format_number(1e300), "1e+300");
+  EXPECT_EQ(format_number(-0.0), "-0");
+  EXPECT_EQ(format_number(180), "180");
+  EXPECT_EQ(std::stod(format_number(1.0 / 3)), 1.0 / 3);
+}
+
 }  // namespace
 }  // namespace silurus

@@ -272,6 +272,9 @@ TEST(Geometry, RefusesWhatIsNotABoxAndNamesTheField) {
   const Status endless = check_box<3>({{0, 0, 0}, {1, 1, infinity}}, "window");
   ASSERT_FALSE(endless.has_value());
   EXPECT_NE(endless.error().message.find("window.max[2] is inf"), std::string::npos);
+  const Status just_inverted = check_box<2>({{0, 0}, {-1e-7, 1}}, "window");
+  ASSERT_FALSE(just_inverted);
+  EXPECT_EQ(just_inverted.error().message, "window.min[0] = 0 is above window.max[0] = -1e-07");
   const Status inverted = check_box<2>({{2, 0}, {1, 1}});
   ASSERT_FALSE(inverted.has_value());
   EXPECT_NE(inverted.error().message.find("box.min[0] = 2"), std::string::npos);
