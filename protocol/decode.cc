@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "common/units.h"
+
 namespace silurus::protocol {
 namespace {
 
@@ -195,6 +197,13 @@ Result<WriteMessage<D>> decode_write(std::span<const std::byte> message, std::ui
                          decoded->second};
 }
 
+Status check_k(std::uint32_t k) {
+  if (k >= 1 && k <= kMaxK) return {};
+  return fail(k == 0 ? ErrorCode::kInvalidArgument : ErrorCode::kTooLarge,
+              "k is " + std::to_string(k) + ": a search finds 1 to " + std::to_string(kMaxK) +
+                  " neighbours");
+}
+
 template <int D>
 Status check_operation(const Operation<D>& operation) {
   if (operation.kind > OperationKind::kUpdate || operation.reserved != 0) {
@@ -235,7 +244,7 @@ Result<LoadCommit> decode_load_commit(std::span<const std::byte> message) {
   if (!request) return fail(request.error());
   if (!(request->fill >= 0 && request->fill <= 1)) {
     return fail(ErrorCode::kInvalidArgument,
-                "fill is " + std::to_string(request->fill) +
+                "fill is " + format_number(request->fill) +
                     ": it must be above 0 and at most 1, or 0 for the server's default");
   }
   return request;

@@ -83,6 +83,9 @@ struct WriteMessage {
 template <int D>
 Result<WriteMessage<D>> decode_write(std::span<const std::byte> message, std::uint32_t max_batch);
 
+/// How many neighbours a search asks for: 1 to kMaxK.
+Status check_k(std::uint32_t k);
+
 /// Kind known, boxes finite and not inverted. A bad operation fails alone.
 template <int D>
 Status check_operation(const Operation<D>& operation);

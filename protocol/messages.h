@@ -40,6 +40,8 @@ constexpr MessageType kLastMessageType = MessageType::kCluster;
 /// Requests of one connection that may be unanswered at once. A client that has more of them on the
 /// way is disconnected. Answers come in any order, and segments of several may be interleaved.
 constexpr std::uint32_t kMaxRequestsInFlight = 1024;
+/// Neighbours that one search may ask for.
+constexpr std::uint32_t kMaxK = 1u << 16;
 
 constexpr std::uint8_t kMore = 1;  ///< flag of an answer: another segment follows
 /// Flag of a request that reads: any member of a group may answer it, at the version that it has

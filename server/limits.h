@@ -31,7 +31,7 @@ constexpr Nanoseconds kMinHeartbeat = 100 * kMicrosecond;
 constexpr Nanoseconds kMaxHeartbeat = 10 * kSecond;
 
 // --- one request
-constexpr std::uint32_t kMaxK = 1u << 16;               ///< neighbours asked for
+constexpr std::uint32_t kMaxK = protocol::kMaxK;        ///< neighbours asked for
 constexpr std::uint32_t kMaxBatchOperations = 1024;     ///< operations in one WriteRequest
 constexpr std::uint32_t kMaxCombinedOperations = 1024;  ///< of several requests, in one version
 
