@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -43,6 +44,8 @@ struct Freshness {
 /// memory is used again. Holds all that is needed to begin it anew on another connection.
 template <int D>
 struct Call {
+  static constexpr Nanoseconds kLooksPerPatience = 8;
+
   CallKind kind = CallKind::kRange;
   CallState state = CallState::kFree;
   Access chosen = Access::kMessaging;  ///< by the policy or the mode
@@ -57,6 +60,9 @@ struct Call {
   std::uint32_t generation = 0;
   Nanoseconds started = 0;
   Nanoseconds deadline = 0;
+  /// Other than 0: the deadline moves as long as the server shows signs of life, and ends the call
+  /// when there has been none for so long.
+  Nanoseconds patience = 0;
   std::uint64_t bytes = 0;  ///< of messages, both ways
   SearchCost cost;
   rtree::RangeQuery<D> range_query;
@@ -79,6 +85,10 @@ struct Call {
   Callback<LoadAnswer> on_load;
 
   bool is_search() const { return kind == CallKind::kRange || kind == CallKind::kNearest; }
+  /// When somebody must look at it again, at the latest.
+  Nanoseconds next_look(Nanoseconds now) const {
+    return patience == 0 ? deadline : std::min(deadline, now + patience / kLooksPerPatience);
+  }
   bool is_live() const {
     return state == CallState::kWaiting || state == CallState::kSent ||
            state == CallState::kOffloading;

@@ -18,6 +18,9 @@ constexpr std::size_t kLoadInFlight = 16;
 /// A client that may read from any member waits so long, when it has connected, to hear of them.
 constexpr Nanoseconds kLearnReadersFor = 100 * kMillisecond;
 
+/// What etcd may take to say who the members of a group are.
+constexpr Nanoseconds kAskDirectoryFor = kSecond;
+
 /// Waits out the answers of a hello-only connection.
 class NoHandler final : public transport::ConnectionHandler {
  public:
@@ -61,7 +64,8 @@ struct Places {
   std::vector<std::string> urls;
   std::unique_ptr<client::Directory> directory;
 };
-Result<Places> places_of(std::string_view url, client::Environment& environment) {
+Result<Places> places_of(std::string_view url, client::Environment& environment,
+                         Nanoseconds timeout) {
   if (url.starts_with("static://")) {
     return fail(ErrorCode::kInvalidArgument,
                 "\"" + std::string(url) +
@@ -71,7 +75,7 @@ Result<Places> places_of(std::string_view url, client::Environment& environment)
   if (!etcd::is_address(url)) return Places{client::split_urls(url), nullptr};
   const auto address = etcd::GroupAddress::parse(url);
   if (!address) return fail(address.error());
-  auto directory = client::EtcdDirectory::create(*address, environment);
+  auto directory = client::EtcdDirectory::create(*address, environment, timeout);
   if (!directory) return fail(directory.error());
   return Places{{}, std::move(*directory)};
 }
@@ -79,7 +83,7 @@ Result<Places> places_of(std::string_view url, client::Environment& environment)
 }  // namespace
 
 Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout) {
-  auto places = places_of(url, client::real_environment());
+  auto places = places_of(url, client::real_environment(), timeout);
   if (!places) return fail(places.error());
   if (places->directory != nullptr) {
     auto urls = places->directory->members();
@@ -87,8 +91,9 @@ Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout) {
     places->urls = std::move(*urls);
   }
   Error error{ErrorCode::kInvalidArgument, "no server is named"};
+  const auto count = static_cast<Nanoseconds>(std::max<std::size_t>(places->urls.size(), 1));
   for (const std::string& one : places->urls) {
-    auto info = probe_one(one, timeout);
+    auto info = probe_one(one, std::max(timeout / count, kMillisecond));
     if (info) return info;
     error = std::move(info.error());
   }
@@ -201,7 +206,8 @@ Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& 
   auto impl = std::make_unique<Impl>();
   ClientOptions options = given;
   if (options.client_id == 0) options.client_id = environment.random_id();
-  auto places = places_of(url, environment);
+  // While a primary is looked for etcd is asked again and again: none of that may take long.
+  auto places = places_of(url, environment, std::min(options.connect_timeout, kAskDirectoryFor));
   if (!places) return fail(places.error());
   auto fabrics = environment.open_fabrics(options.wait);
   if (!fabrics) return fail(fabrics.error());
@@ -296,8 +302,8 @@ template <int D>
 Result<LoadAnswer> Client<D>::load(std::span<const Entry<D>> entries, double fill) {
   if (auto ok = load_begin(); !ok) return fail(ok.error());
   if (auto ok = load_add(entries); !ok) {
-    // The first error is the one to tell.
-    if (auto aborted = load_abort(); !aborted) return fail(ok.error());
+    // The first error is the one to tell. A server that doesn't answer isn't waited for again.
+    if (ok.error().code != ErrorCode::kDeadlineExceeded) static_cast<void>(load_abort());
     return fail(ok.error());
   }
   return load_commit(fill);

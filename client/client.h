@@ -51,7 +51,9 @@ struct ServerInfo {
   std::uint32_t dimensions = 0;
   bool one_sided = false;  ///< whether searches can be offloaded over this address
 };
-/// Asks the server at `url` ("shm:///path", "tcp://host:port", "rdma://host:port").
+/// Asks the server at `url` ("shm:///path", "tcp://host:port", "rdma://host:port"), or those that
+/// it names as Client::connect() does, one after the other. `timeout`: of all together; etcd, where
+/// it knows them, may take as long again.
 SILURUS_API Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout = 5 * kSecond);
 
 /// A connection to a Silurus server, or to a group of them, whose tree has D dimensions (2 or 3).
@@ -141,8 +143,7 @@ class SILURUS_API Client {
   Status write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> callback);
   /// Sends what was begun, handles what has come. Doesn't wait, but for a lost server's successor
   /// to take the connection (a quarter of a second at most; ClientOptions::connect_timeout if only
-  /// one server is known; and what etcd takes to answer, a second for each endpoint, if it is
-  /// asked).
+  /// one server is known; and what etcd takes to answer, a second at most, if it is asked).
   void poll();
   /// Blocks until fewer than `n` operations are in flight.
   void wait_below(std::size_t n);

@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/log.h"
+#include "common/units.h"
 #include "protocol/encode.h"
 
 namespace silurus::client {
@@ -100,7 +101,7 @@ std::size_t ClientCore<D>::max_load_batch() const {
 // --- slots ---------------------------------------------------------------------------------------
 
 template <int D>
-std::uint32_t ClientCore<D>::acquire(CallKind kind, Nanoseconds deadline) {
+std::uint32_t ClientCore<D>::acquire(CallKind kind, Nanoseconds deadline, Nanoseconds patience) {
   if (free_.empty()) {
     free_.push_back(static_cast<std::uint32_t>(operations_.size()));
     operations_.emplace_back();
@@ -118,11 +119,12 @@ std::uint32_t ClientCore<D>::acquire(CallKind kind, Nanoseconds deadline) {
   operation.in_doubt = false;
   operation.losses = 0;
   operation.started = clock_.now();
-  operation.deadline = operation.started + deadline;
+  operation.deadline = operation.started + (patience != 0 ? patience : deadline);
+  operation.patience = patience;
   operation.bytes = 0;
   operation.cost = {};
   operation.error_text.clear();
-  next_deadline_ = std::min(next_deadline_, operation.deadline);
+  next_deadline_ = std::min(next_deadline_, operation.next_look(operation.started));
   ++in_flight_;
   return index;
 }
@@ -211,10 +213,25 @@ void ClientCore<D>::end(std::uint32_t index, const Error* error) {
 
 template <int D>
 Error ClientCore<D>::overdue_error(const Call<D>& operation) const {
+  if (operation.patience != 0) {
+    return operation.failure(
+        {ErrorCode::kDeadlineExceeded, "no answer and no sign of life from " + connection_->peer() +
+                                           " for " + format_duration(operation.patience)});
+  }
   return operation.failure(
-      {ErrorCode::kDeadlineExceeded,
-       "no answer from " + connection_->peer() + " within " +
-           std::to_string((operation.deadline - operation.started) / kMillisecond) + " ms"});
+      {ErrorCode::kDeadlineExceeded, "no answer from " + connection_->peer() + " within " +
+                                         format_duration(operation.deadline - operation.started)});
+}
+
+/// Whether the server has sent anything since the last look: it is there, and works.
+template <int D>
+bool ClientCore<D>::shows_life(Nanoseconds now) {
+  look_at_heartbeat(now);
+  const std::uint64_t messages = connection_->counters().messages_received;
+  const bool shows = messages != messages_seen_ || heartbeat_sequence_ != heartbeats_seen_;
+  messages_seen_ = messages;
+  heartbeats_seen_ = heartbeat_sequence_;
+  return shows;
 }
 
 template <int D>
@@ -222,13 +239,18 @@ std::size_t ClientCore<D>::end_overdue() {
   const Nanoseconds now = clock_.now();
   if (now < next_deadline_) return 0;
   std::size_t count = 0;
+  std::optional<bool> alive;
   next_deadline_ = INT64_MAX;
   for (std::uint32_t index = 0; index < operations_.size(); ++index) {
     Call<D>& operation = operations_[index];
     const CallState state = operation.state;
     if (!operation.is_live()) continue;
+    if (operation.patience != 0) {
+      if (!alive) alive = shows_life(now);
+      if (*alive) operation.deadline = now + operation.patience;
+    }
     if (operation.deadline > now) {
-      next_deadline_ = std::min(next_deadline_, operation.deadline);
+      next_deadline_ = std::min(next_deadline_, operation.next_look(now));
       continue;
     }
     const Error error = overdue_error(operation);
@@ -301,6 +323,7 @@ void ClientCore<D>::hand_over(std::uint32_t index, ErrorCode why) {
   --in_flight_;
   call.state = CallState::kWaiting;
   call.holding = false;
+  if (call.patience != 0) call.deadline = clock_.now() + call.patience;
   call.error_text.clear();
   call.text.json.clear();
   call.write.failed.clear();
@@ -317,7 +340,9 @@ bool ClientCore<D>::adopt(Call<D>& call) {
   const std::uint32_t generation = operation.generation;
   operation = std::move(call);
   operation.generation = generation;
-  next_deadline_ = std::min(next_deadline_, operation.deadline);
+  const Nanoseconds now = clock_.now();
+  if (operation.patience != 0) operation.deadline = now + operation.patience;
+  next_deadline_ = std::min(next_deadline_, operation.next_look(now));
   if (operation.is_search()) {
     begin_search(index);
   } else if (operation.message.size() <= connection_->limits().max_message_bytes) {

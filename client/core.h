@@ -170,7 +170,7 @@ class ClientCore final : public transport::ConnectionHandler {
   Status attach(std::unique_ptr<transport::Connection> connection);
 
   Status check_ready() const;
-  std::uint32_t acquire(CallKind kind, Nanoseconds deadline);
+  std::uint32_t acquire(CallKind kind, Nanoseconds deadline, Nanoseconds patience = 0);
   void release(std::uint32_t index);
   std::uint32_t request_id(std::uint32_t index) const {
     return (operations_[index].generation << kIndexBits) | index;
@@ -196,10 +196,10 @@ class ClientCore final : public transport::ConnectionHandler {
   void send_again(std::uint32_t index);
   void send_waiting();
   template <typename Encode>
-  Status text_request(std::size_t bytes, Nanoseconds deadline, bool harmless,
+  Status text_request(std::size_t bytes, Nanoseconds patience, bool harmless,
                       Callback<StatsAnswer> callback, Encode&& encode);
   template <typename Encode>
-  Status load_step(std::size_t bytes, Nanoseconds deadline, bool harmless,
+  Status load_step(std::size_t bytes, Nanoseconds patience, bool harmless,
                    Callback<LoadAnswer> callback, Encode&& encode);
   Status take_answer(Call<D>& operation, const protocol::Answer& answer);
   void on_error(std::uint32_t index, const protocol::Answer& answer);
@@ -224,6 +224,7 @@ class ClientCore final : public transport::ConnectionHandler {
                                           clock_.now() <= operation.freshness.until);
   }
   std::size_t end_overdue();
+  bool shows_life(Nanoseconds now);
   Error overdue_error(const Call<D>& operation) const;
   void break_off(Error error);
   void end_all();
@@ -252,7 +253,9 @@ class ClientCore final : public transport::ConnectionHandler {
   std::size_t in_flight_ = 0;           ///< of the caller's view: forgotten ones don't count
   std::uint32_t unanswered_ = 0;        ///< messages
   std::uint32_t settles_ = 0;
-  Nanoseconds next_deadline_ = INT64_MAX;
+  Nanoseconds next_deadline_ = INT64_MAX;  ///< or the next look for signs of life
+  std::uint64_t messages_seen_ = 0;        ///< that had come at the last look for signs of life
+  std::uint64_t heartbeats_seen_ = 0;      ///< the number of the one that was there then
 
   Nanoseconds heartbeat_looked_ = 0;
   std::uint64_t heartbeat_sequence_ = 0;

@@ -6,6 +6,8 @@
 #include "client/core.h"
 #include "common/check.h"
 #include "common/log.h"
+#include "common/units.h"
+#include "protocol/decode.h"
 #include "protocol/encode.h"
 
 namespace silurus::client {
@@ -70,7 +72,7 @@ template <int D>
 Status ClientCore<D>::nearest(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback,
                               protocol::Moment as_of, const Freshness* any) {
   if (auto ok = rtree::check_point(query.point); !ok) return ok;
-  if (query.k == 0) return fail(ErrorCode::kInvalidArgument, "k is 0: it must be at least 1");
+  if (auto ok = protocol::check_k(query.k); !ok) return ok;
   if (auto ok = check_ready(); !ok) return ok;
   const std::uint32_t index = acquire(CallKind::kNearest, options_.deadline);
   Call<D>& operation = operations_[index];
@@ -185,10 +187,10 @@ Status ClientCore<D>::write(std::span<const protocol::Operation<D>> operations,
 
 template <int D>
 template <typename Encode>
-Status ClientCore<D>::text_request(std::size_t bytes, Nanoseconds deadline, bool harmless,
+Status ClientCore<D>::text_request(std::size_t bytes, Nanoseconds patience, bool harmless,
                                    Callback<StatsAnswer> callback, Encode&& encode) {
   if (auto ok = check_ready(); !ok) return ok;
-  const std::uint32_t index = acquire(CallKind::kText, deadline);
+  const std::uint32_t index = acquire(CallKind::kText, options_.deadline, patience);
   Call<D>& operation = operations_[index];
   operation.harmless = harmless;
   operation.text.json.clear();
@@ -199,7 +201,7 @@ Status ClientCore<D>::text_request(std::size_t bytes, Nanoseconds deadline, bool
 
 template <int D>
 Status ClientCore<D>::stats(Callback<StatsAnswer> callback) {
-  return text_request(sizeof(protocol::Header), options_.deadline, true, std::move(callback),
+  return text_request(sizeof(protocol::Header), 0, true, std::move(callback),
                       [](std::span<std::byte> out, std::uint32_t id) {
                         protocol::encode_bare(out, protocol::MessageType::kStats, id,
                                               protocol::kAnyMember);
@@ -208,7 +210,7 @@ Status ClientCore<D>::stats(Callback<StatsAnswer> callback) {
 
 template <int D>
 Status ClientCore<D>::cluster(Callback<StatsAnswer> callback, bool harmless) {
-  return text_request(sizeof(protocol::Header), options_.deadline, harmless, std::move(callback),
+  return text_request(sizeof(protocol::Header), 0, harmless, std::move(callback),
                       [](std::span<std::byte> out, std::uint32_t id) {
                         protocol::encode_bare(out, protocol::MessageType::kCluster, id,
                                               protocol::kAnyMember);
@@ -224,7 +226,7 @@ Status ClientCore<D>::task(protocol::TaskKind kind, protocol::Moment from, proto
   }
   // A backup that was begun has made its directory: it can't be begun again.
   const bool harmless = kind != protocol::TaskKind::kBackup;
-  return text_request(sizeof(protocol::TaskRequest) + text.size(), options_.load_deadline, harmless,
+  return text_request(sizeof(protocol::TaskRequest) + text.size(), options_.patience, harmless,
                       std::move(callback), [&](std::span<std::byte> out, std::uint32_t id) {
                         protocol::encode_task(out, id, kind, from, to, text);
                       });
@@ -232,10 +234,10 @@ Status ClientCore<D>::task(protocol::TaskKind kind, protocol::Moment from, proto
 
 template <int D>
 template <typename Encode>
-Status ClientCore<D>::load_step(std::size_t bytes, Nanoseconds deadline, bool harmless,
+Status ClientCore<D>::load_step(std::size_t bytes, Nanoseconds patience, bool harmless,
                                 Callback<LoadAnswer> callback, Encode&& encode) {
   if (auto ok = check_ready(); !ok) return ok;
-  const std::uint32_t index = acquire(CallKind::kLoad, deadline);
+  const std::uint32_t index = acquire(CallKind::kLoad, options_.deadline, patience);
   operations_[index].harmless = harmless;
   operations_[index].load = {};
   operations_[index].on_load = std::move(callback);
@@ -246,7 +248,7 @@ Status ClientCore<D>::load_step(std::size_t bytes, Nanoseconds deadline, bool ha
 template <int D>
 Status ClientCore<D>::load_begin(Callback<LoadAnswer> callback) {
   // What has begun ends with its connection.
-  return load_step(sizeof(protocol::Header), options_.deadline, true, std::move(callback),
+  return load_step(sizeof(protocol::Header), 0, true, std::move(callback),
                    [](std::span<std::byte> out, std::uint32_t id) {
                      protocol::encode_bare(out, protocol::MessageType::kLoadBegin, id);
                    });
@@ -266,7 +268,7 @@ Status ClientCore<D>::load_entries(std::span<const rtree::Entry<D>> entries,
                   "entry with id " + std::to_string(entry.id) + ": " + ok.error().message);
     }
   }
-  return load_step(protocol::load_entries_bytes<D>(entries.size()), options_.load_deadline, false,
+  return load_step(protocol::load_entries_bytes<D>(entries.size()), options_.patience, false,
                    std::move(callback), [&](std::span<std::byte> out, std::uint32_t id) {
                      protocol::encode_load_entries<D>(out, id, entries);
                    });
@@ -277,9 +279,9 @@ Status ClientCore<D>::load_commit(double fill, std::uint64_t entries,
                                   Callback<LoadAnswer> callback) {
   if (!(fill >= 0 && fill <= 1)) {
     return fail(ErrorCode::kInvalidArgument,
-                "fill is " + std::to_string(fill) + ": it must be above 0 and at most 1");
+                "fill is " + format_number(fill) + ": it must be above 0 and at most 1");
   }
-  return load_step(sizeof(protocol::LoadCommit), options_.load_deadline, false, std::move(callback),
+  return load_step(sizeof(protocol::LoadCommit), options_.patience, false, std::move(callback),
                    [&](std::span<std::byte> out, std::uint32_t id) {
                      protocol::encode_load_commit(out, id, fill, entries);
                    });
@@ -287,7 +289,7 @@ Status ClientCore<D>::load_commit(double fill, std::uint64_t entries,
 
 template <int D>
 Status ClientCore<D>::load_abort(Callback<LoadAnswer> callback) {
-  return load_step(sizeof(protocol::Header), options_.deadline, false, std::move(callback),
+  return load_step(sizeof(protocol::Header), 0, false, std::move(callback),
                    [](std::span<std::byte> out, std::uint32_t id) {
                      protocol::encode_bare(out, protocol::MessageType::kLoadAbort, id);
                    });

@@ -8,8 +8,10 @@
 namespace silurus::client {
 
 Result<std::unique_ptr<EtcdDirectory>> EtcdDirectory::create(const etcd::GroupAddress& address,
-                                                             Environment& environment) {
-  auto gateway = environment.open_etcd(address.cluster, kSecond);
+                                                             Environment& environment,
+                                                             Nanoseconds timeout) {
+  auto gateway =
+      environment.open_etcd(address.cluster, etcd::timeout_of_each(address.cluster, timeout));
   if (!gateway) return fail(gateway.error());
   const std::string prefix =
       "silurus/" + address.cluster.name + "/" + std::to_string(address.shard.value_or(0)) + "/";

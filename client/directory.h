@@ -13,9 +13,10 @@ namespace silurus::client {
 /// those that would like to be. What makes no sense there is passed over.
 class EtcdDirectory final : public Directory {
  public:
-  /// Of shard 0 where the address names none.
+  /// Of shard 0 where the address names none. `timeout`: what etcd may take to answer.
   static Result<std::unique_ptr<EtcdDirectory>> create(const etcd::GroupAddress& address,
-                                                       Environment& environment);
+                                                       Environment& environment,
+                                                       Nanoseconds timeout);
   Result<std::vector<std::string>> members() override;
 
  private:

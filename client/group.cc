@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/units.h"
+#include "protocol/decode.h"
 #include "protocol/encode.h"
 
 namespace silurus::client {
@@ -113,7 +115,7 @@ Error Group<D>::no_server() const {
 
 /// A call to be begun when there is a primary.
 template <int D>
-Result<Call<D>*> Group<D>::new_call(CallKind kind, Nanoseconds deadline) {
+Result<Call<D>*> Group<D>::new_call(CallKind kind, Nanoseconds patience) {
   if (options_.reconnect_for <= 0) return fail(no_server());
   if (failure_) {
     if (failure_->code != ErrorCode::kConnectionLost) return fail(*failure_);
@@ -127,7 +129,8 @@ Result<Call<D>*> Group<D>::new_call(CallKind kind, Nanoseconds deadline) {
   call.kind = kind;
   call.state = CallState::kWaiting;
   call.started = clock_.now();
-  call.deadline = call.started + deadline;
+  call.patience = patience;
+  call.deadline = call.started + (patience != 0 ? patience : options_.deadline);
   kept_deadline_ = std::min(kept_deadline_, call.deadline);
   return &call;
 }
@@ -136,7 +139,7 @@ template <int D>
 Status Group<D>::keep_range(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback,
                             protocol::Moment as_of) {
   if (auto ok = rtree::check_box(query.window, "window"); !ok) return ok;
-  auto call = new_call(CallKind::kRange, options_.deadline);
+  auto call = new_call(CallKind::kRange);
   if (!call) return fail(call.error());
   (*call)->range_query = query;
   if (query.limit >= protocol::kNoLimit) (*call)->range_query.limit = UINT64_MAX;
@@ -149,8 +152,8 @@ template <int D>
 Status Group<D>::keep_nearest(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback,
                               protocol::Moment as_of) {
   if (auto ok = rtree::check_point(query.point); !ok) return ok;
-  if (query.k == 0) return fail(ErrorCode::kInvalidArgument, "k is 0: it must be at least 1");
-  auto call = new_call(CallKind::kNearest, options_.deadline);
+  if (auto ok = protocol::check_k(query.k); !ok) return ok;
+  auto call = new_call(CallKind::kNearest);
   if (!call) return fail(call.error());
   (*call)->nearest_query = query;
   (*call)->as_of = as_of;
@@ -162,7 +165,7 @@ template <int D>
 Status Group<D>::keep_write(std::span<const protocol::Operation<D>> operations,
                             Callback<WriteAnswer> callback) {
   if (auto ok = ClientCore<D>::check_write(operations, max_batch_); !ok) return ok;
-  auto call = new_call(CallKind::kWrite, options_.deadline);
+  auto call = new_call(CallKind::kWrite);
   if (!call) return fail(call.error());
   const auto sequence = family_.writes.next();
   if (!sequence) {
@@ -179,9 +182,9 @@ Status Group<D>::keep_write(std::span<const protocol::Operation<D>> operations,
 
 template <int D>
 template <typename Encode>
-Status Group<D>::keep_text(std::size_t bytes, bool harmless, Nanoseconds deadline,
+Status Group<D>::keep_text(std::size_t bytes, bool harmless, Nanoseconds patience,
                            Callback<StatsAnswer> callback, Encode&& encode) {
-  auto call = new_call(CallKind::kText, deadline);
+  auto call = new_call(CallKind::kText, patience);
   if (!call) return fail(call.error());
   (*call)->harmless = harmless;
   (*call)->message.resize(bytes);
@@ -193,21 +196,19 @@ Status Group<D>::keep_text(std::size_t bytes, bool harmless, Nanoseconds deadlin
 template <int D>
 Status Group<D>::stats(Callback<StatsAnswer> callback) {
   if (auto* core = connected()) return core->stats(std::move(callback));
-  return keep_text(sizeof(protocol::Header), true, options_.deadline, std::move(callback),
-                   [](std::span<std::byte> out) {
-                     protocol::encode_bare(out, protocol::MessageType::kStats, 0,
-                                           protocol::kAnyMember);
-                   });
+  return keep_text(
+      sizeof(protocol::Header), true, 0, std::move(callback), [](std::span<std::byte> out) {
+        protocol::encode_bare(out, protocol::MessageType::kStats, 0, protocol::kAnyMember);
+      });
 }
 
 template <int D>
 Status Group<D>::cluster(Callback<StatsAnswer> callback) {
   if (auto* core = connected()) return core->cluster(std::move(callback), true);
-  return keep_text(sizeof(protocol::Header), true, options_.deadline, std::move(callback),
-                   [](std::span<std::byte> out) {
-                     protocol::encode_bare(out, protocol::MessageType::kCluster, 0,
-                                           protocol::kAnyMember);
-                   });
+  return keep_text(
+      sizeof(protocol::Header), true, 0, std::move(callback), [](std::span<std::byte> out) {
+        protocol::encode_bare(out, protocol::MessageType::kCluster, 0, protocol::kAnyMember);
+      });
 }
 
 template <int D>
@@ -218,7 +219,7 @@ Status Group<D>::task(protocol::TaskKind kind, protocol::Moment from, protocol::
     return fail(ErrorCode::kTooLarge, "'" + std::string(text) + "' is too long");
   }
   return keep_text(sizeof(protocol::TaskRequest) + text.size(), kind != protocol::TaskKind::kBackup,
-                   options_.load_deadline, std::move(callback), [&](std::span<std::byte> out) {
+                   options_.patience, std::move(callback), [&](std::span<std::byte> out) {
                      protocol::encode_task(out, 0, kind, from, to, text);
                    });
 }
@@ -227,7 +228,7 @@ template <int D>
 Status Group<D>::load_begin(Callback<LoadAnswer> callback) {
   load_connection_ = connection_;
   if (auto* core = connected()) return core->load_begin(std::move(callback));
-  auto call = new_call(CallKind::kLoad, options_.deadline);
+  auto call = new_call(CallKind::kLoad);
   if (!call) return fail(call.error());
   (*call)->harmless = true;
   (*call)->message.resize(sizeof(protocol::Header));
@@ -449,8 +450,7 @@ void Group<D>::look_after_primary(bool look, Nanoseconds now) {
       heard_heartbeat_ = heartbeat;
       heard_at_ = now;
     } else if (now - heard_at_ > options_.silence && options_.reconnect_for > 0) {
-      core.give_up("it has said nothing for " + std::to_string((now - heard_at_) / kMillisecond) +
-                   " ms");
+      core.give_up("it has said nothing for " + format_duration(now - heard_at_));
     }
   }
   if (!core.connected()) lose_primary(now);

@@ -156,7 +156,7 @@ class Group final : private Keeper<D> {
   ClientCore<D>* choose_reader(ClientCore<D>* primary, const Freshness*& any);
 
   void keep(Call<D>&& call, ErrorCode why) override;
-  Result<Call<D>*> new_call(CallKind kind, Nanoseconds deadline);
+  Result<Call<D>*> new_call(CallKind kind, Nanoseconds patience = 0);
   Status keep_range(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback,
                     protocol::Moment as_of);
   Status keep_nearest(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback,
@@ -164,7 +164,7 @@ class Group final : private Keeper<D> {
   Status keep_write(std::span<const protocol::Operation<D>> operations,
                     Callback<WriteAnswer> callback);
   template <typename Encode>
-  Status keep_text(std::size_t bytes, bool harmless, Nanoseconds deadline,
+  Status keep_text(std::size_t bytes, bool harmless, Nanoseconds patience,
                    Callback<StatsAnswer> callback, Encode&& encode);
   Error no_server() const;
 

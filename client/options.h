@@ -58,9 +58,12 @@ struct ClientOptions {
   /// do well to share one: what any of them does itself keeps the others waiting, which none can
   /// learn alone. Never by clients of several threads.
   std::shared_ptr<AccessPolicy> shared_policy = nullptr;
-  Nanoseconds deadline = 10 * kSecond;        ///< of each operation, loading apart
-  Nanoseconds load_deadline = 600 * kSecond;  ///< of each step of a bulk load
-  Nanoseconds connect_timeout = 5 * kSecond;
+  Nanoseconds deadline = 10 * kSecond;  ///< of each operation, but for those of `patience`
+  /// Operations that may rightly take long (steps of a bulk load, history, differences, backups,
+  /// orders of a replacement) have no deadline: they end when the server has shown no sign of life,
+  /// message or heartbeat, for so long.
+  Nanoseconds patience = 10 * kSecond;
+  Nanoseconds connect_timeout = 5 * kSecond;  ///< of connecting, and of each request to etcd
   /// When the connection is lost, or the server is no longer the primary, another one is looked for
   /// for so long, with pauses, before what is under way fails. 0: never; the client stays
   /// disconnected.

@@ -258,6 +258,11 @@ Result<Address> Address::parse(std::string_view url) {
   return address;
 }
 
+Nanoseconds timeout_of_each(const Address& address, Nanoseconds all) {
+  const auto count = static_cast<Nanoseconds>(std::max<std::size_t>(address.endpoints.size(), 1));
+  return std::max(all / count, kMillisecond);
+}
+
 Result<GroupAddress> GroupAddress::parse(std::string_view url) {
   GroupAddress group;
   const std::size_t slash = url.rfind('/');

@@ -22,6 +22,8 @@ struct Address {
   std::string name;                    ///< of the Silurus cluster: letters, digits, - and _
   static Result<Address> parse(std::string_view url);
 };
+/// What each endpoint may take to answer, so that all of them together take no longer than `all`.
+Nanoseconds timeout_of_each(const Address& address, Nanoseconds all);
 /// Whether that is meant to be one.
 inline bool is_address(std::string_view url) { return url.starts_with("etcd://"); }
 

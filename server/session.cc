@@ -621,8 +621,9 @@ bool Session<D>::tick(Nanoseconds now) {
   }
   if (exporting_ != nullptr && now - last_export_ > kMaxExportIdle) exporting_.reset();
   std::erase_if(held_, [&](const Held& held) { return held.until < now; });
+  // Who waits for an answer hears that it is being worked on.
   return stream_ != nullptr || load_ != nullptr || exporting_ != nullptr || !held_.empty() ||
-         now - last_message_ < kActiveFor;
+         in_flight_ > 0 || now - last_message_ < kActiveFor;
 }
 
 template <int D>

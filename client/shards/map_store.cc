@@ -10,16 +10,15 @@
 namespace silurus::shards {
 namespace {
 
-constexpr Nanoseconds kTimeout = kSecond;  ///< of one request to one endpoint
-/// A change that etcd didn't answer is asked for again, so often and with such pauses.
-constexpr int kAttempts = 10;
+/// A change that etcd didn't answer is asked for again, with such pauses.
 constexpr Nanoseconds kPause = 200 * kMillisecond;
 
 class EtcdMapStore final : public MapStore {
  public:
   EtcdMapStore(const etcd::Address& address, std::unique_ptr<etcd::Gateway> gateway,
-               client::Environment& environment)
+               client::Environment& environment, Nanoseconds timeout)
       : environment_(environment),
+        timeout_(timeout),
         name_(address.name),
         key_("silurus/" + name_ + "/map"),
         asks_several_(address.endpoints.size() > 1),
@@ -30,7 +29,9 @@ class EtcdMapStore final : public MapStore {
     if (!found) return fail(found.error());
     if (found->revision == 0) {
       return fail(ErrorCode::kNotFound,
-                  "cluster " + name_ + " has no shard map: silurus cluster init makes one");
+                  "cluster " + name_ +
+                      " has no shard map yet: silurus cluster init makes one (silurus help "
+                      "cluster shows how)");
     }
     auto map = decode(found->value);
     if (!map) return fail(map.error());
@@ -44,7 +45,8 @@ class EtcdMapStore final : public MapStore {
     const std::string text = encode(next);
     if (text.size() > kMaxMapBytes) return fail(ErrorCode::kTooLarge, "the shard map is too long");
     std::string why;
-    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const Nanoseconds until = environment_.clock().now() + timeout_;
+    for (int attempt = 0; attempt == 0 || environment_.clock().now() + kPause < until; ++attempt) {
       if (attempt > 0) environment_.sleep(kPause);
       const auto replaced = gateway_->replace(key_, base.revision, text);
       if (!replaced) {
@@ -71,6 +73,7 @@ class EtcdMapStore final : public MapStore {
 
  private:
   client::Environment& environment_;
+  const Nanoseconds timeout_;
   const std::string name_;
   const std::string key_;
   const bool asks_several_;
@@ -80,13 +83,14 @@ class EtcdMapStore final : public MapStore {
 }  // namespace
 
 Result<std::unique_ptr<MapStore>> open_map_store(std::string_view url,
-                                                 client::Environment& environment) {
+                                                 client::Environment& environment,
+                                                 Nanoseconds timeout) {
   const auto address = etcd::Address::parse(url);
   if (!address) return fail(address.error());
-  auto gateway = environment.open_etcd(*address, kTimeout);
+  auto gateway = environment.open_etcd(*address, etcd::timeout_of_each(*address, timeout));
   if (!gateway) return fail(gateway.error());
   return std::unique_ptr<MapStore>(
-      std::make_unique<EtcdMapStore>(*address, std::move(*gateway), environment));
+      std::make_unique<EtcdMapStore>(*address, std::move(*gateway), environment, timeout));
 }
 
 }  // namespace silurus::shards

@@ -7,6 +7,7 @@
 #include "client/options.h"
 #include "client/shards/shard_map.h"
 #include "common/api.h"
+#include "common/clock.h"
 #include "common/result.h"
 
 namespace silurus::shards {
@@ -29,8 +30,10 @@ class SILURUS_API MapStore {
   virtual Result<StoredMap> replace(const StoredMap& base, ShardMap next) = 0;
 };
 
-/// In etcd, as "silurus/<name>/map". `url`: "etcd://host:port/name".
+/// In etcd, as "silurus/<name>/map". `url`: "etcd://host:port/name". `timeout`: what a call may
+/// take while etcd does not answer.
 SILURUS_API Result<std::unique_ptr<MapStore>> open_map_store(
-    std::string_view url, client::Environment& environment = client::real_environment());
+    std::string_view url, client::Environment& environment = client::real_environment(),
+    Nanoseconds timeout = 5 * kSecond);
 
 }  // namespace silurus::shards

@@ -26,8 +26,6 @@ constexpr int kMaxRounds = 20;
 constexpr std::size_t kBatchesInFlight = 8;
 /// Pages of the shard that the median is taken of, spread evenly: some million entries.
 constexpr std::uint64_t kSampledPages = 256;
-/// A list of changes or a command may wait for a bulk load or a backup on the same server.
-constexpr Nanoseconds kTaskDeadline = 600 * kSecond;
 /// Where groups are involved, whose primaries may be lost: attempts in all, each of which takes
 /// over what the one before has left.
 constexpr int kAttempts = 4;
@@ -50,9 +48,13 @@ class Server {
                                 client::Environment& environment) {
     options.mode = client::Mode::kMessaging;
     options.reconnect_for = 0;
-    options.deadline = kTaskDeadline;
+    options.deadline = std::max(options.deadline, options.patience);
     auto client = Client<D>::connect(url, options, environment);
-    if (!client) return fail(client.error().code, url + ": " + client.error().message);
+    if (!client) {
+      const std::string& why = client.error().message;
+      const bool names_it = why.find(url) != std::string::npos;
+      return fail(client.error().code, names_it ? why : url + ": " + why);
+    }
     return Server(url, std::move(*client));
   }
   /// Its error, for those who don't see whose it is. What is in doubt is lost with the connection:
@@ -555,6 +557,7 @@ Result<StoredMap> Replacement<D>::put_in_place(const std::vector<Part>& parts) {
   const std::uint64_t ticket = stored_.map.epoch;
   StoredMap base = stored_;
   bool may_be_done = false;
+  const Nanoseconds until = clock_.now() + options_.client.patience;
   for (int attempt = 1;; ++attempt) {
     ShardMap next = base.map;
     const auto shard = std::ranges::find(next.shards, options_.shard, &Shard::id);
@@ -565,7 +568,8 @@ Result<StoredMap> Replacement<D>::put_in_place(const std::vector<Part>& parts) {
     if (replaced) return replaced;
     const ErrorCode why = replaced.error().code;
     may_be_done = may_be_done || why == ErrorCode::kInDoubt;
-    if ((why != ErrorCode::kConflict && why != ErrorCode::kInDoubt) || attempt == kMapAttempts) {
+    if ((why != ErrorCode::kConflict && why != ErrorCode::kInDoubt) || attempt == kMapAttempts ||
+        clock_.now() > until) {
       return fail(may_be_done ? ErrorCode::kInDoubt : why, replaced.error().message);
     }
     auto now = store_.load();

@@ -9,6 +9,7 @@
 #include "client/backoff.h"
 #include "client/environment.h"
 #include "common/json.h"
+#include "protocol/decode.h"
 
 namespace silurus {
 namespace {
@@ -502,7 +503,7 @@ Router<D>::~Router() = default;
 template <int D>
 Result<Router<D>> Router<D>::connect(std::string_view url, const ClientOptions& options,
                                      client::Environment& environment) {
-  auto store = shards::open_map_store(url, environment);
+  auto store = shards::open_map_store(url, environment, options.connect_timeout);
   if (!store) return fail(store.error());
   auto impl = std::make_unique<Impl>(environment, std::move(*store), options);
   if (auto ok = impl->load_map(); !ok) return fail(ok.error());
@@ -530,7 +531,7 @@ Result<std::uint64_t> Router<D>::count(const Box<D>& window, Predicate predicate
 template <int D>
 Result<NearestAnswer> Router<D>::nearest(const Point<D>& point, std::uint32_t k) {
   if (auto ok = rtree::check_point(point); !ok) return fail(ok.error());
-  if (k == 0) return fail(ErrorCode::kInvalidArgument, "k is 0: nothing is asked for");
+  if (auto ok = protocol::check_k(k); !ok) return fail(ok.error());
   return impl_->until_done([&] { return impl_->nearest_once({.point = point, .k = k}); });
 }
 

@@ -297,6 +297,28 @@ TEST_F(SessionTest, HeartbeatsReachActiveClientsOnly) {
   EXPECT_EQ(world_.worker().deadline(), std::nullopt);  // sleeps for ever
 }
 
+TEST_F(SessionTest, WhoWaitsForALongAnswerHearsHeartbeats) {
+  Loopback& client = world_.connect();
+  ask_bare(client, 1, protocol::MessageType::kLoadBegin);
+  ask_load_entries(client, 2, row(5));
+  world_.run();
+  ASSERT_EQ(client.waiting(), 2u);
+  ASSERT_TRUE(world_.shard->writer().try_acquire());  // so that the tree can't be built
+  ask_load_commit(client, 3, 5);
+  world_.worker().sweep();
+  world_.clock.advance(2 * kActiveFor);
+  world_.worker().sweep();
+  for (int i = 0; i < 3; ++i) {
+    const std::size_t before = client.heartbeats();
+    world_.clock.advance(10 * kMillisecond);
+    world_.worker().sweep();
+    ASSERT_GT(client.heartbeats(), before);
+  }
+  world_.shard->writer().release();
+  world_.run();
+  EXPECT_EQ(client.waiting(), 3u);
+}
+
 TEST_F(SessionTest, GivesUpAStreamWhoseClientTakesNothing) {
   fill(30000);
   Loopback& client = world_.connect();
