@@ -23,14 +23,20 @@ class Tool {
     std::string out;
     std::string err;
   };
-  Ran run(const std::string& arguments) const {
+  Ran run(const std::string& arguments) const { return shell(program() + " " + arguments); }
+  /// Anything that a shell understands.
+  Ran shell(const std::string& command) const {
+    const std::string all =
+        "{ " + command + "\n} >" + (folder_ / "out") + " 2>" + (folder_ / "err");
+    const int status = std::system(all.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
+  }
+  /// Where the program is.
+  static std::string program() {
     char self[PATH_MAX] = {};
     EXPECT_GT(readlink("/proc/self/exe", self, sizeof self - 1), 0);
     const std::string path(self);
-    const std::string command = path.substr(0, path.rfind('/')) + "/silurus " + arguments + " >" +
-                                (folder_ / "out") + " 2>" + (folder_ / "err");
-    const int status = std::system(command.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
+    return path.substr(0, path.rfind('/')) + "/silurus";
   }
   /// What it answers as JSON.
   nlohmann::json ask(const std::string& arguments) const {
