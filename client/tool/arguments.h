@@ -20,6 +20,8 @@ struct Settings {
   std::string url;
   client::ClientOptions client;
   Format format = Format::kText;
+  bool ids_as_strings = false;   ///< in JSON
+  bool has_default_url = false;  ///< nobody has named a server
 };
 
 // The commands. Coordinates are kept as numbers until the server has said how many dimensions its
@@ -97,5 +99,9 @@ struct Invocation {
 /// number is one, with or without a minus. kInvalidArgument says what is wrong and what would be
 /// right: a usage error.
 Result<Invocation> parse_arguments(const std::vector<std::string>& arguments);
+
+/// Whether `url` can be the address of a server, of a group or of a cluster; the error names the
+/// schemes that there are.
+Status check_server(const std::string& url);
 
 }  // namespace silurus::tool

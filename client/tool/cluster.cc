@@ -1,18 +1,19 @@
 #include "client/tool/cluster.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <optional>
 #include <set>
 #include <utility>
 
+#include "client/environment.h"
 #include "client/shards/map_store.h"
 #include "client/shards/replacement.h"
 #include "client/shards/router.h"
 #include "client/tool/output.h"
-#include "common/flags.h"
+#include "client/tool/progress.h"
 #include "common/json.h"
+#include "common/units.h"
 
 namespace silurus::tool {
 namespace {
@@ -23,25 +24,6 @@ using shards::ShardMap;
 
 /// Half of the frame's extent divided by this is the limit, if none is given.
 constexpr double kLimitShare = 1000;
-
-constexpr const char* kUsage =
-    "usage: silurus cluster init XMIN YMIN XMAX YMAX URL... [--edge LIMIT]\n"
-    "       silurus cluster status | add-shard URL...\n"
-    "       silurus cluster split SHARD [URL URL] [--at KEY] | split SHARD --abort\n"
-    "       silurus cluster move SHARD [URL] | move SHARD --abort";
-
-tl::unexpected<Error> usage(const std::string& message) {
-  return fail(ErrorCode::kInvalidArgument, message + "\n" + kUsage);
-}
-
-Result<std::uint32_t> shard_number(const std::string& text) {
-  std::uint32_t id = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    return usage("'" + text + "' is no number of a shard: silurus cluster status lists them");
-  }
-  return id;
-}
 
 /// What a change of the map comes to, for people.
 std::string changed(const ShardMap& map, const std::string& what, Format format) {
@@ -80,7 +62,8 @@ Result<std::string> check_empty(const std::string& url, int dimensions, const Se
                                         " and holds " + std::to_string(entries) + " entries");
 }
 
-Result<std::string> init(MapStore& store, const ClusterCommand& command, const Settings& settings) {
+Result<std::string> init(MapStore& store, const ClusterCommand& command, const Settings& settings,
+                         Progress& progress) {
   ShardMap map;
   map.dimensions = static_cast<int>(command.numbers.size() / 2);
   const auto middle = command.numbers.begin() + map.dimensions;
@@ -93,6 +76,7 @@ Result<std::string> init(MapStore& store, const ClusterCommand& command, const S
   const std::size_t count = command.urls.size();
   std::set<std::string> groups;
   for (std::size_t i = 0; i < count; ++i) {
+    progress.say("asking " + command.urls[i] + " whether it is empty");
     const auto group = check_empty(command.urls[i], map.dimensions, settings);
     if (!group) return fail(group.error());
     if (!group->empty() && !groups.insert(*group).second) {
@@ -115,16 +99,16 @@ Result<std::string> init(MapStore& store, const ClusterCommand& command, const S
                  settings.format);
 }
 
-Result<std::string> add_shard(MapStore& store, const ClusterCommand& command,
-                              const Settings& settings) {
-  auto stored = store.load();
-  if (!stored) return fail(stored.error());
-  ShardMap next = stored->map;
+Result<std::string> add_shard(MapStore& store, const shards::StoredMap& stored,
+                              const ClusterCommand& command, const Settings& settings,
+                              Progress& progress) {
+  ShardMap next = stored.map;
   for (const std::string& url : command.urls) {
+    progress.say("asking " + url + " whether it is empty");
     if (auto ok = check_empty(url, next.dimensions, settings); !ok) return fail(ok.error());
     next.spares.push_back(url);
   }
-  const auto replaced = store.replace(*stored, std::move(next));
+  const auto replaced = store.replace(stored, std::move(next));
   if (!replaced) return fail(replaced.error());
   return changed(replaced->map,
                  std::to_string(replaced->map.spares.size()) +
@@ -206,35 +190,67 @@ std::string status_lines(const ShardMap& map, const std::vector<Condition>& foun
   return text;
 }
 
-Result<std::string> status(MapStore& store, const Settings& settings) {
-  const auto stored = store.load();
-  if (!stored) return fail(stored.error());
-  const auto found =
-      stored->map.dimensions == 3 ? conditions<3>(settings) : conditions<2>(settings);
+Result<std::string> status(const shards::StoredMap& stored, const Settings& settings) {
+  const auto found = stored.map.dimensions == 3 ? conditions<3>(settings) : conditions<2>(settings);
   if (!found) return fail(found.error());
-  if (settings.format == Format::kJson) return status_json(stored->map, *found);
-  return status_lines(stored->map, *found, settings.format == Format::kCsv);
+  if (settings.format == Format::kJson) return status_json(stored.map, *found);
+  return status_lines(stored.map, *found, settings.format == Format::kCsv);
 }
 
 // --- split and move
 
+/// What a step is, for those who wait for it.
+const char* doing(shards::Step step) {
+  switch (step) {
+    case shards::Step::kIntent:
+      return "looking at the shard and its successors";
+    case shards::Step::kFill:
+      return "emptying the successors";
+    case shards::Step::kCopy:
+      return "copying the shard";
+    case shards::Step::kCatchUp:
+      return "copying what has changed meanwhile";
+    case shards::Step::kFreeze:
+    case shards::Step::kRetire:
+    case shards::Step::kServe:
+      return "handing over to the successors";
+    case shards::Step::kReplace:
+      return "changing the shard map";
+  }
+  return "replacing the shard";
+}
+
 template <int D>
 Result<std::string> replace(MapStore& store, const ClusterCommand& command,
-                            const Settings& settings) {
+                            const Settings& settings, Progress& progress) {
   if (command.abort) {
+    progress.say("giving the shard its range back");
     const auto aborted = shards::abort_replacement<D>(store, command.shard, settings.client);
     if (!aborted) return fail(aborted.error());
     return changed(aborted->map, "shard " + std::to_string(command.shard) + " stays as it was",
                    settings.format);
   }
   const bool split = command.action == ClusterAction::kSplit;
+  bool has_begun = false;
   const auto report =
       shards::replace_shard<D>(store, {.shard = command.shard,
                                        .parts = split ? std::size_t{2} : std::size_t{1},
                                        .targets = command.urls,
                                        .at = command.at,
-                                       .client = settings.client});
-  if (!report) return fail(report.error());
+                                       .client = settings.client,
+                                       .before = [&](shards::Step step) {
+                                         progress.say(doing(step));
+                                         has_begun |= step == shards::Step::kFill;
+                                         return true;
+                                       }});
+  if (!report) {
+    const std::string what = (split ? "split " : "move ") + std::to_string(command.shard);
+    return fail(report.error().code,
+                report.error().message +
+                    (has_begun ? "; run silurus cluster " + what +
+                                     " again to go on with it, or with --abort to end it"
+                               : ""));
+  }
   Json parts = Json::array();
   std::string text = "shard " + std::to_string(report->shard) + " is replaced by";
   for (const shards::Part& part : report->parts) {
@@ -258,77 +274,156 @@ Result<std::string> replace(MapStore& store, const ClusterCommand& command,
   if (settings.format == Format::kCsv) {
     return "shard,entries,refused_writes_ms,refused_all_ms,epoch\n" +
            std::to_string(report->shard) + "," + std::to_string(report->entries) + "," +
-           number(ms(report->refused_writes)) + "," + number(ms(report->refused_all)) + "," +
-           std::to_string(report->epoch) + "\n";
+           format_number(ms(report->refused_writes)) + "," +
+           format_number(ms(report->refused_all)) + "," + std::to_string(report->epoch) + "\n";
   }
   return text + ", " + grouped(report->entries) + " entries; writes were refused for " +
-         number(std::round(ms(report->refused_writes))) + " ms, searches for " +
-         number(std::round(ms(report->refused_all))) + " ms of that; epoch " +
+         format_number(std::round(ms(report->refused_writes))) + " ms, searches for " +
+         format_number(std::round(ms(report->refused_all))) + " ms of that; epoch " +
          std::to_string(report->epoch) + "\n";
 }
 
+// --- the command line
+
+/// Reads the words of one form of the command after the other.
+class ArgumentReader {
+ public:
+  ArgumentReader(const CommandTable& command, std::span<const std::string> words)
+      : command_(command), words_(words) {}
+
+  tl::unexpected<Error> usage(const std::string& message) const {
+    return fail(ErrorCode::kInvalidArgument, message + "\n" + usage_of(command_));
+  }
+
+  Result<ClusterCommand> read() {
+    const std::string action = words_.empty() ? "" : words_[0];
+    if (!words_.empty()) words_ = words_.subspan(1);
+    Result<ClusterCommand> read = action == "status"      ? status()
+                                  : action == "init"      ? init()
+                                  : action == "add-shard" ? add_shard()
+                                  : action == "split"     ? replace(ClusterAction::kSplit)
+                                  : action == "move"      ? replace(ClusterAction::kMove)
+                                                          : unknown(action);
+    if (!read) return read;
+    read->urls.assign(words_.begin(), words_.end());
+    for (const std::string& url : read->urls) {
+      if (auto ok = check_server(url); !ok) return usage(ok.error().message);
+    }
+    return read;
+  }
+
+ private:
+  Result<ClusterCommand> unknown(const std::string& action) const {
+    if (action.empty()) return usage("what of the cluster?");
+    const std::vector<std::string> names{"status", "init", "add-shard", "split", "move"};
+    const auto plain = [](std::string_view name) { return std::string(name); };
+    return usage("'" + action + "' is nothing to be done with a cluster" +
+                 flags::suggestion(action, names, plain));
+  }
+  Result<ClusterCommand> status() const {
+    if (!words_.empty()) return usage("status takes no arguments");
+    return ClusterCommand{.action = ClusterAction::kStatus};
+  }
+  Result<ClusterCommand> init() {
+    ClusterCommand command{.action = ClusterAction::kInit};
+    for (; !words_.empty() && flags::as_number(words_[0]); words_ = words_.subspan(1)) {
+      command.numbers.push_back(*flags::as_number(words_[0]));
+    }
+    const std::size_t half = command.numbers.size() / 2;
+    if (command.numbers.size() != 4 && command.numbers.size() != 6) {
+      return usage("the frame needs 4 numbers (6 in three dimensions), there are " +
+                   std::to_string(command.numbers.size()));
+    }
+    for (std::size_t d = 0; d < half; ++d) {
+      const double low = command.numbers[d];
+      const double high = command.numbers[d + half];
+      if (std::isfinite(low) && std::isfinite(high) && low < high) continue;
+      return usage("the frame has no extent from " + format_number(low) + " to " +
+                   format_number(high) + ": all its minima come first, then its maxima");
+    }
+    if (words_.empty()) return usage("the cluster needs a server");
+    return command;
+  }
+  Result<ClusterCommand> add_shard() const {
+    if (words_.empty()) return usage("add-shard needs a server");
+    return ClusterCommand{.action = ClusterAction::kAddShard};
+  }
+  Result<ClusterCommand> replace(ClusterAction action) {
+    const bool splits = action == ClusterAction::kSplit;
+    const std::string name = splits ? "split" : "move";
+    if (words_.empty()) return usage(name + " needs the number of a shard");
+    const auto shard = flags::parse_whole(words_[0], 0, UINT32_MAX);
+    if (!shard) {
+      return usage("'" + words_[0] +
+                   "' is no number of a shard: silurus cluster status lists them");
+    }
+    words_ = words_.subspan(1);
+    if (!words_.empty() && words_.size() != (splits ? 2u : 1u)) {
+      return usage(splits ? "split takes 2 servers, or none: then spares are used"
+                          : "move takes 1 server, or none: then a spare is used");
+    }
+    return ClusterCommand{.action = action, .shard = static_cast<std::uint32_t>(*shard)};
+  }
+
+  const CommandTable& command_;
+  std::span<const std::string> words_;
+};
+
 }  // namespace
 
-Result<ClusterCommand> parse_cluster(std::span<const std::string> words) {
-  if (words.empty()) return usage("what of the cluster?");
-  ClusterCommand command;
-  const std::string& action = words[0];
-  words = words.subspan(1);
-  if (action == "split" || action == "move") {
-    command.action = action == "split" ? ClusterAction::kSplit : ClusterAction::kMove;
-    if (words.empty()) return usage(action + " needs the number of a shard");
-    const auto shard = shard_number(words[0]);
-    if (!shard) return fail(shard.error());
-    command.shard = *shard;
-    words = words.subspan(1);
-    const std::size_t needed = command.action == ClusterAction::kSplit ? 2 : 1;
-    if (!words.empty() && words.size() != needed) {
-      return usage(action + " takes " + std::to_string(needed) + " servers, or spares");
-    }
-  } else if (action == "init") {
-    command.action = ClusterAction::kInit;
-    while (!words.empty() && flags::as_number(words[0])) {
-      command.numbers.push_back(*flags::as_number(words[0]));
-      words = words.subspan(1);
-    }
-    if (command.numbers.size() != 4 && command.numbers.size() != 6) {
-      return usage("the frame needs 4 numbers (6 in three dimensions)");
-    }
-    if (words.empty()) return usage("the cluster needs a server");
-  } else if (action == "add-shard") {
-    command.action = ClusterAction::kAddShard;
-    if (words.empty()) return usage("add-shard needs a server");
-  } else if (action == "status") {
-    command.action = ClusterAction::kStatus;
-    if (!words.empty()) return usage("status takes no arguments");
-  } else {
-    return usage("'" + action + "' is nothing to be done with a cluster");
+Result<Command> parse_cluster(const CommandTable& command, std::span<const std::string> words,
+                              const flags::Values& values) {
+  ArgumentReader reader(command, words);
+  auto parsed = reader.read();
+  if (!parsed) return fail(parsed.error());
+  const ClusterAction action = parsed->action;
+  const bool replaces = action == ClusterAction::kSplit || action == ClusterAction::kMove;
+  if ((values.has("abort") && !replaces) || (values.has("at") && action != ClusterAction::kSplit) ||
+      (values.has("edge") && action != ClusterAction::kInit)) {
+    return reader.usage("--at is of split, --abort of split and move, --edge of init");
   }
-  command.urls.assign(words.begin(), words.end());
-  for (const std::string& url : command.urls) {
-    if (url.find("://") == std::string::npos) return usage("'" + url + "' is not a server");
+  flags::Reader options(values);
+  options.toggle("abort", parsed->abort);
+  options.read("at", shards::parse_key, parsed->at);
+  if (values.has("edge")) {
+    double edge = -1;
+    options.real("edge", edge);
+    if (!(edge >= 0) || !std::isfinite(edge)) {
+      options.refuse("edge", "'" + values.text("edge") + "' is not a number, 0 or more");
+    }
+    parsed->edge = edge;
   }
-  return command;
+  if (!options.status()) return fail(options.status().error());
+  return std::move(*parsed);
 }
 
 Result<std::string> run_cluster(const ClusterCommand& command, const Settings& settings) {
-  auto store = shards::open_map_store(settings.url);
+  Progress progress("asking etcd for the shard map");
+  auto store = shards::open_map_store(settings.url, client::real_environment(),
+                                      settings.client.connect_timeout);
   if (!store) return fail(store.error());
-  switch (command.action) {
-    case ClusterAction::kInit:
-      return init(**store, command, settings);
-    case ClusterAction::kAddShard:
-      return add_shard(**store, command, settings);
-    case ClusterAction::kStatus:
-      return status(**store, settings);
-    case ClusterAction::kSplit:
-    case ClusterAction::kMove:
-      break;
-  }
   const auto stored = (*store)->load();
+  if (command.action == ClusterAction::kInit) {
+    if (stored) {
+      return fail(ErrorCode::kConflict,
+                  "there is a shard map of that name already: silurus "
+                  "cluster status shows it, add-shard, split and move "
+                  "change it");
+    }
+    if (stored.error().code != ErrorCode::kNotFound) return fail(stored.error());
+    return init(**store, command, settings, progress);
+  }
   if (!stored) return fail(stored.error());
-  return stored->map.dimensions == 3 ? replace<3>(**store, command, settings)
-                                     : replace<2>(**store, command, settings);
+  switch (command.action) {
+    case ClusterAction::kAddShard:
+      return add_shard(**store, *stored, command, settings, progress);
+    case ClusterAction::kStatus:
+      progress.say("asking the shards for their statistics");
+      return status(*stored, settings);
+    default:
+      return stored->map.dimensions == 3 ? replace<3>(**store, command, settings, progress)
+                                         : replace<2>(**store, command, settings, progress);
+  }
 }
 
 }  // namespace silurus::tool

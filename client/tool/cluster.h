@@ -4,12 +4,15 @@
 #include <string>
 
 #include "client/tool/arguments.h"
+#include "client/tool/help.h"
+#include "common/flags.h"
 #include "common/result.h"
 
 namespace silurus::tool {
 
-/// The words behind `silurus cluster`; kInvalidArgument says what would be right.
-Result<ClusterCommand> parse_cluster(std::span<const std::string> words);
+/// What follows `silurus cluster`; kInvalidArgument says what would be right.
+Result<Command> parse_cluster(const CommandTable& command, std::span<const std::string> words,
+                              const flags::Values& values);
 
 /// Does it, and returns what is to be printed.
 Result<std::string> run_cluster(const ClusterCommand& command, const Settings& settings);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "client/client.h"
+#include "client/environment.h"
 #include "client/shards/map_store.h"
 #include "client/shards/router.h"
 #include "client/tool/cluster.h"
@@ -73,15 +74,17 @@ class Runner {
     } else if (command.as_of != 0) {
       return of_one_shard_only();
     }
+    const Progress progress("waiting for the server to search");
     const auto found = client_.range(box_of<D>(command.window), options);
     if (!found) return fail(found.error());
-    return format_range<D>(*found, command.count_only, settings_.format);
+    return format_range<D>(*found, command.count_only, settings_.format, settings_.ids_as_strings);
   }
 
   Result<std::string> operator()(const NearestCommand& command) {
     if (auto ok = check_dimensions<D>(command.point, 1, "nearest"); !ok) return fail(ok.error());
     Point<D> point;
     std::ranges::copy(command.point, point.at.begin());
+    const Progress progress("waiting for the server to search");
     if constexpr (kOneServer) {
       return nearest(command, client_.nearest(point, command.k, command.as_of));
     } else {
@@ -92,21 +95,25 @@ class Runner {
 
   Result<std::string> operator()(const InsertCommand& command) {
     if (auto ok = check_dimensions<D>(command.box, 2, "insert"); !ok) return fail(ok.error());
+    const Progress progress("waiting for the server to write");
     return written("inserted", command.id, client_.insert(command.id, box_of<D>(command.box)));
   }
 
   Result<std::string> operator()(const EraseCommand& command) {
     if (auto ok = check_dimensions<D>(command.box, 2, "erase"); !ok) return fail(ok.error());
+    const Progress progress("waiting for the server to write");
     return written("erased", command.id, client_.erase(command.id, box_of<D>(command.box)));
   }
 
   Result<std::string> operator()(const UpdateCommand& command) {
     if (auto ok = check_dimensions<D>(command.from, 2, "update"); !ok) return fail(ok.error());
+    const Progress progress("waiting for the server to write");
     return written("moved", command.id,
                    client_.update(command.id, box_of<D>(command.from), box_of<D>(command.to)));
   }
 
   Result<std::string> operator()(const StatsCommand&) {
+    const Progress progress("waiting for statistics");
     const auto json = client_.server_statistics();
     if (!json) return fail(json.error());
     return format_stats(*json, settings_.format);
@@ -114,6 +121,7 @@ class Runner {
 
   Result<std::string> operator()(const HistoryCommand&) {
     if constexpr (kOneServer) {
+      const Progress progress("waiting for the history");
       const auto json = client_.history();
       if (!json) return fail(json.error());
       return format_history(*json, settings_.format);
@@ -124,9 +132,10 @@ class Runner {
 
   Result<std::string> operator()([[maybe_unused]] const DiffCommand& command) {
     if constexpr (kOneServer) {
+      const Progress progress("waiting for the differences");
       const auto json = client_.difference(command.from, command.to);
       if (!json) return fail(json.error());
-      return format_diff(*json, settings_.format);
+      return format_diff(*json, settings_.format, settings_.ids_as_strings);
     } else {
       return of_one_shard_only();
     }
@@ -134,6 +143,7 @@ class Runner {
 
   Result<std::string> operator()([[maybe_unused]] const BackupCommand& command) {
     if constexpr (kOneServer) {
+      const Progress progress("waiting for the backup to be written");
       const auto json = client_.backup(command.path);
       if (!json) return fail(json.error());
       return format_stats(*json, settings_.format);
@@ -156,15 +166,17 @@ class Runner {
     const SystemClock clock;
     const Nanoseconds begun = clock.now();
     LoadReport report;
+    Progress progress("waiting for the server to take a load");
     const Status started = client_.load_begin();
+    progress.say("reading " + command.source);
     Status loaded;
     if (started) {
       report.bulk = true;
-      loaded = load_in_bulk(**source, command.fill, report);
+      loaded = load_in_bulk(**source, command.fill, report, progress);
     } else if (started.error().code == ErrorCode::kConflict ||
                started.error().code == ErrorCode::kUnsupported) {
       // The tree is not empty, or the server is a member of a group.
-      loaded = load_by_inserts(**source, report);
+      loaded = load_by_inserts(**source, report, progress);
     } else {
       return fail(started.error());
     }
@@ -177,13 +189,13 @@ class Runner {
  private:
   Result<std::string> nearest(const NearestCommand& command, const Result<NearestAnswer>& found) {
     if (!found) return fail(found.error());
-    return format_nearest(*found, command.count_only, settings_.format);
+    return format_nearest(*found, command.count_only, settings_.format, settings_.ids_as_strings);
   }
 
   Result<std::string> written(std::string_view done, std::uint64_t id,
                               const Result<Version>& version) {
     if (!version) return fail(version.error());
-    return format_write(done, id, *version, settings_.format);
+    return format_write(done, id, *version, settings_.format, settings_.ids_as_strings);
   }
 
   static double fraction_of(const datasets::Source<D>& source) {
@@ -194,7 +206,8 @@ class Runner {
 
   /// Reads all of the source, handing it on batch by batch.
   template <typename Take>
-  Status read_all(datasets::Source<D>& source, ProgressBar& bar, LoadReport& report, Take&& take) {
+  Status read_all(datasets::Source<D>& source, Progress& progress, LoadReport& report,
+                  Take&& take) {
     std::vector<Entry<D>> batch(kReadBatch);
     for (;;) {
       const auto count = source.read(batch);
@@ -202,31 +215,33 @@ class Runner {
       if (*count == 0) return {};
       if (auto ok = take(std::span<const Entry<D>>(batch).first(*count)); !ok) return ok;
       report.loaded += *count;
-      bar.update(fraction_of(source), report.loaded);
+      progress.update(fraction_of(source), report.loaded);
     }
   }
 
-  Status load_in_bulk(datasets::Source<D>& source, double fill, LoadReport& report) {
-    ProgressBar bar;
-    const Status sent = read_all(source, bar, report, [&](std::span<const Entry<D>> entries) {
+  Status load_in_bulk(datasets::Source<D>& source, double fill, LoadReport& report,
+                      Progress& progress) {
+    const Status sent = read_all(source, progress, report, [&](std::span<const Entry<D>> entries) {
       return client_.load_add(entries);
     });
     if (!sent) {
-      // The first error is the one to tell; the server drops the load with the connection anyway.
-      static_cast<void>(client_.load_abort());
+      // The first error is the one to tell; the server drops the load with the connection anyway,
+      // and one that doesn't answer isn't waited for again.
+      if (sent.error().code != ErrorCode::kDeadlineExceeded) {
+        static_cast<void>(client_.load_abort());
+      }
       return sent;
     }
-    bar.say("building the tree ...");
+    progress.say("waiting for the server to build the tree");
     const auto committed = client_.load_commit(fill);
     if (!committed) return fail(committed.error());
     report.version = committed->version;
     return {};
   }
 
-  Status load_by_inserts(datasets::Source<D>& source, LoadReport& report) {
-    ProgressBar bar;
+  Status load_by_inserts(datasets::Source<D>& source, LoadReport& report, Progress& progress) {
     Inserts outcome;
-    const Status sent = read_all(source, bar, report, [&](std::span<const Entry<D>> entries) {
+    const Status sent = read_all(source, progress, report, [&](std::span<const Entry<D>> entries) {
       while (!entries.empty() && !outcome.error) {
         const auto part = entries.first(std::min(entries.size(), insert_batch()));
         entries = entries.subspan(part.size());
@@ -286,23 +301,11 @@ class Runner {
 
 template <int D>
 Result<std::string> run_in(const Invocation& invocation) {
+  std::optional<Progress> progress(std::in_place, "connecting to " + invocation.settings.url);
   auto client = Client<D>::connect(invocation.settings.url, invocation.settings.client);
   if (!client) return fail(client.error());
+  progress.reset();
   return std::visit(Runner<D, Client<D>>(*client, invocation.settings), invocation.command);
-}
-
-/// The dimensions of a cluster, if the address names one that has a shard map; else 0.
-Result<int> dimensions_of_cluster(const std::string& url) {
-  if (!etcd::is_address(url)) return 0;
-  const auto group = etcd::GroupAddress::parse(url);
-  if (!group) return fail(group.error());
-  if (group->shard) return 0;
-  auto store = shards::open_map_store(url);
-  if (!store) return fail(store.error());
-  const auto stored = (*store)->load();
-  if (stored) return stored->map.dimensions;
-  if (stored.error().code == ErrorCode::kNotFound) return 0;
-  return fail(stored.error());
 }
 
 template <int D>
@@ -310,6 +313,45 @@ Result<std::string> run_in_all_shards(const Invocation& invocation) {
   auto router = Router<D>::connect(invocation.settings.url, invocation.settings.client);
   if (!router) return fail(router.error());
   return std::visit(Runner<D, Router<D>>(*router, invocation.settings), invocation.command);
+}
+
+/// What an address leads to.
+struct Place {
+  int dimensions = 2;
+  bool has_shards = false;
+};
+
+/// The dimensions of a cluster, if the address names one; nothing if it has no shard map.
+Result<std::optional<int>> dimensions_of_cluster(const Settings& settings) {
+  if (!etcd::is_address(settings.url)) return std::nullopt;
+  const auto group = etcd::GroupAddress::parse(settings.url);
+  if (!group) return fail(group.error());
+  if (group->shard) return std::nullopt;
+  auto store = shards::open_map_store(settings.url, client::real_environment(),
+                                      settings.client.connect_timeout);
+  if (!store) return fail(store.error());
+  const auto stored = (*store)->load();
+  if (stored) return stored->map.dimensions;
+  if (stored.error().code == ErrorCode::kNotFound) return std::nullopt;
+  return fail(stored.error());
+}
+
+Result<Place> look_up(const Settings& settings) {
+  const Progress progress("looking for " + settings.url);
+  const auto sharded = dimensions_of_cluster(settings);
+  if (!sharded) return fail(sharded.error());
+  if (*sharded) return Place{.dimensions = **sharded, .has_shards = true};
+  const auto server = probe(settings.url, settings.client.connect_timeout);
+  if (server) return Place{.dimensions = static_cast<int>(server->dimensions)};
+  const auto group = etcd::GroupAddress::parse(settings.url);
+  if (server.error().code != ErrorCode::kNotFound || !group || group->shard) {
+    return fail(server.error());
+  }
+  return fail(ErrorCode::kNotFound,
+              "etcd knows no shard map of a cluster " + group->cluster.name +
+                  ", nor members of a group of that name: silurus cluster init makes a map for "
+                  "servers that run (silurus help cluster shows how), silurus-server --cluster " +
+                  settings.url + " starts a group");
 }
 
 }  // namespace
@@ -322,13 +364,17 @@ Result<std::string> run(const Invocation& invocation) {
   if (const auto* doctor = std::get_if<DoctorCommand>(&invocation.command)) {
     return run_doctor(*doctor, invocation.settings);
   }
-  const auto sharded = dimensions_of_cluster(invocation.settings.url);
-  if (!sharded) return fail(sharded.error());
-  if (*sharded == 3) return run_in_all_shards<3>(invocation);
-  if (*sharded == 2) return run_in_all_shards<2>(invocation);
-  const auto server = probe(invocation.settings.url, invocation.settings.client.connect_timeout);
-  if (!server) return fail(server.error());
-  return server->dimensions == 3 ? run_in<3>(invocation) : run_in<2>(invocation);
+  const auto place = look_up(invocation.settings);
+  if (!place) {
+    if (!invocation.settings.has_default_url) return fail(place.error());
+    return fail(place.error().code,
+                place.error().message + " (--server or $SILURUS_SERVER names another one)");
+  }
+  if (place->has_shards) {
+    return place->dimensions == 3 ? run_in_all_shards<3>(invocation)
+                                  : run_in_all_shards<2>(invocation);
+  }
+  return place->dimensions == 3 ? run_in<3>(invocation) : run_in<2>(invocation);
 }
 
 bool is_usage_error(const Error& error) {

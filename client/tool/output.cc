@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "common/json.h"
+#include "common/units.h"
 
 namespace silurus::tool {
 namespace {
@@ -14,6 +15,13 @@ void append(std::string& text, std::uint64_t value) {
   std::array<char, 20> digits;
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
   text.append(digits.data(), end);
+}
+
+/// An id in JSON.
+void append_id(std::string& text, std::uint64_t id, bool as_string) {
+  if (as_string) text += '"';
+  append(text, id);
+  if (as_string) text += '"';
 }
 
 std::string origin(client::Access access, rtree::Version version) {
@@ -36,12 +44,6 @@ void list_members(const nlohmann::json& value, const std::string& path, std::str
 
 }  // namespace
 
-std::string number(double value) {
-  std::array<char, 32> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
-  return {digits.data(), end};
-}
-
 std::string grouped(std::uint64_t value) {
   std::string text = std::to_string(value);
   for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) {
@@ -55,7 +57,8 @@ std::string_view mode_name(client::Access access) {
 }
 
 template <int D>
-std::string format_range(const client::RangeAnswer<D>& found, bool count_only, Format format) {
+std::string format_range(const client::RangeAnswer<D>& found, bool count_only, Format format,
+                         bool ids_as_strings) {
   std::string text;
   text.reserve(64 + 10 * found.ids.size());
   switch (format) {
@@ -75,7 +78,7 @@ std::string format_range(const client::RangeAnswer<D>& found, bool count_only, F
         text += ", \"ids\": [";
         for (std::size_t i = 0; i < found.ids.size(); ++i) {
           if (i != 0) text += ", ";
-          append(text, found.ids[i]);
+          append_id(text, found.ids[i], ids_as_strings);
         }
         text += ']';
       }
@@ -84,7 +87,8 @@ std::string format_range(const client::RangeAnswer<D>& found, bool count_only, F
   return text;
 }
 
-std::string format_nearest(const client::NearestAnswer& found, bool count_only, Format format) {
+std::string format_nearest(const client::NearestAnswer& found, bool count_only, Format format,
+                           bool ids_as_strings) {
   if (count_only && format != Format::kJson) {
     return (format == Format::kCsv ? "count\n" : "") + std::to_string(found.size()) + "\n";
   }
@@ -94,8 +98,9 @@ std::string format_nearest(const client::NearestAnswer& found, bool count_only, 
     if (!count_only) {
       text += ", \"neighbors\": [";
       for (std::size_t i = 0; i < found.size(); ++i) {
-        text += (i != 0 ? ", " : "") + ("{\"id\": " + std::to_string(found[i].id)) +
-                ", \"distance\": " + number(found[i].distance) + "}";
+        text += i != 0 ? ", {\"id\": " : "{\"id\": ";
+        append_id(text, found[i].id, ids_as_strings);
+        text += ", \"distance\": " + format_number(found[i].distance) + "}";
       }
       text += ']';
     }
@@ -104,17 +109,18 @@ std::string format_nearest(const client::NearestAnswer& found, bool count_only, 
   if (format == Format::kCsv) text = "id,distance\n";
   for (const auto& neighbor : found) {
     text += std::to_string(neighbor.id) + (format == Format::kCsv ? "," : "  ") +
-            number(neighbor.distance) + "\n";
+            format_number(neighbor.distance) + "\n";
   }
   return text;
 }
 
 std::string format_write(std::string_view done, std::uint64_t id, rtree::Version version,
-                         Format format) {
+                         Format format, bool ids_as_strings) {
   const std::string in = std::to_string(version);
   if (format == Format::kJson) {
-    return "{\"" + std::string(done) + "\": 1, \"id\": " + std::to_string(id) +
-           ", \"version\": " + in + "}\n";
+    std::string text = "{\"" + std::string(done) + "\": 1, \"id\": ";
+    append_id(text, id, ids_as_strings);
+    return text + ", \"version\": " + in + "}\n";
   }
   if (format == Format::kCsv) return "id,version\n" + std::to_string(id) + "," + in + "\n";
   return std::string(done) + " " + std::to_string(id) + ", version " + in + "\n";
@@ -140,12 +146,20 @@ std::string format_history(const std::string& json, Format format) {
   return text;
 }
 
-std::string format_diff(const std::string& json, Format format) {
-  const auto value = parse_json(json);
-  if (format == Format::kJson || !value.is_object()) return json + "\n";
+std::string format_diff(const std::string& json, Format format, bool ids_as_strings) {
+  constexpr std::array kChanges{"inserted", "erased", "moved"};
+  auto value = parse_json<nlohmann::ordered_json>(json);
+  if (!value.is_object() || (format == Format::kJson && !ids_as_strings)) return json + "\n";
+  if (format == Format::kJson) {
+    for (const char* change : kChanges) {
+      if (!json_field(value, change).is_array()) continue;
+      for (auto& id : value[change]) id = json_text(id);
+    }
+    return json_text(value) + "\n";
+  }
   const char* separator = format == Format::kCsv ? "," : " ";
   std::string text = format == Format::kCsv ? "change,id\n" : "";
-  for (const char* change : {"inserted", "erased", "moved"}) {
+  for (const char* change : kChanges) {
     for (const auto& id : json_array(value, change)) {
       text += change + std::string(separator) + json_text(id) + "\n";
     }
@@ -156,7 +170,7 @@ std::string format_diff(const std::string& json, Format format) {
 std::string format_load(const LoadReport& report, Format format) {
   const auto rate = static_cast<std::uint64_t>(
       std::llround(static_cast<double>(report.loaded) / std::max(report.seconds, 1e-9)));
-  const std::string seconds = number(std::round(report.seconds * 1000) / 1000);
+  const std::string seconds = format_number(std::round(report.seconds * 1000) / 1000);
   const std::string how = report.bulk ? "bulk" : "inserts";
   const std::string loaded = std::to_string(report.loaded);
   const std::string skipped = std::to_string(report.skipped);
@@ -192,7 +206,7 @@ std::string format_progress(double fraction, std::uint64_t boxes, double seconds
   return bar + grouped(boxes) + " boxes  " + grouped(static_cast<std::uint64_t>(rate)) + "/s";
 }
 
-template std::string format_range<2>(const client::RangeAnswer<2>&, bool, Format);
-template std::string format_range<3>(const client::RangeAnswer<3>&, bool, Format);
+template std::string format_range<2>(const client::RangeAnswer<2>&, bool, Format, bool);
+template std::string format_range<3>(const client::RangeAnswer<3>&, bool, Format, bool);
 
 }  // namespace silurus::tool

@@ -12,25 +12,28 @@ namespace silurus::tool {
 
 // What the commands print on standard output, as strings.
 
-/// Shortest text that reads back as the same number.
-std::string number(double value);
 /// 10781311 as "10,781,311": for people.
 std::string grouped(std::uint64_t value);
 std::string_view mode_name(client::Access access);
 
+// `ids_as_strings`: in JSON, since many of its readers take numbers for doubles, which are exact up
+// to 2^53 only.
+
 template <int D>
-std::string format_range(const client::RangeAnswer<D>& found, bool count_only, Format format);
-std::string format_nearest(const client::NearestAnswer& found, bool count_only, Format format);
+std::string format_range(const client::RangeAnswer<D>& found, bool count_only, Format format,
+                         bool ids_as_strings = false);
+std::string format_nearest(const client::NearestAnswer& found, bool count_only, Format format,
+                           bool ids_as_strings = false);
 /// `done`: "inserted", "erased", "moved".
 std::string format_write(std::string_view done, std::uint64_t id, rtree::Version version,
-                         Format format);
+                         Format format, bool ids_as_strings = false);
 /// The server's JSON; text and csv list its members as paths: "reads.count: 17".
 std::string format_stats(const std::string& json, Format format);
 
 /// The versions of Client::history(), one a line: version, time, entries.
 std::string format_history(const std::string& json, Format format);
 /// The ids of Client::difference(), one a line: "inserted 17".
-std::string format_diff(const std::string& json, Format format);
+std::string format_diff(const std::string& json, Format format, bool ids_as_strings = false);
 
 /// How a load went.
 struct LoadReport {

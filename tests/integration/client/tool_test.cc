@@ -2,10 +2,16 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/server_process.h"
@@ -137,7 +143,9 @@ TEST_F(ToolTest, UsageErrorsAreTwoAndOtherErrorsOne) {
   EXPECT_EQ(silurus("nearest 0 0 -k 0").status, 2);
   EXPECT_EQ(silurus("").status, 2);
   EXPECT_EQ(silurus("range 0 0 0 1 1 1").status, 2);  // two dimensions
-  EXPECT_EQ(silurus("range 1 0 0 1").status, 1);      // inverted
+  EXPECT_EQ(silurus("range 1 0 0 1").status, 2);      // inverted
+  EXPECT_EQ(silurus("nearest 0 0 -k 70000").status, 2);
+  EXPECT_EQ(tool("--server http://127.0.0.1:1 stats").status, 2);
   EXPECT_EQ(silurus("load /no/such/file.csv").status, 1);
   const Tool::Ran nobody = tool("--server shm:///tmp/silurus-no-such-socket stats");
   EXPECT_EQ(nobody.status, 1);
@@ -145,6 +153,74 @@ TEST_F(ToolTest, UsageErrorsAreTwoAndOtherErrorsOne) {
   EXPECT_THAT(nobody.err, HasSubstr("silurus-no-such-socket"));
   EXPECT_EQ(tool("--help").status, 0);
   EXPECT_EQ(tool("--version").status, 0);
+}
+
+TEST_F(ToolTest, EndsSilentlyWhenItsReaderHasEnough) {
+  start({"--load", "uniform:50000:seed=3"});
+  const std::string range = Tool::program() + " --server " + url() + " range 0 0 1 1";
+  const Tool::Ran ran = tool_.shell("{ " + range + "; echo $? >&2; } | head -n 1");
+  EXPECT_EQ(std::ranges::count(ran.out, '\n'), 1) << ran.out;
+  EXPECT_EQ(ran.err, std::to_string(128 + SIGPIPE) + "\n") << "as other programs end then";
+}
+
+TEST_F(ToolTest, AFullStandardOutputIsAnError) {
+  start();
+  for (const char* command : {" stats", " --help"}) {
+    const Tool::Ran ran =
+        tool_.shell(Tool::program() + " --server " + url() + command + " >/dev/full");
+    EXPECT_EQ(ran.status, 1) << command;
+    EXPECT_THAT(ran.err, HasSubstr("No space left")) << command;
+  }
+}
+
+TEST_F(ToolTest, IdsBeyondDoublesComeAsStrings) {
+  start();
+  ASSERT_EQ(silurus("insert 9007199254740993 0 0 1 1").status, 0);
+  EXPECT_EQ(asked("range 0 0 1 1 --ids-as-strings")["ids"], json::array({"9007199254740993"}));
+}
+
+/// Of each wait, so that the test is over soon.
+constexpr const char* kShort = " --timeout 300ms ";
+
+TEST_F(ToolTest, TheTimeoutBoundsEachWaitForAServerThatStandsStill) {
+  start({"--retain", "10m"});
+  server_->freeze();
+  for (const char* command :
+       {"range 0 0 1 1", "nearest 0 0", "insert 1 0 0 1 1", "stats", "history", "diff --from 1",
+        "backup /tmp/never-made", "load uniform:100"}) {
+    const auto begun = std::chrono::steady_clock::now();
+    const Tool::Ran ran = silurus(kShort + std::string(command));
+    EXPECT_EQ(ran.status, 1) << command;
+    EXPECT_NE(ran.err, "") << command;
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(30)) << command;
+  }
+}
+
+TEST_F(ToolTest, ALoadEndsWhenItsServerStandsStillOnTheWay) {
+  start({"--listen", "tcp://127.0.0.1:0"});
+  const std::vector<std::string> addresses = server_->addresses();
+  for (const std::string& address : addresses) {
+    const std::string pipe = folder_ / "pipe";
+    ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+    std::optional<Tool::Ran> ran;
+    std::thread load([&] { ran = tool("--server " + address + kShort + "load - <" + pipe); });
+    std::ofstream entries(pipe);
+    // A load that has begun keeps others from writing.
+    const Tool other;
+    const auto writes = [&] {
+      return other.run("--server " + url() + " insert 7 0 0 1 1").status == 0 &&
+             other.run("--server " + url() + " erase 7 0 0 1 1").status == 0;
+    };
+    while (writes()) continue;
+    server_->freeze();
+    for (int i = 0; i < 100; ++i) entries << i << ",0,0,1,1\n";
+    entries.close();
+    load.join();
+    EXPECT_EQ(ran->status, 1) << address;
+    EXPECT_THAT(ran->err, HasSubstr("no sign of life")) << address;
+    server_->signal(SIGCONT);
+    unlink(pipe.c_str());
+  }
 }
 
 TEST_F(ToolTest, TcpOffersMessagingOnly) {

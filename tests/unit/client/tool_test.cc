@@ -1,12 +1,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "client/tool/arguments.h"
+#include "client/tool/help.h"
 #include "client/tool/output.h"
+#include "client/tool/progress.h"
+#include "common/flags.h"
 #include "tests/support/damage.h"
 #include "tests/support/seed.h"
 
@@ -15,6 +21,8 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
 
 template <typename T>
 T parsed(const std::vector<std::string>& arguments) {
@@ -66,7 +74,7 @@ TEST(ToolArguments, SettingsAreRead) {
   EXPECT_EQ(given.client.mode, client::Mode::kOffload);
   EXPECT_EQ(given.client.policy, client::PolicyKind::kCatfish);
   EXPECT_EQ(given.format, Format::kJson);
-  EXPECT_EQ(given.client.deadline, 500 * kMillisecond);
+  EXPECT_FALSE(given.ids_as_strings);
   EXPECT_EQ(given.client.read.from, client::ReadFrom::kAny);
   EXPECT_EQ(given.client.read.max_staleness, 100 * kMillisecond);
 }
@@ -122,14 +130,73 @@ TEST(ToolArguments, ADiffEndsNowUnlessToldOtherwise) {
 
 TEST(ToolArguments, HelpAndVersionPrintAndStop) {
   EXPECT_THAT(parsed<PrintCommand>({"--help"}).text, HasSubstr("nearest"));
-  EXPECT_THAT(parsed<PrintCommand>({"range", "--help"}).text, HasSubstr("--predicate"));
-  EXPECT_THAT(parsed<PrintCommand>({"help", "load"}).text, HasSubstr("--skip-bad"));
-  EXPECT_THAT(parsed<PrintCommand>({"--version"}).text, HasSubstr("silurus "));
+  EXPECT_THAT(parsed<PrintCommand>({"help"}).text, HasSubstr("silurus help options"));
+  for (const char* version : {"--version", "-V"}) {
+    EXPECT_THAT(parsed<PrintCommand>({version}).text, StartsWith("silurus ")) << version;
+    EXPECT_THAT(parsed<PrintCommand>({"stats", version}).text, StartsWith("silurus ")) << version;
+  }
+}
+
+TEST(ToolArguments, EachCommandHasAHelpOfItsOwnWithTwoExamples) {
+  ASSERT_GT(commands().size(), 8u);
+  for (const CommandTable& command : commands()) {
+    const std::string name(command.name);
+    const std::string text = parsed<PrintCommand>({"help", name}).text;
+    EXPECT_EQ(parsed<PrintCommand>({name, "--help"}).text, text);
+    EXPECT_EQ(parsed<PrintCommand>({"-h", name}).text, text);
+    EXPECT_THAT(text, HasSubstr("Usage: silurus " + name));
+    EXPECT_THAT(text, HasSubstr("silurus help options"));
+    for (const flags::Option& option : command.options) {
+      EXPECT_THAT(text, HasSubstr(flags::spelled(option.name)));
+    }
+    EXPECT_THAT(text, Not(HasSubstr("--max-staleness"))) << "an option of all commands";
+    ASSERT_EQ(command.examples.size(), 2u) << name;
+    for (const std::string_view example : command.examples) {
+      EXPECT_THAT(text, HasSubstr("  " + std::string(example) + "\n"));
+    }
+    EXPECT_THAT(parsed<PrintCommand>({"help"}).text, HasSubstr("  " + name));
+  }
+}
+
+TEST(ToolArguments, TheExamplesOfTheHelpAreRight) {
+  for (const CommandTable& command : commands()) {
+    for (const std::string_view example : command.examples) {
+      std::istringstream text{std::string(example)};
+      std::vector<std::string> words{std::istream_iterator<std::string>(text), {}};
+      ASSERT_EQ(words.front(), "silurus") << example;
+      words.front() = command.name == "cluster" ? "--server=etcd://h:1/maps" : "--server=tcp://h:1";
+      if (std::ranges::count(words, "--server") != 0) words.erase(words.begin());
+      const auto invocation = parse_arguments(words);
+      EXPECT_TRUE(invocation) << example << ": " << invocation.error().message;
+    }
+  }
+}
+
+TEST(ToolArguments, TheOptionsOfAllCommandsAreToldOnce) {
+  const std::string text = parsed<PrintCommand>({"help", "options"}).text;
+  for (const char* option : {"--server", "--mode", "--policy", "--read", "--max-staleness",
+                             "--format", "--timeout", "--version"}) {
+    EXPECT_THAT(text, HasSubstr(option));
+  }
+  EXPECT_THAT(text, HasSubstr("(default: 10s)"));
+}
+
+TEST(ToolArguments, OneTimeoutBoundsEveryWait) {
+  for (const auto& [given, expected] :
+       {std::pair(settings({"stats"}), 10 * kSecond),
+        std::pair(settings({"stats", "--timeout", "250ms"}), 250 * kMillisecond)}) {
+    EXPECT_EQ(given.client.deadline, expected);
+    EXPECT_EQ(given.client.patience, expected);
+    EXPECT_EQ(given.client.connect_timeout, expected);
+    EXPECT_EQ(given.client.reconnect_for, expected);
+  }
+  EXPECT_THAT(refusal({"stats", "--timeout", "0"}), HasSubstr("--timeout: it must be at least"));
 }
 
 TEST(ToolArguments, EachMistakeIsNamed) {
   EXPECT_THAT(refusal({}), HasSubstr("no command"));
   EXPECT_THAT(refusal({"frobnicate"}), HasSubstr("frobnicate"));
+  EXPECT_THAT(refusal({"help", "frobnicate"}), HasSubstr("frobnicate"));
   EXPECT_THAT(refusal({"stats", "--frobnicate"}), HasSubstr("frobnicate"));
   EXPECT_THAT(refusal({"range", "1", "2", "3"}), HasSubstr("there are 3"));
   EXPECT_THAT(refusal({"range", "1", "2", "3", "x"}), HasSubstr("'x' is not a number"));
@@ -138,14 +205,72 @@ TEST(ToolArguments, EachMistakeIsNamed) {
   EXPECT_THAT(refusal({"range", "0", "0", "1", "1", "--limit", "-5"}), HasSubstr("'-5'"));
   EXPECT_THAT(refusal({"range", "0", "0", "1", "1", "--fill", "1"}), HasSubstr("--fill"));
   EXPECT_THAT(refusal({"nearest", "0", "0", "-k", "0"}), HasSubstr("-k: '0'"));
+  EXPECT_THAT(refusal({"nearest", "0", "0", "-k", "65537"}), HasSubstr("from 1 to 65536"));
   EXPECT_THAT(refusal({"insert", "-3", "0", "0", "1", "1"}), HasSubstr("'-3'"));
   EXPECT_THAT(refusal({"insert"}), HasSubstr("no ID"));
   EXPECT_THAT(refusal({"load"}), HasSubstr("one data set"));
   EXPECT_THAT(refusal({"load", "x", "--fill", "1.5"}), HasSubstr("--fill"));
+  EXPECT_THAT(refusal({"stats", "now"}), HasSubstr("takes no arguments"));
   EXPECT_THAT(refusal({"stats", "--mode", "psychic"}), HasSubstr("messaging, offload, adaptive"));
   EXPECT_THAT(refusal({"stats", "--timeout", "soon"}), HasSubstr("--timeout"));
   EXPECT_THAT(refusal({"stats", "--read", "some"}), HasSubstr("primary, any"));
   EXPECT_THAT(refusal({"stats", "--max-staleness", "old"}), HasSubstr("--max-staleness"));
+}
+
+TEST(ToolArguments, WhatIsMistypedIsSuggestedAright) {
+  EXPECT_THAT(refusal({"ragne", "0", "0", "1", "1"}), HasSubstr("did you mean range?"));
+  EXPECT_THAT(refusal({"range", "0", "0", "1", "1", "--cuont"}),
+              HasSubstr("did you mean --count?"));
+  EXPECT_THAT(refusal({"--tiemout", "1s", "stats"}), HasSubstr("did you mean --timeout?"));
+  EXPECT_THAT(refusal({"cluster", "spilt", "0", "--server", "etcd://h:1/maps"}),
+              HasSubstr("did you mean split?"));
+}
+
+TEST(ToolArguments, AnInvertedBoxIsRefusedInTheWordsOfTheUser) {
+  EXPECT_THAT(refusal({"range", "0", "0", "-0.0000001", "1"}),
+              HasSubstr("XMIN is 0, above XMAX, which is -1e-07\nusage: silurus range"));
+  EXPECT_THAT(refusal({"range", "0", "1e300", "1", "-1e300"}),
+              HasSubstr("YMIN is 1e+300, above YMAX, which is -1e+300"));
+  EXPECT_THAT(refusal({"range", "0", "0", "5", "1", "1", "4"}), HasSubstr("ZMIN is 5"));
+  EXPECT_THAT(refusal({"insert", "1", "1", "0", "0", "1"}), HasSubstr("XMIN is 1"));
+  EXPECT_THAT(refusal({"update", "1", "0", "0", "1", "1", "to", "0", "3", "1", "2"}),
+              HasSubstr("YMIN is 3"));
+  EXPECT_THAT(
+      refusal({"cluster", "init", "0", "0", "-1", "1", "tcp://h:1", "--server", "etcd://h:1/maps"}),
+      HasSubstr("no extent from 0 to -1"));
+}
+
+TEST(ToolArguments, AnUnknownSchemeIsAnsweredWithTheKnownOnes) {
+  for (const char* url : {"http://h:1", "tcp://h:1,udp://h:1", "tpc://h:1"}) {
+    const std::string why = refusal({"stats", "--server", url});
+    EXPECT_THAT(why, HasSubstr("--server: "));
+    for (const char* scheme : {"shm://", "tcp://", "rdma://", "etcd://"}) {
+      EXPECT_THAT(why, HasSubstr(scheme));
+    }
+  }
+  EXPECT_THAT(refusal({"stats", "--server", "somewhere"}), HasSubstr("scheme"));
+  EXPECT_THAT(
+      refusal({"cluster", "init", "0", "0", "1", "1", "http://h:1", "--server", "etcd://h:1/maps"}),
+      HasSubstr("tcp://"));
+}
+
+TEST(ToolArguments, AClusterNeedsAnEtcd) {
+  EXPECT_THAT(refusal({"cluster", "status", "--server", "tcp://h:1"}),
+              HasSubstr("--server etcd://host:port/name"));
+  EXPECT_EQ(settings({"cluster", "status", "--server", "etcd://h:1/maps"}).url, "etcd://h:1/maps");
+}
+
+TEST(ToolArguments, OptionsOfOtherCommandsAreUnknown) {
+  for (const CommandTable& command : commands()) {
+    for (const CommandTable& other : commands()) {
+      for (const flags::Option& option : other.options) {
+        if (std::ranges::count(command.options, option.name, &flags::Option::name) != 0) continue;
+        const std::string spelled = flags::spelled(option.name);
+        EXPECT_THAT(refusal({std::string(command.name), spelled}),
+                    HasSubstr("unknown option " + spelled));
+      }
+    }
+  }
 }
 
 client::RangeAnswer<2> some_range() {
@@ -194,6 +319,24 @@ TEST(ToolOutput, DistancesReadBackExactly) {
   EXPECT_THAT(format_nearest(some_neighbors(), false, Format::kCsv), HasSubstr("3,0.1\n"));
 }
 
+TEST(ToolOutput, IdsAsStringsSurviveReadersThatKnowDoublesOnly) {
+  const auto range =
+      nlohmann::json::parse(format_range<2>(some_range(), false, Format::kJson, true));
+  EXPECT_EQ(range["ids"], (std::vector<std::string>{"5", "18446744073709551615", "7"}));
+  EXPECT_EQ(range["count"], 3);
+  const auto near =
+      nlohmann::json::parse(format_nearest(some_neighbors(), false, Format::kJson, true));
+  EXPECT_EQ(near["neighbors"][1]["id"], "4");
+  const auto written =
+      nlohmann::json::parse(format_write("inserted", UINT64_MAX, 12, Format::kJson, true));
+  EXPECT_EQ(written["id"], "18446744073709551615");
+  const std::string diff =
+      R"({"from":3,"inserted":[18446744073709551615],"erased":[],"moved":[8]})";
+  EXPECT_EQ(format_diff(diff, Format::kJson, true),
+            R"({"from":3,"inserted":["18446744073709551615"],"erased":[],"moved":["8"]})"
+            "\n");
+}
+
 TEST(ToolOutput, AnEmptyAnswerIsStillJson) {
   EXPECT_EQ(nlohmann::json::parse(format_range<2>({}, false, Format::kJson))["ids"].size(), 0u);
   EXPECT_EQ(nlohmann::json::parse(format_nearest({}, false, Format::kJson))["count"], 0);
@@ -238,6 +381,19 @@ TEST(ToolOutput, WhateverAServerSaysBecomesSomeText) {
       format_stats(text, Format::kText);
     }) << text;
   }
+}
+
+TEST(ToolOutput, WhatTakesLongerThanASecondIsTold) {
+  Activity activity(0);
+  activity.say("connecting to tcp://h:1", 0);
+  EXPECT_EQ(activity.line(900 * kMillisecond), "");
+  EXPECT_EQ(activity.line(2500 * kMillisecond), "connecting to tcp://h:1 ... 2 s");
+  activity.update(0.5, 1'000, 3 * kSecond);
+  EXPECT_THAT(activity.line(3 * kSecond), HasSubstr("50 %  1,000 boxes"));
+  EXPECT_THAT(activity.line(8 * kSecond), HasSubstr("/s  waiting for 5 s"));
+  activity.say("building", 9 * kSecond);
+  EXPECT_EQ(activity.line(9 * kSecond), "");
+  EXPECT_EQ(activity.line(11 * kSecond), "building ... 2 s");
 }
 
 TEST(ToolOutput, TheProgressBarFillsUp) {

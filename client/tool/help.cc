@@ -1,0 +1,287 @@
+#include "client/tool/help.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace silurus::tool {
+namespace {
+
+using flags::Option;
+
+constexpr std::size_t kNameWidth = 10;
+
+constexpr std::string_view kMoment =
+    "as it was at that moment: a version (812), how long ago (-30s) or a time in UTC "
+    "(2026-11-21T01:18:57Z), as far back as the server keeps versions (its --retain)";
+
+Option count_option(const char* what) { return {.name = "count", .help = what}; }
+Option as_of_option() { return {.name = "as-of", .argument = "M", .help = std::string(kMoment)}; }
+Option ids_option() {
+  return {.name = "ids-as-strings",
+          .help =
+              "with --format json: ids as strings, since JSON's readers often take numbers for "
+              "doubles, which are exact up to 2^53 only"};
+}
+
+std::vector<CommandTable> search_commands() {
+  return {
+      {.name = "range",
+       .summary = "finds the boxes that meet a window",
+       .usages = {"XMIN YMIN XMAX YMAX"},
+       .options = {{.name = "predicate",
+                    .argument = "P",
+                    .help = "intersects: box and window share a point; within: the box lies in the "
+                            "window; contains: the box contains the window",
+                    .fallback = "intersects"},
+                   count_option("print only how many there are"),
+                   {.name = "limit",
+                    .argument = "N",
+                    .help = "stop after N boxes; which ones is unspecified"},
+                   as_of_option(),
+                   ids_option()},
+       .details = "",
+       .examples = {"silurus range -25 63 -13 67 --count",
+                    "silurus range -22 64 -21 65 --as-of -30s --format json"}},
+      {.name = "nearest",
+       .summary = "finds the k boxes nearest to a point, nearest first",
+       .usages = {"X Y"},
+       .options = {{.name = "k",
+                    .argument = "K",
+                    .help = "how many; equal distances in the order of ids",
+                    .fallback = "1"},
+                   count_option("print only how many were found"),
+                   as_of_option(),
+                   ids_option()},
+       .details = "",
+       .examples = {"silurus nearest -30 45 -k 10", "silurus nearest 2.35 48.86 --format json"}}};
+}
+
+std::vector<CommandTable> write_commands() {
+  return {
+      {.name = "insert",
+       .summary = "adds a box",
+       .usages = {"ID XMIN YMIN XMAX YMAX"},
+       .options = {ids_option()},
+       .details = "Ids need not be unique; they are whole numbers from 0 to 2^64 - 1.\n",
+       .examples = {"silurus insert 1 -22.1 64.1 -21.8 64.2",
+                    "silurus insert 2 2.35 48.86 2.35 48.86"}},
+      {.name = "erase",
+       .summary = "removes a box; id and box must both match",
+       .usages = {"ID XMIN YMIN XMAX YMAX"},
+       .options = {ids_option()},
+       .details = "",
+       .examples = {"silurus erase 1 -22.1 64.1 -21.8 64.2",
+                    "silurus erase 2 2.35 48.86 2.35 48.86 --format json"}},
+      {.name = "update",
+       .summary = "moves a box; searches see it at the old place or at the new one",
+       .usages = {"ID XMIN YMIN XMAX YMAX to XMIN YMIN XMAX YMAX"},
+       .options = {ids_option()},
+       .details = "Id and the old box must both match.\n",
+       .examples = {"silurus update 1 0 0 1 1 to 5 5 6 6",
+                    "silurus update 2 2.35 48.86 2.35 48.86 to 2.36 48.86 2.36 48.86"}},
+      {.name = "load",
+       .summary = "loads a data set: in bulk into an empty tree, else by inserts",
+       .usages = {"SOURCE"},
+       .options = {{.name = "fill",
+                    .argument = "F",
+                    .help = "how full leaves shall be, above 0 and at most 1 (bulk load only)"},
+                   {.name = "skip-bad",
+                    .help = "count malformed CSV lines instead of stopping at the first"}},
+       .details =
+           "SOURCE is FILE.csv (id,xmin,ymin,xmax,ymax or id,x,y), - (CSV from standard input),\n"
+           "FILE.nc or gshhg (the world's coastlines, package gmt-gshhg-full), or a generator:\n"
+           "uniform:COUNT[:seed=S][:edge=E], powerlaw:..., clusters:..., roads:... .\n",
+       .examples = {"silurus load roads.csv --skip-bad", "silurus load uniform:1000000:seed=7"}}};
+}
+
+std::vector<CommandTable> server_commands() {
+  return {
+      {.name = "stats",
+       .summary = "shows the server's statistics",
+       .usages = {""},
+       .options = {},
+       .details = "",
+       .examples = {"silurus stats", "silurus stats --format json --server tcp://127.0.0.1:7470"}},
+      {.name = "history",
+       .summary = "lists the versions that --as-of can name",
+       .usages = {""},
+       .options = {},
+       .details = "A server keeps old versions if it is started with --retain.\n",
+       .examples = {"silurus history", "silurus history --format csv"}},
+      {.name = "diff",
+       .summary = "lists the ids inserted, erased and moved between two moments",
+       .usages = {"--from M [--to M]"},
+       .options = {{.name = "from",
+                    .argument = "M",
+                    .help = "the first moment: a version (812), how long ago (-30s) or a time in "
+                            "UTC (2026-11-21T01:18:57Z)"},
+                   {.name = "to", .argument = "M", .help = "the second moment; without it, now"},
+                   ids_option()},
+       .details = "",
+       .examples = {"silurus diff --from 812 --to 900", "silurus diff --from -10m"}},
+      {.name = "backup",
+       .summary = "has the server copy its tree into a new data directory",
+       .usages = {"DIRECTORY"},
+       .options = {},
+       .details =
+           "The directory is on the server's machine, and must not be there yet. The server goes\n"
+           "on meanwhile; the copy is of one version. A server starts from it (--data).\n",
+       .examples = {"silurus backup /var/backups/monday", "silurus backup ~/monday"}},
+      {.name = "doctor",
+       .summary = "examines this machine, its RDMA cards and the server: what is well, what to do",
+       .usages = {""},
+       .options = {{.name = "card",
+                    .argument = "DEVICE",
+                    .help = "try what is assumed of that RDMA card: all, a name as \"rdma link\" "
+                            "lists it, or none; takes some seconds each",
+                    .fallback = "all"}},
+       .details =
+           "Each line ends with ok, with not applicable, or with what to do: a command or an\n"
+           "option. Exit status 1 if anything is an error.\n",
+       .examples = {"silurus doctor", "silurus doctor --card none --server tcp://127.0.0.1:7470"}},
+      {.name = "cluster",
+       .summary = "shows and changes how data are divided between servers",
+       .usages = {"status", "init XMIN YMIN XMAX YMAX URL...", "add-shard URL...",
+                  "split SHARD [URL URL]", "move SHARD [URL]"},
+       .options = {{.name = "edge",
+                    .argument = "E",
+                    .help = "of init: longest edge of a box that its own shard holds; the first "
+                            "shard holds larger ones, and what lies outside of the frame "
+                            "(default: a thousandth of the frame's)"},
+                   {.name = "at",
+                    .argument = "KEY",
+                    .help = "of split: first key of the second part (default: the median)"},
+                   {.name = "abort",
+                    .help = "of split and move: end one that was begun; the shard stays"}},
+       .details =
+           "The server (--server) is etcd://host:port/name here, where the shard map lies; other\n"
+           "commands take it too, and search and write in all shards.\n"
+           "  status     lists the shards, with what they hold\n"
+           "  init       makes the map: the frame of most of the data, and one empty server for\n"
+           "             each shard\n"
+           "  add-shard  names empty servers, for split and move to use\n"
+           "  split      replaces a shard by two, on empty servers, while it serves\n"
+           "  move       replaces a shard by one on another server, while it serves\n"
+           "Called again, split and move go on with what was begun.\n",
+       .examples = {"silurus cluster init -180 -90 180 90 tcp://127.0.0.1:7471 "
+                    "tcp://127.0.0.1:7472",
+                    "silurus cluster split 0 tcp://127.0.0.1:7473 tcp://127.0.0.1:7474"}}};
+}
+
+std::vector<CommandTable> make_commands() {
+  std::vector<CommandTable> all;
+  for (auto&& some : {search_commands(), write_commands(), server_commands()}) {
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  return all;
+}
+
+}  // namespace
+
+std::span<const CommandTable> commands() {
+  static const std::vector<CommandTable> all = make_commands();
+  return all;
+}
+
+const CommandTable* find_command(std::string_view name) {
+  const auto all = commands();
+  const auto found = std::ranges::find(all, name, &CommandTable::name);
+  return found == all.end() ? nullptr : &*found;
+}
+
+std::span<const Option> general_options() {
+  static const std::vector<Option> all{
+      {.name = "server",
+       .letter = 's',
+       .argument = "URL",
+       .help = "shm:///path, tcp://host:port or rdma://host:port; of a group of replicas: its "
+               "members', parted by commas, or etcd://host:port/name; of a sharded cluster: "
+               "etcd://host:port/name (default: $SILURUS_SERVER, else the socket that "
+               "silurus-server listens on by default)"},
+      {.name = "mode",
+       .letter = 'm',
+       .argument = "MODE",
+       .help = "how searches run: messaging, offload (walk the tree with one-sided reads) or "
+               "adaptive",
+       .fallback = "adaptive"},
+      {.name = "policy",
+       .argument = "P",
+       .help = "how adaptive decides: cost or catfish",
+       .fallback = "cost"},
+      {.name = "read",
+       .argument = "FROM",
+       .help = "which member of a group answers searches: primary, or any that is fresh enough",
+       .fallback = "primary"},
+      {.name = "max-staleness",
+       .argument = "D",
+       .help = "with --read any: how old an answer may be",
+       .fallback = "1s"},
+      {.name = "format",
+       .letter = 'f',
+       .argument = "F",
+       .help = "what is printed: text, json or csv",
+       .fallback = "text"},
+      {.name = "timeout",
+       .argument = "D",
+       .help = "the longest wait, 500ms or 10s, for each of: a connection; the answer to a search, "
+               "a write or stats; an answer of etcd; another server, after one was lost. Steps of "
+               "load, history, diff, backup, cluster split and cluster move may take longer while "
+               "the server shows signs of life: they end when there was none for this time",
+       .fallback = "10s"},
+      {.name = "help", .letter = 'h', .help = "print the help; after a command, that command's"},
+      {.name = "version", .letter = 'V', .help = "print the version"}};
+  return all;
+}
+
+std::string help_of_all() {
+  std::string text =
+      "silurus: asks a Silurus server\n\nUsage: silurus COMMAND ARGUMENTS [OPTIONS]\n\nCommands:\n";
+  for (const CommandTable& command : commands()) {
+    std::string name(command.name);
+    name.resize(kNameWidth, ' ');
+    text += "  " + name + std::string(command.summary) + "\n";
+  }
+  return text +
+         "\nsilurus help COMMAND tells of one command, silurus help options of the options that\n"
+         "all of them take (--server, --format, --timeout, ...), which may stand anywhere.\n"
+         "\nExit status: 0; 1 if something failed (the reason is on stderr); 2 if the command\n"
+         "line makes no sense.\n";
+}
+
+std::string help_of(const CommandTable& command) {
+  const std::string name = "silurus " + std::string(command.name);
+  std::string text = name + ": " + std::string(command.summary) + "\n\n";
+  std::string before = "Usage: ";
+  for (const std::string_view usage : command.usages) {
+    text += std::exchange(before, "       ") + name + (usage.empty() ? "" : " ") +
+            std::string(usage) + " [OPTIONS]\n";
+  }
+  const bool has_boxes = std::ranges::any_of(command.usages, [](std::string_view usage) {
+    return usage.find("XMIN") != std::string_view::npos;
+  });
+  if (has_boxes) text += "(for a tree of three dimensions: XMIN YMIN ZMIN XMAX YMAX ZMAX)\n";
+  if (!command.options.empty()) text += "\nOptions:\n" + flags::describe(command.options);
+  if (!command.details.empty()) text += "\n" + std::string(command.details);
+  text += "\nExamples:\n";
+  for (const std::string_view example : command.examples) {
+    text += "  " + std::string(example) + "\n";
+  }
+  return text +
+         "\nOptions of all commands (--server, --format, --timeout, ...): silurus help options\n";
+}
+
+std::string help_of_options() {
+  return "Options that every command of silurus takes, anywhere on the line:\n" +
+         flags::describe(general_options());
+}
+
+std::string usage_of(const CommandTable& command) {
+  std::string text;
+  for (const std::string_view usage : command.usages) {
+    text += (text.empty() ? "usage: silurus " : "\n       silurus ") + std::string(command.name) +
+            (usage.empty() ? "" : " ") + std::string(usage);
+  }
+  return text;
+}
+
+}  // namespace silurus::tool
