@@ -251,10 +251,11 @@ class HelperSource final : public Source<D> {
     return damaged("sent what makes no sense");
   }
 
-  /// It said nothing at all: libraries may be missing, or the file made it crash.
+  /// It said nothing at all: libraries are missing (which ends in the statuses of a shell's failed
+  /// commands), or the file made it crash.
   tl::unexpected<Error> not_started() {
     const End end = process_.reap();
-    if (end.by_signal || end.number == 0) return damaged(end.text);
+    if (end.by_signal || (end.number != 126 && end.number != 127)) return damaged(end.text);
     return fail(ErrorCode::kUnsupported,
                 file_ + ": its reader " + program_ + " does not work: it " + end.text);
   }
