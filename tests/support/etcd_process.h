@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "etcd/gateway.h"
-#include "tests/support/free_port.h"
+#include "tests/support/held_port.h"
+#include "tests/support/patience.h"
 #include "tests/support/server_process.h"
 
 namespace silurus::testing_support {
@@ -17,7 +18,7 @@ namespace silurus::testing_support {
 /// A real etcd on this host, on ports and in a folder of its own; killed at the end.
 class EtcdProcess {
  public:
-  EtcdProcess() : client_port_(free_port()), peer_port_(free_port()) { start(); }
+  EtcdProcess() { start(); }
   EtcdProcess(const EtcdProcess&) = delete;
   EtcdProcess& operator=(const EtcdProcess&) = delete;
   ~EtcdProcess() { stop(); }
@@ -27,15 +28,12 @@ class EtcdProcess {
   /// Whether it answers; waits for that.
   bool wait_until_ready() const {
     // It listens before it answers: while it elects itself, say.
-    const auto gateway = etcd::Gateway::create(*etcd::Address::parse(address("ready")), kSecond);
-    for (int i = 0; gateway && i < 1000; ++i) {
-      if ((*gateway)->read("ready")) return true;
-      usleep(10'000);
-    }
-    return false;
+    const auto gateway =
+        etcd::Gateway::create(*etcd::Address::parse(address("ready")), patient(kSecond));
+    return gateway && wait_until([&] { return (*gateway)->read("ready").has_value(); });
   }
   std::string address(const std::string& name) const {
-    return "etcd://127.0.0.1:" + std::to_string(client_port_) + "/" + name;
+    return "etcd://" + client_port_.host_and_port() + "/" + name;
   }
   void start() {
     pid_ = fork_to_die_with_us();
@@ -43,8 +41,8 @@ class EtcdProcess {
     const int null = open("/dev/null", O_RDWR);
     dup2(null, STDOUT_FILENO);
     dup2(null, STDERR_FILENO);
-    const std::string client = "http://127.0.0.1:" + std::to_string(client_port_);
-    const std::string peer = "http://127.0.0.1:" + std::to_string(peer_port_);
+    const std::string client = "http://" + client_port_.host_and_port();
+    const std::string peer = "http://" + peer_port_.host_and_port();
     std::vector<std::string> arguments{"etcd",
                                        "--data-dir",
                                        folder_ / "etcd",
@@ -76,8 +74,8 @@ class EtcdProcess {
   static constexpr const char* kPath = "/usr/bin/etcd";
 
   TemporaryFolder folder_;
-  const int client_port_;
-  const int peer_port_;
+  const HeldPort client_port_;
+  const HeldPort peer_port_;
   pid_t pid_ = -1;
 };
 

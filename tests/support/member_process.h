@@ -1,40 +1,40 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <concepts>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "tests/support/held_port.h"
+#include "tests/support/patience.h"
 #include "tests/support/raw_client.h"
 #include "tests/support/server_process.h"
 
 namespace silurus::testing_support {
 
-/// Looks until it is so, for half a minute.
-inline bool wait_until(const std::function<bool()>& is_so) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (std::chrono::steady_clock::now() < until) {
-    if (is_so()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return false;
+/// A lease of members that are killed, which is waited for: as short as a machine that is as busy
+/// as this one can keep it.
+inline std::string short_lease() { return patient_option(400 * kMillisecond); }
+/// A lease of members that must all stay, whatever keeps them from running.
+inline std::string long_lease() {
+  return std::to_string(std::min(patient(5 * kSecond), 60 * kSecond) / kMillisecond) + "ms";
 }
 
 /// One member of a group of real servers: its process, if it runs, its directory and its address,
 /// which are the same in its next life.
 class MemberProcess {
  public:
-  /// `url`, `group`: where it listens for clients and for other members; `etcd`: of the cluster;
-  /// `more`: options, which may say otherwise than those that all have.
+  /// `url`, `group`: where it listens for clients and for other members ("tcp://127.0.0.1:0": at a
+  /// port of its own, the same in each of its lives); `etcd`: of the cluster; `lease`: of the
+  /// group, the same for all its members; `more`: options, which may say otherwise than those
+  /// below.
   MemberProcess(std::string url, std::string group, std::string data, std::string etcd,
-                const std::vector<std::string>& more = {})
+                std::string lease, const std::vector<std::string>& more = {})
       : url_(std::move(url)),
         data_(std::move(data)),
         arguments_({"--cluster",
@@ -43,12 +43,12 @@ class MemberProcess {
                     data_,
                     "--group-address",
                     std::move(group),
+                    "--group-lease",
+                    std::move(lease),
                     "--log-size",
                     "64M",
                     "--memory",
                     "64M",
-                    "--group-lease",
-                    "400ms",
                     "--threads",
                     "1",
                     "--wait",
@@ -58,6 +58,7 @@ class MemberProcess {
                     "--log-level",
                     "info"}) {
     arguments_.insert(arguments_.end(), more.begin(), more.end());
+    if (url_ == "tcp://127.0.0.1:0") url_ = "tcp://" + port_.emplace().host_and_port();
   }
 
   /// Whether it listens now.
@@ -65,9 +66,7 @@ class MemberProcess {
     std::vector<std::string> arguments = arguments_;
     arguments.insert(arguments.end(), {"--listen", url_});
     process_ = std::make_unique<ServerProcess>(arguments);
-    if (process_->addresses().empty()) return false;
-    if (url_.ends_with(":0")) url_ = process_->addresses()[0];
-    return true;
+    return !process_->addresses().empty();
   }
   /// With SIGKILL.
   void kill_it() { process_.reset(); }
@@ -92,6 +91,7 @@ class MemberProcess {
   }
 
  private:
+  std::optional<HeldPort> port_;
   std::string url_;
   std::string data_;
   std::vector<std::string> arguments_;

@@ -14,6 +14,7 @@
 #include "common/result.h"
 #include "protocol/decode.h"
 #include "protocol/encode.h"
+#include "tests/support/patience.h"
 #include "transport/fabric.h"
 #include "transport/waiter.h"
 
@@ -42,7 +43,8 @@ class RawClient final : public transport::ConnectionHandler {
     auto waiter = transport::Waiter::create({}, {client->poller_.get()});
     if (!waiter) return fail(waiter.error());
     client->waiter_ = std::move(*waiter);
-    auto connection = client->fabric_->connect(*address, {}, *client->poller_, hello, *client);
+    auto connection = client->fabric_->connect(*address, {.timeout = patient(5 * kSecond)},
+                                               *client->poller_, hello, *client);
     if (!connection) return fail(connection.error());
     client->connection_ = std::move(*connection);
     return client;
@@ -57,10 +59,10 @@ class RawClient final : public transport::ConnectionHandler {
   }
 
   /// Sends the bytes as one message, waiting for room; false if the connection is closed or there
-  /// is no room for five seconds.
+  /// is no room for long.
   bool send(std::span<const std::byte> message) {
-    const Nanoseconds end = clock_.now() + 5 * kSecond;
-    while (!closed_ && clock_.now() < end) {
+    Patience patience;
+    while (!closed_ && !patience.is_over()) {
       const auto room = connection_->reserve(message.size());
       if (room.empty()) {
         waiter_->wait(10 * kMillisecond);
@@ -99,9 +101,10 @@ class RawClient final : public transport::ConnectionHandler {
     }
   };
   /// The whole answer to the request of that id, of which nothing has been taken yet; others that
-  /// come before it are kept. Nothing if it doesn't come within the time, or the connection ends.
-  std::optional<Reply> reply(std::uint32_t id, Nanoseconds timeout = 20 * kSecond) {
-    const Nanoseconds end = clock_.now() + timeout;
+  /// come before it are kept. Nothing if it doesn't come within the time of an idle machine, or the
+  /// connection ends.
+  std::optional<Reply> reply(std::uint32_t id, Nanoseconds idle = Patience::kLong) {
+    Patience patience(idle);
     Reply reply;
     for (;;) {
       for (auto message = messages_.begin(); message != messages_.end();) {
@@ -119,14 +122,14 @@ class RawClient final : public transport::ConnectionHandler {
         message = messages_.erase(message);
         if (last) return reply;
       }
-      if (closed_ || clock_.now() >= end) return std::nullopt;
+      if (closed_ || patience.is_over()) return std::nullopt;
       waiter_->wait(10 * kMillisecond);
     }
   }
-  /// Whether the connection ends within the time.
-  bool wait_closed(Nanoseconds timeout = 10 * kSecond) {
-    const Nanoseconds end = clock_.now() + timeout;
-    while (!closed_ && clock_.now() < end) waiter_->wait(10 * kMillisecond);
+  /// Whether the connection ends.
+  bool wait_closed() {
+    Patience patience;
+    while (!closed_ && !patience.is_over()) waiter_->wait(10 * kMillisecond);
     return closed_;
   }
 
@@ -143,7 +146,6 @@ class RawClient final : public transport::ConnectionHandler {
  private:
   RawClient() = default;
 
-  SystemClock clock_;
   std::unique_ptr<transport::Fabric> fabric_;
   std::unique_ptr<transport::Poller> poller_;
   std::unique_ptr<transport::Waiter> waiter_;

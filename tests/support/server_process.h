@@ -7,8 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <climits>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "tests/support/patience.h"
 
 namespace silurus::testing_support {
 
@@ -89,17 +90,12 @@ class ServerProcess {
     waitpid(pid_, nullptr, WUNTRACED);
   }
   /// Waits for its end; its exit status, or minus the signal that ended it. INT_MIN if it doesn't
-  /// end within ten seconds.
+  /// end.
   int wait() {
-    for (int i = 0; i < 1000; ++i) {
-      int status = 0;
-      if (waitpid(pid_, &status, WNOHANG) == pid_) {
-        status_taken_ = true;
-        return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-      }
-      usleep(10'000);
-    }
-    return INT_MIN;
+    int status = 0;
+    status_taken_ = wait_until([&] { return waitpid(pid_, &status, WNOHANG) == pid_; });
+    if (!status_taken_) return INT_MIN;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   }
   int stop() {
     signal(SIGTERM);
@@ -109,6 +105,20 @@ class ServerProcess {
   std::string errors() {
     drain(err_, errors_);
     return errors_;
+  }
+  /// How often its threads have woken up from sleeps so far.
+  std::uint64_t wake_ups() const {
+    std::uint64_t sum = 0;
+    std::error_code gone;
+    for (const auto& task :
+         std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/task", gone)) {
+      std::ifstream status(task.path() / "status");
+      const std::string key = "voluntary_ctxt_switches:";
+      for (std::string line; std::getline(status, line);) {
+        if (line.starts_with(key)) sum += std::stoull(line.substr(key.size()));
+      }
+    }
+    return sum;
   }
   /// User and system time so far, of /proc/PID/stat.
   double cpu_seconds() const {

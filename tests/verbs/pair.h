@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "tests/support/patience.h"
 #include "transport/fabric.h"
 #include "transport/verbs/fabric.h"
 
@@ -101,11 +102,10 @@ class Pair : public ::testing::Test, public AcceptHandler {
   }
   /// Drives both until it holds; fails after a while.
   template <typename F>
-  bool until(F holds, Nanoseconds timeout = 20 * kSecond) {
-    const SystemClock clock;
-    const Nanoseconds end = clock.now() + timeout;
+  bool until(F holds, Nanoseconds idle = testing_support::Patience::kLong) {
+    testing_support::Patience patience(idle);
     while (!holds()) {
-      if (clock.now() > end) return false;
+      if (patience.is_over()) return false;
       client_poller->progress();
       server_poller->progress();
     }

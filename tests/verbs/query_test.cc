@@ -11,6 +11,8 @@
 #include "common/random.h"
 #include "rtree/node.h"
 #include "server/server.h"
+#include "tests/support/patience.h"
+#include "tests/support/patient_client.h"
 #include "tests/verbs/allocations.h"
 #include "tests/verbs/kernel.h"
 #include "tests/verbs/pair.h"
@@ -54,7 +56,7 @@ class Query : public ::testing::Test {
   void connect(Mode mode) {
     client::ClientOptions options;
     options.mode = mode;
-    options.deadline = 30 * kSecond;
+    options.deadline = testing_support::patient(30 * kSecond);
     auto made = client::ClientCore<2>::connect(
         *fabric_, *poller_, *Address::parse(server_->addresses().front()), clock_, options);
     ASSERT_TRUE(made) << made.error().message;
@@ -140,7 +142,8 @@ TEST_F(Query, AllocatesAndRegistersNothingOnEitherSide) {
 }
 
 TEST_F(Query, IsAskedAgainOfTheServersSuccessor) {
-  auto client = Client<2>::connect(server_->addresses().front(), {.reconnect_for = 30 * kSecond});
+  auto client = Client<2>::connect(server_->addresses().front(),
+                                   testing_support::patient({.reconnect_for = 30 * kSecond}));
   ASSERT_TRUE(client) << client.error().message;
   ASSERT_EQ(client->count({{0, 0}, {2, 2}}).value(), kEntries);
   server::ServerOptions options = options_;
@@ -149,7 +152,7 @@ TEST_F(Query, IsAskedAgainOfTheServersSuccessor) {
   server_->stop();
   server_.reset();
   std::jthread successor([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    testing_support::pace(300 * kMillisecond);  // pacing: the client may look for it in vain
     auto started = server::Server::start(options);
     EXPECT_TRUE(started) << started.error().message;
     if (started) server_ = std::move(*started);

@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "client/client.h"
+#include "tests/support/patient_client.h"
 
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
   silurus::ClientOptions options;
   options.mode = silurus::Mode::kMessaging;
   options.connect_timeout = 20 * silurus::kSecond;
+  options = silurus::testing_support::patient(options);
   std::vector<silurus::Client<2>> clients;
   for (long i = std::strtol(argv[2], nullptr, 10); i > 0; --i) {
     auto client = silurus::Client<2>::connect(argv[1], options);

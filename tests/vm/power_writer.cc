@@ -26,6 +26,7 @@
 #include "client/client.h"
 #include "common/clock.h"
 #include "common/random.h"
+#include "tests/support/patient_client.h"
 
 namespace silurus {
 namespace {
@@ -69,7 +70,8 @@ class Writer {
         number_(number) {}
 
   int run(Nanoseconds seconds) {
-    client::ClientOptions options{.deadline = 30 * kSecond, .connect_timeout = 20 * kSecond};
+    auto options =
+        testing_support::patient({.deadline = 30 * kSecond, .connect_timeout = 20 * kSecond});
     options.reconnect_for = url_.find(',') == std::string::npos ? 0 : options.deadline;
     auto client = Client<2>::connect(url_, options);
     if (!client) return lost(client.error());

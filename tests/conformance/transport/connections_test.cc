@@ -220,8 +220,8 @@ TEST_P(Connections, AreDealtOutToAllPollers) {
   pollers.push_back(second.get());
   for (int i = 0; i < 4; ++i) {
     auto end = std::make_unique<End>();
-    auto connected =
-        world->connect(listener->address(), {}, *client_poller, {}, *end->recorder, both);
+    auto connected = world->connect(listener->address(), patient_connect(), *client_poller, {},
+                                    *end->recorder, both);
     ASSERT_TRUE(connected) << connected.error().message;
     end->connection = std::move(*connected);
     clients.push_back(std::move(end));

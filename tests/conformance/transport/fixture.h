@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tests/conformance/transport/world.h"
+#include "tests/support/patience.h"
 #include "transport/fabric.h"
 
 namespace silurus::transport::conformance {
@@ -116,18 +117,26 @@ class FabricTest : public ::testing::TestWithParam<NamedWorld> {
     Poller* const poller = server_poller.get();
     ListenOptions allowed = options;
     allowed.allow_other_users |= world->is_reachable_by_others();
+    if (allowed.hello_timeout == ListenOptions{}.hello_timeout) {
+      allowed.hello_timeout = testing_support::patient(allowed.hello_timeout);
+    }
     auto made =
         world->server_fabric().listen(world->address(), allowed, std::span(&poller, 1), acceptor);
     ASSERT_TRUE(made) << made.error().message;
     listener = std::move(*made);
   }
 
+  /// Waits for an answer for as long as so busy a machine needs.
+  static ConnectOptions patient_connect() {
+    return {.timeout = testing_support::patient(ConnectOptions{}.timeout)};
+  }
+
   /// Connects one more client; the error if it is refused.
   Result<End*> try_connect(std::string_view hello = "client") {
     auto end = std::make_unique<End>();
     Poller* const other = server_poller.get();
-    auto made = world->connect(listener->address(), {}, *client_poller, to_bytes(hello),
-                               *end->recorder, std::span(&other, 1));
+    auto made = world->connect(listener->address(), patient_connect(), *client_poller,
+                               to_bytes(hello), *end->recorder, std::span(&other, 1));
     if (!made) return fail(std::move(made.error()));
     end->connection = std::move(*made);
     clients.push_back(std::move(end));

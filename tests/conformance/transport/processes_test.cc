@@ -53,13 +53,15 @@ TEST_P(Processes, ServerThatIsKilledIsReportedToItsClients) {
     if (::write(ready[1], where.data(), where.size()) < 0) _exit(2);
     for (;;) {
       poller->progress();
-      usleep(50);
+      testing_support::pace(50 * kMicrosecond);  // pacing: lets the client run
     }
   }
   std::array<char, 200> text{};
   ASSERT_GT(read(ready[0], text.data(), text.size() - 1), 0);
   Recorder recorder;
-  auto connection = fabric->connect(*Address::parse(text.data()), {}, *poller, {}, recorder);
+  auto connection =
+      fabric->connect(*Address::parse(text.data()),
+                      {.timeout = testing_support::patient(5 * kSecond)}, *poller, {}, recorder);
   ASSERT_TRUE(connection) << connection.error().message;
   kill(server, SIGKILL);
   EXPECT_EQ(await(server), -SIGKILL);

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "tests/conformance/transport/fixture.h"
+#include "tests/support/patience.h"
 
 namespace silurus::transport::conformance {
 
@@ -39,12 +40,11 @@ class RealServer : public ::testing::Test {
   }
 
   bool run_until(const std::function<bool()>& done) {
-    const SystemClock clock;
-    const Nanoseconds deadline = clock.now() + 20 * kSecond;
+    testing_support::Patience patience;
     while (!done()) {
       poller->progress();
-      if (clock.now() > deadline) return false;
-      usleep(100);
+      if (patience.is_over()) return false;
+      testing_support::pace(100 * kMicrosecond);  // pacing: lets the other process run
     }
     return true;
   }
@@ -59,7 +59,8 @@ class RealServer : public ::testing::Test {
     auto own = std::move(*make_fabric(address.scheme));
     auto own_poller = std::move(*own->create_poller());
     Recorder recorder;
-    auto connection = own->connect(address, {}, *own_poller, {}, recorder);
+    const ConnectOptions patient = {.timeout = testing_support::patient(ConnectOptions{}.timeout)};
+    auto connection = own->connect(address, patient, *own_poller, {}, recorder);
     if (!connection) _exit(static_cast<int>(connection.error().code));
     then(**connection, *own_poller);
     _exit(0);

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "bench/subprocess.h"
+#include "tests/support/patience.h"
 #include "tests/support/server_process.h"
 
 // silurus-bench peers, run for real with whatever peers are installed.
@@ -17,7 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing_support::patient;
 using testing_support::TemporaryFolder;
+using testing_support::wait_until;
 
 const char* const kPeers[] = {"postgis", "redis", "sqlite", "spatialindex", "geos", "boost"};
 
@@ -79,15 +82,14 @@ TEST(Peers, EndWithAKilledBench) {
   auto bench = start_bench(folder, {"--data", "uniform:5000", "--seconds", "60"});
   ASSERT_TRUE(bench) << bench.error().message;
   // Until the first peer, or at least Silurus, is being measured.
-  for (int i = 0; i < 6000 && text_of(folder / "log").find("agree") == std::string::npos; ++i) {
-    usleep(20'000);
-  }
+  wait_until([&] { return text_of(folder / "log").find("agree") != std::string::npos; },
+             120 * kSecond);
   ASSERT_THAT(text_of(folder / "log"), HasSubstr("agree"));
   ASSERT_GE(processes_about(folder / "").size(), 2u);
   kill(bench->pid(), SIGKILL);
   EXPECT_EQ(bench->wait(), -SIGKILL);
   std::set<pid_t> left;
-  for (int i = 0; i < 6000 && !(left = processes_about(folder / "")).empty(); ++i) usleep(10'000);
+  wait_until([&] { return (left = processes_about(folder / "")).empty(); });
   EXPECT_THAT(left, testing::IsEmpty());
 }
 
@@ -133,7 +135,7 @@ TEST(Subprocess, SaysWhyAProgramDoesNotGetReady) {
   auto process = Subprocess::start(
       {.words = {"/bin/sh", "-c", "echo the port is in use >&2; exit 3"}, .log = folder / "log"});
   ASSERT_TRUE(process);
-  const auto ready = wait_until_ready(*process, "it", 10 * kSecond, [] { return false; });
+  const auto ready = wait_until_ready(*process, "it", patient(10 * kSecond), [] { return false; });
   ASSERT_FALSE(ready);
   EXPECT_THAT(ready.error().message, HasSubstr("it ended with status 3"));
   EXPECT_THAT(ready.error().message, HasSubstr("the port is in use"));
@@ -141,12 +143,11 @@ TEST(Subprocess, SaysWhyAProgramDoesNotGetReady) {
 
 TEST(Subprocess, CountsTheCpuTimeOfItsChildren) {
   // All of it comes to an end by itself, whoever ends first.
-  const std::string count = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 1";
+  const std::string count = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 20";
   auto process = Subprocess::start(
       {.words = {"/bin/sh", "-c", "(" + count + ") & wait"}, .stop_signal = SIGKILL});
   ASSERT_TRUE(process);
-  for (int i = 0; i < 1000 && process->cpu_seconds() < 0.05; ++i) usleep(10'000);
-  EXPECT_GE(process->cpu_seconds(), 0.05);
+  EXPECT_TRUE(wait_until([&] { return process->cpu_seconds() >= 0.05; }));
 }
 
 }  // namespace

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "common/random.h"
+#include "tests/support/patience.h"
+#include "tests/support/patient_client.h"
 #include "tests/support/seed.h"
 #include "tests/support/server_process.h"
 
@@ -21,8 +23,11 @@
 namespace silurus {
 namespace {
 
+using testing_support::pace;
+using testing_support::patient;
 using testing_support::ServerProcess;
 using testing_support::TemporaryFolder;
+using testing_support::wait_until;
 
 constexpr Mode kModes[] = {Mode::kMessaging, Mode::kOffload, Mode::kAdaptive};
 
@@ -57,7 +62,7 @@ class ClientTest : public testing::Test {
     ASSERT_FALSE(server_->addresses().empty()) << server_->errors();
   }
   Client<2> connect(const ClientOptions& options = {}) {
-    auto client = Client<2>::connect(url(), options);
+    auto client = Client<2>::connect(url(), patient(options));
     EXPECT_TRUE(client) << client.error().message;
     return std::move(*client);
   }
@@ -70,6 +75,15 @@ class ClientTest : public testing::Test {
     EXPECT_TRUE(loaded) << loaded.error().message;
     EXPECT_EQ(loaded->entries, count);
     return entries;
+  }
+
+  /// Runs what shall happen while this thread is blocked in its next call, on a thread of its own
+  /// that begins when this one has fallen asleep.
+  static std::jthread when_blocked(std::function<void()> act) {
+    return std::jthread([caller = gettid(), act = std::move(act)] {
+      EXPECT_TRUE(wait_until([&] { return testing_support::is_asleep(caller); }));
+      act();
+    });
   }
 
   TemporaryFolder folder_;
@@ -133,7 +147,7 @@ TEST_F(ClientTest, AnswersAreThoseOfTheirVersionWhileInsertsGoOn) {
   std::vector<Inserted> inserted;
   std::atomic<bool> stop = false;
   std::thread writer([&] {
-    auto client = Client<2>::connect(url()).value();
+    auto client = Client<2>::connect(url(), patient()).value();
     Random random(3);
     for (std::uint64_t id = 1'000'000; !stop; ++id) {
       const Entry<2> entry{id, random_box(random, 0.01)};
@@ -197,7 +211,7 @@ TEST_F(ClientTest, ManySearchesAreInFlightOnOneThread) {
 }
 
 TEST_F(ClientTest, OffloadWithAWarmCacheTakesOneRoundTrip) {
-  start();
+  start({"--grace", "10s"});  // no search takes so long that it begins again
   load(100'000);
   auto client = connect({.mode = Mode::kOffload});
   ASSERT_TRUE(client.range({{0, 0}, {1, 1}}, {.shape = ResultShape::kCount}));
@@ -209,13 +223,14 @@ TEST_F(ClientTest, OffloadWithAWarmCacheTakesOneRoundTrip) {
 }
 
 TEST_F(ClientTest, AClientStoppedForLongerThanTheGracePeriodGetsRightAnswers) {
-  start({"--grace", "10ms"});
+  const Nanoseconds grace = patient(10 * kMillisecond);
+  start({"--grace", std::to_string(grace) + "ns"});
   constexpr std::uint64_t kEntries = 20'000;
   auto entries = load(kEntries);
   const pid_t child = fork();
   if (child == 0) {
     // Entries only ever move: every answer must hold each of them once.
-    auto client = Client<2>::connect(url(), {.mode = Mode::kOffload});
+    auto client = Client<2>::connect(url(), patient({.mode = Mode::kOffload}));
     if (!client) _exit(2);
     for (int i = 0; i < 300; ++i) {
       const auto found = client->range({{-1, -1}, {2, 2}});
@@ -232,10 +247,10 @@ TEST_F(ClientTest, AClientStoppedForLongerThanTheGracePeriodGetsRightAnswers) {
   Random random(7);
   int status = 0;
   bool ended = false;
-  for (int round = 0; round < 400 && !ended; ++round) {
+  for (int round = 0; round < 100 && !ended; ++round) {
     kill(child, SIGSTOP);
     // The stop lasts for longer than the grace period, and memory is recycled meanwhile.
-    for (const SystemClock clock; const Nanoseconds until = clock.now() + 15 * kMillisecond;) {
+    for (const SystemClock clock; const Nanoseconds until = clock.now() + grace * 3 / 2;) {
       while (clock.now() < until) {
         Entry<2>& entry = entries[random.below(kEntries)];
         const Box<2> to = random_box(random, 0.01);
@@ -245,7 +260,7 @@ TEST_F(ClientTest, AClientStoppedForLongerThanTheGracePeriodGetsRightAnswers) {
       break;
     }
     kill(child, SIGCONT);
-    usleep(2'000);
+    pace(patient(2 * kMillisecond));  // pacing: the child may search, or not
     ended = waitpid(child, &status, WNOHANG) == child;
   }
   if (!ended) waitpid(child, &status, 0);
@@ -260,10 +275,7 @@ TEST_F(ClientTest, AServerThatDiesEndsTheBlockedCall) {
       {.mode = Mode::kMessaging, .deadline = 60 * kSecond, .reconnect_for = 300 * kMillisecond});
   ASSERT_TRUE(client.count({{0, 0}, {1, 1}}));
   server_->freeze();
-  std::thread killer([&] {
-    usleep(100'000);
-    server_->signal(SIGKILL);
-  });
+  std::jthread killer = when_blocked([&] { server_->signal(SIGKILL); });
   const auto insert = client.insert(1, {{0, 0}, {1, 1}});
   killer.join();
   ASSERT_FALSE(insert);
@@ -279,11 +291,10 @@ TEST_F(ClientTest, ASearchIsAskedAgainOfTheServerThatTakesTheOthersPlace) {
   load(1'000);
   auto client = connect({.mode = Mode::kMessaging, .reconnect_for = 30 * kSecond});
   server_->freeze();
-  std::thread successor([&] {
-    usleep(50'000);
+  std::jthread successor = when_blocked([&] {
     server_->signal(SIGKILL);
     server_->wait();
-    usleep(100'000);
+    pace(100 * kMillisecond);  // pacing: the client may look for it in vain
     start();
   });
   const auto found = client.count({{0, 0}, {1, 1}});
@@ -325,7 +336,7 @@ TEST_F(ClientTest, OfSeveralServersOneThatIsThereIsTaken) {
   start();
   load(1'000);
   const std::string urls = "shm:///tmp/silurus-no-such-socket," + server_->addresses().front();
-  auto client = Client<2>::connect(urls);
+  auto client = Client<2>::connect(urls, patient());
   ASSERT_TRUE(client) << client.error().message;
   EXPECT_EQ(client->count({{0, 0}, {1, 1}}).value(), 1'000u);
   EXPECT_NE(client->cluster().value().find("\"role\":\"primary\""), std::string::npos);
@@ -340,10 +351,10 @@ TEST_F(ClientTest, NothingOfALostServerIsBelievedOfTheNextOne) {
     server_->signal(SIGKILL);
     server_->wait();
     start();
-    for (int i = 0; i < 1'000 && client.statistics().reconnects == 0; ++i) {
-      ASSERT_TRUE(client.count({{0, 0}, {1, 1}}));
-      usleep(1'000);
-    }
+    EXPECT_TRUE(wait_until([&] {
+      EXPECT_TRUE(client.count({{0, 0}, {1, 1}}));
+      return client.statistics().reconnects != 0;
+    }));
     EXPECT_EQ(client.statistics().reconnects, 1u);
     EXPECT_EQ(client.count({{0, 0}, {1, 1}}).value(), 0u);
     ASSERT_TRUE(client.insert(1, {{0, 0}, {1, 1}}));
@@ -375,8 +386,7 @@ TEST_F(ClientTest, NoAnswerInTimeIsAnErrorAndTheClientGoesOn) {
   ASSERT_FALSE(insert);
   EXPECT_EQ(insert.error().code, ErrorCode::kInDoubt);
   EXPECT_NE(insert.error().message.find("unknown"), std::string::npos) << insert.error().message;
-  for (int i = 0; i < 100 && !client.count({{0, 0}, {1, 1}}); ++i) usleep(10'000);
-  EXPECT_TRUE(client.count({{0, 0}, {1, 1}}));
+  EXPECT_TRUE(wait_until([&] { return client.count({{0, 0}, {1, 1}}).has_value(); }));
 }
 
 TEST_F(ClientTest, AServerThatIsNotThereIsNamed) {
@@ -390,7 +400,7 @@ TEST_F(ClientTest, AServerThatIsNotThereIsNamed) {
 
 TEST_F(ClientTest, AnotherNumberOfDimensionsIsRefused) {
   start();
-  const auto client = Client<3>::connect(url());
+  const auto client = Client<3>::connect(url(), patient());
   ASSERT_FALSE(client);
   EXPECT_EQ(client.error().code, ErrorCode::kUnsupported);
   EXPECT_NE(client.error().message.find("dimensions"), std::string::npos);
@@ -398,7 +408,7 @@ TEST_F(ClientTest, AnotherNumberOfDimensionsIsRefused) {
 
 TEST_F(ClientTest, ThreeDimensionsWorkTheSame) {
   start({"--dimensions", "3"});
-  auto client = Client<3>::connect(url(), {.mode = Mode::kOffload});
+  auto client = Client<3>::connect(url(), patient({.mode = Mode::kOffload}));
   ASSERT_TRUE(client) << client.error().message;
   ASSERT_TRUE(client->insert(1, {{0, 0, 0}, {1, 1, 1}}));
   ASSERT_TRUE(client->insert(2, {{0, 0, 5}, {1, 1, 6}}));
@@ -464,8 +474,9 @@ TEST_F(ClientTest, ASearchGoesOnAtAServerThatAnswersMessagesAlone) {
   start();
   const ServerProcess next({"--listen", "tcp://127.0.0.1:0", "--log-level", "error"});
   ASSERT_EQ(next.addresses().size(), 1u);
-  auto client = Client<2>::connect(url() + "," + next.addresses()[0],
-                                   {.deadline = 20 * kSecond, .reconnect_for = 20 * kSecond});
+  auto client =
+      Client<2>::connect(url() + "," + next.addresses()[0],
+                         patient({.deadline = 20 * kSecond, .reconnect_for = 20 * kSecond}));
   ASSERT_TRUE(client) << client.error().message;
   server_->freeze();
   std::optional<Status> answer;

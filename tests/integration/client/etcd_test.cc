@@ -4,6 +4,7 @@
 #include "etcd/gateway.h"
 #include "replication/group/view.h"
 #include "tests/support/etcd_process.h"
+#include "tests/support/patient_client.h"
 #include "tests/support/server_process.h"
 
 // Clients that find their servers in a real etcd.
@@ -13,6 +14,7 @@ namespace {
 
 using replication::group::View;
 using testing_support::EtcdProcess;
+using testing_support::patient;
 using testing_support::ServerProcess;
 using testing_support::TemporaryFolder;
 
@@ -22,8 +24,8 @@ class ClientOfEtcdTest : public testing::Test {
     if (!EtcdProcess::is_installed()) GTEST_SKIP() << "no etcd here: scripts/setup installs it";
     etcd_ = std::make_unique<EtcdProcess>();
     ASSERT_TRUE(etcd_->wait_until_ready());
-    auto gateway =
-        etcd::Gateway::create(etcd::Address::parse(etcd_->address("geo")).value(), 5 * kSecond);
+    auto gateway = etcd::Gateway::create(etcd::Address::parse(etcd_->address("geo")).value(),
+                                         patient(5 * kSecond));
     ASSERT_TRUE(gateway);
     gateway_ = std::move(*gateway);
   }
@@ -50,17 +52,17 @@ TEST_F(ClientOfEtcdTest, FindsTheMemberThatIsThere) {
   const ServerProcess server({"--listen", "shm://" + folder_ / "socket"});
   ASSERT_EQ(server.addresses().size(), 1u);
   announce("shm://" + folder_ / "nobody", server.addresses()[0]);
-  auto client = Client<2>::connect(etcd_->address("geo"));
+  auto client = Client<2>::connect(etcd_->address("geo"), patient());
   ASSERT_TRUE(client) << client.error().message;
   EXPECT_TRUE(client->insert(1, {{0, 0}, {1, 1}}));
-  EXPECT_EQ(probe(etcd_->address("geo")).value().dimensions, 2u);
+  EXPECT_EQ(probe(etcd_->address("geo"), patient(5 * kSecond)).value().dimensions, 2u);
 }
 
 TEST_F(ClientOfEtcdTest, AsksEtcdAgainWhenNoMemberAnswers) {
   auto server = std::make_unique<ServerProcess>(
       std::vector{std::string("--listen"), "shm://" + folder_ / "a"});
   announce(server->addresses()[0], "");
-  auto client = Client<2>::connect(etcd_->address("geo"), {.reconnect_for = 30 * kSecond});
+  auto client = Client<2>::connect(etcd_->address("geo"), patient({.reconnect_for = 30 * kSecond}));
   ASSERT_TRUE(client) << client.error().message;
   server = std::make_unique<ServerProcess>(
       std::vector{std::string("--listen"), "shm://" + folder_ / "b"});

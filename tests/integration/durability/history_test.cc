@@ -5,11 +5,16 @@
 #include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "client/client.h"
 #include "common/random.h"
+#include "server/limits.h"
+#include "tests/support/patience.h"
+#include "tests/support/patient_client.h"
 #include "tests/support/server_process.h"
 
 // Old versions of a tree, asked of a real server; and backups of one.
@@ -18,8 +23,10 @@ namespace silurus {
 namespace {
 
 using nlohmann::json;
+using testing_support::patient;
 using testing_support::ServerProcess;
 using testing_support::TemporaryFolder;
+using testing_support::wait_until;
 
 constexpr Box<2> kAll{{-1, -1}, {2, 2}};
 constexpr Box<2> kHere{{0.5, 0.5}, {0.6, 0.6}};
@@ -31,6 +38,12 @@ std::int64_t unix_ns() {
       .count();
 }
 
+/// Until any clock of this machine shows another time.
+void let_the_clock_move() {
+  const std::int64_t begun = unix_ns();
+  wait_until([&] { return unix_ns() > begun + 5 * kMillisecond; });
+}
+
 class HistoryTest : public testing::Test {
  protected:
   void start(std::vector<std::string> arguments) {
@@ -40,9 +53,43 @@ class HistoryTest : public testing::Test {
     ASSERT_FALSE(server_->addresses().empty()) << server_->errors();
   }
   Client<2> connect() {
-    auto client = Client<2>::connect(server_->addresses().at(0));
+    auto client = Client<2>::connect(server_->addresses().at(0), patient());
     EXPECT_TRUE(client) << client.error().message;
     return std::move(*client);
+  }
+  /// Holds a version while a writer makes the server forget it after some dozens of its own, and
+  /// memory is used again soon. The error, if it was lost. `was_slow`: the machine kept the reader
+  /// from renewing its hold in time, or from reading within the grace period in any of a search's
+  /// attempts, so that the search went by message, to a server that has forgotten the version.
+  std::optional<Error> lose_a_held_version(bool& was_slow) {
+    server_.reset();
+    start({"--retain", "10min", "--retain-versions", "8", "--grace",
+           testing_support::patient_option(kMillisecond), "--heartbeat", "1ms"});
+    auto client = connect();
+    client::WriteBatch<2> batch;
+    for (std::uint64_t id = 0; id < 500; ++id) batch.insert(id, kHere);
+    EXPECT_TRUE(client.write(batch));
+    const Version version = client.insert(500, kHere).value();
+    auto reader =
+        Client<2>::connect(server_->addresses()[0],
+                           patient({.mode = Mode::kOffload, .offload = {.verify_checksums = true}}))
+            .value();
+    EXPECT_EQ(reader.count(kAll, Predicate::kIntersects, version).value(), 501u);
+    const SystemClock clock;
+    Nanoseconds before = clock.now();
+    for (std::uint64_t id = 0; id < 500; ++id) {
+      EXPECT_TRUE(client.insert(1000 + id, kHere));
+      EXPECT_TRUE(client.update(id, kHere, kThere));
+      const auto found = reader.count(kHere, Predicate::kIntersects, version);
+      const Nanoseconds passed = clock.now() - std::exchange(before, clock.now());
+      was_slow = was_slow || passed > server::kDefaultHoldLease / 2 ||
+                 reader.statistics().offload.given_back > 0;
+      if (!found) return found.error();
+      EXPECT_EQ(*found, 501u);
+    }
+    const auto forgotten = client.count(kAll, Predicate::kIntersects, version);
+    EXPECT_EQ(forgotten ? ErrorCode{} : forgotten.error().code, ErrorCode::kNotFound);
+    return std::nullopt;
   }
 
   TemporaryFolder folder_;
@@ -71,9 +118,9 @@ TEST_F(HistoryTest, AnswersAsOfATime) {
   start({"--retain", "10min", "--data", folder_ / "data", "--log-size", "1M"});
   auto client = connect();
   ASSERT_TRUE(client.insert(1, kHere));
-  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  let_the_clock_move();
   const Moment between = moment_at(unix_ns());
-  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  let_the_clock_move();
   ASSERT_TRUE(client.update(1, kHere, kThere));
   EXPECT_EQ(client.count(kHere, Predicate::kIntersects, between).value(), 1u);
   EXPECT_EQ(client.count(kThere, Predicate::kIntersects, between).value(), 0u);
@@ -90,7 +137,7 @@ TEST_F(HistoryTest, HoldsAnOldVersionWhileAllAroundItChanges) {
   for (std::uint64_t id = 0; id < 500; ++id) batch.insert(id, kHere);
   std::atomic<bool> stop{false};
   std::jthread writer([&, url = server_->addresses()[0]] {
-    auto other = Client<2>::connect(url);
+    auto other = Client<2>::connect(url, patient());
     Random random(1);
     while (!stop.load()) {
       const double x = random.uniform();
@@ -116,13 +163,16 @@ TEST_F(HistoryTest, HoldsAnOldVersionWhileAllAroundItChanges) {
 }
 
 TEST_F(HistoryTest, IsReadOneSidedlyAfterOneMessage) {
-  start({"--retain", "10min"});
+  start({"--retain", "10min", "--grace", "10s"});  // no search takes so long that it begins again
   auto writer = connect();
   std::vector<Version> versions;
   for (std::uint64_t id = 0; id < 100; ++id) {
     versions.push_back(writer.insert(id, kHere).value());
   }
-  auto reader = Client<2>::connect(server_->addresses()[0], {.mode = Mode::kOffload}).value();
+  auto reader =
+      Client<2>::connect(server_->addresses()[0], patient({.mode = Mode::kOffload})).value();
+  const SystemClock clock;
+  const Nanoseconds begun = clock.now();
   for (int i = 0; i < 50; ++i) {
     const auto found = reader.range(kAll, {.as_of = versions[49]});
     ASSERT_TRUE(found) << found.error().message;
@@ -133,32 +183,20 @@ TEST_F(HistoryTest, IsReadOneSidedlyAfterOneMessage) {
   }
   const auto requests = json::parse(reader.server_statistics().value())["requests"];
   EXPECT_EQ(requests.value("at", 0), 0) << requests;
-  EXPECT_LE(requests.value("hold", 0), 4) << "one for each version and half lease: " << requests;
+  const Nanoseconds half_leases = (clock.now() - begun) / (server::kDefaultHoldLease / 2);
+  EXPECT_LE(requests.value("hold", 0), 2 * (half_leases + 2))
+      << "one for each version and half lease: " << requests;
 }
 
-/// While a writer makes the server forget the version after some dozens of its own, and memory is
-/// used again at once.
+/// Tried again if a busy machine was too slow for the reader: then it is rightly refused.
 TEST_F(HistoryTest, HoldsAVersionForOneSidedReadersThoughItIsForgotten) {
-  start({"--retain", "10min", "--retain-versions", "8", "--grace", "1ms", "--heartbeat", "1ms"});
-  auto client = connect();
-  client::WriteBatch<2> batch;
-  for (std::uint64_t id = 0; id < 500; ++id) batch.insert(id, kHere);
-  ASSERT_TRUE(client.write(batch));
-  const Version version = client.insert(500, kHere).value();
-  auto reader = Client<2>::connect(server_->addresses()[0],
-                                   {.mode = Mode::kOffload, .offload = {.verify_checksums = true}})
-                    .value();
-  ASSERT_EQ(reader.count(kAll, Predicate::kIntersects, version).value(), 501u);
-  for (std::uint64_t id = 0; id < 500; ++id) {
-    ASSERT_TRUE(client.insert(1000 + id, kHere));
-    ASSERT_TRUE(client.update(id, kHere, kThere));
-    const auto found = reader.count(kHere, Predicate::kIntersects, version);
-    ASSERT_TRUE(found) << found.error().message;
-    EXPECT_EQ(*found, 501u);
-  }
-  const auto forgotten = client.count(kAll, Predicate::kIntersects, version);
-  ASSERT_FALSE(forgotten);
-  EXPECT_EQ(forgotten.error().code, ErrorCode::kNotFound);
+  std::optional<Error> lost;
+  EXPECT_TRUE(wait_until([&] {
+    bool was_slow = false;
+    lost = lose_a_held_version(was_slow);
+    return !lost || !was_slow;
+  }));
+  EXPECT_FALSE(lost) << lost->message;
 }
 
 TEST_F(HistoryTest, ListsWhatChangedBetweenTwoVersions) {
@@ -197,7 +235,7 @@ TEST_F(BackupTest, IsOneVersionThatAServerStartsFrom) {
   std::atomic<bool> stop{false};
   std::atomic<std::uint64_t> acknowledged{0};
   std::jthread writer([&, url = server_->addresses()[0]] {
-    auto other = Client<2>::connect(url);
+    auto other = Client<2>::connect(url, patient());
     for (std::uint64_t id = 0; !stop.load() && other->insert(id, kHere); ++id) {
       acknowledged.store(id + 1);
     }

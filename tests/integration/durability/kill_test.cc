@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -13,6 +12,8 @@
 
 #include "client/client.h"
 #include "common/random.h"
+#include "tests/support/patience.h"
+#include "tests/support/patient_client.h"
 #include "tests/support/seed.h"
 #include "tests/support/server_process.h"
 
@@ -22,8 +23,11 @@
 namespace silurus {
 namespace {
 
+using testing_support::pace;
+using testing_support::patient;
 using testing_support::ServerProcess;
 using testing_support::TemporaryFolder;
+using testing_support::wait_until;
 
 /// What one client knows of the entries that are its own alone.
 struct Known {
@@ -50,7 +54,7 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
   /// Batches of inserts, moves and erasures of this writer's own ids, until the server is gone.
   void write(const std::string& url, int writer, std::uint64_t seed) {
     Random random(seed);
-    auto client = Client<2>::connect(url, {.reconnect_for = 0});
+    auto client = Client<2>::connect(url, patient({.reconnect_for = 0}));
     if (!client) return;
     Known& known = known_[writer];
     for (;;) {
@@ -67,6 +71,7 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
       }
       known.entries = std::move(entries);
       known.pending.reset();
+      ++acknowledged_;
       note_version(answer->version);
     }
   }
@@ -93,7 +98,7 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
 
   /// Reads, one-sidedly and by message, and remembers the newest version it has seen.
   void read(const std::string& url, client::Mode mode) {
-    auto client = Client<2>::connect(url, {.mode = mode, .reconnect_for = 0});
+    auto client = Client<2>::connect(url, patient({.mode = mode, .reconnect_for = 0}));
     if (!client) return;
     for (;;) {
       const auto answer = client->range({{0.4, 0.4}, {0.41, 0.41}});
@@ -111,7 +116,7 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
   /// What the server holds must be what was acknowledged, but for each writer's last batch, which
   /// may count as a whole.
   void compare(const std::string& url, bool sync) {
-    auto client = Client<2>::connect(url);
+    auto client = Client<2>::connect(url, patient());
     ASSERT_TRUE(client) << client.error().message;
     const auto all = client->range({{-1, -1}, {3, 3}}, {.shape = ResultShape::kEntries});
     ASSERT_TRUE(all) << all.error().message;
@@ -147,7 +152,9 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
     }
     threads.emplace_back([&] { read(url, client::Mode::kOffload); });
     threads.emplace_back([&] { read(url, client::Mode::kMessaging); });
-    std::this_thread::sleep_for(std::chrono::milliseconds(20 + random.below(250)));
+    const std::uint64_t before = acknowledged_;
+    EXPECT_TRUE(wait_until([&] { return acknowledged_ > before; }));
+    pace((20 + random.below(250)) * kMillisecond);  // pacing: any moment is right for the kill
     server->signal(SIGKILL);
     threads.clear();
     EXPECT_FALSE(failed_.load()) << "an operation on an acknowledged entry failed";
@@ -167,6 +174,7 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
   std::string data_ = folder_ / "data";
   Known known_[kWriters];
   std::atomic<Version> newest_{0};
+  std::atomic<std::uint64_t> acknowledged_{0};  ///< batches
   std::atomic<bool> failed_{false};
 };
 

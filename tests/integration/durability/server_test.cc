@@ -12,6 +12,7 @@
 
 #include "client/client.h"
 #include "common/random.h"
+#include "tests/support/patient_client.h"
 #include "tests/support/server_process.h"
 
 namespace silurus {
@@ -36,7 +37,7 @@ class DurableServerTest : public testing::Test {
     return server;
   }
   static Client<2> connect(const ServerProcess& server) {
-    auto client = Client<2>::connect(server.addresses().at(0));
+    auto client = Client<2>::connect(server.addresses().at(0), testing_support::patient());
     EXPECT_TRUE(client) << client.error().message;
     return std::move(*client);
   }

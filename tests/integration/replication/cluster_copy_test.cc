@@ -19,8 +19,9 @@ class CopiesOfServers : public ClusterOfServers {
   static constexpr std::uint64_t kMany = 250'000;
 
   void SetUp() override {
-    // A lease so long that nobody is taken for dead because the machine is busy.
-    options_ = {"--log-size", "4M", "--group-lease", "2s"};
+    // A lease so long that no member is taken for dead because the machine is busy.
+    lease_ = testing_support::patient_option(2 * kSecond);
+    options_ = {"--log-size", "4M"};
     ClusterOfServers::SetUp();
   }
   /// Writes ids until there are so many.

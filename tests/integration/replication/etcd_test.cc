@@ -1,11 +1,8 @@
 #include <gtest/gtest.h>
-#include <poll.h>
-
-#include <chrono>
-#include <thread>
 
 #include "replication/group/etcd_view_store.h"
 #include "tests/support/etcd_process.h"
+#include "tests/support/patience.h"
 
 // The view store against a real etcd.
 
@@ -13,6 +10,8 @@ namespace silurus::replication::group {
 namespace {
 
 using testing_support::EtcdProcess;
+using testing_support::patient;
+using testing_support::wait_until;
 
 class EtcdTest : public testing::Test {
  protected:
@@ -27,7 +26,7 @@ class EtcdTest : public testing::Test {
     auto store = make_etcd_view_store({.address = EtcdAddress::parse(etcd_->address(name)).value(),
                                        .shard = shard,
                                        .lease = lease,
-                                       .timeout = 5 * kSecond,
+                                       .timeout = patient(5 * kSecond),
                                        .wake = {}});
     EXPECT_TRUE(store);
     return std::move(*store);
@@ -35,10 +34,10 @@ class EtcdTest : public testing::Test {
   /// Waits for the one call that is under way.
   template <typename Answer>
   static Answer wait(ViewStore& store, const std::optional<Answer>& answer) {
-    for (int i = 0; i < 2000 && !answer; ++i) {
+    wait_until([&] {
       EXPECT_TRUE(store.progress());
-      poll(nullptr, 0, 5);
-    }
+      return answer.has_value();
+    });
     return answer.value_or(fail(ErrorCode::kDeadlineExceeded, "the store said nothing"));
   }
   static Result<ViewStore::State> read(ViewStore& store) {
@@ -93,7 +92,7 @@ TEST_F(EtcdTest, KeepsShardsAndClustersApart) {
 
 TEST_F(EtcdTest, TellsOfRegistrationsUntilTheirLeasesEnd) {
   const auto lasting = open();
-  const auto brief = open("test", 0, kSecond);
+  const auto brief = open("test", 0, patient(2 * kSecond));  // unless it is heard of
   Registration registration{.member = {1, "tcp://127.0.0.1:1", "x"}, .incarnation = 5};
   ASSERT_TRUE(announce(*lasting, registration));
   registration.candidate_for = 9;
@@ -106,12 +105,7 @@ TEST_F(EtcdTest, TellsOfRegistrationsUntilTheirLeasesEnd) {
   EXPECT_EQ(two[0].member.clients, "x");
   EXPECT_EQ(two[0].candidate_for, 9u);
   EXPECT_EQ(two[0].durable, 1234u);
-  std::size_t left = 2;
-  for (int i = 0; i < 100 && left == 2; ++i) {  // etcd looks for ended leases when it likes
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    left = read(*lasting).value().registrations.size();
-  }
-  EXPECT_EQ(left, 1u);
+  EXPECT_TRUE(wait_until([&] { return read(*lasting).value().registrations.size() == 1; }));
 }
 
 TEST_F(EtcdTest, SaysThatItIsAwayAndGoesOnWhenItIsBack) {

@@ -1,7 +1,7 @@
 #include <filesystem>
 
 #include "tests/integration/replication/cluster_of_servers.h"
-#include "tests/support/free_port.h"
+#include "tests/support/held_port.h"
 
 // Static groups of real servers: no etcd is there, and only the first member ever leads.
 
@@ -15,8 +15,7 @@ class StaticCluster : public ClusterOfServers {
   void SetUp() override {}
   void start(std::size_t members) {
     if (members_.empty()) {
-      const std::string port = std::to_string(testing_support::free_port());
-      const std::string where = is_shm() ? folder_ / "first" : "127.0.0.1:" + port;
+      const std::string where = is_shm() ? folder_ / "first" : group_port_.host_and_port();
       cluster_ = "static://" + where + "/test";
       first_group_ = (is_shm() ? "shm://" : "tcp://") + where;
     }
@@ -31,10 +30,9 @@ class StaticCluster : public ClusterOfServers {
     const std::string name = std::to_string(i);
     const bool leads = std::ranges::find(more, "--lead") != more.end();
     const std::string other = is_shm() ? "shm://" + (folder_ / ("g" + name)) : "tcp://127.0.0.1:0";
-    return {i < members_.size() ? members_[i].url()
-            : is_shm()          ? "shm://" + (folder_ / ("c" + name))
-                                : "tcp://127.0.0.1:0",
-            leads ? first_group_ : other, data(i), cluster_, more};
+    const std::string url =
+        is_shm() ? "shm://" + (folder_ / ("c" + name)) : "tcp://" + ports_.at(i).host_and_port();
+    return {url, leads ? first_group_ : other, data(i), cluster_, lease_, more};
   }
   void be(std::size_t i, const std::vector<std::string>& more) {
     Member next = member(i, more);
@@ -53,6 +51,8 @@ class StaticCluster : public ClusterOfServers {
     }
   }
 
+  const testing_support::HeldPort group_port_;
+  const std::array<testing_support::HeldPort, 3> ports_;  ///< for clients
   std::string cluster_;
   std::string first_group_;
   std::set<std::uint64_t> ids_;
@@ -62,18 +62,17 @@ TEST_P(StaticCluster, KeepsEveryAcknowledgedWriteThroughTheDeathsOfItsFirstMembe
   start(3);
   EXPECT_EQ(first().cluster()["name"], "static:test");
   EXPECT_EQ(first().cluster()["fail_over"], false);
-  expect_no_write_lost_through(
-      [this] {
-        for (int round = 0; round < 3; ++round) {
-          std::this_thread::sleep_for(std::chrono::milliseconds(300));
-          first().kill_it();
-          std::this_thread::sleep_for(std::chrono::milliseconds(600));
-          first().start();
-          ASSERT_TRUE(wait_for_view(3)) << "all of them are taken in again";
-          ASSERT_EQ(primary(), &first());
-        }
-      },
-      10);
+  expect_no_write_lost_through([this] {
+    for (int round = 0; round < 3; ++round) {
+      ASSERT_TRUE(wait_for_writes(20));
+      first().kill_it();
+      testing_support::pace(patient(600 * kMillisecond));  // pacing: as if started again by hand
+      first().start();
+      ASSERT_TRUE(wait_for_view(3)) << "all of them are taken in again";
+      ASSERT_EQ(primary(), &first());
+    }
+    ASSERT_TRUE(wait_for_writes(1));
+  });
 }
 
 TEST_P(StaticCluster, ABackupThatDiesIsVotedOutAndComesBack) {
@@ -95,16 +94,18 @@ TEST_P(StaticCluster, BackupsAnswerButNobodyLeadsWhileTheFirstMemberIsAway) {
   write(writer, 50);
   expect_everywhere(ids_);
   auto hasty = Client<2>::connect(
-      urls(), {.deadline = kSecond, .connect_timeout = 20 * kSecond, .reconnect_for = kSecond});
+      urls(),
+      {.deadline = kSecond, .connect_timeout = patient(20 * kSecond), .reconnect_for = kSecond});
   ASSERT_TRUE(hasty.has_value()) << hasty.error().message;
   first().kill_it();
-  for (int i = 0; i < 30; ++i) {  // several leases
+  const SystemClock clock;
+  const Nanoseconds several_leases = patient(1500 * kMillisecond);
+  for (const Nanoseconds begun = clock.now(); clock.now() - begun < several_leases;) {
     for (const std::size_t backup : {1, 2}) {
       const auto found = members_[backup].ids();
       ASSERT_TRUE(found.has_value());
       EXPECT_EQ(found->second.size(), ids_.size());
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
     for (const Member& member : members_) EXPECT_FALSE(member.leads());
   }
   EXPECT_FALSE(hasty->insert(999, box_of(999)).has_value()) << "nobody could have committed it";

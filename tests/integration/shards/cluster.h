@@ -10,6 +10,8 @@
 #include "client/shards/router.h"
 #include "tests/support/etcd_process.h"
 #include "tests/support/member_process.h"
+#include "tests/support/patience.h"
+#include "tests/support/patient_client.h"
 #include "tests/support/server_process.h"
 
 namespace silurus::testing_support {
@@ -41,7 +43,7 @@ class Cluster {
       const std::string name = number + "-" + std::to_string(i);
       group.emplace_back(
           "shm://" + (folder_ / ("c" + name)), "shm://" + (folder_ / ("g" + name)),
-          data("d" + name), url(),
+          data("d" + name), url(), lease_,
           std::vector<std::string>{"--shard", number, "--dimensions", std::to_string(D)});
       EXPECT_TRUE(group.back().start()) << group.back().process().errors();
       EXPECT_TRUE(wait_for_view(group, group.size()));
@@ -103,12 +105,13 @@ class Cluster {
     return loaded ? loaded->map : shards::ShardMap{};
   }
   Router<D> router(const ClientOptions& options = {}) const {
-    auto made = Router<D>::connect(url(), options);
+    auto made = Router<D>::connect(url(), patient(options));
     EXPECT_TRUE(made) << made.error().message;
     return std::move(*made);
   }
 
  private:
+  const std::string lease_ = short_lease();
   TemporaryFolder folder_;
   EtcdProcess etcd_;
   const bool ready_;

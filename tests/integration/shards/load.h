@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <map>
@@ -32,6 +33,9 @@ using Model = std::map<std::uint64_t, Box<2>>;
 
 inline constexpr Box<2> kEverything = {{-10, -10}, {10, 10}};
 
+/// That a replacement is never too slow for: as long as a server allows.
+inline constexpr Nanoseconds kLongFreeze = 60 * kSecond;
+
 /// Holds exactly the model, each entry once.
 inline void expect_holds(Router<2>& router, const Model& model) {
   const auto all = router.range(kEverything, {.shape = ResultShape::kEntries});
@@ -54,19 +58,20 @@ class LoadClient {
     ClientOptions options;
     options.mode = number_ % 2 == 0 ? Mode::kOffload : Mode::kMessaging;
     options.deadline = 60 * kSecond;
-    options.reconnect_for = 60 * kSecond;  // a fail-over on a busy machine
+    options.reconnect_for = 60 * kSecond;  // a fail-over
     auto router = cluster_.router(options);
     const SystemClock clock;
     while (!over.stop_requested() && failure.empty()) {
       const Nanoseconds begun = clock.now();
       write(router);
       longest_wait = std::max(longest_wait, clock.now() - begun);
+      ++operations;
       if (random_.below(3) == 0) search(router);
     }
   }
 
   Model model;
-  std::uint64_t operations = 0;
+  std::atomic<std::uint64_t> operations = 0;
   Nanoseconds longest_wait = 0;  ///< of a write
   std::string failure;
 
@@ -77,7 +82,6 @@ class LoadClient {
   }
 
   void write(Router<2>& router) {
-    ++operations;
     const Box<2> box = random_box(random_);
     auto it = model.lower_bound(number_ << 40 | random_.below(next_ + 1));
     const std::uint64_t kind = it == model.end() ? 0 : random_.below(4);
@@ -99,7 +103,6 @@ class LoadClient {
   }
 
   void search(Router<2>& router) {
-    ++operations;
     rtree::RangeQuery<2> query{.window = random_box(random_)};
     const auto found = router.range(query.window, {.shape = ResultShape::kEntries});
     if (!found) return failed("search: " + found.error().message);
@@ -144,6 +147,18 @@ class Load {
     }
   }
 
+  /// Until each client has written so much more.
+  bool wait_for_writes(std::uint64_t more = 50) const {
+    std::vector<std::uint64_t> until;
+    for (const auto& client : clients_) until.push_back(client->operations + more);
+    return wait_until([&] {
+      for (std::size_t i = 0; i < until.size(); ++i) {
+        if (clients_[i]->operations < until[i]) return false;
+      }
+      return true;
+    });
+  }
+
   /// Expects that nothing went wrong; what must be there now.
   Model stop() {
     threads_.clear();
@@ -156,7 +171,7 @@ class Load {
       operations += client->operations;
       longest = std::max(longest, client->longest_wait);
     }
-    std::printf("%llu operations, %zu entries left, the longest write took %.1f ms\n",
+    std::printf("%llu writes, %zu entries left, the longest write took %.1f ms\n",
                 static_cast<unsigned long long>(operations), all.size(),
                 static_cast<double>(longest) / kMillisecond);
     return all;

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <map>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 #include "common/random.h"
@@ -25,8 +24,10 @@ using shards::Step;
 using testing_support::Cluster;
 using testing_support::expect_holds;
 using testing_support::kEverything;
+using testing_support::kLongFreeze;
 using testing_support::Load;
 using testing_support::Model;
+using testing_support::patient;
 using testing_support::random_box;
 
 constexpr Step kSteps[] = {Step::kIntent, Step::kFill,   Step::kCopy,  Step::kCatchUp,
@@ -45,12 +46,13 @@ TEST(ReplacementTest, NothingIsLostOrDoubledWhileShardsAreSplitAndMovedUnderLoad
   Load load(cluster, 4, seed);
   auto store = cluster.store();
   for (int round = 0; round < 5; ++round) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    ASSERT_TRUE(load.wait_for_writes());
     const auto map = cluster.map();
     const auto& shard = map.shards[random.below(map.shards.size())];
     ReplaceOptions options{.shard = shard.id,
                            .parts = round % 2 == 0 ? std::size_t{2} : std::size_t{1},
-                           .freeze = 30 * kSecond};
+                           .client = patient(),
+                           .freeze = kLongFreeze};
     for (std::size_t i = 0; i < options.parts; ++i) {
       options.targets.push_back(cluster.start_server());
     }
@@ -59,7 +61,7 @@ TEST(ReplacementTest, NothingIsLostOrDoubledWhileShardsAreSplitAndMovedUnderLoad
     EXPECT_EQ(replaced->parts.size(), options.parts);
     testing_support::print_gap(*replaced);
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  ASSERT_TRUE(load.wait_for_writes());
   const Model all = load.stop();
   auto router = cluster.router();
   expect_holds(router, all);
@@ -85,7 +87,8 @@ class OneShard : public testing::Test {
     return {.shard = 0,
             .parts = 2,
             .targets = {cluster_.start_server(), cluster_.start_server()},
-            .freeze = 20 * kSecond};
+            .client = patient(),
+            .freeze = kLongFreeze};
   }
   void write_some() {
     for (int i = 0; i < 20; ++i) {
@@ -116,7 +119,7 @@ TEST_F(OneShard, SplitsAtTheMedianAndAtAKey) {
   ASSERT_EQ(map.shards.size(), 2u);
   std::vector<std::uint64_t> held;
   for (const auto& shard : map.shards) {
-    held.push_back(Client<2>::connect(shard.url())->count(kEverything).value());
+    held.push_back(Client<2>::connect(shard.url(), patient())->count(kEverything).value());
   }
   // Those that no cell holds have key 0, so that the halves differ by a few.
   EXPECT_NEAR(static_cast<double>(held[0]), static_cast<double>(held[1]), 0.1 * 3000);
@@ -158,7 +161,7 @@ TEST_F(OneShard, WhoIsKilledAtAnyStepCanBeUndone) {
     ReplaceOptions options = split();
     options.before = [&](Step next) { return next != step; };
     ASSERT_FALSE(replace_shard<2>(*store_, options)) << to_string(step);
-    const auto aborted = shards::abort_replacement<2>(*store_, 0, {});
+    const auto aborted = shards::abort_replacement<2>(*store_, 0, patient());
     ASSERT_TRUE(aborted) << to_string(step) << ": " << aborted.error().message;
     EXPECT_TRUE(aborted->map.shards[0].successors.empty());
     write_some();
@@ -168,7 +171,7 @@ TEST_F(OneShard, WhoIsKilledAtAnyStepCanBeUndone) {
     EXPECT_EQ(aborted->map.spares.size(), 2u);
     options.before = nullptr;
     for (const auto& spare : aborted->map.spares) {
-      EXPECT_EQ(Client<2>::connect(spare)->count(kEverything).value(), 0u);
+      EXPECT_EQ(Client<2>::connect(spare, patient())->count(kEverything).value(), 0u);
     }
     shards::ShardMap without = aborted->map;
     without.spares.clear();
@@ -247,10 +250,7 @@ TEST_F(OneShard, AFreezeThatIsOverReplacesNothing) {
   ReplaceOptions options = split();
   options.freeze = 300 * kMillisecond;
   options.before = [&](Step next) {
-    if (next == Step::kRetire) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(400));
-      write_some();
-    }
+    if (next == Step::kRetire) write_some();  // waits until the freeze is over
     return true;
   };
   EXPECT_EQ(replace_shard<2>(*store_, options).error().code, ErrorCode::kConflict);
@@ -260,7 +260,7 @@ TEST_F(OneShard, AFreezeThatIsOverReplacesNothing) {
 
 TEST_F(OneShard, OneSidedReadersAreTurnedAwayAtOnce) {
   const std::string old = cluster_.map().shards[0].url();
-  auto offloading = Client<2>::connect(old, {.mode = Mode::kOffload});
+  auto offloading = Client<2>::connect(old, patient({.mode = Mode::kOffload}));
   ASSERT_TRUE(offloading);
   ASSERT_TRUE(offloading->count(kEverything));
   EXPECT_EQ(offloading->statistics().offload.completed, 1u);
@@ -272,7 +272,7 @@ TEST_F(OneShard, OneSidedReadersAreTurnedAwayAtOnce) {
 
 TEST_F(OneShard, ServersThatAreNotEmptyAreRefused) {
   ReplaceOptions options = split();
-  ASSERT_TRUE(Client<2>::connect(options.targets[1])->insert(1, {{0, 0}, {1, 1}}));
+  ASSERT_TRUE(Client<2>::connect(options.targets[1], patient())->insert(1, {{0, 0}, {1, 1}}));
   EXPECT_EQ(replace_shard<2>(*store_, options).error().code, ErrorCode::kConflict);
   EXPECT_TRUE(cluster_.map().shards[0].successors.empty());
   options.targets[1] = cluster_.map().shards[0].servers[0];
@@ -290,16 +290,20 @@ TEST(RetiredServer, IsStillRetiredAfterARestart) {
   cluster.make_map(1);
   auto store = cluster.store();
   const std::string first = cluster.start_server({"--data", cluster.data("a")});
-  ASSERT_TRUE(replace_shard<2>(*store, {.shard = 0, .targets = {first}}));
+  ASSERT_TRUE(replace_shard<2>(
+      *store, {.shard = 0, .targets = {first}, .client = patient(), .freeze = kLongFreeze}));
   auto router = cluster.router();
   ASSERT_TRUE(router.insert(7, {{0.5, 0.5}, {0.5, 0.5}}));
   const std::string second = cluster.start_server({"--data", cluster.data("b")});
-  ASSERT_TRUE(replace_shard<2>(*store, {.shard = cluster.map().shards[0].id, .targets = {second}}));
+  ASSERT_TRUE(replace_shard<2>(*store, {.shard = cluster.map().shards[0].id,
+                                        .targets = {second},
+                                        .client = patient(),
+                                        .freeze = kLongFreeze}));
   cluster.forget_server(1);  // killed
   testing_support::ServerProcess again(
       {"--listen", first, "--log-level", "error", "--memory", "256M", "--data", cluster.data("a")});
   ASSERT_FALSE(again.addresses().empty()) << again.errors();
-  auto client = Client<2>::connect(first);
+  auto client = Client<2>::connect(first, patient());
   ASSERT_TRUE(client);
   EXPECT_EQ(client->insert(1, {{0, 0}, {1, 1}}).error().code, ErrorCode::kMoved);
   EXPECT_EQ(client->count(kEverything).error().code, ErrorCode::kMoved);

@@ -1,7 +1,5 @@
 #include <gtest/gtest.h>
 
-#include <chrono>
-#include <thread>
 #include <utility>
 
 #include "client/shards/replacement.h"
@@ -20,15 +18,15 @@ using shards::ReplaceOptions;
 using shards::Step;
 using testing_support::Cluster;
 using testing_support::expect_holds;
+using testing_support::kLongFreeze;
 using testing_support::Load;
 using testing_support::MemberProcess;
 using testing_support::Model;
+using testing_support::patient;
 using testing_support::random_box;
 
 constexpr Step kSteps[] = {Step::kFill,   Step::kCopy,  Step::kCatchUp, Step::kFreeze,
                            Step::kRetire, Step::kServe, Step::kReplace};
-
-void pause(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
 
 class ReplicatedShards : public testing::Test {
  protected:
@@ -42,9 +40,9 @@ class ReplicatedShards : public testing::Test {
     ASSERT_TRUE(wait_for_view(cluster_.group(group), cluster_.group(group).size()));
   }
 
-  /// Lets it go on for a moment, and stops it.
+  /// Lets it write some more, and stops it.
   void expect_nothing_lost(Load& load) const {
-    pause(300);
+    EXPECT_TRUE(load.wait_for_writes());
     const Model all = load.stop();
     auto router = cluster_.router();
     expect_holds(router, all);
@@ -55,8 +53,8 @@ class ReplicatedShards : public testing::Test {
     ReplaceOptions options;
     options.shard = cluster_.map().shards[0].id;
     options.targets = {group};
-    options.client.connect_timeout = 30 * kSecond;
-    options.freeze = 30 * kSecond;
+    options.client = patient({.connect_timeout = 30 * kSecond});
+    options.freeze = kLongFreeze;
     return options;
   }
 
@@ -68,12 +66,12 @@ TEST_F(ReplicatedShards, GoOnThroughTheDeathsOfTheirPrimariesAndLoseNothing) {
   cluster_.make_map(groups);
   Load load(cluster_, 4, testing_support::seed(1));
   for (const std::string& group : groups) {
-    pause(300);
+    ASSERT_TRUE(load.wait_for_writes());
     MemberProcess& killed = cluster_.kill_primary_of(group);
-    pause(1'000);
+    ASSERT_TRUE(load.wait_for_writes()) << "at its successor";
     bring_back(group, killed);
   }
-  pause(300);
+  ASSERT_TRUE(load.wait_for_writes());
   const Model all = load.stop();
   auto router = cluster_.router();
   expect_holds(router, all);
@@ -87,20 +85,21 @@ TEST_F(ReplicatedShards, AreSplitAndMovedUnderLoad) {
   const std::vector<std::string> halves{cluster_.start_group(2), cluster_.start_group(2)};
   const std::string next = cluster_.start_group(2);
   Load load(cluster_, 4, testing_support::seed(2));
-  pause(500);
+  ASSERT_TRUE(load.wait_for_writes());
   auto store = cluster_.store();
-  const auto split =
-      replace_shard<2>(*store, {.shard = 0, .parts = 2, .targets = halves, .freeze = 30 * kSecond});
+  const auto split = replace_shard<2>(
+      *store,
+      {.shard = 0, .parts = 2, .targets = halves, .client = patient(), .freeze = kLongFreeze});
   ASSERT_TRUE(split) << split.error().message;
   testing_support::print_gap(*split);
-  pause(300);
-  const auto moved =
-      replace_shard<2>(*store, {.shard = 1, .targets = {next}, .freeze = 30 * kSecond});
+  ASSERT_TRUE(load.wait_for_writes());
+  const auto moved = replace_shard<2>(
+      *store, {.shard = 1, .targets = {next}, .client = patient(), .freeze = kLongFreeze});
   ASSERT_TRUE(moved) << moved.error().message;
   testing_support::print_gap(*moved);
   // Who leads a group that was replaced knows it, too.
   MemberProcess& killed = cluster_.kill_primary_of(halves[0]);
-  auto late = Client<2>::connect(halves[0], {.connect_timeout = 30 * kSecond});
+  auto late = Client<2>::connect(halves[0], patient({.connect_timeout = 30 * kSecond}));
   ASSERT_TRUE(late) << late.error().message;
   EXPECT_EQ(late->insert(1, {{0, 0}, {1, 1}}).error().code, ErrorCode::kMoved);
   EXPECT_EQ(late->count(testing_support::kEverything).error().code, ErrorCode::kMoved);
@@ -131,8 +130,9 @@ TEST_F(ReplicatedShards, AreMovedThoughPrimariesAreKilledBeforeAnyStep) {
                          << moved.error().message;
       ASSERT_NE(killed, nullptr);
       bring_back(victims, *killed);
-      // Not the one that has just been replaced: who writes there may still have to learn what came
-      // of it.
+      // Not the group that has just been replaced, nor an older one before each client has begun
+      // and ended another write: one that wrote there may still have to learn what came of it.
+      ASSERT_TRUE(load.wait_for_writes(2)) << to_string(step);
       if (!older.empty()) cluster_.forget_group(older);
       older = std::exchange(source, target);
     }
