@@ -6,6 +6,9 @@ software emulation: works everywhere, computes 10 to 20 times slower. SILURUS_VM
         server = hosts[1].start("ib_read_lat -d rxe0 -x 1")
         print(hosts[2].run("ib_read_lat -d rxe0 -x 1 10.9.0.1"))
 
+All time limits, those of the methods here too, are for an idle machine: they pass the slower the busier this one
+is (Patience). Nothing may fail because it did not happen within a short time: wait for it with until().
+
 Host i is 10.9.0.i and fd09::i, its RDMA device rxe0; the machine's file system is its own, copy on
 write; /out is kept (Hosts.out/i). Everything that was started ends with the block, also when
 this process is killed.
@@ -25,7 +28,61 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 TOOLS = ("qemu-system-x86_64", "vde_switch", "busybox", "cpio", "modprobe", "rdma", "ndctl", "mkfs.ext4")
 NVDIMM_MIB = 514  # 512 and a label area of 2
-BOOT_TIMEOUT_S = 120
+BOOT_S = 120
+
+
+class Slowness:
+    """How many times slower than an idle machine this one works now, at least 1: what a fixed amount of work takes,
+    or how many threads there are for each core that want to run, whichever is more. At most 40; falls slowly."""
+    REFERENCE_S, ROUNDS, MOST, KEPT = 0.04, 250_000, 40, 0.9
+
+    def __init__(self):
+        self.lock, self.factor, self.next = threading.Lock(), 1.0, 0.0
+
+    def __call__(self):
+        with self.lock:
+            begun = time.monotonic()
+            if begun < self.next:
+                return self.factor
+            x = 1
+            for _ in range(self.ROUNDS):
+                x = x * 5 & 0xffffffff
+            took = time.monotonic() - begun
+            seen = max(took / self.REFERENCE_S, os.getloadavg()[0] / (os.cpu_count() or 1))
+            self.factor = max(1.0, self.KEPT * self.factor, min(self.MOST, seen))
+            self.next = begun + took + max(1.0, 20 * took)
+            return self.factor
+
+
+slowness = Slowness()
+
+
+def patient(idle_s):
+    """What takes an idle machine so many seconds takes this one about so many now."""
+    return idle_s * slowness()
+
+
+class Patience:
+    """A time limit in seconds of an idle machine; looked at now and then."""
+
+    def __init__(self, idle_s):
+        self.left, self.last = idle_s, time.monotonic()
+
+    def is_over(self):
+        now = time.monotonic()
+        self.left -= min(now - self.last, 5) / slowness()
+        self.last = now
+        return self.left <= 0
+
+
+def until(is_so, what, idle_s=60):
+    """Waits until it is so, and returns what is_so() returned; HostError after that time."""
+    patience = Patience(idle_s)
+    while not (answer := is_so()):
+        if patience.is_over():
+            raise HostError(f"not within {idle_s} s of an idle machine: {what}")
+        time.sleep(0.1)  # pacing: between two looks
+    return answer
 
 
 class HostError(Exception):
@@ -59,17 +116,19 @@ class Job:
 
     def wait(self, timeout=60):
         """Its exit status (None when the host lost power)."""
-        if not self.ended.wait(timeout):
-            raise HostError(f"{self}: not done after {timeout} s\n{self.output()}")
+        patience = Patience(timeout)
+        while not self.ended.wait(0.5):
+            if patience.is_over():
+                raise HostError(f"{self}: not done after {timeout} s\n{self.output()}")
         return self.status
 
     def wait_for(self, text, timeout=60):
         """Waits until the output contains the text; returns the output."""
-        end = time.monotonic() + timeout
+        patience = Patience(timeout)
         while text not in (output := self.output()):
             if self.ended.wait(0.05) and text not in self.output():
                 raise HostError(f"{self}: ended with {self.status} without {text!r}\n{self.output()}")
-            if time.monotonic() > end:
+            if patience.is_over():
                 raise HostError(f"{self}: no {text!r} after {timeout} s\n{output}")
         return output
 
@@ -134,9 +193,9 @@ class Host:
         threading.Thread(target=self._listen, args=(control, self.qemu), daemon=True).start()
 
     def wait_ready(self):
-        end = time.monotonic() + BOOT_TIMEOUT_S
+        patience = Patience(BOOT_S)
         while not self.ready.wait(0.1):
-            if self.qemu.poll() is not None or time.monotonic() > end:
+            if self.qemu.poll() is not None or patience.is_over():
                 logs = [(self.hosts.out / f"{name}{self.id}.log").read_text(errors="replace") for name in ("qemu", "console")]
                 raise HostError(f"host {self.id} did not boot (qemu: {self.qemu.poll()}):\n" + "\n".join(log[-1000:] for log in logs))
 
@@ -155,6 +214,10 @@ class Host:
         if status != 0:
             raise HostError(f"{job}: exit status {status}\n{job.output()}")
         return job.output()
+
+    def acknowledged(self):
+        """How many batches the writers here have noted so far (vm_power_writer ... /out)."""
+        return sum(journal.read_bytes().count(b"\n") for journal in self.out.glob("writer.*"))
 
     def power_cut(self):
         """The host is gone, between two instructions. Its NVDIMM keeps what reached it."""
@@ -176,7 +239,7 @@ class Host:
             except OSError:
                 if qemu.poll() is not None:
                     return
-                time.sleep(0.05)
+                time.sleep(0.05)  # pacing: between two attempts
         self.control = control
         with control.makefile(errors="replace") as lines:
             for line in lines:
@@ -229,7 +292,7 @@ class Hosts:
             while not (self.run / "switch" / "ctl").exists():
                 if self.switch.poll() is not None:
                     raise HostError("vde_switch did not start")
-                time.sleep(0.02)
+                time.sleep(0.02)  # pacing: between two looks
             for host in self:
                 host.boot()
             for host in self:
