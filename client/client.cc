@@ -6,6 +6,7 @@
 
 #include "client/directory.h"
 #include "client/environment.h"
+#include "client/full_tree.h"
 #include "client/group.h"
 #include "transport/fabric.h"
 
@@ -34,8 +35,6 @@ std::string_view reason(ErrorCode code) {
   switch (code) {
     case ErrorCode::kNotFound:
       return "there is no such entry (id and box must both match)";
-    case ErrorCode::kOutOfMemory:
-      return "the server's memory budget is used up";
     default:
       return to_string(code);
   }
@@ -123,6 +122,10 @@ struct Client<D>::Impl {
     if (!answer) return fail(answer.error());
     return std::move(answer->json);
   }
+  Result<std::string> stats() {
+    return text(call<client::StatsAnswer>(
+        [&](Callback<client::StatsAnswer> callback) { return core->stats(std::move(callback)); }));
+  }
   Result<std::string> task(protocol::TaskKind kind, Moment from, Moment to,
                            std::string_view about) {
     return text(call<client::StatsAnswer>([&](Callback<client::StatsAnswer> callback) {
@@ -186,8 +189,9 @@ struct Client<D>::Impl {
     if (!answer) return fail(answer.error());
     if (answer->failed.empty()) return answer->version;
     const ErrorCode code = answer->failed.front().code;
-    return fail(code, "id " + std::to_string(batch.operations().front().id) + ": " +
-                          std::string(reason(code)));
+    const std::string why = code == ErrorCode::kOutOfMemory ? client::full_tree_text(stats())
+                                                            : std::string(reason(code));
+    return fail(code, "id " + std::to_string(batch.operations().front().id) + ": " + why);
   }
 };
 
@@ -395,10 +399,7 @@ std::size_t Client<D>::in_flight() const {
 
 template <int D>
 Result<std::string> Client<D>::server_statistics() {
-  return impl_->text(
-      impl_->template call<client::StatsAnswer>([&](Callback<client::StatsAnswer> callback) {
-        return impl_->core->stats(std::move(callback));
-      }));
+  return impl_->stats();
 }
 
 template <int D>

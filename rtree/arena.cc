@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/check.h"
+#include "common/units.h"
 #include "rtree/root_block.h"
 
 namespace silurus::rtree {
@@ -27,7 +28,7 @@ Result<std::span<std::byte>> AnonymousSlabs::allocate(std::size_t bytes) {
   if (start == MAP_FAILED) {
     const int cause = errno;
     return fail(errno_error(ErrorCode::kOutOfMemory,
-                            "cannot map " + std::to_string(bytes) + " bytes for nodes", cause));
+                            "cannot map " + format_size(bytes) + " for nodes", cause));
   }
   mappings_.emplace_back(static_cast<std::byte*>(start), mapped);
   const auto address = reinterpret_cast<std::uintptr_t>(start);
@@ -72,8 +73,7 @@ Status Arena<D>::reserve(std::uint64_t count, std::uint64_t spare) {
   if (next_ + fresh > max_chunks_) {
     return fail(ErrorCode::kOutOfMemory,
                 "the tree's memory budget of " +
-                    std::to_string(std::uint64_t{max_chunks_} * kChunkBytes<D>) +
-                    " bytes is used up");
+                    format_size(std::uint64_t{max_chunks_} * kChunkBytes<D>) + " is used up");
   }
   return free_.size() >= count ? Status{} : add_slabs_for(next_ + count - free_.size());
 }
@@ -82,9 +82,12 @@ template <int D>
 Status Arena<D>::reserve_run(std::uint64_t count, std::uint64_t spare) {
   if (next_ + count + spare > max_chunks_) {
     return fail(ErrorCode::kOutOfMemory,
-                std::to_string(count) + " nodes of " + std::to_string(kChunkBytes<D>) +
-                    " bytes do not fit the tree's memory budget of " +
-                    std::to_string(std::uint64_t{max_chunks_} * kChunkBytes<D>) + " bytes");
+                std::to_string(count) + " nodes (" + format_size(count * kChunkBytes<D>) +
+                    ") do not fit the tree's memory budget of " +
+                    format_size(std::uint64_t{max_chunks_} * kChunkBytes<D>) + ", of which " +
+                    format_size(std::uint64_t{next_ - static_cast<std::uint32_t>(free_.size())} *
+                                kChunkBytes<D>) +
+                    " are in use");
   }
   return add_slabs_for(next_ + count);
 }
@@ -112,9 +115,9 @@ template <int D>
 Status Arena<D>::cover(std::uint64_t count) {
   if (count > max_chunks_) {
     return fail(ErrorCode::kOutOfMemory,
-                "the stored tree takes " + std::to_string(count * kChunkBytes<D>) +
-                    " bytes, more than the memory budget of " +
-                    std::to_string(std::uint64_t{max_chunks_} * kChunkBytes<D>));
+                "the stored tree takes " + format_size(count * kChunkBytes<D>) +
+                    ", more than the memory budget of " +
+                    format_size(std::uint64_t{max_chunks_} * kChunkBytes<D>));
   }
   return add_slabs_for(count);
 }

@@ -14,6 +14,14 @@ std::uint64_t staging_bytes(std::uint64_t memory_budget_bytes) {
   return static_cast<std::uint64_t>(static_cast<double>(memory_budget_bytes) * kLoadStagingShare);
 }
 
+/// The error, with what to do about it if it is a tree that does not fit its memory.
+Error with_remedy(Error error) {
+  if (error.code == ErrorCode::kOutOfMemory) {
+    error.message += ": start the server with a larger --memory";
+  }
+  return error;
+}
+
 /// Where a server of its own remembers that it is retired; nowhere, if its entries are nowhere
 /// either, or on a device, which has no files beside them (see Shard::order_of).
 std::string gate_path(const ShardOptions& options) {
@@ -66,13 +74,13 @@ Result<std::unique_ptr<Shard<D>>> Shard<D>::create(const ShardOptions& options,
     const replication::TreePlace place{tree_options, slabs, clock};
     auto opened =
         member ? member(place) : ReplicaThread<D>::open(*options.durability, *options.group, place);
-    if (!opened) return fail(opened.error());
+    if (!opened) return fail(with_remedy(opened.error()));
     return std::unique_ptr<Shard>(new Shard(options, std::move(opened->tree), nullptr,
                                             std::move(opened->membership), clock, executor));
   }
   if (options.durability) {
     auto opened = Durability<D>::open(*options.durability, {tree_options, slabs, clock});
-    if (!opened) return fail(opened.error());
+    if (!opened) return fail(with_remedy(opened.error()));
     std::unique_ptr<Shard> shard(new Shard(
         options, std::move(opened->tree), std::move(opened->durability), nullptr, clock, executor));
     if (auto ok = shard->recover_gate(); !ok) return fail(ok.error());
@@ -123,7 +131,8 @@ Result<rtree::Version> Shard<D>::load_tree(std::vector<rtree::Entry<D>> entries,
                                            const rtree::BulkLoadOptions& options) {
   auto version = durability_ != nullptr ? durability_->load(*tree_, std::move(entries), options)
                                         : tree_->bulk_load(std::move(entries), options);
-  if (version) writer_.remember();
+  if (!version) return fail(with_remedy(version.error()));
+  writer_.remember();
   return version;
 }
 
