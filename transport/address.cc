@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 
 #include "transport/fabric.h"
 
@@ -6,6 +8,8 @@ namespace silurus::transport {
 namespace {
 
 constexpr unsigned kMaxPort = 65535;
+/// The last one is of simulations.
+constexpr std::string_view kSchemes[] = {"shm", "tcp", "rdma", "sim"};
 
 tl::unexpected<Error> bad(std::string_view text, std::string_view why) {
   return fail(ErrorCode::kInvalidArgument,
@@ -29,6 +33,10 @@ Result<Address> Address::parse(std::string_view text) {
   address.scheme = text.substr(0, colon);
   std::string_view rest = text.substr(colon + 3);
   if (rest.find('\0') != std::string_view::npos) return bad(text, "it contains a NUL byte");
+  if (std::ranges::find(kSchemes, address.scheme) == std::end(kSchemes)) {
+    return bad(text, "there is no " + address.scheme +
+                         "://; addresses of servers begin with shm://, tcp:// or rdma://");
+  }
   if (address.scheme == "shm") {
     if (rest.empty() || rest.front() != '/' || rest.back() == '/') {
       return bad(text, "expected the absolute path of a socket, as in shm:///run/silurus.sock");

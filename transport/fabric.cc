@@ -11,8 +11,8 @@ Result<std::unique_ptr<Fabric>> make_fabric(std::string_view scheme) {
   if (scheme == "tcp") return tcp::make_fabric();
   if (scheme == "rdma") return verbs::make_fabric();
   return fail(ErrorCode::kUnsupported,
-              "no fabric for \"" + std::string(scheme) +
-                  "://\" in this build; there are shm://, tcp:// and rdma://");
+              "unknown scheme \"" + std::string(scheme) +
+                  "://\"; a server's address begins with shm://, tcp:// or rdma://");
 }
 
 }  // namespace silurus::transport

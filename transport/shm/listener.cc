@@ -185,7 +185,7 @@ Status ShmListener::welcome(Guest& guest) {
   if (!allow_other_users_ && peer.uid != geteuid()) {
     return fail(ErrorCode::kPermission,
                 "user " + std::to_string(peer.uid) + " may not connect to a server of user " +
-                    std::to_string(geteuid()) + "; start it with other users allowed");
+                    std::to_string(geteuid()) + "; it lets them with --allow-other-users");
   }
   auto hello = ask(handler_, guest.setup);
   if (!hello) return fail(std::move(hello.error()));

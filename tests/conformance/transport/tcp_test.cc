@@ -177,6 +177,7 @@ TEST_F(Tcp, AddressesThatOthersReachNeedLeave) {
   const Status everywhere = listen(*Address::parse("tcp://0.0.0.0:0"));
   ASSERT_FALSE(everywhere);
   EXPECT_EQ(everywhere.error().code, ErrorCode::kPermission);
+  EXPECT_NE(everywhere.error().message.find("--allow-other-users"), std::string::npos);
   EXPECT_TRUE(listen(*Address::parse("tcp://0.0.0.0:0"), {.allow_other_users = true}));
 }
 

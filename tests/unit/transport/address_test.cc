@@ -39,6 +39,8 @@ TEST(Address, ThatIsMalformedSaysWhatIsWrong) {
       {"shm://", "absolute path"},
       {"shm://relative/path", "absolute path"},
       {"shm:///directory/", "absolute path"},
+      {"http://host:80", "shm://, tcp:// or rdma://"},
+      {"ftp:///path", "shm://, tcp:// or rdma://"},
       {"tcp://", "no host"},
       {"tcp://:7470", "no host"},
       {"tcp://host", "host:port"},
