@@ -1,21 +1,54 @@
 #include "protocol/default_url.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
 
-namespace silurus::protocol {
+#include "transport/fabric.h"
 
-std::string default_url() {
-  if (const char* url = std::getenv("SILURUS_SERVER"); url != nullptr && *url != '\0') return url;
-  const std::string uid = std::to_string(geteuid());
+namespace silurus::protocol {
+namespace {
+
+/// The path of this user's own socket.
+std::string own_socket(const Surroundings& around) {
+  const std::string uid = std::to_string(around.uid);
   const std::string session = "/run/user/" + uid;
-  struct stat info {};
-  if (stat(session.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
-    return "shm://" + session + "/silurus.sock";
-  }
-  return "shm:///tmp/silurus-" + uid + ".sock";
+  if (around.exists(session)) return session + "/silurus.sock";
+  return "/tmp/silurus-" + uid + ".sock";
 }
+
+}  // namespace
+
+Surroundings surroundings() {
+  const char* variable = std::getenv("SILURUS_SERVER");
+  return {.variable = variable == nullptr ? "" : variable,
+          .uid = geteuid(),
+          .exists = [](const std::string& path) { return access(path.c_str(), F_OK) == 0; }};
+}
+
+std::string default_url(const Surroundings& around) {
+  if (!around.variable.empty()) return around.variable;
+  const std::string own = own_socket(around);
+  if (!around.exists(own) && around.exists(kSystemSocket)) {
+    return std::string("shm://") + kSystemSocket;
+  }
+  return "shm://" + own;
+}
+
+Result<std::string> default_listen_url(const Surroundings& around) {
+  if (around.variable.empty()) return "shm://" + own_socket(around);
+  const auto address = transport::Address::parse(around.variable);
+  const bool is_one =
+      address && around.variable.find(',') == std::string::npos &&
+      (address->scheme == "shm" || address->scheme == "tcp" || address->scheme == "rdma");
+  if (is_one) return around.variable;
+  return fail(ErrorCode::kInvalidArgument,
+              "SILURUS_SERVER is '" + around.variable +
+                  "', which tells clients where to look and is no address that a server can listen "
+                  "at: say --listen URL");
+}
+
+std::string default_url() { return default_url(surroundings()); }
+Result<std::string> default_listen_url() { return default_listen_url(surroundings()); }
 
 }  // namespace silurus::protocol

@@ -1,14 +1,33 @@
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "common/api.h"
+#include "common/result.h"
 
 namespace silurus::protocol {
 
-/// Where a server listens and a client looks when nobody says otherwise: the environment variable
-/// SILURUS_SERVER; else shm:///run/user/UID/silurus.sock where the system has that folder (a login
-/// session's own), shm:///tmp/silurus-UID.sock where it hasn't.
+/// Where the service that the system starts listens: silurus-server@default.
+inline constexpr const char* kSystemSocket = "/run/silurus/default.sock";
+
+/// What decides where a server is looked for when the user names none.
+struct Surroundings {
+  std::string variable;  ///< SILURUS_SERVER; may be empty
+  unsigned uid = 0;
+  std::function<bool(const std::string& path)> exists;
+};
+Surroundings surroundings();
+
+/// Where a client looks: SILURUS_SERVER; else shm:///run/user/UID/silurus.sock where the system has
+/// that folder (a login session's own), shm:///tmp/silurus-UID.sock where it hasn't; and if there
+/// is no such socket, but one of the system's service, then that one.
+std::string default_url(const Surroundings& around);
 SILURUS_API std::string default_url();
+
+/// Where a server listens: the same, but never at the socket of the system's service.
+/// kInvalidArgument if SILURUS_SERVER is no address of one server, such as etcd://host:port/name.
+Result<std::string> default_listen_url(const Surroundings& around);
+Result<std::string> default_listen_url();
 
 }  // namespace silurus::protocol

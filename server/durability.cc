@@ -36,16 +36,22 @@ std::uint64_t random_nonce() {
 /// Tells the operator of a recovery that takes its time.
 class Progress {
  public:
-  explicit Progress(std::string path) : path_(std::move(path)) {}
+  Progress(std::string path, std::function<void(const std::string&)> told)
+      : path_(std::move(path)), told_(std::move(told)) {}
   void operator()(const char* what, std::uint64_t done) {
     const Nanoseconds now = SystemClock().now();
     if (now - last_ < kSecond) return;
     last_ = now;
-    log::info("recovering " + path_ + ": " + std::to_string(done) + " " + what);
+    const std::string step =
+        "recovering " + path_ + ": " + std::to_string(done) + " " + what +
+        (what == std::string_view("records") ? " of the log replayed" : " read");
+    log::info(step);
+    if (told_) told_(step);
   }
 
  private:
   std::string path_;
+  std::function<void(const std::string&)> told_;
   Nanoseconds last_ = SystemClock().now();
 };
 
@@ -62,10 +68,11 @@ Result<typename Durability<D>::Opened> Durability<D>::open(const DurabilityOptio
       options.path,
       {.log_bytes = options.log_bytes, .tree_bytes = place.options.memory_budget_bytes});
   if (!directory) return fail(directory.error());
-  auto opened = replication::Store<D>::open(
-      std::move(directory->volume), place,
-      {.accept_damage = options.accept_damage, .progress = Progress(options.path)},
-      replication::HybridClock::from_unix_ns(unix_ns()), random_nonce());
+  auto opened = replication::Store<D>::open(std::move(directory->volume), place,
+                                            {.accept_damage = options.accept_damage,
+                                             .progress = Progress(options.path, options.progress)},
+                                            replication::HybridClock::from_unix_ns(unix_ns()),
+                                            random_nonce());
   if (!opened) return fail(opened.error());
   opened->report.formatted = directory->created;
   log::info("opened " + options.path + ": " + replication::to_string(opened->report));

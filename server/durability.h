@@ -29,6 +29,8 @@ struct DurabilityOptions {
   Nanoseconds checkpoint_interval = 60 * kSecond;
   std::uint64_t log_bytes = replication::kDefaultLogBytes;  ///< of a new directory
   bool accept_damage = false;                               ///< see replication::RecoveryOptions
+  /// Told of each step of a recovery that takes its time; may be empty.
+  std::function<void(const std::string& step)> progress = {};
 };
 
 /// What a server says of its durability.

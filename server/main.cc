@@ -4,29 +4,37 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "server/options.h"
 #include "server/server.h"
+#include "server/service.h"
 
 // silurus-server: exit status 0 after a clean stop, 1 if it cannot serve, 2 for wrong usage.
 
 namespace {
 
 using silurus::ErrorCode;
+using silurus::kMillisecond;
+using silurus::Nanoseconds;
 using silurus::Status;
+using silurus::SystemClock;
 using silurus::server::CheckCommand;
 using silurus::server::Command;
 using silurus::server::PrintCommand;
 using silurus::server::RunCommand;
 using silurus::server::Server;
+using silurus::server::ServiceManager;
 
 constexpr int kCannotServe = 1;
 constexpr int kWrongUsage = 2;
@@ -45,20 +53,24 @@ int block_stop_signals() {
   return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
-/// The signal that asks us to stop, or nothing if the server is to be started again, or so much
-/// time has passed (-1: any).
-std::optional<std::string> wait_for_end(int stop_fd, int renew_fd, int milliseconds = -1) {
+/// Why a wait is over: after its time, or with the signal that asks us to stop, or with nothing if
+/// the server is to be started again.
+struct Ended {
+  bool timed_out = false;
+  std::optional<std::string> signal = {};
+};
+Ended wait_for_end(int stop_fd, int renew_fd, int milliseconds) {
   pollfd ends[] = {{stop_fd, POLLIN, 0}, {renew_fd, POLLIN, 0}};
   while (poll(ends, 2, milliseconds) <= 0) {
-    if (milliseconds >= 0) return std::nullopt;
+    if (milliseconds >= 0) return {.timed_out = true};
   }
   eventfd_t count = 0;
-  if (ends[1].revents != 0 && eventfd_read(renew_fd, &count) == 0) return std::nullopt;
+  if (ends[1].revents != 0 && eventfd_read(renew_fd, &count) == 0) return {};
   signalfd_siginfo info{};
   while (read(stop_fd, &info, sizeof info) != sizeof info) {
   }
   const char* name = sigabbrev_np(static_cast<int>(info.ssi_signo));
-  return name != nullptr ? "SIG" + std::string(name) : std::string("a signal");
+  return {.signal = name != nullptr ? "SIG" + std::string(name) : std::string("a signal")};
 }
 
 /// Each client needs a few descriptors, and Debian's soft limit is 1,024.
@@ -85,6 +97,11 @@ Status write_ready_file(const std::string& path, const Server& server) {
   return {};
 }
 
+void set_up_log(const silurus::server::LogOptions& options) {
+  silurus::log::set_level(options.level);
+  silurus::log::set_format(options.format);
+}
+
 int complain(const std::string& message, int status) {
   std::fprintf(stderr, "silurus-server: %s\n", message.c_str());
   return status;
@@ -96,44 +113,116 @@ bool may_pass(ErrorCode code) {
   return code == ErrorCode::kUnavailable || code == ErrorCode::kConflict || code == ErrorCode::kIo;
 }
 
-int run(RunCommand command, int stop_fd) {
-  silurus::log::set_level(command.log_level);
-  allow_many_descriptors();
-  const int renew_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (command.server.group) command.server.group->renew = [=] { eventfd_write(renew_fd, 1); };
-  auto server = Server::start(command.server);
-  if (!server) return complain(server.error().message, kCannotServe);
-  if (!command.ready_file.empty()) {
-    if (const Status ok = write_ready_file(command.ready_file, **server); !ok) {
+/// A server that runs until a signal, started again whenever its group says so.
+class Service {
+ public:
+  Service(RunCommand command, const ServiceManager& manager, int stop_fd)
+      : command_(std::move(command)),
+        manager_(manager),
+        stop_fd_(stop_fd),
+        renew_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    if (const auto limit = manager_.watchdog_interval()) {
+      look_ms_ = static_cast<int>(std::max<Nanoseconds>(*limit / 4 / kMillisecond, 1));
+    }
+    command_.server.progress = [this](const std::string& step) {
+      manager_.advances(step);
+      manager_.alive();
+    };
+    if (command_.server.group) {
+      command_.server.group->renew = [fd = renew_fd_] { eventfd_write(fd, 1); };
+    }
+  }
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+  ~Service() { close(renew_fd_); }
+
+  int run();
+
+ private:
+  Status start_up();
+  /// Starts again what ran, or tries to; an error that will not pass.
+  Status start_again();
+  /// Waits, and proves to the manager that there is life.
+  std::optional<std::string> wait();
+
+  RunCommand command_;
+  const ServiceManager& manager_;
+  const int stop_fd_;
+  const int renew_fd_;
+  int look_ms_ = -1;  ///< interval of signs of life
+  std::unique_ptr<Server> server_;
+};
+
+Status Service::start_up() {
+  auto server = Server::start(command_.server);
+  if (!server) return silurus::fail(server.error());
+  server_ = std::move(*server);
+  if (!command_.ready_file.empty()) {
+    if (Status ok = write_ready_file(command_.ready_file, *server_); !ok) return ok;
+  }
+  std::string places;
+  for (const std::string& address : server_->addresses()) {
+    std::printf("listening on %s\n", address.c_str());
+    places += (places.empty() ? "" : ", ") + address;
+  }
+  std::fflush(stdout);
+  manager_.ready("serving at " + places);
+  return {};
+}
+
+std::optional<std::string> Service::wait() {
+  const Nanoseconds until = SystemClock().now() + kStartAgainMs * kMillisecond;
+  for (;;) {
+    int milliseconds = server_ != nullptr ? -1 : kStartAgainMs;
+    if (look_ms_ > 0)
+      milliseconds = server_ != nullptr ? look_ms_ : std::min(look_ms_, milliseconds);
+    const Ended ended = wait_for_end(stop_fd_, renew_fd_, milliseconds);
+    if (!ended.timed_out) return ended.signal;
+    // A server that is not there has no workers: trying to start it is the work then.
+    if (look_ms_ > 0 && (server_ == nullptr || server_->workers_are_alive())) manager_.alive();
+    if (server_ == nullptr && SystemClock().now() >= until) return std::nullopt;
+  }
+}
+
+Status Service::start_again() {
+  if (server_ != nullptr) {
+    command_.server.listen = server_->addresses();  // where clients know it
+    server_->stop();
+    server_.reset();
+    manager_.alive();
+  }
+  auto server = Server::start(command_.server);
+  if (server) {
+    server_ = std::move(*server);
+    manager_.status("serving again");
+    return {};
+  }
+  if (!may_pass(server.error().code)) return silurus::fail(server.error());
+  silurus::log::error("cannot start again yet: " + server.error().message);
+  manager_.status("cannot start again yet: " + server.error().message);
+  return {};
+}
+
+int Service::run() {
+  if (const Status started = start_up(); !started) {
+    return complain(started.error().message, kCannotServe);
+  }
+  std::optional<std::string> signal;
+  while (!(signal = wait())) {
+    if (const Status ok = start_again(); !ok) {
+      if (!command_.ready_file.empty()) unlink(command_.ready_file.c_str());
       return complain(ok.error().message, kCannotServe);
     }
   }
-  for (const std::string& address : (*server)->addresses()) {
-    std::printf("listening on %s\n", address.c_str());
-  }
-  std::fflush(stdout);
-  std::optional<std::string> signal;
-  while (!(signal = wait_for_end(stop_fd, renew_fd, server ? -1 : kStartAgainMs))) {
-    if (server) {
-      command.server.listen = (*server)->addresses();  // where clients know it
-      (*server)->stop();
-    }
-    server = Server::start(command.server);
-    if (server) continue;
-    if (!may_pass(server.error().code)) {
-      if (!command.ready_file.empty()) unlink(command.ready_file.c_str());
-      return complain(server.error().message, kCannotServe);
-    }
-    silurus::log::error("cannot start again yet: " + server.error().message);
-  }
   silurus::log::info("stopping after " + *signal);
-  if (server) (*server)->stop();
-  if (!command.ready_file.empty()) unlink(command.ready_file.c_str());
+  manager_.stopping("stopping after " + *signal);
+  if (server_ != nullptr) server_->stop();
+  if (!command_.ready_file.empty()) unlink(command_.ready_file.c_str());
   return 0;
 }
 
 int check(const CheckCommand& command) {
-  silurus::log::set_level(command.log_level);
+  set_up_log(command.log);
   const auto text = silurus::server::check_data(command.server);
   if (!text) return complain(text.error().message, kCannotServe);
   std::fputs(text->c_str(), stdout);
@@ -143,6 +232,7 @@ int check(const CheckCommand& command) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const ServiceManager manager = ServiceManager::from_environment();
   const int stop_fd = block_stop_signals();
   const auto command = silurus::server::parse_command(argc, argv);
   if (!command) {
@@ -153,5 +243,8 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (const auto* asked = std::get_if<CheckCommand>(&*command)) return check(*asked);
-  return run(std::get<RunCommand>(*command), stop_fd);
+  const auto& run = std::get<RunCommand>(*command);
+  set_up_log(run.log);
+  allow_many_descriptors();
+  return Service(run, manager, stop_fd).run();
 }

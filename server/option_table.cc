@@ -32,7 +32,10 @@ OptionSection resources() {
        {.name = "threads",
         .argument = "N",
         .help = "threads that serve clients (default: one for each core)"},
-       {.name = "cpus", .argument = "LIST", .help = "pin the threads to these cores, in turn: 0,1"},
+       {.name = "cpus",
+        .argument = "LIST",
+        .help = "pin the threads to these cores, in turn: 0,1",
+        .repeats = true},
        {.name = "max-clients", .argument = "N", .help = "clients at once", .fallback = "4096"},
        {.name = "ring-budget",
         .argument = "SIZE",
@@ -137,10 +140,19 @@ OptionSection replication() {
 
 OptionSection program() {
   return {"The program",
-          {{.name = "log-level",
+          {{.name = "config",
+            .argument = "FILE",
+            .help = "take options from a TOML file, with these names as keys: memory = \"4G\"; the "
+                    "command line goes before it"},
+           {.name = "print-config", .help = "print all options in that form, and do nothing else"},
+           {.name = "log-level",
             .argument = "LEVEL",
             .help = "debug, info, warning, error or off",
             .fallback = "info"},
+           {.name = "log-format",
+            .argument = "FORMAT",
+            .help = "text, or json (an object a line: time, level, message)",
+            .fallback = "text"},
            {.name = "version", .letter = 'V', .help = "print the version"},
            {.name = "help", .letter = 'h', .help = "print this text"}}};
 }

@@ -8,6 +8,8 @@
 #include "common/flags.h"
 #include "common/units.h"
 #include "protocol/default_url.h"
+#include "server/config_file.h"
+#include "server/machine.h"
 #include "server/option_table.h"
 
 namespace silurus::server {
@@ -39,6 +41,9 @@ constexpr flags::Names<log::Level, 5> kLevelNames{{{"debug", log::Level::kDebug}
                                                    {"warning", log::Level::kWarning},
                                                    {"error", log::Level::kError},
                                                    {"off", log::Level::kOff}}};
+
+constexpr flags::Names<log::Format, 2> kFormatNames{
+    {{"text", log::Format::kText}, {"json", log::Format::kJson}}};
 
 enum class DurabilityName { kSync, kAsync, kNone };
 constexpr flags::Names<DurabilityName, 3> kDurabilityNames{{{"sync", DurabilityName::kSync},
@@ -86,12 +91,40 @@ void set_group(flags::Reader& reader, ServerOptions& server) {
   server.group = group;
 }
 
-Result<Command> to_command(const flags::Values& values) {
+/// The error with the place where its option was given, if that is not the command line.
+Error where_given(Error error, const flags::Values& values) {
+  for (const flags::Option& option : values.options()) {
+    const std::string start = flags::spelled(option.name) + ":";
+    if (!error.message.starts_with(start)) continue;
+    error.message = values.place(option.name) + error.message.substr(start.size() - 1);
+  }
+  return error;
+}
+
+/// Completes the command line with a configuration file, and with defaults that depend on the
+/// machine and the environment.
+Status complete(flags::Values& values, const Machine& machine) {
+  if (values.has("config")) {
+    const auto file = read_config(values.text("config"), values.options());
+    if (!file) return fail(file.error());
+    values.complete(*file);
+  }
+  if (!values.has("memory") && machine.memory_bytes != 0 &&
+      machine.memory_bytes < kDefaultMemoryBytes) {
+    const std::string all = std::to_string(machine.memory_bytes >> 20) + "M";
+    if (auto ok = values.give("memory", all, "--memory"); !ok) return ok;
+  }
+  if (values.has("listen")) return {};
+  auto url = protocol::default_listen_url();
+  if (!url) return fail(url.error());
+  return values.give("listen", std::move(*url), "--listen");
+}
+
+Result<Command> to_command(const flags::Values& values, const Machine& machine) {
   RunCommand command;
   ServerOptions& server = command.server;
   flags::Reader reader(values);
-  server.listen = values.has("listen") ? values.all("listen")
-                                       : std::vector<std::string>{protocol::default_url()};
+  server.listen = values.all("listen");
   reader.number("dimensions", 2, 3, server.dimensions);
   reader.number("threads", 0, kMaxThreads, server.threads);
   reader.number("max-clients", 1, kMaxClientsCeiling, server.max_clients);
@@ -100,8 +133,14 @@ Result<Command> to_command(const flags::Values& values) {
   reader.duration("grace", server.grace);
   reader.duration("heartbeat", server.heartbeat);
   reader.one_of("wait", kWaitNames, server.wait);
-  reader.one_of("log-level", kLevelNames, command.log_level);
-  reader.read("cpus", parse_cpus, server.cpus);
+  reader.one_of("log-level", kLevelNames, command.log.level);
+  reader.one_of("log-format", kFormatNames, command.log.format);
+  for (const std::string& list : values.all("cpus")) {
+    std::vector<int> cpus;
+    reader.read(
+        "cpus", [&](std::string_view) { return parse_cpus(list); }, cpus);
+    server.cpus.insert(server.cpus.end(), cpus.begin(), cpus.end());
+  }
   reader.toggle("huge-pages", server.huge_pages);
   reader.toggle("allow-other-users", server.allow_other_users);
   reader.toggle("allow-orders", server.allow_orders);
@@ -112,12 +151,15 @@ Result<Command> to_command(const flags::Values& values) {
   set_durability(reader, server);
   set_group(reader, server);
   if (!reader.status()) return fail(reader.status().error());
-  if (auto ok = check_options(server); !ok) return fail(ok.error());
+  if (auto ok = check_options(server); !ok) return fail(where_given(ok.error(), values));
+  if (auto ok = check_machine(server, machine); !ok) {
+    return fail(where_given(ok.error(), values));
+  }
   if (values.has("check")) {
-    if (values.has("data") || !server.durability) {
+    if ((values.has("data") && values.place("data") == "--data") || !server.durability) {
       return bad("check", "goes with neither --data nor --durability none");
     }
-    return Command(CheckCommand{std::move(server), command.log_level});
+    return Command(CheckCommand{std::move(server), command.log});
   }
   return Command(std::move(command));
 }
@@ -130,14 +172,18 @@ Result<Command> parse_command(int argc, const char* const* argv) {
     std::ranges::move(section.options, std::back_inserter(options));
   }
   const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
-  const auto values = flags::parse(options, arguments);
+  auto values = flags::parse(options, arguments);
   if (!values) return fail(values.error());
   if (values->has("help")) return Command(PrintCommand{help_text()});
   if (values->has("version")) return Command(PrintCommand{kVersionText});
   if (!values->words().empty()) {
     return fail(ErrorCode::kInvalidArgument, "'" + values->words().front() + "' is not an option");
   }
-  return to_command(*values);
+  const Machine machine = this_machine();
+  if (auto ok = complete(*values, machine); !ok) return fail(ok.error());
+  auto command = to_command(*values, machine);
+  if (command && values->has("print-config")) return Command(PrintCommand{to_toml(*values)});
+  return command;
 }
 
 namespace {

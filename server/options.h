@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <variant>
@@ -37,26 +38,34 @@ struct ServerOptions {
   std::optional<GroupOptions> group;  ///< whose member it is
   HistoryOptions history;             ///< which old versions can still be asked
   std::string load;  ///< a data set (datasets::open_dataset) to begin with; empty: none
+  /// Told of each step of the start, by the thread that starts the server; may be empty.
+  std::function<void(const std::string& step)> progress = {};
+};
+
+struct LogOptions {
+  log::Level level = log::Level::kInfo;
+  log::Format format = log::Format::kText;
 };
 
 /// What silurus-server was asked to do.
 struct RunCommand {
   ServerOptions server;
-  log::Level log_level = log::Level::kInfo;
+  LogOptions log;
   std::string ready_file;  ///< gets the addresses, one a line, once clients may connect; or empty
 };
 /// To verify a data directory that no server uses, and change nothing.
 struct CheckCommand {
   ServerOptions server;  ///< dimensions, memory_bytes, durability
-  log::Level log_level = log::Level::kInfo;
+  LogOptions log;
 };
-/// Text to print, and nothing more to do (--help, --version).
+/// Text to print, and nothing more to do (--help, --version, --print-config).
 struct PrintCommand {
   std::string text;
 };
 using Command = std::variant<RunCommand, CheckCommand, PrintCommand>;
 
-/// The arguments of silurus-server. kInvalidArgument names the option and what would be right.
+/// The arguments of silurus-server, and what the file of --config adds to them. kInvalidArgument
+/// names the option, or the line of the file, and what would be right.
 Result<Command> parse_command(int argc, const char* const* argv);
 
 /// Whether the options make sense together; what Server::start() checks first.

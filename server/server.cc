@@ -105,6 +105,34 @@ class ThreadExecutor final : public Executor {
   std::jthread thread_;
 };
 
+/// Another source, of whose entries it reports once a second how many have been read.
+template <int D>
+class ReportingSource final : public datasets::Source<D> {
+ public:
+  ReportingSource(datasets::Source<D>& source, std::string what,
+                  std::function<void(const std::string&)> report)
+      : source_(source), what_(std::move(what)), report_(std::move(report)) {}
+  Result<std::size_t> read(std::span<rtree::Entry<D>> into) override {
+    auto count = source_.read(into);
+    if (count) count_ += *count;
+    const Nanoseconds now = SystemClock().now();
+    if (report_ && now - last_ >= kSecond) {
+      last_ = now;
+      report_(what_ + ": " + std::to_string(count_) + " entries read");
+    }
+    return count;
+  }
+  std::optional<std::uint64_t> total_entries() const override { return source_.total_entries(); }
+  datasets::Progress progress() const override { return source_.progress(); }
+
+ private:
+  datasets::Source<D>& source_;
+  std::string what_;
+  std::function<void(const std::string&)> report_;
+  std::uint64_t count_ = 0;
+  Nanoseconds last_ = SystemClock().now();
+};
+
 template <int D>
 class Running final : public Server {
  public:
@@ -115,10 +143,11 @@ class Running final : public Server {
 
   const std::vector<std::string>& addresses() const override { return addresses_; }
   std::string stats_json() const override { return core_->stats_json(); }
+  bool workers_are_alive() override;
   void stop() override;
 
  private:
-  Status load(const std::string& spec);
+  Status load(const ServerOptions& options);
   Status listen(const ServerOptions& options, const std::string& url);
   Result<transport::Fabric*> fabric(const std::string& scheme);
   void serve(std::size_t index, transport::WaitPolicy policy);
@@ -130,6 +159,9 @@ class Running final : public Server {
   std::vector<std::string> addresses_;
   std::vector<std::unique_ptr<transport::Waiter>> waiters_;
   std::atomic<bool> stopping_{false};
+  /// Raised to ask each worker for a sign of life, which it gives by repeating the number.
+  std::atomic<std::uint64_t> question_{0};
+  std::unique_ptr<std::atomic<std::uint64_t>[]> answers_;  ///< one for each worker
   std::vector<std::jthread> threads_;
 };
 
@@ -150,13 +182,16 @@ void pin(std::jthread& thread, int cpu) {
 template <int D>
 Status Running<D>::start_up(const ServerOptions& options) {
   const unsigned workers = options.threads != 0 ? options.threads : usable_cores();
+  std::optional<DurabilityOptions> durability = options.durability;
+  if (durability) durability->progress = options.progress;
+  if (durability && options.progress) options.progress("recovering " + durability->path);
   auto core = Core<D>::create({.workers = std::min(workers, kMaxThreads),
                                .grace = options.grace,
                                .heartbeat = options.heartbeat,
                                .memory_budget_bytes = options.memory_bytes,
                                .max_clients = options.max_clients,
                                .huge_pages = options.huge_pages,
-                               .durability = options.durability,
+                               .durability = durability,
                                .group = options.group,
                                .history = options.history,
                                .allow_backup = !options.allow_other_users,
@@ -167,7 +202,7 @@ Status Running<D>::start_up(const ServerOptions& options) {
   if (!core) return fail(core.error());
   core_ = std::move(*core);
   if (!options.load.empty()) {
-    if (auto ok = load(options.load); !ok) return ok;
+    if (auto ok = load(options); !ok) return ok;
   }
   for (const std::string& url : options.listen) {
     if (auto ok = listen(options, url); !ok) return ok;
@@ -181,6 +216,7 @@ Status Running<D>::start_up(const ServerOptions& options) {
     core_->worker(i).set_waker([waiting = waiter->get()] { waiting->wake(); });
     waiters_.push_back(std::move(*waiter));
   }
+  answers_ = std::make_unique<std::atomic<std::uint64_t>[]>(core_->worker_count());
   for (std::size_t i = 0; i < core_->worker_count(); ++i) {
     threads_.emplace_back([this, i, policy = options.wait] { serve(i, policy); });
     pthread_setname_np(threads_.back().native_handle(), ("silurus-" + std::to_string(i)).c_str());
@@ -190,7 +226,8 @@ Status Running<D>::start_up(const ServerOptions& options) {
 }
 
 template <int D>
-Status Running<D>::load(const std::string& spec) {
+Status Running<D>::load(const ServerOptions& options) {
+  const std::string& spec = options.load;
   if (const std::uint64_t kept = core_->shard().tree().snapshot().size(); kept != 0) {
     log::info("the data directory holds " + std::to_string(kept) + " entries: " + spec +
               " is not loaded again");
@@ -198,9 +235,12 @@ Status Running<D>::load(const std::string& spec) {
   }
   auto source = datasets::open_dataset<D>(spec);
   if (!source) return fail(source.error());
-  auto entries = datasets::read_all(**source);
+  ReportingSource<D> reporting(**source, "loading " + spec, options.progress);
+  auto entries = datasets::read_all(reporting);
   if (!entries) return fail(entries.error());
   const std::size_t count = entries->size();
+  if (options.progress)
+    options.progress("loading " + std::to_string(count) + " entries of " + spec);
   if (auto ok = core_->load(std::move(*entries)); !ok) return fail(ok.error());
   log::info("loaded " + std::to_string(count) + " entries of " + spec);
   return {};
@@ -239,6 +279,11 @@ void Running<D>::serve(std::size_t index, transport::WaitPolicy policy) {
   Nanoseconds idle_since = worker.now();
   // Relaxed: nothing is read that the stopping thread wrote before; its wake() follows the store.
   while (!stopping_.load(std::memory_order_relaxed)) {
+    // Relaxed, both: no other memory is published by question or answer.
+    const std::uint64_t question = question_.load(std::memory_order_relaxed);
+    if (answers_[index].load(std::memory_order_relaxed) != question) {
+      answers_[index].store(question, std::memory_order_relaxed);
+    }
     if (worker.sweep()) {
       idle_since = worker.now();
       continue;
@@ -249,6 +294,19 @@ void Running<D>::serve(std::size_t index, transport::WaitPolicy policy) {
     worker.woke();
     idle_since = worker.now();
   }
+}
+
+template <int D>
+bool Running<D>::workers_are_alive() {
+  const std::uint64_t question = question_.load(std::memory_order_relaxed);
+  bool all = true;
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    all &= answers_[i].load(std::memory_order_relaxed) == question;
+  }
+  // The next question only when all have answered this one: a late answer is to count.
+  if (all) question_.store(question + 1, std::memory_order_relaxed);
+  for (auto& waiter : waiters_) waiter->wake();
+  return all;
 }
 
 template <int D>

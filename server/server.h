@@ -30,6 +30,9 @@ class Server {
   virtual const std::vector<std::string>& addresses() const = 0;
   /// The text that clients get for a stats request.
   virtual std::string stats_json() const = 0;
+  /// Whether each worker has done a turn since the last call, which wakes them to do one. Calls lie
+  /// far enough apart for that. Of one thread.
+  virtual bool workers_are_alive() = 0;
   /// Ends all connections, removes its sockets, and waits for its threads. Once.
   virtual void stop() = 0;
 };

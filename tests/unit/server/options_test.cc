@@ -1,8 +1,14 @@
 #include "server/options.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <vector>
+
+#include "tests/support/server_process.h"
 
 namespace silurus::server {
 namespace {
@@ -17,7 +23,7 @@ TEST(ServerOptions, TakesAllOfThem) {
                               "--listen",      "tcp://127.0.0.1:7470",
                               "--dimensions",  "3",
                               "--threads",     "4",
-                              "--cpus",        "0,2",
+                              "--cpus",        "0,0",
                               "--memory",      "1.5G",
                               "--ring-budget", "8MiB",
                               "--max-clients", "10",
@@ -34,7 +40,7 @@ TEST(ServerOptions, TakesAllOfThem) {
   EXPECT_EQ(run.server.listen, (std::vector<std::string>{"shm:///tmp/a", "tcp://127.0.0.1:7470"}));
   EXPECT_EQ(run.server.dimensions, 3);
   EXPECT_EQ(run.server.threads, 4u);
-  EXPECT_EQ(run.server.cpus, (std::vector<int>{0, 2}));
+  EXPECT_EQ(run.server.cpus, (std::vector<int>{0, 0}));
   EXPECT_EQ(run.server.memory_bytes, std::uint64_t{3} << 29);
   EXPECT_EQ(run.server.ring_budget_bytes, std::uint64_t{8} << 20);
   EXPECT_EQ(run.server.max_clients, 10u);
@@ -45,7 +51,7 @@ TEST(ServerOptions, TakesAllOfThem) {
   EXPECT_TRUE(run.server.allow_other_users);
   EXPECT_TRUE(run.server.allow_orders);
   EXPECT_EQ(run.server.load, "uniform:100");
-  EXPECT_EQ(run.log_level, log::Level::kOff);
+  EXPECT_EQ(run.log.level, log::Level::kOff);
   EXPECT_EQ(run.ready_file, "/tmp/ready");
 }
 
@@ -89,11 +95,109 @@ TEST(ServerOptions, RefusalsNameTheOption) {
 }
 
 TEST(ServerOptions, HelpAndVersionArePrinted) {
-  for (const char* option : {"--help", "--version"}) {
+  for (const char* option : {"--help", "--version", "-V", "-h"}) {
     const auto command = parse({option});
     ASSERT_TRUE(command);
     EXPECT_NE(std::get<PrintCommand>(*command).text.find("silurus-server"), std::string::npos);
   }
+}
+
+std::string refusal(std::vector<const char*> arguments) {
+  const auto command = parse(std::move(arguments));
+  EXPECT_FALSE(command);
+  return command ? "" : command.error().message;
+}
+
+/// A file with a text, and its path.
+class ConfigFile {
+ public:
+  explicit ConfigFile(const std::string& text) { std::ofstream(path_) << text; }
+  const char* path() const { return path_.c_str(); }
+
+ private:
+  testing_support::TemporaryFolder folder_;
+  const std::string path_ = folder_ / "a.toml";
+};
+
+TEST(ServerOptions, AFileGivesWhatTheCommandLineDoesNot) {
+  const ConfigFile file(
+      "listen = [\"shm:///tmp/a\", \"tcp://127.0.0.1:0\"]\ndimensions = 3\nmemory = \"64M\"\n"
+      "huge-pages = true\nallow-other-users = true\ngrace = '20ms'\n");
+  const auto command =
+      parse({"--config", file.path(), "--memory", "32M", "--allow-other-users=false"});
+  ASSERT_TRUE(command) << command.error().message;
+  const auto& server = std::get<RunCommand>(*command).server;
+  EXPECT_THAT(server.listen, ::testing::ElementsAre("shm:///tmp/a", "tcp://127.0.0.1:0"));
+  EXPECT_EQ(server.dimensions, 3);
+  EXPECT_EQ(server.memory_bytes, std::uint64_t{32} << 20);
+  EXPECT_EQ(server.grace, 20 * kMillisecond);
+  EXPECT_TRUE(server.huge_pages);
+  EXPECT_FALSE(server.allow_other_users);
+}
+
+TEST(ServerOptions, MistakesInAFileAreNamedWithTheirLine) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"# none\nmemroy = '1G'\n", ":2: unknown key memroy: did you mean memory?"},
+      {"help = true\n", ":1: unknown key help"},
+      {"[server]\nmemory = '1G'\n", ":1: unknown key server"},
+      {"memory = 'lots'\n", ":1: memory: 'lots' is not a size"},
+      {"\ngrace = '1h'\n", ":2: grace: "},
+      {"memory = ['1G', '2G']\n", ":1: memory: must be a number"},
+      {"huge-pages = 1\n", ":1: huge-pages: '1' is neither true nor false"},
+      {"memory = \n", ":1: "}};
+  for (const auto& [text, message] : cases) {
+    const ConfigFile file(text);
+    EXPECT_THAT(refusal({"--config", file.path()}),
+                ::testing::HasSubstr(std::string(file.path()) + message));
+  }
+  EXPECT_THAT(refusal({"--config", "/no/such/file"}), ::testing::HasSubstr("/no/such/file"));
+}
+
+TEST(ServerOptions, WhatIsPrintedAsConfigurationIsTakenBack) {
+  const std::vector<const char*> given = {"--listen",
+                                          "shm:///tmp/a \"quoted\" \\ path",
+                                          "--listen",
+                                          "tcp://127.0.0.1:0",
+                                          "--dimensions",
+                                          "3",
+                                          "--huge-pages",
+                                          "--memory",
+                                          "64M",
+                                          "--cpus",
+                                          "0",
+                                          "--data",
+                                          "/tmp/\t",
+                                          "--log-format",
+                                          "json"};
+  std::vector<const char*> first = given;
+  first.push_back("--print-config");
+  const auto printed = parse(first);
+  ASSERT_TRUE(printed) << printed.error().message;
+  const std::string text = std::get<PrintCommand>(*printed).text;
+  const ConfigFile file(text);
+  const auto again = parse({"--config", file.path(), "--print-config"});
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(std::get<PrintCommand>(*again).text, text);
+  const auto taken = parse({"--config", file.path()});
+  ASSERT_TRUE(taken);
+  const auto& run = std::get<RunCommand>(*taken);
+  EXPECT_EQ(run.server.listen.front(), "shm:///tmp/a \"quoted\" \\ path");
+  EXPECT_EQ(run.server.durability->path, "/tmp/\t");
+  EXPECT_EQ(run.log.format, log::Format::kJson);
+}
+
+TEST(ServerOptions, ImpossibleSizesAreRefused) {
+  EXPECT_THAT(refusal({"--memory", "99999999999999T"}), ::testing::HasSubstr("too large"));
+  EXPECT_THAT(refusal({"--memory", "1000T"}), ::testing::HasSubstr("that this machine has"));
+  EXPECT_THAT(refusal({"--cpus", "4095"}), ::testing::HasSubstr("core 4095"));
+  EXPECT_THAT(refusal({"--threads", "257"}), ::testing::HasSubstr("from 0 to 256"));
+}
+
+TEST(ServerOptions, WhereClientsLookForAClusterIsNoPlaceToListen) {
+  setenv("SILURUS_SERVER", "etcd://127.0.0.1:2379/maps", 1);
+  EXPECT_THAT(refusal({}), ::testing::HasSubstr("--listen"));
+  EXPECT_TRUE(parse({"--listen", "shm:///tmp/a"}));
+  unsetenv("SILURUS_SERVER");
 }
 
 }  // namespace

@@ -1,0 +1,54 @@
+#include "protocol/default_url.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace silurus::protocol {
+namespace {
+
+/// The surroundings of user 1000, with these files.
+Surroundings around(std::set<std::string> files, std::string variable = "") {
+  return {.variable = std::move(variable),
+          .uid = 1000,
+          .exists = [files = std::move(files)](const std::string& path) {
+            return files.contains(path);
+          }};
+}
+
+TEST(DefaultUrl, IsASocketOfTheUsersSessionElseOneInTmp) {
+  EXPECT_EQ(default_url(around({"/run/user/1000"})), "shm:///run/user/1000/silurus.sock");
+  EXPECT_EQ(default_url(around({})), "shm:///tmp/silurus-1000.sock");
+}
+
+TEST(DefaultUrl, IsThatOfTheSystemsServiceIfTheUserHasNoServer) {
+  const std::string system = "shm:///run/silurus/default.sock";
+  EXPECT_EQ(default_url(around({"/run/silurus/default.sock", "/run/user/1000"})), system);
+  EXPECT_EQ(default_url(around({"/run/silurus/default.sock"})), system);
+  EXPECT_EQ(default_url(around(
+                {"/run/silurus/default.sock", "/run/user/1000", "/run/user/1000/silurus.sock"})),
+            "shm:///run/user/1000/silurus.sock");
+}
+
+TEST(DefaultUrl, TheVariableGoesBeforeAll) {
+  EXPECT_EQ(default_url(around({"/run/silurus/default.sock"}, "etcd://h:1/x")), "etcd://h:1/x");
+}
+
+TEST(DefaultUrl, AServerNeverTakesThePlaceOfTheSystemsService) {
+  EXPECT_EQ(default_listen_url(around({"/run/silurus/default.sock"})).value(),
+            "shm:///tmp/silurus-1000.sock");
+}
+
+TEST(DefaultUrl, AServerListensOnlyAtTheAddressOfOneServer) {
+  EXPECT_EQ(default_listen_url(around({}, "tcp://127.0.0.1:7470")).value(), "tcp://127.0.0.1:7470");
+  for (const char* variable : {"etcd://127.0.0.1:2379/maps", "static://h:1/name",
+                               "tcp://a:1,tcp://b:2", "shm:///a,shm:///b", "nonsense"}) {
+    const auto url = default_listen_url(around({}, variable));
+    ASSERT_FALSE(url) << variable;
+    EXPECT_NE(url.error().message.find("SILURUS_SERVER"), std::string::npos);
+    EXPECT_NE(url.error().message.find("--listen"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace silurus::protocol
