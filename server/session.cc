@@ -260,21 +260,31 @@ void Session<D>::on_hold(std::span<const std::byte> message, const Header& heade
   if (!request) return refuse(header, request.error());
   if (!may_search(header)) return;
   const History<D>& history = worker_.shard().history();
-  auto snapshot = history.at(request->moment);
-  if (!snapshot) return refuse(header, snapshot.error());
-  if (!may_answer(header)) return;
-  const rtree::Version version = snapshot->version();
-  auto owed = std::make_unique<Owed>();
-  owed->held = {.root = snapshot->root().ref.word(),
-                .lease_ns = static_cast<std::uint64_t>(history.hold_lease())};
   // Now, and not at the last sweep: the client's lease begins when it asked, before this.
   const Nanoseconds now = worker_.team().clock->now();
-  if (!hold_version(std::move(*snapshot), now, now + history.hold_lease())) {
-    return refuse(header, {ErrorCode::kUnavailable,
-                           std::to_string(protocol::kMaxHeldVersions) +
-                               " versions are held for this client already: ask by message"});
+  const Nanoseconds until = now + history.hold_lease();
+  // A hold is renewed though the history has forgotten the version meanwhile.
+  auto held = std::ranges::find_if(held_, [&](const Held& one) {
+    return one.snapshot.version() == request->moment && one.until >= now;
+  });
+  if (held != held_.end()) {
+    if (!may_answer(header)) return;
+    held->until = until;
+  } else {
+    auto snapshot = history.at(request->moment);
+    if (!snapshot) return refuse(header, snapshot.error());
+    if (!may_answer(header)) return;
+    if (!hold_version(std::move(*snapshot), now, until)) {
+      return refuse(header, {ErrorCode::kUnavailable,
+                             std::to_string(protocol::kMaxHeldVersions) +
+                                 " versions are held for this client already: ask by message"});
+    }
+    held = held_.end() - 1;
   }
-  owed->encoder = AnswerEncoder::held({header.request_id, version}, owed->held);
+  auto owed = std::make_unique<Owed>();
+  owed->held = {.root = held->snapshot.root().ref.word(),
+                .lease_ns = static_cast<std::uint64_t>(history.hold_lease())};
+  owed->encoder = AnswerEncoder::held({header.request_id, held->snapshot.version()}, owed->held);
   owe(std::move(owed));
 }
 

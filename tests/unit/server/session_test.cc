@@ -336,6 +336,33 @@ TEST_F(SessionTest, GivesUpAStreamWhoseClientTakesNothing) {
   EXPECT_EQ(client.receive().answer.count, 1u);
 }
 
+TEST_F(SessionTest, RenewsTheHoldOfAVersionThatIsForgottenMeanwhile) {
+  World world(1, std::uint64_t{64} << 20, 0, {.age = kSecond, .versions = kMinRetainVersions});
+  Loopback& reader = world.connect();
+  Loopback& writer = world.connect();
+  const auto write = [&](std::uint32_t id) {
+    ask_write(writer, id, {insert_of(id)});
+    world.run();
+    return writer.receive().answer.version;
+  };
+  const auto holds = [&](Loopback& client, rtree::Version version) {
+    client.request(sizeof(protocol::HoldRequest),
+                   [&](std::span<std::byte> out) { protocol::encode_hold(out, 1, version); });
+    world.run();
+    return !client.receive().answer.is_error();
+  };
+  const rtree::Version version = write(0);
+  EXPECT_TRUE(holds(reader, version));
+  for (std::uint32_t id = 1; id < 200; ++id) write(id);
+  EXPECT_FALSE(holds(writer, version)) << "it is forgotten";
+  for (int renewal = 0; renewal < 5; ++renewal) {
+    world.clock.advance(kDefaultHoldLease / 2);
+    EXPECT_TRUE(holds(reader, version));
+  }
+  world.clock.advance(2 * kDefaultHoldLease);
+  EXPECT_FALSE(holds(reader, version)) << "nobody holds it any more";
+}
+
 TEST_F(SessionTest, StatisticsComeAsText) {
   Loopback& client = world_.connect();
   ask_bare(client, 3, MessageType::kStats);

@@ -33,10 +33,10 @@ inline rtree::Box<2> window_of(std::uint64_t first, std::uint64_t count) {
 class World {
  public:
   explicit World(std::size_t workers = 1, std::uint64_t memory = std::uint64_t{256} << 20,
-                 Nanoseconds grace = 0) {
-    auto made =
-        Shard<2>::create({.grace = grace, .memory_budget_bytes = memory, .build_threads = 1},
-                         slabs_, clock, executor_);
+                 Nanoseconds grace = 0, const HistoryOptions& history = {}) {
+    auto made = Shard<2>::create(
+        {.grace = grace, .memory_budget_bytes = memory, .build_threads = 1, .history = history},
+        slabs_, clock, executor_);
     SILURUS_CHECK(made.has_value());
     shard = std::move(*made);
     team.shard = shard.get();
