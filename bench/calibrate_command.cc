@@ -53,7 +53,7 @@ Result<PlanCosts> calibrate(const CalibrateOptions& options) {
 int calibrate_command(int argc, char** argv, const std::string& command_line) {
   CalibrateOptions chosen;
   std::string output;
-  CommandLine line("calibrate",
+  CommandLine line("silurus-bench calibrate",
                    "Measures what Silurus' work costs a core of this machine, for silurus-bench "
                    "plan");
   line.option("entries", "boxes in the tree", chosen.entries);

@@ -198,7 +198,7 @@ Status run_clients(const ClientsBenchOptions& options, Report& report) {
 
 int clients_command(int argc, char** argv, const std::string& command_line) {
   ClientsBenchOptions chosen;
-  CommandLine line("clients", "What idle clients cost the busy ones");
+  CommandLine line("silurus-bench clients", "What idle clients cost the busy ones");
   line.option("server", "a running server, with --max-clients CLIENTS, instead of our own",
               chosen.server_url, "URL");
   line.option("data", "what the server loads (silurus-server --load)", chosen.data);

@@ -76,7 +76,7 @@ class StdoutAside {
 }  // namespace
 
 CommandLine::CommandLine(std::string name, const std::string& summary)
-    : impl_(new Impl{.name = "silurus-bench " + std::move(name), .summary = summary}) {}
+    : impl_(new Impl{.name = std::move(name), .summary = summary}) {}
 CommandLine::~CommandLine() = default;
 
 void CommandLine::option(const std::string& name, const std::string& help, bool& into) {

@@ -1,4 +1,5 @@
-#include "bench/compare.h"
+// silurus-compare: asks a running server the same queries in every way, and checks that the answers
+// agree.
 
 #include <algorithm>
 #include <cstdio>
@@ -7,6 +8,7 @@
 #include "bench/command_line.h"
 #include "bench/cpus.h"
 #include "bench/driver.h"
+#include "bench/report.h"
 
 namespace silurus::bench {
 namespace {
@@ -15,6 +17,15 @@ constexpr int kGridColumns = 36;
 constexpr int kGridRows = 18;
 constexpr std::uint64_t kSamplesPerCell = 64;
 constexpr std::uint64_t kNearestEvery = 5;
+
+struct CompareOptions {
+  std::string server_url;  ///< of a running 2-D server with one-sided reads
+  std::string tcp_url;     ///< of the same server, over TCP
+  std::uint64_t queries = 20'000;
+  double edge = 0.2;  ///< of windows, in the units of the data
+  std::uint32_t k = 10;
+  std::uint64_t seed = 1;
+};
 
 /// Places where there is something: the data's extent in a grid, and some boxes of each cell.
 Result<std::vector<Point<2>>> sample_places(Client<2>& client) {
@@ -114,8 +125,9 @@ Status check_same(const std::vector<std::vector<std::uint64_t>>& expected,
   return {};
 }
 
-}  // namespace
-
+/// Asks the same queries in every way (four windows about places where there is something, to one
+/// search for nearest neighbours), checks that all ways give the same answers, and prints one
+/// table; adds rows compare/WAY. An answer that differs is an error.
 Status run_compare(const CompareOptions& options, Report& report) {
   std::vector<std::vector<std::uint64_t>> expected, answers;
   std::vector<Query> queries;
@@ -158,18 +170,20 @@ Status run_compare(const CompareOptions& options, Report& report) {
   return {};
 }
 
-int compare_command(int argc, char** argv, const std::string& command_line) {
+int run(int argc, char** argv) {
+  std::string whole_line;
+  for (int i = 0; i < argc; ++i) whole_line += (i == 0 ? "" : " ") + std::string(argv[i]);
   CompareOptions chosen;
-  CommandLine line("compare",
+  CommandLine line("silurus-compare",
                    "Asks a running server the same queries in every way and compares the answers; "
                    "geographic data (-180 -90 180 90)");
   line.option("server", "a server with one-sided reads", chosen.server_url, "URL");
   line.option("tcp", "the same server over TCP", chosen.tcp_url, "URL");
-  line.option("queries", "how many", chosen.queries);
-  line.option("edge", "of windows", chosen.edge);
-  line.option("k", "nearest neighbours", chosen.k);
-  line.option("seed", "of queries", chosen.seed);
-  return line.measure(argc, argv, command_line,
+  line.option("queries", "number of queries", chosen.queries);
+  line.option("edge", "edge of the windows, in degrees", chosen.edge);
+  line.option("k", "number of nearest neighbours", chosen.k);
+  line.option("seed", "seed of the queries", chosen.seed);
+  return line.measure(argc, argv, whole_line,
                       {.sensible =
                            [&] {
                              return !chosen.server_url.empty() && !chosen.tcp_url.empty() &&
@@ -180,4 +194,7 @@ int compare_command(int argc, char** argv, const std::string& command_line) {
                        .run = [&](Report& report) { return run_compare(chosen, report); }});
 }
 
+}  // namespace
 }  // namespace silurus::bench
+
+int main(int argc, char** argv) { return silurus::bench::run(argc, argv); }

@@ -297,7 +297,7 @@ Status run_durable(const DurableBenchOptions& options, Report& report) {
 
 int durable_command(int argc, char** argv, const std::string& command_line) {
   DurableBenchOptions chosen;
-  CommandLine line("durable", "What it costs that nothing is lost");
+  CommandLine line("silurus-bench durable", "What it costs that nothing is lost");
   line.option("memory", "a directory in memory (tmpfs), a stand-in for persistent memory",
               chosen.memory_directory, "DIR");
   line.option("disk", "a directory on an ordinary disk", chosen.disk_directory, "DIR");

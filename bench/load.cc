@@ -244,7 +244,8 @@ Status run_load(const LoadBenchOptions& options, Report& report) {
 
 int load_command(int argc, char** argv, const std::string& command_line) {
   LoadBenchOptions chosen;
-  CommandLine line("load", "What a server's way of waiting costs at less than full load");
+  CommandLine line("silurus-bench load",
+                   "What a server's way of waiting costs at less than full load");
   line.option("data", "what the server loads (silurus-server --load)", chosen.data);
   line.option("waits", "of the server: of nap,adaptive,spin,sleep", chosen.waits);
   line.option("percents", "shares of the peak load", chosen.percents);

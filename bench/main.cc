@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "bench/clients.h"
-#include "bench/compare.h"
 #include "bench/durable.h"
 #include "bench/load.h"
 #include "bench/modes.h"
@@ -40,8 +39,6 @@ const std::vector<Command>& commands() {
       {"durable", "what it costs that nothing acknowledged is lost", durable_command},
       {"replicated", "durable inserts into three replicas, against etcd and one server",
        replicated_command},
-      {"compare", "the same queries in every way, answers compared (a running server)",
-       compare_command},
       {"calibrate", "what Silurus' work costs a core of this machine, for plan", calibrate_command},
       {"plan", "what a cluster will do: what ships, over modelled cards, in virtual time",
        plan_command},

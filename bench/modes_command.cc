@@ -24,7 +24,8 @@ bool is_sensible(const ModesBenchOptions& options) {
 
 int modes_command(int argc, char** argv, const std::string& command_line) {
   ModesBenchOptions chosen;
-  CommandLine line("modes", "Compares TCP, messaging, offloading and adaptive access to a server");
+  CommandLine line("silurus-bench modes",
+                   "Compares TCP, messaging, offloading and adaptive access to a server");
   line.option("data", "what the server loads (silurus-server --load)", chosen.data);
   line.option("edges", "of query windows; power-law is a mix", chosen.edges);
   line.option("clients", "numbers of clients, each with one operation in flight", chosen.clients);

@@ -402,7 +402,8 @@ Status run_peers(const PeersBenchOptions& options, Report& report) {
 
 int peers_command(int argc, char** argv, const std::string& command_line) {
   PeersBenchOptions chosen;
-  CommandLine line("peers", "Compares Silurus with other systems (scripts/setup --peers)");
+  CommandLine line("silurus-bench peers",
+                   "Compares Silurus with other systems (scripts/setup --peers)");
   line.option("data", "what all load: a data set in the unit square", chosen.data, "DATA");
   line.option("peers", "of postgis,redis,sqlite,spatialindex,geos,boost; default: all",
               chosen.peers);

@@ -106,7 +106,7 @@ bool is_sensible(const Asked& asked) {
 int plan_command(int argc, char** argv, const std::string& command_line) {
   Asked asked;
   CommandLine line(
-      "plan",
+      "silurus-bench plan",
       "Predicts a cluster: the server and the clients that ship, in virtual time, over "
       "cards, links and cores of a model");
   line.option("experiment",

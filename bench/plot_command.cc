@@ -116,7 +116,8 @@ Status draw(const Recorded& recorded, PictureFormat format, const std::string& o
 
 int plot_command(int argc, char** argv, const std::string&) {
   Chosen chosen;
-  CommandLine line("plot", "Draws what a benchmark wrote with --json FILE, as FILE.svg and .png");
+  CommandLine line("silurus-bench plot",
+                   "Draws what a benchmark wrote with --json FILE, as FILE.svg and .png");
   line.option("output", "pictures to write, without the ending; else named like FILE",
               chosen.output, "PATH");
   line.option("format", "svg, png or all", chosen.format);

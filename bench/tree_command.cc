@@ -9,7 +9,8 @@ int tree_command(int argc, char** argv, const std::string& command_line) {
   TreeBenchOptions chosen;
   std::string data = "all";
   bool no_fill = false;
-  CommandLine line("tree", "Compares the tree with Boost.Geometry's rstar<16> in one process");
+  CommandLine line("silurus-bench tree",
+                   "Compares the tree with Boost.Geometry's rstar<16> in one process");
   line.option("entries", "entries loaded", chosen.entries);
   line.option("runs", "of each measurement", chosen.runs);
   line.option("seed", "of data and queries", chosen.seed);

@@ -2,9 +2,12 @@
 include(CMakePackageConfigHelpers)
 
 # Programs, and beside them what they start.
-set(programs silurus-server silurus)
+set(programs silurus-server)
+if(SILURUS_TOOL)
+  list(APPEND programs silurus)
+endif()
 if(SILURUS_BENCH)
-  list(APPEND programs silurus-bench)
+  list(APPEND programs silurus-bench silurus-compare)
   # bench/plan.h looks for them there
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/bench/models DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/silurus)
 endif()

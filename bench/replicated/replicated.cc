@@ -116,7 +116,7 @@ Status run_replicated(const ReplicatedBenchOptions& options, Report& report) {
 
 int replicated_command(int argc, char** argv, const std::string& command_line) {
   ReplicatedBenchOptions options;
-  CommandLine line("replicated",
+  CommandLine line("silurus-bench replicated",
                    "Durable inserts into three replicas, against etcd and one server");
   line.option("directory", "where all logs are kept: on a disk, or /dev/shm for memory",
               options.directory, "DIR");
