@@ -7,12 +7,9 @@
 
 #include "common/result.h"
 #include "replication/checkpoint.h"
+#include "replication/log_size.h"
 
 namespace silurus::replication {
-
-constexpr std::uint64_t kDefaultLogBytes = std::uint64_t{256} << 20;
-constexpr std::uint64_t kMinLogBytes = std::uint64_t{1} << 20;
-constexpr std::uint64_t kMaxLogBytes = std::uint64_t{1} << 40;
 
 /// Whose store it is, if it is that of a member of a group.
 struct MemberStore {

@@ -23,7 +23,7 @@ Core<D>::Core(const CoreOptions& options, const Clock& clock)
 template <int D>
 Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, const Clock& clock,
                                                  Executor& executor,
-                                                 const typename Membership<D>::Opener& member) {
+                                                 const MembershipOpener<D>& member) {
   SILURUS_CHECK(options.workers > 0);
   std::unique_ptr<Core> core(new Core(options, clock));
   auto shard = Shard<D>::create({.grace = options.grace,

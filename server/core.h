@@ -51,9 +51,9 @@ template <int D>
 class Core {
  public:
   /// `member`: see Shard::create().
-  static Result<std::unique_ptr<Core>> create(
-      const CoreOptions& options, const Clock& clock, Executor& executor,
-      const typename Membership<D>::Opener& member = nullptr);
+  static Result<std::unique_ptr<Core>> create(const CoreOptions& options, const Clock& clock,
+                                              Executor& executor,
+                                              const MembershipOpener<D>& member = nullptr);
   ~Core();
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;

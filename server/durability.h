@@ -17,21 +17,9 @@
 #include "replication/store.h"
 #include "rtree/tree.h"
 #include "server/checkpoints.h"
+#include "server/durability_options.h"
 
 namespace silurus::server {
-
-struct DurabilityOptions {
-  std::string path;  ///< a data directory or a devdax device
-  /// Whether an answer waits until its write is durable. If not, a crash may take back what was
-  /// acknowledged in the last `flush_interval` and the time that a flush takes.
-  bool sync = true;
-  Nanoseconds flush_interval = 10 * kMillisecond;
-  Nanoseconds checkpoint_interval = 60 * kSecond;
-  std::uint64_t log_bytes = replication::kDefaultLogBytes;  ///< of a new directory
-  bool accept_damage = false;                               ///< see replication::RecoveryOptions
-  /// Told of each step of a recovery that takes its time; may be empty.
-  std::function<void(const std::string& step)> progress = {};
-};
 
 /// What a server says of its durability.
 struct DurabilityStats {

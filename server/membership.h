@@ -10,14 +10,11 @@
 #include "replication/group/member.h"
 #include "server/copies.h"
 #include "server/durability.h"
+#include "server/opened_membership.h"
 #include "server/replica.h"
 #include "server/standing.h"
 
 namespace silurus::server {
-
-/// Lets whoever connects to a listener read the tree's memory: slab 0, 1, ... behind the regions
-/// that are there already.
-using ExposeTree = std::function<Status(transport::Listener& listener)>;
 
 /// A server's part in a group of replicas: its store, what it says of itself, and what it does in
 /// each of its turns. What gives it turns, an etcd and a way to the others is a subclass's: a
@@ -26,12 +23,6 @@ using ExposeTree = std::function<Status(transport::Listener& listener)>;
 template <int D>
 class Membership {
  public:
-  struct Opened {
-    std::unique_ptr<Membership> membership;
-    std::unique_ptr<rtree::Tree<D>> tree;
-  };
-  using Opener = std::function<Result<Opened>(const replication::TreePlace& place)>;
-
   virtual ~Membership() = default;
   Membership(const Membership&) = delete;
   Membership& operator=(const Membership&) = delete;

@@ -11,6 +11,7 @@
 #include "server/config_file.h"
 #include "server/machine.h"
 #include "server/option_table.h"
+#include "server/replica_thread.h"
 
 namespace silurus::server {
 namespace {

@@ -10,10 +10,10 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/result.h"
-#include "server/durability.h"
+#include "server/durability_options.h"
+#include "server/group_options.h"
 #include "server/history.h"
 #include "server/limits.h"
-#include "server/replica_thread.h"
 #include "transport/waiter.h"
 
 namespace silurus::server {

@@ -11,35 +11,11 @@
 #include "common/result.h"
 #include "replication/group/driver.h"
 #include "server/durability.h"
+#include "server/group_options.h"
 #include "server/limits.h"
 #include "server/membership.h"
 
 namespace silurus::server {
-
-/// On loopback. The first member of a static group listens where `cluster` says instead.
-constexpr const char* kAnyGroupAddress = "tcp://127.0.0.1:0";
-
-/// Of which group a server is a member, and how.
-struct GroupOptions {
-  std::string cluster;     ///< "etcd://127.0.0.1:2379/name", "static://127.0.0.1:7400/name"
-  bool lead = false;       ///< of a static group: as its first member
-  bool take_over = false;  ///< ... instead of the one before, which is lost for good
-  std::uint32_t shard = 0;
-  std::string listen = kAnyGroupAddress;  ///< for other members
-  bool allow_other_users = false;         ///< to be members: to listen where they can connect
-  std::string multicast;                  ///< "rdma://239.1.2.3:7472"; empty: none
-  /// How the log gets to the others; the same at all members.
-  replication::group::ReplicationProtocol protocol =
-      replication::group::ReplicationProtocol::kMulticast;
-  /// What a write needs to be acknowledged, where this member founds the group.
-  replication::group::Ack ack = replication::group::Ack::kAll;
-  std::string advertise;            ///< what clients are told; empty: where it listens
-  Nanoseconds lease = 2 * kSecond;  ///< the same at all members
-  transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
-  /// Told, by the group's thread, that a copy of the group's tree waits in the data directory: the
-  /// server is to be started again, and does nothing for the group until then.
-  std::function<void()> renew;
-};
 
 /// Where the group agrees on its views. `data`: the member's data directory. kInvalidArgument names
 /// the option that is wrong.
@@ -54,7 +30,7 @@ replication::group::Timing timing_of(Nanoseconds lease);
 template <int D>
 class ReplicaThread final : public Membership<D> {
  public:
-  using Opened = typename Membership<D>::Opened;
+  using Opened = OpenedMembership<D>;
   /// Opens the data directory, or makes it. kConflict if it is another group's.
   static Result<Opened> open(const DurabilityOptions& durability, const GroupOptions& group,
                              const replication::TreePlace& place);

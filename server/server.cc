@@ -20,7 +20,9 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "datasets/open.h"
+#include "replication/data_directory.h"
 #include "replication/group/tree_machine.h"
+#include "replication/store.h"
 #include "server/core.h"
 #include "transport/waiter.h"
 

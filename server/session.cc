@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "server/limits.h"
+#include "server/standing.h"
 #include "server/worker.h"
 
 namespace silurus::server {

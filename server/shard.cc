@@ -5,7 +5,12 @@
 #include <utility>
 
 #include "common/units.h"
+#include "server/durability.h"
+#include "server/executor.h"
 #include "server/limits.h"
+#include "server/membership.h"
+#include "server/replica_thread.h"
+#include "server/writer_thread.h"
 
 namespace silurus::server {
 namespace {
@@ -67,7 +72,7 @@ template <int D>
 Result<std::unique_ptr<Shard<D>>> Shard<D>::create(const ShardOptions& options,
                                                    rtree::SlabSource& slabs, const Clock& clock,
                                                    Executor& executor,
-                                                   const typename Membership<D>::Opener& member) {
+                                                   const MembershipOpener<D>& member) {
   const rtree::TreeOptions tree_options{.grace = options.grace,
                                         .memory_budget_bytes = options.memory_budget_bytes};
   if (options.group || member) {
@@ -90,6 +95,19 @@ Result<std::unique_ptr<Shard<D>>> Shard<D>::create(const ShardOptions& options,
   if (!tree) return fail(tree.error());
   return std::unique_ptr<Shard>(
       new Shard(options, std::move(*tree), nullptr, nullptr, clock, executor));
+}
+
+template <int D>
+Shard<D>::~Shard() = default;
+
+template <int D>
+const Standing* Shard<D>::standing() const {
+  return replica_ == nullptr ? nullptr : &replica_->standing();
+}
+
+template <int D>
+std::uint64_t Shard<D>::batches() const {
+  return replica_ == nullptr ? writer_.batches() : replica_->batches();
 }
 
 template <int D>

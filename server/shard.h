@@ -10,18 +10,24 @@
 #include "common/result.h"
 #include "protocol/decode.h"
 #include "rtree/tree.h"
-#include "server/durability.h"
-#include "server/executor.h"
+#include "server/durability_options.h"
 #include "server/gate.h"
+#include "server/group_options.h"
 #include "server/history.h"
 #include "server/load.h"
-#include "server/membership.h"
-#include "server/replica_thread.h"
+#include "server/opened_membership.h"
 #include "server/tasks.h"
 #include "server/writer.h"
-#include "server/writer_thread.h"
 
 namespace silurus::server {
+
+template <int D>
+class Durability;
+struct DurabilityStats;
+class Executor;
+class Standing;
+template <int D>
+class WriterThread;
 
 struct ShardOptions {
   Nanoseconds grace = 0;
@@ -39,9 +45,11 @@ class Shard {
  public:
   /// slabs, clock, executor: must outlive it. `member`: opens its part in a group, if it is one of
   /// another kind than ShardOptions::group describes.
-  static Result<std::unique_ptr<Shard>> create(
-      const ShardOptions& options, rtree::SlabSource& slabs, const Clock& clock, Executor& executor,
-      const typename Membership<D>::Opener& member = nullptr);
+  static Result<std::unique_ptr<Shard>> create(const ShardOptions& options,
+                                               rtree::SlabSource& slabs, const Clock& clock,
+                                               Executor& executor,
+                                               const MembershipOpener<D>& member = nullptr);
+  ~Shard();
 
   const rtree::Tree<D>& tree() const { return *tree_; }
   Writer<D>& writer() { return writer_; }
@@ -51,14 +59,12 @@ class Shard {
   /// Nothing if writes need not outlive the process.
   std::optional<DurabilityStats> durability_stats() const;
   /// As the member of a group; nullptr: it is not.
-  const Standing* standing() const { return replica_ == nullptr ? nullptr : &replica_->standing(); }
+  const Standing* standing() const;
   /// Takes part in the group from now on, if it is a member of one. `clients`: what they are told.
   /// `expose`: see Membership.
   Status join_group(const std::string& clients, ExposeTree expose);
   /// Batches that were published.
-  std::uint64_t batches() const {
-    return replica_ == nullptr ? writer_.batches() : replica_->batches();
-  }
+  std::uint64_t batches() const;
   const History<D>& history() const { return history_; }
   const Gate& gate() const { return gate_; }
   /// What a command that turns the gate comes to, which the writer then does; kUnsupported if this

@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "server/limits.h"
+#include "server/standing.h"
 
 namespace silurus::server {
 
@@ -177,6 +178,11 @@ void Worker<D>::run_ranges(const rtree::Snapshot<D>& snapshot, std::size_t first
 }
 
 // --- writes and loads
+
+template <int D>
+bool Worker<D>::may_answer(bool any_member) const {
+  return any_member || team_.standing == nullptr || team_.standing->may_read(team_.clock->now());
+}
 
 template <int D>
 std::unique_ptr<WriteJob<D>> Worker<D>::new_job() {

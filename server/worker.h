@@ -15,10 +15,11 @@
 #include "server/counters.h"
 #include "server/session.h"
 #include "server/shard.h"
-#include "server/standing.h"
 #include "transport/fabric.h"
 
 namespace silurus::server {
+
+class Standing;
 
 /// What all workers of a server know of each other and of it. Set up before they run.
 template <int D>
@@ -89,9 +90,7 @@ class Worker {
                const rtree::NearestQuery<D>& query);
   /// Whether a snapshot taken before this call may be answered with: it is what the group has now,
   /// or any member's will do.
-  bool may_answer(bool any_member) const {
-    return any_member || team_.standing == nullptr || team_.standing->may_read(team_.clock->now());
-  }
+  bool may_answer(bool any_member) const;
   std::unique_ptr<WriteJob<D>> new_job();
   /// kUnavailable if too many writes wait.
   Status submit(std::unique_ptr<WriteJob<D>> job);

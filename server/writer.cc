@@ -1,5 +1,6 @@
 #include "server/writer.h"
 
+#include "server/durability.h"
 #include "server/limits.h"
 
 namespace silurus::server {

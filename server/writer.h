@@ -12,11 +12,13 @@
 #include "protocol/messages.h"
 #include "replication/record.h"
 #include "rtree/tree.h"
-#include "server/durability.h"
 #include "server/gate.h"
 #include "server/history.h"
 
 namespace silurus::server {
+
+template <int D>
+class Durability;
 
 template <int D>
 class Worker;

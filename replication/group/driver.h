@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "replication/group/etcd_view_store.h"
+#include "replication/group/log_replicator.h"
 #include "replication/group/member.h"
 #include "replication/group/protocol.h"
 #include "replication/group/static_group.h"

@@ -5,9 +5,17 @@
 #include <string_view>
 
 #include "common/result.h"
-#include "replication/group/log_replicator.h"
+#include "replication/group/wire.h"
+
+namespace silurus::replication {
+class Log;
+}
 
 namespace silurus::replication::group {
+
+class Links;
+class LogReplicator;
+struct ReplicatorOptions;
 
 /// The ways in which the primary's log gets to the other members. All members of a group use one.
 enum class ReplicationProtocol : std::uint8_t {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "replication/group/log_replicator.h"
 #include "replication/group/member.h"
 #include "replication/group/protocol.h"
 #include "rtree/node_ref.h"

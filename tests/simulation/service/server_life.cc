@@ -233,6 +233,7 @@ class ServerLife::Fetch final : public server::CopyFetch {
 
 class ServerLife::Part final : public server::Membership<2> {
  public:
+  using Opened = server::OpenedMembership<2>;
   static Result<Opened> open(ServerLife& life, group::MemberId id, ServerDisk& disk,
                              std::uint64_t seed, const replication::TreePlace& place) {
     replication::Volume volume = disk.open(life.power_, life.host_.name());

@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "replication/store.h"
+#include "server/copies.h"
+#include "server/membership.h"
 #include "tests/simulation/group/sim_driver.h"
 #include "tests/simulation/service/sim_server.h"
 #include "tests/support/crash_memory.h"

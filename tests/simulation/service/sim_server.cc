@@ -13,7 +13,7 @@ constexpr Nanoseconds kWorkerTurn = kMicrosecond;
 }  // namespace
 
 SimServer::SimServer(sim::Host& host, const Options& options,
-                     const server::Membership<2>::Opener& member)
+                     const server::MembershipOpener<2>& member)
     : host_(host), fabric_(host.world(), host, options.fabric) {
   std::optional<server::DurabilityOptions> durability;
   if (!options.data.empty()) {

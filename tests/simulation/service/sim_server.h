@@ -29,7 +29,7 @@ class SimServer {
   };
   /// `member`: see server::Core::create().
   SimServer(sim::Host& host, const Options& options,
-            const server::Membership<2>::Opener& member = nullptr);
+            const server::MembershipOpener<2>& member = nullptr);
   ~SimServer();
 
   const server::Core<2>& core() const { return *core_; }

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "replication/group/lease.h"
+#include "replication/group/log_replicator.h"
 #include "replication/group/protocol.h"
 #include "replication/group/requests.h"
 #include "replication/group/view.h"

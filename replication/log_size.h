@@ -1,0 +1,12 @@
+#pragma once
+
+#include <cstdint>
+
+namespace silurus::replication {
+
+/// Sizes of a new data directory's log, in bytes.
+constexpr std::uint64_t kDefaultLogBytes = std::uint64_t{256} << 20;
+constexpr std::uint64_t kMinLogBytes = std::uint64_t{1} << 20;
+constexpr std::uint64_t kMaxLogBytes = std::uint64_t{1} << 40;
+
+}  // namespace silurus::replication

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "common/clock.h"
+#include "replication/group/protocol.h"
+#include "replication/group/view.h"
+#include "transport/waiter.h"
+
+namespace silurus::server {
+
+/// On loopback. The first member of a static group listens where `cluster` says instead.
+constexpr const char* kAnyGroupAddress = "tcp://127.0.0.1:0";
+
+/// Of which group a server is a member, and how.
+struct GroupOptions {
+  std::string cluster;     ///< "etcd://127.0.0.1:2379/name", "static://127.0.0.1:7400/name"
+  bool lead = false;       ///< of a static group: as its first member
+  bool take_over = false;  ///< ... instead of the one before, which is lost for good
+  std::uint32_t shard = 0;
+  std::string listen = kAnyGroupAddress;  ///< for other members
+  bool allow_other_users = false;         ///< to be members: to listen where they can connect
+  std::string multicast;                  ///< "rdma://239.1.2.3:7472"; empty: none
+  /// How the log gets to the others; the same at all members.
+  replication::group::ReplicationProtocol protocol =
+      replication::group::ReplicationProtocol::kMulticast;
+  /// What a write needs to be acknowledged, where this member founds the group.
+  replication::group::Ack ack = replication::group::Ack::kAll;
+  std::string advertise;            ///< what clients are told; empty: where it listens
+  Nanoseconds lease = 2 * kSecond;  ///< the same at all members
+  transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
+  /// Told, by the group's thread, that a copy of the group's tree waits in the data directory: the
+  /// server is to be started again, and does nothing for the group until then.
+  std::function<void()> renew;
+};
+
+}  // namespace silurus::server
