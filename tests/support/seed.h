@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
@@ -26,18 +27,42 @@ inline std::uint64_t seed(std::uint64_t usual) { return announce_seed(usual); }
 /// For a test that looks for something new in each run.
 inline std::uint64_t fresh_seed() { return announce_seed(std::nullopt); }
 
-/// Of a test that goes through many seeds, one after the other: SEED alone, to see that one again;
-/// or as many as that variable says, or else as usual.
-struct Seeds {
-  bool is_again;
-  std::uint64_t first;
-  std::uint64_t count;
+/// The seeds of a test that goes through many, one after the other: SEED alone, to see that one
+/// again; else fresh ones, from one that is printed, for as many seconds as the variable
+/// SEED_SECONDS says (60), at least one.
+///
+///   for (Seeds seeds; seeds.next();) run(seeds.current());
+class Seeds {
+ public:
+  Seeds() : current_(fresh_seed()), ends_(Clock::now() + budget()) { --current_; }
+
+  /// Goes on to the next seed; false if there is none.
+  bool next() {
+    if (count_ != 0 && (is_again() || Clock::now() >= ends_)) return false;
+    ++current_;
+    ++count_;
+    return true;
+  }
+  std::uint64_t current() const { return current_; }
+  /// The number of seeds so far.
+  std::uint64_t count() const { return count_; }
+  /// True if SEED asks for one seed again.
+  static bool is_again() { return std::getenv("SEED") != nullptr; }
+  /// True if there were enough seeds for all kinds of faults to have happened.
+  bool are_many() const { return !is_again() && count_ >= 500; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr int kSeconds = 60;
+
+  static std::chrono::seconds budget() {
+    const char* const text = std::getenv("SEED_SECONDS");
+    return std::chrono::seconds(text == nullptr ? kSeconds : std::atoi(text));
+  }
+
+  std::uint64_t current_;
+  std::uint64_t count_ = 0;
+  Clock::time_point ends_;
 };
-inline Seeds seeds(const char* variable, std::uint64_t usual) {
-  const std::uint64_t first = seed(1);
-  if (std::getenv("SEED") != nullptr) return {true, first, 1};
-  const char* const text = std::getenv(variable);
-  return {false, first, text == nullptr ? usual : std::strtoull(text, nullptr, 10)};
-}
 
 }  // namespace silurus::testing_support

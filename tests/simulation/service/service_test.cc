@@ -7,49 +7,49 @@
 #include "tests/support/seed.h"
 
 // Servers and clients as they ship, over a simulated network with a simulated etcd, through seeds
-// of faults. SERVICE_SEEDS=n runs so many; SEED=s runs the one that failed again, and says what
+// of faults. SEED_SECONDS says how long; SEED=s runs the one that failed again, and says what
 // happened.
 
 namespace silurus::simulation {
 namespace {
 
 TEST(Service, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
-  const auto [is_again, first, count] =
-      testing_support::seeds("SERVICE_SEEDS", SILURUS_SERVICE_SEEDS);
   log::set_level(log::Level::kError);  // views come and go
   ServiceCounters all;
-  for (std::uint64_t seed = first; seed < first + count; ++seed) {
-    ServiceRun run(seed);
+  testing_support::Seeds seeds;
+  while (seeds.next()) {
+    ServiceRun run(seeds.current());
     const std::string wrong = run.run();
-    ASSERT_EQ(wrong, "") << "SEED=" << seed << "\n" << run.trace();
-    if (is_again) std::cout << run.trace();
+    ASSERT_EQ(wrong, "") << "SEED=" << seeds.current() << "\n" << run.trace();
+    if (seeds.is_again()) std::cout << run.trace();
     all.add(run.counters());
   }
-  std::cout << all.operations << " operations (" << all.in_doubt << " in doubt, " << all.failed
-            << " without effect), " << all.any_reads << " of any member, " << all.asked_of_backups
-            << " of them asked of backups (" << all.read_from_backups << " one-sidedly), "
-            << all.too_old << " too old; " << all.offloaded << " searches one-sidedly, "
-            << all.reconnects << " reconnects, " << all.crashes << " crashes, " << all.torn
-            << " of them to be in the midst of writing, " << all.checkpoints << " checkpoints, "
-            << all.elections << " elections; " << all.copies.begun << " copies begun, "
-            << all.copies.arrived << " arrived (" << all.arrived_by_message << " by message), "
-            << all.copies.in_vain << " in vain, " << all.sources_died << " as the source died, "
-            << all.copies.ended << " times let go, " << all.copies.dropped << " dropped, "
-            << all.copiers_died << " copiers died, " << all.copies.waits << " waited for etcd\n";
-  if (is_again || count < 100) return;
+  std::cout << seeds.count() << " seeds: " << all.operations << " operations (" << all.in_doubt
+            << " in doubt, " << all.failed << " without effect), " << all.any_reads
+            << " of any member, " << all.asked_of_backups << " of them asked of backups ("
+            << all.read_from_backups << " one-sidedly), " << all.too_old << " too old; "
+            << all.offloaded << " searches one-sidedly, " << all.reconnects << " reconnects, "
+            << all.crashes << " crashes, " << all.torn << " of them to be in the midst of writing, "
+            << all.checkpoints << " checkpoints, " << all.elections << " elections; "
+            << all.copies.begun << " copies begun, " << all.copies.arrived << " arrived ("
+            << all.arrived_by_message << " by message), " << all.copies.in_vain << " in vain, "
+            << all.sources_died << " as the source died, " << all.copies.ended << " times let go, "
+            << all.copies.dropped << " dropped, " << all.copiers_died << " copiers died, "
+            << all.copies.waits << " waited for etcd\n";
+  if (!seeds.are_many()) return;
   // The faults are those that all of this is there for.
-  EXPECT_GT(all.operations, 50 * count);
-  EXPECT_GT(all.elections, count);
-  EXPECT_GT(all.crashes, count);
-  EXPECT_GT(all.torn, count / 10);
-  EXPECT_GT(all.reconnects, count);
-  EXPECT_GT(all.asked_of_backups, count);
-  EXPECT_GT(all.read_from_backups, count);
-  EXPECT_GT(all.offloaded, 10 * count);
-  EXPECT_GT(all.in_doubt, count / 100);
+  EXPECT_GT(all.operations, 50 * seeds.count());
+  EXPECT_GT(all.elections, seeds.count());
+  EXPECT_GT(all.crashes, seeds.count());
+  EXPECT_GT(all.torn, seeds.count() / 10);
+  EXPECT_GT(all.reconnects, seeds.count());
+  EXPECT_GT(all.asked_of_backups, seeds.count());
+  EXPECT_GT(all.read_from_backups, seeds.count());
+  EXPECT_GT(all.offloaded, 10 * seeds.count());
+  EXPECT_GT(all.in_doubt, seeds.count() / 100);
   EXPECT_GT(all.too_old, 0u);
-  EXPECT_GT(all.copies.begun, count / 2);
-  EXPECT_GT(all.copies.arrived, count / 4);
+  EXPECT_GT(all.copies.begun, seeds.count() / 2);
+  EXPECT_GT(all.copies.arrived, seeds.count() / 4);
   EXPECT_GT(all.arrived_by_message, 0u);
   EXPECT_GT(all.copies.in_vain, 0u);
   EXPECT_GT(all.copies.waits, 0u);

@@ -7,39 +7,39 @@
 #include "tests/support/seed.h"
 
 // Routers, servers, groups of replicas and those who split and move shards as they ship, over a
-// simulated network with a simulated etcd, through seeds of faults. SHARD_SEEDS=n runs so many;
+// simulated network with a simulated etcd, through seeds of faults. SEED_SECONDS says how long;
 // SEED=s runs the one that failed again, and says what happened.
 
 namespace silurus::simulation {
 namespace {
 
 TEST(Shards, AreLinearizableLoseNothingAndGoOnThroughEverySeed) {
-  const auto [is_again, first, count] = testing_support::seeds("SHARD_SEEDS", SILURUS_SHARD_SEEDS);
   log::set_level(log::Level::kError);  // views come and go
   ShardCounters all;
-  for (std::uint64_t seed = first; seed < first + count; ++seed) {
-    ShardRun run(seed);
+  testing_support::Seeds seeds;
+  while (seeds.next()) {
+    ShardRun run(seeds.current());
     const std::string wrong = run.run();
-    ASSERT_EQ(wrong, "") << "SEED=" << seed << "\n" << run.trace();
-    if (is_again) std::cout << run.trace();
+    ASSERT_EQ(wrong, "") << "SEED=" << seeds.current() << "\n" << run.trace();
+    if (seeds.is_again()) std::cout << run.trace();
     all.add(run.counters());
   }
-  std::cout << all.clients.operations << " operations (" << all.clients.in_doubt << " in doubt, "
-            << all.clients.failed << " without effect), " << all.clients.nearest
-            << " nearest searches, " << all.clients.counts << " counts, " << all.clients.visits
-            << " visits of shards; " << all.splits << " splits, " << all.moves << " moves ("
-            << all.taken_over << " of both taken over), " << all.aborts << " undone, "
+  std::cout << seeds.count() << " seeds: " << all.clients.operations << " operations ("
+            << all.clients.in_doubt << " in doubt, " << all.clients.failed << " without effect), "
+            << all.clients.nearest << " nearest searches, " << all.clients.counts << " counts, "
+            << all.clients.visits << " visits of shards; " << all.splits << " splits, " << all.moves
+            << " moves (" << all.taken_over << " of both taken over), " << all.aborts << " undone, "
             << all.refused << " attempts that failed, " << all.kills
             << " coordinators killed between two steps, " << all.naps << " kept waiting; "
             << all.crashes << " crashes of servers, " << all.maps << " maps, writes refused for "
             << all.longest_gap / kMillisecond << " ms at most\n";
-  if (is_again || count < 100) return;  // of a few runs anything may be true
+  if (!seeds.are_many()) return;  // of a few runs anything may be true
   EXPECT_GT(all.clients.in_doubt, 0u);
   EXPECT_GT(all.refused, 0u);
   EXPECT_GT(all.kills, 0u);
   EXPECT_GT(all.naps, 0u);
-  EXPECT_GT(all.splits, count / 4);
-  EXPECT_GT(all.moves, count / 4);
+  EXPECT_GT(all.splits, seeds.count() / 4);
+  EXPECT_GT(all.moves, seeds.count() / 4);
   EXPECT_GT(all.taken_over, 0u);
   EXPECT_GT(all.aborts, 0u);
   EXPECT_GT(all.crashes, 0u);
