@@ -21,7 +21,8 @@ using testing_support::TemporaryFolder;
 class ClientOfEtcdTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!EtcdProcess::is_installed()) GTEST_SKIP() << "no etcd here: scripts/setup installs it";
+    if (!EtcdProcess::is_installed())
+      GTEST_SKIP() << "no etcd here: scripts/setup --test installs it";
     etcd_ = std::make_unique<EtcdProcess>();
     ASSERT_TRUE(etcd_->wait_until_ready());
     auto gateway = etcd::Gateway::create(etcd::Address::parse(etcd_->address("geo")).value(),

@@ -40,7 +40,8 @@ constexpr Box<2> kEverything = {{-1, -1}, {1e6, 1e6}};
 class FailOverTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!EtcdProcess::is_installed()) GTEST_SKIP() << "no etcd here: scripts/setup installs it";
+    if (!EtcdProcess::is_installed())
+      GTEST_SKIP() << "no etcd here: scripts/setup --test installs it";
     etcd_ = std::make_unique<EtcdProcess>();
     ASSERT_TRUE(etcd_->wait_until_ready());
   }

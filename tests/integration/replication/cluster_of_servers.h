@@ -71,7 +71,8 @@ class Member : public MemberProcess {
 class ClusterOfServers : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    if (!EtcdProcess::is_installed()) GTEST_SKIP() << "no etcd here: scripts/setup installs it";
+    if (!EtcdProcess::is_installed())
+      GTEST_SKIP() << "no etcd here: scripts/setup --test installs it";
     etcd_ = std::make_unique<EtcdProcess>();
     ASSERT_TRUE(etcd_->wait_until_ready());
   }

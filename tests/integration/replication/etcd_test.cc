@@ -16,7 +16,8 @@ using testing_support::wait_until;
 class EtcdTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!EtcdProcess::is_installed()) GTEST_SKIP() << "no etcd here: scripts/setup installs it";
+    if (!EtcdProcess::is_installed())
+      GTEST_SKIP() << "no etcd here: scripts/setup --test installs it";
     etcd_ = std::make_unique<EtcdProcess>();
     ASSERT_TRUE(etcd_->wait_until_ready());
   }
