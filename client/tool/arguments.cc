@@ -307,12 +307,8 @@ Status check_server(const std::string& url) {
   if (servers.empty()) return usage("no server is named");
   for (const std::string& server : servers) {
     const auto address = transport::Address::parse(server);
-    if (!address) return fail(address.error());
-    const std::string& scheme = address->scheme;
-    if (scheme != "shm" && scheme != "tcp" && scheme != "rdma") {
-      return usage("\"" + server + "\": there is no " + scheme +
-                   "://, but shm:///path, tcp://host:port, rdma://host:port and, of clusters, "
-                   "etcd://host:port/name");
+    if (!address) {
+      return usage(address.error().message + "; those of clusters are etcd://host:port/name");
     }
   }
   return {};
