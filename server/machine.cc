@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "common/units.h"
@@ -36,11 +37,18 @@ Machine this_machine() {
     machine.memory_bytes =
         static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_bytes);
   }
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (CPU_ISSET(static_cast<std::size_t>(cpu), &set)) machine.cpus.push_back(cpu);
-    }
+  // The mask that was inherited is no limit: a thread may be pinned to any core of the cpuset, which
+  // is what the kernel makes of a mask of all cores.
+  cpu_set_t inherited, all;
+  if (sched_getaffinity(0, sizeof inherited, &inherited) != 0) return machine;
+  std::memset(&all, 0xff, sizeof all);
+  cpu_set_t allowed = inherited;
+  if (sched_setaffinity(0, sizeof all, &all) == 0) {
+    sched_getaffinity(0, sizeof allowed, &allowed);
+    sched_setaffinity(0, sizeof inherited, &inherited);
+  }
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(static_cast<std::size_t>(cpu), &allowed)) machine.cpus.push_back(cpu);
   }
   return machine;
 }

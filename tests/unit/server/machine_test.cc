@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 
 namespace silurus::server {
 namespace {
@@ -51,6 +52,20 @@ TEST(Machine, ThisOneHasMemoryAndCores) {
   const Machine machine = this_machine();
   EXPECT_GT(machine.memory_bytes, std::uint64_t{64} << 20);
   EXPECT_FALSE(machine.cpus.empty());
+}
+
+TEST(Machine, OffersTheCoresThatAnInheritedMaskLeavesOut) {
+  const auto all = this_machine().cpus;
+  cpu_set_t before, one;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<std::size_t>(all.back()), &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+  EXPECT_EQ(this_machine().cpus, all);
+  cpu_set_t after;
+  ASSERT_EQ(sched_getaffinity(0, sizeof after, &after), 0);
+  EXPECT_TRUE(CPU_EQUAL(&after, &one));
+  sched_setaffinity(0, sizeof before, &before);
 }
 
 }  // namespace
