@@ -37,8 +37,8 @@ Machine this_machine() {
     machine.memory_bytes =
         static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_bytes);
   }
-  // The mask that was inherited is no limit: a thread may be pinned to any core of the cpuset, which
-  // is what the kernel makes of a mask of all cores.
+  // The mask that was inherited is no limit: a thread may be pinned to any core of the cpuset,
+  // which is what the kernel makes of a mask of all cores.
   cpu_set_t inherited, all;
   if (sched_getaffinity(0, sizeof inherited, &inherited) != 0) return machine;
   std::memset(&all, 0xff, sizeof all);

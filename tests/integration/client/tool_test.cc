@@ -206,13 +206,13 @@ TEST_F(ToolTest, ALoadEndsWhenItsServerStandsStillOnTheWay) {
     std::optional<Tool::Ran> ran;
     std::thread load([&] { ran = tool("--server " + address + kShort + "load - <" + pipe); });
     std::ofstream entries(pipe);
-    // A load that has begun keeps others from writing.
+    // A load that has begun keeps others from writing. (It begins in an empty tree only: nothing is
+    // inserted.)
     const Tool other;
-    const auto writes = [&] {
-      return other.run("--server " + url() + " insert 7 0 0 1 1").status == 0 &&
-             other.run("--server " + url() + " erase 7 0 0 1 1").status == 0;
-    };
-    while (writes()) continue;
+    ASSERT_TRUE(testing_support::wait_until([&] {
+      const auto erased = other.run("--server " + url() + " erase 7 0 0 1 1");
+      return erased.err.find("a bulk load is under way") != std::string::npos;
+    }));
     server_->freeze();
     for (int i = 0; i < 100; ++i) entries << i << ",0,0,1,1\n";
     entries.close();
