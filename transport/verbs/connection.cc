@@ -364,7 +364,7 @@ Result<std::span<const std::byte>> VerbsConnection::offer_window(std::size_t byt
   if (!pages) return fail(std::move(pages.error()));
   auto use = PeerWritable::create(queues_->device(), pages->bytes());
   if (!use) return fail(std::move(use.error()));
-  window_.emplace(std::move(*pages), std::move(*use));
+  window_.emplace(Registered<PeerWritable>{std::move(*pages), std::move(*use)});
   const RegionEntry entry{.address = window_->use.address(),
                           .bytes = bytes,
                           .key = window_->use.remote_key(),
@@ -392,7 +392,7 @@ void VerbsConnection::take_window(std::uint32_t count) {
   if (!pages) return end(std::move(pages.error()));
   auto use = SendSource::create(queues_->device(), pages->bytes());
   if (!use) return end(std::move(use.error()));
-  stage_.emplace(std::move(*pages), std::move(*use));
+  stage_.emplace(Registered<SendSource>{std::move(*pages), std::move(*use)});
   peer_window_ = entry;
 }
 
