@@ -5,6 +5,7 @@ target_compile_options(silurus_options INTERFACE
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-align -Wformat=2
   # g++ 12 warns of std::string's own code (GCC bugs 105651, 105329): to the optimiser, a precompiled header is no system header
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict$<SEMICOLON>-Wno-stringop-overflow$<SEMICOLON>-Wno-array-bounds>
+  $<$<CXX_COMPILER_ID:Clang>:-Wno-unknown-warning-option>  # "-Wtsan" is g++'s
   $<$<BOOL:${SILURUS_WERROR}>:-Werror>)
 if(SILURUS_SANITIZE)
   target_compile_options(silurus_options INTERFACE
