@@ -117,8 +117,8 @@ class PatienceTest : public testing::Test {
   ManualClock clock_;
   QuietFabric fabric_;
   MemoryPoller poller_;
+  std::optional<Error> ended_;  ///< outlives the client, which ends its calls at its own end
   std::unique_ptr<ClientCore<2>> core_;
-  std::optional<Error> ended_;
 };
 
 TEST_F(PatienceTest, ATaskLastsAsLongAsTheServerBeats) {
