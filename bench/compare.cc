@@ -19,10 +19,10 @@ constexpr std::uint64_t kSamplesPerCell = 64;
 constexpr std::uint64_t kNearestEvery = 5;
 
 struct CompareOptions {
-  std::string server_url;  ///< of a running 2-D server with one-sided reads
-  std::string tcp_url;     ///< of the same server, over TCP
+  std::string server_url;  ///< a running 2-D server with one-sided reads
+  std::string tcp_url;     ///< the same server, over TCP
   std::uint64_t queries = 20'000;
-  double edge = 0.2;  ///< of windows, in the units of the data
+  double edge = 0.2;  ///< edge of the windows, in the units of the data
   std::uint32_t k = 10;
   std::uint64_t seed = 1;
 };

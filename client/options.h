@@ -12,7 +12,7 @@
 namespace silurus::client {
 
 class Environment;                            // environment.h: what a client waits by; ...
-SILURUS_API Environment& real_environment();  // ... of this machine, if nobody says otherwise
+SILURUS_API Environment& real_environment();  // the default: this machine
 
 /// How searches are run. Writes always go by message.
 enum class Mode : std::uint8_t {

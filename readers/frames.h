@@ -27,7 +27,7 @@ struct Frame {
 static_assert(sizeof(Frame) == 16 && std::is_trivially_copyable_v<rtree::Entry<3>>);
 
 constexpr std::uint32_t kStreamVersion = 1;
-constexpr std::size_t kBatchEntries = 4096;  ///< of a frame, at most
+constexpr std::size_t kBatchEntries = 4096;  ///< entries in a frame, at most
 constexpr std::size_t kMaxText = 4096;       ///< bytes of an error's text, at most
 
 /// Version of the stream and number of dimensions, which the receiver expects to be its own.

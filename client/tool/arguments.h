@@ -21,7 +21,7 @@ struct Settings {
   client::ClientOptions client;
   Format format = Format::kText;
   bool ids_as_strings = false;   ///< in JSON
-  bool has_default_url = false;  ///< nobody has named a server
+  bool has_default_url = false;  ///< true if no server was named
 };
 
 // The commands. Coordinates are kept as numbers until the server has said how many dimensions its

@@ -60,20 +60,21 @@ struct MachineFacts {
   std::string kernel;  ///< "6.1.0-28-amd64"
   std::uint64_t memory_bytes = 0;
   std::uint64_t available_bytes = 0;
-  std::vector<std::string> governors;  ///< of all CPUs, each once; empty: no frequency scaling
+  std::vector<std::string>
+      governors;  ///< governors of all CPUs, each once; empty: no frequency scaling
   std::string scaling_driver;
-  std::string energy_preference;  ///< of the first CPU; empty where the driver has none
+  std::string energy_preference;  ///< the first CPU's; empty where the driver has none
   std::vector<NumaNode> nodes;
   bool numa_balancing = false;  ///< the kernel moves pages between nodes by itself
   Limit open_files;
   Limit locked_memory;
-  bool may_lock_any = false;    ///< the limit of locked memory does not bind (CAP_IPC_LOCK)
-  std::string anonymous_huge;   ///< "always", "madvise", "never"; empty: the kernel has none
-  std::string shared_huge;      ///< "never", "advise", "always", ...; likewise
-  std::vector<HugePool> pools;  ///< of every size that the processor has
-  std::string shm_size;         ///< of /dev/shm, as mounted: "24684084k"; empty: no limit is named
-  bool has_shm = false;         ///< /dev/shm is mounted
-  std::optional<int> ptrace_scope;  ///< of Yama, where that is built in
+  bool may_lock_any = false;        ///< the limit of locked memory does not bind (CAP_IPC_LOCK)
+  std::string anonymous_huge;       ///< "always", "madvise", "never"; empty: the kernel has none
+  std::string shared_huge;          ///< "never", "advise", "always", ...; likewise
+  std::vector<HugePool> pools;      ///< one for each size that the processor has
+  std::string shm_size;             ///< size of /dev/shm as mounted, "24684084k"; empty: no limit
+  bool has_shm = false;             ///< /dev/shm is mounted
+  std::optional<int> ptrace_scope;  ///< Yama's setting, where that is built in
 };
 
 MachineFacts read_machine(const SystemTree& tree);
@@ -117,7 +118,7 @@ struct CardFacts {
   std::string name;          ///< "mlx5_0"
   std::string firmware;      ///< empty where there is none to speak of
   bool is_software = false;  ///< soft-RoCE, or iWARP in software
-  std::optional<int> node;   ///< of NUMA that it is at
+  std::optional<int> node;   ///< its NUMA node
   std::vector<PortFacts> ports = {};
 };
 
@@ -149,7 +150,7 @@ enum class Persistence : std::uint8_t {
 struct DaxDevice {
   std::string name;  ///< "dax0.0"
   std::uint64_t bytes = 0;
-  std::optional<int> target_node;  ///< of NUMA, if it were ordinary memory
+  std::optional<int> target_node;  ///< its NUMA node if it were ordinary memory
   Persistence persistence = Persistence::kUnknown;
   std::string origin;             ///< "NVDIMM", "CXL memory", ...
   bool is_system_memory = false;  ///< the kernel uses it as ordinary memory (driver kmem)

@@ -18,7 +18,7 @@ namespace silurus::tool::doctor {
 struct Way {
   bool offered = false;             ///< the address allows it
   std::optional<Error> error = {};  ///< it was tried, and failed
-  Nanoseconds median = 0;           ///< of the searches that were tried
+  Nanoseconds median = 0;           ///< median time of the searches that were tried
   std::uint32_t searches = 0;       ///< that were tried
 };
 

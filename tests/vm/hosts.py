@@ -58,7 +58,7 @@ slowness = Slowness()
 
 
 def patient(idle_s):
-    """What takes an idle machine so many seconds takes this one about so many now."""
+    """The time that this machine now needs for what takes an idle one this many seconds."""
     return idle_s * slowness()
 
 

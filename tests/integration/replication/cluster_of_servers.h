@@ -159,7 +159,7 @@ class ClusterOfServers : public testing::TestWithParam<const char*> {
     expect_everywhere(all);
   }
 
-  /// Until each of the clients that write has had so many writes more acknowledged.
+  /// Waits until each writing client has had `count` more writes acknowledged.
   bool wait_for_writes(std::uint64_t more) const {
     std::array<std::uint64_t, kWriters> until;
     for (std::size_t w = 0; w < kWriters; ++w) until[w] = written_by_[w] + more;
@@ -170,7 +170,7 @@ class ClusterOfServers : public testing::TestWithParam<const char*> {
 
   TemporaryFolder folder_;
   std::array<std::atomic<std::uint64_t>, kWriters> written_by_ = {};
-  std::string lease_ = testing_support::short_lease();  ///< of all members alike
+  std::string lease_ = testing_support::short_lease();  ///< the same at all members
   std::vector<std::string> options_;                    ///< more, of members
   std::unique_ptr<EtcdProcess> etcd_;
   std::vector<Member> members_;
