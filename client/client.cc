@@ -102,13 +102,14 @@ Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout) {
 /// Members in order of creation: the connections go before their pollers and fabrics.
 template <int D>
 struct Client<D>::Impl {
-  std::unique_ptr<client::Fabrics> fabrics;
-  std::unique_ptr<client::Group<D>> core;
-
-  // A bulk load under way.
+  // A bulk load under way. First: the core ends calls when it is destroyed, and their callbacks
+  // write here.
   std::uint64_t load_sent = 0;
   std::size_t load_unanswered = 0;
   std::optional<Error> load_error;
+
+  std::unique_ptr<client::Fabrics> fabrics;
+  std::unique_ptr<client::Group<D>> core;
 
   /// Drives everything once, sleeping if nothing happens.
   void drive() {
