@@ -23,7 +23,6 @@ datasets::WindowGenerator<2> windows_of(const PlanRun& run, unsigned number) {
 PlanClient::PlanClient(sim::World& world, sim::Host& host, const PlanRun& run, unsigned number)
     : host_(host),
       run_(run),
-      number_(number),
       random_(run.seed * 7919 + number),
       windows_(windows_of(run, number)),
       fabric_(world, host, fabric_options(run.model)),

@@ -59,7 +59,6 @@ class PlanClient {
 
   transport::sim::Host& host_;
   const PlanRun& run_;
-  const unsigned number_;
   Random random_;
   datasets::WindowGenerator<2> windows_;
   transport::sim::SimFabric fabric_;
