@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <ctime>
 #include <functional>
 #include <optional>
@@ -204,7 +203,7 @@ class TreePart {
       (void)snapshot.nearest({workload_.points[i], kNeighbors}, neighbors);
       std::vector<double> distances;
       for (const Entry2& entry : theirs) {
-        distances.push_back(std::sqrt(rtree::squared_distance(workload_.points[i], entry.box)));
+        distances.push_back(rtree::distance(workload_.points[i], entry.box));
       }
       std::sort(distances.begin(), distances.end());
       const bool equal = std::equal(

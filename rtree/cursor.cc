@@ -102,8 +102,11 @@ struct Better {
 
 template <int D>
 void NearestCursor<D>::start(const NearestQuery<D>& query, WantedNode root, NearestResult& result) {
-  point_ = query.point;
+  query_ = query;
+  root_ = root;
   k_ = query.k;
+  has_tiny_gaps_ = false;
+  is_wide_ = false;
   bound_ = kInfinity;
   result_ = &result;
   result.clear();
@@ -139,6 +142,7 @@ void NearestCursor<D>::add_family(std::uint32_t index) {
 
 template <int D>
 std::optional<WantedNode> NearestCursor<D>::take() {
+  if (is_wide_) return wide_.take();
   if (known_.empty() || known_.front().squared_distance > bound_) return std::nullopt;
   const std::uint32_t index = known_.front().family;
   std::pop_heap(known_.begin(), known_.end(), Farther());
@@ -156,13 +160,14 @@ std::optional<WantedNode> NearestCursor<D>::take() {
 
 template <int D>
 void NearestCursor<D>::feed(const Node<D>& node) {
+  if (is_wide_) return wide_.feed(node);
   --in_flight_;
   if (node.is_leaf()) {
     feed_leaf(node);
   } else {
     const auto index = static_cast<std::uint32_t>(family_count_);
     Family& family = new_family();
-    kernels_->inner_distances(node, point_, family.distances);
+    kernels_->inner_distances(node, query_.point, family.distances);
     family.count = node.count();
     family.level = node.level() - 1;
     std::copy_n(node.inner.children, family.count, family.refs);
@@ -174,7 +179,7 @@ void NearestCursor<D>::feed(const Node<D>& node) {
 template <int D>
 void NearestCursor<D>::feed_leaf(const Node<D>& leaf) {
   alignas(64) double distances[kMaxFanout];
-  kernels_->leaf_distances(leaf, point_, distances);
+  kernels_->leaf_distances(leaf, query_.point, distances);
   const EntryMask near = kernels_->within(distances, leaf.count(), bound_);
   if (near.empty()) return;
   const std::size_t room = candidates_ + kLeafFanout<D> + 4;
@@ -185,6 +190,9 @@ void NearestCursor<D>::feed_leaf(const Node<D>& leaf) {
   near.for_each([&](std::uint32_t i) {
     ids_[candidates_] = leaf.leaf.ids[i];
     distances_[candidates_++] = distances[i];
+    if (distances[i] < kLeastSquare && distance(query_.point, leaf.entry_box(i)) != 0) {
+      has_tiny_gaps_ = true;
+    }
   });
   // For large k the bound is found less often, so that an entry costs no more.
   const std::size_t spare = k_ <= kFewNeighbors ? 0 : k_;
@@ -231,13 +239,26 @@ template <int D>
 void NearestCursor<D>::finish_if_done() {
   if (in_flight_ != 0) return;
   if (!known_.empty() && known_.front().squared_distance <= bound_) return;
-  sort_result();
-  finished_ = true;
+  if (candidates_ > k_) keep_best();
+  if (squares_are_exact()) {
+    sort_result();
+    finished_ = true;
+  } else {
+    is_wide_ = true;
+    wide_.start(query_, root_, *result_);
+  }
+}
+
+/// Whether all candidates' squares are; those of what was dropped are greater.
+template <int D>
+bool NearestCursor<D>::squares_are_exact() const {
+  const auto last = distances_.begin() + static_cast<std::ptrdiff_t>(candidates_);
+  return !has_tiny_gaps_ && std::none_of(distances_.begin(), last,
+                                         [](double square) { return square > kGreatestSquare; });
 }
 
 template <int D>
 void NearestCursor<D>::sort_result() {
-  if (candidates_ > k_) keep_best();
   result_->resize(candidates_);
   bool distinct = candidates_ <= kMaxRanked / 2;
   if (distinct) {

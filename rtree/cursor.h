@@ -10,6 +10,7 @@
 #include "rtree/kernels.h"
 #include "rtree/node.h"
 #include "rtree/node_ref.h"
+#include "rtree/wide_nearest.h"
 
 // One traversal, many sources of nodes. A cursor is a state machine of one search: it says which
 // nodes it needs, is fed them, and writes what it finds into a result. It doesn't know where nodes
@@ -163,7 +164,9 @@ class RangeCursor {
 };
 
 /// A k-nearest-neighbours search (see NearestQuery): best first (Hjaltason and Samet, "Distance
-/// browsing in spatial databases", TODS 1999, section 3), pruned by the k-th distance known.
+/// browsing in spatial databases", TODS 1999, section 3), pruned by the k-th distance known. An
+/// answer in which squares of distances leave the range of double is found a second time, from the
+/// root, by WideNearestCursor.
 template <int D>
 class NearestCursor {
  public:
@@ -183,7 +186,7 @@ class NearestCursor {
 
   /// Whether nothing that is known and not fed can change the answer; the result is then in its
   /// final order. Nodes still in flight count as such until they are fed.
-  bool done() const { return finished_; }
+  bool done() const { return is_wide_ ? wide_.done() : finished_; }
 
  private:
   /// Up to so many neighbours the bound is tightened after each leaf.
@@ -210,10 +213,12 @@ class NearestCursor {
   void keep_best();
   void keep_exactly();
   void finish_if_done();
+  bool squares_are_exact() const;
   void sort_result();
 
   const Kernels<D>* kernels_;
-  Point<D> point_;
+  NearestQuery<D> query_;
+  WantedNode root_;
   std::size_t k_ = 0;
   /// Nothing of a greater squared distance can belong to the answer.
   double bound_ = 0;
@@ -226,7 +231,10 @@ class NearestCursor {
   bool finished_ = true;
   std::vector<std::unique_ptr<Family>> families_;  ///< the first so many are in use
   std::size_t family_count_ = 0;
-  std::vector<Known> known_;  ///< a heap, the nearest on top
+  std::vector<Known> known_;    ///< a heap, the nearest on top
+  bool has_tiny_gaps_ = false;  ///< candidates of squares below kLeastSquare, but not 0
+  bool is_wide_ = false;        ///< wide_ goes on with the search
+  WideNearestCursor<D> wide_;
 };
 
 }  // namespace silurus::rtree

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -74,7 +76,8 @@ struct RangeResult {
   }
 };
 
-/// The k entries nearest to a point, by Euclidean distance from the point to the box (0 inside).
+/// The k entries nearest to a point, by Euclidean distance from the point to the box (0 inside), as
+/// distance() tells it.
 template <int D>
 struct NearestQuery {
   Point<D> point;
@@ -156,18 +159,46 @@ bool matches(const RangeQuery<D>& query, const Box<D>& box) {
   return false;
 }
 
+/// How far a point lies from a box in dimension d: 0 within its edges. Infinite if double cannot
+/// hold it, in which case `Number` is to be long double.
+template <typename Number, int D>
+Number gap(const Point<D>& point, const Box<D>& box, int d) {
+  const Number below = Number(box.min[d]) - Number(point.at[d]);
+  const Number above = Number(point.at[d]) - Number(box.max[d]);
+  return below > 0 ? below : (above > 0 ? above : 0);
+}
+
 /// Square of the distance from a point to a box: the sum over dimensions, in their order, of
-/// squared gaps, in double. Every traversal computes exactly this, so that distances compare equal.
-template <int D>
-double squared_distance(const Point<D>& point, const Box<D>& box) {
-  double sum = 0;
+/// squared gaps. In double every traversal computes exactly this, so that distances compare equal.
+template <int D, typename Number = double>
+Number squared_distance(const Point<D>& point, const Box<D>& box) {
+  Number sum = 0;
   for (int d = 0; d < D; ++d) {
-    const double below = box.min[d] - point.at[d];
-    const double above = point.at[d] - box.max[d];
-    const double gap = below > 0 ? below : (above > 0 ? above : 0);
-    sum += gap * gap;
+    const Number one = gap<Number>(point, box, d);
+    sum += one * one;
   }
   return sum;
+}
+
+/// A square in double below the least of these may have lost digits, one above the greatest may
+/// have overflowed.
+inline constexpr double kLeastSquare = 0x1p-960;
+inline constexpr double kGreatestSquare = 0x1p1000;
+
+/// The distance from a point to a box that answers tell: the root of squared_distance, and where
+/// that leaves the range above, of the square in long double (whose exponent has 15 bits on
+/// x86-64). A distance beyond the greatest double is told as that. Never less to a box than to one
+/// that contains it.
+template <int D>
+double distance(const Point<D>& point, const Box<D>& box) {
+  const double square = squared_distance(point, box);
+  if (square >= kLeastSquare && square <= kGreatestSquare) return std::sqrt(square);
+  const long double wide = std::sqrt(squared_distance<D, long double>(point, box));
+  // the two ways of rounding must not disagree on which of two boxes is nearer
+  const long double least = square < kLeastSquare ? 0 : 0x1p500L;
+  const long double greatest =
+      square < kLeastSquare ? 0x1p-480L : std::numeric_limits<double>::max();
+  return static_cast<double>(std::clamp(wide, least, greatest));
 }
 
 }  // namespace silurus::rtree

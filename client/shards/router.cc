@@ -1,7 +1,6 @@
 #include "client/shards/router.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -235,7 +234,7 @@ struct Router<D>::Impl {
     for (Link& link : links) {
       double distance = link.everywhere ? 0 : std::numeric_limits<double>::infinity();
       for (const Box<D>& box : link.reach) {
-        distance = std::min(distance, std::sqrt(rtree::squared_distance(query.point, box)));
+        distance = std::min(distance, rtree::distance(query.point, box));
       }
       order.emplace_back(distance, &link);
     }

@@ -8,6 +8,7 @@
 
 #include "client/client.h"
 #include "client/environment.h"
+#include "client/full_tree.h"
 #include "client/shards/map_store.h"
 #include "client/shards/router.h"
 #include "client/tool/cluster.h"
@@ -253,23 +254,30 @@ class Runner {
     });
     if constexpr (kOneServer) client_.wait();
     report.version = outcome.version;
-    if (outcome.error) return fail(*outcome.error);
-    return sent;
+    if (sent && !outcome.error) return {};
+    const Error& error = outcome.error ? *outcome.error : sent.error();
+    const std::string why = error.code == ErrorCode::kOutOfMemory
+                                ? client::full_tree_text(client_.server_statistics())
+                                : error.message;
+    return fail(error.code, why + " (" + std::to_string(outcome.entries) +
+                                " entries of this load are in the tree, and stay there)");
   }
 
   struct Inserts {
     std::optional<Error> error;
+    std::uint64_t entries = 0;  ///< that are in
     Version version = 0;
 
-    void take(const Result<WriteAnswer*>& answer) {
+    void take(const Result<WriteAnswer*>& answer, std::size_t entries_of_batch) {
       if (!answer) {
-        error = answer.error();
-      } else if (!(*answer)->failed.empty()) {
-        const ErrorCode code = (*answer)->failed[0].code;
-        error = Error{code, "an insert failed: " + std::string(to_string(code))};
-      } else {
-        version = (*answer)->version;
+        if (!error) error = answer.error();
+        return;
       }
+      const auto& failed = (*answer)->failed;
+      entries += entries_of_batch - failed.size();
+      version = (*answer)->version;
+      if (failed.empty() || error) return;
+      error = Error{failed[0].code, "an insert failed: " + std::string(to_string(failed[0].code))};
     }
   };
 
@@ -285,12 +293,14 @@ class Runner {
   Status insert(const WriteBatch<D>& batch, Inserts& outcome) {
     if constexpr (kOneServer) {
       const Status begun = client_.write_async(
-          batch, Callback<WriteAnswer>([&outcome](auto answer) { outcome.take(answer); }));
+          batch, Callback<WriteAnswer>([&outcome, entries = batch.operations().size()](
+                                           auto answer) { outcome.take(answer, entries); }));
       if (begun) client_.wait_below(kBatchesInFlight);
       return begun;
     } else {
       auto answer = client_.write(batch);
-      outcome.take(answer ? Result<WriteAnswer*>(&*answer) : fail(answer.error()));
+      outcome.take(answer ? Result<WriteAnswer*>(&*answer) : fail(answer.error()),
+                   batch.operations().size());
       return {};
     }
   }

@@ -119,8 +119,7 @@ class Exerciser {
       return;
     }
     std::vector<double> expected;
-    for (const auto& entry : entries_)
-      expected.push_back(std::sqrt(rtree::squared_distance(at, entry.box)));
+    for (const auto& entry : entries_) expected.push_back(rtree::distance(at, entry.box));
     std::sort(expected.begin(), expected.end());
     bool same = found->neighbors.size() == k;
     for (std::size_t i = 0; same && i < k; ++i) {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <functional>
 #include <limits>
 #include <map>
@@ -114,8 +113,8 @@ TEST_F(ClientTest, EveryModeFindsWhatBruteForceFinds) {
       const Point<2> point{{random.uniform(), random.uniform()}};
       auto all = entries;
       const auto nearer = [&](const Entry<2>& a, const Entry<2>& b) {
-        const double da = std::sqrt(rtree::squared_distance(point, a.box));
-        const double db = std::sqrt(rtree::squared_distance(point, b.box));
+        const double da = rtree::distance(point, a.box);
+        const double db = rtree::distance(point, b.box);
         return da != db ? da < db : a.id < b.id;
       };
       std::ranges::partial_sort(all, all.begin() + 10, nearer);

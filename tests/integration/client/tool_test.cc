@@ -124,6 +124,17 @@ TEST_F(ToolTest, LoadsInBulkThenByInsertsAndSaysWhich) {
   EXPECT_THAT(silurus("stats").out, HasSubstr("5000"));
 }
 
+TEST_F(ToolTest, ALoadThatFillsTheTreeSaysWhatIsIn) {
+  start({"--memory", "2M"});
+  ASSERT_EQ(silurus("insert 1 0 0 0 0").status, 0);  // so that the load is not in bulk
+  const Tool::Ran full = silurus("load uniform:200000:seed=1");
+  EXPECT_EQ(full.status, 1);
+  EXPECT_THAT(full.err, HasSubstr("--memory"));
+  const auto entries = asked("stats")["entries"].get<std::uint64_t>();
+  EXPECT_GT(entries, 1u);
+  EXPECT_THAT(full.err, HasSubstr(std::to_string(entries - 1) + " entries of this load are in"));
+}
+
 TEST_F(ToolTest, AMalformedLineIsNamedOrSkipped) {
   start();
   write("bad.csv", "id,xmin,ymin,xmax,ymax\n1,0,0,1,1\n2,0,zero,1,1\n3,0,0,1,1\n");

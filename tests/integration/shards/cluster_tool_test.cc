@@ -46,6 +46,16 @@ class ClusterToolTest : public testing::Test {
   Tool tool_;
 };
 
+TEST_F(ClusterToolTest, BeforeInitEveryCommandSaysSo) {
+  for (const char* command :
+       {"stats", "range 0 0 1 1", "nearest 0 0", "insert 1 0 0 0 0", "cluster status",
+        "cluster split 0", "cluster move 0 shm:///tmp/x", "cluster add-shard shm:///tmp/x"}) {
+    const Tool::Ran ran = silurus(command);
+    EXPECT_EQ(ran.status, 1) << command;
+    EXPECT_THAT(ran.err, HasSubstr("silurus cluster init")) << command;
+  }
+}
+
 TEST_F(ClusterToolTest, MakesAClusterLoadsItAndDividesItFurther) {
   const std::string servers = cluster_.start_server() + " " + cluster_.start_server();
   const Tool::Ran made = silurus("cluster init 0 0 1 1 " + servers + " --edge 0.01");

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <vector>
 
@@ -51,7 +50,7 @@ class Oracle {
   rtree::NearestResult nearest(const Point<D>& point, std::uint32_t k) const {
     rtree::NearestResult all;
     for (const auto& [id, box] : entries) {
-      all.push_back({id, std::sqrt(rtree::squared_distance(point, box))});
+      all.push_back({id, rtree::distance(point, box)});
     }
     std::ranges::sort(all, [](const auto& a, const auto& b) {
       return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;

@@ -48,7 +48,7 @@ std::vector<double> ask_boost(const BoostTree<D>& tree, const NearestQuery<D>& q
   tree.query(bgi::nearest(query.point, query.k), std::back_inserter(found));
   std::vector<double> distances;
   for (const Value<D>& value : found) {
-    distances.push_back(std::sqrt(squared_distance(query.point, value.first)));
+    distances.push_back(distance(query.point, value.first));
   }
   std::sort(distances.begin(), distances.end());
   return distances;

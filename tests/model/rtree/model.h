@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "common/random.h"
@@ -26,7 +25,7 @@ class BruteForce {
   NearestResult nearest(const NearestQuery<D>& query) const {
     NearestResult all;
     for (const Entry<D>& entry : entries) {
-      all.push_back({entry.id, std::sqrt(squared_distance(query.point, entry.box))});
+      all.push_back({entry.id, distance(query.point, entry.box)});
     }
     std::sort(all.begin(), all.end(), [](const Neighbor& a, const Neighbor& b) {
       return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;

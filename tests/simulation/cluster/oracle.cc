@@ -1,7 +1,6 @@
 #include "tests/simulation/cluster/oracle.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace silurus::simulation {
 
@@ -59,7 +58,7 @@ std::string Oracle::check(const State& state, const Nearest& answer) const {
   rtree::NearestResult expected;
   for (const auto& [id, box] : state.entries) {
     if (uncertain_.contains(id)) continue;
-    expected.push_back({id, std::sqrt(rtree::squared_distance(answer.query.point, box))});
+    expected.push_back({id, rtree::distance(answer.query.point, box)});
   }
   const auto nearer = [](const auto& a, const auto& b) {
     return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;

@@ -108,7 +108,7 @@ rtree::NearestResult nearest_of(const std::vector<rtree::Entry<2>>& entries,
                                 const rtree::NearestQuery<2>& query) {
   rtree::NearestResult all;
   for (const auto& entry : entries) {
-    all.push_back({entry.id, std::sqrt(rtree::squared_distance(query.point, entry.box))});
+    all.push_back({entry.id, rtree::distance(query.point, entry.box)});
   }
   std::ranges::sort(all, [](const rtree::Neighbor& a, const rtree::Neighbor& b) {
     return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
