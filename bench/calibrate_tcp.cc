@@ -14,7 +14,7 @@ namespace silurus::bench {
 namespace {
 
 constexpr std::size_t kConnections = 16;
-constexpr std::size_t kTurns = 400;
+constexpr std::size_t kRounds = 400;
 constexpr std::size_t kSmall = 64;
 constexpr std::size_t kLarge = 4096;
 
@@ -49,7 +49,7 @@ class TcpBench {
     server_.set_answer_bytes(answer_bytes);
     const ThreadClock clock;
     const Nanoseconds start = clock.now();
-    for (std::size_t turn = 0; turn < kTurns; ++turn) {
+    for (std::size_t turn = 0; turn < kRounds; ++turn) {
       std::uint64_t due = 0;
       for (const auto& client : clients_) {
         client->send(request_bytes);
@@ -64,7 +64,7 @@ class TcpBench {
         for (const auto& client : clients_) got += client->received();
       }
     }
-    return static_cast<double>(clock.now() - start) / (kTurns * kConnections);
+    return static_cast<double>(clock.now() - start) / (kRounds * kConnections);
   }
 
  private:

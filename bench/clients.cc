@@ -11,6 +11,7 @@
 #include "bench/cpus.h"
 #include "bench/crowd.h"
 #include "bench/driver.h"
+#include "bench/figures.h"
 #include "bench/folder.h"
 #include "bench/server_process.h"
 #include "common/clock.h"
@@ -19,10 +20,8 @@
 namespace silurus::bench {
 namespace {
 
-constexpr double kSmallEdge = 0.00001;
 constexpr double kRingBudget = 64 * 1024 * 1024;  // silurus-server's default
 constexpr double kShareKept = 0.8;                // of the rate without the crowd
-constexpr double kWarmUpSeconds = 0.3;
 constexpr Nanoseconds kGoneTimeout = 60 * kSecond;
 constexpr Nanoseconds kLookInterval = kMillisecond;
 

@@ -24,7 +24,7 @@ constexpr std::size_t kMaxText = 512;
 constexpr std::string_view kConnected = "connected";
 
 void say(int pipe, std::string_view text) {
-  if (write(pipe, text.data(), text.size()) < 0) _exit(1);
+  if (::write(pipe, text.data(), text.size()) < 0) _exit(1);
 }
 
 /// The child: connects, says through the pipe how it went, and waits to be killed.

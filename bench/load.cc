@@ -9,14 +9,13 @@
 #include "bench/command_line.h"
 #include "bench/cpus.h"
 #include "bench/driver.h"
+#include "bench/figures.h"
 #include "bench/folder.h"
 #include "bench/server_process.h"
 
 namespace silurus::bench {
 namespace {
 
-constexpr double kSmallEdge = 0.00001;
-constexpr double kWarmUpSeconds = 0.3;
 constexpr std::uint32_t kInFlightAtPeak = 16;  ///< of each client
 constexpr std::uint64_t kMostInFlight = 1024;  ///< of each client, on average
 constexpr double kMostOfProportional = 1.3;

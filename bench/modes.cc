@@ -8,12 +8,12 @@
 
 #include "bench/cpus.h"
 #include "bench/driver.h"
+#include "bench/figures.h"
 #include "bench/server_process.h"
 
 namespace silurus::bench {
 namespace {
 
-constexpr double kWarmUpSeconds = 0.3;  // caches fill, policies learn
 constexpr double kIdleSeconds = 3;
 
 using Cell = std::map<std::string, Runs>;  ///< by the name of the way

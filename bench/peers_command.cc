@@ -9,6 +9,7 @@
 
 #include "bench/command_line.h"
 #include "bench/cpus.h"
+#include "bench/figures.h"
 #include "bench/folder.h"
 #include "bench/peers/peer.h"
 #include "bench/peers/silurus.h"
@@ -22,8 +23,6 @@ using Box2 = rtree::Box<2>;
 using Entry2 = rtree::Entry<2>;
 using Point2 = rtree::Point<2>;
 
-constexpr std::uint32_t kNeighbors = 10;
-constexpr double kSmallEdge = 0.00001;
 constexpr double kLargeResults = 200;
 constexpr std::size_t kQueries = 50'000;  // of each kind; asked again and again
 constexpr std::size_t kMaxChecked = kQueries;

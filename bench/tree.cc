@@ -9,6 +9,7 @@
 
 #include "bench/boost_tree.h"
 #include "bench/cpus.h"
+#include "bench/figures.h"
 #include "bench/tree_workload.h"
 #include "common/clock.h"
 #include "rtree/tree.h"
@@ -21,7 +22,6 @@ using rtree::NearestResult;
 using rtree::RangeQuery;
 using rtree::RangeResult;
 
-constexpr unsigned kNeighbors = 10;
 /// Queries given to range_batch at once; it keeps eight of them in flight.
 constexpr std::size_t kBatch = 256;
 constexpr std::size_t kInsertsPerRun = 20'000;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "bench/figures.h"
 #include "common/random.h"
 #include "datasets/generators.h"
 
@@ -12,7 +13,6 @@ namespace {
 constexpr std::size_t kSmallWindows = 200'000;
 constexpr std::size_t kLargeWindows = 20'000;
 constexpr std::size_t kPoints = 40'000;
-constexpr double kSmallEdge = 0.00001;
 constexpr double kLargeEdge = 0.01;
 /// Entries kept back for inserting: so many for each run of each of three measurements.
 constexpr std::uint64_t kArrivalsPerRun = 26'000;

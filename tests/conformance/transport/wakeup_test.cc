@@ -143,12 +143,12 @@ TEST_P(WakeUps, AreAllThatAnIdleServerUsesItsProcessorFor) {
   };
   // Two waits one after the other: a fabric may look after its peers now and then, and a busy
   // machine adds to the CPU time.
-  int quiet = 0;
+  int quiet_waits = 0;
   EXPECT_TRUE(testing_support::wait_until([&] {
     const Nanoseconds before = cpu_time();
     const bool woken = waiter->wait(300 * kMillisecond) != 0;
-    quiet = !woken && cpu_time() - before < 15 * kMillisecond ? quiet + 1 : 0;
-    return quiet == 2;
+    quiet_waits = !woken && cpu_time() - before < 15 * kMillisecond ? quiet_waits + 1 : 0;
+    return quiet_waits == 2;
   }));
 }
 

@@ -76,9 +76,9 @@ class FailOverTest : public testing::Test {
     return client ? std::make_unique<Client<2>>(std::move(*client)) : nullptr;
   }
   static std::size_t members_of_view(Client<2>& client) {
-    const auto json = client.cluster();
+    const auto text = client.cluster();
     std::size_t count = 0;
-    for (std::size_t at = 0; json && (at = json->find("\"in_view\":true", at)) != json->npos;
+    for (std::size_t at = 0; text && (at = text->find("\"in_view\":true", at)) != text->npos;
          ++at) {
       ++count;
     }

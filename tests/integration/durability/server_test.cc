@@ -67,7 +67,7 @@ class DurableServerTest : public testing::Test {
   std::string data_ = folder_ / "data";
 };
 
-constexpr Box<2> kAll{{-1, -1}, {2, 2}};
+constexpr Box<2> kEverywhere{{-1, -1}, {2, 2}};
 
 TEST_F(DurableServerTest, KeepsItsTreeOverACleanStop) {
   {
@@ -79,7 +79,7 @@ TEST_F(DurableServerTest, KeepsItsTreeOverACleanStop) {
   }
   const auto server = start_well();
   auto client = connect(*server);
-  EXPECT_EQ(client.count(kAll).value(), 99u);
+  EXPECT_EQ(client.count(kEverywhere).value(), 99u);
   const auto stats = durability(client);
   EXPECT_EQ(stats["recovery"]["records"], 0) << "a clean stop leaves no log to replay";
   EXPECT_EQ(stats["recovery"]["entries"], 99);
@@ -101,7 +101,7 @@ TEST_F(DurableServerTest, KeepsABulkLoadOnceItIsAcknowledged) {
   }
   const auto server = start_well();
   auto client = connect(*server);
-  EXPECT_EQ(client.count(kAll).value(), 50'001u);
+  EXPECT_EQ(client.count(kEverywhere).value(), 50'001u);
 }
 
 TEST_F(DurableServerTest, TakesMoreWritesThanItsLogHasRoomFor) {
@@ -131,7 +131,7 @@ TEST_F(DurableServerTest, TakesMoreWritesThanItsLogHasRoomFor) {
   server->wait();
   const auto again = start_well();
   auto reader = connect(*again);
-  EXPECT_EQ(reader.count(kAll).value(), id);
+  EXPECT_EQ(reader.count(kEverywhere).value(), id);
 }
 
 TEST_F(DurableServerTest, SaysWhyItCannotHaveADirectoryInUse) {
@@ -168,7 +168,7 @@ TEST_F(DurableServerTest, ChecksADirectoryOffline) {
   EXPECT_TRUE(refused->addresses().empty()) << "started on a damaged log";
   const auto accepted = start_well({"--accept-damaged-log"});
   auto client = connect(*accepted);
-  EXPECT_LT(client.count(kAll).value(), 100u);
+  EXPECT_LT(client.count(kEverywhere).value(), 100u);
   ASSERT_TRUE(client.insert(1000, {{0, 0}, {1, 1}}));
   EXPECT_EQ(accepted->stop(), 0);
   EXPECT_EQ(run("--check " + data_).status, 0);

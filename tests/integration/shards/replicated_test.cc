@@ -25,8 +25,8 @@ using testing_support::Model;
 using testing_support::patient;
 using testing_support::random_box;
 
-constexpr Step kSteps[] = {Step::kFill,   Step::kCopy,  Step::kCatchUp, Step::kFreeze,
-                           Step::kRetire, Step::kServe, Step::kReplace};
+constexpr Step kStepsOfGroups[] = {Step::kFill,   Step::kCopy,  Step::kCatchUp, Step::kFreeze,
+                                   Step::kRetire, Step::kServe, Step::kReplace};
 
 class ReplicatedShards : public testing::Test {
  protected:
@@ -115,7 +115,7 @@ TEST_F(ReplicatedShards, AreMovedThoughPrimariesAreKilledBeforeAnyStep) {
   std::string older;
   auto store = cluster_.store();
   Load load(cluster_, 3, testing_support::seed(3));
-  for (const Step step : kSteps) {
+  for (const Step step : kStepsOfGroups) {
     for (const bool kills_source : {true, false}) {
       const std::string target = cluster_.start_group(2);
       const std::string victims = kills_source ? source : target;

@@ -10,7 +10,7 @@ namespace {
 using shards::ShardMap;
 using shards::Step;
 
-constexpr Nanoseconds kRetry = 5 * kMillisecond;
+constexpr Nanoseconds kTryAgainAfter = 5 * kMillisecond;
 constexpr std::uint64_t kSteps = 8;
 /// No more shards than so many at a time.
 constexpr std::size_t kEnoughShards = 4;
@@ -36,7 +36,7 @@ void Coordinator::run(sim::Thread& self) {
     if (is_finishing_) {
       doing_ = "tidies up";
       is_finished_ = !is_last_ || (tidy_up(**store, environment) && !self.is_over());
-      if (!is_finished_) self.sleep(kRetry);
+      if (!is_finished_) self.sleep(kTryAgainAfter);
     } else {
       self.sleep(static_cast<Nanoseconds>(random_.below(options_.longest_rest)));
       if (!self.is_over() && !is_finishing_) act(**store, environment);

@@ -354,13 +354,13 @@ TEST(DoctorReport, EachLineEndsWithOkOrWithWhatToDo) {
 }
 
 TEST(DoctorReport, IsJsonAndCsvToo) {
-  const auto json = nlohmann::json::parse(as_json(kFindings));
-  ASSERT_EQ(json.size(), 4u);
-  EXPECT_EQ(json[1], nlohmann::json({{"name", "numa"},
-                                     {"status", "warning"},
-                                     {"found", "2 nodes, 0 and 1"},
-                                     {"advice", "say \"numactl\""}}));
-  EXPECT_EQ(json[2]["status"], "not-applicable");
+  const auto parsed = nlohmann::json::parse(as_json(kFindings));
+  ASSERT_EQ(parsed.size(), 4u);
+  EXPECT_EQ(parsed[1], nlohmann::json({{"name", "numa"},
+                                       {"status", "warning"},
+                                       {"found", "2 nodes, 0 and 1"},
+                                       {"advice", "say \"numactl\""}}));
+  EXPECT_EQ(parsed[2]["status"], "not-applicable");
   EXPECT_THAT(as_csv(kFindings), HasSubstr("name,status,found,advice\nkernel,ok,6.1,\n"
                                            "numa,warning,\"2 nodes, 0 and 1\","
                                            "\"say \"\"numactl\"\"\"\n"));

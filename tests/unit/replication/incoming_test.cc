@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kTreeBytes = std::uint64_t{8} << 20;
+constexpr std::uint64_t kBytesOfTree = std::uint64_t{8} << 20;
 constexpr LogPosition kThere{.lsn = 80'000, .chain = 7};
 
 /// A member's directory, and a tree that it lacks.
@@ -34,7 +34,7 @@ class IncomingStoreTest : public testing::Test {
     auto directory = open_directory<2>(path_, options_);
     if (!directory) return fail(directory.error());
     return Store<2>::open_member(std::move(directory->volume),
-                                 {{.memory_budget_bytes = kTreeBytes}, slabs_, clock_},
+                                 {{.memory_budget_bytes = kBytesOfTree}, slabs_, clock_},
                                  {.threads = 1});
   }
   /// Makes what the directory lacks, for the store of that id.
@@ -77,7 +77,7 @@ class IncomingStoreTest : public testing::Test {
   std::string path_;
   const DirectoryOptions options_{
       .log_bytes = kMinLogBytes,
-      .tree_bytes = kTreeBytes,
+      .tree_bytes = kBytesOfTree,
       .member = MemberStore{.cluster = "test", .shard = 0, .log_chain = 5}};
 };
 
@@ -118,7 +118,7 @@ TEST_F(IncomingStoreTest, WhatIsNamedLikeOneElsewhereIsNotTouched) {
     std::ofstream(file) << "mine";
   }
   EXPECT_FALSE(open()) << "it is not empty, and holds no tree";
-  EXPECT_FALSE(open_directory<2>(path_, {.log_bytes = kMinLogBytes, .tree_bytes = kTreeBytes}));
+  EXPECT_FALSE(open_directory<2>(path_, {.log_bytes = kMinLogBytes, .tree_bytes = kBytesOfTree}));
   for (const std::string& file : theirs) EXPECT_TRUE(fs::exists(file)) << file;
   EXPECT_FALSE(fs::exists(path_ + "/log"));
 }
@@ -130,7 +130,7 @@ TEST_F(IncomingStoreTest, RefusesATreeThatIsLargerThanOursMayBe) {
   const rtree::Snapshot<2> snapshot = tree_->snapshot();
   const rtree::Node<2>& root = snapshot.node(snapshot.root().ref);
   ASSERT_TRUE((*incoming)->store().take(snapshot.root().ref, root));
-  const auto far = rtree::NodeRef(kTreeBytes / rtree::kChunkBytes<2> + 1, root.birth());
+  const auto far = rtree::NodeRef(kBytesOfTree / rtree::kChunkBytes<2> + 1, root.birth());
   const Status taken = (*incoming)->store().take(far, root);
   ASSERT_FALSE(taken);
   EXPECT_EQ(taken.error().code, ErrorCode::kTooLarge);

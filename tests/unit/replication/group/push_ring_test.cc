@@ -13,7 +13,7 @@
 namespace silurus::replication::group {
 namespace {
 
-constexpr GroupId kGroup = 4711;
+constexpr GroupId kRingsGroup = 4711;
 
 /// A window in memory, and a mailbox, as a connection's two sides see them. What is written stays
 /// under way until land() is called, word by word in any order.
@@ -78,8 +78,8 @@ class Window final : public transport::Connection {
   transport::ConnectionCounters counters_;
 };
 
-std::vector<std::byte> message_of(std::uint64_t number, std::size_t payload, GroupId group = kGroup,
-                                  Epoch epoch = 3) {
+std::vector<std::byte> message_of(std::uint64_t number, std::size_t payload,
+                                  GroupId group = kRingsGroup, Epoch epoch = 3) {
   const LogBody body{
       .lsn = number * 8, .end = UINT64_MAX / 16 * 8, .end_chain = 0, .commit = 0, .heartbeat = 1};
   const std::vector<std::byte> bytes(payload, static_cast<std::byte>(number));
@@ -103,7 +103,7 @@ TEST(PushRing, HandsOverWhatWasWrittenInOrderAroundAndAround) {
   Random random(testing_support::fresh_seed());
   Window window(transport::kWindowGrain);
   PushWriter writer;
-  PushReader reader(kGroup, window.memory());
+  PushReader reader(kRingsGroup, window.memory());
   std::deque<std::vector<std::byte>> written;
   std::uint64_t read = 0;
   for (std::uint64_t number = 1; number < 3000; ++number) {
@@ -125,7 +125,7 @@ TEST(PushRing, HandsOverWhatWasWrittenInOrderAroundAndAround) {
 TEST(PushRing, OverwritesNothingThatWasNotRead) {
   Window window(transport::kWindowGrain);
   PushWriter writer;
-  PushReader reader(kGroup, window.memory());
+  PushReader reader(kRingsGroup, window.memory());
   const auto message = message_of(1, 1000);
   std::size_t pushed = 0;
   while (writer.push(window, message)) ++pushed;
@@ -144,7 +144,7 @@ TEST(PushRing, TakesNoTornMessageHoweverItIsTorn) {
   for (std::size_t words = 0;; ++words) {
     Window window(transport::kWindowGrain);
     PushWriter writer;
-    PushReader reader(kGroup, window.memory());
+    PushReader reader(kRingsGroup, window.memory());
     // The memory is not fresh: a lap of other messages lies there.
     for (int i = 0; i < 20; ++i) {
       ASSERT_TRUE(writer.push(window, message_of(100, 8 * (i % 7))));
@@ -171,8 +171,8 @@ TEST(PushRing, TakesNoTornMessageHoweverItIsTorn) {
 TEST(PushRing, TakesNothingOfAnotherGroup) {
   Window window(transport::kWindowGrain);
   PushWriter writer;
-  PushReader reader(kGroup, window.memory());
-  ASSERT_TRUE(writer.push(window, message_of(1, 80, kGroup + 1)));
+  PushReader reader(kRingsGroup, window.memory());
+  ASSERT_TRUE(writer.push(window, message_of(1, 80, kRingsGroup + 1)));
   window.land(window.under_way());
   EXPECT_TRUE(reader.next().empty());
 }

@@ -21,7 +21,7 @@ namespace {
 namespace sim = transport::sim;
 using testing_support::TemporaryFolder;
 
-constexpr GroupId kGroup = 77;
+constexpr GroupId kStaticGroup = 77;
 
 View view_of(Epoch epoch, MemberId primary = 1, const std::vector<MemberId>& members = {1, 2, 3}) {
   View view{
@@ -184,10 +184,11 @@ class Keeping : public testing::Test {
   void start_keeper(bool takes_over = false, MemberId self = 1) {
     keeper_.reset();
     links_.reset();
-    links_ = Links::create({.group = kGroup, .self = self, .incarnation = 3, .listen = address_},
-                           first_.fabric, *first_.poller, first_.dialer(), {})
-                 .value();
-    auto keeper = ViewKeeper::create({.group = kGroup,
+    links_ =
+        Links::create({.group = kStaticGroup, .self = self, .incarnation = 3, .listen = address_},
+                      first_.fabric, *first_.poller, first_.dialer(), {})
+            .value();
+    auto keeper = ViewKeeper::create({.group = kStaticGroup,
                                       .self = self,
                                       .lease = kSecond,
                                       .kept = saved_,
@@ -204,7 +205,7 @@ class Keeping : public testing::Test {
     links_->admit(kKeeperMagic, keeper_.get());
   }
   std::unique_ptr<KeeperClient> client(MemberId self = 2) {
-    return std::make_unique<KeeperClient>(KeeperClientOptions{.group = kGroup,
+    return std::make_unique<KeeperClient>(KeeperClientOptions{.group = kStaticGroup,
                                                               .self = self,
                                                               .incarnation = 5,
                                                               .keeper = address_,
@@ -343,8 +344,12 @@ TEST_F(Keeping, IsNotFollowedIfItsDirectoryWasEmptied) {
 
 TEST_F(Keeping, IsTakenOverOnlyWhereThatIsSaid) {
   saved_ = kept_of(4);
-  const ViewKeeperOptions options{
-      .group = kGroup, .self = 2, .kept = saved_, .takes_over = false, .save = {}, .wake = {}};
+  const ViewKeeperOptions options{.group = kStaticGroup,
+                                  .self = 2,
+                                  .kept = saved_,
+                                  .takes_over = false,
+                                  .save = {},
+                                  .wake = {}};
   const auto refused = ViewKeeper::create(options, first_.host.clock());
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message.find("--take-over"), std::string::npos);
@@ -400,7 +405,8 @@ TEST_F(Keeping, GoesOnWhateverItIsAsked) {
   start_keeper();
   ASSERT_TRUE(replace(*keeper_, 0, view_of(1)));
   Random random(testing_support::fresh_seed());
-  const MemberHello hello{.magic = kKeeperMagic, .group = kGroup, .member = 4, .incarnation = 5};
+  const MemberHello hello{
+      .magic = kKeeperMagic, .group = kStaticGroup, .member = 4, .incarnation = 5};
   for (int i = 0; i < 200; ++i) {
     Babbler stranger;
     std::unique_ptr<transport::Connection> connection;

@@ -14,7 +14,7 @@ namespace {
 using testing_support::CrashMemory;
 using testing_support::Power;
 
-constexpr LogPosition kStart{.lsn = 0, .chain = 7};
+constexpr LogPosition kStartOfTree{.lsn = 0, .chain = 7};
 
 rtree::Box<2> box_of(std::uint64_t id) {
   const double x = static_cast<double>(id);
@@ -42,7 +42,7 @@ class TreeMachineTest : public testing::Test {
   };
 
   TreeMachineTest() : content_(CrashMemory::fresh(1 << 20)), power_(1, UINT64_MAX) {
-    log_ = std::move(*Log::open(std::make_unique<CrashMemory>(power_, content_), kStart));
+    log_ = std::move(*Log::open(std::make_unique<CrashMemory>(power_, content_), kStartOfTree));
   }
   ~TreeMachineTest() override { log_.reset(); }
 
@@ -85,7 +85,7 @@ TEST_F(TreeMachineTest, DecidesWhenItAppliesWhatOperationsComeTo) {
   insert(12);
   end_batch();
   Member member(clock_);
-  apply(member, kStart, log_->end().lsn);
+  apply(member, kStartOfTree, log_->end().lsn);
   ASSERT_EQ(member.requests.size(), 1u);
   const std::vector<Failure> failed{{1, static_cast<std::uint32_t>(ErrorCode::kNotFound)},
                                     {2, static_cast<std::uint32_t>(ErrorCode::kOutOfMemory)}};
@@ -105,7 +105,7 @@ TEST_F(TreeMachineTest, DoesAWriteOnceHoweverOftenItIsLogged) {
   erase(10);
   end_batch();
   Member member(clock_);
-  apply(member, kStart, log_->end().lsn);
+  apply(member, kStartOfTree, log_->end().lsn);
   EXPECT_EQ(member.tree->snapshot().size(), 0u);
   ASSERT_EQ(member.requests.size(), 4u);
   EXPECT_TRUE(member.requests[2].is_repeated && member.requests[3].is_repeated);
@@ -125,8 +125,8 @@ TEST_F(TreeMachineTest, MakesTheSameVersionsWhereverItStops) {
   }
   Member at_once(clock_);
   Member in_steps(clock_);
-  const LogPosition end = apply(at_once, kStart, log_->end().lsn);
-  LogPosition at = kStart;
+  const LogPosition end = apply(at_once, kStartOfTree, log_->end().lsn);
+  LogPosition at = kStartOfTree;
   for (Lsn until = 0; until <= log_->end().lsn; until += 8) at = apply(in_steps, at, until);
   EXPECT_EQ(at, end);
   EXPECT_EQ(at_once.versions, in_steps.versions);
@@ -152,7 +152,7 @@ TEST_F(TreeMachineTest, TurnsTheGateInTheOrderOfTheLogAndRemembersIt) {
   order(GateAction::kFreeze, 7);
   order(GateAction::kRetire, 7);
   Member member(clock_);
-  apply(member, kStart, log_->end().lsn);
+  apply(member, kStartOfTree, log_->end().lsn);
   const std::vector<bool> turned{true, false, true, false, true, true};
   EXPECT_EQ(member.turned, turned);
   EXPECT_EQ(member.machine.state().gate.at(), GateState::Turn::kRetired);
@@ -172,7 +172,7 @@ TEST_F(TreeMachineTest, RefusesAnOperationThatBelongsToNobody) {
   insert(10);
   end_batch();
   Member member(clock_);
-  EXPECT_EQ(member.machine.apply(*log_, kStart, log_->end().lsn).error().code,
+  EXPECT_EQ(member.machine.apply(*log_, kStartOfTree, log_->end().lsn).error().code,
             ErrorCode::kProtocol);
 }
 
