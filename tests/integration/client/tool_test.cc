@@ -125,7 +125,7 @@ TEST_F(ToolTest, LoadsInBulkThenByInsertsAndSaysWhich) {
 }
 
 TEST_F(ToolTest, ALoadThatFillsTheTreeSaysWhatIsIn) {
-  start({"--memory", "2M"});
+  start({"--memory", "4M"});
   ASSERT_EQ(silurus("insert 1 0 0 0 0").status, 0);  // so that the load is not in bulk
   const Tool::Ran full = silurus("load uniform:200000:seed=1");
   EXPECT_EQ(full.status, 1);
