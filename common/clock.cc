@@ -6,7 +6,7 @@ namespace silurus {
 
 Nanoseconds SystemClock::now() const {
   timespec t{};
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(CLOCK_BOOTTIME, &t);
   return t.tv_sec * kSecond + t.tv_nsec;
 }
 

@@ -15,7 +15,7 @@ class Clock {
   virtual Nanoseconds now() const = 0;
 };
 
-/// CLOCK_MONOTONIC.
+/// CLOCK_BOOTTIME: goes on while the machine sleeps, so that leases end meanwhile.
 class SystemClock final : public Clock {
  public:
   Nanoseconds now() const override;

@@ -107,7 +107,7 @@ std::size_t EventLoop::run_posted() {
 }
 
 Result<std::unique_ptr<Timer>> Timer::create(EventLoop& loop, std::function<void()> expired) {
-  UniqueFd fd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  UniqueFd fd(timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!fd) return fail(errno_error(ErrorCode::kIo, "cannot create a timerfd", errno));
   std::unique_ptr<Timer> timer(new Timer(loop, std::move(fd), std::move(expired)));
   auto registration = loop.add(timer->fd_.get(), EPOLLIN, *timer);
