@@ -1,5 +1,6 @@
 #include "transport/shm/connection.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 
 #include <cerrno>
@@ -20,6 +21,9 @@ constexpr int kPacketsPerRound = 256;
 /// First lines of a read that are asked of memory before any read of the same call is copied.
 constexpr std::size_t kPrefetchLines = 4;
 constexpr std::size_t kMaxRegions = 1 << 16;
+/// The memory of a process stays readable after its end. What was read of a peer is believed if
+/// the peer was seen alive no longer than this before.
+constexpr Nanoseconds kProofOfLife = kMillisecond;
 
 std::span<std::byte> ring(const Endpoint& endpoint, bool to_server) {
   return endpoint.memory.bytes().subspan(kControlBytes + (to_server ? 0 : endpoint.ring_bytes),
@@ -238,11 +242,30 @@ Connection::PostResult ShmConnection::post_reads(std::span<const ReadRequest> re
 }
 
 std::size_t ShmConnection::complete_reads() {
+  if (!end_reason_ && !is_alive()) {
+    lose_peer();  // which tells them
+    return 0;
+  }
+  return tell_reads(true);
+}
+
+std::size_t ShmConnection::tell_reads(bool ok) {
   completing_.swap(completed_);
   const std::size_t count = completing_.size();
-  for (const std::uint64_t cookie : completing_) handler_->on_read(*this, cookie, true);
+  for (const std::uint64_t cookie : completing_) handler_->on_read(*this, cookie, ok);
   completing_.clear();
   return count;
+}
+
+/// Whether the peer held its end of the socket within kProofOfLife. The system closes that with the
+/// process, whatever ended it.
+bool ShmConnection::is_alive() {
+  const Nanoseconds now = SystemClock().now();
+  if (now - seen_alive_ < kProofOfLife) return true;
+  pollfd socket{.fd = endpoint_.control.get(), .events = POLLRDHUP, .revents = 0};
+  if (::poll(&socket, 1, 0) > 0) return false;
+  seen_alive_ = now;
+  return true;
 }
 
 Result<std::span<const std::byte>> ShmConnection::offer_window(std::size_t bytes) {
@@ -308,8 +331,8 @@ void ShmConnection::end(Error reason) {
 }
 
 void ShmConnection::report_closed() {
-  // Reads were done when they were posted; each is told before the end.
-  while (!completed_.empty()) complete_reads();
+  // Whether the peer lived when they were posted is not known.
+  while (!completed_.empty()) tell_reads(false);
   handler_->on_closed(*this, *end_reason_);
 }
 
@@ -320,7 +343,12 @@ void ShmConnection::on_ready(std::uint32_t) {
     poller_.activate(*this);
     return;
   }
-  // What the peer sent before it went is still in the ring. Bounded, should it go on writing.
+  lose_peer();
+}
+
+/// The peer is gone. What it sent before is still in the ring.
+void ShmConnection::lose_peer() {
+  // Bounded, should somebody else go on writing.
   for (std::size_t i = 0; i <= endpoint_.ring_bytes / kLineBytes / kBatch; ++i) {
     if (receive() == 0) break;
   }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/clock.h"
 #include "transport/event_loop.h"
 #include "transport/fabric.h"
 #include "transport/mailbox.h"
@@ -79,6 +80,7 @@ class ShmConnection final : public Connection, private EventSink {
   void set_asleep();
   void set_awake();
   bool has_work();
+  /// Hands over the reads that are done, if the peer is still there.
   std::size_t complete_reads();
   /// Tells the handler if there is room again; false if there still is none.
   bool retry_blocked();
@@ -94,6 +96,9 @@ class ShmConnection final : public Connection, private EventSink {
   Side& theirs();
   void on_ready(std::uint32_t events) override;
   bool drain_control();
+  bool is_alive();
+  std::size_t tell_reads(bool ok);
+  void lose_peer();
   void take_packet(const RegionPacket& packet, UniqueFd fd);
   void take_region(const RegionPacket& region, UniqueFd fd);
   void take_window(const RegionPacket& window, UniqueFd fd);
@@ -123,6 +128,7 @@ class ShmConnection final : public Connection, private EventSink {
   bool paused_ = false;
   bool bell_listed_ = false;       ///< on the poller's list of bells
   std::uint64_t bell_wanted_ = 0;  ///< Sleep bits of what was published and not yet rung for
+  Nanoseconds seen_alive_ = 0;     ///< our clock when the peer was last known to live; 0: never
   std::size_t blocked_bytes_ = 0;  ///< the longest reservation refused since on_writable
 };
 

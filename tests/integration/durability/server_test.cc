@@ -104,6 +104,35 @@ TEST_F(DurableServerTest, KeepsABulkLoadOnceItIsAcknowledged) {
   EXPECT_EQ(client.count(kEverywhere).value(), 50'001u);
 }
 
+/// A server that has ended leaves its memory behind in the clients that had mapped it. However it
+/// ended: nobody who had been idle since may find there what was erased in its successor.
+class EndedServerTest : public DurableServerTest, public testing::WithParamInterface<int> {};
+
+TEST_P(EndedServerTest, ItsMemoryIsNotBelieved) {
+  const Box<2> box{{0, 0}, {1, 1}};
+  auto server = start_well();
+  ClientOptions options;
+  options.mode = Mode::kOffload;
+  auto idle = Client<2>::connect(server->addresses().at(0), options);
+  ASSERT_TRUE(idle) << idle.error().message;
+  for (int round = 0; round < 10; ++round) {
+    const auto id = static_cast<std::uint64_t>(round);
+    ASSERT_TRUE(idle->insert(id, box));
+    ASSERT_EQ(idle->count(box).value(), 1u);
+    server->signal(GetParam());
+    server->wait();
+    server = start_well();
+    ASSERT_TRUE(connect(*server).erase(id, box));
+    for (int i = 0; i < 50; ++i) {
+      const auto found = idle->range(box);
+      ASSERT_TRUE(found) << found.error().message;
+      ASSERT_EQ(found->ids.size(), 0u) << "answer " << i << " in round " << round;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(However, EndedServerTest, testing::Values(SIGKILL, SIGTERM));
+
 TEST_F(DurableServerTest, TakesMoreWritesThanItsLogHasRoomFor) {
   const auto server = start_well();
   auto client = connect(*server);
