@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "common/durable_file.h"
+#include "common/persistence.h"
 #include "common/units.h"
 #include "replication/log.h"
 #include "replication/store.h"
@@ -89,7 +91,7 @@ class Files {
 
   Result<OpenDirectory> open() {
     if (Status made = make_directory(); !made) return fail(made.error());
-    auto lock = DirectoryLock::take(path_, of("lock"));
+    auto lock = DirectoryLock::take(path_);
     if (!lock) return fail(lock.error());
     OpenDirectory opened{.lock = std::move(*lock), .volume = {}, .created = false};
     if (Status settled = take_over(); !settled) return fail(settled.error());
@@ -226,6 +228,9 @@ class Files {
     if (!superblock) return fail(superblock.error());
     const auto newest = newest_root(super->bytes(), superblock->id, path_);
     if (!newest) return fail(newest.error());
+    if ((*root)->size() < super_bytes(superblock->map_bytes)) {
+      return fail(ErrorCode::kProtocol, of("root") + " was cut short: restore a backup");
+    }
     for (const char* name : {"log", "nodes.0", "nodes.1"}) {
       if (fs::exists(of(name))) continue;
       return fail(ErrorCode::kNotFound, of(name) + " is missing: restore a backup");
@@ -299,9 +304,62 @@ Status create_on_device(const std::shared_ptr<PersistentFile>& file,
   return format_store<D>(volume, id, area_bytes, id);
 }
 
+/// Whether there is nothing in a file but zeros, from an offset on: holes are not read.
+Result<bool> is_blank_file(const std::string& path, std::uint64_t from) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return fail(errno_error(ErrorCode::kPermission, "cannot open " + path, errno));
+  const auto close_it = std::unique_ptr<const int, void (*)(const int*)>(
+      &fd, [](const int* open_fd) { ::close(*open_fd); });
+  std::vector<std::byte> bytes(1 << 20);
+  for (off_t at = ::lseek(fd, static_cast<off_t>(from), SEEK_DATA); at >= 0;
+       at = ::lseek(fd, at, SEEK_DATA)) {
+    const ssize_t got = ::pread(fd, bytes.data(), bytes.size(), at);
+    if (got < 0) return fail(errno_error(ErrorCode::kIo, "cannot read " + path, errno));
+    if (!is_zero(std::span(bytes).first(static_cast<std::size_t>(got)))) return false;
+    at += got;
+  }
+  return true;
+}
+
+/// Refuses what is not ours to write to, before anything is changed.
+Status check_device(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    return fail(errno_error(ErrorCode::kIo, "cannot examine " + path, errno));
+  }
+  if (S_ISCHR(status.st_mode)) {
+    const SystemTree system;
+    const std::string device =
+        system.real_path("sys/dev/char/" + std::to_string(major(status.st_rdev)) + ":" +
+                         std::to_string(minor(status.st_rdev)));
+    const MemoryKind kind = memory_kind(system, "/" + device);
+    if (kind.persistence != Persistence::kVolatile) return {};
+    return fail(ErrorCode::kUnsupported,
+                path + " is " + kind.origin +
+                    ", which forgets everything without power: name a directory, or a device of "
+                    "persistent memory (silurus doctor lists them)");
+  }
+  std::array<char, kStoreMagic.size()> magic{};
+  std::ifstream(path, std::ios::binary).read(magic.data(), magic.size());
+  const bool is_large_enough = static_cast<std::uint64_t>(status.st_size) >= kMinDeviceBytes;
+  if (magic == kStoreMagic) {
+    if (is_large_enough) return {};
+    return fail(ErrorCode::kProtocol, path + " was cut short: restore a backup");
+  }
+  // The superblock may have been torn when the store was made: nothing else was there yet.
+  const bool may_be_torn = is_large_enough && magic == std::array<char, kStoreMagic.size()>{};
+  const auto blank = is_blank_file(path, may_be_torn ? sizeof(Superblock) : 0);
+  if (!blank) return fail(blank.error());
+  if (*blank) return {};
+  return fail(ErrorCode::kConflict, path +
+                                        " holds something else than a Silurus tree: name a "
+                                        "directory, or a file of zeros");
+}
+
 template <int D>
 Result<OpenDirectory> open_device(const std::string& path, const DirectoryOptions& options) {
-  auto lock = DirectoryLock::take(path, path);
+  if (Status ours = check_device(path); !ours) return fail(ours.error());
+  auto lock = DirectoryLock::take(path);
   if (!lock) return fail(lock.error());
   OpenDirectory opened{.lock = std::move(*lock), .volume = {}, .created = false};
   auto file = PersistentFile::map(path, {.size = kMinDeviceBytes, .read_only = options.read_only});
@@ -328,34 +386,26 @@ Result<OpenDirectory> open_device(const std::string& path, const DirectoryOption
 
 }  // namespace
 
-Result<DirectoryLock> DirectoryLock::take(const std::string& path, const std::string& lock_path) {
-  const bool is_directory = path != lock_path;
-  int fd = ::open(lock_path.c_str(), (is_directory ? O_RDWR | O_CREAT : O_RDWR) | O_CLOEXEC, 0600);
-  // To look at a store on a medium that can't be written, its lock is enough as it is.
-  if (fd < 0 && (errno == EROFS || errno == EACCES)) {
-    fd = ::open(lock_path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) errno = EACCES;
-  }
+Result<DirectoryLock> DirectoryLock::take(const std::string& path) {
+  // The directory itself, which nobody can delete and make again as he could a file in it.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
-    return fail(
-        errno_error(errno == EACCES || errno == EROFS ? ErrorCode::kPermission : ErrorCode::kIo,
-                    "cannot open " + lock_path, errno));
+    return fail(errno_error(errno == EACCES ? ErrorCode::kPermission : ErrorCode::kIo,
+                            "cannot open " + path, errno));
   }
   DirectoryLock lock(fd);
+  const std::string holder_path = path + "/lock";
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) {
-      return fail(errno_error(ErrorCode::kIo, "cannot lock " + lock_path, errno));
+      return fail(errno_error(ErrorCode::kIo, "cannot lock " + path, errno));
     }
     std::string holder;
-    if (is_directory) std::getline(std::ifstream(lock_path), holder);
+    std::getline(std::ifstream(holder_path), holder);
     return fail(ErrorCode::kConflict, path + " is in use by another server" +
                                           (holder.empty() ? std::string() : ", process " + holder));
   }
-  if (is_directory) {
-    const std::string pid = std::to_string(::getpid()) + "\n";
-    // For people only; what matters is the lock.
-    if (::ftruncate(fd, 0) == 0) (void)!::pwrite(fd, pid.data(), pid.size(), 0);
-  }
+  // For people only: on a device, or a medium that can't be written, nobody is told.
+  std::ofstream(holder_path) << ::getpid() << "\n";
   return lock;
 }
 

@@ -38,8 +38,9 @@ constexpr const char* kArrivedName = "arrived";
 /// Holds a data directory or device against other servers, until destroyed or the process ends.
 class DirectoryLock {
  public:
-  /// kConflict, with the process that holds it if it says so.
-  static Result<DirectoryLock> take(const std::string& path, const std::string& lock_path);
+  /// Locks the directory or device itself. kConflict if another server holds it, with its process
+  /// if that can be told.
+  static Result<DirectoryLock> take(const std::string& path);
   DirectoryLock(DirectoryLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   DirectoryLock& operator=(DirectoryLock&& other) noexcept {
     std::swap(fd_, other.fd_);
@@ -65,7 +66,9 @@ struct OpenDirectory {
 ///   of a member of a group `member` and `extra.0`, `extra.1`; its parent must exist;
 /// * a devdax device, or a file of at least kMinDeviceBytes that exists: all of that in one, side
 /// by
-///   side; what is zero at its start is a new one. Not for members of a group.
+///   side; a file of zeros, or a device with zeros at its start, is a new one. Not for members of a
+///   group. A file that holds something else is not touched; nor is a device whose memory is
+///   volatile.
 /// What has arrived in a directory (kArrivedName) takes the place of the store in it first.
 /// kConflict if it is the store of another group's member, or of none though it should be.
 /// The errors say what is wrong with which file and what to do. Set-up only.

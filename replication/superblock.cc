@@ -8,8 +8,6 @@
 namespace silurus::replication {
 namespace {
 
-constexpr std::array<char, 8> kMagic = {'S', 'i', 'l', 'u', 'r', 'u', 's', '\n'};
-
 std::uint64_t checksum_of(const Superblock& superblock) {
   return XXH3_64bits(&superblock, offsetof(Superblock, checksum));
 }
@@ -32,7 +30,7 @@ T load(std::span<const std::byte> bytes, std::uint64_t offset) {
 Superblock make_superblock(std::uint32_t dimensions, std::uint32_t node_format, std::uint64_t id,
                            std::uint64_t log_bytes, std::uint64_t node_area_bytes,
                            std::uint64_t map_bytes) {
-  Superblock made{.magic = kMagic,
+  Superblock made{.magic = kStoreMagic,
                   .byte_order = kByteOrderMark,
                   .format = kStoreFormat,
                   .dimensions = dimensions,
@@ -49,7 +47,7 @@ Superblock make_superblock(std::uint32_t dimensions, std::uint32_t node_format, 
 bool is_blank(std::span<const std::byte> bytes) {
   const auto superblock = load<Superblock>(bytes, 0);
   // A later version may have its roots elsewhere. (A torn write leaves a word old or new.)
-  if (superblock.magic == kMagic &&
+  if (superblock.magic == kStoreMagic &&
       (superblock.byte_order != kByteOrderMark || superblock.format > kStoreFormat) &&
       superblock.byte_order != 0) {
     return false;
@@ -63,13 +61,13 @@ bool is_blank(std::span<const std::byte> bytes) {
   };
   if (!is_zero(0, 0) || !is_zero(0, 1) || !is_zero(1, 1)) return false;
   // Something else that lies there is not ours to overwrite.
-  return superblock.magic == kMagic || superblock.magic == std::array<char, 8>{};
+  return superblock.magic == kStoreMagic || superblock.magic == std::array<char, 8>{};
 }
 
 Result<Superblock> read_superblock(std::span<const std::byte> bytes, std::uint32_t dimensions,
                                    std::uint32_t node_format, const std::string& where) {
   const auto found = load<Superblock>(bytes, 0);
-  if (found.magic != kMagic) {
+  if (found.magic != kStoreMagic) {
     return fail(ErrorCode::kProtocol, where +
                                           " does not hold a Silurus tree: if it never did, "
                                           "name an empty directory; if it did, restore a "

@@ -20,6 +20,8 @@ namespace silurus::replication {
 /// Version of the whole format of a data directory. Counted up with every change.
 constexpr std::uint32_t kStoreFormat = 1;
 constexpr std::uint32_t kByteOrderMark = 0x01020304;
+/// What a store begins with.
+constexpr std::array<char, 8> kStoreMagic = {'S', 'i', 'l', 'u', 'r', 'u', 's', '\n'};
 
 /// The first bytes of a data directory. The first four fields stay in place in all versions.
 struct Superblock {

@@ -107,42 +107,6 @@ std::optional<int> node_in(const SystemTree& tree, const std::string& file) {
   return node && *node >= 0 ? std::optional(static_cast<int>(*node)) : std::nullopt;
 }
 
-/// The part of a path that ends with the folder whose name begins so; empty if there is none.
-std::string up_to(const std::string& path, const std::string& beginning) {
-  const auto at = path.find("/" + beginning);
-  return at == std::string::npos ? "" : path.substr(0, path.find('/', at + 1));
-}
-
-struct Kind {
-  Persistence persistence;
-  std::string origin;
-};
-
-/// What memory is, by the bus that its device hangs on.
-Kind kind_of(const SystemTree& tree, const std::string& device) {
-  if (device.find("e820_pmem") != std::string::npos) {
-    return {Persistence::kEmulated, "memory that the kernel was told to call persistent (memmap=)"};
-  }
-  const std::string region = up_to(device, "region");
-  if (device.find("/ndbus") != std::string::npos) {
-    if (tree.text(region + "/devtype").value_or("") == "nd_volatile") {
-      return {Persistence::kVolatile, "a volatile region of NVDIMMs"};
-    }
-    const auto domain = tree.text(region + "/persistence_domain").value_or("");
-    return {Persistence::kPersistent,
-            domain.empty() ? "NVDIMM" : "NVDIMM, persistence domain " + domain};
-  }
-  if (device.find("/dax_region") != std::string::npos) {
-    return {tree.text(region + "/mode").value_or("") == "pmem" ? Persistence::kPersistent
-                                                               : Persistence::kVolatile,
-            "CXL memory"};
-  }
-  if (device.find("/hmem") != std::string::npos) {
-    return {Persistence::kVolatile, "memory set aside by the firmware (high-bandwidth or CXL)"};
-  }
-  return {Persistence::kUnknown, "of an unknown bus"};
-}
-
 struct Mount {
   std::string source;
   std::string point;
@@ -241,7 +205,7 @@ PersistentMemoryFacts read_persistent_memory(const SystemTree& tree) {
   const std::string folder = "sys/bus/dax/devices";
   for (const std::string& name : tree.names(folder)) {
     const std::string path = folder + "/" + name;
-    Kind kind = kind_of(tree, "/" + tree.real_path(path));
+    MemoryKind kind = memory_kind(tree, "/" + tree.real_path(path));
     facts.devices.push_back(
         {.name = name,
          .bytes = static_cast<std::uint64_t>(tree.number(path + "/size").value_or(0)),
@@ -253,7 +217,7 @@ PersistentMemoryFacts read_persistent_memory(const SystemTree& tree) {
   const std::vector<Mount> mounts = read_mounts(tree);
   for (const std::string& name : tree.names("sys/block")) {
     if (!name.starts_with("pmem")) continue;
-    Kind kind = kind_of(tree, "/" + tree.real_path("sys/block/" + name));
+    MemoryKind kind = memory_kind(tree, "/" + tree.real_path("sys/block/" + name));
     PmemDisk disk{.name = name, .persistence = kind.persistence, .origin = std::move(kind.origin)};
     for (const Mount& mount : mounts) {
       if (!is_of_disk(mount.source, name) || !disk.mount_point.empty()) continue;

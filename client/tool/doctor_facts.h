@@ -6,34 +6,14 @@
 #include <string_view>
 #include <vector>
 
+#include "common/persistence.h"
+#include "common/system_tree.h"
+
 // What `silurus doctor` finds out about this machine, as plain values. They are read from files of
 // /sys, /proc and /dev below a root, so that tests hand in a made-up tree; what follows from them
 // is decided elsewhere (doctor_findings.h).
 
 namespace silurus::tool::doctor {
-
-/// The files below a root folder: "/" on a machine. Paths are given without a slash in front.
-class SystemTree {
- public:
-  explicit SystemTree(std::string root = "/") : root_(std::move(root)) {}
-
-  /// The whole content without blanks at either end; nothing where no such file can be read.
-  std::optional<std::string> text(const std::string& path) const;
-  /// The number that a file begins with.
-  std::optional<std::int64_t> number(const std::string& path) const;
-  /// What a folder holds, sorted; empty where there is none.
-  std::vector<std::string> names(const std::string& folder) const;
-  bool exists(const std::string& path) const;
-  /// Whether this user may read and write it.
-  bool may_use(const std::string& path) const;
-  /// Where links lead, below the root; empty if there is nothing.
-  std::string real_path(const std::string& path) const;
-  /// The path as the system takes it.
-  std::string whole(const std::string& path) const { return root_ + "/" + path; }
-
- private:
-  std::string root_;
-};
 
 constexpr std::uint64_t kUnlimited = UINT64_MAX;
 
@@ -138,14 +118,6 @@ struct RdmaFacts {
 RdmaFacts read_rdma(const SystemTree& tree, const std::vector<InterfaceAddress>& addresses);
 /// Of this host, those of loopback apart.
 std::vector<InterfaceAddress> interface_addresses();
-
-/// What becomes of the content of memory that looks persistent when the power goes.
-enum class Persistence : std::uint8_t {
-  kPersistent,
-  kEmulated,  ///< ordinary memory that was called persistent at boot (memmap=): lost
-  kVolatile,  ///< memory of another speed or place: high-bandwidth, CXL
-  kUnknown,
-};
 
 struct DaxDevice {
   std::string name;  ///< "dax0.0"

@@ -144,6 +144,48 @@ TEST_F(DataDirectoryTest, RefusesADeviceThatIsTooSmall) {
   ASSERT_FALSE(opened);
 }
 
+TEST_F(DataDirectoryTest, LeavesAFileOfSomethingElseAsItIs) {
+  path_ = parent_ + "/letter";
+  for (const std::string& text : {std::string("Dear reader,\n"), std::string(5'000, '\0') + "!"}) {
+    std::ofstream(path_, std::ios::binary) << text;
+    expect_refused(ErrorCode::kConflict, "something else");
+    std::ifstream file(path_, std::ios::binary);
+    const std::string content{std::istreambuf_iterator<char>(file), {}};
+    EXPECT_EQ(content, text);
+  }
+}
+
+TEST_F(DataDirectoryTest, LeavesADeviceThatWasCutShortAsItIs) {
+  path_ = parent_ + "/device";
+  std::ofstream(path_).close();
+  fs::resize_file(path_, 64 << 20);
+  make_store();
+  fs::resize_file(path_, 1 << 20);
+  expect_refused(ErrorCode::kProtocol, "cut short");
+  EXPECT_EQ(fs::file_size(path_), 1u << 20);
+}
+
+TEST_F(DataDirectoryTest, IsHeldThoughItsLockFileIsDeleted) {
+  make_store();
+  const auto first = open();
+  ASSERT_TRUE(first);
+  fs::remove(of("lock"));
+  expect_refused(ErrorCode::kConflict, "in use");
+}
+
+TEST_F(DataDirectoryTest, ServesARootThatWasCutShortAsLittleAsItChecksIt) {
+  make_store();
+  const std::uint64_t whole = fs::file_size(of("root"));
+  for (const std::uint64_t size : {whole - 1, whole / 2, std::uint64_t{1} << 20}) {
+    fs::resize_file(of("root"), size);
+    expect_refused(ErrorCode::kProtocol, "cut short");
+    EXPECT_EQ(fs::file_size(of("root")), size);
+    const auto checked = open_directory<2>(path_, {.log_bytes = kMinLogBytes, .read_only = true});
+    ASSERT_FALSE(checked);
+    EXPECT_EQ(checked.error().code, ErrorCode::kProtocol);
+  }
+}
+
 TEST_F(DataDirectoryTest, IsHeldByOneServerAtATime) {
   make_store();
   const auto first = open();
