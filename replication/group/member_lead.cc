@@ -23,7 +23,7 @@ bool Member::may_write() const {
 
 Status Member::wrote() {
   // Under way before the flush begins.
-  replicator_.tell(commit_, lease_.heartbeat());
+  replicator_.tell(applied_.lsn, lease_.heartbeat());
   if (Status durable = log_.commit(); !durable) {
     failed_ = durable.error();
     return durable;
@@ -66,11 +66,13 @@ Nanoseconds Member::lease_until() const {
 
 Status Member::lead(Nanoseconds now) {
   if (Status durable = log_.commit(); !durable) return durable;
-  replicator_.tell(commit_, lease_.heartbeat());
+  // As committed is told what is applied here: else others would show a version before we do, and
+  // who has read it there would read an older one here.
+  replicator_.tell(applied_.lsn, lease_.heartbeat());
   find_commit();
   if (now >= next_heartbeat_) {
     next_heartbeat_ = now + options_.timing.heartbeat;
-    replicator_.beat(commit_, lease_.beat(now));
+    replicator_.beat(applied_.lsn, lease_.beat(now));
     look_after_members(now);
   }
   wake_at(next_heartbeat_);

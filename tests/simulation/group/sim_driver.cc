@@ -53,6 +53,11 @@ SimDriver::SimDriver(GroupWorld& world, sim::Host& host, const Options& options,
                                  .soonest_look = 100 * kMicrosecond,
                                  .latest_look = kMillisecond},
                                 world.id(), log, *links_);
+  honest_ = std::make_unique<HonestReplicator>(*replicator_, [this](Lsn commit) {
+    if (member_ == nullptr || commit <= member_->applied().lsn) return;
+    world_.complain("member " + std::to_string(id_) +
+                    " calls committed what others may show before it does itself");
+  });
   member_ = std::make_unique<group::Member>(
       group::MemberOptions{.self = {options.id, address_of(host), options.clients},
                            .incarnation = options.seed | 1,
@@ -60,7 +65,7 @@ SimDriver::SimDriver(GroupWorld& world, sim::Host& host, const Options& options,
                            .timing = world.timing,
                            .leads = leads_of(world, options.id),
                            .ack = world.ack},
-      log, applied, machine, *replicator_, *links_, *store_, host.clock());
+      log, applied, machine, *honest_, *links_, *store_, host.clock());
   world_.drivers.push_back(this);
 }
 

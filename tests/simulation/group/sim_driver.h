@@ -11,6 +11,7 @@
 #include "replication/group/member.h"
 #include "replication/group/protocol.h"
 #include "rtree/node_ref.h"
+#include "tests/simulation/group/honest_replicator.h"
 #include "tests/simulation/group/sim_view_store.h"
 #include "transport/sim/fabric.h"
 
@@ -110,6 +111,7 @@ class SimDriver {
   std::unique_ptr<group::Links> links_;
   std::unique_ptr<group::ViewStore> store_;
   std::unique_ptr<group::LogReplicator> replicator_;
+  std::unique_ptr<HonestReplicator> honest_;  ///< that the member speaks through
   std::unique_ptr<group::Member> member_;
   group::Role last_role_ = group::Role::kOutside;
 };
