@@ -211,6 +211,8 @@ class Member final : public LinksHandler {
   void give_up_place();
   void consider_candidates(Nanoseconds now);
   bool has_all_committed() const;
+  bool is_copy() const;
+  bool has_all_of_copy(const Registration& other) const;
   MemberInfo newest(const MemberInfo& member) const;
   void propose(View next);
   void try_proposal(Nanoseconds now);

@@ -16,6 +16,7 @@ Registration Member::registration() const {
     registration.candidate_for = view_.epoch + 1;
     registration.durable = log_.durable();
     registration.log_epoch = log_.last_epoch();
+    registration.copy_chain = is_copy() ? log_.end().chain : 0;
   }
   return registration;
 }
@@ -256,6 +257,26 @@ bool Member::has_all_committed() const {
   return view_.primary == options_.self.id || (noted_ && log_.durable() >= *noted_);
 }
 
+/// Whether all that this member has is a copy of a tree: no record has come since.
+bool Member::is_copy() const {
+  return log_.last_epoch() == 0 && applied_.lsn == log_.end().lsn && applied_.lsn == log_.durable();
+}
+
+/// Whether another candidate has nothing but a copy, and this log holds all that is in it. The
+/// record by which the primary would have made them comparable never came. A copy is of what was
+/// committed, of which there is one history: it is here as far as anything is applied, and behind
+/// that if the log has the same chain.
+bool Member::has_all_of_copy(const Registration& other) const {
+  if (other.copy_chain == 0 || other.durable > log_.durable()) return false;
+  LogReader log(log_.bytes(), applied_);
+  while (log.position().lsn < other.durable && log.next()) {
+  }
+  const LogPosition& reached = log.position();
+  return reached.lsn > other.durable
+             ? reached.lsn == applied_.lsn
+             : reached.lsn == other.durable && reached.chain == other.copy_chain;
+}
+
 void Member::consider_candidates(Nanoseconds now) {
   wake_at(next_poll_);
   if (proposal_) return try_proposal(now);
@@ -278,6 +299,8 @@ void Member::consider_candidates(Nanoseconds now) {
     const auto theirs = std::pair(by_quorum ? other.log_epoch : own.first, other.durable);
     if (other.candidate_for != next.epoch) {
       all_stand = false;
+    } else if (by_quorum && has_all_of_copy(other) && (theirs != own || self < id)) {
+      next.members.push_back(other.member);
     } else if (theirs > own || (theirs == own && id < self)) {
       ++better;
     } else if (!by_quorum || other.log_epoch != 0) {
@@ -292,8 +315,8 @@ void Member::consider_candidates(Nanoseconds now) {
                                    : waited >= patience * (2 + better);
   // So many that among them is one of every quorum; our log is as good as any of theirs.
   const std::size_t needed = by_quorum ? view_.members.size() - view_.quorum() + 1 : 1;
-  const bool is_able =
-      has_all_committed() && next.members.size() >= needed && (needed == 1 || own.first != 0);
+  const bool is_able = has_all_committed() && next.members.size() >= needed &&
+                       (needed == 1 || own.first != 0 || is_copy());
   if (!is_turn || !is_able || registrations_.empty()) return wake_at(now + patience / 4);
   if (by_quorum) {
     // Whoever does not stand is a member all the same, until the new primary has seen to it that

@@ -153,7 +153,8 @@ std::string encode(const Registration& registration) {
                         {"incarnation", to_text(registration.incarnation)},
                         {"candidate_for", to_text(registration.candidate_for)},
                         {"durable", to_text(registration.durable)},
-                        {"log_epoch", to_text(registration.log_epoch)}});
+                        {"log_epoch", to_text(registration.log_epoch)},
+                        {"copy_chain", to_text(registration.copy_chain)}});
 }
 
 std::string encode(const KeptView& kept) {
@@ -172,6 +173,8 @@ Result<Registration> decode_registration(std::string_view text) {
   registration.candidate_for = fields.epoch("candidate_for");
   registration.durable = fields.number("durable");
   registration.log_epoch = fields.epoch("log_epoch");
+  // Earlier versions did not say.
+  if (object.contains("copy_chain")) registration.copy_chain = fields.number("copy_chain");
   if (registration.incarnation == 0) fields.complain("incarnation");
   if (fields.wrong()) return bad("registration: " + *fields.wrong());
   const auto member = object.find("member");

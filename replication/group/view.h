@@ -75,6 +75,8 @@ struct Registration {
   Epoch candidate_for = 0;
   Lsn durable = 0;      ///< end of its log when it left, ...
   Epoch log_epoch = 0;  ///< ... and of the last record in it; 0: unknown
+  /// If all that it has is a copy of a tree, and so committed: the chain at `durable`; else 0.
+  std::uint64_t copy_chain = 0;
 };
 
 /// What each member of a static group (one without etcd) remembers of its views for good.

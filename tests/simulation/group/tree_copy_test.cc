@@ -61,6 +61,7 @@ class TreeCopies : public GroupRules {
                                                   copy));
     return *nodes_.back();
   }
+  std::unique_ptr<group::CopiedTree<2>> copy_onto(sim::Host& host, int puts_meanwhile);
   void joins_from_a_copy(int puts_meanwhile = 5);
 };
 
@@ -103,23 +104,25 @@ TEST_F(TreeCopies, AreOfTheVersionThatWasHeldThoughTheTreeGoesOn) {
   EXPECT_TRUE(world_.run_until([&] { return done_ == sequence_; }, world_.now() + kSecond));
 }
 
-void TreeCopies::joins_from_a_copy(int puts_meanwhile) {
+/// The tree of a backup, copied by a member that finds no log to begin with.
+std::unique_ptr<group::CopiedTree<2>> TreeCopies::copy_onto(sim::Host& host, int puts_meanwhile) {
   fill();
   for (MemberLife* life : lives_) life->trim();
-  for (int i = 0; i < puts_meanwhile; ++i) ASSERT_TRUE(put_and_wait(*primary()));
-  sim::Host& host = world_.add_host("member4");
+  for (int i = 0; i < puts_meanwhile; ++i) EXPECT_TRUE(put_and_wait(*primary()));
   MemberLife& empty = start_fourth(host, nullptr);
-  ASSERT_TRUE(
+  EXPECT_TRUE(
       world_.run_until([&] { return empty.member().needs_copy(); }, world_.now() + kSecond));
   empty.power().cut();
   host.crash();
   host.restart();
-  std::unique_ptr<group::CopiedTree<2>> copy;
-  {
-    Copying copying(*group_, host, backup().host());
-    ASSERT_TRUE(run_until_copied(copying));
-    copy = copying.take();
-  }
+  Copying copying(*group_, host, backup().host());
+  EXPECT_TRUE(run_until_copied(copying));
+  return copying.take();
+}
+
+void TreeCopies::joins_from_a_copy(int puts_meanwhile) {
+  sim::Host& host = world_.add_host("member4");
+  const auto copy = copy_onto(host, puts_meanwhile);
   // The log goes on.
   for (int i = 0; i < puts_meanwhile; ++i) ASSERT_TRUE(put_and_wait(*primary()));
   MemberLife& joined = start_fourth(host, copy.get());
@@ -146,6 +149,22 @@ TEST_F(TreeCopies, MakeMembersThatCountForAQuorumBeforeAnythingIsWritten) {
   joins_from_a_copy(0);
   // Half of four are left, one of which has a copy. That is one of every quorum.
   crash(*primary());
+  crash(**std::ranges::find_if(lives_, [](const MemberLife* life) { return life != nullptr; }));
+  MemberLife* const next = next_primary(nullptr);
+  ASSERT_NE(next, nullptr);
+  EXPECT_TRUE(put_and_wait(*next));
+}
+
+TEST_F(TreeCopies, MakeMembersThatCountForAQuorumThoughNoRecordEverReachedThem) {
+  begin_with_copies({}, group::Ack::kQuorum);
+  sim::Host& host = world_.add_host("member4");
+  const auto copy = copy_onto(host, 0);
+  start_fourth(host, copy.get());
+  MemberLife& was = *primary();
+  ASSERT_TRUE(world_.run_until([&] { return was.member().view().members.size() == kMembers + 1; },
+                               world_.now() + kSecond));
+  world_.cut(was.host(), host);  // so that the record that begins the view is lost
+  crash(was);
   crash(**std::ranges::find_if(lives_, [](const MemberLife* life) { return life != nullptr; }));
   MemberLife* const next = next_primary(nullptr);
   ASSERT_NE(next, nullptr);

@@ -83,12 +83,14 @@ TEST(View, SurvivesTheStore) {
                                   .incarnation = 8,
                                   .candidate_for = 4,
                                   .durable = UINT64_MAX - 7,
-                                  .log_epoch = 3};
+                                  .log_epoch = 3,
+                                  .copy_chain = 9};
   const auto decoded = decode_registration(encode(registration)).value();
   EXPECT_EQ(decoded.member, registration.member);
   EXPECT_EQ(decoded.candidate_for, 4u);
   EXPECT_EQ(decoded.durable, registration.durable);
   EXPECT_EQ(decoded.log_epoch, 3u);
+  EXPECT_EQ(decoded.copy_chain, 9u);
 }
 
 TEST(View, IsRefusedIfNoMemberWroteIt) {
