@@ -387,7 +387,7 @@ Result<OpenDirectory> open_device(const std::string& path, const DirectoryOption
 }  // namespace
 
 Result<DirectoryLock> DirectoryLock::take(const std::string& path) {
-  // The directory itself, which nobody can delete and make again as he could a file in it.
+  // The directory itself: a file in it could be deleted and made again while it is locked.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     return fail(errno_error(errno == EACCES ? ErrorCode::kPermission : ErrorCode::kIo,
@@ -404,7 +404,7 @@ Result<DirectoryLock> DirectoryLock::take(const std::string& path) {
     return fail(ErrorCode::kConflict, path + " is in use by another server" +
                                           (holder.empty() ? std::string() : ", process " + holder));
   }
-  // For people only: on a device, or a medium that can't be written, nobody is told.
+  // For people only. Fails on a device or a read-only medium, which does no harm.
   std::ofstream(holder_path) << ::getpid() << "\n";
   return lock;
 }

@@ -105,7 +105,7 @@ TEST_F(DurableServerTest, KeepsABulkLoadOnceItIsAcknowledged) {
 }
 
 /// A server that has ended leaves its memory behind in the clients that had mapped it. However it
-/// ended: nobody who had been idle since may find there what was erased in its successor.
+/// ended: a client that was idle since must not find there what was erased in its successor.
 class EndedServerTest : public DurableServerTest, public testing::WithParamInterface<int> {};
 
 TEST_P(EndedServerTest, ItsMemoryIsNotBelieved) {
