@@ -1,7 +1,8 @@
 // A client that writes and searches, and checks every answer against brute force:
 //
-//   vm_exerciser URL NUMBER SECONDS [CLIENTS]
+//   vm_exerciser URL NUMBER SECONDS [CLIENTS [STEPS]]
 //
+// After STEPS (5) steps, each a write and ten searches, a client connects anew, in another mode.
 // Each client (a thread) keeps to a strip of the plane of its own, x from 1000 * its number to 100
 // more, so that it knows exactly what is there while others write elsewhere. Prints "answers N" and
 // exits 0, or says what was wrong. "lost" and exit status 3 when the server has gone.
@@ -35,8 +36,8 @@ struct Tally {
 
 class Exerciser {
  public:
-  Exerciser(std::string url, std::uint64_t number)
-      : url_(std::move(url)), number_(number), random_(number) {}
+  Exerciser(std::string url, std::uint64_t number, std::uint64_t steps)
+      : url_(std::move(url)), number_(number), steps_(steps), random_(number) {}
 
   Tally run(Nanoseconds until) {
     const Mode modes[] = {Mode::kMessaging, Mode::kOffload, Mode::kAdaptive};
@@ -49,7 +50,7 @@ class Exerciser {
       auto client = Client<2>::connect(url_, options);
       if (!client) return fail_with("connect", client.error());
       mode_ = round % 3;
-      for (int i = 0; i < 5 && tally_.outcome == Outcome::kFine; ++i) step(*client);
+      for (std::uint64_t i = 0; i < steps_ && tally_.outcome == Outcome::kFine; ++i) step(*client);
       tally_.reads += client->statistics().offload.nodes_read;
       if (tally_.outcome != Outcome::kFine) break;
     }
@@ -146,6 +147,7 @@ class Exerciser {
 
   std::string url_;
   std::uint64_t number_;
+  std::uint64_t steps_;
   Random random_;
   std::uint64_t next_ = 1;
   std::size_t mode_ = 0;
@@ -159,13 +161,14 @@ int run(int argc, char** argv) {
   const std::uint64_t number = std::strtoull(argv[2], nullptr, 10);
   const Nanoseconds until = SystemClock().now() + std::strtoll(argv[3], nullptr, 10) * kSecond;
   const std::size_t clients = argc > 4 ? std::strtoull(argv[4], nullptr, 10) : 1;
+  const std::uint64_t steps = argc > 5 ? std::strtoull(argv[5], nullptr, 10) : 5;
   std::vector<Tally> tallies(clients);
   std::printf("started\n");
   std::fflush(stdout);
   {
     std::vector<std::jthread> threads;
     for (std::size_t i = 0; i < clients; ++i) {
-      threads.emplace_back([&, i] { tallies[i] = Exerciser(url, number + i).run(until); });
+      threads.emplace_back([&, i] { tallies[i] = Exerciser(url, number + i, steps).run(until); });
     }
   }
   std::uint64_t answers = 0, reads = 0;
