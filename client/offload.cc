@@ -385,6 +385,14 @@ bool Offloader<D>::lease_lasts(std::uint32_t index) {
   return true;
 }
 
+/// Whether so much of the lease has passed that something must have paused, this program or its
+/// machine. A pause is nothing to trust clocks after: some stand still in a virtual machine that
+/// does. Searches take a thousandth of a lease.
+template <int D>
+bool Offloader<D>::took_long(const Search& search) const {
+  return search.held_until == 0 && clock_.now() - search.lease_start >= lease_ / 8;
+}
+
 /// Gives a landed node to its cursor. False if the search has left its walk instead: finished, or
 /// waiting for a root.
 template <int D>
@@ -626,9 +634,9 @@ void Offloader<D>::on_read(std::uint64_t cookie) {
     return;
   }
   slot.state = SlotState::kLanded;
-  slot.content =
-      rtree::check_node<D>({slot_bytes(index), rtree::node_bytes<D>(slot.node.level)}, slot.node,
-                           rtree::NodeRef::kMaxChunks, options_.verify_checksums);
+  slot.content = rtree::check_node<D>(
+      {slot_bytes(index), rtree::node_bytes<D>(slot.node.level)}, slot.node,
+      rtree::NodeRef::kMaxChunks, options_.verify_checksums || took_long(*searches_[slot.search]));
   if (searches_[slot.search]->awaiting_root || !slot.wanted_now) return;
   const std::uint32_t search = slot.search;
   if (feed(search, index)) advance(search);

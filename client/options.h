@@ -30,7 +30,8 @@ struct OffloadOptions {
   /// A search may be answered from a version of the tree that was current this long before the
   /// call, which saves it a look at the root. 0: never, every answer is current.
   Nanoseconds max_staleness = 0;
-  /// Of every node read: a test of the time lease, not a need.
+  /// Of every node read: a test of the time lease, not a need. Those of searches that take an
+  /// eighth of the lease or more are verified always.
   bool verify_checksums = false;
 };
 

@@ -318,6 +318,32 @@ TEST(Offload, RefusesNodesOfAnotherFormat) {
   EXPECT_EQ(made.error().code, ErrorCode::kUnsupported);
 }
 
+TEST(Offload, VerifiesNodesWhenItsOwnStepsWereFarApart) {
+  World world(1);
+  world.load(20'000);
+  const rtree::RangeQuery<2> everything{.window = {{0, 0}, {2, 2}}};
+  ASSERT_FALSE(world.range(everything).given_back);
+  // Memory that was used again while this program stood still, and its clock, almost, with it.
+  for (const std::span<std::byte> region : world.slabs.regions()) {
+    for (std::size_t at = 0; at < region.size(); at += rtree::kChunkBytes<2>) {
+      auto& node = *reinterpret_cast<rtree::Node<2>*>(region.data() + at);
+      if (node.header.checksum != 0 && node.is_leaf()) node.leaf.ids[0] ^= 1;
+    }
+  }
+  const auto search_with_a_pause_of = [&](Nanoseconds pause) {
+    world.offloader->start_range(0, everything, world.range_result);
+    world.offloader->flush();
+    std::optional<std::uint64_t> root;
+    while (!(root = world.connection.step(world.random))) {
+    }
+    world.offloader->on_read(*root);
+    world.clock.advance(pause);
+    return world.finish();
+  };
+  EXPECT_EQ(search_with_a_pause_of(kGrace / 100).cost.restarts, 0u) << "it is as good as none";
+  EXPECT_EQ(search_with_a_pause_of(kGrace / 5).cost.restarts, 1u) << "then there was no pause";
+}
+
 /// Everything at once: searches begin and end, reads land late, torn and out of order, the tree
 /// changes, time passes in small steps and in leaps beyond the grace period, memory is recycled.
 /// Every answer must be exactly that of the version that it names, and that version must have been
