@@ -24,7 +24,8 @@ void Standing::update(const replication::group::Member& member, Nanoseconds now)
   is_primary_.store(member.role() == Role::kPrimary, std::memory_order_relaxed);
   epoch_.store(member.epoch(), std::memory_order_relaxed);
   complete_at_.store(member.complete_at(), std::memory_order_relaxed);
-  // Release: pairs with the acquire in read_until().
+  // Release: pairs with the acquire in read_until() and told_until().
+  told_until_.store(member.told_until(), std::memory_order_release);
   read_until_.store(member.read_until(), std::memory_order_release);
   if (!is_news && now < next_look_) return;
   next_look_ = now + kLookInterval;
@@ -52,6 +53,7 @@ void Standing::update(const replication::group::Member& member, Nanoseconds now)
 
 void Standing::give_up(const Error& reason) {
   read_until_.store(0, std::memory_order_release);  // as in update()
+  told_until_.store(0, std::memory_order_release);
   is_primary_.store(false, std::memory_order_relaxed);
   complete_at_.store(-1, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);

@@ -38,6 +38,9 @@ class Standing {
     // Acquire: pairs with the release in update(): whatever was applied before is seen.
     return read_until_.load(std::memory_order_acquire);
   }
+  /// Until when clients may be told so (Member::told_until()).
+  // Acquire: as in read_until().
+  Nanoseconds told_until() const { return told_until_.load(std::memory_order_acquire); }
   /// Whether writes are taken here, as far as is known.
   bool is_primary() const { return is_primary_.load(std::memory_order_relaxed); }
   replication::group::Epoch epoch() const { return epoch_.load(std::memory_order_relaxed); }
@@ -79,6 +82,7 @@ class Standing {
   const std::uint32_t shard_;
   const replication::group::MemberId self_;
   std::atomic<Nanoseconds> read_until_{0};
+  std::atomic<Nanoseconds> told_until_{0};
   std::atomic<bool> is_primary_{false};
   std::atomic<replication::group::Epoch> epoch_{0};
   std::atomic<Nanoseconds> complete_at_{-1};  ///< all committed by then is applied; -1: not known

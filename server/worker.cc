@@ -391,17 +391,17 @@ void Worker<D>::tick() {
   last_tick_ = last_now_;
   // The version is read after what is said of it.
   const Standing* const standing = team_.standing;
-  const Nanoseconds until = standing == nullptr ? INT64_MAX : standing->read_until();
+  const Nanoseconds until = standing == nullptr ? INT64_MAX : standing->told_until();
   const std::uint64_t staleness_ns = standing == nullptr ? 0 : standing->staleness_ns(last_now_);
   const protocol::Heartbeat heartbeat{
       .sequence = ++heartbeats_,
       .version = version(),
       .cpu_busy_permyriad = static_cast<std::uint32_t>(std::clamp(share, 0.0, 1.0) * 10'000),
       .queued = std::exchange(queued_, 0),
-      // Alone, it has the newest version for ever.
-      .lease_ns = until == INT64_MAX ? protocol::kNoEnd
-                                     : static_cast<std::uint64_t>(
-                                           std::max<Nanoseconds>(until - team_.clock->now(), 0)),
+      // Outside of any group, it has the newest version for ever.
+      .lease_ns = standing == nullptr ? protocol::kNoEnd
+                                      : static_cast<std::uint64_t>(
+                                            std::max<Nanoseconds>(until - team_.clock->now(), 0)),
       .staleness_ns = staleness_ns,
       .epoch = standing == nullptr ? 0 : std::uint64_t{standing->epoch()},
       .received = 0};  // each session's own

@@ -61,6 +61,7 @@ Status Member::step() {
     return done;
   }
   if (follows) probe();
+  make_promises();
   return {};
 }
 

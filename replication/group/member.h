@@ -122,6 +122,10 @@ class Member final : public LinksHandler {
   /// use between two steps: no step takes back what was said after the one before, but by having
   /// said so first.
   Nanoseconds read_until() const;
+  /// Until when others may be told that it may: what was told once cannot be taken back. A member
+  /// that is alone in its view may read for ever; it promises half a lease at a time, and takes in
+  /// only members that lead no view before the end of that.
+  Nanoseconds told_until() const { return std::min(read_until(), told_until_); }
 
   Role role() const { return role_; }
   Epoch epoch() const { return view_.epoch; }
@@ -197,6 +201,9 @@ class Member final : public LinksHandler {
   const Row* row_of(MemberId member) const;
   Lsn durable_at(MemberId member) const;
   bool is_enough(const View& next) const;
+  bool keeps_promises(const View& next) const;
+  void make_promises();
+  bool may_follow(const View& next) const;
   void look_after_members(Nanoseconds now);
   void take_in_joiners();
   void take_back_in();
@@ -240,7 +247,8 @@ class Member final : public LinksHandler {
   ReadLease lease_;
   std::map<MemberId, Row> rows_;
   Nanoseconds next_heartbeat_ = 0;
-  Lsn ready_at_ = 0;  ///< it may write and read once so much is applied
+  Nanoseconds told_until_ = 0;  ///< the latest that others may have been told
+  Lsn ready_at_ = 0;            ///< it may write and read once so much is applied
 
   // Any other.
   Promise promise_;

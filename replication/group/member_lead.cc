@@ -58,6 +58,13 @@ std::optional<Lsn> Member::wanted_log() const {
   return wanted;
 }
 
+/// Notes what may be told from here on (told_until()), before it is.
+void Member::make_promises() {
+  const Nanoseconds until = read_until();
+  const bool is_alone = until == INT64_MAX;
+  told_until_ = std::max(told_until_, is_alone ? now_ + options_.timing.lease / 2 : until);
+}
+
 Nanoseconds Member::lease_until() const {
   const Nanoseconds until = lease_.until(view_, options_.self.id);
   // Whoever may have become a member without our knowing may also vote.
@@ -136,6 +143,13 @@ bool Member::is_enough(const View& next) const {
   return next.ack == Ack::kAll || agreed(next) >= std::max(commit_, ready_at_);
 }
 
+/// Whether no member of the next view leads another one before the end of what others were told.
+bool Member::keeps_promises(const View& next) const {
+  return lease_.until(next, options_.self.id) >= told_until_;
+}
+
+bool Member::may_follow(const View& next) const { return is_enough(next) && keeps_promises(next); }
+
 /// Votes out whoever is silent, or too slow for too long.
 void Member::look_after_members(Nanoseconds now) {
   const Timing& timing = options_.timing;
@@ -158,7 +172,7 @@ void Member::look_after_members(Nanoseconds now) {
   std::erase_if(next.members, [&](const MemberInfo& member) {
     return std::ranges::find(leaving, member.id) != leaving.end();
   });
-  if (!is_enough(next)) return;  // soon
+  if (!may_follow(next)) return;  // soon
   log::info("votes out " + std::to_string(leaving.size()) + " members that are silent or too slow");
   propose(std::move(next));
 }
@@ -179,7 +193,7 @@ void Member::take_in_joiners() {
     View next = view_;
     ++next.epoch;
     next.members.push_back(joiner.member);
-    if (is_enough(next)) return propose(std::move(next));
+    if (may_follow(next)) return propose(std::move(next));
   }
 }
 
@@ -195,7 +209,7 @@ void Member::take_back_in() {
     View next = view_;
     ++next.epoch;
     for (MemberInfo& one : next.members) one = newest(one);
-    if (is_enough(next)) return propose(std::move(next));
+    if (may_follow(next)) return propose(std::move(next));
   }
 }
 

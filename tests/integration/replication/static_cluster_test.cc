@@ -75,6 +75,19 @@ TEST_P(StaticCluster, KeepsEveryAcknowledgedWriteThroughTheDeathsOfItsFirstMembe
   });
 }
 
+TEST_P(StaticCluster, AMemberAloneIsReadOneSidedly) {
+  if (!is_shm()) GTEST_SKIP() << "tcp has no one-sided reads";
+  start(1);
+  Client<2> writer = client();
+  write(writer, 50);
+  auto reader = Client<2>::connect(urls(), patient({.mode = Mode::kOffload}));
+  ASSERT_TRUE(reader.has_value()) << reader.error().message;
+  EXPECT_TRUE(wait_until([&] {
+    EXPECT_EQ(reader->count(kEverything).value(), ids_.size());
+    return reader->statistics().offload.completed > 0;
+  }));
+}
+
 TEST_P(StaticCluster, ABackupThatDiesIsVotedOutAndComesBack) {
   start(3);
   Client<2> writer = client();

@@ -33,6 +33,32 @@ TEST_F(GroupRules, ABackupFillsAGapWithoutThePrimarysProcessor) {
   EXPECT_TRUE(world_.run_until([&] { return done_ == 1; }, world_.now() + kSecond));
 }
 
+TEST_F(GroupRules, APrimaryAlonePromisesHalfALeaseAtATimeAndKeepsItWhenAMemberJoins) {
+  begin();
+  MemberLife& leads = *primary();
+  std::size_t other = 0;
+  for (MemberLife* life : std::vector(lives_)) {
+    if (life != &leads) other = crash(*life);
+  }
+  const auto members = [&] { return leads.member().view().members.size(); };
+  ASSERT_TRUE(world_.run_until([&] { return members() == 1; }, world_.now() + kSecond));
+  world_.run_for(kQuick.lease);
+  EXPECT_EQ(leads.member().read_until(), INT64_MAX) << "itself it may read for ever";
+  const Nanoseconds now = leads.host().clock().now();
+  EXPECT_GT(leads.member().told_until(), now + kQuick.lease / 4);
+  EXPECT_LE(leads.member().told_until(), now + kQuick.lease / 2);
+  restart(other);
+  Nanoseconds told = 0;
+  ASSERT_TRUE(world_.run_until(
+      [&] {
+        if (members() == 1) told = std::max(told, leads.member().told_until());
+        return members() == 2;
+      },
+      world_.now() + kSecond));
+  EXPECT_GE(leads.member().read_until(), told) << "the new member has promised as much";
+  EXPECT_LT(leads.member().read_until(), INT64_MAX);
+}
+
 TEST_F(GroupRules, ThePrimarySendsHardlyMoreThanOneCopyOfItsLog) {
   begin();
   EXPECT_LE(bytes_per_byte_of_the_log(), 1.15);
