@@ -183,7 +183,6 @@ void Log::abandon_batch() {
 }
 
 Status Log::commit() {
-  SILURUS_CHECK(batch_.empty());
   if (failed_) return fail(*failed_);
   // Only this thread writes durable_.
   const Lsn from = durable_.load(std::memory_order_relaxed);
@@ -193,7 +192,8 @@ Status Log::commit() {
     failed_ = drained.error();
     return drained;
   }
-  next_flags_ = kAfterFlush;
+  // The records of a batch that has begun say nothing of a flush after them.
+  if (batch_.empty()) next_flags_ = kAfterFlush;
   flushes_.fetch_add(1, std::memory_order_relaxed);  // a counter: orders nothing
   // Pairs with the acquire in durable(): a reader of records below it sees their bytes.
   durable_.store(end_.lsn, std::memory_order_release);

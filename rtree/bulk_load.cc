@@ -210,6 +210,7 @@ Status Tree<D>::bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOpt
                options.threads == 0 ? cores : options.threads);
   drop(root_);
   root_ = root;
+  lookup_.reset();
   return {};
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include "rtree/kernels.h"
@@ -17,6 +18,14 @@ std::uint64_t chunks_to_erase(std::uint64_t height) { return 3 * height; }
 template <int D>
 std::uint32_t minimum_of(const Node<D>& node) {
   return node.is_leaf() ? kLeafMinimum<D> : kInnerMinimum<D>;
+}
+
+template <int D>
+std::optional<std::uint32_t> index_of(const Node<D>& leaf, const Entry<D>& entry) {
+  for (std::uint32_t i = 0; i < leaf.count(); ++i) {
+    if (leaf.leaf.ids[i] == entry.id && leaf.entry_box(i) == entry.box) return i;
+  }
+  return std::nullopt;
 }
 
 /// The other child of a node that would grow least by taking the place of child `index` too.
@@ -75,35 +84,59 @@ Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to) {
 }
 
 template <int D>
-auto Tree<D>::find(const Entry<D>& entry) const -> std::optional<Found> {
+bool Tree<D>::look_for(const Entry<D>& entry, std::uint32_t& nodes) {
+  if (!check_box(entry.box)) return true;  // erase() says why
+  if (!lookup_ || lookup_->entry != entry) lookup_ = begin_lookup(entry);
+  go_on(*lookup_, nodes);
+  return lookup_->is_at_end;
+}
+
+template <int D>
+auto Tree<D>::find(const Entry<D>& entry) -> std::optional<Found> {
+  std::uint32_t nodes = UINT32_MAX;  // more than a tree can have
+  look_for(entry, nodes);
+  return lookup_->has_found ? std::optional(lookup_->found) : std::nullopt;
+}
+
+template <int D>
+auto Tree<D>::begin_lookup(const Entry<D>& entry) const -> Lookup {
+  Lookup lookup{
+      .entry = entry, .found = {}, .rest = {}, .level = node(root_).level(), .is_fresh = true};
+  lookup.found.path.nodes[lookup.level] = root_;
+  return lookup;
+}
+
+template <int D>
+void Tree<D>::go_on(Lookup& lookup, std::uint32_t& nodes) const {
+  const Entry<D>& entry = lookup.entry;
   const auto limits = RangeLimits<D>::of(entry.box, Predicate::kContains);
   const Kernels<D>& scan = kernels<D>();
-  Found found;
-  std::array<EntryMask, kMaxLevel + 1> rest;  // children not yet looked into, by level
+  Path& path = lookup.found.path;
   const std::uint32_t top = node(root_).level();
-  std::uint32_t level = top;
-  found.path.nodes[top] = root_;
-  bool fresh = true;
-  for (;;) {
-    const Node<D>& here = node(found.path.nodes[level]);
-    if (level == 0) {
-      for (std::uint32_t i = 0; i < here.count(); ++i) {
-        if (here.leaf.ids[i] != entry.id || here.entry_box(i) != entry.box) continue;
-        found.index = i;
-        return found;
-      }
-    } else {
-      if (fresh) rest[level] = scan.scan_inner(here, limits);
-      if (const auto next = rest[level].pop()) {
-        found.path.child[level] = *next;
-        found.path.nodes[--level] = here.child(*next);
-        fresh = true;
-        continue;
+  while (!lookup.is_at_end) {
+    std::uint32_t& level = lookup.level;
+    const Node<D>& here = node(path.nodes[level]);
+    if (lookup.is_fresh) {
+      if (nodes == 0) return;
+      --nodes;
+      lookup.is_fresh = false;
+      if (level != 0) {
+        lookup.rest[level] = scan.scan_inner(here, limits);
+      } else if (const auto index = index_of(here, entry)) {
+        lookup.found.index = *index;
+        lookup.is_at_end = lookup.has_found = true;
+        return;
       }
     }
-    if (level == top) return std::nullopt;
-    ++level;
-    fresh = false;
+    if (const auto next = level == 0 ? std::nullopt : lookup.rest[level].pop()) {
+      path.child[level] = *next;
+      path.nodes[--level] = here.child(*next);
+      lookup.is_fresh = true;
+    } else if (level == top) {
+      lookup.is_at_end = true;
+    } else {
+      ++level;
+    }
   }
 }
 
@@ -184,6 +217,8 @@ void Tree<D>::shrink_root() {
   }
 }
 
+template bool Tree<2>::look_for(const Entry<2>&, std::uint32_t&);
+template bool Tree<3>::look_for(const Entry<3>&, std::uint32_t&);
 template Status Tree<2>::erase(const Entry<2>&);
 template Status Tree<3>::erase(const Entry<3>&);
 template Status Tree<2>::update(std::uint64_t, const Box<2>&, const Box<2>&);

@@ -1,5 +1,6 @@
 #include <array>
 #include <string>
+#include <type_traits>
 
 #include "rtree/tree.h"
 
@@ -62,13 +63,20 @@ struct Lane {
   Cursor cursor = make_cursor<Cursor>();
   const Node<D>* next = nullptr;          ///< prefetched, to be fed
   typename RangeCursor<D>::Next taken{};  ///< what a range search said of it
+  std::uint32_t nodes_left = 0;
+  RangeResult<D>* range_result = nullptr;  ///< of a range search
 };
 
 template <int D>
 void advance(const Snapshot<D>& snapshot, Lane<D, RangeCursor<D>>& lane) {
   if (lane.next != nullptr) lane.cursor.feed(lane.taken, *lane.next, [](const auto&) {});
   lane.next = nullptr;
+  if (lane.nodes_left == 0) {
+    if (!lane.cursor.done()) lane.range_result->count = Snapshot<D>::kUnfinished;
+    return;
+  }
   if (const auto wanted = lane.cursor.take_next()) {
+    --lane.nodes_left;
     lane.next = &snapshot.node(wanted->node.ref);
     lane.taken = *wanted;
     prefetch_for_range(*lane.next, *wanted);
@@ -87,7 +95,7 @@ void advance(const Snapshot<D>& snapshot, Lane<D, NearestCursor<D>>& lane) {
 
 template <int D, typename Cursor, typename Query, typename Answer>
 Status run_batch(const Snapshot<D>& snapshot, std::span<const Query> queries,
-                 std::span<Answer> results) {
+                 std::span<Answer> results, std::uint32_t most_nodes) {
   if (results.size() < queries.size()) {
     return fail(ErrorCode::kInvalidArgument, std::to_string(queries.size()) +
                                                  " queries, but room for " +
@@ -104,6 +112,8 @@ Status run_batch(const Snapshot<D>& snapshot, std::span<const Query> queries,
     lane.next = nullptr;
     if (started == queries.size()) return;
     lane.cursor.start(queries[started], root, results[started]);
+    lane.nodes_left = most_nodes;
+    if constexpr (std::is_same_v<Answer, RangeResult<D>>) lane.range_result = &results[started];
     ++started;
     advance(snapshot, lane);
     if (lane.next != nullptr) ++running;
@@ -130,45 +140,71 @@ Status run_batch(const Snapshot<D>& snapshot, std::span<const Query> queries,
 template <int D>
 Status Snapshot<D>::range(const RangeQuery<D>& query, RangeResult<D>& result) const {
   if (Status checked = check_query(query); !checked) return checked;
+  range_within(UINT32_MAX, query, result);
+  return {};
+}
+
+template <int D>
+bool Snapshot<D>::range_within(std::uint32_t most_nodes, const RangeQuery<D>& query,
+                               RangeResult<D>& result) const {
   static thread_local RangeCursor<D> cursor;
   cursor.start(query, root(), result);
   using Next = typename RangeCursor<D>::Next;
-  while (const auto wanted = cursor.take_next()) {
+  for (; most_nodes != 0; --most_nodes) {
+    const auto wanted = cursor.take_next();
+    if (!wanted) break;
     cursor.feed(*wanted, node(wanted->node.ref),
                 [this](const Next& next) { prefetch_for_range(node(next.node.ref), next); });
   }
-  return {};
+  return cursor.done();
 }
 
 template <int D>
 Status Snapshot<D>::nearest(const NearestQuery<D>& query, NearestResult& result) const {
   if (Status checked = check_query(query); !checked) return checked;
-  static thread_local NearestCursor<D> cursor;
-  cursor.start(query, root(), result);
-  while (const auto wanted = cursor.take()) cursor.feed(node(wanted->ref));
+  nearest_within(UINT32_MAX, query, result);
   return {};
 }
 
 template <int D>
+bool Snapshot<D>::nearest_within(std::uint32_t most_nodes, const NearestQuery<D>& query,
+                                 NearestResult& result) const {
+  static thread_local NearestCursor<D> cursor;
+  cursor.start(query, root(), result);
+  for (; most_nodes != 0; --most_nodes) {
+    const auto wanted = cursor.take();
+    if (!wanted) break;
+    cursor.feed(node(wanted->ref));
+  }
+  return cursor.done();
+}
+
+template <int D>
 Status Snapshot<D>::range_batch(std::span<const RangeQuery<D>> queries,
-                                std::span<RangeResult<D>> results) const {
-  return run_batch<D, RangeCursor<D>>(*this, queries, results);
+                                std::span<RangeResult<D>> results, std::uint32_t most_nodes) const {
+  return run_batch<D, RangeCursor<D>>(*this, queries, results, most_nodes);
 }
 
 template <int D>
 Status Snapshot<D>::nearest_batch(std::span<const NearestQuery<D>> queries,
                                   std::span<NearestResult> results) const {
-  return run_batch<D, NearestCursor<D>>(*this, queries, results);
+  return run_batch<D, NearestCursor<D>>(*this, queries, results, UINT32_MAX);
 }
 
 template Status Snapshot<2>::range(const RangeQuery<2>&, RangeResult<2>&) const;
 template Status Snapshot<3>::range(const RangeQuery<3>&, RangeResult<3>&) const;
 template Status Snapshot<2>::nearest(const NearestQuery<2>&, NearestResult&) const;
 template Status Snapshot<3>::nearest(const NearestQuery<3>&, NearestResult&) const;
-template Status Snapshot<2>::range_batch(std::span<const RangeQuery<2>>,
-                                         std::span<RangeResult<2>>) const;
-template Status Snapshot<3>::range_batch(std::span<const RangeQuery<3>>,
-                                         std::span<RangeResult<3>>) const;
+template Status Snapshot<2>::range_batch(std::span<const RangeQuery<2>>, std::span<RangeResult<2>>,
+                                         std::uint32_t) const;
+template bool Snapshot<2>::range_within(std::uint32_t, const RangeQuery<2>&, RangeResult<2>&) const;
+template bool Snapshot<2>::nearest_within(std::uint32_t, const NearestQuery<2>&,
+                                          NearestResult&) const;
+template Status Snapshot<3>::range_batch(std::span<const RangeQuery<3>>, std::span<RangeResult<3>>,
+                                         std::uint32_t) const;
+template bool Snapshot<3>::range_within(std::uint32_t, const RangeQuery<3>&, RangeResult<3>&) const;
+template bool Snapshot<3>::nearest_within(std::uint32_t, const NearestQuery<3>&,
+                                          NearestResult&) const;
 template Status Snapshot<2>::nearest_batch(std::span<const NearestQuery<2>>,
                                            std::span<NearestResult>) const;
 template Status Snapshot<3>::nearest_batch(std::span<const NearestQuery<3>>,

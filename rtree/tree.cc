@@ -97,6 +97,7 @@ void Tree<D>::drop(NodeRef ref) {
 
 template <int D>
 void Tree<D>::own_path(Path& path, std::uint32_t down_to_level) {
+  lookup_.reset();
   root_ = own(root_);
   std::uint32_t level = root_node().level();
   path.nodes[level] = root_;

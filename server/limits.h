@@ -40,6 +40,9 @@ constexpr std::uint32_t kMaxCombinedOperations = 1024;  ///< of several requests
 /// run again as a stream: slice by slice, sent as fast as the client takes it.
 constexpr std::uint32_t kInlineResults = 4096;
 constexpr std::uint32_t kInlineNeighbors = 256;
+/// So is one that would look at more nodes than this, because many boxes overlap its window, or are
+/// as near as its last neighbour.
+constexpr std::uint32_t kMaxNodesAtOnce = 1024;
 /// Answers that find no room before the session takes no more requests from its ring.
 constexpr std::size_t kMaxHeldAnswers = 64;
 /// Nodes that a stream visits before others have their turn.

@@ -418,7 +418,8 @@ void Session<D>::answer_range(std::uint32_t request_id, bool any_member,
                               const rtree::RangeQuery<D>& query, rtree::RangeResult<D>& result,
                               rtree::Version version) {
   if (closed_) return;
-  if (result.count > kInlineResults) return stream(request_id, any_member, query);  // was stopped
+  // It was stopped there, or was not finished.
+  if (result.count > kInlineResults) return stream(request_id, any_member, query);
   if (blocked_ || !owed_.empty()) return later(request_id, any_member, query);
   AnswerEncoder encoder = AnswerEncoder::range<D>({request_id, version}, query.shape, result);
   if (send(encoder)) return;

@@ -143,8 +143,11 @@ void Worker<D>::run_nearests(const rtree::Snapshot<D>& snapshot) {
       asked.session->stream(asked.request_id, asked.any_member, asked.query);
       continue;
     }
-    const Status ok = snapshot.nearest(asked.query, neighbors_);
-    SILURUS_CHECK(ok.has_value());  // the query was checked when it was decoded
+    // The query was checked when it was decoded.
+    if (!snapshot.nearest_within(kMaxNodesAtOnce, asked.query, neighbors_)) {
+      asked.session->stream(asked.request_id, asked.any_member, asked.query);
+      continue;
+    }
     asked.session->answer_nearest(asked.request_id, asked.any_member, asked.query, neighbors_,
                                   snapshot.version());
   }
@@ -167,9 +170,16 @@ void Worker<D>::run_ranges(const rtree::Snapshot<D>& snapshot, std::size_t first
     auto& query = capped_.emplace_back(ranges_[i].query);
     query.limit = std::min<std::uint64_t>(query.limit, kInlineResults + 1);
   }
-  const Status ok = count == 1 ? snapshot.range(capped_[0], results_[0])
-                               : snapshot.range_batch(capped_, std::span(results_).first(count));
-  SILURUS_CHECK(ok.has_value());  // the queries were checked when they were decoded
+  // The queries were checked when they were decoded.
+  if (count == 1) {
+    if (!snapshot.range_within(kMaxNodesAtOnce, capped_[0], results_[0])) {
+      results_[0].count = rtree::Snapshot<D>::kUnfinished;
+    }
+  } else {
+    const Status ok =
+        snapshot.range_batch(capped_, std::span(results_).first(count), kMaxNodesAtOnce);
+    SILURUS_CHECK(ok.has_value());
+  }
   for (std::size_t i = 0; i < count; ++i) {
     const auto& asked = ranges_[first + i];
     asked.session->answer_range(asked.request_id, asked.any_member, asked.query, results_[i],
@@ -263,8 +273,7 @@ bool Worker<D>::take_writer_turn() {
   auto turn = team_.shard->writer().turn(now, may_wait);
   writer_needs_me_ = turn.must_return;
   writer_again_at_ = turn.again_at;
-  const bool worked = turn.done != nullptr;
-  if (worked) last_batch_ = 0;
+  if (turn.done != nullptr) last_batch_ = 0;
   for (WriteJob<D>* job = turn.done; job != nullptr; ++last_batch_) {
     WriteJob<D>* done = std::exchange(job, job->next);
     if (done->owner == this) {
@@ -273,7 +282,7 @@ bool Worker<D>::take_writer_turn() {
       done->owner->complete(done);
     }
   }
-  return worked;
+  return turn.has_worked;
 }
 
 template <int D>
@@ -300,7 +309,10 @@ void Worker<D>::finish(WriteJob<D>* job) {
 template <int D>
 bool Worker<D>::start_builds() {
   // One at most waits on a server, since a load holds the slot.
-  if (!team_.shard->writer().try_acquire()) return true;  // soon: a batch is short
+  if (!team_.shard->writer().try_acquire()) {
+    writer_needs_me_ = true;  // for the batch under way
+    return true;
+  }
   LoadJob<D>* job = builds_.back().release();
   builds_.pop_back();
   team_.shard->build(*job, [this, job] { complete(job); });

@@ -1,5 +1,7 @@
 #include "server/writer.h"
 
+#include <utility>
+
 #include "server/durability.h"
 #include "server/limits.h"
 
@@ -21,6 +23,14 @@ bool Writer<D>::submit(WriteJob<D>* job) {
 
 template <int D>
 bool Writer<D>::try_acquire() {
+  if (!take_role()) return false;
+  if (!is_within_batch_) return true;
+  release();
+  return false;
+}
+
+template <int D>
+bool Writer<D>::take_role() {
   // Acquire: pairs with the store of release(), so that the tree is seen as the last holder left
   // it. Sequentially consistent: see turn().
   return !taken_.exchange(true, std::memory_order_seq_cst);
@@ -52,16 +62,19 @@ typename Writer<D>::Turn Writer<D>::turn(Nanoseconds now, bool may_wait) {
 template <int D>
 typename Writer<D>::Turn Writer<D>::run_turn(Nanoseconds now) {
   Turn turn;
-  if (!try_acquire()) return turn;
+  if (!take_role()) return turn;
   if (now >= not_before_) {
     if (batch_.empty()) collect();
     Nanoseconds wait = 0;
-    if (should_wait_for_memory()) {
+    if (!is_within_batch_ && should_wait_for_memory()) {
       wait = kMemoryRetry;
-    } else if (!has_room()) {
+    } else if (!is_within_batch_ && !has_room()) {
       wait = kFullLogWait;  // for the checkpoint that frees it
     } else if (!batch_.empty()) {
-      apply(now);
+      turn.has_worked = true;
+      is_within_batch_ = !apply(now);
+    }
+    if (turn.has_worked && !is_within_batch_) {
       const Result<rtree::Version> version = publish();
       if (version) remember();
       turn.done = finish(version);
@@ -153,24 +166,50 @@ Status Writer<D>::admit(const WriteJob<D>& job, Nanoseconds now) {
 }
 
 template <int D>
-void Writer<D>::apply(Nanoseconds now) {
-  // What cannot become durable must not be applied: publish() says why.
-  if (durability_ != nullptr && durability_->failure()) return;
-  for (WriteJob<D>* job : batch_) {
-    job->failed.clear();
-    job->error.reset();
-    if (const Status ok = admit(*job, now); !ok) [[unlikely]] {
-      job->error = ok.error();
-      continue;
-    }
-    for (std::uint32_t i = 0; i < job->operations.size(); ++i) {
-      if (const Status ok = apply_operation(job->operations[i]); !ok) [[unlikely]] {
-        job->failed.push_back({.index = i, .code = static_cast<std::uint32_t>(ok.error().code)});
-      } else if (durability_ != nullptr) {
-        durability_->record(job->operations[i]);
-      }
+bool Writer<D>::apply(Nanoseconds now) {
+  if (!is_within_batch_) {
+    // What cannot become durable must not be applied: publish() says why.
+    if (durability_ != nullptr && durability_->failure()) return true;
+    job_ = 0;
+    job_has_begun_ = false;
+  }
+  std::uint32_t work = rtree::kSliceOfWork;
+  for (; job_ < batch_.size(); ++job_) {
+    WriteJob<D>& job = *batch_[job_];
+    if (!std::exchange(job_has_begun_, true)) begin(job, now);
+    if (!job.error && !apply(job, work)) return false;
+    job_has_begun_ = false;
+  }
+  return true;
+}
+
+template <int D>
+void Writer<D>::begin(WriteJob<D>& job, Nanoseconds now) {
+  operation_ = 0;
+  job.failed.clear();
+  job.error.reset();
+  if (const Status ok = admit(job, now); !ok) [[unlikely]] {
+    job.error = ok.error();
+  }
+}
+
+/// Goes on with a job; false if the slice ended first.
+template <int D>
+bool Writer<D>::apply(WriteJob<D>& job, std::uint32_t& work) {
+  for (; operation_ < job.operations.size(); ++operation_) {
+    const protocol::Operation<D>& operation = job.operations[operation_];
+    const bool has_looked = operation.kind == protocol::OperationKind::kInsert ||
+                            tree_.look_for({operation.id, operation.box}, work);
+    if (!has_looked || work < rtree::kWorkOfAnOperation) return false;
+    work -= rtree::kWorkOfAnOperation;
+    if (const Status ok = apply_operation(operation); !ok) [[unlikely]] {
+      job.failed.push_back(
+          {.index = operation_, .code = static_cast<std::uint32_t>(ok.error().code)});
+    } else if (durability_ != nullptr) {
+      durability_->record(operation);
     }
   }
+  return true;
 }
 
 template <int D>

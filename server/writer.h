@@ -104,17 +104,18 @@ class Writer {
 
   struct Turn {
     WriteJob<D>* done = nullptr;  ///< list of jobs to answer, oldest first
+    bool has_worked = false;      ///< on a batch, be it done or not
     /// This thread must call turn() again, at `again_at`: jobs are left and nobody else will.
     bool must_return = false;
     Nanoseconds again_at = 0;
     /// When run_turn() should be called though nothing was submitted; 0: never.
     Nanoseconds flush_at = 0;
   };
-  /// Takes the role if it is free and runs at most one batch, so that a reader that writes is not
-  /// kept from its own sessions for long. Never waits.
-  /// But if batches are left to a thread of their own, it is told, and that's all; unless
-  /// `may_wait`: nobody is kept waiting if this thread waits for the flush itself, which saves
-  /// waking two threads.
+  /// Takes the role if it is free and runs at most one batch, or a slice of rtree::kSliceOfWork of
+  /// it, so that a reader that writes is not kept from its own sessions for long. Never waits. But
+  /// if batches are left to a thread of their own, it is told, and that's all; unless `may_wait`:
+  /// nobody is kept waiting if this thread waits for the flush itself, which saves waking two
+  /// threads.
   Turn turn(Nanoseconds now, bool may_wait = false);
   /// The same for that thread, which may wait for a flush.
   Turn run_turn(Nanoseconds now);
@@ -137,7 +138,8 @@ class Writer {
   Gate* gate() { return gate_; }
 
   /// Takes the role for something else than a batch (a bulk load); jobs wait meanwhile. Whoever
-  /// took it calls release() and then turn(), or sees to it that some thread does.
+  /// took it calls release() and then turn(), or sees to it that some thread does; so does who was
+  /// refused it.
   bool try_acquire();
   void release();
 
@@ -164,7 +166,11 @@ class Writer {
   bool should_wait_for_memory();
   /// Whether the log has room for the batch.
   bool has_room();
-  void apply(Nanoseconds now);
+  /// Applies a slice of the batch; whether that was the rest of it.
+  bool apply(Nanoseconds now);
+  void begin(WriteJob<D>& job, Nanoseconds now);
+  bool apply(WriteJob<D>& job, std::uint32_t& work);
+  bool take_role();
   Result<rtree::Version> publish();
   WriteJob<D>* finish(const Result<rtree::Version>& version);
 
@@ -187,6 +193,10 @@ class Writer {
   Counter delays_;
   std::deque<WriteJob<D>*> backlog_;
   std::vector<WriteJob<D>*> batch_;
+  bool is_within_batch_ = false;  ///< some of it is applied, and not published
+  std::size_t job_ = 0;           ///< of the batch, that is next,
+  bool job_has_begun_ = false;    ///< ... or of which operation_ is
+  std::uint32_t operation_ = 0;
   Nanoseconds not_before_ = 0;  ///< too much is retired: no batch until then
 };
 

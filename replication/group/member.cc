@@ -86,6 +86,7 @@ Status Member::apply() {
   auto reached = machine_.apply(log_, applied_, until);
   if (!reached) return fail(reached.error());
   applied_ = *reached;
+  if (machine_.has_more()) wake_at(now_);
   return {};
 }
 

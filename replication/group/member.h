@@ -50,6 +50,8 @@ class Machine {
   /// Applies the records from `from` to `commit` (or to an end of a batch before it): all of them
   /// are committed. Returns where it has got to.
   virtual Result<LogPosition> apply(const Log& log, LogPosition from, Lsn commit) = 0;
+  /// Whether it has stopped before `commit` only to let others have their turn.
+  virtual bool has_more() const { return false; }
   /// Of the last record applied.
   virtual Stamp stamp() const = 0;
 };

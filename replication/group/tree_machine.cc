@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "common/check.h"
+
 namespace silurus::replication::group {
 namespace {
 
@@ -37,18 +39,28 @@ Result<MachineState> MachineState::decode(std::span<const std::byte> bytes) {
 
 template <int D>
 TreeMachine<D>::TreeMachine(rtree::Tree<D>& tree, MachineState state, Stamp stamp,
-                            std::function<void(const AppliedBatch&)> on_batch)
-    : tree_(tree), state_(std::move(state)), stamp_(stamp), on_batch_(std::move(on_batch)) {}
+                            std::function<void(const AppliedBatch&)> on_batch, std::uint32_t slice)
+    : tree_(tree),
+      state_(std::move(state)),
+      stamp_(stamp),
+      on_batch_(std::move(on_batch)),
+      slice_(slice) {
+  SILURUS_CHECK(slice >= rtree::kWorkOfAnOperation);
+}
 
 template <int D>
 Result<LogPosition> TreeMachine<D>::apply(const Log& log, LogPosition from, Lsn commit) {
   LogPosition reached = from;
   LogReader reader(log.bytes(), at_.value_or(from));
-  waits_for_memory_ = false;
+  waits_for_memory_ = has_more_ = false;
+  work_ = slice_;
   while (reader.position().lsn < commit) {
     at_ = reader.position();
     const auto record = reader.next();
     if (!record || reader.position().lsn > commit) break;
+    has_more_ = !look_for(*record) || work_ < rtree::kWorkOfAnOperation;
+    if (has_more_) return reached;
+    work_ -= rtree::kWorkOfAnOperation;
     Status taken = take(*record);
     if (!taken && taken.error().code == ErrorCode::kOutOfMemory) {
       tree_.reclaim();
@@ -113,6 +125,20 @@ Status TreeMachine<D>::take_operation(const Record& record) {
   }
   ++operation_;
   return {};
+}
+
+/// Whether what the record is about has been looked for, so that it is taken at once.
+template <int D>
+bool TreeMachine<D>::look_for(const Record& record) {
+  if (record.header.type == RecordType::kErase) {
+    const auto payload = payload_as<EntryPayload<D>>(record);
+    return !payload || tree_.look_for({payload->id, payload->box}, work_);
+  }
+  if (record.header.type == RecordType::kUpdate) {
+    const auto payload = payload_as<UpdatePayload<D>>(record);
+    return !payload || tree_.look_for({payload->id, payload->from}, work_);
+  }
+  return true;
 }
 
 template <int D>

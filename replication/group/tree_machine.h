@@ -51,9 +51,11 @@ template <int D>
 class TreeMachine final : public Machine {
  public:
   /// The tree and the state as of the same place in the log. `on_batch` is told of each batch, from
-  /// within apply(), once it is published.
+  /// within apply(), once it is published. `slice`: work of one apply(), at least
+  /// rtree::kWorkOfAnOperation.
   TreeMachine(rtree::Tree<D>& tree, MachineState state, Stamp stamp,
-              std::function<void(const AppliedBatch&)> on_batch);
+              std::function<void(const AppliedBatch&)> on_batch,
+              std::uint32_t slice = rtree::kSliceOfWork);
 
   Result<LogPosition> apply(const Log& log, LogPosition from, Lsn commit) override;
   /// Any thread. Of the version published last, or of the next one: whoever sees a version in the
@@ -64,12 +66,15 @@ class TreeMachine final : public Machine {
   /// It has stopped because all memory is in use, though some is retired: apply() goes on in a
   /// while.
   bool waits_for_memory() const { return waits_for_memory_; }
+  /// It has stopped after a slice of work, perhaps within a batch: apply() goes on at once.
+  bool has_more() const override { return has_more_; }
   /// It has stopped within a batch: the state is ahead of what is published.
   bool is_within_batch() const { return !batch_.empty() || order_.has_value(); }
 
  private:
   Status take(const Record& record);
   Status take_operation(const Record& record);
+  bool look_for(const Record& record);
   Status change(const Record& record);
   void finish_request();
   void finish_batch(const Record& record, LogPosition end);
@@ -80,11 +85,14 @@ class TreeMachine final : public Machine {
   /// acquire of who takes a snapshot.
   std::atomic<Stamp> stamp_;
   const std::function<void(const AppliedBatch&)> on_batch_;
+  const std::uint32_t slice_;
   /// Records before it were taken: in the middle of a batch, perhaps.
   std::optional<LogPosition> at_;
   std::vector<AppliedRequest> batch_;  ///< of the batch being applied
   std::uint32_t operation_ = 0;        ///< of the last request in it
   bool waits_for_memory_ = false;
+  bool has_more_ = false;
+  std::uint32_t work_ = 0;            ///< left of the slice
   std::optional<GatePayload> order_;  ///< of the batch being applied
   Status turned_;
 };

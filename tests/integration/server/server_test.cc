@@ -5,14 +5,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "client/client.h"
 #include "common/random.h"
 #include "tests/support/patience.h"
+#include "tests/support/patient_client.h"
 #include "tests/support/raw_client.h"
 #include "tests/support/server_process.h"
 #include "transport/setup.h"
@@ -410,6 +413,49 @@ TEST_F(ServerTest, LoadsInBulkWhileOthersSearchAndForgetsALoadWhoseClientDied) {
   EXPECT_EQ(reply->count, kEntries);
   ASSERT_TRUE(witness->write(2000000, {insert_of(1, 0, 0)}));
   EXPECT_FALSE(witness->reply(2000000)->error.has_value());
+}
+
+/// Trackers without a fix all report the same place.
+TEST_F(ServerTest, OneCrowdedSpotStallsNobodyElse) {
+  ServerProcess server({"--listen", shm(), "--threads", "1"});
+  ASSERT_EQ(server.addresses().size(), 1u) << server.errors();
+  const auto client = [&] {
+    return Client<2>::connect(shm(), testing_support::patient({.mode = Mode::kMessaging}));
+  };
+  auto writer = client();
+  auto reader = client();
+  ASSERT_TRUE(writer && reader);
+  const rtree::Box<2> place{{0, 0}, {0, 0}};
+  const rtree::Box<2> elsewhere{{500, 500}, {501, 501}};
+  constexpr std::uint64_t kCrowd = 100'000;
+  constexpr std::uint64_t kBatch = 500;
+  for (std::uint64_t id = 0; id < kCrowd;) {
+    WriteBatch<2> batch;
+    for (std::uint64_t i = 0; i < kBatch; ++i) batch.insert(id++, place);
+    ASSERT_TRUE(writer->write(batch));
+  }
+  ASSERT_TRUE(writer->insert(kCrowd, elsewhere));
+  WriteBatch<2> absent;
+  for (std::uint64_t i = 0; i < kBatch; ++i) absent.erase(2 * kCrowd + i, place);
+  std::atomic<bool> is_done = false;
+  std::size_t failed = 0;
+  {
+    const std::jthread writes([&] {
+      const auto written = writer->write(absent);
+      if (written) failed = written->failed.size();
+      is_done = true;
+    });
+    std::size_t answers = 0;
+    while (!is_done) {
+      EXPECT_EQ(reader->count(elsewhere).value(), 1u);
+      ++answers;
+    }
+    EXPECT_GE(answers, 50u) << "it looks at a million nodes meanwhile, 4,096 at a time";
+  }
+  EXPECT_EQ(failed, kBatch);
+  const auto nearest = reader->nearest({{0, 0}}, 3);
+  ASSERT_TRUE(nearest && nearest->size() == 3);
+  for (std::uint64_t i = 0; i < 3; ++i) EXPECT_EQ((*nearest)[i].id, i);
 }
 
 TEST_F(ServerTest, BigAnswersAndManyWritersAtOnceStayRight) {

@@ -52,7 +52,8 @@ TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock, const group::Cop
       copy == nullptr ? group::MachineState()
                       : group::MachineState::decode(copy->facts.extra).value(),
       copy == nullptr ? 0 : copy->facts.stamp,
-      [this](const group::AppliedBatch& batch) { world_.applied(batch.end, batch.version); });
+      [this](const group::AppliedBatch& batch) { world_.applied(batch.end, batch.version); },
+      world.slice);
 }
 TreeMachine::~TreeMachine() = default;
 

@@ -44,6 +44,7 @@ class TreeMachine final : public group::Machine {
   TreeMachine(GroupWorld& world, const Clock& clock, const group::CopiedTree<2>* copy);
   ~TreeMachine() override;
   Result<LogPosition> apply(const replication::Log& log, LogPosition from, Lsn commit) override;
+  bool has_more() const override { return machine_->has_more(); }
   replication::Stamp stamp() const override { return machine_->stamp(); }
   /// A bit for each value of the key.
   std::uint64_t values(unsigned key) const;

@@ -11,6 +11,7 @@
 #include "replication/group/member.h"
 #include "replication/group/protocol.h"
 #include "rtree/node_ref.h"
+#include "rtree/tree.h"
 #include "tests/simulation/group/honest_replicator.h"
 #include "tests/simulation/group/sim_view_store.h"
 #include "transport/sim/fabric.h"
@@ -60,6 +61,7 @@ struct GroupWorld {
   std::vector<std::string> trace = {};
   std::vector<const SimDriver*> drivers = {};    ///< of all lives that have not been destroyed
   std::optional<StaticViews> static_views = {};  ///< else views are agreed on in etcd
+  std::uint32_t slice = rtree::kSliceOfWork;     ///< of work of a TreeMachine
   group::GroupId id() const { return kTestGroup + number; }
   void note(const std::string& what);
   void complain(std::string what) { complaints.push_back(std::move(what)); }

@@ -72,6 +72,55 @@ TEST_F(TreeTest, IsAMultiset) {
   EXPECT_EQ(ids(at(0, 0)), (Ids{7, 7}));
 }
 
+TEST_F(TreeTest, LooksForAnEntryInSlices) {
+  for (std::uint64_t id = 0; id < 2000; ++id) ASSERT_TRUE(tree_->insert({id, at(0, 0)}));
+  tree_->publish();
+  const auto slices_to_find = [&](std::uint64_t id) {
+    std::uint32_t slices = 1;
+    for (std::uint32_t nodes = 3; !tree_->look_for({id, at(0, 0)}, nodes); nodes = 3) {
+      EXPECT_EQ(nodes, 0u);
+      ++slices;
+    }
+    return slices;
+  };
+  const std::uint32_t all = slices_to_find(3000);
+  EXPECT_GE(3 * all, tree_->stats().nodes);
+  std::uint32_t nodes = 0;
+  EXPECT_TRUE(tree_->look_for({3000, at(0, 0)}, nodes)) << "it is known not to be there";
+  EXPECT_EQ(tree_->erase({3000, at(0, 0)}).error().code, ErrorCode::kNotFound);
+  EXPECT_LE(slices_to_find(1234), all);
+  ASSERT_TRUE(tree_->erase({1234, at(0, 0)}));
+  EXPECT_FALSE(tree_->look_for({1234, at(0, 0)}, nodes)) << "the tree has changed since";
+  EXPECT_EQ(slices_to_find(1234), all);
+  ASSERT_TRUE(tree_->update(77, at(0, 0), at(5, 5))) << "without a look before";
+  tree_->publish();
+  EXPECT_EQ(tree_->snapshot().size(), 1999u);
+  EXPECT_EQ(ids(at(5, 5)), Ids{77});
+  EXPECT_TRUE(tree_->snapshot().validate());
+}
+
+TEST_F(TreeTest, EndsASearchThatLooksAtTooMuch) {
+  for (std::uint64_t id = 0; id < 2000; ++id) ASSERT_TRUE(tree_->insert({id, at(0, 0)}));
+  tree_->publish();
+  const auto snapshot = tree_->snapshot();
+  const auto nodes = static_cast<std::uint32_t>(tree_->stats().nodes);
+  const RangeQuery<2> inside{.window = {{-1, -1}, {0.25, 0.25}}, .predicate = Predicate::kWithin};
+  RangeResult<2> range;
+  EXPECT_FALSE(snapshot.range_within(nodes / 2, inside, range));
+  EXPECT_TRUE(snapshot.range_within(nodes, inside, range));
+  EXPECT_EQ(range.count, 0u);
+  NearestResult nearest;
+  EXPECT_FALSE(snapshot.nearest_within(nodes / 2, {{{0, 0}}, 10}, nearest)) << "all are as near";
+  EXPECT_TRUE(snapshot.nearest_within(nodes, {{{0, 0}}, 10}, nearest));
+  ASSERT_EQ(nearest.size(), 10u);
+  EXPECT_EQ(nearest.back().id, 9u) << "equal distances in the order of ids";
+  const std::array<RangeQuery<2>, 2> queries{inside, RangeQuery<2>{.window = at(9, 9)}};
+  std::array<RangeResult<2>, 2> results;
+  ASSERT_TRUE(snapshot.range_batch(queries, results, nodes / 2));
+  EXPECT_EQ(results[0].count, Snapshot<2>::kUnfinished);
+  EXPECT_EQ(results[1].count, 0u);
+}
+
 TEST_F(TreeTest, RefusedWritesChangeNothing) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   ASSERT_TRUE(tree_->insert({1, at(0, 0)}).has_value());

@@ -73,6 +73,42 @@ TEST_F(WriterTest, PublishesTheRequestsOfABatchAsOneVersion) {
   EXPECT_FALSE(writer_->pending());
 }
 
+/// Trackers without a fix all report the same place.
+TEST_F(WriterTest, AppliesABatchThatTakesLongInSlices) {
+  constexpr std::uint64_t kCrowd = 200'000;
+  const rtree::Box<2> place{{0, 0}, {0, 0}};
+  std::vector<rtree::Entry<2>> crowd;
+  for (std::uint64_t id = 0; id < kCrowd; ++id) crowd.push_back({id, place});
+  ASSERT_TRUE(tree_->bulk_load(std::move(crowd), {.threads = 1}));
+  const std::uint64_t leaves = kCrowd / rtree::kLeafFanout<2>;
+  const auto before = tree_->snapshot().version();
+  constexpr std::uint64_t kAbsent = 20;
+  std::vector<protocol::Operation<2>> operations;
+  const auto erase = [&](std::uint64_t id) {
+    operations.push_back({id, protocol::OperationKind::kErase, 0, place, {}});
+  };
+  for (std::uint64_t i = 0; i < kAbsent; ++i) erase(kCrowd + i);
+  erase(7);
+  operations.push_back(insert_of(1));
+  auto& long_job = submit(std::move(operations));
+  auto& next_job = submit({insert_of(2)});
+  std::uint64_t turns = 1;
+  auto turn = writer_->turn(0);
+  for (; turn.done == nullptr; turn = writer_->turn(0), ++turns) {
+    ASSERT_TRUE(turn.has_worked && turn.must_return);
+    EXPECT_FALSE(writer_->try_acquire()) << "the tree holds half a batch";
+    EXPECT_EQ(tree_->snapshot().version(), before);
+    EXPECT_EQ(tree_->snapshot().size(), kCrowd);
+  }
+  EXPECT_EQ(list(turn), (std::vector{&long_job, &next_job}));
+  EXPECT_GE(turns, kAbsent * leaves / rtree::kSliceOfWork);
+  EXPECT_EQ(long_job.failed.size(), kAbsent);
+  EXPECT_EQ(tree_->snapshot().size(), kCrowd + 1);
+  EXPECT_EQ(tree_->snapshot().version(), before + 1);
+  EXPECT_FALSE(turn.must_return);
+  EXPECT_TRUE(writer_->try_acquire());
+}
+
 TEST_F(WriterTest, NeverSplitsARequestBetweenVersions) {
   submit(inserts(0, 700));
   submit(inserts(1000, 700));

@@ -25,14 +25,18 @@ rtree::Box<2> box_of(std::uint64_t id) {
 class TreeMachineTest : public testing::Test {
  protected:
   struct Member {
-    explicit Member(const Clock& clock)
+    explicit Member(const Clock& clock, std::uint32_t slice = rtree::kSliceOfWork)
         : tree(std::move(*rtree::Tree<2>::create({}, slabs, clock))),
-          machine(*tree, MachineState(), 0, [this](const AppliedBatch& batch) {
-            versions.push_back(batch.version);
-            EXPECT_EQ(machine.stamp(), batch.stamp) << "whoever sees the version sees its stamp";
-            for (const AppliedRequest& one : batch.requests) requests.push_back(one);
-            if (batch.order) turned.push_back(batch.turned.has_value());
-          }) {}
+          machine(
+              *tree, MachineState(), 0,
+              [this](const AppliedBatch& batch) {
+                versions.push_back(batch.version);
+                EXPECT_EQ(machine.stamp(), batch.stamp)
+                    << "whoever sees the version sees its stamp";
+                for (const AppliedRequest& one : batch.requests) requests.push_back(one);
+                if (batch.order) turned.push_back(batch.turned.has_value());
+              },
+              slice) {}
     rtree::AnonymousSlabs slabs;
     std::unique_ptr<rtree::Tree<2>> tree;
     std::vector<rtree::Version> versions;
@@ -135,6 +139,43 @@ TEST_F(TreeMachineTest, MakesTheSameVersionsWhereverItStops) {
   for (const AppliedRequest& one : at_once.requests) {
     EXPECT_LE(one.outcome.version, at_once.tree->snapshot().version());
   }
+}
+
+TEST_F(TreeMachineTest, StopsAfterASliceOfWorkAndGoesOnFromThere) {
+  const rtree::Box<2> place{{0, 0}, {0, 0}};
+  const auto put_at_place = [&](RecordType type, std::uint64_t id) {
+    put(type, EntryPayload<2>{id, place});
+  };
+  std::uint64_t sequence = 0;
+  for (std::uint64_t id = 0; id < 3000;) {
+    request(1, ++sequence);
+    for (int i = 0; i < 100; ++i) put_at_place(RecordType::kInsert, id++);
+    end_batch();
+  }
+  request(1, ++sequence);
+  for (std::uint64_t id = 0; id < 40; ++id) put_at_place(RecordType::kErase, 5000 + id);
+  put_at_place(RecordType::kErase, 1);
+  put(RecordType::kUpdate, UpdatePayload<2>{2, place, box_of(2)});
+  end_batch();
+  Member at_once(clock_, UINT32_MAX);
+  Member in_slices(clock_, 64);
+  const LogPosition end = apply(at_once, kStartOfTree, log_->end().lsn);
+  EXPECT_FALSE(at_once.machine.has_more());
+  LogPosition at = kStartOfTree;
+  std::size_t slices = 0;
+  std::size_t within = 0;
+  do {
+    at = apply(in_slices, at, log_->end().lsn);
+    ++slices;
+    within += in_slices.machine.is_within_batch() ? 1 : 0;
+  } while (in_slices.machine.has_more());
+  EXPECT_EQ(at, end);
+  EXPECT_GE(slices, 3000 * rtree::kWorkOfAnOperation / 64);
+  EXPECT_GT(within, 3000u / 100);
+  EXPECT_EQ(in_slices.versions, at_once.versions);
+  EXPECT_EQ(in_slices.machine.state().encode(), at_once.machine.state().encode());
+  EXPECT_EQ(in_slices.requests.back().outcome.failed.size(), 40u);
+  EXPECT_EQ(in_slices.tree->snapshot().size(), 2999u);
 }
 
 TEST_F(TreeMachineTest, TurnsTheGateInTheOrderOfTheLogAndRemembersIt) {
