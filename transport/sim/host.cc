@@ -12,6 +12,9 @@
 namespace silurus::transport::sim {
 
 struct Process::State {
+  // clang 14 makes no aggregate in a make_shared
+  State(Host& on, std::string called, Step does)
+      : host(on), name(std::move(called)), step(std::move(does)) {}
   Host& host;
   std::string name;
   Step step;
