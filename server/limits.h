@@ -42,7 +42,7 @@ constexpr std::uint32_t kInlineResults = 4096;
 constexpr std::uint32_t kInlineNeighbors = 256;
 /// So is one that would look at more nodes than this, because many boxes overlap its window, or are
 /// as near as its last neighbour.
-constexpr std::uint32_t kMaxNodesAtOnce = 1024;
+constexpr std::uint32_t kMaxNodesAtOnce = 512;
 /// Answers that find no room before the session takes no more requests from its ring.
 constexpr std::size_t kMaxHeldAnswers = 64;
 /// Nodes that a stream visits before others have their turn.
@@ -59,6 +59,9 @@ constexpr Nanoseconds kActiveFor = kSecond;
 // --- all sessions together
 /// Searches of one sweep that are run interleaved, each prefetching while the others run.
 constexpr std::uint32_t kMaxSearchBatch = 64;
+/// When the searches of a sweep have taken so long, those left over wait for the next one, and each
+/// session has one search run in a sweep; twice as many in each further sweep that takes less.
+constexpr Nanoseconds kSearchTime = 2 * kMillisecond;
 /// Operations that wait for the writer; a request that would exceed it is refused (kUnavailable).
 constexpr std::uint64_t kMaxQueuedOperations = std::uint64_t{1} << 18;
 /// Nodes that an operation, and a batch on top of its operations, may copy or add: what must be

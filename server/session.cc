@@ -93,8 +93,7 @@ void Session<D>::on_range(std::span<const std::byte> message, const Header& head
   if (!request) return refuse(header, request.error());
   if (!may_search(header)) return;
   const bool any_member = (header.flags & protocol::kAnyMember) != 0;
-  if (blocked_) return later(header.request_id, any_member, request->query);
-  worker_.enqueue(*this, header.request_id, any_member, request->query);
+  search(header.request_id, any_member, request->query);
 }
 
 template <int D>
@@ -108,8 +107,7 @@ void Session<D>::on_nearest(std::span<const std::byte> message, const Header& he
                                                      std::to_string(kMaxK) + " neighbours"});
   }
   const bool any_member = (header.flags & protocol::kAnyMember) != 0;
-  if (blocked_) return later(header.request_id, any_member, request->query);
-  worker_.enqueue(*this, header.request_id, any_member, request->query);
+  search(header.request_id, any_member, request->query);
 }
 
 template <int D>
@@ -558,7 +556,7 @@ void Session<D>::work() {
     if (!send(owed_.front()->encoder)) return;
     owed_.pop_front();
   }
-  while (!waiting_.empty()) {
+  while (!waiting_.empty() && take_share()) {
     const Search<D> search = waiting_.front();
     waiting_.pop_front();
     std::visit(
@@ -569,6 +567,15 @@ void Session<D>::work() {
   }
   update_pause();
   if (streaming()) work_on_stream();
+}
+
+template <int D>
+bool Session<D>::take_share() {
+  if (share_of_ != worker_.sweep_number()) {
+    share_of_ = worker_.sweep_number();
+    share_taken_ = 0;
+  }
+  return share_taken_++ < worker_.share();
 }
 
 template <int D>

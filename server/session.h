@@ -56,6 +56,13 @@ class Session final : public transport::ConnectionHandler {
   void answer_nearest(std::uint32_t request_id, bool any_member,
                       const rtree::NearestQuery<D>& query, rtree::NearestResult& result,
                       rtree::Version version);
+  /// A search that there was no time for, in this sweep.
+  template <typename Query>
+  void take_back(std::uint32_t request_id, bool any_member, const Query& query) {
+    if (closed_) return;
+    waiting_.push_front({request_id, query, any_member, {}});
+    worker_.make_runnable(*this);
+  }
   /// A search that is the primary's to answer.
   void refuse_read(std::uint32_t request_id);
   /// A search that needs a Stream.
@@ -136,12 +143,22 @@ class Session final : public transport::ConnectionHandler {
   void hold(std::unique_ptr<Owed> owed);
   /// Who takes no answers is asked for no more requests until what is held has gone out.
   void update_pause();
-  /// To be run again when there is room.
+  /// Runs a search in this sweep, or in a later one if this session has had its share or cannot
+  /// send.
+  template <typename Query>
+  void search(std::uint32_t request_id, bool any_member, const Query& query) {
+    if (blocked_ || !waiting_.empty() || !take_share()) return later(request_id, any_member, query);
+    worker_.enqueue(*this, request_id, any_member, query);
+  }
+  /// To be run when there is room, and when it is this session's turn.
   template <typename Query>
   void later(std::uint32_t request_id, bool any_member, const Query& query) {
     waiting_.push_back({request_id, query, any_member, {}});
     update_pause();
+    if (runnable()) worker_.make_runnable(*this);
   }
+  /// Whether one more search may be run in this sweep: then it counts.
+  bool take_share();
   /// Holds a version for this client until then; false if it has too many held.
   bool hold_version(rtree::Snapshot<D> snapshot, Nanoseconds now, Nanoseconds until);
   void work_on_stream();
@@ -164,7 +181,9 @@ class Session final : public transport::ConnectionHandler {
   Nanoseconds stream_started_ = 0;
   Nanoseconds last_load_message_ = 0;
   std::deque<std::unique_ptr<Owed>> owed_;
-  std::deque<Search<D>> waiting_;  ///< to be run again when there is room
+  std::deque<Search<D>> waiting_;  ///< to be run when there is room, and time
+  std::uint64_t share_of_ = 0;     ///< the sweep in which ...
+  std::size_t share_taken_ = 0;    ///< ... so many were run
   std::deque<Search<D>> big_;      ///< to be streamed, one after the other
   std::unique_ptr<Stream<D>> stream_;
   std::unique_ptr<Load<D>> load_;

@@ -62,6 +62,7 @@ Session<D>* Worker<D>::find(std::uint64_t id) {
 template <int D>
 bool Worker<D>::sweep() {
   bool any = false;
+  ++sweep_number_;
   for (const auto& poller : pollers_) any |= poller->progress() != 0;
   any |= take_completions();
   if (!builds_.empty()) any |= start_builds();
@@ -122,9 +123,29 @@ std::size_t Worker<D>::run_searches() {
     refuse_what_needs_the_primary(ranges_);
     refuse_what_needs_the_primary(nearests_);
   }
+  searches_begun_ = team_.clock->now();
   if (!ranges_.empty()) run_ranges(snapshot);
   if (!nearests_.empty()) run_nearests(snapshot);
+  if (team_.clock->now() - searches_begun_ < kSearchTime / 2) {
+    share_ = std::min<std::size_t>(2 * share_, protocol::kMaxRequestsInFlight);
+  }
   return count;
+}
+
+/// Whether the rest is to wait for the next sweep. But one search of each session is run.
+template <int D>
+bool Worker<D>::is_out_of_time() {
+  return share_ > 1 && team_.clock->now() - searches_begun_ >= kSearchTime;
+}
+
+template <int D>
+template <typename Query>
+void Worker<D>::give_back(std::vector<Asked<Query>>& asked, std::size_t first) {
+  share_ = 1;
+  for (std::size_t i = asked.size(); i > first; --i) {
+    const Asked<Query>& one = asked[i - 1];
+    one.session->take_back(one.request_id, one.any_member, one.query);
+  }
 }
 
 template <int D>
@@ -138,7 +159,12 @@ void Worker<D>::refuse_what_needs_the_primary(std::vector<Asked<Query>>& asked) 
 
 template <int D>
 void Worker<D>::run_nearests(const rtree::Snapshot<D>& snapshot) {
-  for (const auto& asked : nearests_) {
+  for (std::size_t i = 0; i < nearests_.size(); ++i) {
+    if (i % kMaxSearchBatch == 0 && i != 0 && is_out_of_time()) {
+      give_back(nearests_, i);
+      break;
+    }
+    const auto& asked = nearests_[i];
     if (asked.query.k > kInlineNeighbors) {
       asked.session->stream(asked.request_id, asked.any_member, asked.query);
       continue;
@@ -157,6 +183,10 @@ void Worker<D>::run_nearests(const rtree::Snapshot<D>& snapshot) {
 template <int D>
 void Worker<D>::run_ranges(const rtree::Snapshot<D>& snapshot) {
   for (std::size_t first = 0; first < ranges_.size(); first += kMaxSearchBatch) {
+    if (first != 0 && is_out_of_time()) {
+      give_back(ranges_, first);
+      break;
+    }
     run_ranges(snapshot, first, std::min<std::size_t>(ranges_.size() - first, kMaxSearchBatch));
   }
   ranges_.clear();

@@ -88,6 +88,9 @@ class Worker {
                const rtree::RangeQuery<D>& query);
   void enqueue(Session<D>& session, std::uint32_t request_id, bool any_member,
                const rtree::NearestQuery<D>& query);
+  /// The sweep under way, and how many searches each session may have run in it.
+  std::uint64_t sweep_number() const { return sweep_number_; }
+  std::size_t share() const { return share_; }
   /// Whether a snapshot taken before this call may be answered with: it is what the group has now,
   /// or any member's will do.
   bool may_answer(bool any_member) const;
@@ -113,8 +116,11 @@ class Worker {
   };
 
   std::size_t run_searches();
+  bool is_out_of_time();
   template <typename Query>
   void refuse_what_needs_the_primary(std::vector<Asked<Query>>& asked);
+  template <typename Query>
+  void give_back(std::vector<Asked<Query>>& asked, std::size_t first);
   void run_ranges(const rtree::Snapshot<D>& snapshot);
   void run_nearests(const rtree::Snapshot<D>& snapshot);
   void run_ranges(const rtree::Snapshot<D>& snapshot, std::size_t first, std::size_t count);
@@ -145,6 +151,9 @@ class Worker {
   std::vector<rtree::RangeQuery<D>> capped_;
   std::vector<rtree::RangeResult<D>> results_;
   rtree::NearestResult neighbors_;
+  std::uint64_t sweep_number_ = 0;
+  Nanoseconds searches_begun_ = 0;
+  std::size_t share_ = protocol::kMaxRequestsInFlight;
 
   // Writing.
   std::vector<std::unique_ptr<WriteJob<D>>> free_jobs_;

@@ -450,7 +450,8 @@ TEST_F(ServerTest, OneCrowdedSpotStallsNobodyElse) {
       EXPECT_EQ(reader->count(elsewhere).value(), 1u);
       ++answers;
     }
-    EXPECT_GE(answers, 50u) << "it looks at a million nodes meanwhile, 4,096 at a time";
+    // Hundreds where the processor is free. One or two, if the server stood still.
+    EXPECT_GE(answers, 5u) << "it looks at millions of nodes meanwhile, 4,096 at a time";
   }
   EXPECT_EQ(failed, kBatch);
   const auto nearest = reader->nearest({{0, 0}}, 3);

@@ -107,6 +107,31 @@ TEST_F(SessionTest, ABigAnswerKeepsNobodyElseWaiting) {
   EXPECT_EQ(take_ids(greedy)[1].size(), 30000u);
 }
 
+TEST_F(SessionTest, WhoAsksForMuchAtOnceGetsNoMoreThanItsShareOfTheTime) {
+  struct SlowClock final : Clock {
+    Nanoseconds now() const override { return time += kSearchTime; }
+    mutable Nanoseconds time = 0;
+  } slow;
+  fill(1000);
+  Loopback& greedy = world_.connect();
+  Loopback& other = world_.connect();
+  world_.team.clock = &slow;
+  for (std::uint32_t i = 0; i < 500; ++i) ask_range(greedy, i, {.window = window_of(i, 3)});
+  ask_range(other, 7, {.window = window_of(5, 1)});
+  world_.worker().sweep();
+  EXPECT_EQ(greedy.waiting(), kMaxSearchBatch) << "there was no time for more";
+  EXPECT_EQ(other.waiting(), 0u);
+  for (std::uint32_t i = 500; i < 600; ++i) ask_nearest(greedy, i, {.point = {{0, 0}}, .k = 1});
+  world_.worker().sweep();
+  EXPECT_EQ(greedy.waiting(), kMaxSearchBatch + 1);
+  EXPECT_EQ(other.waiting(), 1u);
+  world_.run();
+  for (std::uint32_t i = 0; i < 600; ++i) {
+    ASSERT_EQ(greedy.receive().answer.header.request_id, i) << "in the order of asking";
+  }
+  world_.team.clock = &world_.clock;
+}
+
 TEST_F(SessionTest, KeepsOnlyTheQuestionsOfAClientThatTakesNothing) {
   fill(5000);
   Loopback& client = world_.connect();
