@@ -181,7 +181,7 @@ Result<std::unique_ptr<Source<D>>> open_dataset(std::string_view spec, const Ope
     return generator.open(std::move(*parsed));
   }
   if (spec.ends_with(".nc")) return open_coastlines<D>(std::string(spec));
-  auto opened = open_csv<D>(std::string(spec), CsvOptions{options.skip_bad});
+  auto opened = open_csv<D>(std::string(spec), CsvOptions{options.skip_bad, options.columns});
   if (!opened && opened.error().code == ErrorCode::kNotFound) {
     return fail(ErrorCode::kNotFound,
                 opened.error().message + "; a data set is one of " + std::string(kDatasetForms));

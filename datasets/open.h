@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "datasets/source.h"
@@ -10,6 +11,8 @@ namespace silurus::datasets {
 struct OpenOptions {
   /// CSV: leave malformed lines out and count them, instead of failing at the first.
   bool skip_bad = false;
+  /// CSV: which column is which (CsvOptions::columns). Empty: the file's header says it.
+  std::string columns = {};
 };
 
 /// What a user may name as data, for help texts.

@@ -44,6 +44,9 @@ class Source {
   virtual std::uint64_t skipped() const { return 0; }
   /// Why the first of them was: "points.csv:17: ...". Empty if there was none.
   virtual std::string first_skipped() const { return {}; }
+  /// How the file was understood, for people: "gid as id, lat as y, lon as x, by the header". Empty
+  /// if there was nothing to be understood, and before the first entry was read.
+  virtual std::string description() const { return {}; }
 };
 
 /// All that is left of a source, in one vector.
