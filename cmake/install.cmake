@@ -12,8 +12,8 @@ if(SILURUS_BENCH)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/bench/models DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/silurus)
 endif()
 install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-# datasets/helper.h looks for it there
-install(TARGETS silurus-read-gshhg RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/silurus)
+# datasets/helper.h looks for them there
+install(TARGETS silurus-read-gshhg silurus-read-gzip RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/silurus)
 
 # The client library, which a sanitized build does not make: its users would have to be sanitized, too.
 if(SILURUS_SANITIZE)

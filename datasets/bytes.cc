@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "datasets/helper.h"
+
 namespace silurus::datasets {
 namespace {
 
@@ -116,6 +118,9 @@ Result<std::unique_ptr<Bytes>> open_bytes(const std::string& path) {
   if (!is_known) return fail(errno_error(ErrorCode::kIo, "cannot look at " + path, errno));
   if (S_ISDIR(info.st_mode)) {
     return fail(ErrorCode::kInvalidArgument, path + " is a directory: name a file");
+  }
+  if (!is_stdin && format_of(first_bytes_of(path)) == FileFormat::kGzip) {
+    return unpack_with_helper("silurus-read-gzip", path);
   }
   return bytes;
 }

@@ -33,8 +33,9 @@ std::string first_bytes_of(const std::string& path);
 /// known, and what to do with it. `name`: of the file, for the message.
 Status check_is_text(std::string_view first_bytes, const std::string& name);
 
-/// Opens a file, or standard input ("-"). kNotFound, kPermission, kIo, kInvalidArgument (a
-/// directory).
+/// Opens a file, or standard input ("-"). A file that is packed by gzip is unpacked by a helper
+/// program (helper.h, whose errors it may have), a pipe is read as it is. kNotFound, kPermission,
+/// kIo, kInvalidArgument (a directory).
 Result<std::unique_ptr<Bytes>> open_bytes(const std::string& path);
 
 }  // namespace silurus::datasets

@@ -191,65 +191,88 @@ Result<std::string> find_helper(const std::string& name, const std::string& file
               file + ": needs the program " + name + ", which is not in " + tried + kInstallHint);
 }
 
-template <int D>
-class HelperSource final : public Source<D> {
+/// A running helper and the frames that it sends. After an error there is nothing more.
+class HelperStream {
  public:
-  HelperSource(std::string program, std::string file, Process process)
+  /// Starts the program; `code`: what it must open with.
+  static Result<HelperStream> start(const std::string& name, const std::string& file,
+                                    std::uint32_t code) {
+    auto program = find_helper(name, file);
+    if (!program) return fail(program.error());
+    auto frames = make_pipe(file, 0);
+    if (!frames) return fail(frames.error());
+    // A process that prints more than fits loses the rest, and is not held up.
+    auto prints = make_pipe(file, O_NONBLOCK);
+    if (!prints) return fail(prints.error());
+    pid_t pid = -1;
+    const SpawnPlan plan(frames->write_end.get(), prints->write_end.get());
+    if (const int error = plan.start(pid, *program, file); error != 0) {
+      return fail(
+          errno_error(ErrorCode::kIo, "cannot start " + *program + " to read " + file, error));
+    }
+    frames->write_end = Descriptor();
+    prints->write_end = Descriptor();
+    HelperStream stream(*program, file,
+                        Process(pid, std::move(frames->read_end), std::move(prints->read_end)));
+    if (auto status = stream.open(code); !status) return fail(status.error());
+    return stream;
+  }
+
+  /// Of kOpened.
+  std::uint64_t count_when_opened() const { return count_when_opened_; }
+
+  /// The next frame: `kind`, with at most `most` elements, or kEnd.
+  Result<Frame> next(FrameKind kind, std::uint64_t most) {
+    Frame frame{};
+    if (!readers::read_all_bytes(process_.frames(), &frame, sizeof frame)) return broken_off();
+    if (auto ok = check_no_error(frame); !ok) return fail(ok.error());
+    if (frame.kind == FrameKind::kEnd || (frame.kind == kind && frame.count <= most)) return frame;
+    return nonsense();
+  }
+
+  /// What follows a frame's head.
+  Status read(void* data, std::size_t size) {
+    if (readers::read_all_bytes(process_.frames(), data, size)) return {};
+    return broken_off();
+  }
+
+  tl::unexpected<Error> nonsense() {
+    process_.reap();
+    return damaged("sent what makes no sense");
+  }
+
+ private:
+  HelperStream(std::string program, std::string file, Process process)
       : program_(std::move(program)), file_(std::move(file)), process_(std::move(process)) {}
 
   /// The helper's first word.
-  Status start() {
+  Status open(std::uint32_t code) {
     Frame frame{};
     if (!readers::read_all_bytes(process_.frames(), &frame, sizeof frame)) return not_started();
-    auto checked = check(frame);
-    if (!checked) return fail(checked.error());
+    if (auto ok = check_no_error(frame); !ok) return ok;
     if (frame.kind != FrameKind::kOpened) return nonsense();
-    if (frame.code != readers::opened_code(D)) {
+    if (frame.code != code) {
       return fail(ErrorCode::kUnsupported,
                   program_ + " is of another version of Silurus" + kInstallHint);
     }
-    if (frame.count > 0) total_ = frame.count - 1;
+    count_when_opened_ = frame.count;
     return {};
   }
 
-  Result<std::size_t> read(std::span<Entry<D>> batch) override {
-    if (left_in_frame_ == 0 && !is_at_end_) {
-      auto frame = next_frame();
-      if (!frame) {
-        is_at_end_ = true;
-        return fail(frame.error());
-      }
-      is_at_end_ = frame->kind == FrameKind::kEnd;
-      left_in_frame_ = is_at_end_ ? 0 : frame->count;
-    }
-    const std::size_t count = std::min<std::uint64_t>(batch.size(), left_in_frame_);
-    if (!readers::read_all_bytes(process_.frames(), batch.data(), count * sizeof(Entry<D>))) {
-      return broken_off();
-    }
-    // A process whose heap is broken may send anything.
-    for (const auto& entry : batch.first(count)) {
-      if (!rtree::check_box(entry.box)) return nonsense();
-    }
-    left_in_frame_ -= count;
-    done_ += count;
-    return count;
+  Status check_no_error(const Frame& frame) {
+    if (frame.kind != FrameKind::kFailed) return {};
+    if (frame.count > readers::kMaxText) return nonsense();
+    std::string text(frame.count, '\0');
+    if (auto ok = read(text.data(), text.size()); !ok) return ok;
+    return fail(static_cast<ErrorCode>(frame.code), std::move(text));
   }
-  std::optional<std::uint64_t> total_entries() const override { return total_; }
-  Progress progress() const override { return {done_, total_.value_or(0)}; }
 
- private:
-  tl::unexpected<Error> damaged(const std::string& what) {
-    is_at_end_ = true;
-    left_in_frame_ = 0;
+  tl::unexpected<Error> damaged(const std::string& what) const {
     return fail(ErrorCode::kProtocol, file_ + ": the file is damaged: the process reading it " +
                                           what + "; get an intact copy");
   }
   /// The stream ended where it should not.
   tl::unexpected<Error> broken_off() { return damaged(process_.reap().text); }
-  tl::unexpected<Error> nonsense() {
-    process_.reap();
-    return damaged("sent what makes no sense");
-  }
 
   /// It said nothing at all: libraries are missing (which ends in the statuses of a shell's failed
   /// commands), or the file made it crash.
@@ -260,34 +283,92 @@ class HelperSource final : public Source<D> {
                 file_ + ": its reader " + program_ + " does not work: it " + end.text);
   }
 
-  /// A frame that is no error.
-  Result<Frame> next_frame() {
-    Frame frame{};
-    if (!readers::read_all_bytes(process_.frames(), &frame, sizeof frame)) return broken_off();
-    return check(frame);
-  }
-
-  Result<Frame> check(const Frame& frame) {
-    if (frame.kind == FrameKind::kFailed && frame.count <= readers::kMaxText) {
-      std::string text(frame.count, '\0');
-      if (!readers::read_all_bytes(process_.frames(), text.data(), text.size())) {
-        return broken_off();
-      }
-      return fail(static_cast<ErrorCode>(frame.code), std::move(text));
-    }
-    const bool is_good =
-        frame.kind == FrameKind::kOpened || frame.kind == FrameKind::kEnd ||
-        (frame.kind == FrameKind::kEntries && frame.count <= readers::kBatchEntries);
-    if (!is_good) return nonsense();
-    return frame;
-  }
-
   std::string program_;
   std::string file_;
   Process process_;
+  std::uint64_t count_when_opened_ = 0;
+};
+
+template <int D>
+class HelperSource final : public Source<D> {
+ public:
+  explicit HelperSource(HelperStream stream) : stream_(std::move(stream)) {
+    if (stream_.count_when_opened() > 0) total_ = stream_.count_when_opened() - 1;
+  }
+
+  Result<std::size_t> read(std::span<Entry<D>> batch) override {
+    auto count = read_some(batch);
+    if (!count) {
+      is_at_end_ = true;
+      left_in_frame_ = 0;
+    }
+    return count;
+  }
+  std::optional<std::uint64_t> total_entries() const override { return total_; }
+  Progress progress() const override { return {done_, total_.value_or(0)}; }
+
+ private:
+  Result<std::size_t> read_some(std::span<Entry<D>> batch) {
+    if (left_in_frame_ == 0 && !is_at_end_) {
+      auto frame = stream_.next(FrameKind::kEntries, readers::kBatchEntries);
+      if (!frame) return fail(frame.error());
+      is_at_end_ = frame->kind == FrameKind::kEnd;
+      left_in_frame_ = is_at_end_ ? 0 : frame->count;
+    }
+    const std::size_t count = std::min<std::uint64_t>(batch.size(), left_in_frame_);
+    if (auto ok = stream_.read(batch.data(), count * sizeof(Entry<D>)); !ok) {
+      return fail(ok.error());
+    }
+    // A process whose heap is broken may send anything.
+    for (const auto& entry : batch.first(count)) {
+      if (!rtree::check_box(entry.box)) return stream_.nonsense();
+    }
+    left_in_frame_ -= count;
+    done_ += count;
+    return count;
+  }
+
+  HelperStream stream_;
   std::optional<std::uint64_t> total_;
   std::uint64_t done_ = 0;
   std::uint64_t left_in_frame_ = 0;
+  bool is_at_end_ = false;
+};
+
+class HelperBytes final : public Bytes {
+ public:
+  explicit HelperBytes(HelperStream stream) : stream_(std::move(stream)) {}
+
+  Result<std::size_t> read(std::span<char> into) override {
+    auto count = read_some(into);
+    if (!count) {
+      is_at_end_ = true;
+      left_in_frame_ = 0;
+    }
+    return count;
+  }
+  Progress progress() const override { return {thousandths_, readers::kThousandths}; }
+
+ private:
+  Result<std::size_t> read_some(std::span<char> into) {
+    if (left_in_frame_ == 0 && !is_at_end_) {
+      auto frame = stream_.next(FrameKind::kBytes, readers::kMaxBytes);
+      if (!frame) return fail(frame.error());
+      is_at_end_ = frame->kind == FrameKind::kEnd;
+      // A frame without bytes would be taken for the end.
+      if (!is_at_end_ && frame->count == 0) return stream_.nonsense();
+      left_in_frame_ = is_at_end_ ? 0 : frame->count;
+      thousandths_ = std::min(frame->code, readers::kThousandths);
+    }
+    const std::size_t count = std::min<std::uint64_t>(into.size(), left_in_frame_);
+    if (auto ok = stream_.read(into.data(), count); !ok) return fail(ok.error());
+    left_in_frame_ -= count;
+    return count;
+  }
+
+  HelperStream stream_;
+  std::uint64_t left_in_frame_ = 0;
+  std::uint32_t thousandths_ = 0;
   bool is_at_end_ = false;
 };
 
@@ -296,25 +377,16 @@ class HelperSource final : public Source<D> {
 template <int D>
 Result<std::unique_ptr<Source<D>>> open_with_helper(const std::string& name,
                                                     const std::string& file) {
-  auto program = find_helper(name, file);
-  if (!program) return fail(program.error());
-  auto frames = make_pipe(file, 0);
-  if (!frames) return fail(frames.error());
-  // A process that prints more than fits loses the rest, and is not held up.
-  auto prints = make_pipe(file, O_NONBLOCK);
-  if (!prints) return fail(prints.error());
-  pid_t pid = -1;
-  const SpawnPlan plan(frames->write_end.get(), prints->write_end.get());
-  if (const int error = plan.start(pid, *program, file); error != 0) {
-    return fail(
-        errno_error(ErrorCode::kIo, "cannot start " + *program + " to read " + file, error));
-  }
-  frames->write_end = Descriptor();
-  prints->write_end = Descriptor();
-  auto source = std::make_unique<HelperSource<D>>(
-      *program, file, Process(pid, std::move(frames->read_end), std::move(prints->read_end)));
-  if (auto status = source->start(); !status) return fail(status.error());
-  return source;
+  auto stream = HelperStream::start(name, file, readers::opened_code(D));
+  if (!stream) return fail(stream.error());
+  return std::make_unique<HelperSource<D>>(std::move(*stream));
+}
+
+Result<std::unique_ptr<Bytes>> unpack_with_helper(const std::string& name,
+                                                  const std::string& file) {
+  auto stream = HelperStream::start(name, file, readers::opened_code(0));
+  if (!stream) return fail(stream.error());
+  return std::make_unique<HelperBytes>(std::move(*stream));
 }
 
 template Result<std::unique_ptr<Source<2>>> open_with_helper<2>(const std::string&,

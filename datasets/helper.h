@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "datasets/bytes.h"
 #include "datasets/source.h"
 
 namespace silurus::datasets {
@@ -18,5 +19,8 @@ namespace silurus::datasets {
 template <int D>
 Result<std::unique_ptr<Source<D>>> open_with_helper(const std::string& name,
                                                     const std::string& file);
+
+/// The same for a program that unpacks `file` (readers::serve_bytes()): hands on its bytes.
+Result<std::unique_ptr<Bytes>> unpack_with_helper(const std::string& name, const std::string& file);
 
 }  // namespace silurus::datasets

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "datasets/bytes.h"
 #include "datasets/csv.h"
 #include "datasets/generators.h"
 #include "datasets/gshhg.h"
@@ -164,14 +165,28 @@ Opened<D> open_coastlines(const std::string& path) {
   }
 }
 
+/// By the first bytes; where there are none, in a missing or empty file, by its name.
+bool is_coastlines(const std::string& path) {
+  const std::string first = first_bytes_of(path);
+  return format_of(first) == FileFormat::kNetcdf || (first.empty() && path.ends_with(".nc"));
+}
+
 }  // namespace
 
 template <int D>
 Result<std::unique_ptr<Source<D>>> open_dataset(std::string_view spec, const OpenOptions& options) {
   const std::string name(spec.substr(0, spec.find(':')));
-  if (spec == "gshhg") return open_coastlines<D>(kGshhgPath);
+  const auto has_columns = [&] {
+    return fail(ErrorCode::kInvalidArgument,
+                "data set " + std::string(spec) + ": only text files have columns to be named");
+  };
+  if (spec == "gshhg") {
+    if (!options.columns.empty()) return has_columns();
+    return open_coastlines<D>(kGshhgPath);
+  }
   for (const auto& generator : kGenerators<D>) {
     if (name != generator.name) continue;
+    if (!options.columns.empty()) return has_columns();
     if (name == spec) {
       return fail(ErrorCode::kInvalidArgument,
                   "data set " + name + ": say how many boxes, as in " + name + ":1000000");
@@ -180,7 +195,10 @@ Result<std::unique_ptr<Source<D>>> open_dataset(std::string_view spec, const Ope
     if (!parsed) return fail(parsed.error());
     return generator.open(std::move(*parsed));
   }
-  if (spec.ends_with(".nc")) return open_coastlines<D>(std::string(spec));
+  if (is_coastlines(std::string(spec))) {
+    if (!options.columns.empty()) return has_columns();
+    return open_coastlines<D>(std::string(spec));
+  }
   auto opened = open_csv<D>(std::string(spec), CsvOptions{options.skip_bad, options.columns});
   if (!opened && opened.error().code == ErrorCode::kNotFound) {
     return fail(ErrorCode::kNotFound,

@@ -17,15 +17,17 @@ struct OpenOptions {
 
 /// What a user may name as data, for help texts.
 constexpr std::string_view kDatasetForms =
-    "FILE.csv, - (CSV from standard input), FILE.nc (GSHHG), gshhg (the coastlines of Debian's "
+    "FILE.csv or FILE.csv.gz, - (CSV from standard input), FILE.nc (GSHHG), gshhg (the coastlines "
+    "of Debian's "
     "gmt-gshhg-full), uniform:COUNT[:seed=S][:edge=E], "
     "powerlaw:COUNT[:seed=S][:min=E][:max=E][:exponent=X], "
     "clusters:COUNT[:seed=S][:edge=E][:clusters=N][:sigma=X], "
     "roads:COUNT[:seed=S][:towns=N][:step=X]";
 
-/// Opens a data set by name; kDatasetForms lists the names. A file whose name ends in .nc is read
-/// as GSHHG (2-D only), any other as CSV. kInvalidArgument names the part of a generator's
-/// description that makes no sense; kNotFound, kIo, kPermission, kProtocol concern files.
+/// Opens a data set by name; kDatasetForms lists the names. What a file is, its first bytes tell:
+/// netCDF is read as GSHHG (2-D only), gzip is unpacked, all else is CSV. kInvalidArgument names
+/// the part of a generator's description that makes no sense; kNotFound, kIo, kPermission,
+/// kProtocol concern files.
 template <int D>
 Result<std::unique_ptr<Source<D>>> open_dataset(std::string_view spec,
                                                 const OpenOptions& options = {});

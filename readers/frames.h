@@ -8,13 +8,14 @@
 
 namespace silurus::readers {
 
-/// What a reader's stream consists of: kOpened, any number of kEntries, kEnd; or, at any place,
-/// kFailed and nothing more.
+/// What a reader's stream consists of: kOpened, any number of kEntries, or of kBytes if it unpacks
+/// a file, then kEnd; or, at any place, kFailed and nothing more.
 enum class FrameKind : std::uint32_t {
   kOpened = 1,   ///< code: opened_code(); count: entries in all plus 1, 0 if unknown
   kEntries = 2,  ///< count entries follow, as they lie in memory
   kFailed = 3,   ///< code: an ErrorCode; count bytes of text follow
   kEnd = 4,
+  kBytes = 5,  ///< count bytes follow; code: thousandths of the file that have been read
 };
 
 /// A frame's head. Reader and receiver run on one machine, so nothing has to be portable, but they
@@ -29,8 +30,11 @@ static_assert(sizeof(Frame) == 16 && std::is_trivially_copyable_v<rtree::Entry<3
 constexpr std::uint32_t kStreamVersion = 1;
 constexpr std::size_t kBatchEntries = 4096;  ///< entries in a frame, at most
 constexpr std::size_t kMaxText = 4096;       ///< bytes of an error's text, at most
+constexpr std::size_t kMaxBytes = 1 << 16;   ///< bytes in a frame of unpacked ones, at most
+constexpr std::uint32_t kThousandths = 1000;
 
-/// Version of the stream and number of dimensions, which the receiver expects to be its own.
+/// Version of the stream and number of dimensions, which the receiver expects to be its own; 0
+/// dimensions: the reader unpacks a file.
 constexpr std::uint32_t opened_code(int dimensions) {
   return kStreamVersion << 8 | static_cast<std::uint32_t>(dimensions);
 }

@@ -47,12 +47,26 @@ void send_boxes(int stream, const std::string& path, const Open<D>& open) {
   }
 }
 
-}  // namespace
+void send_bytes(int stream, const std::string& path, const OpenUnpacker& open) {
+  auto unpacker = open(path);
+  if (!unpacker) return send_error(stream, unpacker.error());
+  Frame frame = {FrameKind::kOpened, opened_code(0), 0};
+  if (!write_all(stream, &frame, sizeof frame)) return;
+  std::vector<char> bytes(kMaxBytes);
+  for (;;) {
+    const auto count = (*unpacker)->read(bytes);
+    if (!count) return send_error(stream, count.error());
+    frame = {*count > 0 ? FrameKind::kBytes : FrameKind::kEnd, (*unpacker)->thousandths(), *count};
+    if (!write_all(stream, &frame, sizeof frame) || *count == 0) return;
+    if (!write_all(stream, bytes.data(), *count)) return;
+  }
+}
 
-template <int D>
-void serve(int argc, char** argv, const Open<D>& open) {
+/// `send(stream, path)` in a process that has confined itself.
+template <typename Send>
+[[noreturn]] void serve_confined(int argc, char** argv, const Send& send) {
   if (argc != 2 || ::isatty(STDOUT_FILENO) != 0) {
-    std::fprintf(stderr, "usage: %s FILE >PIPE\nReads boxes for silurus and silurus-server.\n",
+    std::fprintf(stderr, "usage: %s FILE >PIPE\nReads files for silurus and silurus-server.\n",
                  argc > 0 ? argv[0] : "reader");
     std::exit(kUsageStatus);
   }
@@ -60,13 +74,26 @@ void serve(int argc, char** argv, const Open<D>& open) {
   const int stream = take_stream();
   try {
     confine(path);
-    send_boxes<D>(stream, path, open);
+    send(stream, path);
   } catch (const std::bad_alloc&) {
     send_error(stream, {ErrorCode::kOutOfMemory,
                         path + ": takes more than the " + std::to_string(kMaxMemoryBytes >> 20) +
                             " MiB that its reader may use; is it damaged?"});
   }
   ::_exit(0);
+}
+
+}  // namespace
+
+template <int D>
+void serve(int argc, char** argv, const Open<D>& open) {
+  serve_confined(argc, argv,
+                 [&](int stream, const std::string& path) { send_boxes<D>(stream, path, open); });
+}
+
+void serve_bytes(int argc, char** argv, const OpenUnpacker& open) {
+  serve_confined(argc, argv,
+                 [&](int stream, const std::string& path) { send_bytes(stream, path, open); });
 }
 
 template void serve<2>(int, char**, const Open<2>&);

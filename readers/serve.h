@@ -24,6 +24,16 @@ class Reader {
   virtual std::optional<std::uint64_t> total_entries() const = 0;
 };
 
+/// A packed file, unpacked once from front to back.
+class Unpacker {
+ public:
+  virtual ~Unpacker() = default;
+  /// Fills the front of `into` (not empty); returns how many bytes, 0 at the end.
+  virtual Result<std::size_t> read(std::span<char> into) = 0;
+  /// How much of the file has been read, from 0 to kThousandths.
+  virtual std::uint32_t thousandths() const = 0;
+};
+
 template <int D>
 using Open = std::function<Result<std::unique_ptr<Reader<D>>>(const std::string& path)>;
 
@@ -32,5 +42,10 @@ using Open = std::function<Result<std::unique_ptr<Reader<D>>>(const std::string&
 /// error instead. Ends the process without destructors, which a broken heap would not survive.
 template <int D>
 [[noreturn]] void serve(int argc, char** argv, const Open<D>& open);
+
+using OpenUnpacker = std::function<Result<std::unique_ptr<Unpacker>>(const std::string& path)>;
+
+/// The same for a program that unpacks a file: writes its bytes.
+[[noreturn]] void serve_bytes(int argc, char** argv, const OpenUnpacker& open);
 
 }  // namespace silurus::readers

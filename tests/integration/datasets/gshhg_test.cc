@@ -220,12 +220,25 @@ TEST_F(GshhgFile, OfAnotherKindIsRefused) {
   ok(nc_create(path_.c_str(), NC_CLOBBER, &file));  // the classic format
   ok(nc_close(file));
   EXPECT_THAT(read().error().message, HasSubstr("not a netCDF-4 file"));
-  set_bytes("id,xmin,ymin,xmax,ymax\n");
-  EXPECT_THAT(read().error().message, HasSubstr("not a netCDF-4 file"));
   set_bytes("");
   EXPECT_THAT(read().error().message, HasSubstr("not a netCDF-4 file"));
+  set_bytes("id,xmin,ymin,xmax,ymax\n");
+  EXPECT_THAT(open_gshhg(path_.string()).error().message, HasSubstr("not a netCDF-4 file"));
   EXPECT_EQ(open_gshhg("/dev/null").error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(open_gshhg("http://127.0.0.1:9/x.nc").error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(GshhgFile, IsToldByItsFirstBytesNotByItsName) {
+  write(good());
+  const std::string netcdf = bytes();
+  path_.replace_extension(".csv");
+  set_bytes(netcdf);
+  EXPECT_EQ(read()->size(), 4u);
+  std::filesystem::remove(path_);
+  path_.replace_extension(".nc");
+  set_bytes("lat,lon,id\n1,2,3\n");
+  const std::vector<Entry<2>> expected = {{3, {{2, 1}, {2, 1}}}};
+  EXPECT_EQ(*read(), expected);
 }
 
 TEST_F(GshhgFile, WithAVariableOfAnotherTypeIsRefused) {

@@ -263,6 +263,15 @@ INSTANTIATE_TEST_SUITE_P(
         BadSpec{"/no/such/file.nc", "gmt-gshhg-full"}, BadSpec{"/", "is a directory"}),
     [](const auto& test) { return "Case" + std::to_string(test.index); });
 
+TEST(OpenDatasetOptions, AreOfTextFilesOnly) {
+  for (const char* spec : {"gshhg", "uniform:10", "/no/such/file.nc"}) {
+    const auto source = open_dataset<2>(spec, {.columns = "id,x,y"});
+    ASSERT_FALSE(source.has_value()) << spec;
+    EXPECT_EQ(source.error().code, ErrorCode::kInvalidArgument) << spec;
+    EXPECT_THAT(source.error().message, testing::HasSubstr("only text files have columns"));
+  }
+}
+
 TEST(OpenDataset3D, RefusesCoastlines) {
   const auto source = open_dataset<3>("gshhg");
   ASSERT_FALSE(source.has_value());
