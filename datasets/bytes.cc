@@ -22,7 +22,7 @@ struct Signature {
   const char* what;
 };
 constexpr std::array<Signature, 11> kForeign = {
-    {{kGzipSignature, "gzip within another stream: unpack it first (zcat FILE | ...)"},
+    {{kGzipSignature, "gzip, piped or packed twice: unpack it first (zcat FILE | ...)"},
      {"\x89HDF\r\n\x1a\n", "netCDF or HDF5: name the file itself, neither piped nor packed"},
      {"CDF", "netCDF: name the file itself, neither piped nor packed"},
      {"\x28\xb5\x2f\xfd", "zstd: unpack it first (zstdcat FILE | ...)"},

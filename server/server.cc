@@ -244,7 +244,9 @@ Status Running<D>::load(const ServerOptions& options) {
   if (options.progress)
     options.progress("loading " + std::to_string(count) + " entries of " + spec);
   if (auto ok = core_->load(std::move(*entries)); !ok) return fail(ok.error());
-  log::info("loaded " + std::to_string(count) + " entries of " + spec);
+  const std::string columns = (*source)->description();
+  log::info("loaded " + std::to_string(count) + " entries of " + spec +
+            (columns.empty() ? "" : " (columns: " + columns + ")"));
   return {};
 }
 

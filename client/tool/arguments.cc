@@ -192,6 +192,8 @@ Result<Command> parse_load(const CommandTable& command, Words words, const flags
   LoadCommand load{.source = words[0]};
   flags::Reader reader(values);
   reader.toggle("skip-bad", load.skip_bad);
+  reader.text("columns", load.columns);
+  if (values.has("columns") && load.columns.empty()) reader.refuse("columns", "it is empty");
   reader.real("fill", load.fill);
   if (values.has("fill") && !(load.fill > 0 && load.fill <= 1)) {
     reader.refuse("fill", "'" + values.text("fill") + "' is not above 0 and at most 1");

@@ -57,6 +57,7 @@ struct LoadCommand {
   std::string source;
   double fill = 0;  ///< 0: the server's default
   bool skip_bad = false;
+  std::string columns = {};  ///< which column is which; empty: the file's header says it
 };
 struct StatsCommand {};
 struct HistoryCommand {};

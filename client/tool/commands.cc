@@ -15,6 +15,7 @@
 #include "client/tool/doctor.h"
 #include "client/tool/output.h"
 #include "client/tool/progress.h"
+#include "datasets/columns.h"
 #include "datasets/open.h"
 #include "datasets/source.h"
 #include "etcd/gateway.h"
@@ -162,7 +163,9 @@ class Runner {
   }
 
   Result<std::string> operator()(const LoadCommand& command) {
-    auto source = datasets::open_dataset<D>(command.source, {.skip_bad = command.skip_bad});
+    if (auto ok = check_columns(command); !ok) return fail(ok.error());
+    auto source = datasets::open_dataset<D>(
+        command.source, {.skip_bad = command.skip_bad, .columns = command.columns});
     if (!source) return fail(source.error());
     const SystemClock clock;
     const Nanoseconds begun = clock.now();
@@ -183,6 +186,7 @@ class Runner {
     }
     if (!loaded) return fail(loaded.error());
     report.skipped = (*source)->skipped();
+    report.columns = (*source)->description();
     report.seconds = static_cast<double>(clock.now() - begun) / kSecond;
     return format_load(report, settings_.format);
   }
@@ -197,6 +201,14 @@ class Runner {
                               const Result<Version>& version) {
     if (!version) return fail(version.error());
     return format_write(done, id, *version, settings_.format, settings_.ids_as_strings);
+  }
+
+  /// A list that makes no sense, for a tree of D dimensions, is a mistake in the command line.
+  static Status check_columns(const LoadCommand& command) {
+    if (command.columns.empty()) return {};
+    const auto columns = datasets::Columns<D>::of_list(command.columns);
+    if (columns) return {};
+    return fail(ErrorCode::kInvalidArgument, kUsagePrefix + columns.error().message);
   }
 
   static double fraction_of(const datasets::Source<D>& source) {

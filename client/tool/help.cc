@@ -85,13 +85,22 @@ std::vector<CommandTable> write_commands() {
        .options = {{.name = "fill",
                     .argument = "F",
                     .help = "how full leaves shall be, above 0 and at most 1 (bulk load only)"},
+                   {.name = "columns",
+                    .argument = "LIST",
+                    .help = "CSV: which column is which, whatever the header says: id, xmin, ymin, "
+                            "xmax, ymax, or id, x, y, in the file's order, parted by commas; "
+                            "ignore for a column to leave out, ... for all further ones"},
                    {.name = "skip-bad",
                     .help = "count malformed CSV lines instead of stopping at the first"}},
        .details =
-           "SOURCE is FILE.csv (id,xmin,ymin,xmax,ymax or id,x,y), - (CSV from standard input),\n"
-           "FILE.nc or gshhg (the world's coastlines, package gmt-gshhg-full), or a generator:\n"
-           "uniform:COUNT[:seed=S][:edge=E], powerlaw:..., clusters:..., roads:... .\n",
-       .examples = {"silurus load roads.csv --skip-bad", "silurus load uniform:1000000:seed=7"}}};
+           "SOURCE is FILE.csv, packed by gzip or not, - (CSV from standard input), FILE.nc or\n"
+           "gshhg (the world's coastlines, package gmt-gshhg-full), or a generator:\n"
+           "uniform:COUNT[:seed=S][:edge=E], powerlaw:..., clusters:..., roads:... .\n"
+           "Columns are read by the names in the header: id, gid, ...; x, lon, lng, ...; y, lat,\n"
+           "...; xmin, min_x, west, ...; without a header they are id,xmin,ymin,xmax,ymax or\n"
+           "id,x,y. Without an id, lines are numbered from 1. What was understood is printed.\n",
+       .examples = {"silurus load boxes.csv.gz --columns id,min_y,min_x,max_y,max_x",
+                    "silurus load uniform:1000000:seed=7"}}};
 }
 
 std::vector<CommandTable> server_commands() {

@@ -179,7 +179,11 @@ std::string format_load(const LoadReport& report, Format format) {
     case Format::kJson:
       return "{\"count\": " + loaded + ", \"skipped\": " + skipped + ", \"seconds\": " + seconds +
              ", \"rate\": " + std::to_string(rate) + ", \"method\": \"" + how +
-             "\", \"version\": " + version + "}\n";
+             "\", \"version\": " + version +
+             (report.columns.empty()
+                  ? ""
+                  : ", \"columns\": " + json_text(nlohmann::json(report.columns))) +
+             "}\n";
     case Format::kCsv:
       return "count,skipped,seconds,rate,method,version\n" + loaded + "," + skipped + "," +
              seconds + "," + std::to_string(rate) + "," + how + "," + version + "\n";
@@ -188,6 +192,7 @@ std::string format_load(const LoadReport& report, Format format) {
   }
   return "loaded " + grouped(report.loaded) + " boxes in " + seconds + " s (" + grouped(rate) +
          "/s), " + (report.bulk ? "in bulk" : "by inserts") + ", version " + version + "\n" +
+         (report.columns.empty() ? "" : "columns: " + report.columns + "\n") +
          (report.skipped == 0 ? "" : "left out " + grouped(report.skipped) + " malformed lines\n");
 }
 

@@ -147,6 +147,39 @@ TEST_F(ToolTest, AMalformedLineIsNamedOrSkipped) {
   EXPECT_EQ(skipped["skipped"], 1);
 }
 
+TEST_F(ToolTest, ColumnsAreReadByNameAndSaid) {
+  start();
+  write("swapped.csv", "name,id,lat,lon\n\"Paris, France\",7,48.86,2.35\n");
+  const Tool::Ran loaded = silurus("load " + (folder_ / "swapped.csv"));
+  EXPECT_EQ(loaded.status, 0) << loaded.err;
+  EXPECT_THAT(loaded.out,
+              HasSubstr("columns: id, lat as y, lon as x, by the header; ignored: name"));
+  EXPECT_EQ(asked("range 2 48 3 49")["ids"], json::array({7}));
+  // SQLite's R-tree, semicolons, packed
+  write("boxes.csv", "id;minX;maxX;minY;maxY\r\n8;10;11;-5;-4\r\n");
+  ASSERT_EQ(tool_.shell("gzip -c " + (folder_ / "boxes.csv") + " >" + (folder_ / "boxes")).status,
+            0);
+  EXPECT_THAT(asked("load " + (folder_ / "boxes"))["columns"], HasSubstr("minX as xmin"));
+  EXPECT_EQ(asked("range 10 -5 11 -4 --predicate within")["ids"], json::array({8}));
+  EXPECT_EQ(silurus("load " + (folder_ / "boxes") + " --columns id,min_y,max_y,min_x,max_x").status,
+            0);
+  EXPECT_EQ(asked("range -5 10 -4 11 --predicate within")["ids"], json::array({8}));
+}
+
+TEST_F(ToolTest, ColumnsThatAreNotUnderstoodAreRefused) {
+  start();
+  write("names.csv", "id,a,b\n7,1,2\n");
+  const Tool::Ran refused = silurus("load --skip-bad " + (folder_ / "names.csv"));
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.err, HasSubstr("names.csv:1: the header names no coordinates"));
+  EXPECT_EQ(silurus("load " + (folder_ / "names.csv") + " --columns id,lta,lon").status, 2);
+  EXPECT_EQ(silurus("load " + (folder_ / "names.csv") + " --columns id,x,y,z").status, 2);
+  EXPECT_EQ(asked("stats")["entries"], 0);
+  EXPECT_EQ(silurus("load " + (folder_ / "names.csv") + " --columns id,y,x").status, 0);
+  EXPECT_EQ(asked("range 2 1 2 1")["ids"], json::array({7}));
+  EXPECT_EQ(silurus("load uniform:10 --columns id,x,y").status, 1);
+}
+
 TEST_F(ToolTest, UsageErrorsAreTwoAndOtherErrorsOne) {
   start();
   EXPECT_EQ(silurus("range 1 2 3").status, 2);

@@ -115,6 +115,7 @@ TEST(ToolArguments, LoadTakesASourceAndItsOptions) {
   EXPECT_EQ(load.source, "roads:100");
   EXPECT_EQ(load.fill, 0.7);
   EXPECT_TRUE(load.skip_bad);
+  EXPECT_EQ(parsed<LoadCommand>({"load", "a.csv", "--columns", "id,y,x"}).columns, "id,y,x");
   EXPECT_EQ(parsed<LoadCommand>({"load", "-"}).source, "-");
 }
 
@@ -347,6 +348,11 @@ TEST(ToolOutput, WritesAndLoadsAreJsonToo) {
   const LoadReport report{.loaded = 10'781'311, .skipped = 2, .seconds = 4.5, .bulk = true};
   EXPECT_EQ(nlohmann::json::parse(format_load(report, Format::kJson))["count"], 10'781'311);
   EXPECT_THAT(format_load(report, Format::kText), HasSubstr("10,781,311 boxes in 4.5 s"));
+  LoadReport of_file = report;
+  of_file.columns = "id, \"lat as y";
+  EXPECT_EQ(nlohmann::json::parse(format_load(of_file, Format::kJson))["columns"],
+            "id, \"lat as y");
+  EXPECT_THAT(format_load(of_file, Format::kText), HasSubstr("\ncolumns: id, \"lat as y\n"));
 }
 
 TEST(ToolOutput, HistoriesAndDiffsBecomeLines) {

@@ -1,0 +1,235 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "client/client.h"
+#include "client/full_tree.h"
+#include "client/shards/router.h"
+#include "client/tool/arguments.h"
+#include "client/tool/load_ledger.h"
+#include "client/tool/output.h"
+#include "client/tool/progress.h"
+#include "datasets/source.h"
+
+namespace silurus::tool {
+
+/// Loads a source into a server (Client<D>) or a cluster (Router<D>): in bulk into an empty tree,
+/// else by inserts. One load; one thread. Its errors end with a sentence that says what is in the
+/// tree, and how to go on.
+template <int D, typename Connection>
+class Loader {
+  static constexpr bool kOneServer = std::is_same_v<Connection, Client<D>>;
+
+ public:
+  Loader(Connection& connection, datasets::Source<D>& source, const LoadCommand& command,
+         const Settings& settings)
+      : client_(connection),
+        source_(source),
+        command_(command),
+        settings_(settings),
+        ledger_(command.skip) {}
+
+  /// What the load did; columns and times are the caller's.
+  Result<LoadReport> run(Progress& progress) {
+    if (auto ok = pass_over(); !ok) return fail(ok.error());
+    const Status started = client_.load_begin();
+    progress.say("reading " + command_.source);
+    if (!started && started.error().code != ErrorCode::kConflict &&
+        started.error().code != ErrorCode::kUnsupported) {
+      return fail(started.error());
+    }
+    report_.bulk = started.has_value();
+    // By inserts: the tree is not empty, or the server is a member of a group.
+    const Status loaded = report_.bulk ? load_in_bulk(progress) : load_by_inserts(progress);
+    if (!loaded) return fail(loaded.error());
+    return report_;
+  }
+
+ private:
+  static constexpr std::size_t kReadBatch = 1 << 14;
+  static constexpr std::size_t kBatchesInFlight = 8;  // of a load by inserts
+
+  /// Reads the entries that --skip leaves out.
+  Status pass_over() {
+    std::vector<Entry<D>> batch(std::min<std::uint64_t>(command_.skip, kReadBatch));
+    for (std::uint64_t left = command_.skip; left > 0;) {
+      const auto count =
+          source_.read(std::span(batch).first(std::min<std::uint64_t>(left, batch.size())));
+      if (!count) return fail(count.error());
+      if (*count == 0) {
+        return fail(ErrorCode::kInvalidArgument, command_.source + " has " +
+                                                     std::to_string(command_.skip - left) +
+                                                     " entries, fewer than --skip leaves out");
+      }
+      left -= *count;
+    }
+    return {};
+  }
+
+  double fraction() const {
+    const datasets::Progress progress = source_.progress();
+    if (progress.total == 0) return -1;
+    return static_cast<double>(progress.done) / static_cast<double>(progress.total);
+  }
+
+  /// Reads all that is left of the source, handing it on batch by batch.
+  template <typename Take>
+  Status read_all(Progress& progress, Take&& take) {
+    std::vector<Entry<D>> batch(kReadBatch);
+    for (std::uint64_t read = 0;;) {
+      const auto count = source_.read(batch);
+      if (!count) return fail(count.error());
+      if (*count == 0) return {};
+      if (auto ok = take(std::span<const Entry<D>>(batch).first(*count)); !ok) return ok;
+      progress.update(fraction(), read += *count);
+    }
+  }
+
+  Status load_in_bulk(Progress& progress) {
+    const Status sent = read_all(progress, [&](std::span<const Entry<D>> entries) {
+      report_.loaded += entries.size();
+      return client_.load_add(entries);
+    });
+    if (!sent) {
+      // The first error is the one to tell; the server drops the load with the connection anyway,
+      // and one that doesn't answer isn't waited for again.
+      if (sent.error().code != ErrorCode::kDeadlineExceeded) {
+        static_cast<void>(client_.load_abort());
+      }
+      return fail(sent.error().code,
+                  sent.error().message + " (nothing of this load is in the tree)");
+    }
+    progress.say("waiting for the server to build the tree");
+    const auto committed = client_.load_commit(command_.fill);
+    if (!committed) {
+      return fail(committed.error().code,
+                  committed.error().message +
+                      " (this load is in the tree as a whole, or not at all: silurus stats shows "
+                      "how many entries are)");
+    }
+    report_.version = committed->version;
+    return {};
+  }
+
+  Status load_by_inserts(Progress& progress) {
+    const Status sent =
+        read_all(progress, [&](std::span<const Entry<D>> entries) { return take(entries); });
+    if constexpr (kOneServer) client_.wait();
+    report_.loaded = ledger_.inserted();
+    report_.found = ledger_.found();
+    if (sent && !error_) return {};
+    const Error& error = error_ ? *error_ : sent.error();
+    const std::string why = error.code == ErrorCode::kOutOfMemory
+                                ? client::full_tree_text(client_.server_statistics())
+                                : error.message;
+    return fail(error.code, why + " (" + left_by_load(ledger_, command_, settings_) + ")");
+  }
+
+  /// Inserts the next entries of the source; those that --check is for only if they are not in.
+  Status take(std::span<const Entry<D>> entries) {
+    const std::size_t to_check = std::min<std::uint64_t>(entries.size(), left_to_check());
+    for (std::size_t i = 0; i < to_check && !error_;) {
+      std::size_t missing = i;
+      while (missing < to_check) {
+        const auto is_in = find(entries[missing]);
+        if (!is_in) return fail(is_in.error());
+        if (*is_in) break;
+        ++missing;
+      }
+      if (auto ok = send(entries.subspan(i, missing - i)); !ok) return ok;
+      if (missing < to_check && !error_) ledger_.find(1);
+      i = missing + 1;
+    }
+    if (auto ok = send(entries.subspan(to_check)); !ok) return ok;
+    return error_ ? Status(fail(*error_)) : Status();
+  }
+
+  std::uint64_t left_to_check() {
+    const std::uint64_t done = ledger_.sent() - command_.skip;
+    return command_.check > done ? command_.check - done : 0;
+  }
+
+  /// Whether the tree holds this very entry. Boxes that contain its box are few, however large it
+  /// is.
+  Result<bool> find(const Entry<D>& entry) {
+    typename Connection::RangeOptions options;
+    options.predicate = Predicate::kContains;
+    options.shape = ResultShape::kEntries;
+    const auto found = client_.range(entry.box, options);
+    if (!found) return fail(found.error());
+    for (std::size_t i = 0; i < found->ids.size(); ++i) {
+      if (found->ids[i] == entry.id && found->boxes[i] == entry.box) return true;
+    }
+    return false;
+  }
+
+  std::size_t insert_batch() const {
+    if constexpr (kOneServer) {
+      return client_.max_batch();
+    } else {
+      return kReadBatch;
+    }
+  }
+
+  Status send(std::span<const Entry<D>> entries) {
+    while (!entries.empty() && !error_) {
+      const auto part = entries.first(std::min(entries.size(), insert_batch()));
+      entries = entries.subspan(part.size());
+      WriteBatch<D> batch;
+      for (const auto& entry : part) batch.insert(entry.id, entry.box);
+      if (auto begun = insert(batch); !begun) return begun;
+    }
+    return {};
+  }
+
+  /// Some batches in flight to a server; a router keeps its shards busy with one.
+  Status insert(const WriteBatch<D>& batch) {
+    const std::size_t entries = batch.size();
+    if constexpr (kOneServer) {
+      const std::uint64_t first = ledger_.sent();
+      const Status begun =
+          client_.write_async(batch, Callback<WriteAnswer>([this, first, entries](auto answer) {
+                                take_answer(first, entries, answer);
+                              }));
+      if (!begun) return begun;
+      ledger_.send(entries);
+      client_.wait_below(kBatchesInFlight);
+    } else {
+      const std::uint64_t first = ledger_.send(entries);
+      auto answer = client_.write(batch);
+      take_answer(first, entries, answer ? Result<WriteAnswer*>(&*answer) : fail(answer.error()));
+    }
+    return {};
+  }
+
+  void take_answer(std::uint64_t first, std::size_t entries, const Result<WriteAnswer*>& answer) {
+    if (!answer) {
+      ledger_.lose(first, entries);
+      if (!error_) error_ = answer.error();
+      return;
+    }
+    const auto& failed = (*answer)->failed;
+    ledger_.answer(first, entries, failed);
+    report_.version = (*answer)->version;
+    if (failed.empty() || error_) return;
+    error_ = Error{failed[0].code, "an insert failed: " + std::string(to_string(failed[0].code))};
+  }
+
+  Connection& client_;
+  datasets::Source<D>& source_;
+  const LoadCommand& command_;
+  const Settings& settings_;
+  LoadLedger ledger_;
+  std::optional<Error> error_;  // the first one of an insert
+  LoadReport report_;
+};
+
+}  // namespace silurus::tool
