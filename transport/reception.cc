@@ -11,7 +11,10 @@ namespace silurus::transport {
 namespace {
 
 /// Clients that may be in the middle of saying hello.
-constexpr std::size_t kMaxGuests = 256;
+constexpr std::size_t kMaxGuests = 1024;
+/// Clients that are taken from the queue in one round: a burst of them costs a few rounds, and none
+/// keeps those that are connected from being served for long.
+constexpr int kMaxAcceptsPerRound = 64;
 
 UniqueFd open_spare() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
@@ -72,17 +75,24 @@ UniqueFd Reception::accept() {
 }
 
 void Reception::on_ready(std::uint32_t) {
-  UniqueFd client = accept();
-  if (!client) return;
+  for (int i = 0; i < kMaxAcceptsPerRound; ++i) {
+    UniqueFd client = accept();
+    if (!client) return;
+    admit(std::move(client));
+  }
+}
+
+void Reception::admit(UniqueFd client) {
   if (guests_.size() >= kMaxGuests) {
     log::debug(name_ + ": too many clients are in the middle of connecting");
     return;
   }
-  auto guest =
+  auto made =
       std::make_unique<Guest>(*this, std::move(client), SystemClock().now() + hello_timeout_);
-  if (!guest->watch(loop_)) return;
-  if (guests_.empty()) timer_->set(guest->deadline());
-  guests_.push_back(std::move(guest));
+  if (!made->watch(loop_)) return;
+  if (guests_.empty()) timer_->set(made->deadline());
+  Guest& guest = *guests_.emplace_back(std::move(made));
+  hear(guest);  // its hello is mostly there already: no need for another round
 }
 
 void Reception::hear(Guest& guest) {

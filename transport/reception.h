@@ -66,6 +66,7 @@ class Reception final : private EventSink {
             Hear hear);
   void on_ready(std::uint32_t events) override;
   UniqueFd accept();
+  void admit(UniqueFd client);
   void hear(Guest& guest);
   void dismiss(Guest& guest);
   void expire();

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
+#include <utility>
 
 #include "transport/setup.h"
 #include "transport/shm/connection.h"
@@ -15,6 +17,11 @@
 
 namespace silurus::transport::shm {
 namespace {
+
+/// Between two attempts to connect: the first pause, each next one twice as long.
+constexpr Nanoseconds kFirstPause = kMillisecond;
+/// For so long a refused connection may be that of a server which is starting.
+constexpr Nanoseconds kMostRefused = 20 * kMillisecond;
 
 std::string seconds(Nanoseconds time) {
   return std::to_string(static_cast<double>(time) / 1e9).substr(0, 5) + " s";
@@ -40,21 +47,40 @@ Error connect_error(const std::string& name, int errno_value, Nanoseconds timeou
   }
 }
 
+/// One attempt, which waits for a place in the server's queue until the deadline: 0, or an errno.
+int try_to_connect(int socket, const sockaddr_un& address, Nanoseconds deadline) {
+  const Nanoseconds left =
+      std::max<Nanoseconds>(deadline - SystemClock().now(), kMicrosecond);  // 0: for ever
+  const timeval time{left / kSecond, left % kSecond / kMicrosecond};
+  setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
+  const int result = connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  return result == 0 ? 0 : errno;
+}
+
+/// Whether an attempt that failed so may be repeated: a signal came, the queue of a busy server was
+/// full, or (for a moment) a server that starts is about to listen.
+bool is_worth_another(int errno_value, Nanoseconds waited) {
+  return errno_value == EINTR || errno_value == EAGAIN ||
+         (errno_value == ECONNREFUSED && waited < kMostRefused);
+}
+
 Result<UniqueFd> connect_socket(const std::string& name, const sockaddr_un& address,
-                                Nanoseconds timeout) {
+                                Nanoseconds timeout, Nanoseconds deadline) {
   UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!fd) return fail(errno_error(ErrorCode::kIo, "cannot create a socket", errno));
-  // Bounds a connect() to a server whose backlog is full.
-  const timeval time{timeout / kSecond, timeout % kSecond / 1000};
-  setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
-  int result = 0;
-  do {
-    result = connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-  } while (result != 0 && errno == EINTR);
-  if (result != 0) {
-    return fail(connect_error(name, errno, timeout));
+  const SystemClock clock;
+  Nanoseconds pause = kFirstPause;
+  for (;;) {
+    const int error = try_to_connect(fd.get(), address, deadline);
+    if (error == 0) return fd;
+    const Nanoseconds now = clock.now();
+    if (now >= deadline || !is_worth_another(error, now - (deadline - timeout))) {
+      return fail(connect_error(name, error, timeout));
+    }
+    const Nanoseconds rest = std::min(std::exchange(pause, 2 * pause), deadline - now);
+    const timespec time{rest / kSecond, rest % kSecond};
+    nanosleep(&time, nullptr);
   }
-  return fd;
 }
 
 class ShmFabric final : public Fabric {
@@ -88,11 +114,10 @@ class ShmFabric final : public Fabric {
                                               ConnectionHandler& handler) override;
 };
 
-/// Waits for the server's answer.
+/// Waits for the server's answer, for what the deadline leaves of the timeout.
 Result<Received> await_answer(int socket, const std::string& name, Nanoseconds timeout,
-                              ServerSetup& setup) {
+                              Nanoseconds deadline, ServerSetup& setup) {
   const SystemClock clock;
-  const Nanoseconds deadline = clock.now() + timeout;
   for (;;) {
     pollfd fd{socket, POLLIN, 0};
     const Nanoseconds left = std::max<Nanoseconds>(deadline - clock.now(), 0);
@@ -126,12 +151,13 @@ Result<std::unique_ptr<Connection>> ShmFabric::connect(const Address& address,
   if (!where) return fail(where.error());
   const auto setup = make_client_setup(kShmMagic, hello);
   if (!setup) return fail(setup.error());
-  auto socket = connect_socket(name, *where, options.timeout);
+  const Nanoseconds deadline = SystemClock().now() + options.timeout;
+  auto socket = connect_socket(name, *where, options.timeout, deadline);
   if (!socket) return fail(std::move(socket.error()));
   // Should this fail, then the server has hung up, and may have said why.
   send_packet(socket->get(), bytes_of(*setup), -1);
   ServerSetup answer{};
-  auto received = await_answer(socket->get(), name, options.timeout, answer);
+  auto received = await_answer(socket->get(), name, options.timeout, deadline, answer);
   if (!received) return fail(std::move(received.error()));
   if (received->bytes != sizeof(answer)) {
     return fail(ErrorCode::kProtocol, name + " is not a Silurus server (it answered otherwise)");

@@ -13,6 +13,11 @@ namespace {
 /// doorbell may be heard by a poller that is awake, against a system call per look.
 constexpr int kWorkPerLook = 256;
 constexpr int kWorkPerMessage = 8;
+/// What our owner does between two sweeps (searches, slices of long answers) may take long, and
+/// those who connect wait for the next look: after this time we look in any case. The clock is read
+/// once in so many sweeps.
+constexpr Nanoseconds kLongestUnlooked = 200 * kMicrosecond;
+constexpr int kSweepsPerClockRead = 8;
 /// So few connections are swept for ever: it costs less than waking them.
 constexpr std::size_t kAlwaysActive = 8;
 /// Of more than that, one that has been silent for so long becomes dormant.
@@ -68,8 +73,7 @@ std::size_t ShmPoller::progress() {
     completions_.take([&](ShmConnection& c) { events += c.complete_reads(); });
   }
   events += sweep();
-  until_look_ -= 1 + static_cast<int>(events) * kWorkPerMessage;
-  if (until_look_ < 0 || active_.empty()) {
+  if (is_time_to_look(events)) {
     events += loop_->poll();
     look_around();
     until_look_ = kWorkPerLook;
@@ -77,6 +81,17 @@ std::size_t ShmPoller::progress() {
   events += finish_round();
   in_progress_ = false;
   return events;
+}
+
+bool ShmPoller::is_time_to_look(std::size_t messages) {
+  until_look_ -= 1 + static_cast<int>(messages) * kWorkPerMessage;
+  if (active_.empty()) return true;
+  if (until_look_ >= 0 && --until_clock_read_ > 0) return false;
+  until_clock_read_ = kSweepsPerClockRead;
+  const Nanoseconds now = SystemClock().now();
+  if (until_look_ >= 0 && now - looked_at_ < kLongestUnlooked) return false;
+  looked_at_ = now;
+  return true;
 }
 
 std::size_t ShmPoller::sweep() {

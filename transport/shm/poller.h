@@ -51,6 +51,8 @@ class ShmPoller final : public Poller {
   };
 
   explicit ShmPoller(std::unique_ptr<EventLoop> loop) : loop_(std::move(loop)) {}
+  /// After a sweep that handed over so many messages: whether to look at epoll and the clock.
+  bool is_time_to_look(std::size_t messages);
   std::size_t sweep();
   std::size_t finish_round();
   void ring_bells();
@@ -63,7 +65,9 @@ class ShmPoller final : public Poller {
   ConnectionList<ShmConnection> completions_;
   ConnectionList<ShmConnection> blocked_;
   ConnectionList<ShmConnection> closing_;
-  int until_look_ = 0;  ///< work left to do before looking at epoll and the clock
+  int until_look_ = 0;         ///< work left to do before looking at epoll and the clock
+  int until_clock_read_ = 0;   ///< sweeps
+  Nanoseconds looked_at_ = 0;  ///< when active connections did not keep us from it
   bool in_progress_ = false;
 };
 

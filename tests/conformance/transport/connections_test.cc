@@ -1,4 +1,8 @@
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "tests/conformance/transport/fixture.h"
 
@@ -237,6 +241,44 @@ TEST_P(Connections, AreDealtOutToAllPollers) {
   EXPECT_TRUE(world->run_until(std::span(&alone, 1), [&] { return received() >= 2; }));
   EXPECT_TRUE(run_until([&] { return received() == 4; }));
   TearDown();  // before the second poller goes
+}
+
+TEST_P(Connections, OfABurstAreTakenInAFewRoundsThoughOthersAreServed) {
+  if (!world->has_threads()) GTEST_SKIP() << "in virtual time clients connect one by one";
+  if (world->answers_without_poller()) GTEST_SKIP() << "the server answers on a thread of its own";
+  constexpr std::size_t kBurst = 100;
+  constexpr int kRounds = 2048;
+  connect();  // one that is active
+  std::vector<std::atomic<pid_t>> threads(kBurst);
+  std::atomic<std::size_t> connected = 0;
+  std::vector<std::jthread> burst;
+  for (std::size_t i = 0; i < kBurst; ++i) {
+    burst.emplace_back([&, i] {
+      const auto poller = std::move(*world->client_fabric().create_poller());
+      Recorder recorder;
+      threads[i] = gettid();
+      const auto made = world->client_fabric().connect(listener->address(), patient_connect(),
+                                                       *poller, {}, recorder);
+      if (made) ++connected;
+    });
+  }
+  // Asleep in several looks, one after the other: it waits for the server, and for no lock.
+  int looks = 0;
+  ASSERT_TRUE(testing_support::wait_until([&] {
+    const bool all = std::ranges::all_of(threads, [](const auto& thread) {
+      return thread != 0 && testing_support::is_asleep(thread);
+    });
+    looks = all ? looks + 1 : 0;
+    return looks == 5;
+  }));
+  for (int round = 0; round < kRounds && acceptor.ends.size() <= kBurst; ++round) {
+    ASSERT_TRUE(send(*client->connection, "served meanwhile"));
+    for (Poller* const poller : pollers) poller->progress();
+  }
+  EXPECT_EQ(acceptor.ends.size(), 1 + kBurst);
+  run_until([&] { return acceptor.ends.size() == 1 + kBurst; });  // so that the threads end
+  burst.clear();
+  EXPECT_EQ(connected, kBurst);
 }
 
 INSTANTIATE_TEST_SUITE_P(Fabric, Connections, ::testing::ValuesIn(registered_worlds()), name_of);
