@@ -8,6 +8,7 @@
 #include "client/environment.h"
 #include "client/full_tree.h"
 #include "client/group.h"
+#include "common/home_process.h"
 #include "transport/fabric.h"
 
 namespace silurus {
@@ -110,6 +111,23 @@ struct Client<D>::Impl {
 
   std::unique_ptr<client::Fabrics> fabrics;
   std::unique_ptr<client::Group<D>> core;
+  const HomeProcess home = {};
+
+  ~Impl() {
+    if (!home.is_left()) return;
+    // They are the parent's: to close them would reach into its connection, and its event loop. So
+    // they are left as they are until this process ends.
+    static_cast<void>(core.release());
+    static_cast<void>(fabrics.release());
+  }
+
+  /// kInvalidArgument in a child of the process that connected.
+  Status check_process() const {
+    if (!home.is_left()) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                "this client was connected before fork() and is the parent's: a child has to "
+                "connect a client of its own");
+  }
 
   /// Drives everything once, sleeping if nothing happens.
   void drive() {
@@ -137,6 +155,7 @@ struct Client<D>::Impl {
   /// Runs one operation to its end and takes its answer out.
   template <typename Answer, typename Start>
   Result<Answer> call(Start&& start) {
+    if (auto ok = check_process(); !ok) return fail(ok.error());
     struct Outcome {
       bool done = false;
       Result<Answer> answer;
@@ -156,6 +175,7 @@ struct Client<D>::Impl {
 
   template <typename Answer, typename Query, typename Start>
   Result<std::vector<Answer>> batch(std::span<const Query> queries, Start&& start) {
+    if (auto ok = check_process(); !ok) return fail(ok.error());
     struct Batch {
       std::vector<Answer> answers;
       std::optional<Error> error;
@@ -326,6 +346,7 @@ Status Client<D>::load_begin() {
 template <int D>
 Status Client<D>::load_add(std::span<const Entry<D>> entries) {
   Impl& impl = *impl_;
+  if (auto ok = impl.check_process(); !ok) return ok;
   while (!entries.empty() && !impl.load_error) {
     const auto part = entries.first(std::min(entries.size(), impl.core->max_load_batch()));
     const Status begun =
@@ -347,6 +368,7 @@ Status Client<D>::load_add(std::span<const Entry<D>> entries) {
 template <int D>
 Result<LoadAnswer> Client<D>::load_commit(double fill) {
   Impl& impl = *impl_;
+  if (auto ok = impl.check_process(); !ok) return fail(ok.error());
   while (impl.load_unanswered > 0) impl.drive();
   if (impl.load_error) return fail(*impl.load_error);
   return impl.template call<LoadAnswer>([&](Callback<LoadAnswer> callback) {
@@ -357,6 +379,7 @@ Result<LoadAnswer> Client<D>::load_commit(double fill) {
 template <int D>
 Status Client<D>::load_abort() {
   Impl& impl = *impl_;
+  if (auto ok = impl.check_process(); !ok) return ok;
   while (impl.load_unanswered > 0) impl.drive();
   auto answer = impl.template call<LoadAnswer>(
       [&](Callback<LoadAnswer> callback) { return impl.core->load_abort(std::move(callback)); });
@@ -366,22 +389,26 @@ Status Client<D>::load_abort() {
 template <int D>
 Status Client<D>::range_async(const rtree::RangeQuery<D>& query,
                               Callback<RangeAnswer<D>> callback) {
+  if (auto ok = impl_->check_process(); !ok) return ok;
   return impl_->core->range(query, std::move(callback));
 }
 
 template <int D>
 Status Client<D>::nearest_async(const rtree::NearestQuery<D>& query,
                                 Callback<NearestAnswer> callback) {
+  if (auto ok = impl_->check_process(); !ok) return ok;
   return impl_->core->nearest(query, std::move(callback));
 }
 
 template <int D>
 Status Client<D>::write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> callback) {
+  if (auto ok = impl_->check_process(); !ok) return ok;
   return impl_->core->write(batch.operations(), std::move(callback));
 }
 
 template <int D>
 void Client<D>::poll() {
+  if (impl_->home.is_left()) return;
   impl_->core->flush();
   for (transport::Poller* poller : impl_->fabrics->pollers()) poller->progress();
   impl_->core->settle();
@@ -395,6 +422,7 @@ void Client<D>::wait_below(std::size_t n) {
 
 template <int D>
 std::size_t Client<D>::in_flight() const {
+  if (impl_->home.is_left()) return 0;  // they are the parent's, and end there
   return impl_->core->in_flight();
 }
 

@@ -59,6 +59,11 @@ SILURUS_API Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout =
 /// A connection to a Silurus server, or to a group of them, whose tree has D dimensions (2 or 3).
 /// One thread at a time; as many clients as you like, each of its own thread. Movable.
 ///
+/// After fork() a client belongs to the parent, which goes on as if nothing had happened. In the
+/// child each operation on it fails at once with kInvalidArgument, no callback is called, and its
+/// end closes nothing; the child connects clients of its own. The server learns of the parent's end
+/// only when the child has ended, too, or executed another program.
+///
 ///   auto client = silurus::Client<2>::connect("shm:///tmp/silurus.sock");
 ///   auto found = client->range({{-25, 63}, {-13, 67}});
 ///   if (found) std::printf("%zu boxes\n", found->ids.size());

@@ -7,6 +7,7 @@
 
 #include "client/backoff.h"
 #include "client/environment.h"
+#include "common/home_process.h"
 #include "common/json.h"
 #include "protocol/decode.h"
 
@@ -60,6 +61,20 @@ struct Router<D>::Impl {
   std::vector<Link> links;
   std::uint64_t visits = 0;
   std::vector<std::uint32_t> loading;  ///< ids of shards
+  const HomeProcess home = {};
+
+  ~Impl() {
+    // In a child the store's connection is the parent's: it is left as it is (links do the same).
+    if (home.is_left()) static_cast<void>(store.release());
+  }
+
+  /// kInvalidArgument in a child of the process that connected.
+  Status check_process() const {
+    if (!home.is_left()) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                "this router was connected before fork() and is the parent's: a child has to "
+                "connect a router of its own");
+  }
 
   // --- the map
 
@@ -511,6 +526,7 @@ Result<Router<D>> Router<D>::connect(std::string_view url, const ClientOptions& 
 
 template <int D>
 Result<RangeAnswer<D>> Router<D>::range(const Box<D>& window, const RangeOptions& options) {
+  if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
   if (auto ok = rtree::check_box(window, "window"); !ok) return fail(ok.error());
   return impl_->until_done([&] {
     return impl_->range_once({.window = window,
@@ -529,6 +545,7 @@ Result<std::uint64_t> Router<D>::count(const Box<D>& window, Predicate predicate
 
 template <int D>
 Result<NearestAnswer> Router<D>::nearest(const Point<D>& point, std::uint32_t k) {
+  if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
   if (auto ok = rtree::check_point(point); !ok) return fail(ok.error());
   if (auto ok = protocol::check_k(k); !ok) return fail(ok.error());
   return impl_->until_done([&] { return impl_->nearest_once({.point = point, .k = k}); });
@@ -536,18 +553,22 @@ Result<NearestAnswer> Router<D>::nearest(const Point<D>& point, std::uint32_t k)
 
 template <int D>
 Result<Version> Router<D>::insert(std::uint64_t id, const Box<D>& box) {
+  if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
   return impl_->write_single(WriteBatch<D>().insert(id, box));
 }
 template <int D>
 Result<Version> Router<D>::erase(std::uint64_t id, const Box<D>& box) {
+  if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
   return impl_->write_single(WriteBatch<D>().erase(id, box));
 }
 template <int D>
 Result<Version> Router<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to) {
+  if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
   return impl_->write_single(WriteBatch<D>().update(id, from, to));
 }
 template <int D>
 Result<WriteAnswer> Router<D>::write(const WriteBatch<D>& batch) {
+  if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
   return impl_->write(batch.operations());
 }
 
@@ -555,6 +576,7 @@ Result<WriteAnswer> Router<D>::write(const WriteBatch<D>& batch) {
 
 template <int D>
 Status Router<D>::load_begin() {
+  if (auto ok = impl_->check_process(); !ok) return ok;
   Impl& impl = *impl_;
   impl.loading.clear();
   for (auto& link : impl.links) {
@@ -573,6 +595,7 @@ Status Router<D>::load_begin() {
 
 template <int D>
 Status Router<D>::load_add(std::span<const Entry<D>> entries) {
+  if (auto ok = impl_->check_process(); !ok) return ok;
   Impl& impl = *impl_;
   std::vector<std::vector<Entry<D>>> parts(impl.links.size());
   for (const Entry<D>& entry : entries) {
@@ -590,6 +613,7 @@ Status Router<D>::load_add(std::span<const Entry<D>> entries) {
 
 template <int D>
 Result<LoadAnswer> Router<D>::load_commit(double fill) {
+  if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
   LoadAnswer all;
   for (const std::uint32_t id : std::exchange(impl_->loading, {})) {
     auto client = impl_->loader(id);
@@ -607,6 +631,7 @@ Result<LoadAnswer> Router<D>::load_commit(double fill) {
 
 template <int D>
 Status Router<D>::load_abort() {
+  if (auto ok = impl_->check_process(); !ok) return ok;
   Status first;
   for (const std::uint32_t id : std::exchange(impl_->loading, {})) {
     auto client = impl_->loader(id);
@@ -630,6 +655,7 @@ std::uint64_t Router<D>::visits() const {
 
 template <int D>
 Result<std::string> Router<D>::server_statistics() {
+  if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
   if (auto ok = impl_->load_map(); !ok) return fail(ok.error());
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   std::uint64_t entries = 0;

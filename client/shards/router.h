@@ -32,6 +32,7 @@ namespace silurus {
 /// While a shard is being replaced by others, calls wait as long as it takes, up to
 /// ClientOptions::deadline: kDeadlineExceeded says that nothing happened (of a batch: what didn't).
 /// Versions are those of one shard: 0 where several have answered.
+/// After fork() it belongs to the parent, as a Client does: kInvalidArgument in the child.
 template <int D>
 class SILURUS_API Router {
  public:

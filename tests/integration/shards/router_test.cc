@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "common/random.h"
 #include "tests/integration/shards/cluster.h"
+#include "tests/support/in_child.h"
 #include "tests/support/seed.h"
 
 // The router over real servers and a real etcd, against brute force.
@@ -185,6 +187,37 @@ TEST(RouterTest, ASmallSearchVisitsFewShards) {
   }
   // The shard of key 0, and nearly always one more at most.
   EXPECT_LT(static_cast<double>(router.visits() - before), 2.1 * kSearches);
+}
+
+TEST(RouterTest, IsTheParentsAfterAForkAndUnharmedByTheChild) {
+  if (!Cluster<2>::is_possible()) GTEST_SKIP() << "no etcd-server";
+  Cluster<2> cluster;
+  ASSERT_TRUE(cluster.ready());
+  cluster.make_map(2, 0.5);
+  std::optional<Router<2>> router = cluster.router();
+  const Box<2> everywhere{{-1, -1}, {2, 2}};
+  const Box<2> box{{0.1, 0.1}, {0.2, 0.2}};
+  ASSERT_TRUE(router->insert(1, box));
+  EXPECT_EQ(testing_support::in_child([&] {
+              int wrong = 0;
+              const auto expect = [&](const auto& result) {
+                wrong += testing_support::is_refused_after_fork(result) ? 0 : 1;
+              };
+              expect(router->count(everywhere));
+              expect(router->nearest({{0, 0}}, 1));
+              expect(router->insert(2, box));
+              expect(router->load_begin());
+              expect(router->load_add({}));
+              expect(router->load_commit());
+              expect(router->load_abort());
+              expect(router->server_statistics());
+              router.reset();
+              return wrong;
+            }),
+            0);
+  EXPECT_EQ(router->count(everywhere).value(), 1u);
+  EXPECT_TRUE(router->erase(1, box));
+  EXPECT_TRUE(router->server_statistics());
 }
 
 TEST(RouterTest, SaysWhatIsMissing) {
