@@ -24,20 +24,35 @@ Status sync_directory_of(const std::string& path) {
   return sync_directory(slash == std::string::npos ? "." : path.substr(0, slash + 1));
 }
 
+/// 0, or the errno value of what failed.
+int write_all(const std::string& path, std::string_view text) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return errno;
+  int error = 0;
+  while (!text.empty() && error == 0) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written > 0) {
+      text.remove_prefix(static_cast<std::size_t>(written));
+    } else if (written == 0 || errno != EINTR) {
+      error = written == 0 ? EIO : errno;
+    }
+  }
+  if (error == 0 && ::fsync(fd) != 0) error = errno;
+  ::close(fd);
+  return error;
+}
+
 }  // namespace
 
 Status write_durably(const std::string& path, std::string_view text) {
   const std::string draft = path + ".new";
-  const int fd = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  const bool written = fd >= 0 &&
-                       ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                       ::fsync(fd) == 0;
-  const int error = errno;
-  if (fd >= 0) ::close(fd);
-  if (!written || std::rename(draft.c_str(), path.c_str()) != 0) {
-    return fail(errno_error(ErrorCode::kIo, "cannot write " + path, written ? errno : error));
-  }
-  return sync_directory_of(path);
+  int error = write_all(draft, text);
+  if (error == 0 && std::rename(draft.c_str(), path.c_str()) != 0) error = errno;
+  if (error == 0) return sync_directory_of(path);
+  ::unlink(draft.c_str());  // it takes room
+  const std::string what = "cannot write " + path;
+  return fail(is_no_space(error) ? no_space_error(what, path, error)
+                                 : errno_error(ErrorCode::kIo, what, error));
 }
 
 Status remove_durably(const std::string& path) {

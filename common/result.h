@@ -24,7 +24,8 @@ enum class ErrorCode : std::uint16_t {
   kConflict = 12,         ///< the state forbids it now (e.g. already loading)
   kNotPrimary = 13,       ///< nothing happened: this member may not do it, another one may
   kInDoubt = 14,          ///< a write was sent, and whether it happened could not be learnt in time
-  kMoved = 15,  ///< nothing happened: what this server holds is moving, or has moved, to others
+  kMoved = 15,    ///< nothing happened: what this server holds is moving, or has moved, to others
+  kNoSpace = 16,  ///< nothing happened: a disk, a quota or a limit of file sizes is full
 };
 
 /// Name of a code as printed in messages and JSON: "invalid-argument".
@@ -39,6 +40,11 @@ struct Error {
 /// Error whose message ends with the text and number of an errno value:
 /// "cannot open /x: No such file or directory (errno 2)".
 Error errno_error(ErrorCode code, std::string what, int errno_value);
+/// Whether an errno value says that a disk, a quota or a limit of file sizes is full.
+bool is_no_space(int errno_value);
+/// The error of such a value, with what to do about it: "no room in /x: No space left on device
+/// (errno 28): make room on the disk of /x (df /x)". kNoSpace.
+Error no_space_error(std::string what, const std::string& path, int errno_value);
 
 /// A value or an Error. Every module boundary returns this; exceptions do not cross modules.
 template <typename T>

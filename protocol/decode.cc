@@ -351,7 +351,7 @@ Result<Answer> decode_answer(std::span<const std::byte> message) {
 Error answer_error(const Answer& answer) {
   const auto known =
       answer.header.code >= static_cast<std::uint16_t>(ErrorCode::kInvalidArgument) &&
-      answer.header.code <= static_cast<std::uint16_t>(ErrorCode::kMoved);
+      answer.header.code <= static_cast<std::uint16_t>(ErrorCode::kNoSpace);
   Error error{known ? static_cast<ErrorCode>(answer.header.code) : ErrorCode::kProtocol, {}};
   error.message.resize(answer.payload.size());
   std::memcpy(error.message.data(), answer.payload.data(), answer.payload.size());
