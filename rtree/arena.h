@@ -60,6 +60,15 @@ class Arena {
   std::uint32_t allocate_run(std::uint32_t count);
   Status reserve_run(std::uint64_t count, std::uint64_t spare);
   void release(std::uint32_t chunk) { free_.push_back(chunk); }
+  /// The same for one whose content was never published: where possible, it counts as never handed
+  /// out, so that a run may have it again. The highest first.
+  void give_back(std::uint32_t chunk) {
+    if (chunk + 1 == next_) {
+      --next_;
+    } else {
+      free_.push_back(chunk);
+    }
+  }
 
   /// Makes chunks [0, count) addressable without handing them out; for restore().
   Status cover(std::uint64_t count);

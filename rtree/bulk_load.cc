@@ -211,6 +211,8 @@ Status Tree<D>::bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOpt
   drop(root_);
   root_ = root;
   lookup_.reset();
+  run_ = root.chunk();
+  run_chunks_ = nodes;
   return {};
 }
 

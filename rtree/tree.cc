@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <new>
 #include <string>
 
@@ -117,7 +118,34 @@ void Tree<D>::seal_batch() {
       if (made.header.birth == pending_) made.header.checksum = node_checksum(made);
     }
   }
+}
+
+template <int D>
+void Tree<D>::abandon() {
+  if (!is_own(root_)) return;
+  free_born();
+  retired_.clear();
+  lookup_.reset();
+  root_ = NodeRef::from_word(root_block().root.load(std::memory_order_relaxed));  // our own store
+  update_stats();
+}
+
+template <int D>
+void Tree<D>::free_born() {
+  std::vector<std::uint32_t> chunks;
+  for (const NodeRef ref : born_) chunks.push_back(ref.chunk());
+  for (std::uint32_t i = 0; i < run_chunks_; ++i) chunks.push_back(run_ + i);
+  std::sort(chunks.begin(), chunks.end(), std::greater());  // the lowest is reused first
+  // A chunk that was dropped in the batch and used again is there twice.
+  chunks.erase(std::unique(chunks.begin(), chunks.end()), chunks.end());
+  for (const std::uint32_t chunk : chunks) {
+    Version& birth = arena_.mutable_node(chunk).header.birth;
+    if (birth != pending_) continue;  // dropped, and free already
+    birth = 0;
+    arena_.give_back(chunk);
+  }
   born_.clear();
+  run_chunks_ = 0;
 }
 
 template <int D>
@@ -125,6 +153,8 @@ Version Tree<D>::publish() {
   if (!is_own(root_)) return current_;
   SILURUS_CHECK(root_node().header.birth == pending_);
   seal_batch();
+  born_.clear();
+  run_chunks_ = 0;
   publish_root(root_block(), root_, root_node());
   current_ = pending_++;
   // The clock is read after publication: grace must not begin before it.

@@ -148,8 +148,11 @@ class Tree {
   /// As bulk_load, but leaves the tree in the batch: it is published by publish(). Until then
   /// batch_root() shows it to whoever has to make it durable first.
   Status bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOptions& options);
+  /// Takes back all changes since the last publish(), sealed or not: the batch is empty again, and
+  /// its nodes are free. Takes time proportional to what had changed.
+  void abandon();
   /// The batch as publish() would publish it, sealed with its checksums; no more changes until
-  /// then. Its nodes are read through batch_node().
+  /// then, or until abandon(). Its nodes are read through batch_node().
   WantedNode seal();
   const Node<D>& batch_node(NodeRef ref) const { return node(ref); }
   /// The version that publish() will make if there is anything to publish.
@@ -241,6 +244,7 @@ class Tree {
   void shrink_root();
 
   void seal_batch();
+  void free_born();
   void update_stats();
 
   const TreeOptions options_;
@@ -250,10 +254,12 @@ class Tree {
   Reclaimer reclaimer_;
 
   // The batch.
-  Version current_ = 0;        ///< published
-  Version pending_ = 1;        ///< of the batch
-  NodeRef root_;               ///< of the batch; the published one while nothing has changed
-  std::vector<NodeRef> born_;  ///< in the batch; may name dropped nodes
+  Version current_ = 0;           ///< published
+  Version pending_ = 1;           ///< of the batch
+  NodeRef root_;                  ///< of the batch; the published one while nothing has changed
+  std::vector<NodeRef> born_;     ///< in the batch; may name dropped nodes
+  std::uint32_t run_ = 0;         ///< first chunk of a bulk load in the batch,
+  std::uint32_t run_chunks_ = 0;  ///< and how many; 0: there is none
   std::vector<RetiredNode> retired_;
   std::vector<std::uint64_t> pinned_words_;
   std::vector<Version> pinned_;

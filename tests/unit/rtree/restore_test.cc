@@ -146,5 +146,49 @@ TEST_F(RestoreTest, ShowsABulkLoadBeforeItIsPublished) {
   EXPECT_EQ(tree->snapshot().size(), 2u);
 }
 
+TEST_F(RestoreTest, TakesBackABatch) {
+  const auto before = all_ids(*tree_);
+  const TreeStats stats = tree_->stats();
+  for (int again = 0; again < 20; ++again) {
+    for (std::uint64_t id = 100'000; id < 101'000; ++id) insert(*tree_, id);
+    for (std::uint64_t id = 1; id < 3000; id += 3) ASSERT_TRUE(tree_->erase({id, box_of(id)}));
+    // Of those that were born in the batch, too.
+    for (std::uint64_t id = 100'000; id < 101'000; ++id) {
+      ASSERT_TRUE(tree_->erase({id, box_of(id)}));
+    }
+    if (again % 2 == 0) tree_->seal();
+    tree_->abandon();
+    EXPECT_EQ(tree_->snapshot().version(), stats.version);
+    EXPECT_EQ(tree_->next_version(), stats.version + 1);
+    EXPECT_EQ(all_ids(*tree_), before);
+    EXPECT_EQ(tree_->stats().nodes, stats.nodes) << "no node is lost";
+    EXPECT_EQ(tree_->stats().bytes_retired, stats.bytes_retired);
+  }
+  insert(*tree_, 200'000);
+  EXPECT_EQ(tree_->publish(), stats.version + 1);
+  EXPECT_EQ(all_ids(*tree_).size(), before.size() + 1);
+  EXPECT_TRUE(tree_->snapshot().validate());
+}
+
+TEST_F(RestoreTest, TakesBackABulkLoadAndHasItsRoomForAnother) {
+  AnonymousSlabs slabs;
+  const std::uint64_t budget = 1000 * kChunkBytes<2>;
+  auto tree = std::move(*Tree<2>::create({.memory_budget_bytes = budget}, slabs, clock_));
+  std::vector<Entry<2>> entries;  // of more than half of the budget
+  for (std::uint64_t id = 0; id < 20'000; ++id) entries.push_back({id, box_of(id)});
+  for (int again = 0; again < 3; ++again) {
+    const Status loaded = tree->bulk_load_batch(entries, {});
+    ASSERT_TRUE(loaded) << loaded.error().message;
+    tree->seal();
+    tree->abandon();
+    EXPECT_EQ(tree->snapshot().size(), 0u);
+    EXPECT_EQ(tree->stats().nodes, 1u);
+  }
+  ASSERT_TRUE(tree->bulk_load_batch(entries, {}));
+  tree->publish();
+  EXPECT_EQ(tree->snapshot().size(), entries.size());
+  EXPECT_TRUE(tree->snapshot().validate());
+}
+
 }  // namespace
 }  // namespace silurus::rtree
