@@ -24,7 +24,9 @@ Status fill(const std::string& path, const rtree::Tree<D>& tree, const rtree::Sn
   const auto empty = newest_root(volume.super->bytes(), superblock->id, volume.name);
   if (!empty) return fail(empty.error());
   Checkpointer<D> checkpointer(volume, *superblock, *empty, AreaMap());
-  return checkpointer.write(tree, snapshot.root().ref, empty->log, stamp, cancel);
+  const rtree::NodeRef root = snapshot.root().ref;
+  if (Status room = checkpointer.make_room(tree, root); !room) return room;
+  return checkpointer.write(tree, root, empty->log, stamp, cancel);
 }
 
 }  // namespace
@@ -52,7 +54,9 @@ Status write_backup(const std::string& path, const rtree::Tree<D>& tree,
                                             " exists: another backup writes it, or one was cut "
                                             "short; then remove it");
     }
-    return fail(errno_error(ErrorCode::kIo, "cannot make " + draft.string(), errno));
+    const std::string what = "cannot make " + draft.string();
+    return fail(is_no_space(errno) ? no_space_error(what, target.parent_path(), errno)
+                                   : errno_error(ErrorCode::kIo, what, errno));
   }
   Status filled = fill(draft.string(), tree, snapshot, stamp, options, cancel);
   if (filled) filled = sync_directory(draft.string());

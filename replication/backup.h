@@ -14,8 +14,8 @@ namespace silurus::replication {
 /// Writes a data directory with one version of a tree: a consistent copy, taken while the tree goes
 /// on changing, that a server starts from. It is made beside `path` and gets its name when it is
 /// whole, so a backup that was cut short is none (it leaves `path`.partial). kConflict if there is
-/// something at `path` already. `stamp`: not before the version's. Set-up only; the snapshot holds
-/// the version meanwhile.
+/// something at `path` already; kNoSpace if its disk has too little room. `stamp`: not before the
+/// version's. Set-up only; the snapshot holds the version meanwhile.
 template <int D>
 Status write_backup(const std::string& path, const rtree::Tree<D>& tree,
                     const rtree::Snapshot<D>& snapshot, Stamp stamp,

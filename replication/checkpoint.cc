@@ -2,10 +2,12 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
 #include "common/check.h"
+#include "common/units.h"
 
 namespace silurus::replication {
 namespace {
@@ -129,9 +131,11 @@ Status Checkpointer<D>::finish(rtree::NodeRef root, const rtree::NodeHeader& hea
   return {};
 }
 
+/// Calls visit(ref, node) for the nodes that the last checkpoint does not have, until one fails.
 template <int D>
-Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef root,
-                                    const std::atomic<bool>* cancel) {
+template <typename Visit>
+Status Checkpointer<D>::visit_new(const rtree::Tree<D>& tree, rtree::NodeRef root,
+                                  Visit&& visit) const {
   constexpr rtree::Version kMask = (rtree::Version{1} << rtree::NodeRef::kBirthBits) - 1;
   const rtree::Version version = tree.batch_node(root).birth();
   SILURUS_CHECK(version >= last_.version);
@@ -146,12 +150,7 @@ Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef r
     const rtree::NodeRef ref = to_visit.back();
     to_visit.pop_back();
     const rtree::Node<D>& node = tree.batch_node(ref);
-    if (Status written = take(ref, node); !written) return written;
-    // Relaxed: a wish to stop, which orders nothing.
-    if (cancel != nullptr && figures_.nodes % kNodesPerLook == 0 &&
-        cancel->load(std::memory_order_relaxed)) {
-      return fail(ErrorCode::kUnavailable, "the checkpoint was cancelled");
-    }
+    if (Status visited = visit(ref, node); !visited) return visited;
     // What lies below an old node is old: whoever changes a node copies all above it.
     for (std::uint32_t i = node.is_leaf() ? 0 : node.count(); i-- > 0;) {
       if (is_new(node.child(i))) to_visit.push_back(node.child(i));
@@ -161,10 +160,24 @@ Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef r
 }
 
 template <int D>
-Status Checkpointer<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
+Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef root,
+                                    const std::atomic<bool>* cancel) {
+  return visit_new(tree, root, [&](rtree::NodeRef ref, const rtree::Node<D>& node) -> Status {
+    if (Status written = take(ref, node); !written) return written;
+    // Relaxed: a wish to stop, which orders nothing.
+    if (cancel != nullptr && figures_.nodes % kNodesPerLook == 0 &&
+        cancel->load(std::memory_order_relaxed)) {
+      return fail(ErrorCode::kUnavailable, "the checkpoint was cancelled");
+    }
+    return {};
+  });
+}
+
+/// kTooLarge if there is no such place, or no such bit in the map.
+template <int D>
+Result<typename Checkpointer<D>::Place> Checkpointer<D>::place_of(std::uint32_t chunk,
+                                                                  std::uint64_t map_chunks) const {
   constexpr std::size_t kBytes = rtree::kChunkBytes<D>;
-  if (broken_) return fail(*broken_);
-  const std::uint32_t chunk = ref.chunk();
   const int area = map_[chunk] ? 1 : 0;
   const std::uint64_t offset = std::uint64_t{chunk} * kBytes;
   if (offset + kBytes > volume_.nodes[area]->size()) {
@@ -172,10 +185,21 @@ Status Checkpointer<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
                                           std::to_string(chunk) +
                                           ": the tree is larger than the device");
   }
-  map_.grow(std::uint64_t{chunk} + 1);
-  if (map_.chunks() / 8 > superblock_.map_bytes) {
+  if (std::max<std::uint64_t>(map_chunks, std::uint64_t{chunk} + 1) > superblock_.map_bytes * 8) {
     return fail(ErrorCode::kTooLarge, volume_.name + " has a map too small for this tree");
   }
+  return Place{area, offset};
+}
+
+template <int D>
+Status Checkpointer<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
+  constexpr std::size_t kBytes = rtree::kChunkBytes<D>;
+  if (broken_) return fail(*broken_);
+  const std::uint32_t chunk = ref.chunk();
+  const auto place = place_of(chunk, map_.chunks());
+  if (!place) return fail(place.error());
+  const auto [area, offset] = *place;
+  map_.grow(std::uint64_t{chunk} + 1);
   if (Status room = reserve(area, offset, kBytes); !room) return room;
   std::span<const std::byte> bytes = std::as_bytes(std::span(&node, 1));
   std::optional<rtree::Node<D>> sealed;
@@ -206,8 +230,8 @@ Status Checkpointer<D>::drain_areas() {
 template <int D>
 Status Checkpointer<D>::drain(PersistentMemory& memory) {
   Status drained = memory.drain();
-  // Perhaps the new root is durable, perhaps not: neither checkpoint may be overwritten now.
-  if (!drained) broken_ = drained.error();
+  // For want of room: what was written now is written again by the next one, and nothing else.
+  if (!drained && drained.error().code != ErrorCode::kNoSpace) broken_ = drained.error();
   return drained;
 }
 
@@ -243,24 +267,112 @@ Status Checkpointer<D>::write_root(const RootRecord& record) {
   for (std::uint64_t copy = 0; copy < 2; ++copy) {
     const std::uint64_t offset = root_offset(record.sequence, copy);
     super.store(offset, std::as_bytes(std::span(&record, 1)));
+    if (copy == 0) {
+      // Of a root that is not even stored nothing will ever be found.
+      if (Status stored = super.check_stores(); !stored) return stored;
+    }
     super.flush(offset, sizeof record);
-    if (Status drained = drain(super); !drained) return drained;
+    if (Status drained = super.drain(); !drained) {
+      // Perhaps the new root is durable, perhaps not: neither checkpoint may be overwritten now.
+      broken_ = drained.error();
+      if (broken_->code == ErrorCode::kNoSpace) broken_->code = ErrorCode::kIo;
+      return fail(*broken_);
+    }
   }
   return {};
 }
 
 template <int D>
+std::uint64_t Checkpointer<D>::bytes_of(int area, std::uint64_t extent) const {
+  return std::min(kExtentBytes, volume_.nodes[area]->size() - extent * kExtentBytes);
+}
+
+template <int D>
 Status Checkpointer<D>::reserve(int area, std::uint64_t offset, std::uint64_t length) {
   std::vector<bool>& reserved = reserved_[area];
-  PersistentMemory& memory = *volume_.nodes[area];
   for (std::uint64_t extent = offset / kExtentBytes; extent * kExtentBytes < offset + length;
        ++extent) {
     if (reserved.size() <= extent) reserved.resize(extent + 1);
     if (reserved[extent]) continue;
-    const std::uint64_t begin = extent * kExtentBytes;
-    const std::uint64_t end = std::min(begin + kExtentBytes, memory.size());
-    if (Status room = memory.reserve(begin, end - begin); !room) return room;
+    const Status room = volume_.nodes[area]->reserve(extent * kExtentBytes, bytes_of(area, extent));
+    if (!room) return room;
     reserved[extent] = true;
+  }
+  return {};
+}
+
+// --- room for a checkpoint, before it is written
+
+template <int D>
+Status Checkpointer<D>::make_room(const rtree::Tree<D>& tree, rtree::NodeRef root) {
+  if (broken_) return fail(*broken_);
+  std::vector<bool> extents[2];
+  std::uint64_t chunks = map_.chunks();
+  const Status found = visit_new(tree, root, [&](rtree::NodeRef ref, const auto&) -> Status {
+    const auto place = place_of(ref.chunk(), chunks);
+    if (!place) return fail(place.error());
+    chunks = std::max<std::uint64_t>(chunks, std::uint64_t{ref.chunk()} + 1);
+    const std::uint64_t last = (place->offset + rtree::kChunkBytes<D> - 1) / kExtentBytes;
+    std::vector<bool>& of_area = extents[place->area];
+    if (of_area.size() <= last) of_area.resize(last + 1);
+    for (std::uint64_t extent = place->offset / kExtentBytes; extent <= last; ++extent) {
+      of_area[extent] = true;
+    }
+    return {};
+  });
+  if (!found) return found;
+  for (int area = 0; area < 2; ++area) {
+    if (Status room = look_for_room(area, extents[area]); !room) return room;
+  }
+  std::vector<std::uint64_t> blank[2];
+  Status room = volume_.super->reserve(map_offset(last_.sequence + 1, superblock_.map_bytes),
+                                       (chunks + 63) / 64 * 8);
+  for (int area = 0; area < 2 && room; ++area) {
+    room = reserve_all(area, extents[area], blank[area]);
+  }
+  for (int area = 0; area < 2 && !room; ++area) {
+    for (const std::uint64_t extent : blank[area]) {
+      volume_.nodes[area]->release(extent * kExtentBytes, bytes_of(area, extent));
+      reserved_[area][extent] = false;
+    }
+  }
+  return room;
+}
+
+/// Whether the medium can have room for these extents of an area: a look, which takes nothing.
+template <int D>
+Status Checkpointer<D>::look_for_room(int area, const std::vector<bool>& extents) const {
+  const PersistentMemory& memory = *volume_.nodes[area];
+  const std::vector<bool>& reserved = reserved_[area];
+  std::uint64_t wanted = 0;
+  for (std::uint64_t extent = 0; extent < std::max(extents.size(), reserved.size()); ++extent) {
+    const bool is_wanted = (extent < extents.size() && extents[extent]) ||
+                           (extent < reserved.size() && reserved[extent]);
+    if (is_wanted) wanted += bytes_of(area, extent);
+  }
+  const std::uint64_t there = memory.reserved_bytes();
+  const std::uint64_t missing = wanted > there ? wanted - there : 0;
+  const std::uint64_t free = memory.free_bytes();
+  if (missing <= free) return {};
+  return fail(ErrorCode::kNoSpace, volume_.name + " needs " + format_size(missing) +
+                                       " more for the tree, and its disk has " + format_size(free) +
+                                       " free: make room on the disk of " + volume_.name + " (df " +
+                                       volume_.name + ")");
+}
+
+/// `blank`: extents that were reserved by this and hold no data.
+template <int D>
+Status Checkpointer<D>::reserve_all(int area, const std::vector<bool>& extents,
+                                    std::vector<std::uint64_t>& blank) {
+  for (std::uint64_t extent = 0; extent < extents.size(); ++extent) {
+    if (!extents[extent]) continue;
+    if (extent < reserved_[area].size() && reserved_[area][extent]) continue;
+    const std::uint64_t begin = extent * kExtentBytes;
+    const std::uint64_t bytes = bytes_of(area, extent);
+    const bool is_blank = !volume_.nodes[area]->holds_data(begin, bytes);
+    const Status room = reserve(area, begin, bytes);
+    if (is_blank && reserved_[area].size() > extent) blank.push_back(extent);
+    if (!room) return room;
   }
   return {};
 }

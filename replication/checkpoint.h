@@ -91,10 +91,15 @@ class Checkpointer {
   /// Makes the version below `root` durable: nodes of `tree` that a snapshot holds, or an
   /// unpublished batch that is sealed. `log`: the first record that is not in it; `stamp`: its
   /// time; `extra`: what goes with it, where the volume has room for that. After an error, or if
-  /// `cancel` became true (kUnavailable), the last checkpoint is still whole; an error of the
-  /// medium itself is final.
+  /// `cancel` became true (kUnavailable), the last checkpoint is still whole, and after kNoSpace
+  /// the last one that recovery finds; another error of the medium itself is final.
   Status write(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition log, Stamp stamp,
                const std::atomic<bool>* cancel = nullptr, std::span<const std::byte> extra = {});
+
+  /// Makes sure that the medium has room for what write() of the same version would write, and
+  /// writes nothing. kNoSpace says how much is missing, and room that was taken for it is given
+  /// back; kTooLarge: no medium would do.
+  Status make_room(const rtree::Tree<D>& tree, rtree::NodeRef root);
 
   /// The same of nodes that come one by one, from a tree that is elsewhere: begin(), take() for
   /// each of them, every chunk once, and finish() with the name and the header of the root among
@@ -110,8 +115,19 @@ class Checkpointer {
   const CheckpointFigures& figures() const { return figures_; }
 
  private:
+  template <typename Visit>
+  Status visit_new(const rtree::Tree<D>& tree, rtree::NodeRef root, Visit&& visit) const;
   Status write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef root,
                      const std::atomic<bool>* cancel);
+  /// Where a chunk is written next.
+  struct Place {
+    int area;
+    std::uint64_t offset;
+  };
+  Result<Place> place_of(std::uint32_t chunk, std::uint64_t map_chunks) const;
+  Status reserve_all(int area, const std::vector<bool>& extents, std::vector<std::uint64_t>& blank);
+  Status look_for_room(int area, const std::vector<bool>& extents) const;
+  std::uint64_t bytes_of(int area, std::uint64_t extent) const;
   Status drain_areas();
   Status drain(PersistentMemory& memory);
   Status write_map(std::uint64_t sequence);
@@ -126,7 +142,7 @@ class Checkpointer {
   std::vector<std::uint32_t> moved_;  ///< chunks written by the one under way
   std::vector<bool> reserved_[2];     ///< extents of the areas
   std::uint64_t undrained_bytes_ = 0;
-  std::optional<Error> broken_;  ///< the medium failed: final
+  std::optional<Error> broken_;  ///< the medium failed, and not for want of room: final
   CheckpointFigures figures_;
 };
 

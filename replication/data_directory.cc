@@ -120,7 +120,10 @@ class Files {
     if (fs::is_directory(path_)) return {};
     if (options_.read_only) return fail(ErrorCode::kNotFound, path_ + " is not there");
     if (::mkdir(path_.c_str(), 0700) == 0) return {};
-    return fail(errno_error(ErrorCode::kIo, "cannot make the data directory " + path_, errno));
+    const std::string what = "cannot make the data directory " + path_;
+    return fail(is_no_space(errno)
+                    ? no_space_error(what, fs::path(path_).parent_path().string(), errno)
+                    : errno_error(ErrorCode::kIo, what, errno));
   }
 
   /// Puts the files of a store that has arrived in the place of the old ones. Cut short, it is gone

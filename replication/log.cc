@@ -169,9 +169,37 @@ void Log::end_batch() {
   std::memcpy(payload, last.data() + sizeof header, header.length);
   const LogPosition end =
       encode_record({header.lsn, last_chain_}, header, std::span(payload, header.length), last);
+  RecordHeader first;
+  std::memcpy(&first, batch_.data(), sizeof first);
+  before_batch_ = end_;
+  batch_flags_ = first.flags & kAfterFlush;
   store_wrapped(end_.lsn, batch_);
   end_ = end;
   batch_.clear();
+}
+
+Status Log::fail_for_good(const Error& error) {
+  failed_ = error;
+  // Only what may be tried again is told as a want of room.
+  if (failed_->code == ErrorCode::kNoSpace) failed_->code = ErrorCode::kIo;
+  return fail(*failed_);
+}
+
+Status Log::settle_batch() {
+  SILURUS_CHECK(batch_.empty());
+  if (failed_) return fail(*failed_);
+  Status stored = ring_->check_stores();
+  if (stored) return {};
+  if (stored.error().code != ErrorCode::kNoSpace) return fail_for_good(stored.error());
+  end_ = before_batch_;
+  next_flags_ = batch_flags_;
+  // Of a batch whose first record is gone nothing is found; if that one is not there, so it is.
+  if (LogReader(ring_->bytes(), end_).next()) {
+    if (Status erased = erase(end_.lsn, end_.lsn + sizeof(RecordHeader)); !erased) {
+      return fail_for_good(erased.error());
+    }
+  }
+  return stored;
 }
 
 void Log::abandon_batch() {
@@ -188,10 +216,7 @@ Status Log::commit() {
   const Lsn from = durable_.load(std::memory_order_relaxed);
   if (from == end_.lsn) return {};
   flush_wrapped(from, end_.lsn);
-  if (Status drained = ring_->drain(); !drained) {
-    failed_ = drained.error();
-    return drained;
-  }
+  if (Status drained = ring_->drain(); !drained) return fail_for_good(drained.error());
   // The records of a batch that has begun say nothing of a flush after them.
   if (batch_.empty()) next_flags_ = kAfterFlush;
   flushes_.fetch_add(1, std::memory_order_relaxed);  // a counter: orders nothing
@@ -214,6 +239,7 @@ Status Log::append_restart(Stamp stamp, std::uint32_t epoch, std::uint64_t nonce
     return fail(ErrorCode::kTooLarge, "the log is full: a checkpoint must come first");
   }
   end_batch();
+  if (Status settled = settle_batch(); !settled) return settled;
   return commit();
 }
 
@@ -253,6 +279,9 @@ Status Log::append_copied(std::span<const std::byte> batches) {
       if (Status durable = commit(); !durable) return durable;
     }
     store_wrapped(end_.lsn, batches.subspan(end_.lsn - begin, next.lsn - end_.lsn));
+    if (Status stored = ring_->check_stores(); !stored) {
+      return stored.error().code == ErrorCode::kNoSpace ? stored : fail_for_good(stored.error());
+    }
     end_ = next;
     next_flags_ = 0;
   }
@@ -279,10 +308,7 @@ Status Log::truncate(LogPosition end) {
   const Lsn behind = std::min(end_.lsn + sizeof(RecordHeader),
                               start_.load(std::memory_order_relaxed) + ring_->size());
   for (Lsn to = behind; !flushes.empty(); to = flushes.back(), flushes.pop_back()) {
-    if (Status erased = erase(flushes.back(), to); !erased) {
-      failed_ = erased.error();
-      return erased;
-    }
+    if (Status erased = erase(flushes.back(), to); !erased) return fail_for_good(erased.error());
   }
   end_ = end;
   next_flags_ = kAfterFlush;

@@ -88,6 +88,10 @@ class Log {
   bool append(RecordHeader header, std::span<const std::byte> payload);
   /// Marks the last record appended as the end of its batch. At least one was appended.
   void end_batch();
+  /// Whether the medium had room for the batch that was just ended. kNoSpace: it had none, and the
+  /// batch is taken back as if it had never been appended: a restart does not find it either, and
+  /// the log goes on. Any other error is final, as that of commit().
+  Status settle_batch();
   /// Takes back the records appended since the last end_batch().
   void abandon_batch();
   /// Makes all ended batches durable with one flush. An error is final: nothing may be
@@ -100,8 +104,9 @@ class Log {
   /// Appends what lies behind end() in the log of another member: whole batches, byte for byte, so
   /// that both logs stay equal, and durable no sooner than there says (kAfterFlush). Not within a
   /// batch of our own. kProtocol, with nothing appended, if the bytes are not intact records that
-  /// follow end() or the last one does not end a batch; kTooLarge if they don't fit; else an error
-  /// of the medium, which is final.
+  /// follow end() or the last one does not end a batch; kTooLarge if they don't fit; kNoSpace if
+  /// the medium has no room: whole batches before end() are appended, the others are not; else an
+  /// error of the medium, which is final.
   Status append_copied(std::span<const std::byte> batches);
   /// Takes back all behind `end`, the end of a batch between start() and end(), durably: for
   /// records that another member, with all that was ever acknowledged, does not have. A crash
@@ -130,12 +135,15 @@ class Log {
   Log(std::unique_ptr<PersistentMemory> ring, LogPosition start, const Tail& found);
   bool put(RecordHeader header, std::span<const std::byte> payload, std::uint64_t reserved);
   Status erase(Lsn from, Lsn to);
+  Status fail_for_good(const Error& error);
   void flush_wrapped(Lsn from, Lsn to);
   void store_wrapped(Lsn lsn, std::span<const std::byte> bytes);
 
   std::unique_ptr<PersistentMemory> ring_;
   Tail found_;
   LogPosition end_;                        ///< behind the last ended batch
+  LogPosition before_batch_;               ///< of the last ended batch: where it begins,
+  std::uint8_t batch_flags_ = 0;           ///< and kAfterFlush if its first record has it
   std::vector<std::byte> batch_;           ///< records since then, the last one not sealed yet
   std::size_t last_record_ = 0;            ///< where in batch_ the last one starts
   std::uint64_t last_chain_ = 0;           ///< what its checksum is seeded with

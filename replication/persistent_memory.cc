@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "common/check.h"
+#include "common/units.h"
 
 namespace silurus::replication {
 namespace {
@@ -31,12 +33,15 @@ ErrorCode code_of(int errno_value) {
     case EPERM:
     case EROFS:
       return ErrorCode::kPermission;
-    case ENOSPC:
-    case EDQUOT:
-      return ErrorCode::kTooLarge;
     default:
-      return ErrorCode::kIo;
+      return is_no_space(errno_value) ? ErrorCode::kNoSpace : ErrorCode::kIo;
   }
+}
+
+/// What failed on a file, and what to do if that is for want of room.
+Error file_error(std::string what, const std::string& path, int errno_value) {
+  return is_no_space(errno_value) ? no_space_error(std::move(what), path, errno_value)
+                                  : errno_error(code_of(errno_value), std::move(what), errno_value);
 }
 
 class FileDescriptor {
@@ -118,17 +123,21 @@ class MappedMemory final : public PersistentMemory {
       ::pmem_drain();
       return {};
     }
-    if (write_error_ != 0) {
-      return fail(errno_error(ErrorCode::kIo, "cannot write " + file_->path_, write_error_));
-    }
+    if (Status stored = check_stores(); !stored) return stored;
     for (const Range& range : pending_) {
       if (::pmem_msync(writable_.data() + range.begin, range.end - range.begin) != 0) {
         return fail(
-            errno_error(ErrorCode::kIo, "cannot write " + file_->path_ + " to its disk", errno));
+            file_error("cannot write " + file_->path_ + " to its disk", file_->path_, errno));
       }
     }
     pending_.clear();
     return {};
+  }
+
+  Status check_stores() override {
+    if (write_error_ == 0) return {};
+    const int error = is_no_space(write_error_) ? std::exchange(write_error_, 0) : write_error_;
+    return fail(file_error("cannot write " + file_->path_, file_->path_, error));
   }
 
   Status reserve(std::uint64_t offset, std::uint64_t length) override {
@@ -137,9 +146,40 @@ class MappedMemory final : public PersistentMemory {
     const int error = ::posix_fallocate(file_->fd_, static_cast<off_t>(offset_in_file_ + offset),
                                         static_cast<off_t>(length));
     if (error == 0) return {};
-    return fail(errno_error(code_of(error),
-                            "no room for " + std::to_string(length) + " bytes in " + file_->path_,
-                            error));
+    return fail(file_error("no room for " + format_size(length) + " in " + file_->path_,
+                           file_->path_, error));
+  }
+
+  bool holds_data(std::uint64_t offset, std::uint64_t length) const override {
+    if (file_->is_device_) return true;
+    const auto begin = static_cast<off_t>(offset_in_file_ + offset);
+    const off_t data = ::lseek(file_->fd_, begin, SEEK_DATA);
+    // ENXIO: from there on there is nothing but holes.
+    return data < 0 ? errno != ENXIO : data < begin + static_cast<off_t>(length);
+  }
+
+  void release(std::uint64_t offset, std::uint64_t length) override {
+    SILURUS_CHECK(offset <= writable_.size() && length <= writable_.size() - offset);
+    if (file_->is_device_ || length == 0) return;
+    // Where that is not possible, the room is kept for what comes later.
+    (void)::fallocate(file_->fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                      static_cast<off_t>(offset_in_file_ + offset), static_cast<off_t>(length));
+  }
+
+  std::uint64_t free_bytes() const override {
+    struct statvfs status {};
+    // A tmpfs without a limit has no blocks at all.
+    if (file_->is_device_ || ::fstatvfs(file_->fd_, &status) != 0 || status.f_blocks == 0) {
+      return UINT64_MAX;
+    }
+    return std::uint64_t{status.f_bfree} * status.f_frsize;
+  }
+
+  std::uint64_t reserved_bytes() const override {
+    constexpr std::uint64_t kStatBlock = 512;
+    struct stat status {};
+    if (file_->is_device_ || ::fstat(file_->fd_, &status) != 0) return 0;
+    return static_cast<std::uint64_t>(status.st_blocks) * kStatBlock;
   }
 
   bool is_pmem() const override { return file_->is_pmem_; }
@@ -154,7 +194,7 @@ class MappedMemory final : public PersistentMemory {
   /// Stores through the file and not through the mapping, which shows it at once (both are the page
   /// cache): a page that was flushed is protected against writing, so that the next store to it
   /// through the mapping would be a page fault, and cost more than the flush itself
-  /// (docs/decisions/0074). An error is told by drain().
+  /// (docs/decisions/0074). An error is told by check_stores() and drain().
   void write(std::uint64_t offset, std::span<const std::byte> data) {
     while (!data.empty() && write_error_ == 0) {
       const ssize_t written = ::pwrite(file_->fd_, data.data(), data.size(),
@@ -172,7 +212,7 @@ class MappedMemory final : public PersistentMemory {
   std::span<std::byte> writable_;
   std::uint64_t offset_in_file_;
   std::vector<Range> pending_;
-  int write_error_ = 0;  ///< errno of a store that failed: final
+  int write_error_ = 0;  ///< errno of a store that failed: final, but for want of room
 };
 
 Result<std::shared_ptr<PersistentFile>> PersistentFile::map(const std::string& path,
@@ -180,7 +220,7 @@ Result<std::shared_ptr<PersistentFile>> PersistentFile::map(const std::string& p
   const int flags = (options.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC |
                     (options.create && !options.read_only ? O_CREAT : 0);
   FileDescriptor fd(::open(path.c_str(), flags, 0600));
-  if (fd.get() < 0) return fail(errno_error(code_of(errno), "cannot open " + path, errno));
+  if (fd.get() < 0) return fail(file_error("cannot open " + path, path, errno));
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) {
     return fail(errno_error(ErrorCode::kIo, "cannot examine " + path, errno));
@@ -199,9 +239,9 @@ Result<std::shared_ptr<PersistentFile>> PersistentFile::map(const std::string& p
   }
   if (!is_device && size < options.size) {
     if (::ftruncate(fd.get(), static_cast<off_t>(options.size)) != 0) {
-      return fail(errno_error(
-          code_of(errno),
-          "cannot make " + path + " " + std::to_string(options.size) + " bytes large", errno));
+      return fail(
+          file_error("cannot make " + path + " " + std::to_string(options.size) + " bytes large",
+                     path, errno));
     }
     size = options.size;
   }

@@ -35,10 +35,26 @@ class PersistentMemory {
   /// Starts writing the range back.
   virtual void flush(std::uint64_t offset, std::uint64_t length) = 0;
   /// Returns when all that was flushed is durable. After an error nothing is known of what was
-  /// flushed since the last success, and no later drain() may be believed.
+  /// flushed since the last success. kNoSpace: the medium had no room for some of it; once all of
+  /// that is stored and flushed again, a drain() may succeed. After any other error no later
+  /// drain() may be believed.
   virtual Status drain() = 0;
-  /// Makes sure that the medium has room for the range, so that storing to it cannot fail.
+  /// Whether the medium has taken all that was stored since this was asked last. kNoSpace: it had
+  /// no room for some of it (in a range that was reserved, this happens where a limit of file sizes
+  /// was lowered, or where the file system writes to another place each time); all but those ranges
+  /// is as it was. drain() tells it, too, if this was not asked. Any other error is final.
+  virtual Status check_stores() { return {}; }
+  /// Makes sure that the medium has room for the range, so that storing to it cannot fail. kNoSpace
+  /// if it has none.
   virtual Status reserve(std::uint64_t offset, std::uint64_t length) = 0;
+  /// Whether something may ever have been stored in the range; being reserved is not that.
+  virtual bool holds_data(std::uint64_t /*offset*/, std::uint64_t /*length*/) const { return true; }
+  /// Gives back the room of a reserved range that holds no data.
+  virtual void release(std::uint64_t /*offset*/, std::uint64_t /*length*/) {}
+  /// Bytes that the medium can still give to reserve(), at most, and bytes that it has given to the
+  /// file of this memory; where that isn't known, UINT64_MAX and 0.
+  virtual std::uint64_t free_bytes() const { return UINT64_MAX; }
+  virtual std::uint64_t reserved_bytes() const { return 0; }
   /// Whether flushes are CPU instructions (devdax, fsdax) and not system calls.
   virtual bool is_pmem() const = 0;
   /// Whether drain() waits for a device: an ordinary file on a disk. Not persistent memory, nor a

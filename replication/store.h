@@ -123,6 +123,10 @@ class Store {
   Status checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition position,
                     Stamp stamp, const std::atomic<bool>* cancel = nullptr,
                     std::span<const std::byte> extra = {});
+  /// See Checkpointer::make_room().
+  Status make_room(const rtree::Tree<D>& tree, rtree::NodeRef root) {
+    return checkpointer_.make_room(tree, root);
+  }
   /// So many bytes before a checkpoint are kept if they can be, for others to read. At set-up.
   void keep_log(std::uint64_t bytes) { kept_bytes_ = bytes; }
   /// Any thread: the log from there on is kept for somebody, even if that is twice as much;

@@ -360,7 +360,16 @@ Status LogReplicator::place() {
   if (const std::span batches = assembler_.whole(); !batches.empty()) {
     Status placed = log_.append_copied(batches);
     if (!placed && placed.error().code == ErrorCode::kTooLarge) return {};  // after a checkpoint
+    if (!placed && placed.error().code == ErrorCode::kNoSpace) {
+      // Part of it may be there. We do not count meanwhile: what is missing is asked for again.
+      if (!std::exchange(lacks_room_, true)) {
+        log::error("the group's log cannot be followed: " + placed.error().message);
+      }
+      assembler_.begin(log_.end());
+      return {};
+    }
     if (!placed) return placed;
+    if (std::exchange(lacks_room_, false)) log::info("the group's log is followed again");
     assembler_.take();
   }
   if (assembler_.broken()) {

@@ -166,6 +166,7 @@ class LogReplicator : public Replicator {
   bool asks_first_ = false;
   int failures_ = 0;  ///< to find any record where there must be one
   bool needs_copy_ = false;
+  bool lacks_room_ = false;  ///< on the medium of our log, when it was last placed
   bool contradicts_ = false;
   Lsn gap_at_ = 0;  ///< since gap_since_ the log is missing from here on
   Nanoseconds gap_since_ = 0;
