@@ -21,6 +21,12 @@ double seconds_since(Nanoseconds start) {
 
 }  // namespace
 
+std::string full_log(const Error& obstacle) {
+  return "the log is full, and no checkpoint can make room in it: " + obstacle.message +
+         (obstacle.code == ErrorCode::kNoSpace ? "; then writing goes on by itself"
+                                               : "; mend that, and restart the server");
+}
+
 template <int D>
 void Checkpoints<D>::start(const rtree::Tree<D>& tree, Basis basis) {
   tree_ = &tree;
@@ -55,7 +61,7 @@ Status Checkpoints<D>::take_instead(const std::function<Status()>& make) {
   const std::lock_guard lock(one_at_a_time_);
   const Nanoseconds start = SystemClock().now();
   Status made = make();
-  note(made, seconds_since(start));
+  if (made) note(made, seconds_since(start));
   return made;
 }
 
@@ -72,9 +78,9 @@ void Checkpoints<D>::run(std::stop_token stop) {
     const bool due = SystemClock().now() - last >= interval_;
     if (stop.stop_requested() || (!due && !wanted_.load(std::memory_order_relaxed))) continue;
     if (Status made = take(); !made && made.error().code != ErrorCode::kUnavailable) {
-      log::error("a checkpoint failed, the log goes on growing: " + made.error().message);
       std::unique_lock lock(wake_mutex_);
-      wake_.wait_for(lock, stop, kTick, [] { return false; });  // before it is tried again
+      wake_.wait_for(lock, stop, kTick, [] { return false; });
+      continue;  // it is still due
     }
     last = SystemClock().now();
     wanted_.store(false, std::memory_order_relaxed);
@@ -100,12 +106,28 @@ void Checkpoints<D>::note(const Status& made, double seconds) {
   const std::lock_guard lock(stats_mutex_);
   if (!made) {
     ++stats_.failed;
+    if (made.error().code == ErrorCode::kUnavailable) return;  // given up, at the end
+    if (!obstacle_) {
+      log::error("a checkpoint failed, the log goes on growing, and it is tried every second: " +
+                 made.error().message);
+    }
+    obstacle_ = made.error();
+    stats_.failing = made.error().message;
     return;
   }
+  if (obstacle_) log::info("checkpoints are taken again");
+  obstacle_.reset();
+  stats_.failing.clear();
   ++stats_.checkpoints;
   stats_.version = store_.checkpointer().last().version;
   stats_.nodes = store_.checkpointer().figures().nodes;
   stats_.seconds = seconds;
+}
+
+template <int D>
+std::optional<Error> Checkpoints<D>::obstacle() const {
+  const std::lock_guard lock(stats_mutex_);
+  return obstacle_;
 }
 
 template <int D>

@@ -6,6 +6,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -30,8 +31,13 @@ struct CheckpointStats {
   std::uint64_t version = 0;
   std::uint64_t nodes = 0;  ///< written by the last one
   double seconds = 0;
-  std::uint64_t failed = 0;
+  std::uint64_t failed = 0;  ///< tries
+  std::string failing = {};  ///< why the last try failed; empty: it did not
 };
+
+/// What is said of writes where the log is full, and checkpoints, which would make room in it, fail
+/// for that reason.
+std::string full_log(const Error& obstacle);
 
 /// The background thread that takes a store's checkpoints: now and then, and when it is asked to.
 template <int D>
@@ -58,8 +64,12 @@ class Checkpoints {
   // --- any thread
   /// Has one taken at once.
   void want();
-  /// Runs what makes a checkpoint by other means, with no other one meanwhile.
+  /// Runs what makes a checkpoint by other means, with no other one meanwhile. Its error says
+  /// nothing of those that are taken here: it is no obstacle.
   Status take_instead(const std::function<Status()>& make);
+  /// Why the last try failed; nothing: it did not. As long as there is an obstacle, another try is
+  /// made every second, so that what was full may have room again.
+  std::optional<Error> obstacle() const;
   CheckpointStats stats() const;
 
  private:
@@ -78,6 +88,7 @@ class Checkpoints {
   std::atomic<bool> cancel_{false};
   mutable std::mutex stats_mutex_;
   CheckpointStats stats_;
+  std::optional<Error> obstacle_;
   std::jthread thread_;
 };
 

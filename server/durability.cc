@@ -99,9 +99,26 @@ bool Durability<D>::has_room(std::size_t operations) {
   if (static_cast<double>(used) > kLogShareToCheckpoint * static_cast<double>(log.capacity())) {
     checkpoints_->want();
   }
+  // Relaxed: only the writer sets it.
+  if (refuses_.load(std::memory_order_relaxed)) {
+    if (checkpoints_->obstacle()) return false;
+    refuses_.store(false, std::memory_order_relaxed);
+    log::info("writes are taken again");
+  }
   if (log.has_room(operations * replication::kMaxRecordBytes)) return true;
   log_full_waits_.add();
   return false;
+}
+
+template <int D>
+std::optional<Error> Durability<D>::refusal() {
+  auto obstacle = checkpoints_->obstacle();
+  if (!obstacle) return std::nullopt;
+  obstacle->message = full_log(*obstacle);
+  if (!refuses_.exchange(true, std::memory_order_relaxed)) {
+    log::error("writes are refused: " + obstacle->message);
+  }
+  return obstacle;
 }
 
 template <int D>
@@ -132,11 +149,30 @@ void Durability<D>::record(const protocol::Operation<D>& operation) {
 
 template <int D>
 void Durability<D>::fail_for_good(const Error& error) {
-  failure_ =
-      Error{error.code, "nothing can be written any more, restart the server: " + error.message};
+  // "Nothing happened" is more than is known.
+  const ErrorCode code = error.code == ErrorCode::kNoSpace ? ErrorCode::kIo : error.code;
+  failure_ = Error{code, "nothing can be written any more, restart the server: " + error.message};
   log::error(failure_->message);
   const std::lock_guard lock(failure_mutex_);
   failure_text_ = failure_->message;
+}
+
+template <int D>
+void Durability<D>::note_log_obstacle(const std::string& text) {
+  const std::lock_guard lock(failure_mutex_);
+  if (log_obstacle_.empty() && !text.empty()) log::error("writes are refused: " + text);
+  if (!log_obstacle_.empty() && text.empty()) log::info("writes are taken again");
+  log_obstacle_ = text;
+}
+
+/// The log is as it was before the batch: so is the tree.
+template <int D>
+Error Durability<D>::take_back(rtree::Tree<D>& tree, const Error& error) {
+  tree.abandon();
+  batch_stamp_ = 0;
+  has_log_obstacle_ = true;
+  note_log_obstacle(error.message + "; then writing goes on by itself");
+  return error;
 }
 
 template <int D>
@@ -144,6 +180,12 @@ Result<rtree::Version> Durability<D>::publish(rtree::Tree<D>& tree) {
   if (batch_stamp_ == 0) return tree.publish();  // nothing has changed
   replication::Log& log = store_->log();
   log.end_batch();
+  if (Status settled = log.settle_batch(); !settled) {
+    if (settled.error().code == ErrorCode::kNoSpace) return fail(take_back(tree, settled.error()));
+    fail_for_good(settled.error());
+    return fail(*failure_);
+  }
+  if (std::exchange(has_log_obstacle_, false)) note_log_obstacle("");
   const bool too_much = log.end().lsn - log.durable() > replication::Log::kMaxUnflushedBytes / 2;
   if (options_.sync || too_much || !waits_for_device()) {
     if (Status durable = log.commit(); !durable) {
@@ -181,12 +223,23 @@ Result<rtree::Version> Durability<D>::load(rtree::Tree<D>& tree,
   replication::Log& log = store_->log();
   const rtree::WantedNode root = tree.seal();
   const replication::Stamp stamp = clock_.next(unix_ns());
-  Status made = log.commit();
-  if (made) {
-    made = checkpoints_->take_instead(
-        [&] { return store_->checkpoint(tree, root.ref, log.end(), stamp); });
+  if (Status durable = log.commit(); !durable) {
+    fail_for_good(durable.error());
+    return fail(*failure_);
   }
-  if (!made) {  // the batch holds what will not be durable: no other may follow it
+  bool has_room = false;
+  const Status made = checkpoints_->take_instead([&]() -> Status {
+    // Before anything is written, so that what does not fit spoils nothing.
+    if (Status room = store_->make_room(tree, root.ref); !room) return room;
+    has_room = true;
+    return store_->checkpoint(tree, root.ref, log.end(), stamp);
+  });
+  if (!made && (!has_room || made.error().code == ErrorCode::kNoSpace)) {
+    tree.abandon();
+    return fail(made.error().code,
+                "the load is refused, nothing has changed: " + made.error().message);
+  }
+  if (!made) {  // the batch holds what may or may not be durable: no other may follow it
     fail_for_good(made.error());
     return fail(*failure_);
   }
@@ -245,8 +298,13 @@ DurabilityStats Durability<D>::stats() const {
   {
     const std::lock_guard lock(failure_mutex_);
     stats.failure = failure_text_;
+    stats.read_only = failure_text_.empty() ? log_obstacle_ : failure_text_;
   }
   stats.checkpoints = checkpoints_->stats();
+  // Relaxed: figures, which order nothing.
+  if (stats.read_only.empty() && refuses_.load(std::memory_order_relaxed)) {
+    if (const auto obstacle = checkpoints_->obstacle()) stats.read_only = full_log(*obstacle);
+  }
   const replication::Log& log = store_->log();
   stats.path = options_.path;
   stats.sync = options_.sync;

@@ -33,7 +33,8 @@ struct DurabilityStats {
   std::uint64_t log_full_waits = 0;
   std::uint64_t flushes = 0;
   CheckpointStats checkpoints;
-  std::string failure;  ///< why nothing can be written any more, or empty
+  std::string failure;    ///< why nothing can be written any more, or empty
+  std::string read_only;  ///< why nothing is written just now, `failure` included, or empty
   replication::RecoveryReport recovery;
 };
 
@@ -61,16 +62,22 @@ class Durability {
   /// Whether a batch of so many operations finds room in the log. If not, a checkpoint is on its
   /// way.
   bool has_room(std::size_t operations);
+  /// After has_room() said no: why it is of no use to wait for a checkpoint, since they fail, and
+  /// the writes are to be refused; nothing: one is on its way. From then on nothing has room until
+  /// a checkpoint succeeds.
+  std::optional<Error> refusal();
   /// Why nothing can be made durable any more; then nothing may be applied.
   const std::optional<Error>& failure() const { return failure_; }
   /// Logs an operation that was applied to the batch.
   void record(const protocol::Operation<D>& operation);
   /// Makes the batch durable (or, if not sync, lets flush_if_due() do it later) and publishes it.
-  /// After an error it is not published, and never will be.
+  /// After an error it is not published, and never will be. kNoSpace: the medium of the log has no
+  /// room, the batch is taken back, and the next one may succeed.
   Result<rtree::Version> publish(rtree::Tree<D>& tree);
   /// If not sync: flushes if it is time; returns when it will be (0: nothing is to be flushed).
   Nanoseconds flush_if_due(Nanoseconds now);
-  /// Loads the empty tree and publishes it once its checkpoint is durable.
+  /// Loads the empty tree and publishes it once its checkpoint is durable. kNoSpace: the medium has
+  /// no room for it, and all is as before.
   Result<rtree::Version> load(rtree::Tree<D>& tree, std::vector<rtree::Entry<D>> entries,
                               const rtree::BulkLoadOptions& options);
 
@@ -88,6 +95,8 @@ class Durability {
   Durability(const DurabilityOptions& options, replication::DirectoryLock lock);
 
   void fail_for_good(const Error& error);
+  Error take_back(rtree::Tree<D>& tree, const Error& error);
+  void note_log_obstacle(const std::string& text);
   void append(replication::RecordType type, std::span<const std::byte> payload);
   /// Of the current version, if anything was written since the last checkpoint.
   Result<std::optional<CheckpointBasis<D>>> checkpoint_basis(const std::atomic<bool>& cancel);
@@ -100,6 +109,7 @@ class Durability {
   // Of the writer.
   replication::HybridClock clock_;
   replication::Stamp batch_stamp_ = 0;  ///< 0: no batch has begun
+  bool has_log_obstacle_ = false;
   bool flush_pending_ = false;
   Nanoseconds last_flush_ = 0;
   std::optional<Error> failure_;
@@ -117,8 +127,10 @@ class Durability {
   // Any thread reads them.
   std::atomic<std::uint64_t> log_end_{0};
   Counter log_full_waits_;
+  std::atomic<bool> refuses_{false};  ///< see refusal(); set by the writer
   mutable std::mutex failure_mutex_;
   std::string failure_text_;
+  std::string log_obstacle_;  ///< why the last batch found no room on the log's medium, or empty
 };
 
 }  // namespace silurus::server

@@ -50,6 +50,7 @@ int block_stop_signals() {
   sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // what reaches a limit of file sizes is told as an error
   return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/log.h"
 #include "protocol/decode.h"
 #include "server/limits.h"
 
@@ -102,21 +103,50 @@ Status Replica<D>::log_batches(Nanoseconds now) {
       backlog_.pop_front();
       continue;
     }
-    if (const Nanoseconds wait = must_wait(); wait != 0) {
+    const Nanoseconds wait = must_wait();
+    if (is_log_full_ && obstacle_) {
+      backlog_.pop_front();
+      note_refusal(full_log(*obstacle_));
+      refuse(next, {obstacle_->code, full_log(*obstacle_)});
+      continue;
+    }
+    if (wait != 0) {
       again_at_ = now + wait;
       break;
     }
-    if (has_lapsed) {
-      log_order({replication::GateAction::kLapse, gate_.ticket(), 0}, nullptr);
-    } else if (next->order) {
-      backlog_.pop_front();
-      log_order(*next->order, next);
-    } else {
-      log_batch(now);
+    if (Status logged = log_next(next, has_lapsed, now); !logged) {
+      if (logged.error().code != ErrorCode::kNoSpace) return logged;
+      continue;  // refused
     }
+    note_refusal("");
     any = true;
   }
   return any ? member_->wrote() : Status{};
+}
+
+/// Logs what comes next in the backlog. kNoSpace: the medium has no room, nothing is logged, and
+/// the jobs that it was for are refused.
+template <int D>
+Status Replica<D>::log_next(WriteJob<D>* next, bool has_lapsed, Nanoseconds now) {
+  if (!has_lapsed && !next->order) return log_batch(now);
+  if (!has_lapsed) {
+    backlog_.pop_front();
+    return log_order(*next->order, next);
+  }
+  Status logged = log_order({replication::GateAction::kLapse, gate_.ticket(), 0}, nullptr);
+  if (!logged && logged.error().code == ErrorCode::kNoSpace) {
+    backlog_.pop_front();
+    refuse(next, logged.error());
+  }
+  return logged;
+}
+
+template <int D>
+void Replica<D>::note_refusal(const std::string& why) {
+  const std::lock_guard lock(refusal_mutex_);
+  if (refusal_.empty() && !why.empty()) log::error("writes are refused: " + why);
+  if (!refusal_.empty() && why.empty()) log::info("writes are taken again");
+  refusal_ = why;
 }
 
 /// Whether clients that had a batch of writes answered are still sending the next ones: then one
@@ -170,7 +200,8 @@ Nanoseconds Replica<D>::must_wait() {
     if (operations >= kMaxCombinedOperations) break;
   }
   const replication::Log& log = parts_.store.log();
-  if (!log.has_room(operations * (replication::kMaxRecordBytes + kRequestBytes))) {
+  is_log_full_ = !log.has_room(operations * (replication::kMaxRecordBytes + kRequestBytes));
+  if (is_log_full_) {
     log_full_waits_.add();
     return kFullLogWait;  // for a checkpoint, which is on its way
   }
@@ -191,16 +222,16 @@ Nanoseconds Replica<D>::must_wait() {
 }
 
 template <int D>
-void Replica<D>::log_order(const replication::GatePayload& order, WriteJob<D>* job) {
+Status Replica<D>::log_order(const replication::GatePayload& order, WriteJob<D>* job) {
   begin_batch();
   append(RecordType::kGate, order);
   Flight flight{.end = {}, .jobs = {}, .operations = 0, .is_order = true};
   if (job != nullptr) flight.jobs.push_back(job);
-  end_batch(std::move(flight));
+  return end_batch(std::move(flight));
 }
 
 template <int D>
-void Replica<D>::log_batch(Nanoseconds now) {
+Status Replica<D>::log_batch(Nanoseconds now) {
   begin_batch();
   Flight flight;
   while (!backlog_.empty()) {
@@ -216,7 +247,7 @@ void Replica<D>::log_batch(Nanoseconds now) {
     backlog_.pop_front();
   }
   last_batch_ = flight.jobs.size();
-  end_batch(std::move(flight));
+  return end_batch(std::move(flight));
 }
 
 template <int D>
@@ -226,12 +257,21 @@ void Replica<D>::begin_batch() {
 }
 
 template <int D>
-void Replica<D>::end_batch(Flight flight) {
+Status Replica<D>::end_batch(Flight flight) {
   parts_.store.log().end_batch();
+  if (Status settled = parts_.store.log().settle_batch(); !settled) {
+    const bool is_taken_back = settled.error().code == ErrorCode::kNoSpace;
+    if (is_taken_back) note_refusal(settled.error().message + "; then writing goes on by itself");
+    for (WriteJob<D>* job : flight.jobs) {
+      refuse(job, is_taken_back ? settled.error() : lost_place());
+    }
+    return settled;
+  }
   flight.end = parts_.store.log().end();
   operations_in_flight_ += flight.operations;
   in_flight_.push_back(std::move(flight));
   batches_.add();
+  return {};
 }
 
 template <int D>

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -74,8 +75,20 @@ class Replica {
   std::optional<CheckpointBasis<D>> checkpoint_basis();
   /// Whether the log has grown enough for a checkpoint.
   bool wants_checkpoint() const;
+  /// Why checkpoints fail, or nothing: then a primary whose log is full refuses writes for that
+  /// reason, instead of having them wait.
+  void note_obstacle(std::optional<Error> obstacle) {
+    if (obstacle_ && !obstacle) note_refusal("");
+    obstacle_ = std::move(obstacle);
+  }
 
   // --- any thread
+  /// Why writes were refused when the last one came, for want of room in the log or on its medium;
+  /// empty: they were not.
+  std::string refusal() const {
+    const std::lock_guard lock(refusal_mutex_);
+    return refusal_;
+  }
   /// Times that a batch had to wait for room in the log.
   std::uint64_t log_full_waits() const { return log_full_waits_.get(); }
   std::uint64_t batches() const { return batches_.get(); }
@@ -97,10 +110,12 @@ class Replica {
   Nanoseconds must_wait();
   bool waits_for_order() const { return !in_flight_.empty() && in_flight_.back().is_order; }
   bool refuse_by_gate(WriteJob<D>& job, Nanoseconds now);
-  void log_order(const replication::GatePayload& order, WriteJob<D>* job);
-  void log_batch(Nanoseconds now);
+  Status log_next(WriteJob<D>* next, bool has_lapsed, Nanoseconds now);
+  Status log_order(const replication::GatePayload& order, WriteJob<D>* job);
+  Status log_batch(Nanoseconds now);
   void begin_batch();
-  void end_batch(Flight flight);
+  Status end_batch(Flight flight);
+  void note_refusal(const std::string& why);
   void log_job(const WriteJob<D>& job);
   void log_operation(const protocol::Operation<D>& operation);
   template <typename Payload>
@@ -128,6 +143,10 @@ class Replica {
   Nanoseconds last_arrival_ = 0;  ///< and when it last changed
   std::uint64_t room_for_ = 0;    ///< chunks that the tree may still take, when a batch is logged
   replication::group::Epoch reign_ = 0;  ///< View::since of the flights
+  std::optional<Error> obstacle_;        ///< see note_obstacle()
+  bool is_log_full_ = false;             ///< when must_wait() looked last
+  mutable std::mutex refusal_mutex_;
+  std::string refusal_;  ///< written by the group's thread
   std::optional<Nanoseconds> again_at_;
   Nanoseconds now_ = 0;  ///< of the last step
   Counter log_full_waits_;

@@ -202,6 +202,7 @@ Status ReplicaThread<D>::turn() {
     wait = std::clamp<Nanoseconds>(*at - clock_.now(), 0, kLongestTurn);
   }
   if (Status done = driver_->turn(wait); !done) return done;
+  this->replica().note_obstacle(checkpoints_->obstacle());
   if (Status done = this->step(clock_.now()); !done) return done;
   if (this->copies().has_arrived()) {
     ended_ = Error{ErrorCode::kNotPrimary, "this member starts again with a copy of the tree"};

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "common/json.h"
+#include "server/gate.h"
 
 namespace silurus::server {
 namespace {
@@ -71,6 +72,9 @@ Json durability(const std::optional<DurabilityStats>& stats) {
                  {"records", stats->recovery.records},
                  {"dropped_records", stats->recovery.dropped_records},
                  {"replay_seconds", stats->recovery.replay_seconds}}}};
+  if (!stats->checkpoints.failing.empty()) {
+    json["checkpoints"]["failing"] = stats->checkpoints.failing;
+  }
   if (!stats->failure.empty()) json["failure"] = stats->failure;
   return json;
 }
@@ -110,6 +114,15 @@ Json cluster_of(const Standing::Facts& facts) {
   return json;
 }
 
+/// A gate that is turned says more than a medium that is full: nothing is written then either.
+std::string state_of(const StatsInput& input) {
+  const bool is_serving = input.state == to_string(Gate::Turn::kServing);
+  if (!is_serving || !input.durability || input.durability->read_only.empty()) {
+    return std::string(input.state);
+  }
+  return "read-only: " + input.durability->read_only;
+}
+
 }  // namespace
 
 std::string render_stats(const StatsInput& input) {
@@ -132,7 +145,7 @@ std::string render_stats(const StatsInput& input) {
   }
   const Json json = {
       {"version", input.tree.version},
-      {"state", input.state},
+      {"state", state_of(input)},
       {"uptime_seconds", seconds(input.uptime)},
       {"dimensions", input.dimensions},
       {"entries", input.tree.entries},

@@ -69,7 +69,11 @@ typename Writer<D>::Turn Writer<D>::run_turn(Nanoseconds now) {
     if (!is_within_batch_ && should_wait_for_memory()) {
       wait = kMemoryRetry;
     } else if (!is_within_batch_ && !has_room()) {
-      wait = kFullLogWait;  // for the checkpoint that frees it
+      if (const auto refusal = durability_->refusal()) {
+        turn.done = refuse(*refusal, now);
+      } else {
+        wait = kFullLogWait;  // for the checkpoint that frees it
+      }
     } else if (!batch_.empty()) {
       turn.has_worked = true;
       is_within_batch_ = !apply(now);
@@ -229,17 +233,41 @@ void Writer<D>::remember() {
 
 template <int D>
 WriteJob<D>* Writer<D>::finish(const Result<rtree::Version>& version) {
+  for (WriteJob<D>* job : batch_) {
+    if (version) {
+      job->version = *version;
+    } else if (job->order && version.error().code == ErrorCode::kNoSpace) {
+      job->version = tree_.next_version() - 1;  // the gate has turned, whatever became of the rest
+    } else {
+      job->error = version.error();
+    }
+  }
+  return give_back();
+}
+
+template <int D>
+WriteJob<D>* Writer<D>::refuse(const Error& error, Nanoseconds now) {
+  for (WriteJob<D>* job : batch_) {
+    job->failed.clear();
+    job->error.reset();
+    job->version = tree_.next_version() - 1;
+    if (!job->order) {
+      job->error = error;
+    } else if (const Status ok = admit(*job, now); !ok) {
+      job->error = ok.error();
+    }
+  }
+  return give_back();
+}
+
+template <int D>
+WriteJob<D>* Writer<D>::give_back() {
   std::uint64_t weight = 0;
   WriteJob<D>* list = nullptr;
   while (!batch_.empty()) {
     WriteJob<D>* job = batch_.back();
     batch_.pop_back();
     weight += job->operations.size() + 1;
-    if (version) {
-      job->version = *version;
-    } else {
-      job->error = version.error();
-    }
     job->next = list;
     list = job;
   }

@@ -173,6 +173,9 @@ class Writer {
   bool take_role();
   Result<rtree::Version> publish();
   WriteJob<D>* finish(const Result<rtree::Version>& version);
+  /// Ends the batch without a version: its writes with that error, its orders as the gate says.
+  WriteJob<D>* refuse(const Error& error, Nanoseconds now);
+  WriteJob<D>* give_back();
 
   Status apply_operation(const protocol::Operation<D>& operation);
   /// Whether the job's operations are to be done.

@@ -145,6 +145,12 @@ class Advisor {
                                std::to_string(json_number(stats_, "entries")) + " entries, " +
                                std::to_string(server_.dimensions) + " dimensions");
     if (at == "serving") return;
+    if (at.starts_with("read-only")) {
+      finding.verdict = Verdict::kError;
+      finding.advice = "it refuses writes, and answers searches: do what its state says (df " +
+                       json_string(json_field(stats_, "durability"), "path") + ")";
+      return;
+    }
     finding.verdict = Verdict::kWarning;
     finding.advice =
         "its shard is being replaced: silurus cluster status, then split or move again";
@@ -190,10 +196,11 @@ class Advisor {
     if (const std::string failure = json_string(durability, "failure"); !failure.empty()) {
       finding.verdict = Verdict::kError;
       finding.advice = failure + ": see its log, mend the disk, and start it again";
-    } else if (failed > 0) {
+    } else if (const std::string failing = json_string(checkpoints, "failing"); !failing.empty()) {
       finding.verdict = Verdict::kWarning;
-      finding.advice = std::to_string(failed) + " checkpoints failed: see its log, and df " +
-                       json_string(durability, "path");
+      finding.advice =
+          std::to_string(failed) +
+          " checkpoints failed, and writes will be refused when the log is full: " + failing;
     } else if (medium == "memory") {
       finding.verdict = Verdict::kWarning;
       finding.advice = "a power cut takes it: --data on a disk or persistent memory";

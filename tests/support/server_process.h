@@ -10,6 +10,7 @@
 #include <climits>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -53,7 +54,9 @@ inline pid_t fork_to_die_with_us() {
 class ServerProcess {
  public:
   /// Starts it with these arguments and waits until it says where it listens, or has ended.
-  explicit ServerProcess(const std::vector<std::string>& arguments) {
+  /// `enter`: called in the new process before it becomes the server.
+  explicit ServerProcess(const std::vector<std::string>& arguments,
+                         const std::function<void()>& enter = {}) {
     int out[2];
     int err[2];
     if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return;
@@ -61,6 +64,7 @@ class ServerProcess {
     if (pid_ == 0) {
       dup2(out[1], STDOUT_FILENO);
       dup2(err[1], STDERR_FILENO);
+      if (enter) enter();
       run(arguments);
     }
     close(out[1]);

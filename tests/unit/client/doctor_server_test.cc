@@ -14,6 +14,7 @@ namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class DoctorServerTest : public testing::Test {
  protected:
@@ -73,6 +74,14 @@ TEST_F(DoctorServerTest, OneThatIsBeingReplacedIsAWarning) {
   EXPECT_THAT(finding("server").advice, HasSubstr("silurus cluster status"));
 }
 
+TEST_F(DoctorServerTest, OneThatIsReadOnlyIsAnErrorWithItsReason) {
+  statistics_["durability"] = durable_;
+  statistics_["state"] = "read-only: the log is full";
+  EXPECT_EQ(finding("server").verdict, Verdict::kError);
+  EXPECT_THAT(finding("server").found, HasSubstr("read-only: the log is full"));
+  EXPECT_THAT(finding("server").advice, HasSubstr("df /data"));
+}
+
 TEST_F(DoctorServerTest, OneThatIsNearlyFullIsToldTheOption) {
   statistics_["memory"]["used_bytes"] = 4000000;
   EXPECT_EQ(finding("server-memory").verdict, Verdict::kWarning);
@@ -95,7 +104,11 @@ TEST_F(DoctorServerTest, LogAndCheckpointsAreLookedAt) {
   statistics_["durability"]["medium"] = "memory";
   EXPECT_EQ(finding("server-durability").verdict, Verdict::kWarning);
   statistics_["durability"]["checkpoints"]["failed"] = 2;
+  EXPECT_THAT(finding("server-durability").advice, Not(HasSubstr("checkpoints failed")))
+      << "it has recovered";
+  statistics_["durability"]["checkpoints"]["failing"] = "no room";
   EXPECT_THAT(finding("server-durability").advice, HasSubstr("2 checkpoints failed"));
+  EXPECT_THAT(finding("server-durability").advice, HasSubstr("no room"));
   statistics_["durability"]["failure"] = "the disk is gone";
   EXPECT_EQ(finding("server-durability").verdict, Verdict::kError);
 }
