@@ -21,13 +21,8 @@ constexpr Nanoseconds kUpstreamPatience = 50;
 
 }  // namespace
 
-Links::Links(const LinksOptions& options, transport::Fabric& fabric, transport::Poller& poller,
-             Dialer dialer, const Window& window)
-    : options_(options),
-      fabric_(fabric),
-      poller_(poller),
-      dialer_(std::move(dialer)),
-      window_(window) {
+Links::Links(const LinksOptions& options, Dialer dialer, const Window& window)
+    : options_(options), dialer_(std::move(dialer)), window_(window) {
   primary_.timeout = options.dial_timeout;
   upstream_.timeout = options.upstream_dial_timeout;
   primary_.redial = options.redial;
@@ -37,7 +32,7 @@ Links::Links(const LinksOptions& options, transport::Fabric& fabric, transport::
 Result<std::unique_ptr<Links>> Links::create(const LinksOptions& options, transport::Fabric& fabric,
                                              transport::Poller& poller, Dialer dialer,
                                              const Window& window) {
-  std::unique_ptr<Links> links(new Links(options, fabric, poller, std::move(dialer), window));
+  std::unique_ptr<Links> links(new Links(options, std::move(dialer), window));
   transport::Poller* const pollers[] = {&poller};
   auto listener = fabric.listen(options.listen,
                                 {.max_connections = kMaxLinks,

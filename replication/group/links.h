@@ -166,8 +166,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
     bool is_up() const { return link != nullptr && !link->is_over && link->connection != nullptr; }
   };
 
-  Links(const LinksOptions& options, transport::Fabric& fabric, transport::Poller& poller,
-        Dialer dialer, const Window& window);
+  Links(const LinksOptions& options, Dialer dialer, const Window& window);
   Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) override;
   void on_accept(std::unique_ptr<transport::Connection> connection,
                  transport::Poller& poller) override;
@@ -187,8 +186,6 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   void retire(std::unique_ptr<Link> link);
 
   const LinksOptions options_;
-  transport::Fabric& fabric_;
-  transport::Poller& poller_;
   const Dialer dialer_;
   const Window window_;
   LinksHandler* handler_ = nullptr;

@@ -14,7 +14,7 @@ struct GroupMember {
   SimPoller* poller;
   MulticastHandler* handler;  ///< null once it has left
   MulticastGroup* group = nullptr;
-  ConnectionCounters counters;
+  ConnectionCounters counters = {};
 };
 
 namespace {
@@ -82,7 +82,7 @@ class SimGroup final : public MulticastGroup {
 
 std::unique_ptr<MulticastGroup> join_group(const std::string& key, SimPoller& poller,
                                            MulticastHandler& handler) {
-  auto member = std::make_shared<GroupMember>(&poller, &handler);
+  auto member = std::make_shared<GroupMember>(GroupMember{.poller = &poller, .handler = &handler});
   poller.host().world().groups()[key].push_back(member);
   return std::make_unique<SimGroup>(key, std::move(member));
 }
