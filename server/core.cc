@@ -173,6 +173,7 @@ std::string Core<D>::stats_json() const {
                    .staged_bytes = shard_->load_slot().staged_bytes(),
                    .tree = shard_->tree().stats(),
                    .state = to_string(shard_->gate().at()),
+                   .clock_lead = shard_->clock_lead(),
                    .writer_batches = shard_->batches(),
                    .writer_delays = std::as_const(*shard_).writer().delays()};
   for (const auto& door : doors_) {

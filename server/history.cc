@@ -4,7 +4,12 @@
 #include <chrono>
 #include <utility>
 
+#include "common/log.h"
+#include "common/units.h"
+
 namespace silurus::server {
+
+using replication::HybridClock;
 
 std::int64_t system_unix_ns() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -13,22 +18,46 @@ std::int64_t system_unix_ns() {
 
 template <int D>
 void History<D>::add(const rtree::Tree<D>& tree, replication::Stamp stamp) {
+  const std::int64_t unix_ns = options_.unix_ns();
+  watch(stamp, unix_ns);
   if (!enabled()) return;
+  const Nanoseconds now = options_.now();
   rtree::Snapshot<D> snapshot = tree.snapshot();
   const std::lock_guard lock(mutex_);
   if (!versions_.empty() && versions_.back().snapshot.version() == snapshot.version()) return;
-  versions_.push_back({std::move(snapshot), stamp});
-  trim(stamp, tree.stats().bytes_held);
+  versions_.push_back({std::move(snapshot), stamp, published_at(stamp, unix_ns, now)});
+  trim(now, tree.stats().bytes_held);
 }
 
 template <int D>
-void History<D>::trim(replication::Stamp now, std::uint64_t held_bytes) {
-  const std::int64_t oldest = replication::HybridClock::to_unix_ns(now) - options_.age;
-  // A version was current until the next one came.
-  while (versions_.size() > 1 &&
-         replication::HybridClock::to_unix_ns(versions_[1].stamp) < oldest) {
-    versions_.pop_front();
+void History<D>::watch(replication::Stamp stamp, std::int64_t unix_ns) {
+  const std::int64_t lead = HybridClock::lead_ns(stamp, unix_ns);
+  const bool is_ahead = lead > HybridClock::kMaxSkewNs;
+  if (is_ahead == is_ahead_) return;
+  is_ahead_ = is_ahead;
+  if (is_ahead) {
+    log::warning("the time of day is " + format_duration(lead) +
+                 " behind the stamp of the last version: it fell back, or another member's clock "
+                 "is ahead; versions keep their order, see to the clocks (timedatectl)");
+  } else {
+    log::info("the time of day has caught up with the stamps of versions");
   }
+}
+
+/// When a version was published, on our clock that never jumps. Never before an older version.
+template <int D>
+Nanoseconds History<D>::published_at(replication::Stamp stamp, std::int64_t unix_ns,
+                                     Nanoseconds now) const {
+  const Nanoseconds ago = std::max<Nanoseconds>(unix_ns - HybridClock::to_unix_ns(stamp), 0);
+  if (versions_.empty()) return now - ago;
+  const bool is_believed = ago <= HybridClock::kMaxSkewNs;
+  return std::max(versions_.back().since, is_believed ? now - ago : now);
+}
+
+template <int D>
+void History<D>::trim(Nanoseconds now, std::uint64_t held_bytes) {
+  // A version was current until the next one came.
+  while (versions_.size() > 1 && versions_[1].since < now - options_.age) versions_.pop_front();
   if (held_bytes > options_.held_bytes) {
     // What that gives back shows after the writer's next look.
     for (std::size_t excess = (versions_.size() + 3) / 4; excess > 0 && versions_.size() > 1;
@@ -47,10 +76,7 @@ void History<D>::thin_out() {
   const Nanoseconds apart = options_.age / static_cast<Nanoseconds>(options_.versions / 4);
   std::deque<Version> kept;
   for (std::size_t i = 0; i < versions_.size(); ++i) {
-    const auto time_of = [](const Version& version) {
-      return replication::HybridClock::to_unix_ns(version.stamp);
-    };
-    if (i >= older || kept.empty() || time_of(versions_[i]) - time_of(kept.back()) >= apart) {
+    if (i >= older || kept.empty() || versions_[i].since - kept.back().since >= apart) {
       kept.push_back(std::move(versions_[i]));
     }
   }
@@ -81,9 +107,11 @@ Result<rtree::Snapshot<D>> History<D>::at(protocol::Moment moment) const {
     }
     return fail(ErrorCode::kNotFound, describe(("version " + std::to_string(moment)).c_str()));
   }
-  const auto after = std::upper_bound(
-      versions_.begin(), versions_.end(), moment,
-      [](replication::Stamp stamp, const Version& kept) { return stamp < kept.stamp; });
+  const Nanoseconds ago = options_.unix_ns() - HybridClock::to_unix_ns(moment);
+  const Nanoseconds then = options_.now() - ago;
+  const auto after =
+      std::upper_bound(versions_.begin(), versions_.end(), then,
+                       [](Nanoseconds at, const Version& kept) { return at < kept.since; });
   if (after == versions_.begin()) {
     return fail(ErrorCode::kNotFound, describe("the version of that time"));
   }
@@ -92,12 +120,20 @@ Result<rtree::Snapshot<D>> History<D>::at(protocol::Moment moment) const {
 
 template <int D>
 std::vector<typename History<D>::Kept> History<D>::list() const {
+  const std::int64_t unix_ns = options_.unix_ns();
+  const Nanoseconds now = options_.now();
   const std::lock_guard lock(mutex_);
   std::vector<Kept> list;
   for (const Version& kept : versions_) {
-    list.push_back({kept.snapshot.version(), kept.stamp, kept.snapshot.size()});
+    list.push_back({kept.snapshot.version(), unix_ns - (now - kept.since), kept.snapshot.size()});
   }
   return list;
+}
+
+template <int D>
+replication::Stamp History<D>::stamp() const {
+  const std::lock_guard lock(mutex_);
+  return versions_.empty() ? 0 : versions_.back().stamp;
 }
 
 template class History<2>;

@@ -27,14 +27,23 @@ struct HistoryOptions {
   std::uint64_t held_bytes = UINT64_MAX;  ///< of nodes that only old versions have: beyond, the
                                           ///< oldest go
   Nanoseconds hold_lease = kDefaultHoldLease;  ///< of a client that reads one one-sidedly
-  /// The time of day, for stamps of versions where there is no log that stamps them.
+  /// The time of day, for stamps of versions where there is no log that stamps them, and for times
+  /// that are asked for. It may jump.
   std::function<std::int64_t()> unix_ns = system_unix_ns;
+  /// A clock that never jumps, for how long ago something was.
+  std::function<Nanoseconds()> now = [clock = SystemClock()] { return clock.now(); };
 };
 
 /// The versions of a tree that can still be asked, each with its time. Versions that were current
 /// within the last `age` are kept. If those are more than `versions`, the newest half of that
 /// number is kept whole, and of those before at least one for every four `versions`-ths of `age`:
 /// what is recent is exact, what is old is coarse.
+///
+/// How long ago a version was published is counted on a clock that never jumps, so whatever the
+/// time of day does neither drops versions nor has the wrong one found: a time that is asked for is
+/// as long ago as the time of day now says. Stamps are believed as times within
+/// HybridClock::kMaxSkewNs only, but for that of the first version, which may be from an earlier
+/// life of the server.
 template <int D>
 class History {
  public:
@@ -42,12 +51,13 @@ class History {
 
   struct Kept {
     rtree::Version version;
-    replication::Stamp stamp;
+    std::int64_t unix_ns;  ///< when it was published, as the time of day is now
     std::uint64_t entries;
   };
 
-  /// The version that was just published, at that time. Only the holder of the writer's role: it is
-  /// here that old versions are released (see Snapshot::duplicate).
+  /// The version that was just published, with that stamp. Only the holder of the writer's role: it
+  /// is here that old versions are released (see Snapshot::duplicate). Warns, once each time it
+  /// happens, if the stamp is far ahead of the time of day; where nothing is kept, that is all.
   void add(const rtree::Tree<D>& tree, replication::Stamp stamp);
   bool enabled() const { return options_.age > 0; }
   Nanoseconds hold_lease() const { return options_.hold_lease; }
@@ -57,6 +67,8 @@ class History {
   /// The version of that number, or the newest one kept that is not after that time. kNotFound says
   /// what is kept.
   Result<rtree::Snapshot<D>> at(protocol::Moment moment) const;
+  /// Of the version added last; 0: none is kept.
+  replication::Stamp stamp() const;
   /// Oldest first.
   std::vector<Kept> list() const;
 
@@ -64,11 +76,15 @@ class History {
   struct Version {
     rtree::Snapshot<D> snapshot;
     replication::Stamp stamp;
+    Nanoseconds since;  ///< when it was published, on the clock that never jumps
   };
+  void watch(replication::Stamp stamp, std::int64_t unix_ns);
+  Nanoseconds published_at(replication::Stamp stamp, std::int64_t unix_ns, Nanoseconds now) const;
   void thin_out();
-  void trim(replication::Stamp now, std::uint64_t held_bytes);
+  void trim(Nanoseconds now, std::uint64_t held_bytes);
 
   const HistoryOptions options_;
+  bool is_ahead_ = false;  ///< of the writer: the last stamp was far ahead of the time of day
   mutable std::mutex mutex_;
   std::deque<Version> versions_;
 };

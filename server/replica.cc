@@ -323,7 +323,7 @@ template <int D>
 void Replica<D>::on_batch(const AppliedBatch& batch) {
   applied_ = batch.end;
   if (batch.order && batch.turned) on_order(batch);
-  if (batch.has_changed && parts_.history.enabled()) parts_.history.add(parts_.tree, batch.stamp);
+  if (batch.has_changed) parts_.history.add(parts_.tree, batch.stamp);
   while (!in_flight_.empty() && in_flight_.front().end.lsn <= batch.end.lsn) {
     Flight& flight = in_flight_.front();
     operations_in_flight_ -= flight.operations;

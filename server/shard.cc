@@ -52,7 +52,8 @@ Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tre
                 .held_bytes = std::min(options.history.held_bytes,
                                        options.memory_budget_bytes / kHistoryShare),
                 .hold_lease = options.history.hold_lease,
-                .unix_ns = options.history.unix_ns}),
+                .unix_ns = options.history.unix_ns,
+                .now = [&clock] { return clock.now(); }}),
       clock_(clock),
       executor_(executor),
       gate_(gate_path(options)),
@@ -135,6 +136,11 @@ template <int D>
 replication::Stamp Shard<D>::stamp() const {
   if (replica_ != nullptr) return replica_->stamp();
   return durability_ != nullptr ? durability_->stamp() : 0;
+}
+
+template <int D>
+Nanoseconds Shard<D>::clock_lead() const {
+  return replication::HybridClock::lead_ns(std::max(stamp(), history_.stamp()), history_.unix_ns());
 }
 
 template <int D>

@@ -58,6 +58,8 @@ class Shard {
   const LoadSlot& load_slot() const { return load_slot_; }
   /// Nothing if writes need not outlive the process.
   std::optional<DurabilityStats> durability_stats() const;
+  /// How far the stamp of the version published last is ahead of the time of day; 0: it is not.
+  Nanoseconds clock_lead() const;
   /// As the member of a group; nullptr: it is not.
   const Standing* standing() const;
   /// Takes part in the group from now on, if it is a member of one. `clients`: what they are told.

@@ -147,6 +147,7 @@ std::string render_stats(const StatsInput& input) {
       {"version", input.tree.version},
       {"state", state_of(input)},
       {"uptime_seconds", seconds(input.uptime)},
+      {"clock_lead_seconds", seconds(input.clock_lead)},
       {"dimensions", input.dimensions},
       {"entries", input.tree.entries},
       {"height", input.tree.height},

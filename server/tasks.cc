@@ -29,10 +29,9 @@ template <int D>
 std::string history_json(const History<D>& history) {
   Json versions = Json::array();
   for (const auto& kept : history.list()) {
-    const std::int64_t unix_ns = replication::HybridClock::to_unix_ns(kept.stamp);
     versions.push_back({{"version", kept.version},
-                        {"time", utc(unix_ns)},
-                        {"unix_ns", unix_ns},
+                        {"time", utc(kept.unix_ns)},
+                        {"unix_ns", kept.unix_ns},
                         {"entries", kept.entries}});
   }
   return Json{{"versions", versions}}.dump();

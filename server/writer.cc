@@ -226,7 +226,7 @@ Result<rtree::Version> Writer<D>::publish() {
 
 template <int D>
 void Writer<D>::remember() {
-  if (history_ == nullptr || !history_->enabled()) return;
+  if (history_ == nullptr || (durability_ == nullptr && !history_->enabled())) return;
   history_->add(tree_,
                 durability_ != nullptr ? durability_->stamp() : clock_.next(history_->unix_ns()));
 }

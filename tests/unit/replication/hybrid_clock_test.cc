@@ -39,5 +39,17 @@ TEST(HybridClock, RoundsAMomentByLessThanAUnit) {
   }
 }
 
+TEST(HybridClock, SaysHowFarItIsAheadOfATimeOfDayThatFellBack) {
+  HybridClock clock;
+  EXPECT_EQ(HybridClock::lead_ns(clock.next(kNow), kNow), 0);
+  const std::int64_t day = 86'400'000'000'000;
+  const Stamp ahead = clock.next(kNow + day);
+  const Stamp after = clock.next(kNow);
+  EXPECT_GT(after, ahead);
+  EXPECT_NEAR(static_cast<double>(HybridClock::lead_ns(after, kNow) - day), 0, 16'000);
+  EXPECT_EQ(HybridClock::lead_ns(clock.next(kNow + 2 * day), kNow + 2 * day), 0);
+  EXPECT_EQ(HybridClock::lead_ns(0, -1), 0);
+}
+
 }  // namespace
 }  // namespace silurus::replication
