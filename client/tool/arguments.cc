@@ -187,11 +187,21 @@ Result<Command> parse_update(const CommandTable& command, Words words) {
   return UpdateCommand{.id = *id, .from = std::move(*from), .to = std::move(*to)};
 }
 
+/// A number of entries, or all of them.
+Result<std::uint64_t> parse_check(std::string_view text) {
+  if (text == "all") return UINT64_MAX;
+  auto entries = flags::parse_whole(text, 0, UINT64_MAX);
+  if (!entries) return usage(entries.error().message + " (or all)");
+  return entries;
+}
+
 Result<Command> parse_load(const CommandTable& command, Words words, const flags::Values& values) {
   if (words.size() != 1) return usage(command, "load takes one data set");
   LoadCommand load{.source = words[0]};
   flags::Reader reader(values);
   reader.toggle("skip-bad", load.skip_bad);
+  reader.number("skip", 0, UINT64_MAX, load.skip);
+  reader.read("check", parse_check, load.check);
   reader.text("columns", load.columns);
   if (values.has("columns") && load.columns.empty()) reader.refuse("columns", "it is empty");
   reader.real("fill", load.fill);

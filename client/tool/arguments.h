@@ -58,6 +58,8 @@ struct LoadCommand {
   double fill = 0;  ///< 0: the server's default
   bool skip_bad = false;
   std::string columns = {};  ///< which column is which; empty: the file's header says it
+  std::uint64_t skip = 0;    ///< entries at the front of the source that are left out
+  std::uint64_t check = 0;   ///< behind these, entries that are inserted only if they are not in
 };
 struct StatsCommand {};
 struct HistoryCommand {};

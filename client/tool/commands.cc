@@ -8,24 +8,19 @@
 
 #include "client/client.h"
 #include "client/environment.h"
-#include "client/full_tree.h"
 #include "client/shards/map_store.h"
 #include "client/shards/router.h"
 #include "client/tool/cluster.h"
 #include "client/tool/doctor.h"
+#include "client/tool/load.h"
 #include "client/tool/output.h"
 #include "client/tool/progress.h"
 #include "datasets/columns.h"
 #include "datasets/open.h"
-#include "datasets/source.h"
 #include "etcd/gateway.h"
 
 namespace silurus::tool {
 namespace {
-
-constexpr std::size_t kReadBatch = 1 << 14;
-/// Of a load by inserts: batches in flight.
-constexpr std::size_t kBatchesInFlight = 8;
 
 /// Numbers as a box: all minima, then all maxima.
 template <int D>
@@ -169,26 +164,13 @@ class Runner {
     if (!source) return fail(source.error());
     const SystemClock clock;
     const Nanoseconds begun = clock.now();
-    LoadReport report;
     Progress progress("waiting for the server to take a load");
-    const Status started = client_.load_begin();
-    progress.say("reading " + command.source);
-    Status loaded;
-    if (started) {
-      report.bulk = true;
-      loaded = load_in_bulk(**source, command.fill, report, progress);
-    } else if (started.error().code == ErrorCode::kConflict ||
-               started.error().code == ErrorCode::kUnsupported) {
-      // The tree is not empty, or the server is a member of a group.
-      loaded = load_by_inserts(**source, report, progress);
-    } else {
-      return fail(started.error());
-    }
-    if (!loaded) return fail(loaded.error());
-    report.skipped = (*source)->skipped();
-    report.columns = (*source)->description();
-    report.seconds = static_cast<double>(clock.now() - begun) / kSecond;
-    return format_load(report, settings_.format);
+    auto report = Loader<D, Connection>(client_, **source, command, settings_).run(progress);
+    if (!report) return fail(report.error());
+    report->skipped = (*source)->skipped();
+    report->columns = (*source)->description();
+    report->seconds = static_cast<double>(clock.now() - begun) / kSecond;
+    return format_load(*report, settings_.format);
   }
 
  private:
@@ -209,112 +191,6 @@ class Runner {
     const auto columns = datasets::Columns<D>::of_list(command.columns);
     if (columns) return {};
     return fail(ErrorCode::kInvalidArgument, kUsagePrefix + columns.error().message);
-  }
-
-  static double fraction_of(const datasets::Source<D>& source) {
-    const datasets::Progress progress = source.progress();
-    if (progress.total == 0) return -1;
-    return static_cast<double>(progress.done) / static_cast<double>(progress.total);
-  }
-
-  /// Reads all of the source, handing it on batch by batch.
-  template <typename Take>
-  Status read_all(datasets::Source<D>& source, Progress& progress, LoadReport& report,
-                  Take&& take) {
-    std::vector<Entry<D>> batch(kReadBatch);
-    for (;;) {
-      const auto count = source.read(batch);
-      if (!count) return fail(count.error());
-      if (*count == 0) return {};
-      if (auto ok = take(std::span<const Entry<D>>(batch).first(*count)); !ok) return ok;
-      report.loaded += *count;
-      progress.update(fraction_of(source), report.loaded);
-    }
-  }
-
-  Status load_in_bulk(datasets::Source<D>& source, double fill, LoadReport& report,
-                      Progress& progress) {
-    const Status sent = read_all(source, progress, report, [&](std::span<const Entry<D>> entries) {
-      return client_.load_add(entries);
-    });
-    if (!sent) {
-      // The first error is the one to tell; the server drops the load with the connection anyway,
-      // and one that doesn't answer isn't waited for again.
-      if (sent.error().code != ErrorCode::kDeadlineExceeded) {
-        static_cast<void>(client_.load_abort());
-      }
-      return sent;
-    }
-    progress.say("waiting for the server to build the tree");
-    const auto committed = client_.load_commit(fill);
-    if (!committed) return fail(committed.error());
-    report.version = committed->version;
-    return {};
-  }
-
-  Status load_by_inserts(datasets::Source<D>& source, LoadReport& report, Progress& progress) {
-    Inserts outcome;
-    const Status sent = read_all(source, progress, report, [&](std::span<const Entry<D>> entries) {
-      while (!entries.empty() && !outcome.error) {
-        const auto part = entries.first(std::min(entries.size(), insert_batch()));
-        entries = entries.subspan(part.size());
-        WriteBatch<D> batch;
-        for (const auto& entry : part) batch.insert(entry.id, entry.box);
-        if (auto begun = insert(batch, outcome); !begun) return begun;
-      }
-      return outcome.error ? Status(fail(*outcome.error)) : Status();
-    });
-    if constexpr (kOneServer) client_.wait();
-    report.version = outcome.version;
-    if (sent && !outcome.error) return {};
-    const Error& error = outcome.error ? *outcome.error : sent.error();
-    const std::string why = error.code == ErrorCode::kOutOfMemory
-                                ? client::full_tree_text(client_.server_statistics())
-                                : error.message;
-    return fail(error.code, why + " (" + std::to_string(outcome.entries) +
-                                " entries of this load are in the tree, and stay there)");
-  }
-
-  struct Inserts {
-    std::optional<Error> error;
-    std::uint64_t entries = 0;  ///< that are in
-    Version version = 0;
-
-    void take(const Result<WriteAnswer*>& answer, std::size_t entries_of_batch) {
-      if (!answer) {
-        if (!error) error = answer.error();
-        return;
-      }
-      const auto& failed = (*answer)->failed;
-      entries += entries_of_batch - failed.size();
-      version = (*answer)->version;
-      if (failed.empty() || error) return;
-      error = Error{failed[0].code, "an insert failed: " + std::string(to_string(failed[0].code))};
-    }
-  };
-
-  std::size_t insert_batch() const {
-    if constexpr (kOneServer) {
-      return client_.max_batch();
-    } else {
-      return kReadBatch;
-    }
-  }
-
-  /// Some batches in flight to a server; a router keeps its shards busy with one.
-  Status insert(const WriteBatch<D>& batch, Inserts& outcome) {
-    if constexpr (kOneServer) {
-      const Status begun = client_.write_async(
-          batch, Callback<WriteAnswer>([&outcome, entries = batch.operations().size()](
-                                           auto answer) { outcome.take(answer, entries); }));
-      if (begun) client_.wait_below(kBatchesInFlight);
-      return begun;
-    } else {
-      auto answer = client_.write(batch);
-      outcome.take(answer ? Result<WriteAnswer*>(&*answer) : fail(answer.error()),
-                   batch.operations().size());
-      return {};
-    }
   }
 
   Connection& client_;

@@ -91,14 +91,24 @@ std::vector<CommandTable> write_commands() {
                             "xmax, ymax, or id, x, y, in the file's order, parted by commas; "
                             "ignore for a column to leave out, ... for all further ones"},
                    {.name = "skip-bad",
-                    .help = "count malformed CSV lines instead of stopping at the first"}},
+                    .help = "count malformed CSV lines instead of stopping at the first"},
+                   {.name = "skip",
+                    .argument = "N",
+                    .help = "leave out the first N entries of SOURCE"},
+                   {.name = "check",
+                    .argument = "N",
+                    .help = "insert the next N, or all, only if the tree does not hold them (the "
+                            "same id and box)"}},
        .details =
            "SOURCE is FILE.csv, packed by gzip or not, - (CSV from standard input), FILE.nc or\n"
            "gshhg (the world's coastlines, package gmt-gshhg-full), or a generator:\n"
            "uniform:COUNT[:seed=S][:edge=E], powerlaw:..., clusters:..., roads:... .\n"
-           "Columns are read by the names in the header: id, gid, ...; x, lon, lng, ...; y, lat,\n"
-           "...; xmin, min_x, west, ...; without a header they are id,xmin,ymin,xmax,ymax or\n"
-           "id,x,y. Without an id, lines are numbered from 1. What was understood is printed.\n",
+           "Columns are read by the names in the header, in any order: id, gid, fid; x, lon, lng;\n"
+           "y, lat; xmin, min_x, west; and so on. Without a header they are "
+           "id,xmin,ymin,xmax,ymax\n"
+           "or id,x,y. Without an id, lines are numbered from 1. What was understood is printed.\n"
+           "A load by inserts that fails leaves what is in, and prints the command that goes on,\n"
+           "with --skip and --check. A bulk load that fails leaves nothing.\n",
        .examples = {"silurus load boxes.csv.gz --columns id,min_y,min_x,max_y,max_x",
                     "silurus load uniform:1000000:seed=7"}}};
 }

@@ -56,6 +56,7 @@ class Loader {
  private:
   static constexpr std::size_t kReadBatch = 1 << 14;
   static constexpr std::size_t kBatchesInFlight = 8;  // of a load by inserts
+  static constexpr std::size_t kCheckBatch = 512;     // entries that are looked for together
 
   /// Reads the entries that --skip leaves out.
   Status pass_over() {
@@ -136,18 +137,13 @@ class Loader {
   /// Inserts the next entries of the source; those that --check is for only if they are not in.
   Status take(std::span<const Entry<D>> entries) {
     const std::size_t to_check = std::min<std::uint64_t>(entries.size(), left_to_check());
-    for (std::size_t i = 0; i < to_check && !error_;) {
-      std::size_t missing = i;
-      while (missing < to_check) {
-        const auto is_in = find(entries[missing]);
-        if (!is_in) return fail(is_in.error());
-        if (*is_in) break;
-        ++missing;
-      }
-      if (auto ok = send(entries.subspan(i, missing - i)); !ok) return ok;
-      if (missing < to_check && !error_) ledger_.find(1);
-      i = missing + 1;
+    for (std::size_t at = 0; at < to_check && !error_; at += kCheckBatch) {
+      const auto part = entries.subspan(at, std::min(kCheckBatch, to_check - at));
+      const auto are_in = find(part);
+      if (!are_in) return fail(are_in.error());
+      if (auto ok = send_missing(part, *are_in); !ok) return ok;
     }
+    if (error_) return fail(*error_);
     if (auto ok = send(entries.subspan(to_check)); !ok) return ok;
     return error_ ? Status(fail(*error_)) : Status();
   }
@@ -157,18 +153,50 @@ class Loader {
     return command_.check > done ? command_.check - done : 0;
   }
 
-  /// Whether the tree holds this very entry. Boxes that contain its box are few, however large it
-  /// is.
-  Result<bool> find(const Entry<D>& entry) {
-    typename Connection::RangeOptions options;
-    options.predicate = Predicate::kContains;
-    options.shape = ResultShape::kEntries;
-    const auto found = client_.range(entry.box, options);
-    if (!found) return fail(found.error());
-    for (std::size_t i = 0; i < found->ids.size(); ++i) {
-      if (found->ids[i] == entry.id && found->boxes[i] == entry.box) return true;
+  /// Which entries the tree holds, id and box. Boxes that contain an entry's box are few, however
+  /// large it is.
+  Result<std::vector<bool>> find(std::span<const Entry<D>> entries) {
+    std::vector<RangeAnswer<D>> answers;
+    if constexpr (kOneServer) {
+      std::vector<rtree::RangeQuery<D>> queries;
+      for (const auto& entry : entries) {
+        queries.push_back({entry.box, Predicate::kContains, ResultShape::kEntries});
+      }
+      auto found = client_.range_batch(queries);
+      if (!found) return fail(found.error());
+      answers = std::move(*found);
+    } else {
+      for (const auto& entry : entries) {
+        auto found = client_.range(
+            entry.box, {.predicate = Predicate::kContains, .shape = ResultShape::kEntries});
+        if (!found) return fail(found.error());
+        answers.push_back(std::move(*found));
+      }
     }
-    return false;
+    std::vector<bool> are_in;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      bool is_in = false;
+      for (std::size_t j = 0; j < answers[i].ids.size() && !is_in; ++j) {
+        is_in = answers[i].ids[j] == entries[i].id && answers[i].boxes[j] == entries[i].box;
+      }
+      are_in.push_back(is_in);
+    }
+    return are_in;
+  }
+
+  /// Runs of entries that are in, and of others, which are sent.
+  Status send_missing(std::span<const Entry<D>> entries, const std::vector<bool>& are_in) {
+    for (std::size_t begin = 0; begin < entries.size() && !error_;) {
+      std::size_t end = begin + 1;
+      while (end < entries.size() && are_in[end] == are_in[begin]) ++end;
+      if (are_in[begin]) {
+        ledger_.find(end - begin);
+      } else if (auto ok = send(entries.subspan(begin, end - begin)); !ok) {
+        return ok;
+      }
+      begin = end;
+    }
+    return {};
   }
 
   std::size_t insert_batch() const {

@@ -177,7 +177,8 @@ std::string format_load(const LoadReport& report, Format format) {
   const std::string version = std::to_string(report.version);
   switch (format) {
     case Format::kJson:
-      return "{\"count\": " + loaded + ", \"skipped\": " + skipped + ", \"seconds\": " + seconds +
+      return "{\"count\": " + loaded + ", \"found\": " + std::to_string(report.found) +
+             ", \"skipped\": " + skipped + ", \"seconds\": " + seconds +
              ", \"rate\": " + std::to_string(rate) + ", \"method\": \"" + how +
              "\", \"version\": " + version +
              (report.columns.empty()
@@ -193,6 +194,7 @@ std::string format_load(const LoadReport& report, Format format) {
   return "loaded " + grouped(report.loaded) + " boxes in " + seconds + " s (" + grouped(rate) +
          "/s), " + (report.bulk ? "in bulk" : "by inserts") + ", version " + version + "\n" +
          (report.columns.empty() ? "" : "columns: " + report.columns + "\n") +
+         (report.found == 0 ? "" : grouped(report.found) + " were in the tree already\n") +
          (report.skipped == 0 ? "" : "left out " + grouped(report.skipped) + " malformed lines\n");
 }
 

@@ -42,6 +42,7 @@ struct LoadReport {
   double seconds = 0;
   bool bulk = false;
   rtree::Version version = 0;
+  std::uint64_t found = 0;   ///< were in the tree already
   std::string columns = {};  ///< how a file was understood; empty: there was nothing to be
 };
 std::string format_load(const LoadReport& report, Format format);

@@ -116,6 +116,9 @@ TEST(ToolArguments, LoadTakesASourceAndItsOptions) {
   EXPECT_EQ(load.fill, 0.7);
   EXPECT_TRUE(load.skip_bad);
   EXPECT_EQ(parsed<LoadCommand>({"load", "a.csv", "--columns", "id,y,x"}).columns, "id,y,x");
+  const auto on = parsed<LoadCommand>({"load", "a.csv", "--skip", "100", "--check", "all"});
+  EXPECT_EQ(on.skip, 100u);
+  EXPECT_EQ(on.check, UINT64_MAX);
   EXPECT_EQ(parsed<LoadCommand>({"load", "-"}).source, "-");
 }
 
