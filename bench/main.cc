@@ -8,6 +8,7 @@
 
 #include "bench/clients.h"
 #include "bench/durable.h"
+#include "bench/fairness.h"
 #include "bench/load.h"
 #include "bench/modes.h"
 #include "bench/peers_command.h"
@@ -33,6 +34,7 @@ const std::vector<Command>& commands() {
       {"modes", "tcp, messaging, offloading and adaptive access to a server", modes_command},
       {"clients", "a crowd of idle clients, a few busy ones, and what happens when some die",
        clients_command},
+      {"fairness", "what the worst that clients can do costs another one", fairness_command},
       {"peers", "PostGIS, Redis, SQLite, libspatialindex, GEOS and Boost, asked the same",
        peers_command},
       {"load", "what a server's way of waiting costs at less than full load", load_command},

@@ -43,6 +43,7 @@ constexpr std::uint32_t kInlineNeighbors = 256;
 /// So is one that would look at more nodes than this, because many boxes overlap its window, or are
 /// as near as its last neighbour.
 constexpr std::uint32_t kMaxNodesAtOnce = 512;
+constexpr std::uint32_t kMaxNearestNodesAtOnce = 128;  ///< which take longer, and need fewer
 /// Answers that find no room before the session takes no more requests from its ring.
 constexpr std::size_t kMaxHeldAnswers = 64;
 /// Nodes that a stream visits before others have their turn.
@@ -59,6 +60,8 @@ constexpr Nanoseconds kActiveFor = kSecond;
 // --- all sessions together
 /// Searches of one sweep that are run interleaved, each prefetching while the others run.
 constexpr std::uint32_t kMaxSearchBatch = 64;
+/// Nearest searches, one after the other, between two looks at the clock.
+constexpr std::size_t kNearestBatch = 16;
 /// When the searches of a sweep have taken so long, those left over wait for the next one, and each
 /// session has one search run in a sweep; twice as many in each further sweep that takes less.
 constexpr Nanoseconds kSearchTime = 2 * kMillisecond;

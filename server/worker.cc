@@ -160,7 +160,7 @@ void Worker<D>::refuse_what_needs_the_primary(std::vector<Asked<Query>>& asked) 
 template <int D>
 void Worker<D>::run_nearests(const rtree::Snapshot<D>& snapshot) {
   for (std::size_t i = 0; i < nearests_.size(); ++i) {
-    if (i % kMaxSearchBatch == 0 && i != 0 && is_out_of_time()) {
+    if (i % kNearestBatch == 0 && i != 0 && is_out_of_time()) {
       give_back(nearests_, i);
       break;
     }
@@ -170,7 +170,7 @@ void Worker<D>::run_nearests(const rtree::Snapshot<D>& snapshot) {
       continue;
     }
     // The query was checked when it was decoded.
-    if (!snapshot.nearest_within(kMaxNodesAtOnce, asked.query, neighbors_)) {
+    if (!snapshot.nearest_within(kMaxNearestNodesAtOnce, asked.query, neighbors_)) {
       asked.session->stream(asked.request_id, asked.any_member, asked.query);
       continue;
     }
