@@ -186,6 +186,7 @@ Status run_clients(const ClientsBenchOptions& options, Report& report) {
     const std::string url = fabric == "shm" ? "shm://" + (folder / "socket") : "tcp://127.0.0.1:0";
     auto server = ServerProcess::start({"--listen", url, "--threads", "1", "--cpus",
                                         std::to_string(cpus.front()), "--max-clients",
+                                        std::to_string(options.clients), "--max-clients-per-peer",
                                         std::to_string(options.clients), "--load", options.data});
     if (!server) return fail(server.error());
     pin_this_thread(cpus.back());
@@ -198,8 +199,10 @@ Status run_clients(const ClientsBenchOptions& options, Report& report) {
 int clients_command(int argc, char** argv, const std::string& command_line) {
   ClientsBenchOptions chosen;
   CommandLine line("silurus-bench clients", "What idle clients cost the busy ones");
-  line.option("server", "a running server, with --max-clients CLIENTS, instead of our own",
-              chosen.server_url, "URL");
+  line.option(
+      "server",
+      "a running server, with --max-clients and --max-clients-per-peer CLIENTS, instead of our own",
+      chosen.server_url, "URL");
   line.option("data", "what the server loads (silurus-server --load)", chosen.data);
   line.option("active", "busy clients", chosen.active);
   line.option("clients", "clients in all", chosen.clients);

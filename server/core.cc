@@ -39,6 +39,7 @@ Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, con
   core->team_.clock = &clock;
   core->team_.standing = core->shard_->standing();
   core->team_.heartbeat = options.heartbeat;
+  core->team_.idle_timeout = options.idle_timeout;
   core->team_.allow_backup = options.allow_backup;
   core->team_.allow_orders = options.allow_orders;
   core->team_.stats = [core = core.get()] { return core->stats_json(); };
@@ -177,8 +178,10 @@ std::string Core<D>::stats_json() const {
                    .writer_batches = shard_->batches(),
                    .writer_delays = std::as_const(*shard_).writer().delays()};
   for (const auto& door : doors_) {
-    input.listeners.push_back({door->address, door->clients.load(std::memory_order_relaxed),
-                               door->listener ? door->listener->ring_bytes() : 0});
+    input.listeners.push_back(
+        {door->address, door->clients.load(std::memory_order_relaxed),
+         door->listener ? door->listener->ring_bytes() : 0,
+         door->listener ? door->listener->refusals() : transport::RefusalCounts{}});
   }
   input.durability = shard_->durability_stats();
   if (const Standing* standing = shard_->standing(); standing != nullptr) {

@@ -26,7 +26,8 @@ struct CoreOptions {
   Nanoseconds heartbeat = kDefaultHeartbeat;
   std::uint64_t memory_budget_bytes = kDefaultMemoryBytes;
   std::uint32_t max_clients = kDefaultMaxClients;
-  unsigned build_threads = 0;  ///< of bulk loads; 0: all cores
+  Nanoseconds idle_timeout = 0;  ///< 0: none
+  unsigned build_threads = 0;    ///< of bulk loads; 0: all cores
   bool huge_pages = false;
   /// Where writes are made durable; nothing: nowhere. With threads of its own.
   std::optional<DurabilityOptions> durability = {};

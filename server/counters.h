@@ -19,6 +19,8 @@ struct WorkerCounters {
   Counter errors;                               ///< requests answered with an error
   Counter streams;                              ///< searches whose answers were streamed
   Counter disconnects;                          ///< clients that broke the protocol
+  Counter idle_clients;                         ///< disconnected since they sent nothing
+  Counter idle_loads;                           ///< bulk loads given up since nothing came
   Counter write_operations;
   Counter failed_operations;
   Counter sweeps;             ///< that found something

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "protocol/messages.h"
 #include "rtree/geometry.h"
+#include "transport/limits.h"
 
 // Everything in the server has a limit, and all of them are here. Those that an operator may want
 // to change are defaults of options (options.h); the others are part of the program.
@@ -14,8 +15,12 @@ namespace silurus::server {
 
 // --- defaults of options
 constexpr std::uint64_t kDefaultMemoryBytes = std::uint64_t{4} << 30;  ///< nodes and staged loads
-constexpr std::uint64_t kDefaultRingBudgetBytes = std::uint64_t{64} << 20;  ///< all message rings
-constexpr std::uint32_t kDefaultMaxClients = 4096;
+constexpr std::uint64_t kDefaultRingBudgetBytes = transport::kDefaultRingBudget;  ///< all rings
+constexpr std::uint32_t kDefaultMaxClients = transport::kDefaultMaxConnections;
+/// At one address, of one user of this machine, one IPv4 address or one /64 of IPv6.
+constexpr std::uint32_t kDefaultMaxClientsPerPeer = 1024;
+/// From connecting to the hello.
+constexpr Nanoseconds kDefaultHandshakeTimeout = transport::kDefaultHelloTimeout;
 constexpr Nanoseconds kDefaultGrace = 50 * kMillisecond;      ///< time lease of one-sided readers
 constexpr Nanoseconds kDefaultHeartbeat = 10 * kMillisecond;  ///< to active clients
 
@@ -25,6 +30,13 @@ constexpr std::uint64_t kMinRingBudgetBytes = std::uint64_t{64} << 10;
 constexpr std::uint32_t kMaxClientsCeiling = 1u << 20;
 constexpr std::uint32_t kMaxThreads = 256;
 constexpr std::size_t kMaxListeners = 16;
+constexpr Nanoseconds kMinHandshakeTimeout = kMillisecond;
+constexpr Nanoseconds kMaxHandshakeTimeout = 600 * kSecond;
+/// A client that sends nothing costs its ring alone, and stays, unless --idle-timeout is set.
+constexpr Nanoseconds kMinIdleTimeout = kSecond;
+constexpr Nanoseconds kMaxIdleTimeout = 7 * 24 * 3600 * kSecond;
+/// Idle clients are looked for so often in the time that they may be idle.
+constexpr int kIdleLooks = 4;
 constexpr Nanoseconds kMinGrace = kMillisecond;
 constexpr Nanoseconds kMaxGrace = 10 * kSecond;
 constexpr Nanoseconds kMinHeartbeat = 100 * kMicrosecond;
@@ -145,6 +157,15 @@ static_assert(kInlineResults * sizeof(std::uint64_t) <= 2 * kMaxSegmentBytes,
               "an answer sent at once is a few messages");
 static_assert(kActiveFor > kMaxHeartbeat / 20 && kActiveFor > 10 * kDefaultHeartbeat);
 static_assert(kMaxStreamStall < kMaxStreamTime);
+static_assert(kDefaultMaxClientsPerPeer < kDefaultMaxClients, "one peer leaves room for others");
+static_assert(kDefaultMaxClientsPerPeer <= transport::kDefaultMaxHandshakes,
+              "all clients of a peer may connect at the same moment");
+static_assert(kDefaultMaxClientsPerPeer * 2 * std::uint64_t{transport::kMinRingBytes} <=
+                  kDefaultRingBudgetBytes / 2,
+              "a peer may have its clients at each of two addresses");
+static_assert(kMinHandshakeTimeout <= kDefaultHandshakeTimeout &&
+              kDefaultHandshakeTimeout <= kMaxHandshakeTimeout);
+static_assert(kMinIdleTimeout >= kActiveFor, "an active client is not idle");
 static_assert(kLoadStagingShare > 0 && kLoadStagingShare < 1);
 static_assert(kDefaultRingBudgetBytes + kDefaultMemoryBytes < std::uint64_t{8} << 30);
 

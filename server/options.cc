@@ -129,6 +129,9 @@ Result<Command> to_command(const flags::Values& values, const Machine& machine) 
   reader.number("dimensions", 2, 3, server.dimensions);
   reader.number("threads", 0, kMaxThreads, server.threads);
   reader.number("max-clients", 1, kMaxClientsCeiling, server.max_clients);
+  reader.number("max-clients-per-peer", 1, kMaxClientsCeiling, server.max_clients_per_peer);
+  reader.duration("handshake-timeout", server.handshake_timeout);
+  reader.duration("idle-timeout", server.idle_timeout);
   reader.size("memory", server.memory_bytes);
   reader.size("ring-budget", server.ring_budget_bytes);
   reader.duration("grace", server.grace);
@@ -248,6 +251,23 @@ Status check_group(const ServerOptions& options) {
   return {};
 }
 
+/// The times that clients are given.
+Status check_patience(const ServerOptions& options) {
+  const auto check = [](const char* option, Nanoseconds time, Nanoseconds low,
+                        Nanoseconds high) -> Status {
+    if (time >= low && time <= high) return {};
+    return bad(option, format_duration(time) + " is not between " + format_duration(low) + " and " +
+                           format_duration(high));
+  };
+  if (auto ok = check("handshake-timeout", options.handshake_timeout, kMinHandshakeTimeout,
+                      kMaxHandshakeTimeout);
+      !ok) {
+    return ok;
+  }
+  if (options.idle_timeout == 0) return {};
+  return check("idle-timeout", options.idle_timeout, kMinIdleTimeout, kMaxIdleTimeout);
+}
+
 }  // namespace
 
 Status check_options(const ServerOptions& options) {
@@ -276,6 +296,7 @@ Status check_options(const ServerOptions& options) {
     return bad("heartbeat", time_of(options.heartbeat) + " is not between " +
                                 time_of(kMinHeartbeat) + " and " + time_of(kMaxHeartbeat));
   }
+  if (auto ok = check_patience(options); !ok) return ok;
   if (options.history.age > kMaxRetain) {
     return bad("retain", time_of(options.history.age) + " is more than " + time_of(kMaxRetain));
   }

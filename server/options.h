@@ -27,6 +27,9 @@ struct ServerOptions {
   std::uint64_t memory_bytes = kDefaultMemoryBytes;
   std::uint64_t ring_budget_bytes = kDefaultRingBudgetBytes;
   std::uint32_t max_clients = kDefaultMaxClients;
+  std::uint32_t max_clients_per_peer = kDefaultMaxClientsPerPeer;  ///< at each address
+  Nanoseconds handshake_timeout = kDefaultHandshakeTimeout;
+  Nanoseconds idle_timeout = 0;  ///< 0: a client may be idle for ever
   Nanoseconds grace = kDefaultGrace;
   Nanoseconds heartbeat = kDefaultHeartbeat;
   transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;

@@ -192,6 +192,7 @@ Status Running<D>::start_up(const ServerOptions& options) {
                                .heartbeat = options.heartbeat,
                                .memory_budget_bytes = options.memory_bytes,
                                .max_clients = options.max_clients,
+                               .idle_timeout = options.idle_timeout,
                                .huge_pages = options.huge_pages,
                                .durability = durability,
                                .group = options.group,
@@ -267,8 +268,10 @@ Status Running<D>::listen(const ServerOptions& options, const std::string& url) 
   const auto bound =
       core_->listen(**used, *address,
                     {.max_connections = options.max_clients,
+                     .max_connections_per_peer = options.max_clients_per_peer,
                      .ring_budget_bytes = options.ring_budget_bytes / options.listen.size(),
-                     .allow_other_users = options.allow_other_users});
+                     .allow_other_users = options.allow_other_users,
+                     .hello_timeout = options.handshake_timeout});
   if (!bound) return fail(bound.error());
   addresses_.push_back(bound->to_string());
   return {};

@@ -521,7 +521,7 @@ void Session<D>::refuse(const Header& header, const Error& error) {
 
 template <int D>
 void Session<D>::disconnect(const Error& reason) {
-  log::warning("disconnecting " + connection_->peer() + ": " + reason.message);
+  worker_.warn_of(*connection_, "disconnecting " + connection_->peer() + ": " + reason.message);
   worker_.counters().disconnects.add();
   closed_ = true;
   load_.reset();
@@ -634,8 +634,10 @@ bool Session<D>::tick(Nanoseconds now) {
                                                   ": ask for less at once"});
   }
   if (load_ != nullptr && now - last_load_message_ > kMaxLoadIdle) {
-    log::warning("bulk load of " + connection_->peer() + " is given up: nothing came for " +
-                 format_duration(kMaxLoadIdle));
+    worker_.warn_of(*connection_, "bulk load of " + connection_->peer() +
+                                      " is given up: nothing came for " +
+                                      format_duration(kMaxLoadIdle));
+    worker_.counters().idle_loads.add();
     load_.reset();
   }
   if (exporting_ != nullptr && now - last_export_ > kMaxExportIdle) exporting_.reset();
@@ -643,6 +645,21 @@ bool Session<D>::tick(Nanoseconds now) {
   // Who waits for an answer hears that it is being worked on.
   return stream_ != nullptr || load_ != nullptr || exporting_ != nullptr || !held_.empty() ||
          in_flight_ > 0 || now - last_message_ < kActiveFor;
+}
+
+template <int D>
+void Session<D>::end_if_idle(Nanoseconds now, Nanoseconds timeout) {
+  if (closed_) return;
+  if (busy_at_look_ == 0 || received_ != received_at_look_ || in_active) {
+    received_at_look_ = received_;
+    busy_at_look_ = now;
+  }
+  if (now - busy_at_look_ < timeout) return;
+  worker_.counters().idle_clients.add();
+  log::debug("disconnecting " + connection_->peer() + ": nothing came for " +
+             format_duration(timeout) + " (--idle-timeout)");
+  closed_ = true;
+  connection_->close();
 }
 
 template <int D>

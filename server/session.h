@@ -85,6 +85,9 @@ class Session final : public transport::ConnectionHandler {
   /// Every heartbeat while active: gives up what has lasted too long. Returns whether the session
   /// is still active.
   bool tick(Nanoseconds now);
+  /// Ends the connection if nothing has come for so long and nothing is owed. To be asked several
+  /// times in that time.
+  void end_if_idle(Nanoseconds now, Nanoseconds timeout);
   void flush() { connection_->flush(); }
   void write_heartbeat(protocol::Heartbeat heartbeat);
 
@@ -174,10 +177,12 @@ class Session final : public transport::ConnectionHandler {
   bool blocked_ = false;         ///< the connection had no room
   bool paused_ = false;          ///< the connection holds back requests
   bool closed_ = false;
-  bool got_message_ = false;       ///< since the last tick
-  std::uint64_t received_ = 0;     ///< messages
-  Nanoseconds last_message_ = 0;   ///< as of ticks
-  Nanoseconds last_progress_ = 0;  ///< of the stream
+  bool got_message_ = false;            ///< since the last tick
+  std::uint64_t received_ = 0;          ///< messages
+  Nanoseconds last_message_ = 0;        ///< as of ticks
+  std::uint64_t received_at_look_ = 0;  ///< messages, when end_if_idle() last found new ones
+  Nanoseconds busy_at_look_ = 0;        ///< and when that was; 0: not looked at yet
+  Nanoseconds last_progress_ = 0;       ///< of the stream
   Nanoseconds stream_started_ = 0;
   Nanoseconds last_load_message_ = 0;
   std::deque<std::unique_ptr<Owed>> owed_;

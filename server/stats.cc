@@ -46,6 +46,19 @@ Json requests(const std::vector<const WorkerCounters*>& workers) {
   return json;
 }
 
+/// Clients turned away, and what was given up, by reason.
+Json refused(const StatsInput& input) {
+  Json json = Json::object();
+  for (std::size_t reason = 0; reason < transport::kRefusalReasons; ++reason) {
+    std::uint64_t total = 0;
+    for (const auto& listener : input.listeners) total += listener.refusals[reason];
+    json[std::string(transport::kRefusalNames[reason])] = total;
+  }
+  json["idle_timeout"] = sum(input.workers, &WorkerCounters::idle_clients);
+  json["idle_loads"] = sum(input.workers, &WorkerCounters::idle_loads);
+  return json;
+}
+
 Json durability(const std::optional<DurabilityStats>& stats) {
   if (!stats) return {{"mode", "none"}};
   Json json = {{"mode", stats->sync ? "sync" : "async"},
@@ -166,6 +179,7 @@ std::string render_stats(const StatsInput& input) {
       {"requests", requests(input.workers)},
       {"errors", sum(input.workers, &WorkerCounters::errors)},
       {"streams", sum(input.workers, &WorkerCounters::streams)},
+      {"refused", refused(input)},
       {"disconnects", sum(input.workers, &WorkerCounters::disconnects)},
       {"write_operations", sum(input.workers, &WorkerCounters::write_operations)},
       {"failed_operations", sum(input.workers, &WorkerCounters::failed_operations)},

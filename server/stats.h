@@ -11,6 +11,7 @@
 #include "server/counters.h"
 #include "server/durability.h"
 #include "server/standing.h"
+#include "transport/refusals.h"
 
 namespace silurus::server {
 
@@ -20,6 +21,7 @@ struct StatsInput {
     std::string address;
     std::uint32_t clients;
     std::uint64_t ring_bytes;
+    transport::RefusalCounts refusals = {};
   };
 
   int dimensions;

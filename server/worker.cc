@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/log.h"
 #include "server/limits.h"
 #include "server/standing.h"
 
@@ -89,6 +90,9 @@ bool Worker<D>::sweep() {
     }
   }
   if (!active_.empty() && now - last_tick_ >= team_.heartbeat) tick();
+  if (team_.idle_timeout != 0 && now - last_idle_look_ >= team_.idle_timeout / kIdleLooks) {
+    end_idle_sessions();
+  }
   return any || !runnable_.empty();
 }
 
@@ -96,6 +100,10 @@ template <int D>
 std::optional<Nanoseconds> Worker<D>::deadline() const {
   std::optional<Nanoseconds> at;
   if (!active_.empty()) at = last_tick_ + team_.heartbeat;
+  if (team_.idle_timeout != 0 && !sessions_.empty()) {
+    const Nanoseconds look = last_idle_look_ + team_.idle_timeout / kIdleLooks;
+    at = at ? std::min(*at, look) : look;
+  }
   if (writer_needs_me_) at = at ? std::min(*at, writer_again_at_) : writer_again_at_;
   return at;
 }
@@ -453,6 +461,17 @@ void Worker<D>::tick() {
     return !session->in_active;
   });
   flush_touched();  // errors of streams that were given up
+}
+
+template <int D>
+void Worker<D>::end_idle_sessions() {
+  last_idle_look_ = last_now_;
+  for (auto& [id, session] : sessions_) session->end_if_idle(last_now_, team_.idle_timeout);
+}
+
+template <int D>
+void Worker<D>::warn_of(const transport::Connection& connection, std::string_view message) {
+  if (const auto line = limiter_.line(connection.owner(), message, last_now_)) log::warning(*line);
 }
 
 template class Worker<2>;

@@ -8,10 +8,12 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "common/clock.h"
+#include "common/log_limiter.h"
 #include "server/counters.h"
 #include "server/session.h"
 #include "server/shard.h"
@@ -26,9 +28,10 @@ template <int D>
 struct Team {
   Shard<D>* shard = nullptr;
   const Clock* clock = nullptr;
-  Nanoseconds heartbeat = 0;  ///< interval
-  bool allow_backup = false;  ///< whether clients may name directories to write
-  bool allow_orders = false;  ///< whether clients may replace the shard by others
+  Nanoseconds heartbeat = 0;     ///< interval
+  Nanoseconds idle_timeout = 0;  ///< of clients that send nothing; 0: none
+  bool allow_backup = false;     ///< whether clients may name directories to write
+  bool allow_orders = false;     ///< whether clients may replace the shard by others
   /// As the member of a group; nullptr: it is not.
   const Standing* standing = nullptr;
   /// Text of statistics for a client; any thread.
@@ -105,6 +108,8 @@ class Worker {
   void make_runnable(Session<D>& session);
   void make_active(Session<D>& session);
   void bury(Session<D>& session) { dead_.push_back(session.id()); }
+  /// A line about a client, of those that one peer may fill the log with.
+  void warn_of(const transport::Connection& connection, std::string_view message);
 
  private:
   template <typename Query>
@@ -135,6 +140,7 @@ class Worker {
   void flush_touched();
   void bury_dead();
   void tick();
+  void end_idle_sessions();
   Nanoseconds team_busy() const;
   Session<D>* find(std::uint64_t id);
 
@@ -177,10 +183,12 @@ class Worker {
   // Time.
   Nanoseconds last_now_;
   Nanoseconds last_tick_;
+  Nanoseconds last_idle_look_ = 0;
   Nanoseconds last_search_ = 0;
   Nanoseconds team_busy_at_tick_ = 0;
   std::uint64_t heartbeats_ = 0;
   std::uint32_t queued_ = 0;  ///< searches found by the last sweep that found any
+  log::LogLimiter limiter_;
   WorkerCounters counters_;
 };
 

@@ -11,6 +11,8 @@
 
 #include "common/clock.h"
 #include "common/result.h"
+#include "transport/limits.h"
+#include "transport/refusals.h"
 
 // What moves bytes between a client and a server, whatever the wire: close to verbs, since verbs is
 // what must be fast. CONTRACT.md says what each call guarantees; tests/conformance holds every
@@ -145,6 +147,8 @@ class Connection {
   virtual std::span<const std::byte> peer_hello() const = 0;
   /// For messages to people: "tcp://127.0.0.1:40122", "shm pid 4711".
   virtual std::string peer() const = 0;
+  /// What the other end counts as, for limits of one peer (peer.h); peer() where there are none.
+  virtual std::string owner() const { return peer(); }
 
   /// Room for one message of at most `bytes` (<= max_message_bytes), 8-byte aligned, to be filled
   /// in place; empty if it would block. At most one at a time.
@@ -224,14 +228,20 @@ class AcceptHandler {
 };
 
 struct ListenOptions {
-  std::uint32_t max_connections = 4096;
+  std::uint32_t max_connections = kDefaultMaxConnections;
+  /// Of one peer (peer.h), which then may not take the whole ring budget either. 0: as many as all.
+  std::uint32_t max_connections_per_peer = 0;
   /// All message rings of the listener together. A client that does not fit is refused.
-  std::uint64_t ring_budget_bytes = std::uint64_t{64} << 20;
+  std::uint64_t ring_budget_bytes = kDefaultRingBudget;
   /// Others than our own user may connect (shm: mode of the socket; tcp: addresses beyond loopback
   /// are refused without it when listening).
   bool allow_other_users = false;
   /// A client that has connected and not said hello for so long is cut off.
-  Nanoseconds hello_timeout = 5 * kSecond;
+  Nanoseconds hello_timeout = kDefaultHelloTimeout;
+  /// Clients that may be in the middle of connecting; at least 1. One more is let in, and the
+  /// oldest of the peer that has the most of them is told to try again. Not rdma: there the
+  /// connection manager has them.
+  std::uint32_t max_handshakes = kDefaultMaxHandshakes;
 };
 
 /// A listening address. Connections are dealt out to the pollers given to listen().
@@ -245,6 +255,8 @@ class Listener {
   virtual Status expose(const Region& region) = 0;
   /// Bytes of message rings in use.
   virtual std::uint64_t ring_bytes() const = 0;
+  /// Any thread. Clients turned away so far.
+  virtual RefusalCounts refusals() const = 0;
 };
 
 class MulticastGroup;

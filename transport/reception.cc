@@ -10,12 +10,6 @@
 namespace silurus::transport {
 namespace {
 
-/// Clients that may be in the middle of saying hello.
-constexpr std::size_t kMaxGuests = 1024;
-/// Clients that are taken from the queue in one round: a burst of them costs a few rounds, and none
-/// keeps those that are connected from being served for long.
-constexpr int kMaxAcceptsPerRound = 64;
-
 UniqueFd open_spare() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
 }  // namespace
@@ -36,19 +30,20 @@ UniqueFd Guest::take(EventLoop& loop) {
 void Guest::on_ready(std::uint32_t) { reception_.hear(*this); }
 
 Reception::Reception(EventLoop& loop, UniqueFd listening, std::string name,
-                     Nanoseconds hello_timeout, Hear hear)
+                     const ListenOptions& options, Host host)
     : loop_(loop),
       listening_(std::move(listening)),
       name_(std::move(name)),
-      hello_timeout_(hello_timeout),
-      hear_(std::move(hear)),
+      hello_timeout_(options.hello_timeout),
+      max_guests_(std::max<std::uint32_t>(options.max_handshakes, 1)),
+      host_(std::move(host)),
       spare_(open_spare()) {}
 
 Result<std::unique_ptr<Reception>> Reception::create(EventLoop& loop, UniqueFd listening,
-                                                     std::string name, Nanoseconds hello_timeout,
-                                                     Hear hear) {
+                                                     std::string name, const ListenOptions& options,
+                                                     Host host) {
   std::unique_ptr<Reception> made(
-      new Reception(loop, std::move(listening), std::move(name), hello_timeout, std::move(hear)));
+      new Reception(loop, std::move(listening), std::move(name), options, std::move(host)));
   auto timer = Timer::create(loop, [raw = made.get()] { raw->expire(); });
   if (!timer) return fail(std::move(timer.error()));
   made->timer_ = std::move(*timer);
@@ -67,7 +62,11 @@ Reception::~Reception() {
 UniqueFd Reception::accept() {
   UniqueFd client(accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (client || (errno != EMFILE && errno != ENFILE)) return client;
-  log::debug("no file descriptor left for a new connection (raise the limit: ulimit -n)");
+  host_.refusals->add(RefusalReason::kDescriptors);
+  const auto line = limiter_.line(
+      "", name_ + ": no file descriptor left for a new connection (raise the limit: ulimit -n)",
+      SystemClock().now());
+  if (line) log::warning(*line);
   spare_.reset();
   UniqueFd(accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   spare_ = open_spare();
@@ -83,32 +82,58 @@ void Reception::on_ready(std::uint32_t) {
 }
 
 void Reception::admit(UniqueFd client) {
-  if (guests_.size() >= kMaxGuests) {
-    log::debug(name_ + ": too many clients are in the middle of connecting");
-    return;
-  }
-  auto made =
-      std::make_unique<Guest>(*this, std::move(client), SystemClock().now() + hello_timeout_);
+  if (guests_.size() >= max_guests_) push_out_one();
+  std::string peer = host_.peer_of(client.get());
+  auto made = std::make_unique<Guest>(*this, std::move(client), std::move(peer),
+                                      SystemClock().now() + hello_timeout_);
   if (!made->watch(loop_)) return;
   if (guests_.empty()) timer_->set(made->deadline());
   Guest& guest = *guests_.emplace_back(std::move(made));
+  ++crowd_[guest.peer()];
   hear(guest);  // its hello is mostly there already: no need for another round
 }
 
+/// The oldest of the peer that has the most.
+void Reception::push_out_one() {
+  const auto most = std::max_element(
+      crowd_.begin(), crowd_.end(),
+      [](const auto& one, const auto& other) { return one.second < other.second; });
+  const auto oldest = std::find_if(guests_.begin(), guests_.end(),
+                                   [&](const auto& guest) { return guest->peer() == most->first; });
+  refuse(**oldest, RefusalReason::kHandshakes,
+         {ErrorCode::kUnavailable,
+          std::to_string(guests_.size()) + " clients are in the middle of connecting, " +
+              std::to_string(most->second) + " of them of " + most->first +
+              ", and this was the oldest: connect again, or shorten --handshake-timeout"});
+}
+
+void Reception::refuse(Guest& guest, RefusalReason reason, Error error) {
+  host_.refusals->add(reason);
+  const auto line = limiter_.line(
+      guest.peer(), name_ + ": refused a client of " + guest.peer() + ": " + error.message,
+      SystemClock().now());
+  if (line) log::warning(*line);
+  host_.refuse(guest, error);
+  dismiss(guest);
+}
+
 void Reception::hear(Guest& guest) {
-  if (hear_(guest)) dismiss(guest);
+  if (host_.hear(guest)) dismiss(guest);
 }
 
 void Reception::dismiss(Guest& guest) {
   guest.take(loop_);
+  const auto crowd = crowd_.find(guest.peer());
+  if (--crowd->second == 0) crowd_.erase(crowd);
   std::erase_if(guests_, [&](const auto& one) { return one.get() == &guest; });
 }
 
 void Reception::expire() {
   const Nanoseconds now = SystemClock().now();
   while (!guests_.empty() && guests_.front()->deadline() <= now) {
-    log::debug(name_ + ": a client connected and did not say hello; closed");
-    dismiss(*guests_.front());
+    refuse(
+        *guests_.front(), RefusalReason::kHandshakeTime,
+        {ErrorCode::kDeadlineExceeded, "no hello came in the time of --handshake-timeout; closed"});
   }
   timer_->set(guests_.empty() ? 0 : guests_.front()->deadline());
 }

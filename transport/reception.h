@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -10,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/log_limiter.h"
 #include "common/result.h"
 #include "transport/event_loop.h"
 #include "transport/fabric.h"
@@ -23,11 +25,16 @@ class Reception;
 /// A connection that was accepted and has not said hello yet.
 class Guest final : private EventSink {
  public:
-  Guest(Reception& reception, UniqueFd socket, Nanoseconds deadline)
-      : reception_(reception), socket_(std::move(socket)), deadline_(deadline) {}
+  Guest(Reception& reception, UniqueFd socket, std::string peer, Nanoseconds deadline)
+      : reception_(reception),
+        socket_(std::move(socket)),
+        peer_(std::move(peer)),
+        deadline_(deadline) {}
 
   /// -1 once it was taken.
   int fd() const { return socket_.get(); }
+  /// What it counts as (peer.h).
+  const std::string& peer() const { return peer_; }
   Nanoseconds deadline() const { return deadline_; }
   Status watch(EventLoop& loop);
   /// The event loop hears of it no more.
@@ -41,32 +48,45 @@ class Guest final : private EventSink {
 
   Reception& reception_;
   UniqueFd socket_;
+  const std::string peer_;
   const Nanoseconds deadline_;
   EventLoop::Registration registration_ = EventLoop::kNone;
 };
 
-/// A listening socket, and whoever has not said hello there yet: so many at most, each for a
-/// limited time. Accepts even when the process has no descriptor left: then it hangs up on them,
-/// for else they would stay in the queue and wake the poller for ever. One thread: the event
-/// loop's.
+/// A listening socket, and the clients that have not said hello there yet: ListenOptions::
+/// max_handshakes at most, each for a limited time. One more pushes out the oldest of the peer that
+/// has the most of them, so that no peer can keep others from connecting. Accepts even when the
+/// process has no descriptor left: then it hangs up on them, for else they would stay in the queue
+/// and wake the poller for ever. One thread: the event loop's.
 class Reception final : private EventSink {
  public:
-  /// Something has come of a guest: whether it can go, for it was welcomed (and taken) or refused.
-  using Hear = std::function<bool(Guest&)>;
+  /// What the listener does.
+  struct Host {
+    /// Something has come of a guest: whether it can go, for it was welcomed (and taken) or
+    /// refused.
+    std::function<bool(Guest&)> hear;
+    /// Tells a guest, which then goes, why.
+    std::function<void(Guest&, const Error&)> refuse;
+    /// What the other end of a connected socket counts as (peer.h).
+    std::string (*peer_of)(int socket);
+    RefusalCounters* refusals;  ///< outlives the reception
+  };
 
   /// `name` is for the log.
   static Result<std::unique_ptr<Reception>> create(EventLoop& loop, UniqueFd listening,
-                                                   std::string name, Nanoseconds hello_timeout,
-                                                   Hear hear);
+                                                   std::string name, const ListenOptions& options,
+                                                   Host host);
   ~Reception();
 
  private:
   friend class Guest;
-  Reception(EventLoop& loop, UniqueFd listening, std::string name, Nanoseconds hello_timeout,
-            Hear hear);
+  Reception(EventLoop& loop, UniqueFd listening, std::string name, const ListenOptions& options,
+            Host host);
   void on_ready(std::uint32_t events) override;
   UniqueFd accept();
   void admit(UniqueFd client);
+  void push_out_one();
+  void refuse(Guest& guest, RefusalReason reason, Error error);
   void hear(Guest& guest);
   void dismiss(Guest& guest);
   void expire();
@@ -75,11 +95,14 @@ class Reception final : private EventSink {
   const UniqueFd listening_;
   const std::string name_;
   const Nanoseconds hello_timeout_;
-  const Hear hear_;
+  const std::size_t max_guests_;
+  const Host host_;
+  log::LogLimiter limiter_;
   UniqueFd spare_;  ///< given up for a moment in order to turn a connection away
   EventLoop::Registration registration_ = EventLoop::kNone;
   std::unique_ptr<Timer> timer_;
-  std::vector<std::unique_ptr<Guest>> guests_;
+  std::vector<std::unique_ptr<Guest>> guests_;  ///< the oldest first
+  std::map<std::string, std::size_t> crowd_;    ///< guests by peer
 };
 
 /// Deals out new connections to a listener's pollers, in turn. Each is made on its poller's thread;

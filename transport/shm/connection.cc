@@ -60,7 +60,9 @@ ShmConnection::ShmConnection(ShmPoller& poller, Endpoint endpoint)
 ShmConnection::~ShmConnection() {
   end({ErrorCode::kUnavailable, "destroyed"});
   poller_.detach(*this);
-  if (endpoint_.listener) endpoint_.listener->give_back_ring(endpoint_.ring_bytes);
+  if (endpoint_.listener) {
+    endpoint_.listener->give_back_ring(endpoint_.ring_bytes, endpoint_.owner);
+  }
 }
 
 Side& ShmConnection::mine() {

@@ -34,6 +34,7 @@ struct Endpoint {
   std::vector<std::byte> peer_hello;
   std::string peer;
   std::shared_ptr<ListenerState> listener;  ///< null for a client
+  std::string owner = {};                   ///< a client's, at the server: what it counts as
 };
 
 /// One end of a shm connection: see shm/layout.h for the memory, and SLEEPING below.
@@ -52,6 +53,9 @@ class ShmConnection final : public Connection, private EventSink {
   const ConnectionLimits& limits() const override { return endpoint_.limits; }
   std::span<const std::byte> peer_hello() const override { return endpoint_.peer_hello; }
   std::string peer() const override { return endpoint_.peer; }
+  std::string owner() const override {
+    return endpoint_.owner.empty() ? endpoint_.peer : endpoint_.owner;
+  }
 
   std::span<std::byte> reserve(std::size_t bytes) override;
   void commit(std::size_t bytes) override;

@@ -9,25 +9,26 @@
 #include <cerrno>
 
 #include "common/log.h"
+#include "transport/limits.h"
+#include "transport/peer.h"
 #include "transport/shm/control.h"
 
 namespace silurus::transport::shm {
 namespace {
 
-constexpr int kBacklog = 1024;
 /// 10 ms apart.
 constexpr int kLockTries = 100;
 
 }  // namespace
 
-Result<std::uint32_t> ListenerState::take_ring() {
+Result<std::uint32_t> ListenerState::take_ring(const std::string& peer) {
   const std::lock_guard lock(mutex_);
-  return budget_.take();
+  return budget_.take(peer);
 }
 
-void ListenerState::give_back_ring(std::uint32_t ring_bytes) {
+void ListenerState::give_back_ring(std::uint32_t ring_bytes, const std::string& peer) {
   const std::lock_guard lock(mutex_);
-  budget_.give_back(ring_bytes);
+  budget_.give_back(ring_bytes, peer);
 }
 
 std::uint64_t ListenerState::ring_bytes() const {
@@ -81,9 +82,10 @@ Result<std::unique_ptr<ShmListener>> ShmListener::create(const Address& address,
       new ShmListener(address, options, std::move(pollers), handler));
   auto socket = listener->bind_and_listen();
   if (!socket) return fail(std::move(socket.error()));
-  auto reception = Reception::create(
-      listener->dealer_.loop(), std::move(*socket), address.to_string(), options.hello_timeout,
-      [raw = listener.get()](Guest& guest) { return raw->hear(guest); });
+  auto reception =
+      Reception::create(listener->dealer_.loop(), std::move(*socket), address.to_string(), options,
+                        {[raw = listener.get()](Guest& guest) { return raw->hear(guest); }, refuse,
+                         peer_of_unix_socket, &listener->state_->refusals()});
   if (!reception) return fail(std::move(reception.error()));
   listener->reception_ = std::move(*reception);
   return listener;
@@ -167,13 +169,18 @@ bool ShmListener::hear(Guest& guest) {
   Status status = received->bytes == sizeof(guest.setup)
                       ? check(guest.setup, kShmMagic)
                       : fail(ErrorCode::kProtocol, "a hello of the wrong length");
+  if (!status) state_->refusals().add(RefusalReason::kHello);
   if (status) status = welcome(guest);
   if (!status) {
     log::debug(address_.to_string() + ": refused a client: " + status.error().message);
-    const ServerSetup refusal = make_refusal(kShmMagic, status.error());
-    send_packet(guest.fd(), bytes_of(refusal), -1);
+    refuse(guest, status.error());
   }
   return true;
+}
+
+void ShmListener::refuse(Guest& guest, const Error& error) {
+  const ServerSetup refusal = make_refusal(kShmMagic, error);
+  send_packet(guest.fd(), bytes_of(refusal), -1);
 }
 
 Status ShmListener::welcome(Guest& guest) {
@@ -183,16 +190,20 @@ Status ShmListener::welcome(Guest& guest) {
     return fail(errno_error(ErrorCode::kIo, "cannot tell who is connecting", errno));
   }
   if (!allow_other_users_ && peer.uid != geteuid()) {
+    state_->refusals().add(RefusalReason::kPermission);
     return fail(ErrorCode::kPermission,
                 "user " + std::to_string(peer.uid) + " may not connect to a server of user " +
                     std::to_string(geteuid()) + "; it lets them with --allow-other-users");
   }
   auto hello = ask(handler_, guest.setup);
-  if (!hello) return fail(std::move(hello.error()));
-  auto ring_bytes = state_->take_ring();
+  if (!hello) {
+    state_->refusals().add(reason_of_handler(hello.error().code));
+    return fail(std::move(hello.error()));
+  }
+  auto ring_bytes = state_->take_ring(guest.peer());
   if (!ring_bytes) return fail(std::move(ring_bytes.error()));
   const auto give_back = [&](Error error) {
-    state_->give_back_ring(*ring_bytes);
+    state_->give_back_ring(*ring_bytes, guest.peer());
     return fail(std::move(error));
   };
   auto memory = create_ring_memory(memory_bytes(*ring_bytes));
@@ -207,7 +218,7 @@ Status ShmListener::welcome(Guest& guest) {
   const auto said = hello_of(guest.setup);
   dealer_.deal_out({Role::kServer, guest.take(dealer_.loop()), std::move(*mapping), *ring_bytes,
                     limits, std::vector<std::byte>(said.begin(), said.end()),
-                    "shm client pid " + std::to_string(peer.pid), state_});
+                    "shm client pid " + std::to_string(peer.pid), state_, guest.peer()});
   return {};
 }
 

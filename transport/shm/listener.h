@@ -23,9 +23,10 @@ class ListenerState {
  public:
   ListenerState(const ListenOptions& options, const std::string& name) : budget_(options, name) {}
 
-  Result<std::uint32_t> take_ring();
-  void give_back_ring(std::uint32_t ring_bytes);
+  Result<std::uint32_t> take_ring(const std::string& peer);
+  void give_back_ring(std::uint32_t ring_bytes, const std::string& peer);
   std::uint64_t ring_bytes() const;
+  RefusalCounters& refusals() { return budget_.refusals(); }
 
   /// Lets the client behind a control socket know all regions, and from now on every new one.
   void announce_to(int control);
@@ -41,7 +42,7 @@ class ListenerState {
   void send_region(int control, std::size_t index) const;
 
   mutable std::mutex mutex_;
-  RingBudget budget_;             ///< under mutex_
+  RingBudget budget_;             ///< under mutex_, but for its refusals()
   std::vector<Exposed> regions_;  ///< under mutex_
   std::set<int> controls_;        ///< under mutex_: sockets of clients to announce to
 };
@@ -58,6 +59,7 @@ class ShmListener final : public Listener {
   Address address() const override { return address_; }
   Status expose(const Region& region) override { return state_->expose(region); }
   std::uint64_t ring_bytes() const override { return state_->ring_bytes(); }
+  RefusalCounts refusals() const override { return state_->refusals().get(); }
 
  private:
   ShmListener(Address address, const ListenOptions& options, std::vector<ShmPoller*> pollers,
@@ -65,6 +67,7 @@ class ShmListener final : public Listener {
   Result<UniqueFd> bind_and_listen();
   bool hear(Guest& guest);
   Status welcome(Guest& guest);
+  static void refuse(Guest& guest, const Error& error);
 
   const Address address_;
   const bool allow_other_users_;

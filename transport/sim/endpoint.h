@@ -50,6 +50,7 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   std::uint32_t ring_bytes = 0;  ///< how much may be under way to the peer
   std::vector<std::byte> peer_hello;
   std::string peer_name;
+  std::string owner;  ///< a client's, at the server: its host
   std::shared_ptr<Pipe> out;
   std::weak_ptr<Endpoint> peer;
   std::shared_ptr<ListenerState> listener;  ///< where the server's regions are
@@ -127,6 +128,9 @@ class SimConnection final : public Connection {
   const ConnectionLimits& limits() const override { return endpoint_->limits; }
   std::span<const std::byte> peer_hello() const override { return endpoint_->peer_hello; }
   std::string peer() const override { return endpoint_->peer_name; }
+  std::string owner() const override {
+    return endpoint_->owner.empty() ? endpoint_->peer_name : endpoint_->owner;
+  }
   std::span<std::byte> reserve(std::size_t bytes) override;
   void commit(std::size_t bytes) override;
   void flush() override { endpoint_->flush(); }

@@ -43,9 +43,12 @@ void ListenerState::ask(const std::shared_ptr<Attempt>& attempt) {
 
 Result<std::shared_ptr<Endpoint>> ListenerState::decide(Attempt& attempt) {
   auto hello = handler->on_hello(attempt.hello);
-  if (!hello) return fail(hello.error());
+  if (!hello) {
+    budget.refusals().add(reason_of_handler(hello.error().code));
+    return fail(hello.error());
+  }
   SILURUS_CHECK(hello->size() <= kMaxHelloBytes);
-  auto ring_bytes = budget.take();
+  auto ring_bytes = budget.take(attempt.client->host.name());
   if (!ring_bytes) return fail(ring_bytes.error());
   SimPoller* poller = pollers[next_poller++ % pollers.size()];
   auto server = std::make_shared<Endpoint>(*poller, host.world().next_id());
@@ -57,6 +60,7 @@ Result<std::shared_ptr<Endpoint>> ListenerState::decide(Attempt& attempt) {
   server->options = options;
   server->ring_bytes = client.ring_bytes = *ring_bytes;
   server->is_server = true;
+  server->owner = client.host.name();
   server->listener = client.listener = shared_from_this();
   server->peer_hello = attempt.hello;
   server->peer_name = "sim://" + client.host.name() + "#" + std::to_string(client.id);
@@ -90,7 +94,7 @@ void ListenerState::answer(const std::shared_ptr<Attempt>& attempt) {
 }
 
 void ListenerState::forget(Endpoint& endpoint) {
-  budget.give_back(endpoint.ring_bytes);
+  budget.give_back(endpoint.ring_bytes, endpoint.owner);
   std::erase_if(endpoints, [&](const std::weak_ptr<Endpoint>& one) {
     const auto kept = one.lock();
     return kept == nullptr || kept.get() == &endpoint;

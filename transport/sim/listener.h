@@ -71,6 +71,7 @@ class SimListener final : public Listener {
   Address address() const override { return state_->address; }
   Status expose(const Region& region) override;
   std::uint64_t ring_bytes() const override { return state_->budget.bytes(); }
+  RefusalCounts refusals() const override { return state_->budget.refusals().get(); }
 
  private:
   std::shared_ptr<ListenerState> state_;

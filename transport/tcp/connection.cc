@@ -25,7 +25,7 @@ Result<std::unique_ptr<TcpConnection>> TcpConnection::create(TcpPoller& poller, 
 TcpConnection::~TcpConnection() {
   end({ErrorCode::kUnavailable, "destroyed"});
   poller_.detach(*this);
-  if (endpoint_.budget) endpoint_.budget->give_back(endpoint_.ring_bytes);
+  if (endpoint_.budget) endpoint_.budget->give_back(endpoint_.ring_bytes, endpoint_.owner);
 }
 
 bool TcpConnection::has_room(std::size_t bytes) const {

@@ -23,14 +23,15 @@ class TcpPoller;
 class SharedBudget {
  public:
   SharedBudget(const ListenOptions& options, const std::string& name) : budget_(options, name) {}
-  Result<std::uint32_t> take() {
+  Result<std::uint32_t> take(const std::string& peer) {
     const std::lock_guard lock(mutex_);
-    return budget_.take();
+    return budget_.take(peer);
   }
-  void give_back(std::uint32_t ring_bytes) {
+  void give_back(std::uint32_t ring_bytes, const std::string& peer) {
     const std::lock_guard lock(mutex_);
-    budget_.give_back(ring_bytes);
+    budget_.give_back(ring_bytes, peer);
   }
+  RefusalCounters& refusals() { return budget_.refusals(); }
   std::uint64_t bytes() const {
     const std::lock_guard lock(mutex_);
     return budget_.bytes();
@@ -49,6 +50,7 @@ struct Endpoint {
   std::vector<std::byte> peer_hello;
   std::string peer;
   std::shared_ptr<SharedBudget> budget;  ///< null for a client
+  std::string owner = {};                ///< a client's, at the server: what it counts as
 };
 
 /// One end of a tcp connection. Messages are framed in place in a buffer of outgoing bytes, which
@@ -62,6 +64,9 @@ class TcpConnection final : public Connection, private EventSink {
   const ConnectionLimits& limits() const override { return endpoint_.limits; }
   std::span<const std::byte> peer_hello() const override { return endpoint_.peer_hello; }
   std::string peer() const override { return endpoint_.peer; }
+  std::string owner() const override {
+    return endpoint_.owner.empty() ? endpoint_.peer : endpoint_.owner;
+  }
 
   std::span<std::byte> reserve(std::size_t bytes) override;
   void commit(std::size_t bytes) override;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "transport/peer.h"
 #include "transport/ring.h"
 #include "transport/tcp/socket.h"
 
@@ -27,8 +28,9 @@ Result<std::unique_ptr<TcpListener>> TcpListener::create(const Address& address,
   std::unique_ptr<TcpListener> listener(
       new TcpListener(local_address(socket->get()), options, std::move(pollers), handler));
   auto reception = Reception::create(
-      listener->dealer_.loop(), std::move(*socket), listener->address_.to_string(),
-      options.hello_timeout, [raw = listener.get()](Guest& guest) { return raw->hear(guest); });
+      listener->dealer_.loop(), std::move(*socket), listener->address_.to_string(), options,
+      {[raw = listener.get()](Guest& guest) { return raw->hear(guest); }, refuse,
+       peer_of_tcp_socket, &listener->budget_->refusals()});
   if (!reception) return fail(std::move(reception.error()));
   listener->reception_ = std::move(*reception);
   return listener;
@@ -48,33 +50,42 @@ bool TcpListener::hear(Guest& guest) {
       guest.received >= sizeof(guest.setup.magic) && guest.setup.magic != kTcpMagic;
   if (guest.received < sizeof(ClientSetup) && !stranger) return false;
   Status status = check(guest.setup, kTcpMagic);
+  if (!status) budget_->refusals().add(RefusalReason::kHello);
   if (status) status = welcome(guest);
   if (!status) {
     log::debug(address_.to_string() + ": refused " + peer_name(guest.fd()) + ": " +
                status.error().message);
-    const ServerSetup refusal = make_refusal(kTcpMagic, status.error());
-    if (!stranger) send(guest.fd(), &refusal, sizeof(refusal), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (!stranger) refuse(guest, status.error());
   }
   return true;
+}
+
+void TcpListener::refuse(Guest& guest, const Error& error) {
+  const ServerSetup refusal = make_refusal(kTcpMagic, error);
+  send(guest.fd(), &refusal, sizeof(refusal), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 Status TcpListener::welcome(Guest& guest) {
   tune(guest.fd());
   auto hello = ask(handler_, guest.setup);
-  if (!hello) return fail(std::move(hello.error()));
-  auto ring_bytes = budget_->take();
+  if (!hello) {
+    budget_->refusals().add(reason_of_handler(hello.error().code));
+    return fail(std::move(hello.error()));
+  }
+  auto ring_bytes = budget_->take(guest.peer());
   if (!ring_bytes) return fail(std::move(ring_bytes.error()));
   const ConnectionLimits limits{max_message_bytes(*ring_bytes), 0, 0};
   const ServerSetup answer = make_welcome(kTcpMagic, *ring_bytes, limits, *hello);
   if (send(guest.fd(), &answer, sizeof(answer), MSG_DONTWAIT | MSG_NOSIGNAL) !=
       static_cast<ssize_t>(sizeof(answer))) {
-    budget_->give_back(*ring_bytes);
+    budget_->give_back(*ring_bytes, guest.peer());
     return fail(errno_error(ErrorCode::kConnectionLost, "cannot answer a client", errno));
   }
   const auto said = hello_of(guest.setup);
   std::string peer = peer_name(guest.fd());
   dealer_.deal_out({guest.take(dealer_.loop()), *ring_bytes, limits,
-                    std::vector<std::byte>(said.begin(), said.end()), std::move(peer), budget_});
+                    std::vector<std::byte>(said.begin(), said.end()), std::move(peer), budget_,
+                    guest.peer()});
   return {};
 }
 

@@ -22,12 +22,14 @@ class TcpListener final : public Listener {
   Address address() const override { return address_; }
   Status expose(const Region& region) override;
   std::uint64_t ring_bytes() const override { return budget_->bytes(); }
+  RefusalCounts refusals() const override { return budget_->refusals().get(); }
 
  private:
   TcpListener(Address address, const ListenOptions& options, std::vector<TcpPoller*> pollers,
               AcceptHandler& handler);
   bool hear(Guest& guest);
   Status welcome(Guest& guest);
+  static void refuse(Guest& guest, const Error& error);
 
   const Address address_;
   AcceptHandler& handler_;

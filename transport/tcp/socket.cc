@@ -13,10 +13,11 @@
 #include <cstring>
 #include <memory>
 
+#include "transport/limits.h"
+
 namespace silurus::transport::tcp {
 namespace {
 
-constexpr int kBacklog = 1024;
 /// A peer that has vanished (host down, cable cut) is given up after about this long.
 constexpr int kVanishedSeconds = 30;
 

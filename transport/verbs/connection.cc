@@ -134,7 +134,7 @@ VerbsConnection::~VerbsConnection() {
   if (started_) poller_.remove(serial(), *this);
   queues_->give_back(entries_);
   poller_.add_load(-1);
-  if (options_.listener) options_.listener->give_back(options_.ring_bytes);
+  if (options_.listener) options_.listener->give_back(options_.ring_bytes, options_.owner);
 }
 
 void VerbsConnection::release() {

@@ -43,6 +43,7 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
     std::uint32_t max_reads_in_flight;
     std::uint32_t new_completions;            ///< see VerbsPoller::take_queues
     std::shared_ptr<ListenerState> listener;  ///< null for a client
+    std::string owner = {};                   ///< a client's, at the server: what it counts as
   };
   static Result<std::unique_ptr<VerbsConnection>> create(VerbsPoller& poller,
                                                          std::shared_ptr<Control> control,
@@ -82,6 +83,9 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   const ConnectionLimits& limits() const override { return peer_.limits; }
   std::span<const std::byte> peer_hello() const override { return peer_.hello; }
   std::string peer() const override { return peer_.name; }
+  std::string owner() const override {
+    return options_.owner.empty() ? peer_.name : options_.owner;
+  }
   std::span<std::byte> reserve(std::size_t bytes) override;
   void commit(std::size_t bytes) override;
   void flush() override {

@@ -5,6 +5,8 @@
 
 #include "common/check.h"
 #include "common/log.h"
+#include "transport/limits.h"
+#include "transport/peer.h"
 #include "transport/verbs/address.h"
 #include "transport/verbs/connection.h"
 #include "transport/verbs/error.h"
@@ -15,7 +17,6 @@ namespace {
 
 /// Completions of a server's queues: many clients share them.
 constexpr std::uint32_t kServerCompletions = 32 * 1024;
-constexpr int kBacklog = 1024;
 
 }  // namespace
 
@@ -35,14 +36,14 @@ Result<std::shared_ptr<ListenerState>> ListenerState::create(
   return state;
 }
 
-Result<std::uint32_t> ListenerState::take_rings() {
+Result<std::uint32_t> ListenerState::take_rings(const std::string& peer) {
   const std::lock_guard lock(mutex_);
-  return budget_.take();
+  return budget_.take(peer);
 }
 
-void ListenerState::give_back(std::uint32_t ring_bytes) {
+void ListenerState::give_back(std::uint32_t ring_bytes, const std::string& peer) {
   const std::lock_guard lock(mutex_);
-  budget_.give_back(ring_bytes);
+  budget_.give_back(ring_bytes, peer);
 }
 
 std::uint64_t ListenerState::ring_bytes() const {
@@ -179,7 +180,7 @@ void VerbsListener::on_cm(CmNotice notice) {
   const std::string client = to_string(*rdma_get_peer_addr(requester.get()));
   if (auto accepted = accept(std::move(notice), requester); !accepted) {
     if (!requester) return;  // past the answer: the link tells
-    log::info(address_.to_string() + " refused " + client + ": " + accepted.error().message);
+    log::debug(address_.to_string() + " refused " + client + ": " + accepted.error().message);
     const Refusal refusal = make_refusal(accepted.error());
     rdma_reject(requester.get(), &refusal, sizeof(refusal));
   }
@@ -187,20 +188,27 @@ void VerbsListener::on_cm(CmNotice notice) {
 
 Status VerbsListener::accept(CmNotice notice, CmId& requester) {
   auto request = parse_request(notice.private_data);
-  if (!request) return fail(std::move(request.error()));
+  if (!request) {
+    state_->refusals().add(RefusalReason::kHello);
+    return fail(std::move(request.error()));
+  }
   auto device = control_->device(*requester);
   if (!device) return fail(std::move(device.error()));
   auto hello = state_->ask(hello_of(*request));
-  if (!hello) return fail(std::move(hello.error()));
+  if (!hello) {
+    state_->refusals().add(reason_of_handler(hello.error().code));
+    return fail(std::move(hello.error()));
+  }
   auto reply = make_reply(*hello);
   if (!reply) return fail(std::move(reply.error()));
-  auto ring_bytes = state_->take_rings();
+  const std::string peer = peer_of_address(*rdma_get_peer_addr(requester.get()));
+  auto ring_bytes = state_->take_rings(peer);
   if (!ring_bytes) return fail(std::move(ring_bytes.error()));
   VerbsPoller& poller = least_loaded();
-  auto made = VerbsConnection::create(poller, control_, *device,
-                                      {Role::kServer, *ring_bytes, 0, kServerCompletions, state_});
+  auto made = VerbsConnection::create(
+      poller, control_, *device, {Role::kServer, *ring_bytes, 0, kServerCompletions, state_, peer});
   if (!made) {
-    state_->give_back(*ring_bytes);
+    state_->give_back(*ring_bytes, peer);
     return fail(std::move(made.error()));
   }
   VerbsConnection& connection = **made;

@@ -22,9 +22,10 @@ class ListenerState {
       const ListenOptions& options, std::string name,
       const std::vector<std::shared_ptr<Device>>& devices, AcceptHandler& handler);
 
-  Result<std::uint32_t> take_rings();
-  void give_back(std::uint32_t ring_bytes);
+  Result<std::uint32_t> take_rings(const std::string& peer);
+  void give_back(std::uint32_t ring_bytes, const std::string& peer);
   std::uint64_t ring_bytes() const;
+  RefusalCounters& refusals() { return budget_.refusals(); }
 
   Status expose(const Region& region);
   std::uint32_t region_count() const {
@@ -52,7 +53,7 @@ class ListenerState {
 
   std::mutex handler_mutex_;
   AcceptHandler* handler_;    ///< under handler_mutex_; null once closed
-  mutable std::mutex mutex_;  ///< of what follows
+  mutable std::mutex mutex_;  ///< of what follows, but for budget_.refusals()
   RingBudget budget_;
   std::vector<OnDevice> devices_;  ///< fixed after create(); their regions grow
   std::atomic<std::uint32_t> region_count_{0};
@@ -70,6 +71,7 @@ class VerbsListener final : public Listener, private CmSink {
   Address address() const override { return address_; }
   Status expose(const Region& region) override;
   std::uint64_t ring_bytes() const override { return state_->ring_bytes(); }
+  RefusalCounts refusals() const override { return state_->refusals().get(); }
 
  private:
   VerbsListener(std::shared_ptr<Control> control, CmId id, Address address,

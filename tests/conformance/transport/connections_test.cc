@@ -179,6 +179,45 @@ TEST_P(Connections, BeyondTheMaximumAreRefusedAndTheirPlacesComeBack) {
   EXPECT_TRUE(try_connect());
 }
 
+TEST_P(Connections, OfOnePeerBeyondItsLimitAreRefusedInWordsAndCounted) {
+  listen({.max_connections_per_peer = 3});
+  for (int i = 0; i < 3; ++i) connect();
+  EXPECT_EQ(server->connection->owner(), acceptor.ends.front().connection->owner());
+  const auto refused = try_connect();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kTooLarge);
+  EXPECT_NE(refused.error().message.find("3 connections; close some, or raise "
+                                         "--max-clients-per-peer"),
+            std::string::npos)
+      << refused.error().message;
+  const auto reason = static_cast<std::size_t>(RefusalReason::kPeerConnections);
+  EXPECT_EQ(listener->refusals()[reason], 1u);
+  clients[0]->connection.reset();
+  ASSERT_TRUE(run_until([&] { return acceptor.ends[0].recorder->closed.has_value(); }));
+  acceptor.ends[0].connection.reset();
+  EXPECT_TRUE(try_connect());
+}
+
+TEST_P(Connections, OfOnePeerLeaveRingsToOthers) {
+  constexpr std::uint64_t kBudget = 1 << 20;
+  listen({.max_connections_per_peer = 10'000, .ring_budget_bytes = kBudget});
+  Result<End*> made = nullptr;
+  while ((made = try_connect())) ASSERT_LT(clients.size(), 10'000u);
+  EXPECT_NE(made.error().message.find("share of ring_budget_bytes"), std::string::npos)
+      << made.error().message;
+  EXPECT_LE(listener->ring_bytes(), kBudget - kBudget / kOthersRingShare);
+}
+
+TEST_P(Connections, ThatTheHandlerRefusesAreCounted) {
+  listen();
+  acceptor.refusal = Error{ErrorCode::kUnavailable, "full"};
+  EXPECT_FALSE(try_connect());
+  acceptor.refusal = Error{ErrorCode::kConflict, "wrong dimensions"};
+  EXPECT_FALSE(try_connect());
+  EXPECT_EQ(listener->refusals()[static_cast<std::size_t>(RefusalReason::kConnections)], 1u);
+  EXPECT_EQ(listener->refusals()[static_cast<std::size_t>(RefusalReason::kHello)], 1u);
+}
+
 TEST_P(Connections, ShareTheRingBudget) {
   constexpr std::uint64_t kBudget = 1 << 20;
   listen({.ring_budget_bytes = kBudget});

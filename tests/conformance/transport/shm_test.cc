@@ -234,6 +234,22 @@ TEST_F(Shm, ClientThatSaysNothingIsCutOff) {
   EXPECT_TRUE(run_until([&] { return recv(silent.get(), &byte, 1, MSG_DONTWAIT) == 0; }));
 }
 
+TEST_F(Shm, ClientsThatSayNothingDoNotKeepOthersOut) {
+  ASSERT_TRUE(listen(
+      address, {.hello_timeout = testing_support::patient(600 * kSecond), .max_handshakes = 8}));
+  std::vector<UniqueFd> flood;
+  for (int i = 0; i < 30; ++i) flood.push_back(raw_socket());
+  intrude();
+  EXPECT_EQ(listener->refusals()[static_cast<std::size_t>(RefusalReason::kHandshakes)],
+            30u + 1 - 8);
+  ServerSetup answer{};
+  ASSERT_EQ(recv(flood.front().get(), &answer, sizeof(answer), 0), ssize_t{sizeof(answer)});
+  const Status status = check(answer, kShmMagic, "the server");
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message.find("8 of them of user"), std::string::npos)
+      << status.error().message;
+}
+
 TEST_F(Shm, HostileHeaderCostsTheConnectionAndNothingElse) {
   ASSERT_TRUE(listen(address));
   const Hostile neighbour = intrude();

@@ -16,8 +16,13 @@ class Tcp : public RealServer {
  protected:
   Tcp() : RealServer("tcp") {}
 
-  UniqueFd raw_socket() {
+  /// Connected, from this address of the loopback device.
+  UniqueFd raw_socket(in_addr_t from = INADDR_LOOPBACK) {
     UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in here{};
+    here.sin_family = AF_INET;
+    here.sin_addr.s_addr = htonl(from);
+    EXPECT_EQ(bind(fd.get(), reinterpret_cast<const sockaddr*>(&here), sizeof(here)), 0);
     sockaddr_in where{};
     where.sin_family = AF_INET;
     where.sin_port = htons(static_cast<std::uint16_t>(std::stoi(listener->address().port)));
@@ -79,6 +84,44 @@ TEST_F(Tcp, SlowHelloIsCutOff) {
   const auto setup = make_client_setup(kTcpMagic, {});
   write(half, &*setup, sizeof(*setup) / 2);
   expect_hung_up(half);
+}
+
+TEST_F(Tcp, SlowHelloIsToldWhichOptionGivesItMoreTime) {
+  ASSERT_TRUE(listen(loopback, {.hello_timeout = 5 * kMillisecond}));
+  const UniqueFd silent = raw_socket();
+  ServerSetup answer{};
+  ASSERT_TRUE(run_until(
+      [&] { return recv(silent.get(), &answer, sizeof(answer), MSG_DONTWAIT) == sizeof(answer); }));
+  const Status status = check(answer, kTcpMagic, "the server");
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message.find("--handshake-timeout"), std::string::npos)
+      << status.error().message;
+  EXPECT_EQ(listener->refusals()[static_cast<std::size_t>(RefusalReason::kHandshakeTime)], 1u);
+}
+
+TEST_F(Tcp, HandshakesOfOnePeerMakeRoomForThoseOfOthers) {
+  ASSERT_TRUE(listen(
+      loopback, {.hello_timeout = testing_support::patient(600 * kSecond), .max_handshakes = 8}));
+  const UniqueFd other = raw_socket(INADDR_LOOPBACK + 1);  // the oldest, of another peer
+  std::vector<UniqueFd> flood;
+  for (int i = 0; i < 30; ++i) flood.push_back(raw_socket());
+  const auto pushed_out = [&] {
+    return listener->refusals()[static_cast<std::size_t>(RefusalReason::kHandshakes)];
+  };
+  ASSERT_TRUE(run_until([&] { return pushed_out() == 30 + 1 - 8; }));
+  ServerSetup answer{};
+  ASSERT_EQ(recv(flood.front().get(), &answer, sizeof(answer), 0), ssize_t{sizeof(answer)});
+  const Status status = check(answer, kTcpMagic, "the server");
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, ErrorCode::kUnavailable);
+  EXPECT_NE(status.error().message.find("7 of them of 127.0.0.1, and this was the oldest"),
+            std::string::npos)
+      << status.error().message;
+  intrude();  // of the peer with the most
+  const auto setup = make_client_setup(kTcpMagic, to_bytes("other"));
+  write(other, &*setup, sizeof(*setup));
+  ASSERT_TRUE(run_until([&] { return acceptor.ends.size() == 2; }));
+  EXPECT_EQ(to_text(acceptor.hellos.back()), "other");
 }
 
 TEST_F(Tcp, HelloInPiecesIsWelcome) {

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <string>
+
+namespace silurus::transport {
+
+/// What counts as one peer, for limits and in the log: a user of this machine ("user 1000"), an
+/// IPv4 address ("10.0.0.7"; also where it is written as an IPv6 one), or a /64 of IPv6
+/// ("2001:db8:1:2::/64"), since a host has all addresses of one. "unknown": of another family.
+std::string peer_of_user(uid_t user);
+std::string peer_of_address(const sockaddr& address);
+/// Of the other end of a connected socket: its user, or its address.
+std::string peer_of_unix_socket(int socket);
+std::string peer_of_tcp_socket(int socket);
+
+}  // namespace silurus::transport
