@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -256,6 +257,61 @@ TEST_F(ServerTest, RefusesClientsOfAnotherKind) {
   EXPECT_TRUE(three.error().code == ErrorCode::kUnavailable ||
               three.error().code == ErrorCode::kTooLarge)
       << three.error().message;
+}
+
+TEST_F(ServerTest, LimitsWhatOnePeerTakesAndCountsItsRefusals) {
+  ServerProcess server({"--listen", shm(), "--max-clients-per-peer", "2"});
+  ASSERT_EQ(server.addresses().size(), 1u) << server.errors();
+  const auto one = connect(shm());
+  const auto two = connect(shm());
+  ASSERT_TRUE(one && two);
+  for (int i = 0; i < 3; ++i) {
+    const auto refused = RawClient::connect(shm());
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("raise --max-clients-per-peer"), std::string::npos)
+        << refused.error().message;
+  }
+  EXPECT_EQ(stats_of(*one, 1)["refused"]["max_clients_per_peer"], 3);
+}
+
+TEST_F(ServerTest, ALogIsNotFilledByAPeerThatBreaksTheProtocol) {
+  ServerProcess server({"--listen", shm()});
+  ASSERT_EQ(server.addresses().size(), 1u) << server.errors();
+  const auto witness = connect(shm());
+  ASSERT_NE(witness, nullptr);
+  const auto begun = SystemClock().now();
+  constexpr int kBreaches = 50;
+  for (int i = 0; i < kBreaches; ++i) {
+    const auto rogue = connect(shm());
+    ASSERT_NE(rogue, nullptr);
+    const std::array<std::byte, 8> garbage{};
+    rogue->send(garbage);
+    ASSERT_TRUE(rogue->wait_closed());
+  }
+  EXPECT_EQ(stats_of(*witness, 1)["disconnects"], kBreaches);
+  const std::string text = server.errors();
+  std::int64_t lines = 0;
+  for (std::size_t at = 0; (at = text.find("disconnecting", at)) != std::string::npos; ++at) {
+    ++lines;
+  }
+  // One of each worker in an interval.
+  const auto intervals = (SystemClock().now() - begun) / (10 * kSecond) + 1;
+  EXPECT_GE(lines, 1);
+  EXPECT_LE(lines, intervals * static_cast<std::int64_t>(std::thread::hardware_concurrency()));
+}
+
+TEST_F(ServerTest, DisconnectsIdleClientsOnlyIfItIsToldTo) {
+  ServerProcess patient_one({"--listen", shm("a")});
+  ServerProcess server({"--listen", shm("b"), "--idle-timeout", "1s"});
+  ASSERT_EQ(server.addresses().size(), 1u) << server.errors();
+  const auto kept = connect(shm("a"));
+  const auto idle = connect(shm("b"));
+  ASSERT_TRUE(kept && idle);
+  EXPECT_TRUE(idle->wait_closed());
+  const auto witness = connect(shm("b"));
+  ASSERT_NE(witness, nullptr);
+  EXPECT_EQ(stats_of(*witness, 1)["refused"]["idle_timeout"], 1);
+  EXPECT_EQ(count_in(*kept, 1, kEverything), 0);
 }
 
 TEST_F(ServerTest, AKilledClientsRingComesBack) {

@@ -48,6 +48,34 @@ TEST(RingBudget, GetsRingsBack) {
   EXPECT_EQ(budget.bytes(), 0u);
 }
 
+TEST(RingBudget, LimitsOnePeerAndLeavesRoomForOthers) {
+  RingBudget budget({.max_connections_per_peer = 2}, "here");
+  const auto first = budget.take("user 1");
+  const auto second = budget.take("user 1");
+  ASSERT_TRUE(first && second);
+  const auto third = budget.take("user 1");
+  ASSERT_FALSE(third);
+  EXPECT_NE(third.error().message.find("user 1 has its 2 connections"), std::string::npos)
+      << third.error().message;
+  EXPECT_TRUE(budget.take("user 2"));
+  EXPECT_TRUE(budget.take()) << "of no peer in particular";
+  budget.give_back(*second, "user 1");
+  EXPECT_TRUE(budget.take("user 1"));
+  EXPECT_EQ(budget.refusals().get()[static_cast<std::size_t>(RefusalReason::kPeerConnections)], 1u);
+}
+
+TEST(RingBudget, KeepsAPartForOthersThanThePeerWithTheMost) {
+  RingBudget budget({.max_connections_per_peer = 100'000}, "here");
+  Result<std::uint32_t> ring = 0;
+  while ((ring = budget.take("user 1"))) continue;
+  EXPECT_NE(ring.error().message.find("user 1 has used up its share"), std::string::npos)
+      << ring.error().message;
+  EXPECT_GE(budget.connections(), 1024u) << "what --max-clients-per-peer gives by default";
+  int others = 0;
+  while (budget.take("user " + std::to_string(2 + others))) ++others;
+  EXPECT_GE(others, 64);
+}
+
 TEST(RingBudget, TooSmallForOneConnectionRefusesIt) {
   RingBudget budget({.ring_budget_bytes = 2 * kMinRingBytes - 1}, "here");
   EXPECT_FALSE(budget.take());
