@@ -39,7 +39,7 @@ class Columns {
   /// What of_count() takes: "id,xmin,ymin,xmax,ymax or id,x,y".
   static std::string expected_without_names();
 
-  /// Whether a line may have so many fields.
+  /// Whether a line may have that number of fields.
   bool takes(std::size_t fields) const {
     return fields == parts_.size() || (is_open_ && fields > parts_.size());
   }
@@ -66,7 +66,7 @@ class Columns {
   std::string_view name_of(std::size_t part) const;
   std::string named(std::size_t column) const;
 
-  std::vector<int> parts_;  ///< of each column; below 0: left out
+  std::vector<int> parts_;  ///< for each column; below 0: left out
   std::vector<std::string> names_;
   bool is_point_ = false;
   bool has_id_ = false;

@@ -142,7 +142,7 @@ class Log {
   std::unique_ptr<PersistentMemory> ring_;
   Tail found_;
   LogPosition end_;                        ///< behind the last ended batch
-  LogPosition before_batch_;               ///< of the last ended batch: where it begins,
+  LogPosition before_batch_;               ///< where the last ended batch begins,
   std::uint8_t batch_flags_ = 0;           ///< and kAfterFlush if its first record has it
   std::vector<std::byte> batch_;           ///< records since then, the last one not sealed yet
   std::size_t last_record_ = 0;            ///< where in batch_ the last one starts

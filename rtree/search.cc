@@ -64,7 +64,7 @@ struct Lane {
   const Node<D>* next = nullptr;          ///< prefetched, to be fed
   typename RangeCursor<D>::Next taken{};  ///< what a range search said of it
   std::uint32_t nodes_left = 0;
-  RangeResult<D>* range_result = nullptr;  ///< of a range search
+  RangeResult<D>* range_result = nullptr;  ///< if it is a range search
 };
 
 template <int D>

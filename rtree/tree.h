@@ -255,7 +255,7 @@ class Tree {
 
   // The batch.
   Version current_ = 0;           ///< published
-  Version pending_ = 1;           ///< of the batch
+  Version pending_ = 1;           ///< the batch's
   NodeRef root_;                  ///< of the batch; the published one while nothing has changed
   std::vector<NodeRef> born_;     ///< in the batch; may name dropped nodes
   std::uint32_t run_ = 0;         ///< first chunk of a bulk load in the batch,
@@ -263,7 +263,7 @@ class Tree {
   std::vector<RetiredNode> retired_;
   std::vector<std::uint64_t> pinned_words_;
   std::vector<Version> pinned_;
-  std::optional<Lookup> lookup_;  ///< of look_for(), in the batch as it is
+  std::optional<Lookup> lookup_;  ///< what look_for() has found so far, in the batch as it is
 
   /// Written by the writer, read by stats(): relaxed, each true by itself.
   struct Counters {

@@ -27,7 +27,7 @@ struct CoreOptions {
   std::uint64_t memory_budget_bytes = kDefaultMemoryBytes;
   std::uint32_t max_clients = kDefaultMaxClients;
   Nanoseconds idle_timeout = 0;  ///< 0: none
-  unsigned build_threads = 0;    ///< of bulk loads; 0: all cores
+  unsigned build_threads = 0;    ///< for bulk loads; 0: all cores
   bool huge_pages = false;
   /// Where writes are made durable; nothing: nowhere. With threads of its own.
   std::optional<DurabilityOptions> durability = {};

@@ -84,7 +84,7 @@ class History {
   void trim(Nanoseconds now, std::uint64_t held_bytes);
 
   const HistoryOptions options_;
-  bool is_ahead_ = false;  ///< of the writer: the last stamp was far ahead of the time of day
+  bool is_ahead_ = false;  ///< the last stamp was far ahead of the time of day; the writer's
   mutable std::mutex mutex_;
   std::deque<Version> versions_;
 };

@@ -188,7 +188,7 @@ class Session final : public transport::ConnectionHandler {
   std::deque<std::unique_ptr<Owed>> owed_;
   std::deque<Search<D>> waiting_;  ///< to be run when there is room, and time
   std::uint64_t share_of_ = 0;     ///< the sweep in which ...
-  std::size_t share_taken_ = 0;    ///< ... so many were run
+  std::size_t share_taken_ = 0;    ///< ... this number were run
   std::deque<Search<D>> big_;      ///< to be streamed, one after the other
   std::unique_ptr<Stream<D>> stream_;
   std::unique_ptr<Load<D>> load_;

@@ -32,7 +32,7 @@ class WriterThread;
 struct ShardOptions {
   Nanoseconds grace = 0;
   std::uint64_t memory_budget_bytes = 0;
-  unsigned build_threads = 0;  ///< of bulk loads; 0: all cores
+  unsigned build_threads = 0;  ///< for bulk loads; 0: all cores
   std::optional<DurabilityOptions> durability = {};
   std::optional<GroupOptions> group = {};  ///< then with durability
   HistoryOptions history = {};

@@ -33,7 +33,7 @@ struct StatsInput {
   std::uint64_t staged_bytes;
   rtree::TreeStats tree;
   std::string_view state;  ///< of the gate
-  Nanoseconds clock_lead;  ///< of the last version's stamp over the time of day; 0: none
+  Nanoseconds clock_lead;  ///< what the last version's stamp is ahead of the time of day
   std::uint64_t writer_batches;
   std::uint64_t writer_delays;
   std::optional<DurabilityStats> durability = {};

@@ -29,7 +29,7 @@ struct Team {
   Shard<D>* shard = nullptr;
   const Clock* clock = nullptr;
   Nanoseconds heartbeat = 0;     ///< interval
-  Nanoseconds idle_timeout = 0;  ///< of clients that send nothing; 0: none
+  Nanoseconds idle_timeout = 0;  ///< for clients that send nothing; 0: none
   bool allow_backup = false;     ///< whether clients may name directories to write
   bool allow_orders = false;     ///< whether clients may replace the shard by others
   /// As the member of a group; nullptr: it is not.

@@ -114,7 +114,7 @@ class Writer {
   /// Takes the role if it is free and runs at most one batch, or a slice of rtree::kSliceOfWork of
   /// it, so that a reader that writes is not kept from its own sessions for long. Never waits. But
   /// if batches are left to a thread of their own, it is told, and that's all; unless `may_wait`:
-  /// nobody is kept waiting if this thread waits for the flush itself, which saves waking two
+  /// no client is kept waiting if this thread waits for the flush itself, which saves waking two
   /// threads.
   Turn turn(Nanoseconds now, bool may_wait = false);
   /// The same for that thread, which may wait for a flush.
@@ -197,7 +197,7 @@ class Writer {
   std::deque<WriteJob<D>*> backlog_;
   std::vector<WriteJob<D>*> batch_;
   bool is_within_batch_ = false;  ///< some of it is applied, and not published
-  std::size_t job_ = 0;           ///< of the batch, that is next,
+  std::size_t job_ = 0;           ///< the next one of the batch,
   bool job_has_begun_ = false;    ///< ... or of which operation_ is
   std::uint32_t operation_ = 0;
   Nanoseconds not_before_ = 0;  ///< too much is retired: no batch until then

@@ -20,8 +20,8 @@ constexpr std::uint32_t kDefaultMaxHandshakes = 1024;
 constexpr Nanoseconds kDefaultHelloTimeout = 5 * kSecond;
 constexpr std::uint32_t kDefaultMaxConnections = 4096;
 constexpr std::uint64_t kDefaultRingBudget = std::uint64_t{64} << 20;
-/// Where connections are limited by peer, one part in so many of the ring budget is kept for other
-/// peers than the one that has the most.
+/// Where connections are limited by peer, the ring budget divided by this is kept for other peers
+/// than the one that has the most.
 constexpr std::uint64_t kOthersRingShare = 16;
 
 static_assert(kMaxAcceptsPerRound <= kBacklog);

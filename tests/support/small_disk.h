@@ -72,7 +72,7 @@ class SmallDisk {
     }
   }
 
-  /// Takes all that is free, but for so many bytes.
+  /// Takes all that is free, but for that number of bytes.
   void fill(std::uint64_t left = 0) const {
     const int file = open(filler().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     const std::vector<char> bytes(4096);

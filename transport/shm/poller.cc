@@ -15,7 +15,7 @@ constexpr int kWorkPerLook = 256;
 constexpr int kWorkPerMessage = 8;
 /// What our owner does between two sweeps (searches, slices of long answers) may take long, and
 /// those who connect wait for the next look: after this time we look in any case. The clock is read
-/// once in so many sweeps.
+/// once in kSweepsPerClockRead sweeps.
 constexpr Nanoseconds kLongestUnlooked = 200 * kMicrosecond;
 constexpr int kSweepsPerClockRead = 8;
 /// So few connections are swept for ever: it costs less than waking them.

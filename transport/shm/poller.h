@@ -51,7 +51,8 @@ class ShmPoller final : public Poller {
   };
 
   explicit ShmPoller(std::unique_ptr<EventLoop> loop) : loop_(std::move(loop)) {}
-  /// After a sweep that handed over so many messages: whether to look at epoll and the clock.
+  /// After a sweep that handed over that number of messages: whether to look at epoll and the
+  /// clock.
   bool is_time_to_look(std::size_t messages);
   std::size_t sweep();
   std::size_t finish_round();

@@ -53,7 +53,7 @@ class ListenerState {
 
   std::mutex handler_mutex_;
   AcceptHandler* handler_;    ///< under handler_mutex_; null once closed
-  mutable std::mutex mutex_;  ///< of what follows, but for budget_.refusals()
+  mutable std::mutex mutex_;  ///< guards what follows, but for budget_.refusals()
   RingBudget budget_;
   std::vector<OnDevice> devices_;  ///< fixed after create(); their regions grow
   std::atomic<std::uint32_t> region_count_{0};

@@ -61,7 +61,7 @@ struct GroupWorld {
   std::vector<std::string> trace = {};
   std::vector<const SimDriver*> drivers = {};    ///< of all lives that have not been destroyed
   std::optional<StaticViews> static_views = {};  ///< else views are agreed on in etcd
-  std::uint32_t slice = rtree::kSliceOfWork;     ///< of work of a TreeMachine
+  std::uint32_t slice = rtree::kSliceOfWork;     ///< a TreeMachine's
   group::GroupId id() const { return kTestGroup + number; }
   void note(const std::string& what);
   void complain(std::string what) { complaints.push_back(std::move(what)); }
