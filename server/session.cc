@@ -601,7 +601,10 @@ void Session<D>::work_on_stream() {
     worker_.counters().streams.add();
     if (!in_active) worker_.make_active(*this);
   }
-  if (!stream_->has_message()) stream_->advance();
+  if (!stream_->has_message()) {
+    stream_->advance();
+    last_progress_ = worker_.now();
+  }
   while (stream_->has_message()) {
     const auto room = reserve(stream_->next_bytes(message_bytes_));
     if (room.empty()) return;

@@ -361,6 +361,19 @@ TEST_F(SessionTest, GivesUpAStreamWhoseClientTakesNothing) {
   EXPECT_EQ(client.receive().answer.count, 1u);
 }
 
+TEST_F(SessionTest, DoesNotGiveUpAStreamThatIsSlowItself) {
+  fill(30000);
+  Loopback& client = world_.connect();
+  ask_range(client, 1, {.window = window_of(0, 30000), .shape = rtree::ResultShape::kCount});
+  Nanoseconds took = 0;
+  for (; client.waiting() == 0; took += kSecond) {
+    world_.worker().sweep();
+    world_.clock.advance(kSecond);
+  }
+  EXPECT_GT(took, 2 * kMaxStreamStall) << "or it shows nothing";
+  EXPECT_EQ(client.receive().answer.count, 30000u);
+}
+
 TEST_F(SessionTest, RenewsTheHoldOfAVersionThatIsForgottenMeanwhile) {
   World world(1, std::uint64_t{64} << 20, 0, {.age = kSecond, .versions = kMinRetainVersions});
   Loopback& reader = world.connect();
