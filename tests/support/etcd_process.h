@@ -36,32 +36,18 @@ class EtcdProcess {
     return "etcd://" + client_port_.host_and_port() + "/" + name;
   }
   void start() {
+    const std::string client = "http://" + client_port_.host_and_port();
+    const std::string peer = "http://" + peer_port_.host_and_port();
+    const Command etcd(kPath, {"--data-dir", folder_ / "etcd", "--listen-client-urls", client,
+                               "--advertise-client-urls", client, "--listen-peer-urls", peer,
+                               "--initial-advertise-peer-urls", peer, "--initial-cluster",
+                               "default=" + peer, "--unsafe-no-fsync"});
     pid_ = fork_to_die_with_us();
     if (pid_ != 0) return;
     const int null = open("/dev/null", O_RDWR);
     dup2(null, STDOUT_FILENO);
     dup2(null, STDERR_FILENO);
-    const std::string client = "http://" + client_port_.host_and_port();
-    const std::string peer = "http://" + peer_port_.host_and_port();
-    std::vector<std::string> arguments{"etcd",
-                                       "--data-dir",
-                                       folder_ / "etcd",
-                                       "--listen-client-urls",
-                                       client,
-                                       "--advertise-client-urls",
-                                       client,
-                                       "--listen-peer-urls",
-                                       peer,
-                                       "--initial-advertise-peer-urls",
-                                       peer,
-                                       "--initial-cluster",
-                                       "default=" + peer,
-                                       "--unsafe-no-fsync"};
-    std::vector<char*> argv;
-    for (auto& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    execv(kPath, argv.data());
-    _exit(127);
+    etcd.run();
   }
   void stop() {
     if (pid_ <= 0) return;

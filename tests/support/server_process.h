@@ -14,6 +14,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/result.h"
@@ -50,6 +51,35 @@ inline pid_t fork_to_die_with_us() {
   return pid;
 }
 
+/// A program and its arguments, put together before fork(): from there to exec a child of a process
+/// that has threads must not allocate. (Another thread may have held a lock of the allocator; the
+/// address sanitizer's are then held for ever.)
+class Command {
+ public:
+  /// `arguments`: behind the program's own name.
+  Command(std::string path, std::vector<std::string> arguments)
+      : path_(std::move(path)), arguments_(std::move(arguments)) {
+    argv_.push_back(path_.data());
+    for (std::string& argument : arguments_) argv_.push_back(argument.data());
+    argv_.push_back(nullptr);
+  }
+  Command(const Command&) = delete;
+  [[noreturn]] void run() const {
+    execv(path_.c_str(), argv_.data());
+    _exit(127);
+  }
+
+ private:
+  std::string path_;
+  std::vector<std::string> arguments_;
+  std::vector<char*> argv_;
+};
+
+/// Of the program that lies beside this test.
+inline std::string path_beside_us(const std::string& name) {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
+}
+
 /// A real silurus-server (the one built beside this test), killed at the end if it still runs.
 class ServerProcess {
  public:
@@ -60,12 +90,13 @@ class ServerProcess {
     int out[2];
     int err[2];
     if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return;
+    const Command server(path_beside_us("silurus-server"), arguments);
     pid_ = fork_to_die_with_us();
     if (pid_ == 0) {
       dup2(out[1], STDOUT_FILENO);
       dup2(err[1], STDERR_FILENO);
       if (enter) enter();
-      run(arguments);
+      server.run();
     }
     close(out[1]);
     close(err[1]);
@@ -139,19 +170,6 @@ class ServerProcess {
   }
 
  private:
-  [[noreturn]] static void run(const std::vector<std::string>& arguments) {
-    char self[PATH_MAX] = {};
-    if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) _exit(127);
-    std::string path(self);
-    path = path.substr(0, path.rfind('/')) + "/silurus-server";
-    std::vector<char*> argv{path.data()};
-    std::vector<std::string> copies = arguments;
-    for (auto& argument : copies) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    execv(path.c_str(), argv.data());
-    _exit(127);
-  }
-
   static void drain(int fd, std::string& text) {
     pollfd ready{fd, POLLIN, 0};
     char buffer[4096];
