@@ -7,6 +7,7 @@
 #include "protocol/messages.h"
 #include "rtree/geometry.h"
 #include "transport/limits.h"
+#include "transport/ring.h"
 
 // Everything in the server has a limit, and all of them are here. Those that an operator may want
 // to change are defaults of options (options.h); the others are part of the program.

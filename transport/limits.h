@@ -3,7 +3,6 @@
 #include <cstdint>
 
 #include "common/clock.h"
-#include "transport/ring.h"
 
 // What listeners take, of one peer and of all: the numbers, and how they fit together. Those that
 // an operator may change are defaults of ListenOptions.
@@ -27,7 +26,5 @@ constexpr std::uint64_t kOthersRingShare = 16;
 static_assert(kMaxAcceptsPerRound <= kBacklog);
 static_assert(kDefaultMaxHandshakes >= kBacklog, "a whole queue may be preempted before its hello");
 static_assert(kDefaultMaxConnections >= kDefaultMaxHandshakes);
-static_assert(kDefaultRingBudget / kOthersRingShare >= 64 * 2 * std::uint64_t{kMinRingBytes},
-              "what is kept for others is enough for 64 of their connections");
 
 }  // namespace silurus::transport

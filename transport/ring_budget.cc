@@ -8,6 +8,9 @@
 
 namespace silurus::transport {
 
+static_assert(kDefaultRingBudget / kOthersRingShare >= 64 * 2 * std::uint64_t{kMinRingBytes},
+              "what is kept for others is enough for 64 of their connections");
+
 tl::unexpected<Error> RingBudget::refuse(RefusalReason reason, const std::string& what,
                                          const std::string& option) {
   refusals_.add(reason);
