@@ -693,7 +693,7 @@ template <int D>
 bool Group<D>::knows_readers() const {
   if (options_.read.from == ReadFrom::kPrimary || !ready()) return true;
   if (primary_->core->server().epoch == 0) return true;
-  return std::ranges::all_of(members_, [this](const auto& member) {
+  return std::ranges::all_of(members_, [](const auto& member) {
     const ClientCore<D>* const core = member->core.get();
     if (core == nullptr) return !member->in_view || member->next_try != 0;
     return core->known().since != 0;
