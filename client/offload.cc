@@ -385,9 +385,9 @@ bool Offloader<D>::lease_lasts(std::uint32_t index) {
   return true;
 }
 
-/// Whether so much of the lease has passed that something must have paused, this program or its
-/// machine. A pause is nothing to trust clocks after: some stand still in a virtual machine that
-/// does. Searches take a thousandth of a lease.
+/// Whether an eighth of the lease has passed since the root was asked for. Searches take a
+/// thousandth of it, so this program or its machine has paused, and the clock of a virtual machine
+/// may have stood still for part of the pause: what it shows proves less than usual.
 template <int D>
 bool Offloader<D>::took_long(const Search& search) const {
   return search.held_until == 0 && clock_.now() - search.lease_start >= lease_ / 8;
