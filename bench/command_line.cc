@@ -130,12 +130,18 @@ std::optional<int> CommandLine::parse(int argc, char** argv, const std::function
   };
   impl_->add("help", "print this text", "", "", [](flags::Reader&) {});
   impl_->options.back().letter = 'h';
+  impl_->add("version", "print the version", "", "", [](flags::Reader&) {});
+  impl_->options.back().letter = 'V';
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const auto values = flags::parse(impl_->options, arguments);
   if (!values) return complain(values.error().message);
   if (values->has("help")) {
     std::printf("%s\n\nUsage: %s [OPTION...] %s\n\n%s", impl_->summary.c_str(), impl_->name.c_str(),
                 impl_->word_name.c_str(), flags::describe(impl_->options).c_str());
+    return 0;
+  }
+  if (values->has("version")) {
+    std::printf("%s %s\n", impl_->name.c_str(), kVersion);
     return 0;
   }
   flags::Reader reader(*values);

@@ -13,7 +13,8 @@
 namespace silurus::bench {
 
 /// What a subcommand reads from its command line, and how it runs and ends: all have --help,
-/// --json FILE (the rows) and --format table or json (the rows on stdout, and nothing else there).
+/// --version, --json FILE (the rows) and --format table or json (the rows on stdout, and nothing
+/// else there).
 ///
 ///   CommandLine line("silurus-bench clients", "What idle clients cost the busy ones");
 ///   line.option("active", "busy clients", chosen.active);

@@ -64,6 +64,10 @@ int run(int argc, char** argv) {
   if (argc < 2) return usage(stderr, 2);
   const std::string_view name = arguments[1];
   if (name == "--help" || name == "-h" || name == "help") return usage(stdout, 0);
+  if (name == "--version" || name == "-V") {
+    std::printf("silurus-bench %s\n", kVersion);
+    return 0;
+  }
   std::string line;
   for (const char* argument : arguments) line += (line.empty() ? "" : " ") + std::string(argument);
   for (const Command& command : commands()) {

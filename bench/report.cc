@@ -18,6 +18,8 @@
 #endif
 
 namespace silurus::bench {
+
+const char* const kVersion = SILURUS_VERSION;
 namespace {
 
 std::string cpu_model() {

@@ -9,6 +9,9 @@
 
 namespace silurus::bench {
 
+/// The version of Silurus.
+extern const char* const kVersion;
+
 /// Version of the form of the JSON; another number when its meaning changes.
 inline constexpr int kJsonVersion = 1;
 
