@@ -91,8 +91,7 @@ class ScriptedMember::Session final : public transport::ConnectionHandler {
 
 ScriptedMember::ScriptedMember(transport::sim::World& world, transport::sim::Host& host, int number,
                                GroupState& state)
-    : world_(world),
-      host_(host),
+    : host_(host),
       number_(number),
       state_(state),
       fabric_(world, host, {.give_up = 60 * kMillisecond}),

@@ -61,7 +61,6 @@ class ScriptedMember final : public transport::AcceptHandler {
   std::string cluster_json() const;
   void step(transport::sim::Process& process);
 
-  transport::sim::World& world_;
   transport::sim::Host& host_;
   const int number_;
   GroupState& state_;

@@ -33,10 +33,10 @@ class GroupRules : public testing::Test {
              group::Ack ack = group::Ack::kAll, std::size_t push_bytes = std::size_t{64} << 10) {
     log::set_level(log::Level::kError);
     etcd_ = std::make_unique<SimEtcd>(world_, world_.add_host("etcd"), 2 * timing.lease);
-    group_ = std::make_unique<GroupWorld>(
-        world_, *etcd_, timing,
-        sim::FabricOptions{.capabilities = capabilities_, .give_up = timing.silence}, protocol,
-        push_bytes, ack, offers_copies_);
+    group_ = std::unique_ptr<GroupWorld>(
+        new GroupWorld{world_, *etcd_, timing,
+                       sim::FabricOptions{.capabilities = capabilities_, .give_up = timing.silence},
+                       protocol, push_bytes, ack, offers_copies_});
     if (is_static_) group_->static_views.emplace();
     lives_.resize(kMembers);
     for (std::size_t i = 0; i < kMembers; ++i) {

@@ -38,8 +38,8 @@ GroupRun::GroupRun(std::uint64_t seed, bool is_static)
   sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
   // A third of the runs on a fabric that has connections and nothing else, as tcp is.
   if (random_.below(3) == 0) fabric.capabilities = 0;
-  group_ =
-      std::make_unique<GroupWorld>(world_, *etcd_, kTiming, fabric, protocol(), kPushBytes, ack());
+  group_ = std::unique_ptr<GroupWorld>(
+      new GroupWorld{world_, *etcd_, kTiming, fabric, protocol(), kPushBytes, ack()});
   if (is_static) group_->static_views.emplace();
   group_->slice = rtree::kWorkOfAnOperation + 1;  // an operation, and a node, at a time
   for (std::size_t i = 0; i < kMembers; ++i) {

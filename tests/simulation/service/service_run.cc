@@ -66,9 +66,9 @@ ServiceRun::ServiceRun(std::uint64_t seed) : seed_(seed), world_(seed), random_(
   sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
   // A quarter of the runs on fabrics that have connections and nothing else, as tcp is.
   if (random_.below(4) == 0) fabric.capabilities = 0;
-  group_ = std::make_unique<GroupWorld>(world_, *etcd_, kTiming, fabric,
-                                        static_cast<group::ReplicationProtocol>(seed % 3),
-                                        kPushBytes, static_cast<group::Ack>(seed / 3 % 3));
+  group_ = std::unique_ptr<GroupWorld>(new GroupWorld{
+      world_, *etcd_, kTiming, fabric, static_cast<group::ReplicationProtocol>(seed % 3),
+      kPushBytes, static_cast<group::Ack>(seed / 3 % 3)});
   service_ = std::make_unique<Service>(Service{
       .group = *group_, .published = {}, .fabric = fabric, .workers = 1 + random_.below(2)});
   draw_copies();

@@ -45,14 +45,14 @@ void ShardCounters::add(const ShardCounters& other) {
   longest_gap = std::max(longest_gap, other.longest_gap);
 }
 
-ShardRun::ShardRun(std::uint64_t seed) : seed_(seed), world_(seed), random_(seed ^ 0x54a2d) {
+ShardRun::ShardRun(std::uint64_t seed) : world_(seed), random_(seed ^ 0x54a2d) {
   sim::Host& etcd = world_.add_host("etcd");
   sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
   // A quarter of the runs on fabrics that have connections and nothing else, as tcp is.
   if (random_.below(4) == 0) fabric.capabilities = 0;
   nobody_ = std::make_unique<SimEtcd>(world_, etcd, kSecond);
-  everyone_ = std::make_unique<GroupWorld>(
-      GroupWorld{.world = world_, .etcd = *nobody_, .timing = {}, .fabric = fabric});
+  everyone_ = std::unique_ptr<GroupWorld>(new GroupWorld{
+      GroupWorld{.world = world_, .etcd = *nobody_, .timing = {}, .fabric = fabric}});
   etcd_ = std::make_unique<EtcdOfShards>(etcd, "maps");
   ShardServers::Options options{.fabric = fabric, .seed = seed};
   // Servers alone, groups, or some of both.

@@ -55,7 +55,6 @@ class ShardRun {
   std::string complaint() const;
   std::string check();
 
-  const std::uint64_t seed_;
   sim::World world_;
   Random random_;
   std::unique_ptr<SimEtcd> nobody_;

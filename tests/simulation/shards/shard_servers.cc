@@ -58,7 +58,7 @@ void ShardServers::add_alone(std::size_t number) {
 void ShardServers::add_group(std::size_t number, std::size_t members) {
   Group& group = groups_.emplace_back();
   group.etcd = std::make_unique<SimEtcd>(everyone_.world, etcd_.host(), kEtcdLease);
-  group.world = std::make_unique<GroupWorld>(
+  group.world = std::unique_ptr<GroupWorld>(new GroupWorld{
       GroupWorld{.world = everyone_.world,
                  .etcd = *group.etcd,
                  .timing = kTiming,
@@ -66,7 +66,7 @@ void ShardServers::add_group(std::size_t number, std::size_t members) {
                  .protocol = static_cast<group::ReplicationProtocol>(random_.below(3)),
                  .push_bytes = kPushBytes,
                  .ack = static_cast<group::Ack>(random_.below(3)),
-                 .number = static_cast<unsigned>(number)});
+                 .number = static_cast<unsigned>(number)}});
   group.service = std::make_unique<Service>(Service{.group = *group.world,
                                                     .published = {},
                                                     .fabric = options_.fabric,
