@@ -108,6 +108,8 @@ class RangeCursor {
 
   /// How many entries were found since the last drain().
   std::uint64_t found() const { return result_->count; }
+  /// Goes on into another result, to which the caller has moved the one so far.
+  void redirect(RangeResult<D>& result) { result_ = &result; }
   /// Hands over, in mid-search too, what was found since the last drain(): for answers that are
   /// sent piece by piece. `found` is overwritten.
   void drain(RangeResult<D>& found);
@@ -150,7 +152,7 @@ class RangeCursor {
 
   const Kernels<D>* kernels_;
   EntryMask (*scan_leaf_)(const Node<D>&, const RangeLimits<D>&, std::uint32_t);
-  RangeLimits<D> limits_;
+  RangeLimits<D> limits_{};
   ResultShape shape_ = ResultShape::kIds;
   std::uint64_t limit_ = 0;
   RangeResult<D>* result_ = nullptr;
@@ -187,6 +189,12 @@ class NearestCursor {
   /// Whether nothing that is known and not fed can change the answer; the result is then in its
   /// final order. Nodes still in flight count as such until they are fed.
   bool done() const { return is_wide_ ? wide_.done() : finished_; }
+
+  /// Goes on into another result, to which the caller has moved the one so far.
+  void redirect(NearestResult& result) {
+    result_ = &result;
+    wide_.redirect(result);
+  }
 
  private:
   /// Up to so many neighbours the bound is tightened after each leaf.

@@ -1,6 +1,7 @@
 #include <array>
 #include <string>
-#include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "rtree/tree.h"
 
@@ -63,16 +64,34 @@ struct Lane {
   Cursor cursor = make_cursor<Cursor>();
   const Node<D>* next = nullptr;          ///< prefetched, to be fed
   typename RangeCursor<D>::Next taken{};  ///< what a range search said of it
+  std::size_t query = 0;                  ///< which one
+  // Where a range search stops.
   std::uint32_t nodes_left = 0;
-  RangeResult<D>* range_result = nullptr;  ///< if it is a range search
+  std::uint64_t enough = 0;
+};
+
+/// Where the range searches of a batch stop, and where those go that do.
+template <int D>
+struct Stop {
+  std::uint32_t nodes = UINT32_MAX;
+  std::uint64_t entries = UINT64_MAX;
+  std::vector<StoppedSearch<D>>* stopped = nullptr;  ///< null: none does
+
+  std::uint64_t enough(const RangeQuery<D>& query) const {
+    return query.shape == ResultShape::kCount ? UINT64_MAX : entries;
+  }
+  std::uint64_t enough(const NearestQuery<D>&) const { return UINT64_MAX; }
 };
 
 template <int D>
-void advance(const Snapshot<D>& snapshot, Lane<D, RangeCursor<D>>& lane) {
+void advance(const Snapshot<D>& snapshot, Lane<D, RangeCursor<D>>& lane, const Stop<D>& stop) {
   if (lane.next != nullptr) lane.cursor.feed(lane.taken, *lane.next, [](const auto&) {});
   lane.next = nullptr;
-  if (lane.nodes_left == 0) {
-    if (!lane.cursor.done()) lane.range_result->count = Snapshot<D>::kUnfinished;
+  if (lane.nodes_left == 0 || lane.cursor.found() >= lane.enough) [[unlikely]] {
+    if (lane.cursor.done()) return;
+    auto fresh = make_cursor<RangeCursor<D>>();
+    std::swap(fresh, lane.cursor);
+    stop.stopped->push_back({lane.query, std::move(fresh)});
     return;
   }
   if (const auto wanted = lane.cursor.take_next()) {
@@ -84,7 +103,7 @@ void advance(const Snapshot<D>& snapshot, Lane<D, RangeCursor<D>>& lane) {
 }
 
 template <int D>
-void advance(const Snapshot<D>& snapshot, Lane<D, NearestCursor<D>>& lane) {
+void advance(const Snapshot<D>& snapshot, Lane<D, NearestCursor<D>>& lane, const Stop<D>&) {
   if (lane.next != nullptr) lane.cursor.feed(*lane.next);
   lane.next = nullptr;
   if (const auto wanted = lane.cursor.take()) {
@@ -95,7 +114,7 @@ void advance(const Snapshot<D>& snapshot, Lane<D, NearestCursor<D>>& lane) {
 
 template <int D, typename Cursor, typename Query, typename Answer>
 Status run_batch(const Snapshot<D>& snapshot, std::span<const Query> queries,
-                 std::span<Answer> results, std::uint32_t most_nodes) {
+                 std::span<Answer> results, const Stop<D>& stop) {
   if (results.size() < queries.size()) {
     return fail(ErrorCode::kInvalidArgument, std::to_string(queries.size()) +
                                                  " queries, but room for " +
@@ -112,10 +131,11 @@ Status run_batch(const Snapshot<D>& snapshot, std::span<const Query> queries,
     lane.next = nullptr;
     if (started == queries.size()) return;
     lane.cursor.start(queries[started], root, results[started]);
-    lane.nodes_left = most_nodes;
-    if constexpr (std::is_same_v<Answer, RangeResult<D>>) lane.range_result = &results[started];
+    lane.query = started;
+    lane.nodes_left = stop.nodes;
+    lane.enough = stop.enough(queries[started]);
     ++started;
-    advance(snapshot, lane);
+    advance(snapshot, lane, stop);
     if (lane.next != nullptr) ++running;
   };
   for (Lane<D, Cursor>& lane : lanes) begin(lane);
@@ -125,7 +145,7 @@ Status run_batch(const Snapshot<D>& snapshot, std::span<const Query> queries,
         begin(lane);
         continue;
       }
-      advance(snapshot, lane);
+      advance(snapshot, lane, stop);
       if (lane.next == nullptr) {
         --running;
         begin(lane);
@@ -140,17 +160,17 @@ Status run_batch(const Snapshot<D>& snapshot, std::span<const Query> queries,
 template <int D>
 Status Snapshot<D>::range(const RangeQuery<D>& query, RangeResult<D>& result) const {
   if (Status checked = check_query(query); !checked) return checked;
-  range_within(UINT32_MAX, query, result);
+  static thread_local RangeCursor<D> cursor;
+  cursor.start(query, root(), result);
+  go_on(cursor);
   return {};
 }
 
 template <int D>
-bool Snapshot<D>::range_within(std::uint32_t most_nodes, const RangeQuery<D>& query,
-                               RangeResult<D>& result) const {
-  static thread_local RangeCursor<D> cursor;
-  cursor.start(query, root(), result);
+bool Snapshot<D>::go_on(RangeCursor<D>& cursor, std::uint32_t most_nodes,
+                        std::uint64_t enough) const {
   using Next = typename RangeCursor<D>::Next;
-  for (; most_nodes != 0; --most_nodes) {
+  for (; most_nodes != 0 && cursor.found() < enough; --most_nodes) {
     const auto wanted = cursor.take_next();
     if (!wanted) break;
     cursor.feed(*wanted, node(wanted->node.ref),
@@ -162,15 +182,14 @@ bool Snapshot<D>::range_within(std::uint32_t most_nodes, const RangeQuery<D>& qu
 template <int D>
 Status Snapshot<D>::nearest(const NearestQuery<D>& query, NearestResult& result) const {
   if (Status checked = check_query(query); !checked) return checked;
-  nearest_within(UINT32_MAX, query, result);
+  static thread_local NearestCursor<D> cursor;
+  cursor.start(query, root(), result);
+  go_on(cursor);
   return {};
 }
 
 template <int D>
-bool Snapshot<D>::nearest_within(std::uint32_t most_nodes, const NearestQuery<D>& query,
-                                 NearestResult& result) const {
-  static thread_local NearestCursor<D> cursor;
-  cursor.start(query, root(), result);
+bool Snapshot<D>::go_on(NearestCursor<D>& cursor, std::uint32_t most_nodes) const {
   for (; most_nodes != 0; --most_nodes) {
     const auto wanted = cursor.take();
     if (!wanted) break;
@@ -181,32 +200,45 @@ bool Snapshot<D>::nearest_within(std::uint32_t most_nodes, const NearestQuery<D>
 
 template <int D>
 Status Snapshot<D>::range_batch(std::span<const RangeQuery<D>> queries,
-                                std::span<RangeResult<D>> results, std::uint32_t most_nodes) const {
-  return run_batch<D, RangeCursor<D>>(*this, queries, results, most_nodes);
+                                std::span<RangeResult<D>> results) const {
+  return run_batch<D, RangeCursor<D>>(*this, queries, results, Stop<D>{});
+}
+
+template <int D>
+Status Snapshot<D>::range_batch(std::span<const RangeQuery<D>> queries,
+                                std::span<RangeResult<D>> results, std::uint32_t most_nodes,
+                                std::uint64_t enough,
+                                std::vector<StoppedSearch<D>>& stopped) const {
+  return run_batch<D, RangeCursor<D>>(*this, queries, results,
+                                      Stop<D>{most_nodes, enough, &stopped});
 }
 
 template <int D>
 Status Snapshot<D>::nearest_batch(std::span<const NearestQuery<D>> queries,
                                   std::span<NearestResult> results) const {
-  return run_batch<D, NearestCursor<D>>(*this, queries, results, UINT32_MAX);
+  return run_batch<D, NearestCursor<D>>(*this, queries, results, Stop<D>{});
 }
 
 template Status Snapshot<2>::range(const RangeQuery<2>&, RangeResult<2>&) const;
-template Status Snapshot<3>::range(const RangeQuery<3>&, RangeResult<3>&) const;
 template Status Snapshot<2>::nearest(const NearestQuery<2>&, NearestResult&) const;
-template Status Snapshot<3>::nearest(const NearestQuery<3>&, NearestResult&) const;
+template bool Snapshot<2>::go_on(RangeCursor<2>&, std::uint32_t, std::uint64_t) const;
+template bool Snapshot<2>::go_on(NearestCursor<2>&, std::uint32_t) const;
+template Status Snapshot<2>::range_batch(std::span<const RangeQuery<2>>,
+                                         std::span<RangeResult<2>>) const;
 template Status Snapshot<2>::range_batch(std::span<const RangeQuery<2>>, std::span<RangeResult<2>>,
-                                         std::uint32_t) const;
-template bool Snapshot<2>::range_within(std::uint32_t, const RangeQuery<2>&, RangeResult<2>&) const;
-template bool Snapshot<2>::nearest_within(std::uint32_t, const NearestQuery<2>&,
-                                          NearestResult&) const;
-template Status Snapshot<3>::range_batch(std::span<const RangeQuery<3>>, std::span<RangeResult<3>>,
-                                         std::uint32_t) const;
-template bool Snapshot<3>::range_within(std::uint32_t, const RangeQuery<3>&, RangeResult<3>&) const;
-template bool Snapshot<3>::nearest_within(std::uint32_t, const NearestQuery<3>&,
-                                          NearestResult&) const;
+                                         std::uint32_t, std::uint64_t,
+                                         std::vector<StoppedSearch<2>>&) const;
 template Status Snapshot<2>::nearest_batch(std::span<const NearestQuery<2>>,
                                            std::span<NearestResult>) const;
+template Status Snapshot<3>::range(const RangeQuery<3>&, RangeResult<3>&) const;
+template Status Snapshot<3>::nearest(const NearestQuery<3>&, NearestResult&) const;
+template bool Snapshot<3>::go_on(RangeCursor<3>&, std::uint32_t, std::uint64_t) const;
+template bool Snapshot<3>::go_on(NearestCursor<3>&, std::uint32_t) const;
+template Status Snapshot<3>::range_batch(std::span<const RangeQuery<3>>,
+                                         std::span<RangeResult<3>>) const;
+template Status Snapshot<3>::range_batch(std::span<const RangeQuery<3>>, std::span<RangeResult<3>>,
+                                         std::uint32_t, std::uint64_t,
+                                         std::vector<StoppedSearch<3>>&) const;
 template Status Snapshot<3>::nearest_batch(std::span<const NearestQuery<3>>,
                                            std::span<NearestResult>) const;
 

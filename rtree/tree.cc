@@ -181,9 +181,7 @@ Nanoseconds Tree<D>::reclaim() {
   counters_.recycled.store(counters_.recycled.load(std::memory_order_relaxed) + freed.size(),
                            std::memory_order_relaxed);
   update_stats();
-  const std::uint64_t limit = options_.retired_limit_bytes != 0 ? options_.retired_limit_bytes
-                                                                : options_.memory_budget_bytes / 4;
-  if (reclaimer_.retired_count() * kChunkBytes<D> <= limit) return 0;
+  if (reclaimer_.retired_count() * kChunkBytes<D> <= retired_limit_bytes()) return 0;
   // What snapshots hold comes back at nobody knows when: look again in a millisecond.
   const Nanoseconds deadline = reclaimer_.next_deadline();
   return deadline > now ? deadline - now : kMillisecond;
@@ -239,6 +237,7 @@ TreeStats Tree<D>::stats() const {
   stats.bytes_retired = read(counters_.retired) * kChunkBytes<D>;
   stats.bytes_held = read(counters_.held) * kChunkBytes<D>;
   stats.bytes_budget = options_.memory_budget_bytes;
+  stats.bytes_retired_limit = retired_limit_bytes();
   stats.slabs = static_cast<std::uint32_t>(read(counters_.slabs));
   stats.copied_nodes = read(counters_.copied);
   stats.split_nodes = read(counters_.split);

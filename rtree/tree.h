@@ -55,6 +55,7 @@ struct TreeStats {
   std::uint64_t bytes_retired = 0;  ///< nodes of older versions, not yet recycled
   std::uint64_t bytes_held = 0;     ///< of those, what snapshots hold
   std::uint64_t bytes_budget = 0;
+  std::uint64_t bytes_retired_limit = 0;  ///< more than that retired: reclaim() asks for a wait
   std::uint32_t slabs = 0;
   std::uint64_t copied_nodes = 0;  ///< since creation: copies on write
   std::uint64_t split_nodes = 0;
@@ -246,6 +247,10 @@ class Tree {
   void seal_batch();
   void free_born();
   void update_stats();
+  std::uint64_t retired_limit_bytes() const {
+    return options_.retired_limit_bytes != 0 ? options_.retired_limit_bytes
+                                             : options_.memory_budget_bytes / 4;
+  }
 
   const TreeOptions options_;
   const Clock* clock_;
@@ -278,12 +283,18 @@ class Tree {
   Counters counters_;
 };
 
+/// A search of a batch that was stopped; go_on() goes on with it.
+template <int D>
+struct StoppedSearch {
+  std::size_t query;      ///< which one of the batch
+  RangeCursor<D> cursor;  ///< writes into that query's result
+};
+
 /// One version of the tree, which stays readable as long as this object lives. Movable. Any number
 /// of threads may search one Snapshot at once. The tree must outlive it.
 template <int D>
 class Snapshot {
  public:
-  static constexpr std::uint64_t kUnfinished = UINT64_MAX;
   Snapshot(Snapshot&& other) noexcept
       : tree_(other.tree_), held_(std::exchange(other.held_, {})), root_(other.root_) {}
   Snapshot& operator=(Snapshot&& other) noexcept {
@@ -310,17 +321,21 @@ class Snapshot {
   Status range(const RangeQuery<D>& query, RangeResult<D>& result) const;
   /// kInvalidArgument for a point that check_point refuses and for k = 0.
   Status nearest(const NearestQuery<D>& query, NearestResult& result) const;
-  /// The same for a query that was checked, through at most `most_nodes` nodes: false, and a result
-  /// of no use, if those are not enough. For a thread that serves others, too.
-  bool range_within(std::uint32_t most_nodes, const RangeQuery<D>& query,
-                    RangeResult<D>& result) const;
-  bool nearest_within(std::uint32_t most_nodes, const NearestQuery<D>& query,
-                      NearestResult& result) const;
+  /// Goes on with a search that was started at root() of this version, until it is done, has looked
+  /// at `most_nodes` more nodes, or has found `enough` entries since the last drain(). For a thread
+  /// that serves others, too. Returns whether the search is done.
+  bool go_on(RangeCursor<D>& cursor, std::uint32_t most_nodes = UINT32_MAX,
+             std::uint64_t enough = UINT64_MAX) const;
+  bool go_on(NearestCursor<D>& cursor, std::uint32_t most_nodes = UINT32_MAX) const;
   /// Several searches interleaved, each prefetching its next node while the others run; one result
-  /// for each query. A query that is refused fails the batch before it begins. The result of one
-  /// that would look at more than `most_nodes` nodes counts kUnfinished, and is of no use.
+  /// for each query. A query that is refused fails the batch before it begins.
+  Status range_batch(std::span<const RangeQuery<D>> queries,
+                     std::span<RangeResult<D>> results) const;
+  /// The same, where a search is stopped when it has looked at `most_nodes` nodes or has found
+  /// `enough` entries (one that only counts is not stopped by what it finds). Adds it to `stopped`.
   Status range_batch(std::span<const RangeQuery<D>> queries, std::span<RangeResult<D>> results,
-                     std::uint32_t most_nodes = UINT32_MAX) const;
+                     std::uint32_t most_nodes, std::uint64_t enough,
+                     std::vector<StoppedSearch<D>>& stopped) const;
   Status nearest_batch(std::span<const NearestQuery<D>> queries,
                        std::span<NearestResult> results) const;
   /// Checks every invariant; the error says which one broke where. Takes time and memory

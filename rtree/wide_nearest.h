@@ -21,6 +21,7 @@ class WideNearestCursor {
   std::optional<WantedNode> take();
   void feed(const Node<D>& node);
   bool done() const { return finished_; }
+  void redirect(NearestResult& result) { result_ = &result; }
 
  private:
   struct Known {

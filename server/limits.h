@@ -49,12 +49,12 @@ constexpr std::uint32_t kMaxBatchOperations = 1024;     ///< operations in one W
 constexpr std::uint32_t kMaxCombinedOperations = 1024;  ///< of several requests, in one version
 
 // --- one session (protocol::kMaxRequestsInFlight is part of the protocol)
-/// A search is first run for at most so many results and answered at once. One that has more is
-/// run again as a stream: slice by slice, sent as fast as the client takes it.
+/// A search is first run for at most so many results (and the rest of a leaf) and answered at once.
+/// One that has more goes on as a stream: slice by slice, sent as fast as the client takes it.
 constexpr std::uint32_t kInlineResults = 4096;
 constexpr std::uint32_t kInlineNeighbors = 256;
-/// So is one that would look at more nodes than this, because many boxes overlap its window, or are
-/// as near as its last neighbour.
+/// So does one that would look at more nodes than this, because many boxes overlap its window, or
+/// are as near as its last neighbour.
 constexpr std::uint32_t kMaxNodesAtOnce = 512;
 constexpr std::uint32_t kMaxNearestNodesAtOnce = 128;  ///< which take longer, and need fewer
 /// Answers that find no room before the session takes no more requests from its ring.
@@ -67,6 +67,9 @@ constexpr std::size_t kMaxSegmentBytes = std::size_t{32} << 10;
 /// takes nothing for so long, or that lasts so long in all, ends with an error.
 constexpr Nanoseconds kMaxStreamStall = 5 * kSecond;
 constexpr Nanoseconds kMaxStreamTime = 60 * kSecond;
+/// So does one that lasts so long while old versions take three quarters of the memory beyond which
+/// writers wait.
+constexpr Nanoseconds kStreamTimeWhenShort = kSecond;
 /// A client counts as active, and gets heartbeats, for so long after its last message.
 constexpr Nanoseconds kActiveFor = kSecond;
 
@@ -78,6 +81,8 @@ constexpr std::size_t kNearestBatch = 16;
 /// When the searches of a sweep have taken so long, those left over wait for the next one, and each
 /// session has one search run in a sweep; twice as many in each further sweep that takes less.
 constexpr Nanoseconds kSearchTime = 2 * kMillisecond;
+/// The streams of a sweep have so long together; those that had no turn are first in the next one.
+constexpr Nanoseconds kStreamsTime = 2 * kMillisecond;
 /// Operations that wait for the writer; a request that would exceed it is refused (kUnavailable).
 constexpr std::uint64_t kMaxQueuedOperations = std::uint64_t{1} << 18;
 /// Nodes that an operation, and a batch on top of its operations, may copy or add: what must be

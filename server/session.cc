@@ -226,21 +226,20 @@ void Session<D>::on_at(std::span<const std::byte> message, const Header& header)
   const auto request = protocol::decode_at(message);
   if (!request) return refuse(header, request.error());
   if (!may_search(header)) return;
-  // The old version is pinned from here to the end of its stream.
-  const auto pin = [&]() -> std::shared_ptr<rtree::Snapshot<D>> {
-    auto snapshot = worker_.shard().history().at(request->moment);
-    if (!snapshot) {
+  // Refused now if the version is not there. It is pinned when the search's turn comes: what waits
+  // holds nothing.
+  const auto is_there = [&] {
+    if (const auto snapshot = worker_.shard().history().at(request->moment); !snapshot) {
       refuse(header, snapshot.error());
-      return nullptr;
+      return false;
     }
-    if (!may_answer(header)) return nullptr;
-    return std::make_shared<rtree::Snapshot<D>>(std::move(*snapshot));
+    return may_answer(header);
   };
   const bool any_member = (header.flags & protocol::kAnyMember) != 0;
   if (request->type == MessageType::kRange) {
     const auto search = protocol::decode_range<D>(request->search);
     if (!search) return refuse(header, search.error());
-    if (auto at = pin()) stream(header.request_id, any_member, search->query, std::move(at));
+    if (is_there()) stream({header.request_id, search->query, any_member, request->moment});
     return;
   }
   const auto search = protocol::decode_nearest<D>(request->search);
@@ -250,7 +249,7 @@ void Session<D>::on_at(std::span<const std::byte> message, const Header& header)
                                                      ": this server gives at most " +
                                                      std::to_string(kMaxK) + " neighbours"});
   }
-  if (auto at = pin()) stream(header.request_id, any_member, search->query, std::move(at));
+  if (is_there()) stream({header.request_id, search->query, any_member, request->moment});
 }
 
 template <int D>
@@ -416,8 +415,6 @@ void Session<D>::answer_range(std::uint32_t request_id, bool any_member,
                               const rtree::RangeQuery<D>& query, rtree::RangeResult<D>& result,
                               rtree::Version version) {
   if (closed_) return;
-  // It was stopped there, or was not finished.
-  if (result.count > kInlineResults) return stream(request_id, any_member, query);
   if (blocked_ || !owed_.empty()) return later(request_id, any_member, query);
   AnswerEncoder encoder = AnswerEncoder::range<D>({request_id, version}, query.shape, result);
   if (send(encoder)) return;
@@ -551,7 +548,7 @@ void Session<D>::on_closed(transport::Connection&, const Error& reason) {
 }
 
 template <int D>
-void Session<D>::work() {
+void Session<D>::work(bool has_time_for_stream) {
   while (!owed_.empty()) {
     if (!send(owed_.front()->encoder)) return;
     owed_.pop_front();
@@ -566,7 +563,7 @@ void Session<D>::work() {
         search.query);
   }
   update_pause();
-  if (streaming()) work_on_stream();
+  if (has_time_for_stream && streaming()) work_on_stream();
 }
 
 template <int D>
@@ -587,19 +584,34 @@ void Session<D>::update_pause() {
 }
 
 template <int D>
+void Session<D>::go_on(Search<D> search, Begun<D> begun, typename Stream<D>::Pinned snapshot) {
+  if (closed_) return;
+  if (!may_begin_stream()) return stream(std::move(search));
+  begin_stream(
+      std::make_unique<Stream<D>>(search, std::move(snapshot), message_bytes_, std::move(begun)));
+  worker_.make_runnable(*this);
+}
+
+template <int D>
+void Session<D>::begin_stream(std::unique_ptr<Stream<D>> stream) {
+  stream_ = std::move(stream);
+  stream_started_ = worker_.now();
+  last_progress_ = stream_started_;
+  worker_.counters().streams.add();
+  if (!in_active) worker_.make_active(*this);
+}
+
+template <int D>
 void Session<D>::work_on_stream() {
   if (stream_ == nullptr) {
-    Search<D> search = std::move(big_.front());
+    const Search<D> search = std::move(big_.front());
     big_.pop_front();
-    const bool is_of_old = search.at != nullptr;
-    rtree::Snapshot<D> snapshot =
-        is_of_old ? std::move(*search.at) : worker_.shard().tree().snapshot();
-    if (!is_of_old && !worker_.may_answer(search.any_member)) return refuse_read(search.request_id);
-    stream_ = std::make_unique<Stream<D>>(search, std::move(snapshot), message_bytes_);
-    stream_started_ = worker_.now();
-    last_progress_ = stream_started_;
-    worker_.counters().streams.add();
-    if (!in_active) worker_.make_active(*this);
+    auto snapshot = search.at ? worker_.shard().history().at(*search.at)
+                              : Result<rtree::Snapshot<D>>(worker_.shard().tree().snapshot());
+    if (!snapshot) return send_error(search.request_id, snapshot.error());
+    if (!search.at && !worker_.may_answer(search.any_member)) return refuse_read(search.request_id);
+    begin_stream(std::make_unique<Stream<D>>(
+        search, std::make_shared<const rtree::Snapshot<D>>(std::move(*snapshot)), message_bytes_));
   }
   if (!stream_->has_message()) {
     stream_->advance();
@@ -635,6 +647,11 @@ bool Session<D>::tick(Nanoseconds now) {
     end_stream({ErrorCode::kDeadlineExceeded, "the answer was not taken within " +
                                                   format_duration(kMaxStreamTime) +
                                                   ": ask for less at once"});
+  } else if (stream_ != nullptr && now - stream_started_ > kStreamTimeWhenShort &&
+             worker_.is_short_of_memory_of(stream_->version())) {
+    end_stream({ErrorCode::kUnavailable,
+                "the server needs the memory of the version that this answer is of, after " +
+                    format_duration(kStreamTimeWhenShort) + ": ask again, for less at once"});
   }
   if (load_ != nullptr && now - last_load_message_ > kMaxLoadIdle) {
     worker_.warn_of(*connection_, "bulk load of " + connection_->peer() +

@@ -49,8 +49,7 @@ class Session final : public transport::ConnectionHandler {
   void on_closed(transport::Connection&, const Error& reason) override;
 
   // --- from the worker
-  /// The results of a search, which was stopped after kInlineResults + 1. Takes them if it can't
-  /// send them.
+  /// The results of a search. Takes them if it can't send them.
   void answer_range(std::uint32_t request_id, bool any_member, const rtree::RangeQuery<D>& query,
                     rtree::RangeResult<D>& result, rtree::Version version);
   void answer_nearest(std::uint32_t request_id, bool any_member,
@@ -66,18 +65,22 @@ class Session final : public transport::ConnectionHandler {
   /// A search that is the primary's to answer.
   void refuse_read(std::uint32_t request_id);
   /// A search that needs a Stream.
-  template <typename Query>
-  void stream(std::uint32_t request_id, bool any_member, const Query& query,
-              std::shared_ptr<rtree::Snapshot<D>> at = {}) {
+  void stream(Search<D> search) {
     if (closed_) return;
-    big_.push_back({request_id, query, any_member, std::move(at)});
+    big_.push_back(std::move(search));
     worker_.make_runnable(*this);
   }
+  /// Whether a search that a sweep has stopped can go on at once as a stream. Else it is begun
+  /// again when its turn comes, so that a session holds one half-done search at most.
+  bool may_begin_stream() const { return !streaming() && !blocked_ && owed_.empty(); }
+  /// A search that a sweep has stopped on that snapshot.
+  void go_on(Search<D> search, Begun<D> begun, typename Stream<D>::Pinned snapshot);
   void answer_write(WriteJob<D>& job);
   void answer_load(LoadJob<D>& job);
   void answer_task(const TaskJob& job);
-  /// Goes on with what is owed, as far as the connection takes it.
-  void work();
+  /// Goes on with what is owed, as far as the connection takes it; with its stream if there is
+  /// time.
+  void work(bool has_time_for_stream);
   /// Whether work() has something to do now.
   bool runnable() const {
     return !closed_ && !blocked_ && (!owed_.empty() || !waiting_.empty() || streaming());
@@ -164,6 +167,7 @@ class Session final : public transport::ConnectionHandler {
   bool take_share();
   /// Holds a version for this client until then; false if it has too many held.
   bool hold_version(rtree::Snapshot<D> snapshot, Nanoseconds now, Nanoseconds until);
+  void begin_stream(std::unique_ptr<Stream<D>> stream);
   void work_on_stream();
   void end_stream(Error reason);
 

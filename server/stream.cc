@@ -10,20 +10,54 @@
 
 namespace silurus::server {
 
+namespace {
+
+/// Results that nearly fill a message: a node adds up to its fanout, so that the next one might not
+/// fit any more.
 template <int D>
-Stream<D>::Stream(const Search<D>& search, rtree::Snapshot<D> snapshot, std::size_t message_bytes)
+std::uint64_t enough_for_a_message(const rtree::RangeQuery<D>& query, std::size_t message_bytes) {
+  if (query.shape == rtree::ResultShape::kCount) return UINT64_MAX;
+  const bool entries = query.shape == rtree::ResultShape::kEntries;
+  const std::size_t element = entries ? sizeof(rtree::Entry<D>) : sizeof(std::uint64_t);
+  const std::size_t fit = (message_bytes - sizeof(protocol::AnswerHeader)) / element;
+  return fit > 2 * rtree::kMaxFanout ? fit - rtree::kMaxFanout : std::max<std::size_t>(fit, 1);
+}
+
+/// A search that has done nothing yet.
+template <int D>
+Begun<D> nothing_of(const Search<D>& search) {
+  if (std::holds_alternative<rtree::RangeQuery<D>>(search.query)) return BegunRange<D>();
+  return BegunNearest<D>();
+}
+
+}  // namespace
+
+template <int D>
+Stream<D>::Stream(const Search<D>& search, Pinned snapshot, std::size_t message_bytes)
+    : Stream(search, std::move(snapshot), message_bytes, nothing_of(search)) {
+  if (const auto* range = std::get_if<rtree::RangeQuery<D>>(&search_.query)) {
+    range_cursor_.start(*range, snapshot_->root(), found_);
+  } else {
+    nearest_cursor_.start(std::get<rtree::NearestQuery<D>>(search_.query), snapshot_->root(),
+                          neighbors_);
+  }
+}
+
+template <int D>
+Stream<D>::Stream(const Search<D>& search, Pinned snapshot, std::size_t message_bytes,
+                  Begun<D> begun)
     : search_(search), snapshot_(std::move(snapshot)) {
   if (const auto* range = std::get_if<rtree::RangeQuery<D>>(&search_.query)) {
-    const bool entries = range->shape == rtree::ResultShape::kEntries;
-    const std::size_t element = entries ? sizeof(rtree::Entry<D>) : sizeof(std::uint64_t);
-    const std::size_t fit = (message_bytes - sizeof(protocol::AnswerHeader)) / element;
-    // A node adds up to its fanout: stop where the next one might not fit any more.
-    full_ = fit > 2 * rtree::kMaxFanout ? fit - rtree::kMaxFanout : std::max<std::size_t>(fit, 1);
-    range_cursor_.start(*range, snapshot_.root(), found_);
+    full_ = enough_for_a_message(*range, message_bytes);
+    auto& of_range = std::get<BegunRange<D>>(begun);
+    range_cursor_ = std::move(of_range.cursor);
+    found_ = std::move(of_range.found);
+    range_cursor_.redirect(found_);
   } else {
-    full_ = 0;
-    nearest_cursor_.start(std::get<rtree::NearestQuery<D>>(search_.query), snapshot_.root(),
-                          neighbors_);
+    auto& of_nearest = std::get<BegunNearest<D>>(begun);
+    nearest_cursor_ = std::move(of_nearest.cursor);
+    neighbors_ = std::move(of_nearest.found);
+    nearest_cursor_.redirect(neighbors_);
   }
 }
 
@@ -38,30 +72,16 @@ void Stream<D>::advance() {
 }
 
 template <int D>
-template <typename Cursor, typename IsFull>
-bool Stream<D>::run_slice(Cursor& cursor, const IsFull& is_full) {
-  for (std::uint32_t nodes = 0; nodes < kSliceNodes && !cursor.done() && !is_full(); ++nodes) {
-    const auto wanted = cursor.take();
-    SILURUS_CHECK(wanted.has_value());  // all that was taken has been fed
-    cursor.feed(snapshot_.node(wanted->ref));
-  }
-  return cursor.done();
-}
-
-template <int D>
 void Stream<D>::advance_range(rtree::ResultShape shape) {
-  const auto is_full = [this, shape] {
-    return shape != rtree::ResultShape::kCount && range_cursor_.found() >= full_;
-  };
-  complete_ = run_slice(range_cursor_, is_full);
-  if (!complete_ && !is_full()) return;
+  complete_ = snapshot_->go_on(range_cursor_, kSliceNodes, full_);
+  if (!complete_ && range_cursor_.found() < full_) return;
   range_cursor_.drain(sending_);
   message_ = protocol::AnswerEncoder::range<D>({request_id(), version()}, shape, sending_);
 }
 
 template <int D>
 void Stream<D>::advance_nearest() {
-  complete_ = run_slice(nearest_cursor_, [] { return false; });
+  complete_ = snapshot_->go_on(nearest_cursor_, kSliceNodes);
   if (complete_) message_ = protocol::AnswerEncoder::nearest({request_id(), version()}, neighbors_);
 }
 

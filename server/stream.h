@@ -3,11 +3,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <variant>
 
 #include "common/clock.h"
 #include "protocol/encode.h"
+#include "protocol/messages.h"
 #include "rtree/cursor.h"
 #include "rtree/tree.h"
 
@@ -18,13 +20,28 @@ template <int D>
 struct Search {
   std::uint32_t request_id = 0;
   std::variant<rtree::RangeQuery<D>, rtree::NearestQuery<D>> query;
-  bool any_member = false;                      ///< asked with protocol::kAnyMember
-  std::shared_ptr<rtree::Snapshot<D>> at = {};  ///< of an old version; null: the current one
+  bool any_member = false;                  ///< asked with protocol::kAnyMember
+  std::optional<protocol::Moment> at = {};  ///< of which version; nothing: the current one
 };
 
-/// A search with a big answer, run in slices, on one pinned version of the tree. Holds no more than
-/// one message of results at a time (all k of a nearest search), so that neither memory nor other
-/// clients suffer from its size. Belongs to a session.
+/// Where a search stopped that was begun in a sweep, and what it had found.
+template <int D>
+struct BegunRange {
+  rtree::RangeCursor<D> cursor;
+  rtree::RangeResult<D> found;
+};
+template <int D>
+struct BegunNearest {
+  rtree::NearestCursor<D> cursor;
+  rtree::NearestResult found;
+};
+template <int D>
+using Begun = std::variant<BegunRange<D>, BegunNearest<D>>;
+
+/// A search with a big answer, run in slices, on one pinned version of the tree: from its
+/// beginning, or from where a sweep stopped it. Holds no more than one message of results at a time
+/// (all k of a nearest search), so that neither memory nor other clients suffer from its size.
+/// Belongs to a session.
 ///
 ///   while (!stream.finished()) {
 ///     if (!stream.has_message()) { stream.advance(); continue; }     // one slice; others' turn
@@ -36,13 +53,16 @@ struct Search {
 template <int D>
 class Stream {
  public:
+  using Pinned = std::shared_ptr<const rtree::Snapshot<D>>;
   /// `message_bytes`: of the longest message that will be asked for.
-  Stream(const Search<D>& search, rtree::Snapshot<D> snapshot, std::size_t message_bytes);
+  Stream(const Search<D>& search, Pinned snapshot, std::size_t message_bytes);
+  /// Goes on with a search that was begun on that snapshot.
+  Stream(const Search<D>& search, Pinned snapshot, std::size_t message_bytes, Begun<D> begun);
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
   std::uint32_t request_id() const { return search_.request_id; }
-  rtree::Version version() const { return snapshot_.version(); }
+  rtree::Version version() const { return snapshot_->version(); }
   /// Whether the whole answer was encoded.
   bool finished() const { return complete_ && !has_message(); }
   bool has_message() const { return !message_.done(); }
@@ -54,14 +74,12 @@ class Stream {
   void encode_next(std::span<std::byte> out);
 
  private:
-  template <typename Cursor, typename IsFull>
-  bool run_slice(Cursor& cursor, const IsFull& is_full);
   void advance_range(rtree::ResultShape shape);
   void advance_nearest();
 
   Search<D> search_;
-  rtree::Snapshot<D> snapshot_;
-  std::size_t full_;  ///< results that nearly fill a message
+  Pinned snapshot_;
+  std::uint64_t full_ = 0;  ///< results that nearly fill a message
   rtree::RangeCursor<D> range_cursor_;
   rtree::NearestCursor<D> nearest_cursor_;
   rtree::RangeResult<D> found_;    ///< filled by the cursor

@@ -126,7 +126,7 @@ template <int D>
 std::size_t Worker<D>::run_searches() {
   const std::size_t count = ranges_.size() + nearests_.size();
   if (count == 0) return 0;
-  const rtree::Snapshot<D> snapshot = team_.shard->tree().snapshot();
+  rtree::Snapshot<D> snapshot = team_.shard->tree().snapshot();
   if (!may_answer(false)) {
     refuse_what_needs_the_primary(ranges_);
     refuse_what_needs_the_primary(nearests_);
@@ -134,6 +134,7 @@ std::size_t Worker<D>::run_searches() {
   searches_begun_ = team_.clock->now();
   if (!ranges_.empty()) run_ranges(snapshot);
   if (!nearests_.empty()) run_nearests(snapshot);
+  if (!begun_.empty()) go_on_with_stopped(std::move(snapshot));
   if (team_.clock->now() - searches_begun_ < kSearchTime / 2) {
     share_ = std::min<std::size_t>(2 * share_, protocol::kMaxRequestsInFlight);
   }
@@ -174,12 +175,13 @@ void Worker<D>::run_nearests(const rtree::Snapshot<D>& snapshot) {
     }
     const auto& asked = nearests_[i];
     if (asked.query.k > kInlineNeighbors) {
-      asked.session->stream(asked.request_id, asked.any_member, asked.query);
+      asked.session->stream({asked.request_id, asked.query, asked.any_member, {}});
       continue;
     }
     // The query was checked when it was decoded.
-    if (!snapshot.nearest_within(kMaxNearestNodesAtOnce, asked.query, neighbors_)) {
-      asked.session->stream(asked.request_id, asked.any_member, asked.query);
+    nearest_cursor_.start(asked.query, snapshot.root(), neighbors_);
+    if (!snapshot.go_on(nearest_cursor_, kMaxNearestNodesAtOnce)) {
+      stop<BegunNearest<D>>(asked, nearest_cursor_, neighbors_);
       continue;
     }
     asked.session->answer_nearest(asked.request_id, asked.any_member, asked.query, neighbors_,
@@ -203,26 +205,59 @@ void Worker<D>::run_ranges(const rtree::Snapshot<D>& snapshot) {
 template <int D>
 void Worker<D>::run_ranges(const rtree::Snapshot<D>& snapshot, std::size_t first,
                            std::size_t count) {
-  capped_.clear();
-  for (std::size_t i = first; i < first + count; ++i) {
-    auto& query = capped_.emplace_back(ranges_[i].query);
-    query.limit = std::min<std::uint64_t>(query.limit, kInlineResults + 1);
-  }
+  if (count == 1) return run_range(snapshot, first);
+  queries_.clear();
+  for (std::size_t i = first; i < first + count; ++i) queries_.push_back(ranges_[i].query);
+  stopped_.clear();
   // The queries were checked when they were decoded.
-  if (count == 1) {
-    if (!snapshot.range_within(kMaxNodesAtOnce, capped_[0], results_[0])) {
-      results_[0].count = rtree::Snapshot<D>::kUnfinished;
-    }
-  } else {
-    const Status ok =
-        snapshot.range_batch(capped_, std::span(results_).first(count), kMaxNodesAtOnce);
-    SILURUS_CHECK(ok.has_value());
+  const Status ok = snapshot.range_batch(queries_, std::span(results_).first(count),
+                                         kMaxNodesAtOnce, kInlineResults + 1, stopped_);
+  SILURUS_CHECK(ok.has_value());
+  for (auto& one : stopped_) {
+    auto& asked = ranges_[first + one.query];
+    stop<BegunRange<D>>(asked, one.cursor, results_[one.query]);
+    asked.session = nullptr;
   }
   for (std::size_t i = 0; i < count; ++i) {
     const auto& asked = ranges_[first + i];
+    if (asked.session == nullptr) continue;
     asked.session->answer_range(asked.request_id, asked.any_member, asked.query, results_[i],
                                 snapshot.version());
   }
+}
+
+/// A search that is alone in its batch.
+template <int D>
+void Worker<D>::run_range(const rtree::Snapshot<D>& snapshot, std::size_t index) {
+  const auto& asked = ranges_[index];
+  const bool counts = asked.query.shape == rtree::ResultShape::kCount;
+  range_cursor_.start(asked.query, snapshot.root(), results_[0]);
+  if (!snapshot.go_on(range_cursor_, kMaxNodesAtOnce, counts ? UINT64_MAX : kInlineResults + 1)) {
+    return stop<BegunRange<D>>(asked, range_cursor_, results_[0]);
+  }
+  asked.session->answer_range(asked.request_id, asked.any_member, asked.query, results_[0],
+                              snapshot.version());
+}
+
+/// A search that is not at its end. The cursor and what it has found are taken away, or of no use
+/// any more.
+template <int D>
+template <typename Of, typename Query>
+void Worker<D>::stop(const Asked<Query>& asked, decltype(Of::cursor)& cursor,
+                     decltype(Of::found)& found) {
+  Search<D> search{asked.request_id, asked.query, asked.any_member, {}};
+  if (!asked.session->may_begin_stream()) return asked.session->stream(std::move(search));
+  begun_.push_back({asked.session, std::move(search),
+                    Of{std::exchange(cursor, decltype(Of::cursor)()), std::exchange(found, {})}});
+}
+
+template <int D>
+void Worker<D>::go_on_with_stopped(rtree::Snapshot<D> snapshot) {
+  const auto pinned = std::make_shared<const rtree::Snapshot<D>>(std::move(snapshot));
+  for (Stopped& one : begun_) {
+    one.session->go_on(std::move(one.search), std::move(one.begun), pinned);
+  }
+  begun_.clear();
 }
 
 // --- writes and loads
@@ -230,6 +265,12 @@ void Worker<D>::run_ranges(const rtree::Snapshot<D>& snapshot, std::size_t first
 template <int D>
 bool Worker<D>::may_answer(bool any_member) const {
   return any_member || team_.standing == nullptr || team_.standing->may_read(team_.clock->now());
+}
+
+template <int D>
+bool Worker<D>::is_short_of_memory_of(rtree::Version version) const {
+  const rtree::TreeStats stats = team_.shard->tree().stats();
+  return version != stats.version && stats.bytes_retired > stats.bytes_retired_limit / 4 * 3;
 }
 
 template <int D>
@@ -385,11 +426,24 @@ void Worker<D>::make_active(Session<D>& session) {
 template <int D>
 bool Worker<D>::run_sessions() {
   running_.swap(runnable_);
+  const Nanoseconds begun = team_.clock->now();
+  bool has_time = true;
   for (Session<D>* session : running_) {
     session->in_runnable = false;
-    if (session->runnable()) session->work();
-    if (session->runnable()) make_runnable(*session);
+    if (!session->runnable()) continue;
+    session->work(has_time);
+    if (!session->runnable()) continue;
+    if (!has_time) {
+      session->in_runnable = true;
+      postponed_.push_back(session);
+    } else {
+      make_runnable(*session);
+      has_time = team_.clock->now() - begun < kStreamsTime;
+    }
   }
+  // Whose streams had no turn is first in the next sweep.
+  runnable_.insert(runnable_.begin(), postponed_.begin(), postponed_.end());
+  postponed_.clear();
   running_.clear();
   return true;
 }

@@ -97,6 +97,9 @@ class Worker {
   /// Whether a snapshot taken before this call may be answered with: it is what the group has now,
   /// or any member's will do.
   bool may_answer(bool any_member) const;
+  /// Whether old versions take so much memory that writers will soon have to wait, and that version
+  /// is one of them.
+  bool is_short_of_memory_of(rtree::Version version) const;
   std::unique_ptr<WriteJob<D>> new_job();
   /// kUnavailable if too many writes wait.
   Status submit(std::unique_ptr<WriteJob<D>> job);
@@ -119,6 +122,11 @@ class Worker {
     bool any_member;
     Query query;
   };
+  struct Stopped {
+    Session<D>* session;
+    Search<D> search;
+    Begun<D> begun;
+  };
 
   std::size_t run_searches();
   bool is_out_of_time();
@@ -129,6 +137,9 @@ class Worker {
   void run_ranges(const rtree::Snapshot<D>& snapshot);
   void run_nearests(const rtree::Snapshot<D>& snapshot);
   void run_ranges(const rtree::Snapshot<D>& snapshot, std::size_t first, std::size_t count);
+  void run_range(const rtree::Snapshot<D>& snapshot, std::size_t index);
+  template <typename Of, typename Query>
+  void stop(const Asked<Query>& asked, decltype(Of::cursor)& cursor, decltype(Of::found)& found);
   bool take_completions();
   bool take_writer_turn();
   /// Whether a client that had a batch of writes answered is still sending the next one: then one
@@ -137,6 +148,7 @@ class Worker {
   bool start_builds();
   void finish(WriteJob<D>* job);
   bool run_sessions();
+  void go_on_with_stopped(rtree::Snapshot<D> snapshot);
   void flush_touched();
   void bury_dead();
   void tick();
@@ -154,8 +166,12 @@ class Worker {
   // Searches found in this sweep, and room for their results.
   std::vector<Asked<rtree::RangeQuery<D>>> ranges_;
   std::vector<Asked<rtree::NearestQuery<D>>> nearests_;
-  std::vector<rtree::RangeQuery<D>> capped_;
+  std::vector<rtree::RangeQuery<D>> queries_;
   std::vector<rtree::RangeResult<D>> results_;
+  std::vector<rtree::StoppedSearch<D>> stopped_;
+  std::vector<Stopped> begun_;  ///< in this sweep, to go on as streams
+  rtree::RangeCursor<D> range_cursor_;
+  rtree::NearestCursor<D> nearest_cursor_;
   rtree::NearestResult neighbors_;
   std::uint64_t sweep_number_ = 0;
   Nanoseconds searches_begun_ = 0;
@@ -176,7 +192,8 @@ class Worker {
 
   std::vector<Session<D>*> touched_;
   std::vector<Session<D>*> runnable_;
-  std::vector<Session<D>*> running_;  ///< runnable_ of the sweep before, while it is worked on
+  std::vector<Session<D>*> running_;    ///< runnable_ of the sweep before, while it is worked on
+  std::vector<Session<D>*> postponed_;  ///< of those, the ones whose streams had no turn
   std::vector<Session<D>*> active_;
   std::vector<std::uint64_t> dead_;
 

@@ -106,19 +106,62 @@ TEST_F(TreeTest, EndsASearchThatLooksAtTooMuch) {
   const auto nodes = static_cast<std::uint32_t>(tree_->stats().nodes);
   const RangeQuery<2> inside{.window = {{-1, -1}, {0.25, 0.25}}, .predicate = Predicate::kWithin};
   RangeResult<2> range;
-  EXPECT_FALSE(snapshot.range_within(nodes / 2, inside, range));
-  EXPECT_TRUE(snapshot.range_within(nodes, inside, range));
+  RangeCursor<2> range_cursor;
+  range_cursor.start(inside, snapshot.root(), range);
+  EXPECT_FALSE(snapshot.go_on(range_cursor, nodes / 2));
+  EXPECT_TRUE(snapshot.go_on(range_cursor, nodes / 2 + 1));
   EXPECT_EQ(range.count, 0u);
   NearestResult nearest;
-  EXPECT_FALSE(snapshot.nearest_within(nodes / 2, {{{0, 0}}, 10}, nearest)) << "all are as near";
-  EXPECT_TRUE(snapshot.nearest_within(nodes, {{{0, 0}}, 10}, nearest));
-  ASSERT_EQ(nearest.size(), 10u);
-  EXPECT_EQ(nearest.back().id, 9u) << "equal distances in the order of ids";
-  const std::array<RangeQuery<2>, 2> queries{inside, RangeQuery<2>{.window = at(9, 9)}};
-  std::array<RangeResult<2>, 2> results;
-  ASSERT_TRUE(snapshot.range_batch(queries, results, nodes / 2));
-  EXPECT_EQ(results[0].count, Snapshot<2>::kUnfinished);
-  EXPECT_EQ(results[1].count, 0u);
+  NearestCursor<2> nearest_cursor;
+  nearest_cursor.start({{{0, 0}}, 10}, snapshot.root(), nearest);
+  EXPECT_FALSE(snapshot.go_on(nearest_cursor, nodes / 2)) << "all are as near";
+  NearestCursor<2> moved = std::move(nearest_cursor);
+  NearestResult other;
+  moved.redirect(other);
+  EXPECT_TRUE(snapshot.go_on(moved, nodes / 2 + 1));
+  ASSERT_EQ(other.size(), 10u);
+  EXPECT_EQ(other.back().id, 9u) << "equal distances in the order of ids";
+}
+
+TEST_F(TreeTest, GoesOnWithTheSearchesOfABatchThatWereStopped) {
+  std::vector<std::uint64_t> all;
+  for (std::uint64_t id = 0; id < 2000; ++id) {
+    ASSERT_TRUE(tree_->insert({id, at(static_cast<double>(id), 0)}));
+    all.push_back(id);
+  }
+  tree_->publish();
+  const auto snapshot = tree_->snapshot();
+  const auto nodes = static_cast<std::uint32_t>(tree_->stats().nodes);
+  const Box<2> everything{{0, 0}, {2000, 0}};
+  const std::array<RangeQuery<2>, 4> queries{
+      RangeQuery<2>{.window = at(7, 0)}, RangeQuery<2>{.window = everything},
+      RangeQuery<2>{.window = everything, .shape = ResultShape::kCount},
+      RangeQuery<2>{.window = everything, .limit = 90}};
+  const auto run = [&](std::uint32_t most_nodes, std::uint64_t enough) {
+    std::array<RangeResult<2>, 4> results;
+    std::vector<StoppedSearch<2>> stopped;
+    EXPECT_TRUE(snapshot.range_batch(queries, results, most_nodes, enough, stopped));
+    std::vector<std::size_t> which;
+    for (auto& search : stopped) {
+      which.push_back(search.query);
+      RangeResult<2>& at_stop = results[search.query];
+      EXPECT_LT(at_stop.count, 2000u);
+      RangeResult<2> elsewhere = std::move(at_stop);
+      search.cursor.redirect(elsewhere);
+      EXPECT_TRUE(snapshot.go_on(search.cursor));
+      at_stop = std::move(elsewhere);
+    }
+    std::sort(which.begin(), which.end());
+    EXPECT_EQ(results[0].ids, Ids{7});
+    std::sort(results[1].ids.begin(), results[1].ids.end());
+    EXPECT_EQ(results[1].ids, all) << "nothing twice, nothing lost";
+    EXPECT_EQ(results[2].count, 2000u);
+    EXPECT_EQ(results[3].ids.size(), 90u);
+    return which;
+  };
+  EXPECT_EQ(run(nodes, UINT64_MAX), (std::vector<std::size_t>{}));
+  EXPECT_EQ(run(nodes / 2, UINT64_MAX), (std::vector<std::size_t>{1, 2}));
+  EXPECT_EQ(run(nodes, 1000), std::vector<std::size_t>{1}) << "counting is not stopped by it";
 }
 
 TEST_F(TreeTest, RefusedWritesChangeNothing) {

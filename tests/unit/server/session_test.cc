@@ -107,6 +107,48 @@ TEST_F(SessionTest, ABigAnswerKeepsNobodyElseWaiting) {
   EXPECT_EQ(take_ids(greedy)[1].size(), 30000u);
 }
 
+TEST_F(SessionTest, GoesOnWithABigSearchInsteadOfBeginningAgain) {
+  fill(30000);
+  Loopback& greedy = world_.connect();
+  Loopback& writer = world_.connect();
+  ask_range(greedy, 1, {.window = window_of(0, 30000)});
+  world_.worker().sweep();
+  EXPECT_EQ(greedy.waiting(), 0u);
+  const rtree::Version begun = world_.worker().version();
+  ask_write(writer, 2, {erase_of(7)});
+  world_.worker().sweep();
+  ASSERT_GT(greedy.waiting(), 0u);
+  EXPECT_GT(world_.worker().version(), begun);
+  const auto first = greedy.receive();
+  EXPECT_EQ(first.answer.version, begun) << "what the first sweep found is part of the answer";
+  world_.run();
+  EXPECT_EQ(first.answer.count + take_ids(greedy)[1].size(), 30000u);
+}
+
+TEST_F(SessionTest, TheStreamsOfASweepHaveALimitedTime) {
+  struct SlowClock final : Clock {
+    Nanoseconds now() const override { return time += kStreamsTime; }
+    mutable Nanoseconds time = 0;
+  } slow;
+  constexpr std::size_t kStreams = 20;
+  fill(30000);
+  std::vector<Loopback*> greedy;
+  for (std::size_t i = 0; i < kStreams; ++i) greedy.push_back(&world_.connect());
+  for (Loopback* client : greedy) ask_range(*client, 1, {.window = window_of(0, 30000)});
+  world_.worker().sweep();
+  world_.team.clock = &slow;
+  const auto have_something = [&] {
+    return std::ranges::count_if(greedy, [](const Loopback* one) { return one->waiting() != 0; });
+  };
+  for (std::size_t sweeps = 1; sweeps <= kStreams; ++sweeps) {
+    world_.worker().sweep();
+    ASSERT_EQ(have_something(), static_cast<std::ptrdiff_t>(sweeps)) << "each in its turn";
+  }
+  world_.team.clock = &world_.clock;
+  world_.run();
+  for (Loopback* client : greedy) EXPECT_EQ(take_ids(*client)[1].size(), 30000u);
+}
+
 TEST_F(SessionTest, WhoAsksForMuchAtOnceGetsNoMoreThanItsShareOfTheTime) {
   struct SlowClock final : Clock {
     Nanoseconds now() const override { return time += kSearchTime; }
@@ -362,16 +404,16 @@ TEST_F(SessionTest, GivesUpAStreamWhoseClientTakesNothing) {
 }
 
 TEST_F(SessionTest, DoesNotGiveUpAStreamThatIsSlowItself) {
-  fill(30000);
+  fill(100000);
   Loopback& client = world_.connect();
-  ask_range(client, 1, {.window = window_of(0, 30000), .shape = rtree::ResultShape::kCount});
+  ask_range(client, 1, {.window = window_of(0, 100000), .shape = rtree::ResultShape::kCount});
   Nanoseconds took = 0;
   for (; client.waiting() == 0; took += kSecond) {
     world_.worker().sweep();
     world_.clock.advance(kSecond);
   }
   EXPECT_GT(took, 2 * kMaxStreamStall) << "or it shows nothing";
-  EXPECT_EQ(client.receive().answer.count, 30000u);
+  EXPECT_EQ(client.receive().answer.count, 100000u);
 }
 
 TEST_F(SessionTest, RenewsTheHoldOfAVersionThatIsForgottenMeanwhile) {
@@ -399,6 +441,95 @@ TEST_F(SessionTest, RenewsTheHoldOfAVersionThatIsForgottenMeanwhile) {
   }
   world.clock.advance(2 * kDefaultHoldLease);
   EXPECT_FALSE(holds(reader, version)) << "nobody holds it any more";
+}
+
+TEST_F(SessionTest, SearchesOfOldVersionsThatWaitHoldNothing) {
+  World world(1, std::uint64_t{64} << 20, 0, {.age = kSecond, .versions = kMinRetainVersions});
+  SILURUS_CHECK(world.shard->load(row(30000)).has_value());
+  Loopback& reader = world.connect();
+  Loopback& writer = world.connect();
+  reader.set_room(1);
+  std::uint32_t id = 1;
+  const auto write = [&](int times) {
+    for (; times > 0; --times, ++id) {
+      ask_write(writer, id, {insert_of(40000 + id)});
+      world.run();
+      ASSERT_FALSE(writer.receive().answer.is_error());
+    }
+  };
+  const auto ask_at = [&](std::uint32_t request, rtree::Version version) {
+    reader.request(sizeof(protocol::AtRequest) + sizeof(protocol::RangeRequest<2>),
+                   [&](std::span<std::byte> out) {
+                     protocol::encode_range<2>(
+                         out.subspan(protocol::encode_at(out, request, version)), request,
+                         {.window = window_of(0, 30000)});
+                   });
+  };
+  for (std::uint32_t request = 0; request < 40; ++request) {
+    write(5);
+    ask_at(request, world.worker().version());
+    world.run();
+  }
+  write(200);
+  const rtree::TreeStats stats = world.shard->tree().stats();
+  // The versions of the history, and that of the one stream; each holds the few nodes of a path.
+  EXPECT_LE(stats.bytes_held, (kMinRetainVersions + 2) * 60 * rtree::kChunkBytes<2>);
+  // The first is answered, the others hear that their versions are gone.
+  std::size_t refused = 0;
+  std::uint64_t found = 0;
+  for (reader.give_room(1000); reader.waiting() != 0; world.run()) {
+    const auto received = reader.receive();
+    if (received.answer.is_error()) {
+      EXPECT_EQ(code_of(received), ErrorCode::kNotFound);
+      ++refused;
+    } else {
+      EXPECT_EQ(received.answer.header.request_id, 0u);
+      found += received.answer.count;
+    }
+  }
+  EXPECT_EQ(found, 30000u);
+  EXPECT_EQ(refused, 39u);
+}
+
+TEST_F(SessionTest, EndsStreamsOfOldVersionsWhenWritersNeedTheirMemory) {
+  constexpr std::uint32_t kEntries = 150000;
+  World world(1, std::uint64_t{16} << 20);
+  SILURUS_CHECK(world.shard->load(row(kEntries)).has_value());
+  Loopback& reader = world.connect();
+  Loopback& writer = world.connect();
+  reader.set_room(1);
+  ask_range(reader, 1, {.window = window_of(0, kEntries)});
+  world.run();
+  const auto retired = [&] { return world.shard->tree().stats().bytes_retired; };
+  const std::uint64_t limit = world.shard->tree().stats().bytes_retired_limit;
+  std::uint32_t id = 0;
+  const auto write = [&] {  // far apart from the ones before, so that each needs other nodes
+    ask_write(writer, id, {erase_of(id * 7919 % kEntries)});
+    ++id;
+    world.run();
+  };
+  for (; retired() <= limit && id < kEntries; writer.receive()) write();
+  write();
+  EXPECT_EQ(writer.waiting(), 0u) << "the stream holds it back";
+  const auto let_pass = [&](Nanoseconds time) {
+    for (; time > 0; time -= 10 * kMillisecond) {
+      world.clock.advance(10 * kMillisecond);
+      world.run();
+    }
+  };
+  let_pass(kStreamTimeWhenShort - 10 * kMillisecond);
+  EXPECT_GT(retired(), limit) << "the stream has its time";
+  let_pass(20 * kMillisecond);
+  while (writer.waiting() != 0) writer.receive();
+  for (int i = 0; i < 100; ++i, writer.receive()) {
+    write();
+    ASSERT_EQ(writer.waiting(), 1u);
+  }
+  EXPECT_LT(retired(), limit / 2);
+  EXPECT_TRUE(reader.receive().answer.more());
+  reader.give_room(1);
+  world.run();
+  EXPECT_EQ(code_of(reader.receive()), ErrorCode::kUnavailable);
 }
 
 TEST_F(SessionTest, StatisticsComeAsText) {

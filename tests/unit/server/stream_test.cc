@@ -47,13 +47,15 @@ class StreamTest : public testing::Test {
  protected:
   StreamTest() { SILURUS_CHECK(world_.shard->load(row(kEntries)).has_value()); }
   static constexpr std::uint64_t kEntries = 20000;
+  Stream<2>::Pinned pinned() const {
+    return std::make_shared<const rtree::Snapshot<2>>(world_.shard->tree().snapshot());
+  }
   World world_;
 };
 
 TEST_F(StreamTest, SendsEveryResultOnceWhateverAMessageHolds) {
   for (const std::size_t bytes : {std::size_t{256}, std::size_t{4096}, kMaxSegmentBytes}) {
-    Stream<2> stream({9, rtree::RangeQuery<2>{.window = window_of(100, 15000)}},
-                     world_.shard->tree().snapshot(), bytes);
+    Stream<2> stream({9, rtree::RangeQuery<2>{.window = window_of(100, 15000)}}, pinned(), bytes);
     const auto ids = ids_of(run(stream, bytes));
     ASSERT_EQ(ids.size(), 15000u) << bytes;
     for (std::uint64_t i = 0; i < ids.size(); ++i) ASSERT_EQ(ids[i], 100 + i);
@@ -63,7 +65,7 @@ TEST_F(StreamTest, SendsEveryResultOnceWhateverAMessageHolds) {
 TEST_F(StreamTest, VisitsNoMoreThanASliceAtATime) {
   Stream<2> stream({9, rtree::RangeQuery<2>{.window = window_of(0, kEntries),
                                             .shape = rtree::ResultShape::kCount}},
-                   world_.shard->tree().snapshot(), 4096);
+                   pinned(), 4096);
   stream.advance();
   EXPECT_FALSE(stream.finished());
   EXPECT_FALSE(stream.has_message());
@@ -72,15 +74,40 @@ TEST_F(StreamTest, VisitsNoMoreThanASliceAtATime) {
   EXPECT_EQ(protocol::decode_answer(messages[0])->count, kEntries);
 }
 
+TEST_F(StreamTest, GoesOnWhereASearchWasStopped) {
+  const rtree::RangeQuery<2> everything{.window = window_of(0, kEntries)};
+  const auto snapshot = pinned();
+  for (const std::uint64_t stop : {1, 500, 5000}) {
+    BegunRange<2> begun;
+    begun.cursor.start(everything, snapshot->root(), begun.found);
+    ASSERT_FALSE(snapshot->go_on(begun.cursor, UINT32_MAX, stop));
+    Stream<2> stream({9, everything}, snapshot, 4096, std::move(begun));
+    const auto ids = ids_of(run(stream, 4096));
+    ASSERT_EQ(ids.size(), kEntries) << stop;
+    for (std::uint64_t i = 0; i < ids.size(); ++i) ASSERT_EQ(ids[i], i);
+  }
+  const rtree::NearestQuery<2> nearest{.point = {{0, 0}}, .k = 3000};
+  BegunNearest<2> begun;
+  begun.cursor.start(nearest, snapshot->root(), begun.found);
+  ASSERT_FALSE(snapshot->go_on(begun.cursor, 10));
+  Stream<2> stream({9, nearest}, snapshot, 4096, std::move(begun));
+  std::uint64_t next = 0;
+  for (const auto& message : run(stream, 4096)) {
+    const auto answer = protocol::decode_answer(message);
+    const auto array = protocol::answer_array<rtree::Neighbor>(*answer);
+    for (std::size_t i = 0; i < array->size(); ++i) EXPECT_EQ((*array)[i].id, next++);
+  }
+  EXPECT_EQ(next, 3000u);
+}
+
 TEST_F(StreamTest, StopsAtTheLimit) {
   Stream<2> stream({9, rtree::RangeQuery<2>{.window = window_of(0, kEntries), .limit = 5000}},
-                   world_.shard->tree().snapshot(), 1024);
+                   pinned(), 1024);
   EXPECT_EQ(ids_of(run(stream, 1024)).size(), 5000u);
 }
 
 TEST_F(StreamTest, AnswersFromTheVersionThatItBeganWith) {
-  Stream<2> stream({9, rtree::RangeQuery<2>{.window = window_of(0, kEntries)}},
-                   world_.shard->tree().snapshot(), 4096);
+  Stream<2> stream({9, rtree::RangeQuery<2>{.window = window_of(0, kEntries)}}, pinned(), 4096);
   stream.advance();
   WriteJob<2> job;
   for (std::uint64_t id = 0; id < 1000; ++id) job.operations.push_back(test::erase_of(id * 20));
@@ -94,8 +121,8 @@ TEST_F(StreamTest, AnswersFromTheVersionThatItBeganWith) {
 
 TEST_F(StreamTest, SendsNeighboursInTheirOrder) {
   constexpr std::uint32_t kNeighbours = 3000;
-  Stream<2> stream({9, rtree::NearestQuery<2>{.point = {{0, 0}}, .k = kNeighbours}},
-                   world_.shard->tree().snapshot(), 4096);
+  Stream<2> stream({9, rtree::NearestQuery<2>{.point = {{0, 0}}, .k = kNeighbours}}, pinned(),
+                   4096);
   std::uint64_t next = 0;
   for (const auto& message : run(stream, 4096)) {
     const auto answer = protocol::decode_answer(message);
