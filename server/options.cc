@@ -7,6 +7,7 @@
 
 #include "common/flags.h"
 #include "common/units.h"
+#include "datasets/columns.h"
 #include "protocol/default_url.h"
 #include "server/config_file.h"
 #include "server/machine.h"
@@ -149,6 +150,7 @@ Result<Command> to_command(const flags::Values& values, const Machine& machine) 
   reader.toggle("allow-other-users", server.allow_other_users);
   reader.toggle("allow-orders", server.allow_orders);
   reader.text("load", server.load);
+  reader.text("columns", server.columns);
   reader.text("ready-file", command.ready_file);
   reader.duration("retain", server.history.age);
   reader.number("retain-versions", kMinRetainVersions, kMaxRetainVersions, server.history.versions);
@@ -270,6 +272,18 @@ Status check_patience(const ServerOptions& options) {
 
 }  // namespace
 
+Status check_columns(const ServerOptions& options) {
+  if (options.columns.empty()) return {};
+  if (options.load.empty()) return bad("columns", "only with --load FILE");
+  const auto error_of = [](const auto& columns) {
+    return columns ? Status{} : fail(columns.error());
+  };
+  const Status ok = options.dimensions == 3
+                        ? error_of(datasets::Columns<3>::of_list(options.columns))
+                        : error_of(datasets::Columns<2>::of_list(options.columns));
+  return ok ? ok : bad("columns", ok.error().message);
+}
+
 Status check_options(const ServerOptions& options) {
   const auto size_of = [](std::uint64_t bytes) { return format_size(bytes); };
   const auto time_of = [](Nanoseconds time) { return format_duration(time); };
@@ -297,6 +311,7 @@ Status check_options(const ServerOptions& options) {
                                 time_of(kMinHeartbeat) + " and " + time_of(kMaxHeartbeat));
   }
   if (auto ok = check_patience(options); !ok) return ok;
+  if (auto ok = check_columns(options); !ok) return ok;
   if (options.history.age > kMaxRetain) {
     return bad("retain", time_of(options.history.age) + " is more than " + time_of(kMaxRetain));
   }

@@ -236,7 +236,7 @@ Status Running<D>::load(const ServerOptions& options) {
               " is not loaded again");
     return {};
   }
-  auto source = datasets::open_dataset<D>(spec);
+  auto source = datasets::open_dataset<D>(spec, {.columns = options.columns});
   if (!source) return fail(source.error());
   ReportingSource<D> reporting(**source, "loading " + spec, options.progress);
   auto entries = datasets::read_all(reporting);

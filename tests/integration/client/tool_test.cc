@@ -166,6 +166,12 @@ TEST_F(ToolTest, ColumnsAreReadByNameAndSaid) {
   EXPECT_EQ(asked("range -5 10 -4 11 --predicate within")["ids"], json::array({8}));
 }
 
+TEST_F(ToolTest, AServerThatBeginsWithAFileIsToldItsColumns) {
+  write("swapped.csv", "7,48.86,2.35\n");
+  start({"--load", folder_ / "swapped.csv", "--columns", "id,y,x"});
+  EXPECT_EQ(asked("range 2 48 3 49")["ids"], json::array({7}));
+}
+
 TEST_F(ToolTest, ColumnsThatAreNotUnderstoodAreRefused) {
   start();
   write("names.csv", "id,a,b\n7,1,2\n");

@@ -31,7 +31,8 @@ TEST(ServerOptions, TakesAllOfThem) {
                               "--heartbeat",   "5ms",
                               "--wait",        "sleep",
                               "--huge-pages",  "--allow-other-users",
-                              "--load",        "uniform:100",
+                              "--load",        "boxes.csv",
+                              "--columns",     "id,x,y,z",
                               "--log-level",   "off",
                               "--ready-file",  "/tmp/ready",
                               "--allow-orders"});
@@ -50,7 +51,8 @@ TEST(ServerOptions, TakesAllOfThem) {
   EXPECT_TRUE(run.server.huge_pages);
   EXPECT_TRUE(run.server.allow_other_users);
   EXPECT_TRUE(run.server.allow_orders);
-  EXPECT_EQ(run.server.load, "uniform:100");
+  EXPECT_EQ(run.server.load, "boxes.csv");
+  EXPECT_EQ(run.server.columns, "id,x,y,z");
   EXPECT_EQ(run.log.level, log::Level::kOff);
   EXPECT_EQ(run.ready_file, "/tmp/ready");
 }
@@ -86,6 +88,9 @@ TEST(ServerOptions, RefusalsNameTheOption) {
       {{"--wait", "forever"}, "--wait"},
       {{"--cpus", "0,,1"}, "--cpus"},
       {{"--log-level", "loud"}, "--log-level"},
+      {{"--columns", "id,x,y"}, "--columns: only with --load"},
+      {{"--load", "a.csv", "--columns", "id,lta,lon"}, "--columns"},
+      {{"--load", "a.csv", "--columns", "id,x,y,z"}, "--columns"},
       {{"--no-such-option"}, "no-such-option"},
       {{"stray"}, "stray"},
   };
