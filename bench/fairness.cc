@@ -18,6 +18,7 @@
 #include "bench/cpus.h"
 #include "bench/figures.h"
 #include "bench/folder.h"
+#include "bench/group_processes.h"
 #include "bench/server_process.h"
 #include "client/client.h"
 #include "common/clock.h"
@@ -145,12 +146,17 @@ class FairnessBench {
     for (const Attack& attack : kAttacks) {
       const auto& chosen = options_.attacks;
       if (!chosen.empty() && std::ranges::find(chosen, attack.name) == chosen.end()) continue;
-      const Attacker attacker(attack, url_);
-      usleep(kWarmUp / kMicrosecond);
-      if (Status seen = watch(*bystander, std::string(attack.name)); !seen) return seen;
-      if (!attacker.is_running()) {
-        return fail(ErrorCode::kUnavailable, "the attack '" + std::string(attack.name) + "' ended");
-      }
+      const auto epoch_before = epoch(*bystander);
+      if (!epoch_before) return fail(epoch_before.error());
+      if (Status seen = watch_during(attack, *bystander); !seen) return seen;
+      const auto epoch_after = epoch(*bystander);
+      if (!epoch_after) return fail(epoch_after.error());
+      if (*epoch_after == 0) continue;  // no group
+      report_.add({.name = row_ + std::string(attack.name) + "/view-changes",
+                   .value = static_cast<double>(*epoch_after - *epoch_before),
+                   .unit = "",
+                   .bar = 0,
+                   .bar_is_upper = true});
     }
     return {};
   }
@@ -169,6 +175,14 @@ class FairnessBench {
     }
     const auto loaded = client.load(entries);
     return loaded ? Status{} : fail(loaded.error());
+  }
+
+  Status watch_during(const Attack& attack, Client<2>& bystander) {
+    const Attacker attacker(attack, url_);
+    usleep(kWarmUp / kMicrosecond);
+    if (Status seen = watch(bystander, std::string(attack.name)); !seen) return seen;
+    if (attacker.is_running()) return {};
+    return fail(ErrorCode::kUnavailable, "the attack '" + std::string(attack.name) + "' ended");
   }
 
   Status watch(Client<2>& client, const std::string& what) {
@@ -217,7 +231,12 @@ Status run_fairness(const FairnessBenchOptions& options, Report& report) {
     FairnessBench bench(options, fabric, server->address(fabric + "://"), report);
     if (Status done = bench.run(); !done) return done;
   }
-  return {};
+  // Without fail-over, so that the primary is the one that is attacked.
+  auto group = GroupProcesses::start(
+      folder, "member", {"--cluster", "static://" + (folder / "member1.group") + "/fairness"},
+      {"--lead"});
+  if (!group) return fail(group.error());
+  return FairnessBench(options, "group", group->members.front().address("shm://"), report).run();
 }
 
 int fairness_command(int argc, char** argv, const std::string& command_line) {

@@ -18,7 +18,9 @@ struct FairnessBenchOptions {
 
 /// What the worst that one client, or a hundred, can do costs another one: a bystander asks for a
 /// small window each millisecond, of a server of one thread, over shm and over tcp, first alone and
-/// then during each attack. Adds rows fairness/FABRIC/ATTACK/p99 and .../worst, in milliseconds.
+/// then during each attack; and of the primary of a group of three, on the same machine, over shm.
+/// Adds rows fairness/FABRIC/ATTACK/p99 and .../worst, in milliseconds, and for the group
+/// fairness/group/ATTACK/view-changes.
 Status run_fairness(const FairnessBenchOptions& options, Report& report);
 
 /// The subcommand `silurus-bench fairness`.

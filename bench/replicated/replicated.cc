@@ -1,73 +1,17 @@
 #include "bench/replicated/replicated.h"
 
 #include <algorithm>
-#include <chrono>
-#include <memory>
-#include <thread>
 
 #include "bench/command_line.h"
 #include "bench/durable_parts.h"
+#include "bench/group_processes.h"
 #include "bench/replicated/etcd_cluster.h"
-#include "common/json.h"
 
 namespace silurus::bench {
 namespace {
 
-constexpr int kMembers = 3;
 constexpr double kEtcdBar = 10;
 constexpr double kAloneBar = 0.4;
-
-/// Three servers that replicate one shard, and a client.
-struct Group {
-  std::vector<ServerProcess> members;
-  std::unique_ptr<Client<2>> client;
-};
-
-/// How many members belong to the view, as the client's server says.
-Result<int> members_in_view(Client<2>& client) {
-  const auto said = client.cluster();
-  if (!said) return fail(said.error());
-  const auto view = parse_json(*said);
-  return static_cast<int>(std::ranges::count_if(
-      json_array(view, "members"),
-      [](const auto& member) { return json_field(member, "in_view") == true; }));
-}
-
-/// An insert is to be durable at all of them: not before they are a group, nor after it has lost
-/// one.
-Status expect_all_in_view(Client<2>& client, Nanoseconds patience) {
-  const SystemClock clock;
-  const Nanoseconds until = clock.now() + patience;
-  Result<int> members = members_in_view(client);
-  for (; members && *members < kMembers && clock.now() < until; members = members_in_view(client)) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  if (!members) return fail(members.error());
-  if (*members == kMembers) return {};
-  return fail(ErrorCode::kUnavailable,
-              std::to_string(*members) + " of 3 members belong to the group");
-}
-
-Result<Group> start_group(const Folder& folder, const std::string& cluster,
-                          const std::string& protocol, const std::string& ack) {
-  Group group;
-  std::string all;
-  for (int i = 1; i <= kMembers; ++i) {
-    const std::string name = protocol + "-" + ack + std::to_string(i);
-    auto member = ServerProcess::start(
-        {"--listen", "shm://" + (folder / (name + ".sock")), "--threads", "1", "--memory", "2G",
-         "--log-level", "warning", "--data", folder / name, "--cluster", cluster, "--group-address",
-         "shm://" + (folder / (name + ".group")), "--replicator", protocol, "--ack", ack});
-    if (!member) return fail(member.error());
-    all += (all.empty() ? "" : ",") + member->address("shm://");
-    group.members.push_back(std::move(*member));
-  }
-  auto client = Client<2>::connect(all);
-  if (!client) return fail(client.error());
-  group.client = std::make_unique<Client<2>>(std::move(*client));
-  if (auto ok = expect_all_in_view(*group.client, 60 * kSecond); !ok) return fail(ok.error());
-  return group;
-}
 
 Status compare(const std::string& name, const ReplicatedBenchOptions& options,
                Client<2>& replicated, Client<2>& alone, EtcdCluster& etcd, Report& report) {
@@ -102,7 +46,10 @@ Status run_replicated(const ReplicatedBenchOptions& options, Report& report) {
   if (!alone) return fail(alone.error());
   for (const std::string& protocol : options.protocols) {
     for (const std::string& ack : options.acks) {
-      auto group = start_group(folder, (*etcd)->url(protocol + "-" + ack), protocol, ack);
+      const std::string name = protocol + "-" + ack;
+      auto group = GroupProcesses::start(folder, name,
+                                         {"--memory", "2G", "--cluster", (*etcd)->url(name),
+                                          "--replicator", protocol, "--ack", ack});
       if (!group) return fail(group.error());
       if (auto ok = compare("replicated/" + protocol + "/ack=" + ack, options, *group->client,
                             alone->client, **etcd, report);
