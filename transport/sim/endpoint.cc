@@ -20,6 +20,16 @@ void tell_later(World& world, Nanoseconds wait, const std::weak_ptr<Endpoint>& w
   });
 }
 
+Nanoseconds some_of(World& world, Nanoseconds time) {
+  return static_cast<Nanoseconds>(world.random().below(static_cast<std::uint64_t>(time) + 1));
+}
+
+/// Whether this end reads memory that outlives the peer's process, and learns of that late.
+bool learns_late(const Endpoint& endpoint) {
+  return !endpoint.is_server && endpoint.listener != nullptr &&
+         endpoint.listener->options.memory_outlives_process;
+}
+
 /// The pipe out of one end, and what happens to the other end when this one's host crashes.
 void connect_one_way(const std::shared_ptr<Endpoint>& from, const std::shared_ptr<Endpoint>& to) {
   from->peer = to;
@@ -39,10 +49,9 @@ void connect_one_way(const std::shared_ptr<Endpoint>& from, const std::shared_pt
     const auto endpoint = weak_to.lock();
     if (!endpoint) return;
     World& world = endpoint->host.world();
+    endpoint->peer_ended = world.now();
     const Nanoseconds half = endpoint->options.give_up / 2;
-    const auto more =
-        static_cast<Nanoseconds>(world.random().below(static_cast<std::uint64_t>(half) + 1));
-    tell_later(world, half + more, weak_to);
+    tell_later(world, half + some_of(world, half), weak_to);
   });
 }
 
@@ -83,6 +92,10 @@ bool Endpoint::deliver(const Item& item) {
       land(item);
       break;
     case Item::Kind::kClose:
+      if (learns_late(*this)) {
+        tell_later(host.world(), some_of(host.world(), options.give_up), weak_from_this());
+        break;
+      }
       end({ErrorCode::kConnectionLost, peer_name + " closed the connection"}, false);
       break;
   }
@@ -248,6 +261,7 @@ void SimConnection::close() {
   if (e.is_closing) return;
   e.flush();
   e.out->send({Item::Kind::kClose, 0, {}});
+  if (const auto peer = e.peer.lock()) peer->peer_ended = e.host.world().now();
   e.end({ErrorCode::kUnavailable, "connection to " + e.peer_name + " closed on this side"}, true);
 }
 

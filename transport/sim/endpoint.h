@@ -27,6 +27,7 @@ struct ReadOperation {
   std::vector<std::byte> staged;        ///< what the server's card has read so far
   unsigned pieces_left = 0;
   bool is_done = false;
+  Nanoseconds posted_at = 0;  ///< true time
 };
 
 /// One end of a connection: all of its state. Outlives the Connection that the user holds for as
@@ -73,6 +74,7 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   std::deque<std::shared_ptr<ReadOperation>> reads;  ///< in order of posting
   std::vector<std::uint64_t> window;                 ///< that the peer writes; words
   std::uint64_t peer_window_bytes = 0;
+  std::optional<Nanoseconds> peer_ended;  ///< true time, which nobody here knows
 
   // --- the end
   bool is_server = false;
@@ -116,6 +118,8 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   void read_piece(const std::shared_ptr<ReadOperation>& operation, std::size_t from, std::size_t to,
                   Nanoseconds first_try);
   void respond(const std::shared_ptr<ReadOperation>& operation, Nanoseconds first_try);
+  /// The bytes are here.
+  void land(const std::shared_ptr<ReadOperation>& operation);
 };
 
 /// What the user holds of an endpoint.

@@ -37,11 +37,12 @@ void try_connect(World& world, const std::shared_ptr<Attempt>& attempt, Host& se
       world.transmit(client_host, server_host, attempt->hello.size() + kPacketOverheadBytes);
   if (arrival) {
     world.at(*arrival, [&world, attempt, &server_host, key] {
-      if (!server_host.alive()) return;
+      if (!server_host.has_power() || server_host.suspended()) return;
       const auto found = world.listeners().find(key);
       const auto listener = found == world.listeners().end() ? nullptr : found->second.lock();
       if (listener && listener->is_open && listener->host_works()) return listener->ask(attempt);
-      const auto back = world.transmit(server_host, attempt->client->host, kPacketOverheadBytes);
+      const auto back = world.transmit(server_host, attempt->client->host, kPacketOverheadBytes,
+                                       {.is_of_card = true});
       if (!back) return;
       world.at(*back, [attempt, key] {
         end_attempt(attempt, {ErrorCode::kUnavailable,
@@ -177,6 +178,10 @@ Result<std::unique_ptr<MulticastGroup>> SimFabric::join(const Address& group, co
   }
   auto own = own_poller(poller);
   if (!own) return fail(own.error());
+  if (host_.multicast().refuses_to_join) {
+    return fail(ErrorCode::kUnavailable,
+                "the network does not let " + host_.name() + " join " + group.to_string());
+  }
   return join_group(key_of(group), **own, handler);
 }
 

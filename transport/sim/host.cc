@@ -43,8 +43,12 @@ void Process::wake() {
 void Process::wake_at(Nanoseconds host_time) {
   const std::uint64_t timer = ++state_->timer;
   const Nanoseconds time = state_->host.to_world_time(host_time);
-  state_->host.world().at(time, [state = state_, timer] {
-    if (state->timer == timer) Host::schedule(state, state->host.world().now());
+  state_->host.world().at(time, [state = state_, timer, host_time] {
+    if (state->timer != timer || state->process == nullptr) return;
+    // The clock may have stood still meanwhile.
+    const Nanoseconds now = state->host.world().now();
+    if (state->host.to_world_time(host_time) > now) return state->process->wake_at(host_time);
+    Host::schedule(state, now);
   });
 }
 
@@ -66,13 +70,14 @@ Nanoseconds Host::HostClock::now() const {
 }
 
 Nanoseconds Host::to_host_time(Nanoseconds world_time) const {
-  return options_.clock_offset + static_cast<Nanoseconds>(std::floor(
-                                     static_cast<double>(world_time) * options_.clock_rate));
+  return options_.clock_offset - lost_ +
+         static_cast<Nanoseconds>(
+             std::floor(static_cast<double>(world_time) * options_.clock_rate));
 }
 
 Nanoseconds Host::to_world_time(Nanoseconds host_time) const {
-  auto time = static_cast<Nanoseconds>(
-      std::floor(static_cast<double>(host_time - options_.clock_offset) / options_.clock_rate));
+  auto time = static_cast<Nanoseconds>(std::floor(
+      static_cast<double>(host_time - options_.clock_offset + lost_) / options_.clock_rate));
   while (to_host_time(time) < host_time) ++time;  // rounding must not wake anybody too early
   return time;
 }
@@ -128,28 +133,62 @@ void Host::charge(Nanoseconds cpu_time) {
 }
 
 void Host::pause() {
-  paused_ = true;
+  if (!std::exchange(paused_, true)) paused_since_ = world_.now();
   world_.trace(Trace::kPause, index_);
 }
 
-void Host::resume() {
+void Host::suspend() {
+  if (!alive_) return;
+  pause();
+  if (!std::exchange(suspended_, true)) suspended_since_ = world_.now();
+}
+
+void Host::end_pause() {
   paused_ = false;
-  world_.trace(Trace::kResume, index_);
+  if (std::exchange(suspended_, false)) slept_ += world_.now() - suspended_since_;
+}
+
+void Host::resume(Nanoseconds lost) {
+  if (paused_) lost_ += std::clamp<Nanoseconds>(lost, 0, world_.now() - paused_since_);
+  end_pause();
+  world_.trace(Trace::kResume, index_, static_cast<std::uint64_t>(lost));
   for (auto& action : std::exchange(upon_resume_, {})) world_.after(0, std::move(action));
 }
 
-void Host::crash() {
+Nanoseconds Host::awake_time() const {
+  return world_.now() - slept_ - (suspended_ ? world_.now() - suspended_since_ : 0);
+}
+
+void Host::end_processes() {
   if (!alive_) return;
   alive_ = false;
-  paused_ = false;
+  end_pause();
   upon_resume_.clear();
-  world_.trace(Trace::kCrash, index_);
+  world_.trace(Trace::kCrash, index_, has_power_ ? 1 : 0);
   for (auto& [id, action] : std::exchange(crash_actions_, {})) action();
+}
+
+void Host::crash() {
+  if (std::exchange(has_power_, false)) ++power_failures_;
+  end_processes();
+}
+
+void Host::kill() { end_processes(); }
+
+void Host::set_multicast(const Multicast& multicast) {
+  multicast_ = multicast;
+  if (multicast.holds_back) return;
+  auto held = std::exchange(held_, {});
+  for (std::size_t i = held.size(); i > 1; --i) {
+    std::swap(held[i - 1], held[world_.random().below(i)]);
+  }
+  for (auto& delivery : held) world_.after(0, std::move(delivery));
 }
 
 void Host::restart() {
   SILURUS_CHECK(!alive_);
   alive_ = true;
+  has_power_ = true;
   ++incarnation_;
   nic_free_at_ = static_cast<double>(world_.now());
   world_.trace(Trace::kRestart, index_, incarnation_);

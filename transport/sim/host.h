@@ -129,16 +129,30 @@ class Host {
   /// Stops all processes, as SIGSTOP does; the card goes on: reads are answered and messages
   /// received by it.
   void pause();
-  void resume();
+  /// The machine sleeps: processes stand still and so does the card, whose connections outlast that
+  /// and count none of the time. The clock goes on, as CLOCK_BOOTTIME does.
+  void suspend();
+  /// Ends both. `lost`: so much of the time that the host stood still its clock never shows, as the
+  /// clock of a virtual machine that was paused, or CLOCK_MONOTONIC of one that slept.
+  void resume(Nanoseconds lost = 0);
   bool paused() const { return paused_; }
+  bool suspended() const { return suspended_; }
   /// The power fails: processes never run again, connections and regions are gone, peers find out
   /// when their retries time out. Objects of the host's code are left to their owner to destroy.
   void crash();
+  /// All processes are killed, but the machine goes on: as crash(), but what they had exposed stays
+  /// readable where FabricOptions::memory_outlives_process says so, after restart() too.
+  void kill();
   /// Can be connected to again; new processes, fabrics and listeners must be made.
   void restart();
+  /// Whether its processes run.
   bool alive() const { return alive_; }
+  /// Whether its card works though its processes may have been killed.
+  bool has_power() const { return has_power_; }
   /// Counts restarts.
   std::uint32_t incarnation() const { return incarnation_; }
+  /// Counts failures of the power.
+  std::uint32_t power_failures() const { return power_failures_; }
 
   // --- for code that blocks
   /// That is at work here now; null: whoever is does not block.
@@ -147,6 +161,18 @@ class Host {
   Thread* enter(Thread* thread) { return std::exchange(thread_, thread); }
 
   // --- for the fabric
+  /// True time without that in which it was suspended.
+  Nanoseconds awake_time() const;
+  /// What becomes of datagrams for this host, and of those that it sends.
+  struct Multicast {
+    bool holds_back = false;       ///< those that arrive wait, until this is false again
+    bool refuses_sends = false;    ///< PostStatus::kWouldBlock
+    bool refuses_to_join = false;  ///< kUnavailable
+  };
+  void set_multicast(const Multicast& multicast);
+  const Multicast& multicast() const { return multicast_; }
+  /// Something to be done when held datagrams are let go, all at once and in any order.
+  void hold(std::function<void()> delivery) { held_.push_back(std::move(delivery)); }
   /// CPU time charged within the step that is running.
   Nanoseconds ahead() const { return ahead_; }
   /// The card's next free slot for a read that arrives now.
@@ -162,7 +188,7 @@ class Host {
   const CardUse& card_use() const { return card_use_; }
   /// Charges what a message costs that is handed over to the host's code.
   void charge_message(std::span<const std::byte> message);
-  /// Called by crash(), in order of registration.
+  /// Called by crash() and kill(), in order of registration.
   std::uint64_t on_crash(std::function<void()> action);
   void forget_crash_action(std::uint64_t id) { crash_actions_.erase(id); }
 
@@ -178,6 +204,8 @@ class Host {
   };
   static void schedule(const std::shared_ptr<Process::State>& state, Nanoseconds time);
   static void run(const std::shared_ptr<Process::State>& state);
+  void end_processes();
+  void end_pause();
 
   World& world_;
   const std::uint32_t index_;
@@ -185,8 +213,17 @@ class Host {
   const HostOptions options_;
   HostClock clock_{*this};
   bool alive_ = true;
+  bool has_power_ = true;
   bool paused_ = false;
+  bool suspended_ = false;
+  Nanoseconds paused_since_ = 0;
+  Nanoseconds suspended_since_ = 0;
+  Nanoseconds slept_ = 0;  ///< suspended, in all
+  Nanoseconds lost_ = 0;   ///< that the clock has not shown, in all
+  Multicast multicast_;
+  std::vector<std::function<void()>> held_;
   std::uint32_t incarnation_ = 0;
+  std::uint32_t power_failures_ = 0;
   Nanoseconds ahead_ = 0;
   Nanoseconds cpu_time_ = 0;
   Nanoseconds pass(Timetable& way, std::uint64_t& total, Nanoseconds at, std::size_t bytes,

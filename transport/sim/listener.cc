@@ -96,9 +96,30 @@ void ListenerState::answer(const std::shared_ptr<Attempt>& attempt) {
 void ListenerState::forget(Endpoint& endpoint) {
   budget.give_back(endpoint.ring_bytes, endpoint.owner);
   std::erase_if(endpoints, [&](const std::weak_ptr<Endpoint>& one) {
-    const auto kept = one.lock();
-    return kept == nullptr || kept.get() == &endpoint;
+    const auto other = one.lock();
+    return other == nullptr || other.get() == &endpoint;
   });
+}
+
+void ListenerState::keep_memory() {
+  if (!options.memory_outlives_process || !kept.empty() || host.power_failures() != power_failures)
+    return;
+  for (auto& region : regions) {
+    kept.push_back(std::make_unique<KeptMemory>(region));
+    region = kept.back()->bytes();
+  }
+}
+
+SimListener::SimListener(std::shared_ptr<ListenerState> state)
+    : state_(std::move(state)), crash_action_(state_->host.on_crash([weak = std::weak_ptr(state_)] {
+        if (const auto ended = weak.lock()) ended->keep_memory();
+      })) {}
+
+SimListener::~SimListener() {
+  state_->host.forget_crash_action(crash_action_);
+  // Nobody reads there who does not hold on to the state.
+  if (state_.use_count() > 1) state_->keep_memory();
+  state_->is_open = false;
 }
 
 Status SimListener::expose(const Region& region) {

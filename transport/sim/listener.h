@@ -10,6 +10,7 @@
 #include "transport/fabric.h"
 #include "transport/ring_budget.h"
 #include "transport/sim/endpoint.h"
+#include "transport/sim/kept_memory.h"
 #include "transport/sim/options.h"
 #include "transport/sim/poller.h"
 
@@ -38,12 +39,14 @@ struct ListenerState : std::enable_shared_from_this<ListenerState> {
                 const FabricOptions& options_)
       : host(host_),
         incarnation(host_.incarnation()),
+        power_failures(host_.power_failures()),
         address(std::move(address_)),
         options(options_),
         budget(listen_options, address.to_string()) {}
 
   Host& host;
   const std::uint32_t incarnation;
+  const std::uint32_t power_failures;
   const Address address;
   const FabricOptions options;
   RingBudget budget;
@@ -54,7 +57,18 @@ struct ListenerState : std::enable_shared_from_this<ListenerState> {
   std::vector<std::span<std::byte>> regions;
   std::vector<std::weak_ptr<Endpoint>> endpoints;  ///< of the server's side
 
+  std::vector<std::unique_ptr<KeptMemory>> kept;  ///< of the process, which has ended
+
   bool host_works() const { return host.alive() && host.incarnation() == incarnation; }
+  /// Whether there still is something behind the regions.
+  bool has_memory() const { return is_open || !kept.empty(); }
+  /// Whether a card answers reads of them, be it with an error.
+  bool answers_reads() const {
+    return host_works() ||
+           (!kept.empty() && host.has_power() && host.power_failures() == power_failures);
+  }
+  /// The process ends: keeps what it had exposed, where that outlives it.
+  void keep_memory();
   /// A client's hello has arrived: handled within the first poller's progress().
   void ask(const std::shared_ptr<Attempt>& attempt);
   void forget(Endpoint& endpoint);
@@ -66,8 +80,8 @@ struct ListenerState : std::enable_shared_from_this<ListenerState> {
 
 class SimListener final : public Listener {
  public:
-  explicit SimListener(std::shared_ptr<ListenerState> state) : state_(std::move(state)) {}
-  ~SimListener() override { state_->is_open = false; }
+  explicit SimListener(std::shared_ptr<ListenerState> state);
+  ~SimListener() override;
   Address address() const override { return state_->address; }
   Status expose(const Region& region) override;
   std::uint64_t ring_bytes() const override { return state_->budget.bytes(); }
@@ -75,6 +89,7 @@ class SimListener final : public Listener {
 
  private:
   std::shared_ptr<ListenerState> state_;
+  std::uint64_t crash_action_;
 };
 
 }  // namespace silurus::transport::sim

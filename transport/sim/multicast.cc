@@ -23,6 +23,10 @@ void deliver(const std::shared_ptr<GroupMember>& member,
              const std::shared_ptr<const std::vector<std::byte>>& datagram) {
   if (member->handler == nullptr || !member->poller->alive()) return;
   Host& host = member->poller->host();
+  if (host.suspended()) return;
+  if (host.multicast().holds_back) {
+    return host.hold([member, datagram] { deliver(member, datagram); });
+  }
   host.world().trace(Trace::kDatagram, host.index(), datagram->size());
   member->poller->add_task([member, datagram] {
     if (member->handler == nullptr) return;
@@ -53,6 +57,10 @@ class SimGroup final : public MulticastGroup {
   PostStatus send(std::span<const std::byte> datagram) override {
     if (datagram.empty() || datagram.size() > kMaxDatagramBytes) return PostStatus::kInvalid;
     if (!member_->poller->alive()) return PostStatus::kClosed;
+    if (member_->poller->host().multicast().refuses_sends) {
+      ++member_->counters.would_block;
+      return PostStatus::kWouldBlock;
+    }
     ++member_->counters.messages_sent;
     ++member_->counters.doorbells;
     member_->counters.message_bytes_sent += datagram.size();

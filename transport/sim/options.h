@@ -20,6 +20,13 @@ struct FabricOptions {
   /// Breaks the connection when nothing has been acknowledged for so long, as a queue pair does
   /// when its retries are used up; also how long a crashed peer goes unnoticed at most.
   Nanoseconds give_up = 500 * kMillisecond;
+  /// The memory of a process that has ended (Host::kill(), or a listener that is destroyed) is
+  /// answered to its readers as before, as a mapping of shared memory is; and peers are told of the
+  /// end of a connection late, as those are that do not look, but for the proof of life below.
+  bool memory_outlives_process = false;
+  /// A read ends well only if its peer's process was alive less than so long before it was posted
+  /// (transport/CONTRACT.md). All of it is made use of. A test of tests may ask for more.
+  Nanoseconds proof_of_life = kMillisecond;
   /// For capacity planning, where links lose nothing and aren't cut: cards' acknowledgements and
   /// retries are left out, and freed room of a ring is told with the next message the other way, as
   /// the fabric over verbs does (docs/decisions/0061), or when a quarter of the ring is free.

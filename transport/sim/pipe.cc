@@ -28,7 +28,7 @@ void Pipe::send(Item item) {
     transmit(std::make_shared<const Numbered>(Numbered{next_number_++, std::move(item)}));
     return;
   }
-  if (unacknowledged_.empty()) waiting_since_ = from_.world().now();
+  if (unacknowledged_.empty()) waiting_since_ = from_.awake_time();
   auto numbered = std::make_shared<const Numbered>(Numbered{next_number_++, std::move(item)});
   unacknowledged_.push_back(numbered);
   transmit(numbered);
@@ -45,7 +45,9 @@ void Pipe::transmit(const std::shared_ptr<const Numbered>& numbered) {
 }
 
 void Pipe::arrive(const Numbered& numbered) {
-  if (is_stopped_ || !to_.alive() || to_.incarnation() != to_incarnation_) return;
+  if (is_stopped_ || to_.suspended() || !to_.alive() || to_.incarnation() != to_incarnation_) {
+    return;
+  }
   if (numbered.number > expected_) return;  // one before it was lost: it will come again
   if (numbered.number == expected_) {
     if (!deliver_(numbered.item)) return;
@@ -66,7 +68,7 @@ void Pipe::acknowledged(std::uint64_t next) {
   if (!works()) return;
   while (!unacknowledged_.empty() && unacknowledged_.front()->number < next) {
     unacknowledged_.pop_front();
-    waiting_since_ = from_.world().now();
+    waiting_since_ = from_.awake_time();
     retry_after_ = options_.retry;
   }
 }
@@ -83,7 +85,7 @@ void Pipe::watch() {
 
 void Pipe::retry() {
   if (!works() || unacknowledged_.empty()) return;
-  const Nanoseconds waited = from_.world().now() - waiting_since_;
+  const Nanoseconds waited = from_.awake_time() - waiting_since_;
   if (waited >= options_.give_up) {
     is_stopped_ = true;
     return broken_();

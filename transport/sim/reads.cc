@@ -11,17 +11,18 @@
 namespace silurus::transport::sim {
 namespace {
 
-constexpr std::size_t kWord = 8;
-constexpr std::size_t kMaxPieces = 16;
+constexpr std::size_t kReadWord = 8;
+constexpr std::size_t kMaxReadPieces = 16;
 
 /// Cuts [0, length) into up to `count` pieces at places where the target's address is a multiple
 /// of a word.
 std::vector<std::size_t> cut_points(Random& random, const std::byte* start, std::size_t length,
                                     std::size_t count) {
-  const std::size_t first = (kWord - reinterpret_cast<std::uintptr_t>(start) % kWord) % kWord;
+  const std::size_t first =
+      (kReadWord - reinterpret_cast<std::uintptr_t>(start) % kReadWord) % kReadWord;
   std::vector<std::size_t> points = {0, length};
   for (std::size_t i = 1; i < count && first < length; ++i) {
-    points.push_back(first + random.below((length - first) / kWord + 1) * kWord);
+    points.push_back(first + random.below((length - first) / kReadWord + 1) * kReadWord);
   }
   std::sort(points.begin(), points.end());
   points.erase(std::unique(points.begin(), points.end()), points.end());
@@ -57,6 +58,7 @@ Connection::PostResult Endpoint::post_reads(std::span<const ReadRequest> request
     operation->request = read;
     operation->target = static_cast<const SimBuffer&>(*read.buffer).lines();
     operation->target_bytes = read.buffer->bytes().subspan(read.buffer_offset, read.length);
+    operation->posted_at = host.world().now() + host.ahead();
     // Who looks before it is done sees something, but nothing that anyone wrote.
     std::fill(operation->target_bytes.begin(), operation->target_bytes.end(), std::byte{0xa5});
     reads.push_back(operation);
@@ -70,7 +72,7 @@ Connection::PostResult Endpoint::post_reads(std::span<const ReadRequest> request
     ++counters.doorbells;
     const CpuModel& cpu = host.options().cpu;
     host.charge_within_step(cpu.doorbell + static_cast<Nanoseconds>(posted) * cpu.post_read);
-    request(std::move(operations), host.world().now());
+    request(std::move(operations), host.awake_time());
   }
   return {posted, status};
 }
@@ -81,20 +83,21 @@ void Endpoint::request(std::vector<std::shared_ptr<ReadOperation>> operations,
   World& world = host.world();
   if (end_reason) return;
   if (!poller || !poller->alive()) return;
-  if (world.now() - first_try >= options.give_up) return give_up("reads are not answered");
+  if (host.awake_time() - first_try >= options.give_up) return give_up("reads are not answered");
   const auto arrival =
       world.transmit(host, listener->host, kPacketOverheadBytes * operations.size(),
                      {.sender = operations.size(), .receiver = 0});
   const auto go = [self = shared_from_this(), operations, first_try,
                    arrived = arrival.has_value()] {
     if (self->end_reason) return;
-    if (!arrived || !self->listener->host_works()) {
+    if (!arrived || !self->listener->answers_reads()) {
       self->request(operations, first_try);
       return;
     }
     for (const auto& operation : operations) self->carry_out(operation, first_try);
   };
-  world.at(arrival && listener->host_works() ? *arrival : world.now() + 10 * options.retry, go);
+  const bool arrives = arrival && listener->answers_reads();
+  world.at(arrives ? *arrival : world.now() + 10 * options.retry, go);
 }
 
 /// At the server's card: reads piece by piece.
@@ -108,11 +111,11 @@ void Endpoint::carry_out(const std::shared_ptr<ReadOperation>& operation, Nanose
       nic.read_latency +
       static_cast<Nanoseconds>(static_cast<double>(length) / nic.bytes_per_second * 1e9);
   operation->staged.assign(length, std::byte{0x5a});
-  if (!listener->is_open) return give_up("the region is gone");
+  if (!listener->has_memory()) return give_up("the region is gone");
   const std::byte* source =
       listener->regions[operation->request.region].data() + operation->request.offset;
   const auto points = cut_points(world.random(), source, length,
-                                 std::min<std::size_t>(nic.max_read_pieces, kMaxPieces));
+                                 std::min<std::size_t>(nic.max_read_pieces, kMaxReadPieces));
   operation->pieces_left = static_cast<unsigned>(points.size() - 1);
   for (std::size_t i = 0; i + 1 < points.size(); ++i) {
     const auto delay = nic.max_read_pieces == 1 ? duration
@@ -127,8 +130,8 @@ void Endpoint::carry_out(const std::shared_ptr<ReadOperation>& operation, Nanose
 void Endpoint::read_piece(const std::shared_ptr<ReadOperation>& operation, std::size_t from,
                           std::size_t to, Nanoseconds first_try) {
   if (end_reason) return;
-  if (listener->host_works()) {
-    if (!listener->is_open) return give_up("the region is gone");
+  if (listener->answers_reads()) {
+    if (!listener->has_memory()) return give_up("the region is gone");
     const std::byte* source =
         listener->regions[operation->request.region].data() + operation->request.offset;
     std::memcpy(operation->staged.data() + from, source + from, to - from);
@@ -141,9 +144,9 @@ void Endpoint::read_piece(const std::shared_ptr<ReadOperation>& operation, std::
 void Endpoint::respond(const std::shared_ptr<ReadOperation>& operation, Nanoseconds first_try) {
   World& world = host.world();
   std::optional<Nanoseconds> arrival;
-  if (listener->host_works()) {
+  if (listener->answers_reads()) {
     arrival = world.transmit(listener->host, host, operation->staged.size() + kPacketOverheadBytes,
-                             {.sender = 0, .receiver = 0});
+                             {.sender = 0, .receiver = 0, .is_of_card = true});
   }
   if (!arrival) {
     world.after(options.retry, [self = shared_from_this(), operation, first_try] {
@@ -151,13 +154,21 @@ void Endpoint::respond(const std::shared_ptr<ReadOperation>& operation, Nanoseco
     });
     return;
   }
-  world.at(*arrival, [self = shared_from_this(), operation] {
-    if (self->end_reason || self->poller == nullptr || !self->poller->alive()) return;
-    std::copy(operation->staged.begin(), operation->staged.end(), operation->target_bytes.begin());
-    operation->is_done = true;
-    self->host.world().trace(Trace::kReadDone, self->id, operation->request.cookie);
-    self->make_ready();
+  world.at(*arrival, [self = shared_from_this(), operation, first_try] {
+    if (self->host.suspended()) return self->request({operation}, first_try);
+    self->land(operation);
   });
+}
+
+void Endpoint::land(const std::shared_ptr<ReadOperation>& operation) {
+  if (end_reason || poller == nullptr || !poller->alive()) return;
+  if (peer_ended && operation->posted_at - *peer_ended >= listener->options.proof_of_life) {
+    return give_up("its process has ended");
+  }
+  std::copy(operation->staged.begin(), operation->staged.end(), operation->target_bytes.begin());
+  operation->is_done = true;
+  host.world().trace(Trace::kReadDone, id, operation->request.cookie);
+  make_ready();
 }
 
 }  // namespace silurus::transport::sim

@@ -119,7 +119,8 @@ std::optional<Nanoseconds> World::transmit(Host& from, Host& to, std::size_t byt
   const double fate = random_.uniform();
   const auto jitter =
       static_cast<Nanoseconds>(random_.below(static_cast<std::uint64_t>(model.jitter) + 1));
-  if (!from.alive() || state.is_cut || fate < model.loss) {
+  const bool works = work.is_of_card ? from.has_power() : from.alive();
+  if (!works || from.suspended() || to.suspended() || state.is_cut || fate < model.loss) {
     trace(Trace::kLost, from.index(), to.index());
     return std::nullopt;
   }

@@ -111,6 +111,7 @@ class World {
   struct CardWork {
     std::size_t sender = 1;
     std::size_t receiver = 1;
+    bool is_of_card = false;  ///< not of a process: goes on when that has been killed
   };
   std::optional<Nanoseconds> transmit(Host& from, Host& to, std::size_t bytes, CardWork work);
   std::optional<Nanoseconds> transmit(Host& from, Host& to, std::size_t bytes) {

@@ -11,9 +11,9 @@
 namespace silurus::transport::sim {
 namespace {
 
-constexpr std::size_t kWord = 8;
+constexpr std::size_t kWriteWord = 8;
 /// One write becomes visible in up to so many pieces, at different instants and in any order.
-constexpr std::size_t kMaxPieces = 3;
+constexpr std::size_t kMaxWritePieces = 3;
 
 }  // namespace
 
@@ -26,7 +26,7 @@ Result<std::span<const std::byte>> Endpoint::offer_window(std::size_t bytes) {
     return fail(ErrorCode::kInvalidArgument, "a window of " + std::to_string(bytes) +
                                                  " bytes cannot be offered to " + peer_name);
   }
-  window.assign(bytes / kWord, 0);
+  window.assign(bytes / kWriteWord, 0);
   if (!is_closing) out->send({Item::Kind::kWindow, bytes, {}});
   return std::as_bytes(std::span(window));
 }
@@ -35,7 +35,7 @@ Result<std::span<const std::byte>> Endpoint::offer_window(std::size_t bytes) {
 PostStatus Endpoint::post_write(std::uint64_t offset, std::span<const std::byte> bytes) {
   if (end_reason || is_closing) return PostStatus::kClosed;
   if (peer_window_bytes == 0) return PostStatus::kUnknownRegion;
-  if (bytes.empty() || bytes.size() % kWord != 0 || offset % kWord != 0 ||
+  if (bytes.empty() || bytes.size() % kWriteWord != 0 || offset % kWriteWord != 0 ||
       bytes.size() > peer_window_bytes || offset > peer_window_bytes - bytes.size()) {
     return PostStatus::kInvalid;
   }
@@ -44,17 +44,18 @@ PostStatus Endpoint::post_write(std::uint64_t offset, std::span<const std::byte>
   ++counters.writes;
   counters.write_bytes += bytes.size();
   Random& random = host.world().random();
-  const std::size_t words = bytes.size() / kWord;
+  const std::size_t words = bytes.size() / kWriteWord;
   std::vector<std::size_t> cuts = {0, words};
-  for (std::size_t i = random.below(kMaxPieces); i > 0; --i) cuts.push_back(random.below(words));
+  for (std::size_t i = random.below(kMaxWritePieces); i > 0; --i)
+    cuts.push_back(random.below(words));
   std::sort(cuts.begin(), cuts.end());
   cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
   std::vector<std::size_t> order(cuts.size() - 1);
   std::iota(order.begin(), order.end(), 0);
   for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
   for (const std::size_t i : order) {
-    const auto piece = bytes.subspan(cuts[i] * kWord, (cuts[i + 1] - cuts[i]) * kWord);
-    out->send({Item::Kind::kWrite, offset + cuts[i] * kWord, {piece.begin(), piece.end()}});
+    const auto piece = bytes.subspan(cuts[i] * kWriteWord, (cuts[i + 1] - cuts[i]) * kWriteWord);
+    out->send({Item::Kind::kWrite, offset + cuts[i] * kWriteWord, {piece.begin(), piece.end()}});
   }
   return PostStatus::kPosted;
 }

@@ -216,6 +216,24 @@ TEST_P(Reads, PostedBeforeACloseEachCompleteBeforeIt) {
   EXPECT_LE(client->recorder->reads.size(), before + 11u);
 }
 
+/// What a peer that has ended leaves in memory is not the newest, though nobody has looked whether
+/// it is still there.
+TEST_P(Reads, EndWellNoMoreOnceThePeerHasEnded) {
+  expose(1000);
+  connect();
+  ASSERT_EQ(post_when_known(*client, request(0, 0, 8)), PostStatus::kPosted);
+  ASSERT_TRUE(run_until([&] { return client->recorder->reads.size() == 1; }));
+  ASSERT_TRUE(client->recorder->reads[0].ok);
+  acceptor.ends.clear();
+  listener.reset();
+  world->pass(2 * kMillisecond);
+  const PostStatus status = post(*client, request(0, 0, 8, 0, 2)).status;
+  EXPECT_TRUE(status == PostStatus::kPosted || status == PostStatus::kClosed);
+  ASSERT_TRUE(run_until([&] { return client->recorder->closed.has_value(); }));
+  for (const auto& read : std::span(client->recorder->reads).subspan(1)) EXPECT_FALSE(read.ok);
+  EXPECT_EQ(client->recorder->reads.size(), status == PostStatus::kPosted ? 2u : 1u);
+}
+
 // Each word is written as a whole; half of it is its other half's complement.
 TEST_P(Reads, NeverTearAnAlignedWordUnderAConcurrentWriter) {
   if (!world->has_threads()) GTEST_SKIP() << "virtual time has one thread";

@@ -16,12 +16,12 @@ constexpr Nanoseconds kGenerous = 60 * kSecond;
 /// Two hosts of a simulated world; time passes only while the suite waits.
 class SimWorld final : public World {
  public:
-  explicit SimWorld(const sim::LinkModel& link)
+  explicit SimWorld(const sim::LinkModel& link, const sim::FabricOptions& options = {})
       : world_(testing_support::seed(1)),
         server_(world_.add_host("server")),
         client_(world_.add_host("client", {.clock_rate = 0.9999})),
-        server_fabric_(world_, server_),
-        client_fabric_(world_, client_) {
+        server_fabric_(world_, server_, options),
+        client_fabric_(world_, client_, options) {
     world_.set_default_link(link);
   }
 
@@ -48,6 +48,7 @@ class SimWorld final : public World {
         },
         deadline);
   }
+  void pass(Nanoseconds time) override { world_.run_for(time); }
   Result<std::unique_ptr<Connection>> connect(const Address& address, const ConnectOptions& options,
                                               Poller& poller, std::span<const std::byte> hello,
                                               ConnectionHandler& handler,
@@ -74,6 +75,10 @@ class SimWorld final : public World {
 };
 
 const RegisterWorld quiet("sim", [] { return std::make_unique<SimWorld>(sim::LinkModel{}); });
+const RegisterWorld outliving("sim_outliving", [] {
+  return std::make_unique<SimWorld>(sim::LinkModel{},
+                                    sim::FabricOptions{.memory_outlives_process = true});
+});
 const RegisterWorld lossy("sim_lossy", [] {
   return std::make_unique<SimWorld>(
       sim::LinkModel{.latency = 5000, .jitter = 20'000, .bytes_per_second = 1e9, .loss = 0.05});
