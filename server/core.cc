@@ -31,7 +31,8 @@ Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, con
                                  .build_threads = options.build_threads,
                                  .durability = options.durability,
                                  .group = options.group,
-                                 .history = options.history},
+                                 .history = options.history,
+                                 .slice = options.slice},
                                 core->slabs_, clock, executor, member);
   if (!shard) return fail(shard.error());
   core->shard_ = std::move(*shard);

@@ -33,8 +33,9 @@ Replica<D>::Replica(const Parts& parts, replication::group::MachineState state,
                     replication::Stamp stamp, replication::LogPosition applied)
     : parts_(parts),
       gate_(*parts.writer.gate()),
-      machine_(parts.tree, std::move(state), stamp,
-               [this](const AppliedBatch& batch) { on_batch(batch); }),
+      machine_(
+          parts.tree, std::move(state), stamp,
+          [this](const AppliedBatch& batch) { on_batch(batch); }, parts.writer.slice()),
       applied_(applied) {
   gate_.follow(machine_.state().gate, 0);
   parts_.tree.set_retired(gate_.retired());

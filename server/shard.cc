@@ -57,7 +57,7 @@ Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tre
       clock_(clock),
       executor_(executor),
       gate_(gate_path(options)),
-      writer_(*tree_, durability_.get(), &history_, &gate_),
+      writer_(*tree_, durability_.get(), &history_, &gate_, options.slice),
       load_slot_(staging_bytes(options.memory_budget_bytes)) {
   if (replica_ == nullptr) {
     writer_.remember();

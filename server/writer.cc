@@ -177,7 +177,7 @@ bool Writer<D>::apply(Nanoseconds now) {
     job_ = 0;
     job_has_begun_ = false;
   }
-  std::uint32_t work = rtree::kSliceOfWork;
+  std::uint32_t work = slice_;
   for (; job_ < batch_.size(); ++job_) {
     WriteJob<D>& job = *batch_[job_];
     if (!std::exchange(job_has_begun_, true)) begin(job, now);

@@ -93,10 +93,12 @@ template <int D>
 class Writer {
  public:
   /// `durability`: nullptr if writes need not outlive the process.
-  /// `gate`: turned by jobs that are orders; nullptr if everybody may always write.
+  /// `gate`: turned by jobs that are orders; nullptr if everybody may always write. `slice`: of
+  /// work in one turn.
   explicit Writer(rtree::Tree<D>& tree, Durability<D>* durability = nullptr,
-                  History<D>* history = nullptr, Gate* gate = nullptr)
-      : tree_(tree), durability_(durability), history_(history), gate_(gate) {}
+                  History<D>* history = nullptr, Gate* gate = nullptr,
+                  std::uint32_t slice = rtree::kSliceOfWork)
+      : tree_(tree), durability_(durability), history_(history), gate_(gate), slice_(slice) {}
   Writer(const Writer&) = delete;
 
   /// Queues a job. False, and the job still the caller's, if too many operations wait already.
@@ -111,11 +113,10 @@ class Writer {
     /// When run_turn() should be called though nothing was submitted; 0: never.
     Nanoseconds flush_at = 0;
   };
-  /// Takes the role if it is free and runs at most one batch, or a slice of rtree::kSliceOfWork of
-  /// it, so that a reader that writes is not kept from its own sessions for long. Never waits. But
-  /// if batches are left to a thread of their own, it is told, and that's all; unless `may_wait`:
-  /// no client is kept waiting if this thread waits for the flush itself, which saves waking two
-  /// threads.
+  /// Takes the role if it is free and runs at most one batch, or a slice of it, so that a reader
+  /// that writes is not kept from its own sessions for long. Never waits. But if batches are left
+  /// to a thread of their own, it is told, and that's all; unless `may_wait`: no client is kept
+  /// waiting if this thread waits for the flush itself, which saves waking two threads.
   Turn turn(Nanoseconds now, bool may_wait = false);
   /// The same for that thread, which may wait for a flush.
   Turn run_turn(Nanoseconds now);
@@ -134,6 +135,8 @@ class Writer {
     queued_operations_.fetch_sub(job.operations.size() + 1, std::memory_order_relaxed);
   }
 
+  /// Of work on a batch in one turn; whom jobs were handed to keeps to it, too.
+  std::uint32_t slice() const { return slice_; }
   /// Of the holder of the role, or of whom jobs were handed to; nullptr: there is none.
   Gate* gate() { return gate_; }
 
@@ -185,6 +188,7 @@ class Writer {
   Durability<D>* durability_;
   History<D>* history_;
   Gate* gate_;
+  const std::uint32_t slice_;
   std::function<void()> wake_;
   std::function<void()> hand_;
   Handover<WriteJob<D>> arrivals_;
