@@ -387,10 +387,12 @@ bool Offloader<D>::lease_lasts(std::uint32_t index) {
 
 /// Whether an eighth of the lease has passed since the root was asked for. Searches take a
 /// thousandth of it, so this program or its machine has paused, and the clock of a virtual machine
-/// may have stood still for part of the pause: what it shows proves less than usual.
+/// may have stood still for part of the pause: what it shows proves less than usual. An old version
+/// is held from long before its search begins.
 template <int D>
-bool Offloader<D>::took_long(const Search& search) const {
-  return search.held_until == 0 && clock_.now() - search.lease_start >= lease_ / 8;
+bool Offloader<D>::needs_checksums(const Search& search) const {
+  return options_.verify_checksums || search.held_until != 0 ||
+         clock_.now() - search.lease_start >= lease_ / 8;
 }
 
 /// Gives a landed node to its cursor. False if the search has left its walk instead: finished, or
@@ -634,9 +636,9 @@ void Offloader<D>::on_read(std::uint64_t cookie) {
     return;
   }
   slot.state = SlotState::kLanded;
-  slot.content = rtree::check_node<D>(
-      {slot_bytes(index), rtree::node_bytes<D>(slot.node.level)}, slot.node,
-      rtree::NodeRef::kMaxChunks, options_.verify_checksums || took_long(*searches_[slot.search]));
+  slot.content =
+      rtree::check_node<D>({slot_bytes(index), rtree::node_bytes<D>(slot.node.level)}, slot.node,
+                           rtree::NodeRef::kMaxChunks, needs_checksums(*searches_[slot.search]));
   if (searches_[slot.search]->awaiting_root || !slot.wanted_now) return;
   const std::uint32_t search = slot.search;
   if (feed(search, index)) advance(search);

@@ -162,7 +162,7 @@ class Offloader {
   void advance_with(std::uint32_t index, Cursor& cursor);
   bool use_read_ahead(std::uint32_t index, rtree::WantedNode node);
   bool lease_lasts(std::uint32_t index);
-  bool took_long(const Search& search) const;
+  bool needs_checksums(const Search& search) const;
   bool feed(std::uint32_t index, std::uint32_t slot);
   void feed_landed(std::uint32_t index);
   void begin_again(std::uint32_t index);

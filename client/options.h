@@ -31,7 +31,7 @@ struct OffloadOptions {
   /// call, which saves it a look at the root. 0: never, every answer is current.
   Nanoseconds max_staleness = 0;
   /// Of every node read: a test of the time lease, not a need. Those of searches that take an
-  /// eighth of the lease or more are verified always.
+  /// eighth of the lease or more, and of old versions, are verified always.
   bool verify_checksums = false;
 };
 

@@ -29,6 +29,7 @@ std::unique_ptr<server::Core<2>> make_core(const ClusterOptions& options, const 
                                                    .versions = options.retain_versions,
                                                    .hold_lease = options.hold_lease,
                                                    .unix_ns = [&clock] { return clock.now(); }},
+                                       .slice = options.slice,
                                        .instance = instance},
                                       clock, executor);
   SILURUS_CHECK(core.has_value());

@@ -27,6 +27,7 @@ struct ClusterOptions {
   std::size_t retain_versions = 16;
   Nanoseconds retain = kSecond;
   Nanoseconds hold_lease = 15 * kMillisecond;
+  std::uint32_t slice = rtree::kWorkOfAnOperation + 1;  ///< an operation, and a node, at a time
   sim::NicModel server_nic = {};
   /// CPU time of one turn of a worker, and of a client.
   Nanoseconds server_turn = 2 * kMicrosecond;
