@@ -56,8 +56,13 @@ Result<std::unique_ptr<Links>> Links::create(const LinksOptions& options, transp
   }
   if (options.multicast && has(fabric.capabilities(), transport::Capability::kMulticast)) {
     auto group = fabric.join(*options.multicast, {}, poller, *links);
-    if (!group) return fail(group.error());
-    links->multicast_ = std::move(*group);
+    if (group) {
+      links->multicast_ = std::move(*group);
+    } else {
+      log::warning("member " + std::to_string(options.self) + " cannot join the multicast group " +
+                   options.multicast->to_string() +
+                   ", and sends and receives over its connections: " + group.error().message);
+    }
   }
   return links;
 }
@@ -246,11 +251,18 @@ std::size_t Links::max_broadcast_bytes() const {
 }
 
 void Links::broadcast(std::span<const std::byte> message) {
-  if (multicast_ != nullptr) {
-    bytes_sent_ += message.size();
-    if (multicast_->send(message) != transport::PostStatus::kPosted) ++dropped_;
-    return;
+  if (multicast_ == nullptr || multicast_->send(message) != transport::PostStatus::kPosted) {
+    return send_to_all(message);
   }
+  bytes_sent_ += message.size();
+}
+
+void Links::broadcast_surely(std::span<const std::byte> message) {
+  broadcast(message);
+  if (multicast_ != nullptr) send_to_all(message);
+}
+
+void Links::send_to_all(std::span<const std::byte> message) {
   for (auto& [member, link] : in_) send(*link, message);
 }
 

@@ -99,7 +99,11 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
 
   /// Bytes of the longest message that broadcast() takes.
   std::size_t max_broadcast_bytes() const;
+  /// To all, as one datagram or, where there is no multicast or it takes none now, over each
+  /// connection.
   void broadcast(std::span<const std::byte> message);
+  /// The same, and to those whom no datagram reaches: over each connection besides.
+  void broadcast_surely(std::span<const std::byte> message);
   bool send_to_primary(std::span<const std::byte> message);
   bool send_to(MemberId member, std::span<const std::byte> message);
   /// Bytes that an answer of ours over its connection may have; 0: not connected.
@@ -177,6 +181,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   void point(Way& way, const std::optional<MemberInfo>& target, Incarnation incarnation);
   void tick(Way& way, Nanoseconds now);
   void dial(Way& way, Nanoseconds now);
+  void send_to_all(std::span<const std::byte> message);
   void on_dialed(Way& way, std::unique_ptr<transport::Connection> connection);
   void offer_window();
   /// Whoever writes into our window, if connected.

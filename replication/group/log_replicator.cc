@@ -107,9 +107,11 @@ void LogReplicator::tell(Lsn commit, std::uint64_t heartbeat) {
   if (sent_ < end) ship(std::exchange(sent_, end), end, commit, heartbeat);
 }
 
+/// Whom no datagram reaches learns from it what to fetch.
 void LogReplicator::beat(Lsn commit, std::uint64_t heartbeat) {
   fill_window();
-  broadcast(log_message(log_.end().lsn, 0, commit, heartbeat));
+  links_.broadcast_surely(log_message(log_.end().lsn, 0, commit, heartbeat));
+  ++counters_.datagrams;
 }
 
 void LogReplicator::answer(MemberId to, Lsn lsn, std::span<const std::byte> bytes,

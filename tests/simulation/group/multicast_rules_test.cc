@@ -1,0 +1,82 @@
+#include "tests/simulation/group/group_rules.h"
+
+// Multicast that does not do what it should: a group goes on over its connections.
+
+namespace silurus::simulation {
+namespace {
+
+class MulticastRules : public GroupRules {
+ protected:
+  /// Writes for that time, and expects each to be done in less than a heartbeat or two, in the view
+  /// that there is.
+  void goes_on(Nanoseconds time) {
+    MemberLife& leads = *primary();
+    const group::View view = leads.member().view();
+    EXPECT_EQ(view.members.size(), kMembers);
+    for (const Nanoseconds until = world_.now() + time; world_.now() < until;) {
+      const Nanoseconds begun = world_.now();
+      ASSERT_TRUE(put_and_wait(leads));
+      ASSERT_LT(world_.now() - begun, 3 * kQuick.heartbeat);
+      ASSERT_EQ(leads.member().view(), view);
+      world_.run_for(kQuick.heartbeat / 2);
+    }
+  }
+  /// Of gaps, by all members.
+  std::uint64_t count_reads() const {
+    std::uint64_t reads = 0;
+    for (const MemberLife* life : lives_) reads += life->replicator().counters().reads;
+    return reads;
+  }
+};
+
+TEST_F(MulticastRules, AMemberThatCannotJoinFollowsOverItsConnection) {
+  begin();
+  const std::size_t which = static_cast<std::size_t>(&backup() == lives_[0] ? 0 : 1);
+  sim::Host& host = backup().host();
+  crash(backup());
+  host.set_multicast({.refuses_to_join = true});
+  restart(which);
+  ASSERT_TRUE(world_.run_until(
+      [&] {
+        return primary() != nullptr && primary()->member().view().members.size() == kMembers &&
+               lives_[which]->replicator().in_step();
+      },
+      world_.now() + kSecond));
+  world_.run_for(2 * kQuick.heartbeat);
+  goes_on(4 * kQuick.slowness);
+  EXPECT_GT(lives_[which]->replicator().counters().reads, 0u) << "it reads what it did not hear";
+}
+
+TEST_F(MulticastRules, APrimaryWhoseDatagramsAreRefusedSendsThemOverItsConnections) {
+  begin();
+  const std::uint64_t before = count_reads();
+  primary()->host().set_multicast({.refuses_sends = true});
+  goes_on(4 * kQuick.slowness);
+  EXPECT_EQ(count_reads(), before);
+}
+
+TEST_F(MulticastRules, DatagramsThatAreHeldBackAreNotWaitedFor) {
+  begin();
+  sim::Host& host = backup().host();
+  for (int round = 0; round < 3; ++round) {
+    host.set_multicast({.holds_back = true});
+    goes_on(2 * kQuick.slowness);
+    host.set_multicast({});  // all at once, in any order
+    goes_on(kQuick.slowness);
+  }
+  for (MemberLife* life : lives_) {
+    EXPECT_EQ(life->replicator().counters().truncations, 0u);
+    EXPECT_TRUE(world_.run_until([&] { return life->log().end() == primary()->log().end(); },
+                                 world_.now() + kSecond));
+  }
+}
+
+/// All of them: a switch that forgets who listens.
+TEST_F(MulticastRules, AGroupThatNoDatagramReachesGoesOnAsItIs) {
+  begin();
+  for (MemberLife* life : lives_) life->host().set_multicast({.holds_back = true});
+  goes_on(4 * kQuick.slowness);
+}
+
+}  // namespace
+}  // namespace silurus::simulation
