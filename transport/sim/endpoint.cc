@@ -20,8 +20,11 @@ void tell_later(World& world, Nanoseconds wait, const std::weak_ptr<Endpoint>& w
   });
 }
 
-Nanoseconds some_of(World& world, Nanoseconds time) {
-  return static_cast<Nanoseconds>(world.random().below(static_cast<std::uint64_t>(time) + 1));
+/// When an end learns of its peer's that has ended silently.
+Nanoseconds late(World& world, const FabricOptions& options) {
+  const Nanoseconds half = options.give_up / 2;
+  return half +
+         static_cast<Nanoseconds>(world.random().below(static_cast<std::uint64_t>(half) + 1));
 }
 
 /// Whether this end reads memory that outlives the peer's process, and learns of that late.
@@ -50,8 +53,7 @@ void connect_one_way(const std::shared_ptr<Endpoint>& from, const std::shared_pt
     if (!endpoint) return;
     World& world = endpoint->host.world();
     endpoint->peer_ended = world.now();
-    const Nanoseconds half = endpoint->options.give_up / 2;
-    tell_later(world, half + some_of(world, half), weak_to);
+    tell_later(world, late(world, endpoint->options), weak_to);
   });
 }
 
@@ -93,7 +95,7 @@ bool Endpoint::deliver(const Item& item) {
       break;
     case Item::Kind::kClose:
       if (learns_late(*this)) {
-        tell_later(host.world(), some_of(host.world(), options.give_up), weak_from_this());
+        tell_later(host.world(), late(host.world(), options), weak_from_this());
         break;
       }
       end({ErrorCode::kConnectionLost, peer_name + " closed the connection"}, false);

@@ -7,8 +7,8 @@ namespace silurus::simulation {
 namespace {
 
 /// Kinds of faults, in order of their numbers: those of members and etcd, then those of clients.
-constexpr unsigned kMemberFaults = 10;
-constexpr unsigned kAllFaults = 14;
+constexpr unsigned kMemberFaults = 13;
+constexpr unsigned kAllFaults = 19;
 /// A copy is disturbed so soon after it has begun.
 constexpr Nanoseconds kSoon = 8 * kMillisecond;
 
@@ -68,6 +68,33 @@ void Faults::stand_still(sim::Host& host, Nanoseconds lasts) {
   world_.after(lasts, [&host] { host.resume(); });
 }
 
+void Faults::sleep(sim::Host& host, Nanoseconds lasts) {
+  group_.note(host.name() + " sleeps");
+  host.suspend();
+  world_.after(lasts, [&host] { host.resume(); });
+}
+
+/// What comes late comes in a burst, and in any order.
+void Faults::hold_multicast_back(sim::Host& host, Nanoseconds lasts) {
+  group_.note("datagrams for " + host.name() + " are held back");
+  host.set_multicast({.holds_back = true});
+  world_.after(lasts, [&host] { host.set_multicast({}); });
+}
+
+/// Who starts meanwhile has none until it starts again.
+void Faults::refuse_multicast(sim::Host& host, Nanoseconds lasts) {
+  group_.note("the network refuses the datagrams of " + host.name());
+  host.set_multicast({.refuses_sends = true, .refuses_to_join = true});
+  world_.after(lasts, [&host] { host.set_multicast({}); });
+}
+
+sim::Host& Faults::primary_or(std::size_t member) {
+  for (const SimDriver* driver : group_.drivers) {
+    if (driver->works() && driver->member().may_write()) return driver->host();
+  }
+  return *hosts_.members[member];
+}
+
 void Faults::cut_off(sim::Host& host) {
   group_.note(host.name() + " is cut off");
   for (sim::Host* other : hosts_.members) {
@@ -122,6 +149,14 @@ void Faults::inject(unsigned kind, Nanoseconds lasts) {
     case 9:
       group_.note(host.name() + " is slow");
       return victims_.set_turn(member, kSlowTurn);
+    case 10:
+      return sleep(host, lasts);
+    case 11:
+      return hold_multicast_back(host, lasts);
+    case 12:
+      refuse_multicast(host, lasts);
+      if (random_.below(2) == 0) crash(member, lasts / 2);
+      return;
     default:
       return inject_at_clients(kind, member, lasts);
   }
@@ -132,12 +167,17 @@ void Faults::inject_at_clients(unsigned kind, std::size_t member, Nanoseconds la
   sim::Host& client = *hosts_.clients[random_.below(hosts_.clients.size())];
   sim::Host& host = *hosts_.members[member];
   switch (kind) {
-    case 10:
+    case 13:
       return stand_still(client, lasts);
-    case 11:
+    case 14:
+      return sleep(client, lasts);
+    case 15:  // as on one machine
+      sleep(primary_or(member), lasts);
+      return sleep(client, lasts);
+    case 16:
       cut_off(client);
       break;
-    case 12: {
+    case 17: {
       const bool is_from_client = random_.below(2) == 0;
       sim::Host& from = is_from_client ? client : host;
       sim::Host& to = is_from_client ? host : client;
@@ -201,6 +241,7 @@ void Faults::heal() {
       if (other != &host) world_.set_link(host, *other, link_);
     }
     host.resume();
+    host.set_multicast({});
     restart(member);
     victims_.set_turn(member, kQuickTurn);
   }

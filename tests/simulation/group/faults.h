@@ -9,7 +9,8 @@
 namespace silurus::simulation {
 
 /// What goes wrong with a group, its etcd and its clients, drawn from a seed: crashes of one member
-/// or all, pauses, partitions both ways and one way, members far away or slow, etcd out of reach.
+/// or all, pauses, hosts that sleep, alone or together, partitions both ways and one way, members
+/// far away or slow, multicast that holds datagrams back or refuses them, etcd out of reach.
 class Faults {
  public:
   /// What only the run itself can do; by the place of a member.
@@ -55,6 +56,11 @@ class Faults {
   void crash_while_writing(std::size_t member, Nanoseconds lasts);
   void leave_etcd();
   void stand_still(sim::Host& host, Nanoseconds lasts);
+  void sleep(sim::Host& host, Nanoseconds lasts);
+  void hold_multicast_back(sim::Host& host, Nanoseconds lasts);
+  void refuse_multicast(sim::Host& host, Nanoseconds lasts);
+  /// The primary, if it is known; else that member.
+  sim::Host& primary_or(std::size_t member);
   void cut_off(sim::Host& host);
   void restart(std::size_t member);
 

@@ -38,6 +38,7 @@ GroupRun::GroupRun(std::uint64_t seed, bool is_static)
   sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
   // A third of the runs on a fabric that has connections and nothing else, as tcp is.
   if (random_.below(3) == 0) fabric.capabilities = 0;
+  fabric.memory_outlives_process = random_.below(2) == 0;
   group_ = std::unique_ptr<GroupWorld>(
       new GroupWorld{world_, *etcd_, kTiming, fabric, protocol(), kPushBytes, ack()});
   if (is_static) group_->static_views.emplace();
@@ -72,9 +73,11 @@ void GroupRun::start(std::size_t member) {
       random_.below(2) == 0 ? Power::Failure::kPowerCut : Power::Failure::kProcessDies;
   node.life =
       std::make_unique<MemberLife>(*group_, *node.host, node.id, node.content, life * 2, failure);
-  node.life->power().set_on_cut([this, member] {
-    group_->note(nodes_[member].host->name() + " crashes");
-    nodes_[member].host->crash();
+  node.life->power().set_on_cut([this, member, failure] {
+    sim::Host& host = *nodes_[member].host;
+    const bool is_killed = failure == Power::Failure::kProcessDies;
+    group_->note(host.name() + (is_killed ? " is killed" : " crashes"));
+    is_killed ? host.kill() : host.crash();
     // What it was about goes on to its end, and nothing comes of it.
     world_.after(0, [this, member] { bury(member); });
   });

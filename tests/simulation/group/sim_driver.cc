@@ -162,14 +162,24 @@ void SimDriver::look() {
       world_.complain(host_.name() + " leaves its view for another one of a static group");
     }
   }
-  if (member_->may_read()) {
-    for (const SimDriver* other : world_.drivers) {
-      if (other != this && other->works() && other->member().may_read()) {
-        world_.complain("two members believe that they may read");
-      }
-    }
+  for (const SimDriver* other : world_.drivers) {
+    if (other != this && other->works()) compare(*other);
   }
   check_staleness();
+}
+
+/// A client that has seen what one member shows must not go back in time at the primary.
+void SimDriver::compare(const SimDriver& other) const {
+  const bool may_read = member_->may_read();
+  const bool may_other_read = other.member().may_read();
+  if (may_read && may_other_read) world_.complain("two members believe that they may read");
+  const SimDriver& reader = may_read ? *this : other;
+  const SimDriver& shows = may_read ? other : *this;
+  if ((may_read || may_other_read) &&
+      shows.member().applied().lsn > reader.member().applied().lsn) {
+    world_.complain(shows.host_.name() + " shows what the primary " + reader.host_.name() +
+                    " does not show yet");
+  }
 }
 
 /// What anybody had applied by the time that the member says must be applied here.

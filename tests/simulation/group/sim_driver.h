@@ -61,7 +61,7 @@ struct GroupWorld {
   std::vector<std::string> trace = {};
   std::vector<const SimDriver*> drivers = {};    ///< of all lives that have not been destroyed
   std::optional<StaticViews> static_views = {};  ///< else views are agreed on in etcd
-  std::uint32_t slice = rtree::kSliceOfWork;     ///< a TreeMachine's
+  std::uint32_t slice = rtree::kSliceOfWork;     ///< of work on writes, in one turn
   group::GroupId id() const { return kTestGroup + number; }
   void note(const std::string& what);
   void complain(std::string what) { complaints.push_back(std::move(what)); }
@@ -93,6 +93,7 @@ class SimDriver {
   const group::LogReplicator& replicator() const { return *replicator_; }
   const group::Links& links() const { return *links_; }
   group::Links& links() { return *links_; }
+  sim::Host& host() const { return host_; }
   /// Whether the host has not crashed since.
   bool works() const { return host_.alive() && host_.incarnation() == incarnation_; }
 
@@ -101,6 +102,7 @@ class SimDriver {
   void make_store(const Options& options, std::function<void()> wake);
   group::Dialer dialer();
   void look();
+  void compare(const SimDriver& other) const;
   void check_staleness();
 
   GroupWorld& world_;

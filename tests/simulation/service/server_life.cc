@@ -389,6 +389,7 @@ ServerLife::ServerLife(Service& service, sim::Host& host, group::MemberId id, Se
                                    .workers = service.workers,
                                    .grace = service.grace,
                                    .heartbeat = service.heartbeat,
+                                   .slice = service.group.slice,
                                    .instance = seed | 1};
   server_ = std::make_unique<SimServer>(host, options, [&](const replication::TreePlace& place) {
     return Part::open(*this, id, disk, seed, place);

@@ -66,11 +66,14 @@ ServiceRun::ServiceRun(std::uint64_t seed) : seed_(seed), world_(seed), random_(
   sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
   // A quarter of the runs on fabrics that have connections and nothing else, as tcp is.
   if (random_.below(4) == 0) fabric.capabilities = 0;
+  fabric.memory_outlives_process = random_.below(2) == 0;
   group_ = std::unique_ptr<GroupWorld>(new GroupWorld{
       world_, *etcd_, kTiming, fabric, static_cast<group::ReplicationProtocol>(seed % 3),
       kPushBytes, static_cast<group::Ack>(seed / 3 % 3)});
   service_ = std::make_unique<Service>(Service{
       .group = *group_, .published = {}, .fabric = fabric, .workers = 1 + random_.below(2)});
+  // In half of the runs an operation, and a node, at a time.
+  if (random_.below(2) == 0) group_->slice = rtree::kWorkOfAnOperation + 1;
   draw_copies();
   add_members();
   ledger_.room = kRoomWithFaults;
@@ -157,9 +160,11 @@ void ServiceRun::start(std::size_t member) {
       random_.below(2) == 0 ? Power::Failure::kPowerCut : Power::Failure::kProcessDies;
   node.life =
       std::make_unique<ServerLife>(*service_, *node.host, node.id, node.disk, life * 2, failure);
-  node.life->power().set_on_cut([this, member] {
-    group_->note(nodes_[member].host->name() + " crashes");
-    nodes_[member].host->crash();
+  node.life->power().set_on_cut([this, member, failure] {
+    sim::Host& host = *nodes_[member].host;
+    const bool is_killed = failure == Power::Failure::kProcessDies;
+    group_->note(host.name() + (is_killed ? " is killed" : " crashes"));
+    is_killed ? host.kill() : host.crash();
     // What it was about goes on to its end, and nothing comes of it.
     world_.after(0, [this, member] { bury(member); });
   });

@@ -31,6 +31,7 @@ SimServer::SimServer(sim::Host& host, const Options& options,
        .durability = durability,
        .history = {.unix_ns = [&clock = host.clock()] { return clock.now(); }},
        .allow_orders = true,
+       .slice = options.slice,
        .instance = options.instance},
       host.clock(), executor_, member);
   SILURUS_CHECK(core.has_value());

@@ -24,6 +24,7 @@ class SimServer {
     std::size_t workers = 2;
     Nanoseconds grace = 5 * kMillisecond;
     Nanoseconds heartbeat = kMillisecond;
+    std::uint32_t slice = rtree::kWorkOfAnOperation + 1;  ///< an operation, and a node, at a time
     std::uint64_t instance = 1;
     std::string data = {};  ///< a data directory in memory; empty: none
   };

@@ -50,6 +50,7 @@ ShardRun::ShardRun(std::uint64_t seed) : world_(seed), random_(seed ^ 0x54a2d) {
   sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
   // A quarter of the runs on fabrics that have connections and nothing else, as tcp is.
   if (random_.below(4) == 0) fabric.capabilities = 0;
+  fabric.memory_outlives_process = random_.below(2) == 0;
   nobody_ = std::make_unique<SimEtcd>(world_, etcd, kSecond);
   everyone_ = std::unique_ptr<GroupWorld>(new GroupWorld{
       GroupWorld{.world = world_, .etcd = *nobody_, .timing = {}, .fabric = fabric}});

@@ -58,15 +58,16 @@ void ShardServers::add_alone(std::size_t number) {
 void ShardServers::add_group(std::size_t number, std::size_t members) {
   Group& group = groups_.emplace_back();
   group.etcd = std::make_unique<SimEtcd>(everyone_.world, etcd_.host(), kEtcdLease);
-  group.world = std::unique_ptr<GroupWorld>(new GroupWorld{
-      GroupWorld{.world = everyone_.world,
-                 .etcd = *group.etcd,
-                 .timing = kTiming,
-                 .fabric = options_.fabric,
-                 .protocol = static_cast<group::ReplicationProtocol>(random_.below(3)),
-                 .push_bytes = kPushBytes,
-                 .ack = static_cast<group::Ack>(random_.below(3)),
-                 .number = static_cast<unsigned>(number)}});
+  group.world = std::unique_ptr<GroupWorld>(new GroupWorld{GroupWorld{
+      .world = everyone_.world,
+      .etcd = *group.etcd,
+      .timing = kTiming,
+      .fabric = options_.fabric,
+      .protocol = static_cast<group::ReplicationProtocol>(random_.below(3)),
+      .push_bytes = kPushBytes,
+      .ack = static_cast<group::Ack>(random_.below(3)),
+      .number = static_cast<unsigned>(number),
+      .slice = random_.below(2) == 0 ? rtree::kWorkOfAnOperation + 1 : rtree::kSliceOfWork}});
   group.service = std::make_unique<Service>(Service{.group = *group.world,
                                                     .published = {},
                                                     .fabric = options_.fabric,
@@ -109,9 +110,11 @@ void ShardServers::start(std::size_t server) {
       random_.below(2) == 0 ? Power::Failure::kPowerCut : Power::Failure::kProcessDies;
   node.life = std::make_unique<ServerLife>(*node.group->service, *node.host, node.id, *node.disk,
                                            seed, failure);
-  node.life->power().set_on_cut([this, server] {
-    everyone_.note(nodes_[server].host->name() + " crashes");
-    nodes_[server].host->crash();
+  node.life->power().set_on_cut([this, server, failure] {
+    sim::Host& host = *nodes_[server].host;
+    const bool is_killed = failure == Power::Failure::kProcessDies;
+    everyone_.note(host.name() + (is_killed ? " is killed" : " crashes"));
+    is_killed ? host.kill() : host.crash();
     nodes_[server].is_down = true;
     // What it was about goes on to its end, and nothing comes of it.
     everyone_.world.after(0, [this, server] { bury(server); });
@@ -139,8 +142,8 @@ void ShardServers::crash(std::size_t server) {
   Node& node = nodes_[server];
   if (node.life != nullptr) node.life->power().cut();
   if (node.alone == nullptr || !data_) return;
-  everyone_.note(node.host->name() + " crashes");
-  node.host->crash();
+  everyone_.note(node.host->name() + " is killed");
+  node.host->kill();
   node.is_down = true;
   bury_alone(server);
 }
@@ -153,6 +156,13 @@ void ShardServers::crash_while_writing(std::size_t server) {
 
 void ShardServers::set_turn(std::size_t server, Nanoseconds turn) {
   if (nodes_[server].life != nullptr) nodes_[server].life->turn = turn;
+}
+
+sim::Host* ShardServers::primary() const {
+  for (const Node& node : nodes_) {
+    if (node.life != nullptr && node.life->driver().member().may_write()) return node.host;
+  }
+  return nullptr;
 }
 
 void ShardServers::end_faults() {

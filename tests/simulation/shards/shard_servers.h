@@ -31,6 +31,8 @@ class ShardServers final : public Faults::Victims {
   const std::vector<sim::Host*>& hosts() const { return hosts_; }
   /// Starts one more; how the map names it. Empty: there are no more.
   std::string start_next();
+  /// The host of a group's primary, if there is only one group; null: it has none.
+  sim::Host* primary() const;
   /// Nobody crashes in the midst of writing any more.
   void end_faults();
   /// What is wrong with any of them, or nothing.
