@@ -17,10 +17,11 @@
 #include "datasets/open.h"
 
 namespace silurus::bench {
-namespace {
-
 using Box2 = rtree::Box<2>;
 using Entry2 = rtree::Entry<2>;
+
+namespace {
+
 using Point2 = rtree::Point<2>;
 
 constexpr double kLargeResults = 200;

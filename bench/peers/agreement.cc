@@ -7,10 +7,11 @@
 #include <unordered_map>
 
 namespace silurus::bench {
-namespace {
-
 using Box2 = rtree::Box<2>;
 using Entry2 = rtree::Entry<2>;
+
+namespace {
+
 using Point2 = rtree::Point<2>;
 
 // Of Redis's geohash.h and geohash_helper.c.
