@@ -90,6 +90,7 @@ double greatest_equal(double square) {
 /// close.
 struct Better {
   bool operator()(const Neighbor& a, const Neighbor& b) const {
+    if (a.distance == b.distance) return a.id < b.id;
     if (a.distance > greatest_equal(b.distance)) return false;
     if (b.distance > greatest_equal(a.distance)) return true;
     const double left = std::sqrt(a.distance);
@@ -106,6 +107,7 @@ void NearestCursor<D>::start(const NearestQuery<D>& query, WantedNode root, Near
   root_ = root;
   k_ = query.k;
   has_tiny_gaps_ = false;
+  has_worst_ = false;
   is_wide_ = false;
   bound_ = kInfinity;
   result_ = &result;
@@ -187,13 +189,16 @@ void NearestCursor<D>::feed_leaf(const Node<D>& leaf) {
     ids_.resize(2 * room);
     distances_.resize(2 * room);
   }
+  const std::size_t before = candidates_;
   near.for_each([&](std::uint32_t i) {
+    if (has_worst_ && distances[i] == worst_.distance && leaf.leaf.ids[i] >= worst_.id) return;
     ids_[candidates_] = leaf.leaf.ids[i];
     distances_[candidates_++] = distances[i];
     if (distances[i] < kLeastSquare && distance(query_.point, leaf.entry_box(i)) != 0) {
       has_tiny_gaps_ = true;
     }
   });
+  if (candidates_ == before) return;
   // For large k the bound is found less often, so that an entry costs no more.
   const std::size_t spare = k_ <= kFewNeighbors ? 0 : k_;
   if (candidates_ > k_ + spare || (candidates_ >= k_ && bound_ == kInfinity)) keep_best();
@@ -228,6 +233,8 @@ void NearestCursor<D>::keep_exactly() {
   NearestResult all(candidates_);
   for (std::size_t i = 0; i < candidates_; ++i) all[i] = {ids_[i], distances_[i]};
   std::nth_element(all.begin(), all.begin() + k_ - 1, all.end(), Better());
+  worst_ = all[k_ - 1];
+  has_worst_ = true;
   for (std::size_t i = 0; i < k_; ++i) {
     ids_[i] = all[i].id;
     distances_[i] = all[i].distance;

@@ -235,6 +235,10 @@ class NearestCursor {
   std::vector<double> distances_;  ///< squared
   std::vector<std::uint64_t> ids_;
   std::size_t candidates_ = 0;  ///< the first so many of both
+  /// What the worst of k entries was (its distance squared) when there were many at its distance:
+  /// of others at that distance only those of lower ids can belong to the answer.
+  Neighbor worst_{};
+  bool has_worst_ = false;
   std::size_t in_flight_ = 0;
   bool finished_ = true;
   std::vector<std::unique_ptr<Family>> families_;  ///< the first so many are in use

@@ -104,6 +104,31 @@ TEST_F(CursorTest, FindsNeighboursWhateverTheOrderOfItsNodes) {
   }
 }
 
+TEST_F(CursorTest, FindsTheLowestIdsOfManyAtTheSameDistance) {
+  constexpr std::uint64_t kPlaces = 20'000;
+  std::vector<Entry<2>> crowd;
+  for (std::uint64_t i = 0; i < kPlaces; ++i) {
+    // Ids in no order; some twice, and some places a little nearer, or at the same distance though
+    // the boxes are others.
+    const std::uint64_t id = i * 7919 % kPlaces / (i % 5 == 0 ? 2 : 1);
+    const double x = i % 1000 == 0 ? 2.999 : i % 3 == 0 ? 3 : -3;
+    crowd.push_back({id, {{x, 4}, {x, 4}}});
+  }
+  BruteForce<2> twin{crowd};
+  AnonymousSlabs slabs;
+  auto tree = std::move(*Tree<2>::create({}, slabs, clock_));
+  ASSERT_TRUE(tree->bulk_load(crowd, {.threads = 1}));
+  const NodeMap<2> nodes(tree->snapshot());
+  NearestCursor<2> cursor;
+  NearestResult result;
+  for (const std::uint32_t k : {1u, 2u, 10u, 21u, 50u, 1000u, 19'999u, 30'000u}) {
+    const NearestQuery<2> query{{{0, 0}}, k};
+    cursor.start(query, nodes.root, result);
+    run(cursor, nodes, 1 + random_.below(10), random_);
+    ASSERT_EQ(result, twin.nearest(query)) << k;
+  }
+}
+
 TEST_F(CursorTest, StopsAtTheLimitWithNodesStillInFlight) {
   const NodeMap<2> nodes(tree_->snapshot());
   RangeCursor<2> cursor;
