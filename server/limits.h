@@ -81,8 +81,8 @@ constexpr std::size_t kNearestBatch = 16;
 /// When the searches of a sweep have taken so long, those left over wait for the next one, and each
 /// session has one search run in a sweep; twice as many in each further sweep that takes less.
 constexpr Nanoseconds kSearchTime = 2 * kMillisecond;
-/// The streams of a sweep have so long together; those that had no turn are first in the next one.
-constexpr Nanoseconds kStreamsTime = 2 * kMillisecond;
+/// When the slices of a sweep have taken so long, the other streams have theirs in the next one.
+constexpr Nanoseconds kSlicesTime = kMillisecond;
 /// Operations that wait for the writer; a request that would exceed it is refused (kUnavailable).
 constexpr std::uint64_t kMaxQueuedOperations = std::uint64_t{1} << 18;
 /// Nodes that an operation, and a batch on top of its operations, may copy or add: what must be

@@ -548,7 +548,7 @@ void Session<D>::on_closed(transport::Connection&, const Error& reason) {
 }
 
 template <int D>
-void Session<D>::work(bool has_time_for_stream) {
+void Session<D>::work(bool may_stream) {
   while (!owed_.empty()) {
     if (!send(owed_.front()->encoder)) return;
     owed_.pop_front();
@@ -563,7 +563,10 @@ void Session<D>::work(bool has_time_for_stream) {
         search.query);
   }
   update_pause();
-  if (has_time_for_stream && streaming()) work_on_stream();
+  if (!streaming()) return;
+  if (may_stream) return work_on_stream();
+  // It is not the client who takes nothing.
+  if (stream_ != nullptr && !stream_->has_message()) last_progress_ = worker_.now();
 }
 
 template <int D>

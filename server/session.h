@@ -78,13 +78,15 @@ class Session final : public transport::ConnectionHandler {
   void answer_write(WriteJob<D>& job);
   void answer_load(LoadJob<D>& job);
   void answer_task(const TaskJob& job);
-  /// Goes on with what is owed, as far as the connection takes it; with its stream if there is
-  /// time.
-  void work(bool has_time_for_stream);
+  /// Goes on with what is owed, as far as the connection takes it, and with a slice of a stream if
+  /// there is time for that.
+  void work(bool may_stream);
   /// Whether work() has something to do now.
   bool runnable() const {
     return !closed_ && !blocked_ && (!owed_.empty() || !waiting_.empty() || streaming());
   }
+  /// Whether it has a stream to go on with, or to begin.
+  bool streaming() const { return stream_ != nullptr || !big_.empty(); }
   /// Every heartbeat while active: gives up what has lasted too long. Returns whether the session
   /// is still active.
   bool tick(Nanoseconds now);
@@ -98,6 +100,7 @@ class Session final : public transport::ConnectionHandler {
   bool in_touched = false;
   bool in_runnable = false;
   bool in_active = false;
+  bool is_given_back = false;
 
  private:
   /// An answer that didn't go out at once, with what it refers to.
@@ -133,7 +136,6 @@ class Session final : public transport::ConnectionHandler {
   void send_stats(std::uint32_t request_id);
   void send_text(std::uint32_t request_id, std::string text);
 
-  bool streaming() const { return stream_ != nullptr || !big_.empty(); }
   /// A request that cannot be done: answered, or the end of the connection if the peer does not
   /// keep to the protocol.
   void refuse(const protocol::Header& header, const Error& error);

@@ -68,6 +68,7 @@ bool Worker<D>::sweep() {
   any |= take_completions();
   if (!builds_.empty()) any |= start_builds();
   if (outstanding_ != 0 || writer_needs_me_) any |= take_writer_turn();
+  fresh_nearests_ = nearests_.size();
   if (!runnable_.empty()) any |= run_sessions();
   const std::size_t searches = run_searches();
   any |= searches != 0;
@@ -149,12 +150,28 @@ bool Worker<D>::is_out_of_time() {
 
 template <int D>
 template <typename Query>
-void Worker<D>::give_back(std::vector<Asked<Query>>& asked, std::size_t first) {
+void Worker<D>::give_back(std::vector<Asked<Query>>& asked, std::size_t first, std::size_t last) {
   share_ = 1;
-  for (std::size_t i = asked.size(); i > first; --i) {
+  for (std::size_t i = last; i > first; --i) {
     const Asked<Query>& one = asked[i - 1];
     one.session->take_back(one.request_id, one.any_member, one.query);
   }
+  // In the next sweep they come before those that were served in this one.
+  for (std::size_t i = first; i < last; ++i) {
+    Session<D>& session = *asked[i].session;
+    if (!session.in_runnable || std::exchange(session.is_given_back, true)) continue;
+    first_.push_back(&session);
+  }
+  std::erase_if(runnable_, [](const Session<D>* session) { return session->is_given_back; });
+  put_first();
+}
+
+/// Puts what first_ has in front of all that is runnable.
+template <int D>
+void Worker<D>::put_first() {
+  for (Session<D>* session : first_) session->is_given_back = false;
+  runnable_.insert(runnable_.begin(), first_.begin(), first_.end());
+  first_.clear();
 }
 
 template <int D>
@@ -166,35 +183,58 @@ void Worker<D>::refuse_what_needs_the_primary(std::vector<Asked<Query>>& asked) 
   });
 }
 
+/// Those that have just come have half of the time, so that sessions that ask little are not kept
+/// waiting by those that ask much, and those that have waited have the rest: so none waits for
+/// ever.
 template <int D>
 void Worker<D>::run_nearests(const rtree::Snapshot<D>& snapshot) {
-  for (std::size_t i = 0; i < nearests_.size(); ++i) {
-    if (i % kNearestBatch == 0 && i != 0 && is_out_of_time()) {
-      give_back(nearests_, i);
-      break;
-    }
-    const auto& asked = nearests_[i];
-    if (asked.query.k > kInlineNeighbors) {
-      asked.session->stream({asked.request_id, asked.query, asked.any_member, {}});
-      continue;
-    }
-    // The query was checked when it was decoded.
-    nearest_cursor_.start(asked.query, snapshot.root(), neighbors_);
-    if (!snapshot.go_on(nearest_cursor_, kMaxNearestNodesAtOnce)) {
-      stop<BegunNearest<D>>(asked, nearest_cursor_, neighbors_);
-      continue;
-    }
-    asked.session->answer_nearest(asked.request_id, asked.any_member, asked.query, neighbors_,
-                                  snapshot.version());
-  }
+  const std::size_t count = nearests_.size();
+  const std::size_t fresh = std::min(fresh_nearests_, count);
+  const std::size_t fresh_done =
+      run_nearests(snapshot, 0, fresh, fresh == count ? kSearchTime : kSearchTime / 2);
+  const std::size_t done = run_nearests(snapshot, fresh, count, kSearchTime);
+  if (fresh_done != fresh) give_back(nearests_, fresh_done, fresh);
+  if (done != count) give_back(nearests_, done, count);
   nearests_.clear();
+}
+
+/// Runs one at least, and others until the searches have taken that time; returns where it stopped.
+template <int D>
+std::size_t Worker<D>::run_nearests(const rtree::Snapshot<D>& snapshot, std::size_t first,
+                                    std::size_t last, Nanoseconds time) {
+  bool was_long = false;
+  for (std::size_t i = first; i < last; ++i) {
+    const bool look = was_long || (i - first) % kNearestBatch == 0;
+    if (look && i != first && team_.clock->now() - searches_begun_ >= time) return i;
+    was_long = !run_nearest(snapshot, nearests_[i]);
+  }
+  return last;
+}
+
+/// False: it has taken all nodes that a search may look at at once.
+template <int D>
+bool Worker<D>::run_nearest(const rtree::Snapshot<D>& snapshot,
+                            const Asked<rtree::NearestQuery<D>>& asked) {
+  if (asked.query.k > kInlineNeighbors) {
+    asked.session->stream({asked.request_id, asked.query, asked.any_member, {}});
+    return true;
+  }
+  // The query was checked when it was decoded.
+  nearest_cursor_.start(asked.query, snapshot.root(), neighbors_);
+  if (!snapshot.go_on(nearest_cursor_, kMaxNearestNodesAtOnce)) {
+    stop<BegunNearest<D>>(asked, nearest_cursor_, neighbors_);
+    return false;
+  }
+  asked.session->answer_nearest(asked.request_id, asked.any_member, asked.query, neighbors_,
+                                snapshot.version());
+  return true;
 }
 
 template <int D>
 void Worker<D>::run_ranges(const rtree::Snapshot<D>& snapshot) {
   for (std::size_t first = 0; first < ranges_.size(); first += kMaxSearchBatch) {
     if (first != 0 && is_out_of_time()) {
-      give_back(ranges_, first);
+      give_back(ranges_, first, ranges_.size());
       break;
     }
     run_ranges(snapshot, first, std::min<std::size_t>(ranges_.size() - first, kMaxSearchBatch));
@@ -431,20 +471,19 @@ bool Worker<D>::run_sessions() {
   for (Session<D>* session : running_) {
     session->in_runnable = false;
     if (!session->runnable()) continue;
+    const bool streams = session->streaming();
+    const bool is_put_off = streams && !has_time;
     session->work(has_time);
+    if (streams && has_time) has_time = team_.clock->now() - begun < kSlicesTime;
     if (!session->runnable()) continue;
-    if (!has_time) {
-      session->in_runnable = true;
-      postponed_.push_back(session);
+    if (is_put_off && !std::exchange(session->in_runnable, true)) {
+      first_.push_back(session);
     } else {
       make_runnable(*session);
-      has_time = team_.clock->now() - begun < kStreamsTime;
     }
   }
-  // Whose streams had no turn is first in the next sweep.
-  runnable_.insert(runnable_.begin(), postponed_.begin(), postponed_.end());
-  postponed_.clear();
   running_.clear();
+  put_first();
   return true;
 }
 

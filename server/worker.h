@@ -133,9 +133,12 @@ class Worker {
   template <typename Query>
   void refuse_what_needs_the_primary(std::vector<Asked<Query>>& asked);
   template <typename Query>
-  void give_back(std::vector<Asked<Query>>& asked, std::size_t first);
+  void give_back(std::vector<Asked<Query>>& asked, std::size_t first, std::size_t last);
   void run_ranges(const rtree::Snapshot<D>& snapshot);
   void run_nearests(const rtree::Snapshot<D>& snapshot);
+  std::size_t run_nearests(const rtree::Snapshot<D>& snapshot, std::size_t first, std::size_t last,
+                           Nanoseconds time);
+  bool run_nearest(const rtree::Snapshot<D>& snapshot, const Asked<rtree::NearestQuery<D>>& asked);
   void run_ranges(const rtree::Snapshot<D>& snapshot, std::size_t first, std::size_t count);
   void run_range(const rtree::Snapshot<D>& snapshot, std::size_t index);
   template <typename Of, typename Query>
@@ -149,6 +152,7 @@ class Worker {
   void finish(WriteJob<D>* job);
   bool run_sessions();
   void go_on_with_stopped(rtree::Snapshot<D> snapshot);
+  void put_first();
   void flush_touched();
   void bury_dead();
   void tick();
@@ -173,6 +177,8 @@ class Worker {
   rtree::RangeCursor<D> range_cursor_;
   rtree::NearestCursor<D> nearest_cursor_;
   rtree::NearestResult neighbors_;
+  /// The first nearest searches have come in this sweep, the others have waited for it.
+  std::size_t fresh_nearests_ = 0;
   std::uint64_t sweep_number_ = 0;
   Nanoseconds searches_begun_ = 0;
   std::size_t share_ = protocol::kMaxRequestsInFlight;
@@ -192,8 +198,8 @@ class Worker {
 
   std::vector<Session<D>*> touched_;
   std::vector<Session<D>*> runnable_;
-  std::vector<Session<D>*> running_;    ///< runnable_ of the sweep before, while it is worked on
-  std::vector<Session<D>*> postponed_;  ///< of those, the ones whose streams had no turn
+  std::vector<Session<D>*> running_;  ///< runnable_ of the sweep before, while it is worked on
+  std::vector<Session<D>*> first_;    ///< to be the first in runnable_
   std::vector<Session<D>*> active_;
   std::vector<std::uint64_t> dead_;
 

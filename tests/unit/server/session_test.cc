@@ -125,30 +125,6 @@ TEST_F(SessionTest, GoesOnWithABigSearchInsteadOfBeginningAgain) {
   EXPECT_EQ(first.answer.count + take_ids(greedy)[1].size(), 30000u);
 }
 
-TEST_F(SessionTest, TheStreamsOfASweepHaveALimitedTime) {
-  struct SlowClock final : Clock {
-    Nanoseconds now() const override { return time += kStreamsTime; }
-    mutable Nanoseconds time = 0;
-  } slow;
-  constexpr std::size_t kStreams = 20;
-  fill(30000);
-  std::vector<Loopback*> greedy;
-  for (std::size_t i = 0; i < kStreams; ++i) greedy.push_back(&world_.connect());
-  for (Loopback* client : greedy) ask_range(*client, 1, {.window = window_of(0, 30000)});
-  world_.worker().sweep();
-  world_.team.clock = &slow;
-  const auto have_something = [&] {
-    return std::ranges::count_if(greedy, [](const Loopback* one) { return one->waiting() != 0; });
-  };
-  for (std::size_t sweeps = 1; sweeps <= kStreams; ++sweeps) {
-    world_.worker().sweep();
-    ASSERT_EQ(have_something(), static_cast<std::ptrdiff_t>(sweeps)) << "each in its turn";
-  }
-  world_.team.clock = &world_.clock;
-  world_.run();
-  for (Loopback* client : greedy) EXPECT_EQ(take_ids(*client)[1].size(), 30000u);
-}
-
 TEST_F(SessionTest, WhoAsksForMuchAtOnceGetsNoMoreThanItsShareOfTheTime) {
   struct SlowClock final : Clock {
     Nanoseconds now() const override { return time += kSearchTime; }
@@ -171,6 +147,76 @@ TEST_F(SessionTest, WhoAsksForMuchAtOnceGetsNoMoreThanItsShareOfTheTime) {
   for (std::uint32_t i = 0; i < 600; ++i) {
     ASSERT_EQ(greedy.receive().answer.header.request_id, i) << "in the order of asking";
   }
+  world_.team.clock = &world_.clock;
+}
+
+/// Time that goes on by that much whenever somebody looks at it.
+struct TickingClock final : Clock {
+  explicit TickingClock(Nanoseconds by) : tick(by) {}
+  Nanoseconds now() const override { return time += tick; }
+  const Nanoseconds tick;
+  mutable Nanoseconds time = 0;
+};
+
+TEST_F(SessionTest, StreamsTakeTurnsOverSeveralSweeps) {
+  const TickingClock slow(kSlicesTime);
+  fill(100000);
+  std::vector<Loopback*> clients;
+  for (int i = 0; i < 20; ++i) clients.push_back(&world_.connect());
+  world_.team.clock = &slow;
+  for (Loopback* client : clients) {
+    ask_range(*client, 1, {.window = window_of(0, 100000), .shape = rtree::ResultShape::kCount});
+  }
+  std::vector<int> answered_in;
+  for (int sweep = 0; sweep < 2000 && answered_in.size() < clients.size(); ++sweep) {
+    world_.worker().sweep();
+    int answered = 0;
+    for (Loopback* client : clients) {
+      if (client->waiting() == 0) continue;
+      EXPECT_EQ(client->receive().answer.count, 100000u);
+      ++answered;
+      answered_in.push_back(sweep);
+    }
+    ASSERT_LE(answered, 2) << "each has a slice in each sweep";
+  }
+  ASSERT_EQ(answered_in.size(), clients.size());
+  EXPECT_LE(answered_in.back() - answered_in.front(), 40) << "somebody was passed over";
+  world_.team.clock = &world_.clock;
+}
+
+TEST_F(SessionTest, NearestSearchesTakeTurnsOverSeveralSweeps) {
+  const TickingClock slow(kSearchTime);
+  fill(1000);
+  std::vector<Loopback*> clients;
+  for (int i = 0; i < 40; ++i) clients.push_back(&world_.connect());
+  Loopback& other = world_.connect();
+  world_.team.clock = &slow;
+  // More than are run between two looks at the clock.
+  for (Loopback* client : clients) {
+    for (std::uint32_t i = 0; i < 4; ++i) ask_nearest(*client, i, {.point = {{0, 0}}, .k = 1});
+  }
+  std::map<const Loopback*, int> answers;
+  int all = 0;
+  for (int sweep = 0; sweep < 100 && all < 160; ++sweep) {
+    if (sweep == 1) ask_nearest(other, 7, {.point = {{0, 0}}, .k = 1});
+    world_.worker().sweep();
+    if (sweep == 1) {
+      EXPECT_EQ(other.waiting(), 1u) << "it came last, and asks little";
+    }
+    int answered = 0;
+    for (Loopback* client : clients) {
+      for (; client->waiting() != 0; ++answered) {
+        EXPECT_EQ(client->receive().answer.header.request_id,
+                  static_cast<std::uint32_t>(answers[client]++));
+      }
+    }
+    all += answered;
+    EXPECT_LE(answered, static_cast<int>(kNearestBatch)) << "in sweep " << sweep;
+    const auto [least, most] = std::ranges::minmax_element(
+        clients, {}, [&](const Loopback* client) { return answers[client]; });
+    EXPECT_LE(answers[*most] - answers[*least], 4) << "in sweep " << sweep;
+  }
+  EXPECT_EQ(all, 160);
   world_.team.clock = &world_.clock;
 }
 
