@@ -162,8 +162,11 @@ enum class TaskKind : std::uint32_t {
   kFreeze = 8,         ///< for `to` nanoseconds nobody may write; longer if asked again
   kRetire = 9,         ///< frozen until now: nobody may read or write here any more
   kServe = 10,         ///< everybody may, again
+  kCompact = 11,       ///< one step of a compaction, as a write. `from`: its cursor, 0 to begin
+                       ///< with; `to`: how full nodes are made, in 1/10,000, 0 for the default. No
+                       ///< text
 };
-constexpr TaskKind kLastTaskKind = TaskKind::kServe;
+constexpr TaskKind kLastTaskKind = TaskKind::kCompact;
 
 /// Followed by `text_bytes` of text, UTF-8.
 struct TaskRequest {

@@ -35,6 +35,8 @@ enum class RecordType : std::uint8_t {
   /// A server took the log over: RestartPayload. Makes every later checksum differ from those of
   /// records that an earlier server wrote at the same places and a crash took back.
   kRestart = 4,
+  /// Nodes are packed, and no entry changes: CompactPayload.
+  kCompact = 5,
   /// Whose the operations are that follow in the batch, up to the next such record: RequestPayload.
   kRequest = 16,
   /// An operation that the primary refused before it logged it, in its place: RefusedPayload.
@@ -91,6 +93,12 @@ struct RestartPayload {
   std::uint64_t nonce;  ///< random
 };
 
+/// One step of a compaction (rtree::Tree::compact).
+struct CompactPayload {
+  std::uint64_t cursor;
+  std::uint64_t fill_permyriad;  ///< 0: the default
+};
+
 /// What the gate can be told to do (gate_state.h).
 enum class GateAction : std::uint64_t {
   kFill = 1,    ///< let nobody write but the connection by which this came
@@ -117,6 +125,7 @@ static_assert(sizeof(RecordHeader) == 32 && sizeof(EntryPayload<2>) == 40 &&
 static_assert(std::has_unique_object_representations_v<RecordHeader> &&
               std::has_unique_object_representations_v<RestartPayload> &&
               std::has_unique_object_representations_v<RequestPayload> &&
+              std::has_unique_object_representations_v<CompactPayload> &&
               std::has_unique_object_representations_v<GatePayload>);
 static_assert(sizeof(RecordHeader) + sizeof(EntryPayload<2>) <= kMaxInsertBytes);
 

@@ -18,7 +18,12 @@ Status nonsense(Lsn lsn, const std::string& why) {
 
 template <int D>
 Status Replay<D>::take(const Record& record) {
-  Step step{.lsn = record.header.lsn, .type = record.header.type, .id = 0, .box = {}, .to = {}};
+  Step step{.lsn = record.header.lsn,
+            .type = record.header.type,
+            .id = 0,
+            .box = {},
+            .to = {},
+            .compaction = {}};
   switch (step.type) {
     case RecordType::kRestart:
       return {};
@@ -38,6 +43,12 @@ Status Replay<D>::take(const Record& record) {
       step.id = payload->id;
       step.box = payload->from;
       step.to = payload->to;
+      break;
+    }
+    case RecordType::kCompact: {
+      const auto payload = payload_as<CompactPayload>(record);
+      if (!payload) return nonsense(step.lsn, "its length");
+      step.compaction = *payload;
       break;
     }
     default:
@@ -94,6 +105,11 @@ Status Replay<D>::apply(const Step& step) {
       return tree_.insert({.id = step.id, .box = step.box});
     case RecordType::kErase:
       return tree_.erase({.id = step.id, .box = step.box});
+    case RecordType::kCompact: {
+      const auto packed = tree_.compact(
+          step.compaction.cursor, static_cast<double>(step.compaction.fill_permyriad) / 10'000);
+      return packed ? Status() : fail(packed.error());
+    }
     default:
       return tree_.update(step.id, step.box, step.to);
   }

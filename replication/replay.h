@@ -36,6 +36,7 @@ class Replay {
     std::uint64_t id;
     rtree::Box<D> box;
     rtree::Box<D> to;
+    CompactPayload compaction;
   };
   Status end_batch(const Record& record);
   Status apply(const Step& step);

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "common/units.h"
+#include "rtree/pack.h"
 #include "rtree/split.h"
 #include "rtree/tree.h"
 
@@ -14,11 +15,6 @@ namespace {
 
 /// Entries below which another thread doesn't pay.
 constexpr std::size_t kParallelEntries = 1 << 15;
-
-/// Shares evenly out: where part `index` of `parts` begins.
-std::size_t part_begin(std::size_t size, std::size_t parts, std::size_t index) {
-  return static_cast<std::size_t>(static_cast<unsigned __int128>(size) * index / parts);
-}
 
 /// The shape of a packed tree, which follows from the number of entries alone. Subtrees are shared
 /// out evenly, so no node is emptier than half of what the fill asks for.
@@ -131,37 +127,11 @@ class Packer {
       return;
     }
     const std::size_t middle = first + (last - first) / 2;
-    const int axis = longest_axis(here);
-    const auto cut = static_cast<std::ptrdiff_t>(part_begin(all.size(), parts, middle) - begin);
-    std::nth_element(
-        here.begin(), here.begin() + cut, here.end(),
-        [axis](const Entry<D>& a, const Entry<D>& b) { return centre(a, axis) < centre(b, axis); });
+    halve<D>(here, part_begin(all.size(), parts, middle) - begin);
     run_both(
         here.size() < kParallelEntries ? 1 : threads,
         [&](unsigned share) { build_children(node, all, first, middle, share); },
         [&](unsigned share) { build_children(node, all, middle, last, share); });
-  }
-
-  static double centre(const Entry<D>& entry, int axis) {
-    return 0.5 * entry.box.min[axis] + 0.5 * entry.box.max[axis];
-  }
-
-  static int longest_axis(std::span<const Entry<D>> entries) {
-    int longest = 0;
-    double length = -1;
-    for (int d = 0; d < D; ++d) {
-      double low = centre(entries[0], d);
-      double high = low;
-      for (const Entry<D>& entry : entries) {
-        low = std::min(low, centre(entry, d));
-        high = std::max(high, centre(entry, d));
-      }
-      if (high - low > length) {
-        length = high - low;
-        longest = d;
-      }
-    }
-    return longest;
   }
 
   Arena<D>& arena_;
@@ -199,7 +169,7 @@ Status Tree<D>::bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOpt
   if (entries.empty()) return {};
   const Shape<D> shape(entries.size(), options.fill == 0 ? kDefaultFill : options.fill);
   if (shape.height() > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree would be too high");
-  if (Status reserved = arena_.reserve_run(shape.nodes(), kSpareChunks); !reserved) {
+  if (Status reserved = arena_.reserve_run(shape.nodes(), reserved_chunks()); !reserved) {
     return fail(reserved.error());
   }
   const auto nodes = static_cast<std::uint32_t>(shape.nodes());

@@ -28,12 +28,45 @@ std::optional<std::uint32_t> index_of(const Node<D>& leaf, const Entry<D>& entry
   return std::nullopt;
 }
 
-/// The other child of a node that would grow least by taking the place of child `index` too.
+/// A join never fills a node further. A pair that a split has made must lose an eighth of a node
+/// before it is joined, and what was joined must gain that before it is split: so no insert and
+/// erasure in turn split and join again and again.
 template <int D>
-std::uint32_t best_sibling(const Node<D>& parent, std::uint32_t index) {
+std::uint32_t join_limit(const Node<D>& node) {
+  return (node.is_leaf() ? kLeafFanout<D> : kInnerFanout<D>)*7 / 8;
+}
+
+/// Siblings that are looked at for a join, since each costs a line of memory.
+constexpr std::uint32_t kSiblingsLookedAt = 8;
+
+/// A join that is not forced makes the sum of half margins smaller, by a quarter at least of that
+/// of the node that goes: boxes that lie beside each other do, those that meet at a corner or not
+/// at all don't, and would cost searches more than the node that is saved.
+constexpr double kMostGrowth = 0.75;
+
+/// A child of a node, and how far its box would grow by taking in another one's.
+struct Sibling {
+  double growth;
+  std::uint32_t index;
+  friend bool operator<(const Sibling& a, const Sibling& b) {
+    return a.growth != b.growth ? a.growth < b.growth : a.index < b.index;
+  }
+};
+
+template <int D>
+double half_margin(const FloatBox<D>& box) {
+  double sum = 0;
+  for (int d = 0; d < D; ++d) sum += static_cast<double>(box.max[d]) - box.min[d];
+  return sum;
+}
+
+/// The other children of a node that would grow least by taking the place of child `index` too, the
+/// best first; returns how many.
+template <int D>
+std::uint32_t best_siblings(const Node<D>& parent, std::uint32_t index,
+                            std::array<Sibling, kInnerFanout<D>>& siblings) {
   const FloatBox<D> box = parent.child_box(index);
-  std::uint32_t best = index == 0 ? 1 : 0;
-  double least = std::numeric_limits<double>::infinity();
+  std::uint32_t count = 0;
   for (std::uint32_t i = 0; i < parent.count(); ++i) {
     if (i == index) continue;
     double growth = 0;
@@ -42,11 +75,14 @@ std::uint32_t best_sibling(const Node<D>& parent, std::uint32_t index) {
       const double max = parent.inner.bounds[2 * d + 1][i];
       growth += std::max(min - box.min[d], 0.0) + std::max(box.max[d] - max, 0.0);
     }
-    if (growth < least) {
-      best = i;
-      least = growth;
+    // Boxes at the ends of double may be infinite as floats, and their differences no numbers.
+    if (!(growth < std::numeric_limits<double>::infinity())) {
+      growth = std::numeric_limits<double>::infinity();
     }
+    siblings[count++] = {growth, i};
   }
+  const std::uint32_t best = std::min(count, kSiblingsLookedAt);
+  std::partial_sort(siblings.begin(), siblings.begin() + best, siblings.begin() + count);
   return best;
 }
 
@@ -77,8 +113,14 @@ Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to) {
   }
   const std::uint64_t height = node(root_).level() + 1;
   const std::uint64_t chunks = chunks_to_erase(height) + 2 * height + 1;
-  if (Status reserved = reserve(chunks, kSpareChunks); !reserved) return reserved;
+  const bool is_tight = !reserve(chunks, reserved_chunks());
+  // Of which the leaves beside the new place may be packed, if there is as much.
+  const bool may_pack = is_tight && reserve(chunks + kInnerFanout<D>, reserved_chunks() / 4);
+  if (is_tight && !may_pack) {
+    if (Status reserved = reserve(chunks, reserved_chunks() / 4); !reserved) return reserved;
+  }
   erase_found(*found);
+  if (may_pack) pack_beside(to);
   insert_reserved({id, to});
   return {};
 }
@@ -163,18 +205,31 @@ void Tree<D>::repair_underflow(Path& path) {
     const Node<D>& here = own_node(path.nodes[level]);
     Node<D>& parent = own_node(path.nodes[level + 1]);
     const std::uint32_t index = path.child[level + 1];
-    if (here.count() < minimum_of(here) && parent.count() > 1) {
-      join_with_sibling(parent, index);
-    } else {
-      parent.set_child_box(index, node_bounds(here));
-    }
+    parent.set_child_box(index, node_bounds(here));
+    if (const auto sibling = partner_of(parent, index)) join(parent, index, *sibling);
   }
 }
 
-/// Moves all that a child holds to its best sibling; if that is too much, splits it between them.
+/// The sibling that a child is to be joined with: the best one with which it fits into one node; if
+/// there is none, the best one, provided that the child has too few to be left alone.
 template <int D>
-void Tree<D>::join_with_sibling(Node<D>& parent, std::uint32_t index) {
-  const std::uint32_t sibling = best_sibling(parent, index);
+std::optional<std::uint32_t> Tree<D>::partner_of(const Node<D>& parent, std::uint32_t index) const {
+  const Node<D>& here = node(parent.child(index));
+  const std::uint32_t limit = join_limit(here);
+  if (here.count() > limit / 2 || parent.count() == 1) return std::nullopt;
+  std::array<Sibling, kInnerFanout<D>> siblings;
+  const std::uint32_t count = best_siblings(parent, index, siblings);
+  const double most = kMostGrowth * half_margin(parent.child_box(index));
+  for (std::uint32_t i = 0; i < count && siblings[i].growth <= most; ++i) {
+    const std::uint32_t sibling = siblings[i].index;
+    if (here.count() + node(parent.child(sibling)).count() <= limit) return sibling;
+  }
+  return here.count() < minimum_of(here) ? std::optional(siblings[0].index) : std::nullopt;
+}
+
+/// Moves all that a child holds to a sibling; if that is too much, splits it between them.
+template <int D>
+void Tree<D>::join(Node<D>& parent, std::uint32_t index, std::uint32_t sibling) {
   parent.inner.children[sibling] = own(parent.child(sibling)).word();
   Node<D>& poor = own_node(parent.child(index));
   Node<D>& rich = own_node(parent.child(sibling));
@@ -195,6 +250,8 @@ void Tree<D>::join_with_sibling(Node<D>& parent, std::uint32_t index) {
   if (kept == count) {
     drop(parent.child(index));
     remove_child(parent, index);
+    counters_.joined.store(counters_.joined.load(std::memory_order_relaxed) + 1,
+                           std::memory_order_relaxed);
   } else {
     set_items(poor, all.subspan(kept));
     parent.set_child_box(index, node_bounds(poor));
@@ -216,6 +273,9 @@ void Tree<D>::shrink_root() {
     root_ = child;
   }
 }
+
+template void Tree<2>::shrink_root();
+template void Tree<3>::shrink_root();
 
 template bool Tree<2>::look_for(const Entry<2>&, std::uint32_t&);
 template bool Tree<3>::look_for(const Entry<3>&, std::uint32_t&);

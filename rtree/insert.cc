@@ -12,7 +12,7 @@ Status Tree<D>::insert(const Entry<D>& entry) {
   // At worst every node on the path is copied and split, and a new root made.
   const std::uint64_t height = node(root_).level() + 1;
   if (height > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree is too high");
-  if (Status reserved = reserve(2 * height + 1, kSpareChunks); !reserved) return reserved;
+  if (Status reserved = reserve(2 * height + 1, reserved_chunks()); !reserved) return reserved;
   insert_reserved(entry);
   return {};
 }
@@ -131,6 +131,8 @@ void Tree<D>::set_items(Node<D>& made, std::span<const SplitItem<D>> items) {
 
 template Status Tree<2>::insert(const Entry<2>&);
 template Status Tree<3>::insert(const Entry<3>&);
+template Tree<2>::Path Tree<2>::choose_leaf(const Box<2>&) const;
+template Tree<3>::Path Tree<3>::choose_leaf(const Box<3>&) const;
 template void Tree<2>::insert_reserved(const Entry<2>&);
 template void Tree<3>::insert_reserved(const Entry<3>&);
 template void Tree<2>::set_items(Node<2>&, std::span<const SplitItem<2>>);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/check.h"
+#include "common/units.h"
 
 namespace silurus::rtree {
 
@@ -44,7 +45,7 @@ Result<std::unique_ptr<Tree<D>>> Tree<D>::create(const TreeOptions& options, Sla
   auto bare = create_bare(options, slabs, clock);
   if (!bare) return bare;
   std::unique_ptr<Tree> tree = std::move(*bare);
-  if (Status reserved = tree->arena_.reserve(1, kSpareChunks); !reserved) {
+  if (Status reserved = tree->arena_.reserve(1, kLeastReserve); !reserved) {
     return fail(reserved.error());
   }
   tree->root_ = tree->new_node(0);
@@ -56,7 +57,26 @@ template <int D>
 Status Tree<D>::reserve(std::uint64_t chunks, std::uint64_t spare) {
   if (Status reserved = arena_.reserve(chunks, spare); reserved) return reserved;
   reclaim();
-  return arena_.reserve(chunks, spare);
+  Status reserved = arena_.reserve(chunks, spare);
+  if (!reserved && reserved.error().code == ErrorCode::kOutOfMemory) {
+    reserved.error().message += memory_text();
+  }
+  return reserved;
+}
+
+template <int D>
+std::uint32_t Tree<D>::reserved_chunks() const {
+  return std::clamp(arena_.max_chunks() / 16, kLeastReserve, kGreatestReserve);
+}
+
+/// What the budget is used for.
+template <int D>
+std::string Tree<D>::memory_text() const {
+  const auto size = [](std::uint64_t chunks) { return format_size(chunks * kChunkBytes<D>); };
+  const std::uint64_t retired = reclaimer_.retired_count() + retired_.size();
+  return ": " + size(arena_.used() - arena_.free_count() - retired) + " by the tree, " +
+         size(retired) + " by older versions (" + size(reclaimer_.held_count()) +
+         " of them held for readers), and " + size(reserved_chunks()) + " are kept for erasures";
 }
 
 template <int D>
@@ -238,9 +258,11 @@ TreeStats Tree<D>::stats() const {
   stats.bytes_held = read(counters_.held) * kChunkBytes<D>;
   stats.bytes_budget = options_.memory_budget_bytes;
   stats.bytes_retired_limit = retired_limit_bytes();
+  stats.bytes_reserved = std::uint64_t{reserved_chunks()} * kChunkBytes<D>;
   stats.slabs = static_cast<std::uint32_t>(read(counters_.slabs));
   stats.copied_nodes = read(counters_.copied);
   stats.split_nodes = read(counters_.split);
+  stats.joined_nodes = read(counters_.joined);
   stats.recycled_nodes = read(counters_.recycled);
   return stats;
 }

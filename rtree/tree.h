@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "common/clock.h"
@@ -56,9 +57,11 @@ struct TreeStats {
   std::uint64_t bytes_held = 0;     ///< of those, what snapshots hold
   std::uint64_t bytes_budget = 0;
   std::uint64_t bytes_retired_limit = 0;  ///< more than that retired: reclaim() asks for a wait
+  std::uint64_t bytes_reserved = 0;       ///< of the budget: what inserts leave to erasures
   std::uint32_t slabs = 0;
   std::uint64_t copied_nodes = 0;  ///< since creation: copies on write
   std::uint64_t split_nodes = 0;
+  std::uint64_t joined_nodes = 0;  ///< nodes saved by erasures and compactions
   std::uint64_t recycled_nodes = 0;
 };
 
@@ -66,6 +69,23 @@ struct TreeStats {
 /// millisecond or so, of 0.15 us each. An operation counts for some besides those.
 inline constexpr std::uint32_t kSliceOfWork = 4096;
 inline constexpr std::uint32_t kWorkOfAnOperation = 4;
+
+/// How full a compaction makes nodes unless it is told otherwise.
+inline constexpr double kCompactFill = 0.9;
+/// Work of one step of a compaction, in the unit of kSliceOfWork. The node that exceeds it is still
+/// packed, so a step may take twice as much.
+inline constexpr std::uint32_t kWorkOfACompaction = kSliceOfWork / 4;
+inline constexpr std::uint32_t kMostWorkOfACompaction = 2 * kWorkOfACompaction;
+/// The cursor of a compaction that has nothing left to do.
+inline constexpr std::uint64_t kCompacted = UINT64_MAX;
+
+/// What one step of a compaction came to (Tree::compact).
+struct CompactStep {
+  std::uint64_t next = 0;         ///< cursor of the next step, or kCompacted
+  std::uint32_t saved_nodes = 0;  ///< nodes that the tree has fewer
+  bool is_short = false;          ///< free memory did not suffice: the step has ended early
+  double share = 0;               ///< of the compaction, how much lies behind `next`: in [0, 1]
+};
 
 /// Where Tree::restore gets the nodes of a stored tree from. Called by several threads at once.
 template <int D>
@@ -122,19 +142,35 @@ class Tree {
   Tree(const Tree&) = delete;
   Tree& operator=(const Tree&) = delete;
 
-  /// Chunks that inserts leave to erasures, so that a full tree can be thinned out.
-  static constexpr std::uint32_t kSpareChunks = 128;
-  static constexpr std::uint64_t kMinimumBudgetBytes = 4 * kSpareChunks * kChunkBytes<D>;
+  /// Bounds of the reserve (reserved_chunks()).
+  static constexpr std::uint32_t kLeastReserve = 128;
+  static constexpr std::uint32_t kGreatestReserve = 8192;
+  static constexpr std::uint64_t kMinimumBudgetBytes = 4 * kLeastReserve * kChunkBytes<D>;
 
   // --- the writer: one thread at a time (the caller's promise). A call that fails changes nothing.
 
   /// Adds an entry to the batch. kInvalidArgument (check_box), kOutOfMemory.
   Status insert(const Entry<D>& entry);
   /// Removes one such (id, box) from the batch. kNotFound if there is none, kInvalidArgument;
-  /// kOutOfMemory only if so much is retired that even the spare chunks are used up.
+  /// kOutOfMemory only if so much is retired that even the reserve is used up. A node that it
+  /// leaves less than half as full as a join may make one is joined with a sibling, if both fit
+  /// into seven eighths of one: at most one join a level.
   Status erase(const Entry<D>& entry);
   /// Moves an entry: readers see it at the old box or at the new one, never at both or neither.
+  /// Three quarters of the reserve serve updates, too. One that needs them packs the leaves beside
+  /// the new place, if that is worthwhile: so updates need no more memory in the end.
   Status update(std::uint64_t id, const Box<D>& from, const Box<D>& to);
+  /// Chunks of the budget that inserts leave to erasures, updates and compactions (and the copies,
+  /// retired nodes and held versions that come of these), so that a full tree can be thinned out: a
+  /// sixteenth of the budget, within bounds.
+  std::uint32_t reserved_chunks() const;
+  /// Packs nodes that are emptier than `fill` (in (0, 1]; 0: kCompactFill) asks for, from `cursor`
+  /// on, 0 being the beginning: the children of one node after the other, about kWorkOfACompaction
+  /// in all. Entries stay the same. There is a batch to publish in any case, so that trees that
+  /// hold the same in other nodes count the same versions. Changes between two steps do no harm:
+  /// their nodes may be left out, or looked at twice. kOutOfMemory if not even the root can be
+  /// copied.
+  Result<CompactStep> compact(std::uint64_t cursor, double fill);
   /// Looks for the entry that erase() or update() is to be called for, through at most `nodes`
   /// nodes of the tree, from which it takes what it has looked at. False: not at the end yet, the
   /// same call again goes on from there, if nothing has changed. True: erase() and update() of this
@@ -221,6 +257,7 @@ class Tree {
   Node<D>& root_node() { return own_node(root_); }
 
   Status reserve(std::uint64_t chunks, std::uint64_t spare);
+  std::string memory_text() const;
   NodeRef new_node(std::uint32_t level);
   /// The node itself if it was born in the batch, else its copy in the batch.
   NodeRef own(NodeRef ref);
@@ -240,9 +277,16 @@ class Tree {
   void go_on(Lookup& lookup, std::uint32_t& nodes) const;
   void erase_found(Found& found);
   void repair_underflow(Path& path);
-  void join_with_sibling(Node<D>& parent, std::uint32_t index);
+  std::optional<std::uint32_t> partner_of(const Node<D>& parent, std::uint32_t index) const;
+  void join(Node<D>& parent, std::uint32_t index, std::uint32_t sibling);
   void remove_child(Node<D>& parent, std::uint32_t index);
   void shrink_root();
+
+  struct Packing;
+  void find_place(Packing& packing) const;
+  bool pack_next(Packing& packing);
+  void pack_beside(const Box<D>& box);
+  void pack_children(Path& path, std::uint32_t level, std::uint32_t parts);
 
   void seal_batch();
   void free_born();
@@ -278,6 +322,7 @@ class Tree {
     std::atomic<std::uint64_t> slabs{0};
     std::atomic<std::uint64_t> copied{0};
     std::atomic<std::uint64_t> split{0};
+    std::atomic<std::uint64_t> joined{0};
     std::atomic<std::uint64_t> recycled{0};
   };
   Counters counters_;

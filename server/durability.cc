@@ -148,6 +148,11 @@ void Durability<D>::record(const protocol::Operation<D>& operation) {
 }
 
 template <int D>
+void Durability<D>::record(const replication::CompactPayload& compaction) {
+  append(RecordType::kCompact, std::as_bytes(std::span(&compaction, 1)));
+}
+
+template <int D>
 void Durability<D>::fail_for_good(const Error& error) {
   // "Nothing happened" is more than is known.
   const ErrorCode code = error.code == ErrorCode::kNoSpace ? ErrorCode::kIo : error.code;

@@ -14,6 +14,7 @@
 #include "protocol/messages.h"
 #include "replication/data_directory.h"
 #include "replication/hybrid_clock.h"
+#include "replication/record.h"
 #include "replication/store.h"
 #include "rtree/tree.h"
 #include "server/checkpoints.h"
@@ -70,6 +71,7 @@ class Durability {
   const std::optional<Error>& failure() const { return failure_; }
   /// Logs an operation that was applied to the batch.
   void record(const protocol::Operation<D>& operation);
+  void record(const replication::CompactPayload& compaction);
   /// Makes the batch durable (or, if not sync, lets flush_if_due() do it later) and publishes it.
   /// After an error it is not published, and never will be. kNoSpace: the medium of the log has no
   /// room, the batch is taken back, and the next one may succeed.

@@ -91,6 +91,9 @@ constexpr std::uint64_t kMaxQueuedOperations = std::uint64_t{1} << 18;
 constexpr std::uint64_t kChunksOfAnOperation = 3;
 constexpr std::uint64_t kChunksOfABatch = 16;
 constexpr Nanoseconds kMemoryRetry = 2 * kMillisecond;
+/// A compaction goes on when no more than this share of the budget is retired and comes back: a
+/// quarter of what makes writers wait.
+constexpr std::uint64_t kCompactionShare = 16;
 
 // --- durability
 /// A writer that finds the log full looks again after so long.

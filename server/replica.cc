@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "protocol/decode.h"
 #include "server/limits.h"
+#include "server/room.h"
 
 namespace silurus::server {
 
@@ -100,7 +101,7 @@ Status Replica<D>::log_batches(Nanoseconds now) {
          member_->may_write()) {
     WriteJob<D>* const next = backlog_.front();
     const bool has_lapsed = gate_.has_lapsed(now);
-    if (!has_lapsed && (answer_from_table(*next) || refuse_by_gate(*next, now))) {
+    if (!has_lapsed && (answer_from_table(*next) || refuse_by_gate(*next, now) || put_off(*next))) {
       backlog_.pop_front();
       continue;
     }
@@ -193,11 +194,27 @@ bool Replica<D>::refuse_by_gate(WriteJob<D>& job, Nanoseconds now) {
   return !admitted;
 }
 
+/// A step of a compaction that would take memory from those who write is answered, but not done.
+template <int D>
+bool Replica<D>::put_off(WriteJob<D>& job) {
+  if (!job.compaction || !compaction_must_wait(parts_.tree)) return false;
+  job.compaction->step = {.next = job.compaction->payload.cursor, .is_short = true};
+  job.version = parts_.tree.next_version() - 1;
+  job.error.reset();
+  give_back(&job);
+  return true;
+}
+
 template <int D>
 Nanoseconds Replica<D>::must_wait() {
   std::uint64_t operations = 1;  // so that an order finds room, too
+  std::uint64_t kept = 0;
+  const rtree::TreeStats before = parts_.tree.stats();
   for (const WriteJob<D>* job : backlog_) {
     operations += job->operations.size();
+    for (const auto& one : job->operations) {
+      kept = std::max(kept, kept_chunks<D>(before, one.kind));
+    }
     if (operations >= kMaxCombinedOperations) break;
   }
   const replication::Log& log = parts_.store.log();
@@ -206,20 +223,16 @@ Nanoseconds Replica<D>::must_wait() {
     log_full_waits_.add();
     return kFullLogWait;  // for a checkpoint, which is on its way
   }
-  const std::uint64_t spare =
-      kChunksOfABatch + rtree::Tree<D>::kSpareChunks + kChunksOfAnOperation * operations_in_flight_;
-  const std::uint64_t wanted = spare + kChunksOfAnOperation * operations;
-  const auto chunks_left = [&](const rtree::TreeStats& stats) {
-    const std::uint64_t budget = stats.bytes_budget / rtree::kChunkBytes<D>;
-    const std::uint64_t used = (stats.bytes_used + stats.bytes_retired) / rtree::kChunkBytes<D>;
-    return budget > used ? budget - used : 0;
-  };
+  const std::uint64_t spare = kChunksOfABatch + kChunksOfAnOperation * operations_in_flight_;
+  const std::uint64_t wanted = spare + kept + kChunksOfAnOperation * operations;
   // What is retired may be free by now; while no batch is applied, nobody else looks.
-  if (chunks_left(parts_.tree.stats()) < wanted) parts_.tree.reclaim();
+  if (chunks_left<D>(before) < wanted) parts_.tree.reclaim();
   const rtree::TreeStats stats = parts_.tree.stats();
-  const std::uint64_t left = chunks_left(stats);
-  room_for_ = left > spare ? left - spare : 0;
-  return left < wanted && stats.bytes_retired > stats.bytes_held ? kMemoryRetry : 0;
+  const std::uint64_t left = chunks_left<D>(stats);
+  room_ = left > spare ? left - spare : 0;
+  kept_by_inserts_ = kept_chunks<D>(stats, protocol::OperationKind::kInsert);
+  kept_by_updates_ = kept_chunks<D>(stats, protocol::OperationKind::kUpdate);
+  return left < wanted && has_more_to_come(stats) ? kMemoryRetry : 0;
 }
 
 template <int D>
@@ -239,7 +252,7 @@ Status Replica<D>::log_batch(Nanoseconds now) {
     WriteJob<D>* job = backlog_.front();
     if (!flight.jobs.empty() &&
         (flight.operations + job->operations.size() > kMaxCombinedOperations || job->order ||
-         !gate_.admit(job->ticket, now))) {
+         job->compaction || !gate_.admit(job->ticket, now))) {
       break;
     }
     log_job(*job);
@@ -278,6 +291,7 @@ Status Replica<D>::end_batch(Flight flight) {
 template <int D>
 void Replica<D>::log_job(const WriteJob<D>& job) {
   append(RecordType::kRequest, job.request);
+  if (job.compaction) append(RecordType::kCompact, job.compaction->payload);
   for (const auto& operation : job.operations) log_operation(operation);
 }
 
@@ -286,10 +300,12 @@ void Replica<D>::log_operation(const protocol::Operation<D>& operation) {
   Status good = protocol::check_operation<D>(operation);
   const bool is_erasure = good && operation.kind == protocol::OperationKind::kErase;
   if (good && !is_erasure) {
-    if (room_for_ < kChunksOfAnOperation) {
+    const bool is_update = operation.kind == protocol::OperationKind::kUpdate;
+    const std::uint64_t kept = is_update ? kept_by_updates_ : kept_by_inserts_;
+    if (room_ < kept + kChunksOfAnOperation) {
       good = fail(ErrorCode::kOutOfMemory, "the tree is full");
     } else {
-      room_for_ -= kChunksOfAnOperation;
+      room_ -= kChunksOfAnOperation;
     }
   }
   if (!good) {
@@ -367,6 +383,7 @@ void Replica<D>::finish(Flight& flight, const AppliedBatch& batch) {
       job->failed.push_back({failure.index, failure.code});
     }
     job->error.reset();
+    if (job->compaction && applied.compacted) job->compaction->step = *applied.compacted;
     if (!applied.is_known) {
       job->error = Error{ErrorCode::kConflict, "its client said that it knows what came of it"};
     }

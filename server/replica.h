@@ -116,6 +116,7 @@ class Replica {
   void begin_batch();
   Status end_batch(Flight flight);
   void note_refusal(const std::string& why);
+  bool put_off(WriteJob<D>& job);
   void log_job(const WriteJob<D>& job);
   void log_operation(const protocol::Operation<D>& operation);
   template <typename Payload>
@@ -138,10 +139,12 @@ class Replica {
   std::deque<WriteJob<D>*> backlog_;
   std::deque<Flight> in_flight_;
   std::size_t operations_in_flight_ = 0;
-  std::size_t last_batch_ = 0;    ///< jobs in it
-  std::size_t last_backlog_ = 0;  ///< when it was looked at last,
-  Nanoseconds last_arrival_ = 0;  ///< and when it last changed
-  std::uint64_t room_for_ = 0;    ///< chunks that the tree may still take, when a batch is logged
+  std::size_t last_batch_ = 0;         ///< jobs in it
+  std::size_t last_backlog_ = 0;       ///< when it was looked at last,
+  Nanoseconds last_arrival_ = 0;       ///< and when it last changed
+  std::uint64_t room_ = 0;             ///< chunks that nothing uses, when a batch is logged,
+  std::uint64_t kept_by_inserts_ = 0;  ///< and those that operations leave alone (kept_chunks)
+  std::uint64_t kept_by_updates_ = 0;
   replication::group::Epoch reign_ = 0;  ///< View::since of the flights
   std::optional<Error> obstacle_;        ///< see note_obstacle()
   bool is_log_full_ = false;             ///< when must_wait() looked last

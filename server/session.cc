@@ -111,16 +111,22 @@ void Session<D>::on_nearest(std::span<const std::byte> message, const Header& he
 }
 
 template <int D>
+Status Session<D>::may_write() const {
+  if (worker_.shard().load_slot().taken()) {
+    return fail(ErrorCode::kConflict,
+                "a bulk load is under way: writes are taken again when it is done");
+  }
+  if (const Standing* standing = worker_.team().standing; standing && !standing->is_primary()) {
+    return fail(standing->not_primary());
+  }
+  return {};
+}
+
+template <int D>
 void Session<D>::on_write(std::span<const std::byte> message, const Header& header) {
   const auto request = protocol::decode_write<D>(message, kMaxBatchOperations);
   if (!request) return refuse(header, request.error());
-  if (worker_.shard().load_slot().taken()) {
-    return refuse(header, {ErrorCode::kConflict,
-                           "a bulk load is under way: writes are taken again when it is done"});
-  }
-  if (const Standing* standing = worker_.team().standing; standing && !standing->is_primary()) {
-    return refuse(header, standing->not_primary());
-  }
+  if (const Status ok = may_write(); !ok) return refuse(header, ok.error());
   auto job = worker_.new_job();
   job->session = id_;
   job->request_id = header.request_id;
@@ -305,6 +311,7 @@ void Session<D>::on_task(std::span<const std::byte> message, const Header& heade
     if (may_answer(header)) send_text(header.request_id, text);
     return;
   }
+  if (task->kind == protocol::TaskKind::kCompact) return on_compact(*task);
   if (task->kind >= protocol::TaskKind::kFill) return on_order(*task);
   if (!may_answer(header)) return;
   auto job = std::make_unique<TaskJob>();
@@ -345,6 +352,24 @@ void Session<D>::on_order(const protocol::TaskMessage& task) {
   job->request = {};
   job->operations.clear();
   job->order = *order;
+  if (const Status ok = worker_.submit(std::move(job)); !ok) refuse(task.header, ok.error());
+}
+
+/// A step of a compaction is a write that changes no entry.
+template <int D>
+void Session<D>::on_compact(const protocol::TaskMessage& task) {
+  if (task.to > 10'000) {
+    return refuse(task.header, {ErrorCode::kInvalidArgument,
+                                "nodes cannot be filled to more than all of their room"});
+  }
+  if (const Status ok = may_write(); !ok) return refuse(task.header, ok.error());
+  auto job = worker_.new_job();
+  job->session = id_;
+  job->request_id = task.header.request_id;
+  job->request = {};
+  job->ticket = fill_ticket_;
+  job->operations.clear();
+  job->compaction = {{.cursor = task.from, .fill_permyriad = task.to}};
   if (const Status ok = worker_.submit(std::move(job)); !ok) refuse(task.header, ok.error());
 }
 
@@ -450,6 +475,7 @@ void Session<D>::answer_write(WriteJob<D>& job) {
   if (job.error && job.error->code == ErrorCode::kConnectionLost) return disconnect(*job.error);
   if (job.error) return send_error(job.request_id, *job.error);
   if (job.order) return answer_order(job);
+  if (job.compaction) return answer_compaction(job);
   AnswerEncoder encoder = AnswerEncoder::write({job.request_id, job.version}, job.failed);
   if (owed_.empty() && !blocked_ && send(encoder)) return;
   auto owed = std::make_unique<Owed>();
@@ -464,6 +490,12 @@ void Session<D>::answer_order(const WriteJob<D>& job) {
   if (job.order->action == replication::GateAction::kFill) fill_ticket_ = job.order->ticket;
   const rtree::Snapshot<D> now = worker_.shard().tree().snapshot();
   send_text(job.request_id, order_json(worker_.shard().gate(), now.version(), now.size()));
+}
+
+template <int D>
+void Session<D>::answer_compaction(const WriteJob<D>& job) {
+  send_text(job.request_id,
+            compaction_json<D>(job.compaction->step, job.version, worker_.shard().tree().stats()));
 }
 
 template <int D>

@@ -128,11 +128,14 @@ class Session final : public transport::ConnectionHandler {
   bool may_answer(const protocol::Header& header);
   /// Whether searches are answered here; if not, this one is.
   bool may_search(const protocol::Header& header);
+  Status may_write() const;
   Status check_permission(const protocol::TaskMessage& task);
   /// What a task needs of this connection.
   Status prepare_task(TaskJob& job, const protocol::TaskMessage& task);
   void on_order(const protocol::TaskMessage& task);
+  void on_compact(const protocol::TaskMessage& task);
   void answer_order(const WriteJob<D>& job);
+  void answer_compaction(const WriteJob<D>& job);
   void send_stats(std::uint32_t request_id);
   void send_text(std::uint32_t request_id, std::string text);
 

@@ -46,6 +46,23 @@ std::string order_json(const Gate& gate, rtree::Version version, std::uint64_t e
 }
 
 template <int D>
+std::string compaction_json(const rtree::CompactStep& step, rtree::Version version,
+                            const rtree::TreeStats& stats) {
+  return Json{{"next", step.next},
+              {"done", step.next == rtree::kCompacted},
+              {"must_wait", step.is_short},
+              {"share", step.share},
+              {"saved_nodes", step.saved_nodes},
+              {"saved_bytes", step.saved_nodes * rtree::kChunkBytes<D>},
+              {"version", version},
+              {"nodes", stats.nodes},
+              {"bytes", stats.bytes_used},
+              {"bytes_retired", stats.bytes_retired},
+              {"bytes_held", stats.bytes_held}}
+      .dump();
+}
+
+template <int D>
 Result<std::string> diff_json(const History<D>& history, protocol::Moment from,
                               protocol::Moment to) {
   const auto before = history.at(from);
@@ -78,6 +95,10 @@ Result<std::string> backup_json(const rtree::Tree<D>& tree,
       Json{{"path", path}, {"version", snapshot.version()}, {"entries", snapshot.size()}});
 }
 
+template std::string compaction_json<2>(const rtree::CompactStep&, rtree::Version,
+                                        const rtree::TreeStats&);
+template std::string compaction_json<3>(const rtree::CompactStep&, rtree::Version,
+                                        const rtree::TreeStats&);
 template std::string history_json(const History<2>&);
 template std::string history_json(const History<3>&);
 template Result<std::string> diff_json(const History<2>&, protocol::Moment, protocol::Moment);

@@ -40,6 +40,12 @@ Result<std::string> diff_json(const History<D>& history, protocol::Moment from,
                               protocol::Moment to);
 /// Of an order to the gate, once it is turned: {"state", "ticket", "version", "entries"}.
 std::string order_json(const Gate& gate, rtree::Version version, std::uint64_t entries);
+/// Of a step of a compaction that made that version: {"next": the cursor, "done", "must_wait",
+/// "share", "saved_nodes", "saved_bytes", "version", "nodes", "bytes", "bytes_retired",
+/// "bytes_held"}.
+template <int D>
+std::string compaction_json(const rtree::CompactStep& step, rtree::Version version,
+                            const rtree::TreeStats& stats);
 /// Copies the current version into a new data directory, with a log of that size: {"path",
 /// "version", "entries"}. `stamp`: of the version published last.
 template <int D>

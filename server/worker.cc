@@ -320,6 +320,7 @@ std::unique_ptr<WriteJob<D>> Worker<D>::new_job() {
   free_jobs_.pop_back();
   job->error.reset();
   job->order.reset();
+  job->compaction.reset();
   return job;
 }
 

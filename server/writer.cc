@@ -1,9 +1,11 @@
 #include "server/writer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "server/durability.h"
 #include "server/limits.h"
+#include "server/room.h"
 
 namespace silurus::server {
 
@@ -127,14 +129,24 @@ void Writer<D>::collect() {
 
 template <int D>
 bool Writer<D>::should_wait_for_memory() {
-  std::uint64_t chunks = kChunksOfABatch + rtree::Tree<D>::kSpareChunks;
+  std::uint64_t chunks = 0;
   for (const WriteJob<D>* job : batch_) chunks += kChunksOfAnOperation * job->operations.size();
+  if (chunks == 0) return false;
+  chunks += kChunksOfABatch;
   const auto is_short = [&](const rtree::TreeStats& stats) {
-    return stats.bytes_retired > stats.bytes_held &&
-           stats.bytes_used + stats.bytes_retired + chunks * rtree::kChunkBytes<D> >
-               stats.bytes_budget;
+    if (!has_more_to_come(stats)) return false;
+    const std::uint64_t left = chunks_left<D>(stats);
+    // Enough for whatever it is, as nearly always.
+    if (left >= chunks + stats.bytes_reserved / rtree::kChunkBytes<D>) return false;
+    std::uint64_t kept = 0;
+    for (const WriteJob<D>* job : batch_) {
+      for (const auto& one : job->operations) {
+        kept = std::max(kept, kept_chunks<D>(stats, one.kind));
+      }
+    }
+    return left < chunks + kept;
   };
-  if (batch_.empty() || !is_short(tree_.stats())) return false;
+  if (!is_short(tree_.stats())) return false;
   tree_.reclaim();
   return is_short(tree_.stats());
 }
@@ -156,7 +168,9 @@ template <int D>
 bool Writer<D>::has_room() {
   if (batch_.empty() || durability_ == nullptr || durability_->failure()) return true;
   std::size_t operations = 0;
-  for (const WriteJob<D>* job : batch_) operations += job->operations.size();
+  for (const WriteJob<D>* job : batch_) {
+    operations += job->operations.size() + (job->compaction ? 1 : 0);
+  }
   return durability_->has_room(operations);
 }
 
@@ -200,6 +214,7 @@ void Writer<D>::begin(WriteJob<D>& job, Nanoseconds now) {
 /// Goes on with a job; false if the slice ended first.
 template <int D>
 bool Writer<D>::apply(WriteJob<D>& job, std::uint32_t& work) {
+  if (job.compaction) return compact(job, work);
   for (; operation_ < job.operations.size(); ++operation_) {
     const protocol::Operation<D>& operation = job.operations[operation_];
     const bool has_looked = operation.kind == protocol::OperationKind::kInsert ||
@@ -212,6 +227,27 @@ bool Writer<D>::apply(WriteJob<D>& job, std::uint32_t& work) {
     } else if (durability_ != nullptr) {
       durability_->record(operation);
     }
+  }
+  return true;
+}
+
+/// A step of a compaction; false if the slice has too little left for it. Without memory it is put
+/// off, and nothing happens.
+template <int D>
+bool Writer<D>::compact(WriteJob<D>& job, std::uint32_t& work) {
+  static_assert(rtree::kMostWorkOfACompaction <= rtree::kSliceOfWork);
+  if (work < rtree::kMostWorkOfACompaction) return false;
+  Compaction& asked = *job.compaction;
+  asked.step = {.next = asked.payload.cursor, .is_short = true};
+  if (compaction_must_wait(tree_)) return true;
+  work -= rtree::kMostWorkOfACompaction;
+  const auto step = tree_.compact(asked.payload.cursor,
+                                  static_cast<double>(asked.payload.fill_permyriad) / 10'000);
+  if (step) {
+    asked.step = *step;
+    if (durability_ != nullptr) durability_->record(asked.payload);
+  } else if (step.error().code != ErrorCode::kOutOfMemory) {
+    job.error = step.error();
   }
   return true;
 }

@@ -23,6 +23,12 @@ class Durability;
 template <int D>
 class Worker;
 
+/// A step of a compaction on its way.
+struct Compaction {
+  replication::CompactPayload payload;
+  rtree::CompactStep step = {};  ///< the outcome
+};
+
 /// One write request on its way. Belongs to the worker that received it (which keeps it for reuse),
 /// then to the writer from submit() on, then again to its worker.
 template <int D>
@@ -37,6 +43,7 @@ struct WriteJob {
   replication::RequestPayload request{};
   std::vector<protocol::Operation<D>> operations;
   std::optional<replication::GatePayload> order;  ///< to the gate, instead of operations
+  std::optional<Compaction> compaction = {};      ///< instead of operations
   // The outcome.
   std::vector<protocol::FailedOperation> failed;
   rtree::Version version = 0;  ///< in which the operations are visible
@@ -173,6 +180,7 @@ class Writer {
   bool apply(Nanoseconds now);
   void begin(WriteJob<D>& job, Nanoseconds now);
   bool apply(WriteJob<D>& job, std::uint32_t& work);
+  bool compact(WriteJob<D>& job, std::uint32_t& work);
   bool take_role();
   Result<rtree::Version> publish();
   WriteJob<D>* finish(const Result<rtree::Version>& version);

@@ -1,5 +1,6 @@
 #include "replication/group/tree_machine.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -138,6 +139,9 @@ bool TreeMachine<D>::look_for(const Record& record) {
     const auto payload = payload_as<UpdatePayload<D>>(record);
     return !payload || tree_.look_for({payload->id, payload->from}, work_);
   }
+  if (record.header.type == RecordType::kCompact) {
+    return work_ >= std::min(slice_, rtree::kMostWorkOfACompaction);
+  }
   return true;
 }
 
@@ -156,6 +160,8 @@ Status TreeMachine<D>::change(const Record& record) {
       if (!payload) return nonsense(record, "its length");
       return tree_.update(payload->id, payload->from, payload->to);
     }
+    case RecordType::kCompact:
+      return compact(record);
     case RecordType::kRefused: {
       const auto payload = payload_as<RefusedPayload>(record);
       if (!payload) return nonsense(record, "its length");
@@ -166,6 +172,19 @@ Status TreeMachine<D>::change(const Record& record) {
                                                std::to_string(record.header.lsn) +
                                                " has a type that this Silurus does not know");
   }
+}
+
+/// Changes no entry, so a member whose nodes are others, or whose memory is short, stays in step.
+template <int D>
+Status TreeMachine<D>::compact(const Record& record) {
+  const auto payload = payload_as<CompactPayload>(record);
+  if (!payload) return nonsense(record, "its length");
+  const auto step =
+      tree_.compact(payload->cursor, static_cast<double>(payload->fill_permyriad) / 10'000);
+  if (!step) return fail(step.error());
+  batch_.back().compacted = *step;
+  work_ -= std::min(work_, rtree::kMostWorkOfACompaction);
+  return {};
 }
 
 /// The next request of the batch may be the same one again.

@@ -20,6 +20,8 @@ struct AppliedRequest {
   /// It was done before; the outcome is that of the first time, if `is_known`.
   bool is_repeated = false;
   bool is_known = true;
+  /// What a step of a compaction came to, if it was one.
+  std::optional<rtree::CompactStep> compacted = {};
 };
 
 /// A batch that was applied and published.
@@ -76,6 +78,7 @@ class TreeMachine final : public Machine {
   Status take_operation(const Record& record);
   bool look_for(const Record& record);
   Status change(const Record& record);
+  Status compact(const Record& record);
   void finish_request();
   void finish_batch(const Record& record, LogPosition end);
 

@@ -22,10 +22,12 @@ using test::ask_load_commit;
 using test::ask_load_entries;
 using test::ask_nearest;
 using test::ask_range;
+using test::ask_task;
 using test::ask_write;
 using test::code_of;
 using test::erase_of;
 using test::insert_of;
+using test::json_of;
 using test::Loopback;
 using test::row;
 using test::window_of;
@@ -218,6 +220,70 @@ TEST_F(SessionTest, NearestSearchesTakeTurnsOverSeveralSweeps) {
   }
   EXPECT_EQ(all, 160);
   world_.team.clock = &world_.clock;
+}
+
+TEST_F(SessionTest, PacksNodesStepByStepWhenAsked) {
+  fill(20000);
+  Loopback& client = world_.connect(0, 1u << 16);
+  for (std::uint64_t first = 0; first < 20000; first += 500) {
+    std::vector<protocol::Operation<2>> operations;
+    for (std::uint64_t id = first; id < first + 500; ++id) {
+      if (id % 8 > 2) operations.push_back(erase_of(id));
+    }
+    ask_write(client, 1, operations);
+    world_.run();
+    ASSERT_EQ(client.receive().answer.count, 0u);
+  }
+  const auto before = world_.shard->tree().stats();
+  std::uint64_t cursor = 0;
+  std::uint64_t saved = 0;
+  for (bool is_done = false; !is_done;) {
+    const rtree::Version version = world_.shard->tree().snapshot().version();
+    ask_task(client, 2, protocol::TaskKind::kCompact, cursor, 10'000);
+    world_.run();
+    const auto json = json_of(client.receive());
+    is_done = json["done"].get<bool>();
+    cursor = json["next"].get<std::uint64_t>();
+    saved += json["saved_nodes"].get<std::uint64_t>();
+    EXPECT_FALSE(json["must_wait"].get<bool>());
+    EXPECT_EQ(json["version"].get<rtree::Version>(), version + 1);
+  }
+  const auto after = world_.shard->tree().stats();
+  EXPECT_GT(saved, 0u);
+  EXPECT_LE(before.nodes - saved, after.nodes);
+  EXPECT_LE(static_cast<double>(after.nodes), 1.1 * 7500 / rtree::kLeafFanout<2>);
+  EXPECT_EQ(after.entries, 7500u);
+  EXPECT_TRUE(world_.shard->tree().snapshot().validate());
+  ask_task(client, 3, protocol::TaskKind::kCompact, 0, 10'001);
+  world_.run();
+  EXPECT_EQ(code_of(client.receive()), ErrorCode::kInvalidArgument);
+}
+
+TEST_F(SessionTest, PutsACompactionOffWhileMuchIsRetired) {
+  World world(1, std::uint64_t{8} << 20, 50 * kMillisecond);
+  SILURUS_CHECK(world.shard->load(row(60000)).has_value());
+  Loopback& client = world.connect(0, 1u << 16);
+  std::uint64_t cursor = 0;
+  int put_off = 0;
+  int steps = 0;
+  for (bool is_done = false; !is_done && steps < 10000; ++steps) {
+    ask_task(client, 2, protocol::TaskKind::kCompact, cursor, 10'000);
+    world.run();
+    ASSERT_EQ(client.waiting(), 1u) << "a compaction is put off, and keeps no writer waiting";
+    const auto json = json_of(client.receive());
+    is_done = json["done"].get<bool>();
+    if (json["must_wait"].get<bool>()) {
+      ++put_off;
+      EXPECT_EQ(json["next"].get<std::uint64_t>(), cursor);
+      ask_write(client, 3, {insert_of(100'000 + steps)});
+      world.run();
+      ASSERT_EQ(client.receive().answer.count, 0u);
+      world.clock.advance(60 * kMillisecond);
+    }
+    cursor = json["next"].get<std::uint64_t>();
+  }
+  EXPECT_GT(put_off, 0);
+  EXPECT_LT(steps, 10000);
 }
 
 TEST_F(SessionTest, KeepsOnlyTheQuestionsOfAClientThatTakesNothing) {
@@ -698,6 +764,27 @@ TEST_F(SessionTest, AFullTreeAnswersWritesWithOutOfMemoryAndStillSearches) {
   EXPECT_EQ(client.receive().answer.count, 10u);
   ask_write(client, 2, {erase_of(3)});
   world.run();
+  EXPECT_EQ(client.receive().answer.count, 0u);
+}
+
+/// No retired node comes back, for time stands still.
+TEST_F(SessionTest, AFullTreeErasesAndUpdatesWithoutWaitingForMemory) {
+  World world(1, std::uint64_t{16} << 20, 50 * kMillisecond);
+  const auto entries = fill_up(world);
+  world.clock.advance(kSecond);
+  Loopback& client = world.connect();
+  for (std::uint32_t i = 0; i < 60; ++i) {
+    ask_write(client, i, {erase_of(i * 100)});
+    world.run();
+    ASSERT_EQ(client.waiting(), 1u) << i << " of " << entries << " waits";
+    EXPECT_EQ(client.receive().answer.count, 0u);
+  }
+  auto update = insert_of(1);
+  update.kind = protocol::OperationKind::kUpdate;
+  update.to = test::box_of(0);
+  ask_write(client, 1000, {update});
+  world.run();
+  ASSERT_EQ(client.waiting(), 1u);
   EXPECT_EQ(client.receive().answer.count, 0u);
 }
 

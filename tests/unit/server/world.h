@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "protocol/encode.h"
 #include "rtree/arena.h"
 #include "server/executor.h"
@@ -95,6 +96,12 @@ inline void ask_bare(Loopback& client, std::uint32_t id, protocol::MessageType t
   client.request(sizeof(protocol::Header),
                  [&](std::span<std::byte> out) { protocol::encode_bare(out, type, id); });
 }
+inline void ask_task(Loopback& client, std::uint32_t id, protocol::TaskKind kind,
+                     std::uint64_t from, std::uint64_t to) {
+  client.request(sizeof(protocol::TaskRequest), [&](std::span<std::byte> out) {
+    protocol::encode_task(out, id, kind, from, to, {});
+  });
+}
 inline void ask_load_entries(Loopback& client, std::uint32_t id,
                              const std::vector<rtree::Entry<2>>& entries) {
   client.request(protocol::load_entries_bytes<2>(entries.size()), [&](std::span<std::byte> out) {
@@ -117,6 +124,12 @@ inline protocol::Operation<2> erase_of(std::uint64_t id) {
   protocol::Operation<2> operation = insert_of(id);
   operation.kind = protocol::OperationKind::kErase;
   return operation;
+}
+inline nlohmann::json json_of(const Loopback::Received& received) {
+  const auto bytes = protocol::answer_array<char>(received.answer);
+  std::string text;
+  for (std::size_t i = 0; i < bytes->size(); ++i) text += (*bytes)[i];
+  return parse_json(text);
 }
 inline ErrorCode code_of(const Loopback::Received& received) {
   return static_cast<ErrorCode>(received.answer.header.code);

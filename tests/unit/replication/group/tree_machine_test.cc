@@ -117,6 +117,49 @@ TEST_F(TreeMachineTest, DoesAWriteOnceHoweverOftenItIsLogged) {
   EXPECT_EQ(member.requests[3].outcome, member.requests[1].outcome);
 }
 
+TEST_F(TreeMachineTest, PacksTheSameNodesAtEachMember) {
+  for (std::uint64_t first = 0; first < 4000; first += 500) {
+    request(0, 0);
+    for (std::uint64_t id = first; id < first + 500; ++id) insert(id);
+    end_batch();
+  }
+  request(0, 0);
+  for (std::uint64_t id = 0; id < 4000; ++id) {
+    if (id % 8 > 2) erase(id);
+  }
+  end_batch();
+  Member one(clock_);
+  Member other(clock_, rtree::kWorkOfAnOperation);
+  LogPosition at_one = kStartOfTree;
+  LogPosition at_other = kStartOfTree;
+  const auto apply_all = [&](Member& member, LogPosition& at) {
+    do {
+      at = apply(member, at, log_->end().lsn);
+    } while (member.machine.has_more());
+  };
+  apply_all(one, at_one);
+  apply_all(other, at_other);
+  const std::uint64_t nodes = one.tree->stats().nodes;
+  for (std::uint64_t cursor = 0; cursor != rtree::kCompacted;) {
+    request(0, 0);
+    put(RecordType::kCompact, CompactPayload{cursor, 0});
+    insert(10'000 + stamp_);
+    end_batch();
+    apply_all(one, at_one);
+    apply_all(other, at_other);
+    ASSERT_EQ(one.requests.back().compacted.has_value(), true);
+    ASSERT_EQ(other.requests.back().compacted.has_value(), true);
+    EXPECT_EQ(one.requests.back().compacted->next, other.requests.back().compacted->next);
+    cursor = one.requests.back().compacted->next;
+  }
+  EXPECT_LT(one.tree->stats().nodes, nodes);
+  EXPECT_EQ(one.tree->stats().nodes, other.tree->stats().nodes);
+  EXPECT_EQ(one.versions, other.versions);
+  EXPECT_EQ(one.machine.state().encode(), other.machine.state().encode());
+  EXPECT_TRUE(one.tree->snapshot().validate());
+  EXPECT_TRUE(other.tree->snapshot().validate());
+}
+
 TEST_F(TreeMachineTest, MakesTheSameVersionsWhereverItStops) {
   for (std::uint64_t batch = 0; batch < 40; ++batch) {
     request(1 + batch % 3, batch + 1);

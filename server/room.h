@@ -1,0 +1,54 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "protocol/messages.h"
+#include "rtree/tree.h"
+#include "server/limits.h"
+
+// What of a tree's memory must be free before operations begin, for the writer of a server of its
+// own and for the primary of a group alike. Operations that find too little are refused, or wait
+// for retired memory, which comes back after its grace.
+
+namespace silurus::server {
+
+/// Chunks of the budget that nothing uses.
+template <int D>
+std::uint64_t chunks_left(const rtree::TreeStats& stats) {
+  const std::uint64_t used = stats.bytes_used + stats.bytes_retired;
+  return (stats.bytes_budget - std::min(used, stats.bytes_budget)) / rtree::kChunkBytes<D>;
+}
+
+/// Chunks of the reserve that an operation of that kind leaves alone
+/// (rtree::Tree::reserved_chunks): all, a quarter for an update, which needs no more in the end,
+/// none for an erasure.
+template <int D>
+std::uint64_t kept_chunks(const rtree::TreeStats& stats, protocol::OperationKind kind) {
+  const std::uint64_t reserved = stats.bytes_reserved / rtree::kChunkBytes<D>;
+  if (kind == protocol::OperationKind::kErase) return 0;
+  return kind == protocol::OperationKind::kUpdate ? reserved / 4 + kChunksOfABatch : reserved;
+}
+
+/// Whether memory comes back that no reader holds.
+inline bool has_more_to_come(const rtree::TreeStats& stats) {
+  return stats.bytes_retired > stats.bytes_held;
+}
+
+/// Whether a step of a compaction is to be put off until retired memory has come back: so that it
+/// takes none from those who write. Of the writer.
+template <int D>
+bool compaction_must_wait(rtree::Tree<D>& tree) {
+  const auto is_short = [](const rtree::TreeStats& stats) {
+    const std::uint64_t waiting =
+        stats.bytes_retired - std::min(stats.bytes_held, stats.bytes_retired);
+    return waiting > stats.bytes_budget / kCompactionShare ||
+           (has_more_to_come(stats) &&
+            chunks_left<D>(stats) * rtree::kChunkBytes<D> < stats.bytes_reserved / 2);
+  };
+  if (!is_short(tree.stats())) return false;
+  tree.reclaim();
+  return is_short(tree.stats());
+}
+
+}  // namespace silurus::server
