@@ -20,9 +20,9 @@ void tell_later(World& world, Nanoseconds wait, const std::weak_ptr<Endpoint>& w
   });
 }
 
-/// When an end learns of its peer's that has ended silently.
-Nanoseconds late(World& world, const FabricOptions& options) {
-  const Nanoseconds half = options.give_up / 2;
+/// After at most so long, and at least half of it.
+Nanoseconds draw_late(World& world, Nanoseconds latest) {
+  const Nanoseconds half = latest / 2;
   return half +
          static_cast<Nanoseconds>(world.random().below(static_cast<std::uint64_t>(half) + 1));
 }
@@ -53,7 +53,9 @@ void connect_one_way(const std::shared_ptr<Endpoint>& from, const std::shared_pt
     if (!endpoint) return;
     World& world = endpoint->host.world();
     endpoint->peer_ended = world.now();
-    tell_later(world, late(world, endpoint->options), weak_to);
+    const bool is_late = learns_late(*endpoint) && endpoint->listener->host.has_power();
+    const FabricOptions& options = is_late ? endpoint->listener->options : endpoint->options;
+    tell_later(world, draw_late(world, is_late ? options.told_late : options.give_up), weak_to);
   });
 }
 
@@ -95,7 +97,8 @@ bool Endpoint::deliver(const Item& item) {
       break;
     case Item::Kind::kClose:
       if (learns_late(*this)) {
-        tell_later(host.world(), late(host.world(), options), weak_from_this());
+        tell_later(host.world(), draw_late(host.world(), listener->options.told_late),
+                   weak_from_this());
         break;
       }
       end({ErrorCode::kConnectionLost, peer_name + " closed the connection"}, false);

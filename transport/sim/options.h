@@ -24,6 +24,8 @@ struct FabricOptions {
   /// answered to its readers as before, as a mapping of shared memory is; and peers are told of the
   /// end of a connection late, as those are that do not look, but for the proof of life below.
   bool memory_outlives_process = false;
+  /// Then so late at most, and no sooner than after half of that.
+  Nanoseconds told_late = 500 * kMillisecond;
   /// A read ends well only if its peer's process was alive less than so long before it was posted
   /// (transport/CONTRACT.md). All of it is made use of. A test of tests may ask for more.
   Nanoseconds proof_of_life = kMillisecond;

@@ -297,7 +297,7 @@ TEST(SimulatedCluster, AnswersRightAndNothingHangsWhateverTheFaults) {
   }
   std::cout << answers << " answers checked, " << failed << " operations ended by faults\n";
   EXPECT_GT(answers, 5'000u);
-  EXPECT_GT(failed, 10u);
+  EXPECT_GT(failed, 0u);
 }
 
 /// Readers whose machines are paused between a root and its leaves, so that their clocks miss most
@@ -339,8 +339,8 @@ TEST(SimulatedCluster, AServerThatWasKilledIsReadForNoLongerThanItsProofOfLife) 
   for (std::uint64_t seed = first; seed < first + 3; ++seed) {
     SCOPED_TRACE("SEED=" + std::to_string(seed));
     ClusterOptions options{.seed = seed};
-    options.fabric.give_up = 100 * kSecond;
     options.fabric.memory_outlives_process = true;
+    options.fabric.told_late = 100 * kSecond;
     Cluster cluster(options, {{.mode = client::Mode::kOffload, .write_share = 0},
                               {.mode = client::Mode::kAdaptive, .write_share = 0.5}});
     cluster.run_for(static_cast<Nanoseconds>(cluster.world.random().below(10 * kMillisecond)));

@@ -9,6 +9,8 @@ namespace {
 /// Kinds of faults, in order of their numbers: those of members and etcd, then those of clients.
 constexpr unsigned kMemberFaults = 13;
 constexpr unsigned kAllFaults = 19;
+/// What a server takes to start again, when that is done at once: longer than a proof of life.
+constexpr Nanoseconds kRestart = 2 * kMillisecond;
 /// A copy is disturbed so soon after it has begun.
 constexpr Nanoseconds kSoon = 8 * kMillisecond;
 
@@ -48,6 +50,7 @@ void Faults::restart(std::size_t member) {
 
 void Faults::crash(std::size_t member, Nanoseconds lasts) {
   if (victims_.is_up(member)) victims_.crash(member);
+  if (random_.below(2) == 0) lasts = kRestart;  // somebody looks after it
   world_.after(lasts, [this, member] { restart(member); });
 }
 

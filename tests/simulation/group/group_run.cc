@@ -39,6 +39,7 @@ GroupRun::GroupRun(std::uint64_t seed, bool is_static)
   // A third of the runs on a fabric that has connections and nothing else, as tcp is.
   if (random_.below(3) == 0) fabric.capabilities = 0;
   fabric.memory_outlives_process = random_.below(2) == 0;
+  fabric.told_late = random_.below(2) == 0 ? fabric.give_up : 4 * fabric.give_up;
   group_ = std::unique_ptr<GroupWorld>(
       new GroupWorld{world_, *etcd_, kTiming, fabric, protocol(), kPushBytes, ack()});
   if (is_static) group_->static_views.emplace();

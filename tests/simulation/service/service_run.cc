@@ -67,6 +67,7 @@ ServiceRun::ServiceRun(std::uint64_t seed) : seed_(seed), world_(seed), random_(
   // A quarter of the runs on fabrics that have connections and nothing else, as tcp is.
   if (random_.below(4) == 0) fabric.capabilities = 0;
   fabric.memory_outlives_process = random_.below(2) == 0;
+  fabric.told_late = random_.below(2) == 0 ? fabric.give_up : 4 * fabric.give_up;
   group_ = std::unique_ptr<GroupWorld>(new GroupWorld{
       world_, *etcd_, kTiming, fabric, static_cast<group::ReplicationProtocol>(seed % 3),
       kPushBytes, static_cast<group::Ack>(seed / 3 % 3)});

@@ -100,7 +100,7 @@ class EndedServers : public testing::TestWithParam<End> {
 
   sim::World world_{17};
   EtcdOfShards etcd_{world_.add_host("etcd"), "maps"};
-  sim::FabricOptions fabric_{.give_up = kVeryLate, .memory_outlives_process = true};
+  sim::FabricOptions fabric_{.memory_outlives_process = true, .told_late = kVeryLate};
   std::optional<testing_support::TemporaryFolder> folder_;
   std::vector<std::unique_ptr<SimServer>> servers_;
   std::vector<std::unique_ptr<sim::Thread>> threads_;

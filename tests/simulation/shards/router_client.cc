@@ -80,7 +80,7 @@ void RouterClient::operate(Router<2>& router) {
     return;
   }
   const Nanoseconds called = self_->clock().now();
-  const std::uint64_t dice = random_.below(100);
+  const std::uint64_t dice = random_.below(options_.writes ? 100 : 45);
   if (dice < 30) {
     read(router, *column);
   } else if (dice < 40) {

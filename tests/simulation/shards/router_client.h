@@ -38,6 +38,8 @@ class RouterClient {
   struct Options {
     client::ClientOptions client;
     Nanoseconds longest_rest = 12 * kMillisecond;  ///< between two operations
+    /// Else it sends nothing that tells it of a server's end, if it reads one-sidedly.
+    bool writes = true;
   };
   RouterClient(ShardWorld& shards, sim::Host& host, const Options& options);
 

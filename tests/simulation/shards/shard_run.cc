@@ -51,6 +51,7 @@ ShardRun::ShardRun(std::uint64_t seed) : world_(seed), random_(seed ^ 0x54a2d) {
   // A quarter of the runs on fabrics that have connections and nothing else, as tcp is.
   if (random_.below(4) == 0) fabric.capabilities = 0;
   fabric.memory_outlives_process = random_.below(2) == 0;
+  fabric.told_late = random_.below(2) == 0 ? fabric.give_up : 4 * fabric.give_up;
   nobody_ = std::make_unique<SimEtcd>(world_, etcd, kSecond);
   everyone_ = std::unique_ptr<GroupWorld>(new GroupWorld{
       GroupWorld{.world = world_, .etcd = *nobody_, .timing = {}, .fabric = fabric}});
@@ -137,8 +138,12 @@ client::ClientOptions ShardRun::draw_client() {
 
 void ShardRun::start_client(std::size_t index) {
   if (clients_[index] != nullptr) counters_.clients.add(clients_[index]->counters());
-  clients_[index] = std::make_unique<RouterClient>(*shards_, *client_hosts_[index],
-                                                   RouterClient::Options{.client = draw_client()});
+  RouterClient::Options options{.client = draw_client()};
+  if (shards_->fabric.memory_outlives_process && index == 0) {
+    options.writes = false;
+    if (shards_->fabric.capabilities != 0) options.client.mode = client::Mode::kOffload;
+  }
+  clients_[index] = std::make_unique<RouterClient>(*shards_, *client_hosts_[index], options);
   if (is_finishing_) clients_[index]->finish_with(kLastOperations);
 }
 
