@@ -7,9 +7,9 @@
 #include "rtree/tree.h"
 
 // A compaction goes over the tree node by node and packs the children of each: first those of inner
-// nodes, level by level, so that what holds leaves holds many; then the leaves; then the inner
-// nodes again, which hold fewer leaves now. Where it is says a rank, the number of entries before
-// the node: that stays meaningful however much others change in between.
+// nodes, from the root down, so that what holds leaves holds many; then the leaves; then the inner
+// nodes again, from below, for they hold fewer leaves now. Where it is says a rank, the number of
+// entries before the node: that stays meaningful however much others change in between.
 
 namespace silurus::rtree {
 namespace compaction {
@@ -37,7 +37,7 @@ struct Place {
   static Place of(std::uint64_t cursor) {
     const auto pass = static_cast<Pass>(cursor >> kPassShift);
     const auto level = static_cast<std::uint32_t>(cursor >> kLevelShift & kLevelMask);
-    return {pass, pass == Pass::kLeaves ? 1 : std::max(level, 2u), cursor & kRankMask};
+    return {pass, pass == Pass::kLeaves ? 1 : level, cursor & kRankMask};
   }
   std::uint64_t cursor() const {
     if (pass == Pass::kDone) return kCompacted;
@@ -51,23 +51,33 @@ struct Place {
     const double entries = static_cast<double>(std::max<std::uint64_t>(root.header.entries, 1));
     const double passed = std::min(1.0, static_cast<double>(rank) / entries);
     if (pass == Pass::kLeaves) return kInnerShare + (1 - 2 * kInnerShare) * passed;
-    const double levels = root.level() > 1 ? root.level() - 1 : 1;
-    const double of_pass = std::min(1.0, (level - 2 + passed) / levels) * kInnerShare;
-    return pass == Pass::kInner ? of_pass : 1 - kInnerShare + of_pass;
+    const double levels = root.level() - 1;  // at least 1, for this place was settled
+    if (pass == Pass::kInner) return (root.level() - level + passed) / levels * kInnerShare;
+    return 1 - kInnerShare + (level - 2 + passed) / levels * kInnerShare;
   }
   /// Goes on until there is something at this place of a tree of such a root.
   template <int D>
   void settle(const Node<D>& root) {
-    while (pass != Pass::kDone && (level > root.level() || rank >= root.header.entries)) {
+    const std::uint32_t top = root.level();
+    if (pass == Pass::kInner && (level < 2 || level > top)) {  // the beginning, or the root shrank
+      level = top;
       rank = 0;
-      if (pass != Pass::kLeaves && level < root.level()) {
+    }
+    if (pass == Pass::kInnerAgain && level < 2) level = 2;
+    while (pass != Pass::kDone &&
+           !(level <= top && level >= first_level() && rank < root.header.entries)) {
+      rank = 0;
+      if (pass == Pass::kInner && level > 2) {
+        --level;
+      } else if (pass == Pass::kInnerAgain && level < top) {
         ++level;
       } else {
         pass = static_cast<Pass>(static_cast<std::uint8_t>(pass) + 1);
-        level = pass == Pass::kLeaves ? 1 : 2;
+        level = first_level();
       }
     }
   }
+  std::uint32_t first_level() const { return pass == Pass::kLeaves ? 1 : 2; }
 };
 
 /// How many nodes that many items of the children of a node of `level` are to be packed into, so

@@ -195,6 +195,17 @@ TEST_F(CompactTest, PacksWhatErasuresHaveLeft) {
   EXPECT_EQ(tree_->stats().nodes, packed) << "there was nothing left to do";
 }
 
+TEST_F(CompactTest, PacksATreeThatIsTooHigh) {
+  Random random(seed(50));
+  open();
+  for (std::size_t i = 0; i < 20'000; ++i) entries_.push_back(entry(i, random));
+  ASSERT_TRUE(tree_->bulk_load(entries_, {.fill = 0.4, .threads = 1}));
+  EXPECT_EQ(tree_->stats().height, 4u);
+  compact(1);
+  EXPECT_EQ(tree_->stats().height, 3u);
+  EXPECT_LE(static_cast<double>(tree_->stats().nodes), 1.06 * 20'000 / kLeafFanout<2>);
+}
+
 TEST_F(CompactTest, KeepsOldVersionsAsTheyAre) {
   Random random(seed(46));
   open();
