@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -120,13 +121,16 @@ class Dealer {
   void deal_out(Endpoint endpoint) {
     Poller* const poller = pollers_[next_++ % pollers_.size()];
     auto shared = std::make_shared<Endpoint>(std::move(endpoint));
-    const auto attach = [poller, shared, alive = alive_, handler = &handler_] {
+    const auto attach = [poller, shared, alive = alive_, limiter = limiter_, handler = &handler_] {
       auto connection = *alive ? Connection::create(*poller, std::move(*shared))
                                : fail(ErrorCode::kUnavailable, "the listener is gone");
       if (connection) {
         handler->on_accept(std::move(*connection), *poller);
       } else {
-        log::warning("cannot take in a client: " + connection.error().message);
+        const std::string text = "cannot take in a client: " + connection.error().message;
+        const std::lock_guard lock(limiter->mutex);
+        if (const auto line = limiter->lines.line("", text, SystemClock().now()))
+          log::warning(*line);
       }
     };
     if (poller == pollers_.front()) {
@@ -141,6 +145,12 @@ class Dealer {
   AcceptHandler& handler_;
   /// False once destroyed: for what other pollers still have queued.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  /// Of all pollers' threads.
+  struct Limiter {
+    std::mutex mutex;
+    log::LogLimiter lines;
+  };
+  std::shared_ptr<Limiter> limiter_ = std::make_shared<Limiter>();
   std::size_t next_ = 0;
 };
 

@@ -172,7 +172,8 @@ VerbsPoller& VerbsListener::least_loaded() const {
 
 void VerbsListener::on_cm(CmNotice notice) {
   if (notice.type != RDMA_CM_EVENT_CONNECT_REQUEST) {
-    log::warning(address_.to_string() + ": " + rdma_event_str(notice.type));
+    const std::string text = address_.to_string() + ": " + rdma_event_str(notice.type);
+    if (const auto line = limiter_.line("", text, SystemClock().now())) log::warning(*line);
     return;
   }
   CmId requester = std::move(notice.requester);
@@ -251,7 +252,8 @@ Status VerbsListener::accept(CmNotice notice, CmId& requester) {
   poller.gate()->post([shared](VerbsPoller& at) { at.add_accepted(std::move(*shared)); });
   if (rdma_accept(id, &parameters) != 0) {
     const Error error = call_error("rdma_accept", address_.to_string(), errno);
-    log::warning(error.message);
+    const auto line = limiter_.line(peer, error.message, SystemClock().now());
+    if (line) log::warning(*line);
     poller.gate()->post([serial, error](VerbsPoller& at) { at.on_lost(serial, error); });
     return fail(error);
   }

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "common/log_limiter.h"
 #include "transport/fabric.h"
 #include "transport/ring_budget.h"
 #include "transport/verbs/control.h"
@@ -89,6 +90,7 @@ class VerbsListener final : public Listener, private CmSink {
   Address address_;
   std::vector<Poller*> pollers_;
   std::shared_ptr<ListenerState> state_;
+  log::LogLimiter limiter_;  ///< of the control's thread
 };
 
 }  // namespace silurus::transport::verbs
