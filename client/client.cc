@@ -242,7 +242,7 @@ Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& 
                                        *impl->fabrics, clock, options);
   if (!core) return fail(core.error());
   impl->core = std::move(*core);
-  while (!impl->core->ready()) {
+  while (!impl->core->ready() && !impl->core->has_readers()) {
     if (impl->core->failure()) return fail(*impl->core->failure());
     impl->drive();
   }

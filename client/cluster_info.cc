@@ -47,6 +47,7 @@ Result<ClusterInfo> parse_cluster_info(std::string_view text) {
   ClusterInfo info;
   info.is_primary =
       role->get_ref<const std::string&>() == "primary" && has_primary && *primary == *self;
+  info.is_backup = role->get_ref<const std::string&>() == "backup";
   for (const Json& member : *members) {
     const auto id = member.is_object() ? member.find("id") : member.end();
     const auto url = member.is_object() ? member.find("url") : member.end();

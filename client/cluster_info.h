@@ -14,6 +14,7 @@ constexpr std::size_t kMaxClusterMembers = 16;
 /// to know.
 struct ClusterInfo {
   bool is_primary = false;  ///< the one that says it
+  bool is_backup = false;
   /// Addresses for clients; of a member that has several, all of them, parted by commas.
   std::string primary;              ///< empty if there is none
   std::vector<std::string> others;  ///< of the view, the one that says it apart

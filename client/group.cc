@@ -399,12 +399,10 @@ std::size_t Group<D>::upkeep(bool look) {
     }
   }
   const std::size_t ended = end_overdue(now);
-  if (connected() != nullptr) {
-    if (options_.read.from == ReadFrom::kAny) {
-      look_after_readers(now);
-    } else {
-      leave_others();
-    }
+  if (options_.read.from == ReadFrom::kAny) {
+    look_after_readers(now);
+  } else if (connected() != nullptr) {
+    leave_others();
   }
   // Who waits for a server shall not go to sleep when there is one.
   const std::size_t found = connected() != nullptr && !was_connected ? 1 : 0;
@@ -416,7 +414,9 @@ Nanoseconds Group<D>::max_wait() const {
   const ClientCore<D>* const core = connected();
   if (core == nullptr) {
     const Nanoseconds now = clock_.now();
-    const Nanoseconds next = asked_ != nullptr ? asked_until_ : next_attempt_;
+    const Nanoseconds next = failure_            ? now + kLetSleep
+                             : asked_ != nullptr ? asked_until_
+                                                 : next_attempt_;
     return std::clamp(std::min(next, kept_deadline_) - now, 100 * kMicrosecond, 20 * kMillisecond);
   }
   Nanoseconds longest = core->max_wait();
@@ -538,6 +538,12 @@ void Group<D>::seek(Nanoseconds now) {
   }
   if (now >= seek_until_) {
     Error error = last_error_;
+    if (has_readers()) {
+      error = lost("there is no primary: ", last_error_.message);
+    } else if (std::ranges::any_of(members_, [](const auto& one) { return one->in_view; })) {
+      error.message += "; and no member is known to be at most " +
+                       format_duration(options_.read.max_staleness) + " behind (--max-staleness)";
+    }
     if (was_lost_) error = lost(peer_, " was lost; and so far no other: ", last_error_.message);
     return stop_seeking(std::move(error));
   }
@@ -553,7 +559,8 @@ void Group<D>::seek(Nanoseconds now) {
       return;
     }
   }
-  if (member->core->server().epoch == 0 && is_alone()) return lead_with(*member);
+  const bool is_no_member = member->core->server().epoch == 0;
+  if (is_alone() && (is_no_member || !options_.follow_primary)) return lead_with(*member);
   ask(*member, now);
 }
 
@@ -620,6 +627,7 @@ void Group<D>::heard(Member& member, const Result<StatsAnswer*>& answer) {
     return;
   }
   if (!was_asked) return;
+  if (primary_ == nullptr && info->is_backup) member.in_view = true;
   const std::string primary = one_of(info->primary);
   if (!primary.empty() && primary != member.url) {
     hint_ = primary;
@@ -660,7 +668,7 @@ void Group<D>::look_after_readers(Nanoseconds now) {
       std::clamp(options_.read.max_staleness / 4, 10 * kMillisecond, 500 * kMillisecond);
   bool dialled = false;
   for (const auto& member : members_) {
-    if (primary_->core->server().epoch == 0) return;
+    if (primary_ != nullptr && primary_->core->server().epoch == 0) return;
     if (member->core == nullptr) {
       if (!member->in_view || dialled || now < member->next_try) continue;
       dialled = true;
@@ -687,6 +695,18 @@ std::size_t Group<D>::count_in_flight() const {
     if (member->core != nullptr) count += member->core->in_flight();
   }
   return count;
+}
+
+template <int D>
+bool Group<D>::has_readers() {
+  if (options_.read.from != ReadFrom::kAny) return false;
+  const Nanoseconds now = clock_.now();
+  return std::ranges::any_of(members_, [&](const auto& member) {
+    ClientCore<D>* const core = member->core.get();
+    return core != nullptr && core->connected() && member->in_view &&
+           core->standing(now).staleness_at(now) <=
+               static_cast<std::uint64_t>(options_.read.max_staleness);
+  });
 }
 
 template <int D>

@@ -111,6 +111,9 @@ class Group final : private Keeper<D> {
   // --- looking at it
   /// Whether there is a primary to ask now.
   bool ready() const { return connected() != nullptr; }
+  /// Whether a member other than a primary may answer searches now: with ReadFrom::kAny, while
+  /// there is no primary.
+  bool has_readers();
   /// Whether it is known of each member that may answer searches how fresh it is.
   bool knows_readers() const;
   /// Why none is being looked for any more.
@@ -138,7 +141,7 @@ class Group final : private Keeper<D> {
     Backoff backoff;
     Nanoseconds next_try = 0;  ///< not before this, if there are others
     Nanoseconds probed = 0;    ///< as a reader, to keep its heartbeats coming
-    bool in_view = false;      ///< by what the primary says
+    bool in_view = false;      ///< by what the primary says, or itself while there is none
   };
 
   Group(std::unique_ptr<Directory> directory, Network& network, const Clock& clock,

@@ -73,6 +73,9 @@ struct ClientOptions {
   /// may be cut off.
   Nanoseconds silence = kSecond;
   ReadOptions read = {};
+  /// False: stays with the one server that is named, whatever it is in its group: for what that one
+  /// says of itself. What only a primary does then fails.
+  bool follow_primary = true;
   std::uint64_t seed = 1;  ///< of the policy's dice
   /// Names this client to the servers, which remember its writes under it (each happens once,
   /// however often it is sent). 0: Client draws one; a bare ClientCore has none.

@@ -35,11 +35,14 @@ class GroupClientTest : public testing::Test, private client::Network {
   }
   ~GroupClientTest() override { group_.reset(); }
 
-  void create(client::ClientOptions options = {}) {
+  /// `only`: of the members, the one that it is told of; nothing: all.
+  void create(client::ClientOptions options = {}, std::optional<std::size_t> only = {}) {
     options.mode = client::Mode::kMessaging;
     options.client_id = kClientId;
     std::vector<std::string> urls;
-    for (auto& member : members_) urls.push_back(member->url());
+    for (std::size_t i = 0; i < members_.size(); ++i) {
+      if (i == only.value_or(i)) urls.push_back(members_[i]->url());
+    }
     auto group = client::Group<2>::create(std::move(urls), nullptr, *this, host_.clock(), options);
     ASSERT_TRUE(group) << group.error().message;
     group_ = std::move(*group);
@@ -326,6 +329,51 @@ TEST_F(GroupClientTest, BelievesNoMemberThatMayBeTooFarBehind) {
     ASSERT_TRUE(finish());
   }
   EXPECT_GT(members_[1]->searches + members_[2]->searches, 20u);
+}
+
+TEST_F(GroupClientTest, ReadsFromAnyMemberThoughItHasNeverSeenAPrimary) {
+  for (auto& member : members_) member->staleness = 5 * kMillisecond;
+  state_.version = 40;
+  crash_primary();
+  create({.reconnect_for = 200 * kMillisecond,
+          .read = {.from = ReadFrom::kAny, .max_staleness = 20 * kMillisecond}});
+  ASSERT_TRUE(run(kSecond, [this] { return group_->has_readers(); }));
+  EXPECT_FALSE(group_->ready());
+  for (int i = 0; i < 20; ++i) {
+    search();
+    ASSERT_TRUE(finish());
+    EXPECT_EQ(versions_.back(), 40u);
+    run(50 * kMillisecond);  // beyond the time for which it looks for a primary
+  }
+  write();
+  ASSERT_TRUE(finish());
+  EXPECT_TRUE(writes_.back().error.has_value()) << "writes need one";
+  promote(1);
+  run(kSecond, [this] {
+    write();
+    return finish() && !writes_.back().error;
+  });
+  EXPECT_FALSE(writes_.back().error.has_value()) << "and go on when there is one";
+}
+
+TEST_F(GroupClientTest, HasNoReadersThatAreTooFarBehind) {
+  for (auto& member : members_) member->staleness = 30 * kMillisecond;
+  crash_primary();
+  create({.read = {.from = ReadFrom::kAny, .max_staleness = 20 * kMillisecond}});
+  EXPECT_FALSE(run(500 * kMillisecond, [this] { return group_->has_readers(); }));
+}
+
+TEST_F(GroupClientTest, StaysWithTheMemberThatIsNamedIfItIsTold) {
+  create({.follow_primary = false}, 2);
+  ASSERT_TRUE(run(kSecond, [&] { return group_->ready(); }));
+  std::string text;
+  ASSERT_TRUE(group_->cluster([&](auto answer) {
+    ASSERT_TRUE(answer) << answer.error().message;
+    text = (*answer)->json;
+  }));
+  ASSERT_TRUE(run(kSecond, [&] { return !text.empty(); }));
+  EXPECT_NE(text.find("\"self\":\"3\""), std::string::npos) << text;
+  EXPECT_EQ(group_->connections(), 1u);
 }
 
 TEST_F(GroupClientTest, CountsHowFarBehindInVersions) {
