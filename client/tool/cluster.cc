@@ -123,7 +123,27 @@ struct Condition {
   std::string state;
   std::uint64_t entries = 0;
   std::size_t members = 0;  ///< of a group's view; 0: it is none
+  std::uint64_t nodes = 0;  ///< of its primary's tree
+  Json group = nullptr;     ///< what its primary says of it
 };
+
+/// A line for each member that joins a group: which one, and how far it is.
+std::vector<std::string> joining(const Condition& condition) {
+  const std::uint64_t nodes = std::max<std::uint64_t>(condition.nodes, 1);
+  std::vector<std::string> lines;
+  for (const Json& joiner : json_array(condition.group, "joining")) {
+    std::string line = "member " + std::to_string(json_number(joiner, "id")) + " at " +
+                       json_string(joiner, "url") + " joins: it " + json_string(joiner, "state");
+    if (const std::uint64_t copied = json_number(joiner, "nodes_copied"); copied != 0) {
+      line += ", " + std::to_string(100 * std::min(copied, nodes) / nodes) + " % of it";
+    }
+    if (const std::uint64_t left = json_number(joiner, "log_bytes_left"); left != 0) {
+      line += ", of which it lacks " + format_size(left);
+    }
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
 
 template <int D>
 Result<std::vector<Condition>> conditions(const Settings& settings) {
@@ -141,7 +161,8 @@ Result<std::vector<Condition>> conditions(const Settings& settings) {
     const Json& statistics = json_field(shard, "statistics");
     found.push_back({json_string(statistics, "state", "serving"),
                      json_number(statistics, "entries"),
-                     json_array(json_field(statistics, "group"), "members").size()});
+                     json_array(json_field(statistics, "group"), "members").size(),
+                     json_number(statistics, "nodes"), json_field(statistics, "group")});
   }
   return found;
 }
@@ -158,7 +179,12 @@ std::string status_json(const ShardMap& map, const std::vector<Condition>& found
     json["shards"][i]["last"] = shards::key_text(map.last_key(i));
     json["shards"][i]["state"] = found[i].state;
     json["shards"][i]["entries"] = found[i].entries;
-    if (found[i].members > 0) json["shards"][i]["members"] = found[i].members;
+    if (found[i].members == 0) continue;
+    json["shards"][i]["members"] = found[i].members;
+    for (const char* field : {"copies", "copies_needed", "joining", "warning"}) {
+      const Json& value = json_field(found[i].group, field);
+      if (!value.is_null()) json["shards"][i][field] = value;
+    }
   }
   return json_text(json) + "\n";
 }
@@ -179,8 +205,12 @@ std::string status_lines(const ShardMap& map, const std::vector<Condition>& foun
     text += number + between + shards::key_text(shard.first) + between +
             std::to_string(condition.entries) + between + condition.state + between +
             joined(shard.servers) + "\n";
+    if (csv) continue;
+    if (const auto warning = json_string(condition.group, "warning"); !warning.empty()) {
+      text += "  warning: " + warning + "\n";
+    }
+    for (const std::string& line : joining(condition)) text += "  " + line + "\n";
     for (const shards::Part& part : shard.successors) {
-      if (csv) continue;
       text += "  being replaced by " + std::to_string(part.id) + " from " +
               shards::key_text(part.first) + " at " + joined(part.servers) + "\n";
     }

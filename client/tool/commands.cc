@@ -200,7 +200,10 @@ class Runner {
 template <int D>
 Result<std::string> run_in(const Invocation& invocation) {
   std::optional<Progress> progress(std::in_place, "connecting to " + invocation.settings.url);
-  auto client = Client<D>::connect(invocation.settings.url, invocation.settings.client);
+  client::ClientOptions options = invocation.settings.client;
+  // Of the one server that is named; of several, of the primary among them.
+  if (std::holds_alternative<StatsCommand>(invocation.command)) options.follow_primary = false;
+  auto client = Client<D>::connect(invocation.settings.url, options);
   if (!client) return fail(client.error());
   progress.reset();
   return std::visit(Runner<D, Client<D>>(*client, invocation.settings), invocation.command);

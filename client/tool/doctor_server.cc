@@ -58,6 +58,7 @@ template <int D>
 void ask(const ServerInfo& info, const client::ClientOptions& options, ServerFacts& facts) {
   client::ClientOptions by_message = options;
   by_message.mode = client::Mode::kMessaging;
+  by_message.follow_primary = false;
   auto client = Client<D>::connect(facts.url, by_message);
   if (!client) {
     facts.unreachable = client.error();
@@ -147,8 +148,10 @@ class Advisor {
     if (at == "serving") return;
     if (at.starts_with("read-only")) {
       finding.verdict = Verdict::kError;
-      finding.advice = "it refuses writes, and answers searches: do what its state says (df " +
-                       json_string(json_field(stats_, "durability"), "path") + ")";
+      finding.advice = "it refuses writes, and answers searches: do what its state says";
+      if (json_string(json_field(stats_, "group"), "warning").empty()) {
+        finding.advice += " (df " + json_string(json_field(stats_, "durability"), "path") + ")";
+      }
       return;
     }
     finding.verdict = Verdict::kWarning;
@@ -233,12 +236,18 @@ class Advisor {
     if (const std::string failure = json_string(group, "failure"); !failure.empty()) {
       finding.verdict = Verdict::kError;
       finding.advice = failure + ": see its log";
+    } else if (const auto why = json_string(group, "copy_obstacle"); !why.empty()) {
+      finding.verdict = Verdict::kError;
+      finding.advice = why;
     } else if (json_number(group, "primary") == 0) {
       finding.verdict = Verdict::kError;
       finding.advice = "there is no primary: start the members of the last view";
     } else if (json_string(group, "view_store") == "away") {
       finding.verdict = Verdict::kWarning;
       finding.advice = "nothing can take the primary's place meanwhile: etcdctl endpoint health";
+    } else if (const auto warning = json_string(group, "warning"); !warning.empty()) {
+      finding.verdict = Verdict::kWarning;
+      finding.advice = warning;
     } else if (json_field(group, "fail_over") == false) {
       finding.found += ", no fail-over (a static group)";
     } else if (json_field(group, "needs_copy") == true) {
@@ -252,14 +261,16 @@ class Advisor {
   void members(const Json& group) {
     const std::uint64_t committed = json_number(group, "committed_lsn");
     for (const Json& member : json_array(group, "members")) {
+      const bool is_known = !json_field(member, "applied_lsn").is_null();
       const std::uint64_t applied = json_number(member, "applied_lsn");
-      const std::uint64_t lag = committed > applied ? committed - applied : 0;
+      const std::uint64_t lag = is_known && committed > applied ? committed - applied : 0;
       const std::string url = json_string(member, "url");
       const bool in_view = json_field(member, "in_view") == true;
       Finding& finding = add("member", Verdict::kOk,
                              std::to_string(json_number(member, "id")) + " at " + url +
                                  (in_view ? ", in the view, " : ", not in the view, ") +
-                                 format_size(lag) + " of the log behind");
+                                 (is_known ? format_size(lag) + " of the log behind"
+                                           : "how far it is only the primary knows"));
       finding.name = "member " + std::to_string(json_number(member, "id")) + suffix_;
       const auto asked = std::ranges::find_if(server_.members, [&](const MemberFacts& one) {
         return !one.url.empty() && url.starts_with(one.url);

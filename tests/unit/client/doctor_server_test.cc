@@ -125,6 +125,26 @@ TEST_F(DoctorServerTest, MembersAndTheirLagAreListed) {
   EXPECT_THAT(finding("member 2").advice, HasSubstr("nobody listens there"));
 }
 
+TEST_F(DoctorServerTest, ABackupDoesNotKnowHowFarTheOthersAre) {
+  statistics_["group"] = group_;
+  statistics_["group"]["members"][1]["applied_lsn"] = nullptr;
+  EXPECT_THAT(finding("member 2").found, HasSubstr("only the primary knows"));
+  EXPECT_EQ(finding("member 2").verdict, Verdict::kOk);
+}
+
+TEST_F(DoctorServerTest, AGroupWithTooFewCopiesIsAWarningAndSoIsOneWithoutRoomForItsCopy) {
+  statistics_["group"] = group_;
+  statistics_["group"]["warning"] = "there is one copy";
+  EXPECT_EQ(finding("server-group").verdict, Verdict::kWarning);
+  EXPECT_EQ(finding("server-group").advice, "there is one copy");
+  statistics_["state"] = "read-only: there is one copy";
+  EXPECT_EQ(finding("server").verdict, Verdict::kError);
+  EXPECT_THAT(finding("server").advice, Not(HasSubstr("df ")));
+  statistics_["group"]["copy_obstacle"] = "larger than --memory";
+  EXPECT_EQ(finding("server-group").verdict, Verdict::kError);
+  EXPECT_EQ(finding("server-group").advice, "larger than --memory");
+}
+
 TEST_F(DoctorServerTest, AGroupWithoutAPrimaryIsAnErrorAndWithoutEtcdAWarning) {
   statistics_["group"] = group_;
   statistics_["group"]["view_store"] = "away";
