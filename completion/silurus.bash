@@ -15,6 +15,7 @@ declare -A _silurus_server_words=(
   [--durability]="sync async none"
   [--log-level]="debug info warning error off"
   [--log-format]="text json"
+  [--min-members]="majority 1 2 3"
   [--replicator]="multicast log-write chain"
   [--ack]="all quorum metadata"
 )

@@ -1,5 +1,6 @@
 #include "replication/store.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <thread>
@@ -274,17 +275,13 @@ Status Store<D>::checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, Log
     return written;
   }
   checkpoint_lsn_.store(position.lsn, std::memory_order_relaxed);  // a figure: orders nothing
-  if (checkpoints_.empty()) checkpoints_.push_back({log_->start(), 0});
-  checkpoints_.push_back(position);
+  const auto before = [&](std::uint64_t bytes) {
+    return position.lsn - std::min(position.lsn, bytes);
+  };
   const Lsn held = held_lsn_.load(std::memory_order_relaxed);  // see hold_log()
-  for (;;) {
-    const std::uint64_t kept = position.lsn - checkpoints_.front().lsn;
-    const bool is_held =
-        checkpoints_.front().lsn <= held && checkpoints_.size() > 1 && checkpoints_[1].lsn > held;
-    if (kept <= (is_held ? 2 * kept_bytes_ : kept_bytes_)) break;
-    checkpoints_.pop_front();
-  }
-  log_->trim(checkpoints_.front());
+  Lsn start = before(kept_bytes_);
+  if (held < start && held >= before(held_bytes_)) start = held;
+  log_->trim({.lsn = std::max(start, log_->start()), .chain = 0});
   return {};
 }
 

@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -127,10 +126,13 @@ class Store {
   Status make_room(const rtree::Tree<D>& tree, rtree::NodeRef root) {
     return checkpointer_.make_room(tree, root);
   }
-  /// So many bytes before a checkpoint are kept if they can be, for others to read. At set-up.
-  void keep_log(std::uint64_t bytes) { kept_bytes_ = bytes; }
-  /// Any thread: the log from there on is kept for somebody, even if that is twice as much;
-  /// kNobody: for nobody.
+  /// Bytes before a checkpoint that are kept for others to read, and those that are at most if they
+  /// are held for somebody (hold_log()). At set-up.
+  void keep_log(std::uint64_t bytes, std::uint64_t held_bytes) {
+    kept_bytes_ = bytes;
+    held_bytes_ = held_bytes;
+  }
+  /// Any thread: the log from there on is held for somebody; kNobody: for nobody.
   static constexpr Lsn kNobody = UINT64_MAX;
   void hold_log(Lsn from) { held_lsn_.store(from, std::memory_order_relaxed); }  // a wish
   /// Any thread: the log before it is in the last checkpoint.
@@ -147,9 +149,9 @@ class Store {
   Checkpointer<D> checkpointer_;
   std::unique_ptr<Log> log_;
   std::uint64_t kept_bytes_ = 0;
+  std::uint64_t held_bytes_ = 0;
   std::atomic<Lsn> held_lsn_{kNobody};
   std::atomic<Lsn> checkpoint_lsn_{0};
-  std::deque<LogPosition> checkpoints_;  ///< behind which the log is kept, oldest first
 };
 
 }  // namespace silurus::replication

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "common/units.h"
 
 namespace silurus::server {
 
@@ -42,7 +43,8 @@ void Copies<D>::give(Nanoseconds now) {
   if (source_.holds() > 0 && hold_too_much()) {
     parts_.tree.reclaim();  // what is known of it may be old: nobody else looks while nobody writes
     if (hold_too_much()) {
-      log::warning("ends the copies that others take of the tree: they hold too much memory");
+      log::warning(parts_.member.label() +
+                   ": ends the copies that others take of the tree: they hold too much memory");
       source_.let_go();
       ++counters_.ended;
     }
@@ -72,13 +74,15 @@ template <int D>
 Status Copies<D>::take(Nanoseconds now) {
   if (fetch_ == nullptr) {
     if (!parts_.member.needs_copy()) {
+      if (std::exchange(lacks_room_, false)) parts_.standing.note_copy_obstacle("");
       pause_ = options_.pause;
     } else if (now >= again_at_) {
-      begin();
+      begin(now);
     }
     return {};
   }
-  parts_.member.expect_copy(fetch_->log());
+  parts_.member.expect_copy(
+      replication::group::Member::CopyUnderWay{.log = fetch_->log(), .nodes = fetch_->nodes()});
   const auto outcome = fetch_->outcome();
   return outcome ? take_end(*outcome, now) : Status{};
 }
@@ -86,16 +90,22 @@ Status Copies<D>::take(Nanoseconds now) {
 template <int D>
 Status Copies<D>::take_end(const Status& outcome, Nanoseconds now) {
   if (!outcome) {
-    log::warning("no copy of the member at " + sources_.front() + ": " + outcome.error().message);
     ++counters_.in_vain;
+    if (outcome.error().code == ErrorCode::kTooLarge) {
+      give_up_for_want_of_room(now);
+      return {};
+    }
+    const std::string text = parts_.member.label() + ": no copy of the member at " +
+                             sources_.front() + ": " + outcome.error().message;
+    if (const auto line = limiter_.line(sources_.front(), text, now)) log::warning(*line);
     sources_.pop_front();
-    sources_.empty() ? drop(now) : try_next();
+    sources_.empty() ? drop(now, options_.longest_pause) : try_next(now);
     return {};
   }
   // Another primary may have what was missing: then there are writes that only our own log has.
   if (!parts_.member.needs_copy() || fetch_->log() < parts_.member.copy_needs()) {
     ++counters_.dropped;
-    drop(now);
+    drop(now, options_.longest_pause);
     return {};
   }
   if (parts_.member.store_is_away()) {  // nothing starts without it
@@ -103,13 +113,13 @@ Status Copies<D>::take_end(const Status& outcome, Nanoseconds now) {
     return {};
   }
   if (Status arrived = fetch_->arrive(); !arrived) return arrived;
-  log::info("a copy of the group's tree is here: starts again with it");
+  log::info(parts_.member.label() + ": a copy of the group's tree is here: starts again with it");
   ++counters_.arrived;
   return {};
 }
 
 template <int D>
-void Copies<D>::begin() {
+void Copies<D>::begin(Nanoseconds now) {
   const replication::group::View& view = parts_.member.view();
   for (const auto& member : view.members) {
     if (member.id == parts_.self) continue;
@@ -119,14 +129,17 @@ void Copies<D>::begin() {
   if (sources_.empty()) return;
   fetch_ = parts_.make_fetch();
   is_waiting_ = false;
-  try_next();
+  try_next(now);
 }
 
 template <int D>
-void Copies<D>::try_next() {
-  log::info("copies the tree of the member at " + sources_.front());
+void Copies<D>::try_next(Nanoseconds now) {
+  const std::string text =
+      parts_.member.label() + ": copies the tree of the member at " + sources_.front();
+  const auto line = limiter_.line("from " + sources_.front(), text, now);
+  if (line && !lacks_room_) log::info(*line);
   ++counters_.begun;
-  parts_.member.expect_copy(0);
+  parts_.member.expect_copy(replication::group::Member::CopyUnderWay{});
   fetch_->begin(sources_.front(), {.group = parts_.group,
                                    .epoch = parts_.member.epoch(),
                                    .at_least = parts_.member.copy_needs(),
@@ -134,12 +147,24 @@ void Copies<D>::try_next() {
 }
 
 template <int D>
-void Copies<D>::drop(Nanoseconds now) {
+void Copies<D>::drop(Nanoseconds now, Nanoseconds longest_pause) {
   fetch_.reset();
   sources_.clear();
-  parts_.member.expect_copy(0);
+  parts_.member.expect_copy(std::nullopt);
   again_at_ = now + pause_;
-  pause_ = std::min(2 * pause_, options_.longest_pause);
+  pause_ = std::min(2 * pause_, longest_pause);
+}
+
+/// All others have the same tree, and it will hardly be smaller soon: says so once, and asks again
+/// after longer and longer.
+template <int D>
+void Copies<D>::give_up_for_want_of_room(Nanoseconds now) {
+  const std::string why = "the group's tree is larger than " +
+                          format_size(parts_.tree.stats().bytes_budget) +
+                          ", which is what this member may take: start it with a larger --memory";
+  if (!std::exchange(lacks_room_, true)) log::error(parts_.member.label() + ": no copy: " + why);
+  parts_.standing.note_copy_obstacle(why);
+  drop(now, options_.longest_pause_without_room);
 }
 
 template class Copies<2>;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "common/clock.h"
+#include "common/log_limiter.h"
 #include "common/result.h"
 #include "replication/group/member.h"
 #include "replication/group/tree_copy.h"
@@ -28,6 +29,8 @@ class CopyFetch {
   virtual void begin(const std::string& source, const replication::group::CopyOptions& copy) = 0;
   /// Where the log goes on behind the version being copied; 0: none is held yet.
   virtual replication::Lsn log() const = 0;
+  /// Nodes of that version that are here.
+  virtual std::uint64_t nodes() const = 0;
   /// Nothing while it is under way; once it is over, why it was in vain, if it was.
   virtual std::optional<Status> outcome() const = 0;
   /// What is whole is what the member's next life finds. After an error it may be that, or not.
@@ -38,6 +41,7 @@ struct CopiesOptions {
   Nanoseconds patience = kCopyPatience;
   Nanoseconds pause = kCopyPause;
   Nanoseconds longest_pause = kLongestCopyPause;
+  Nanoseconds longest_pause_without_room = kLongestCopyPauseWithoutRoom;
   std::uint64_t memory_share = kCopiesShare;
 };
 
@@ -88,9 +92,10 @@ class Copies {
   bool hold_too_much() const;
   Status take(Nanoseconds now);
   Status take_end(const Status& outcome, Nanoseconds now);
-  void begin();
-  void try_next();
-  void drop(Nanoseconds now);
+  void begin(Nanoseconds now);
+  void try_next(Nanoseconds now);
+  void drop(Nanoseconds now, Nanoseconds longest_pause);
+  void give_up_for_want_of_room(Nanoseconds now);
 
   const Parts parts_;
   const CopiesOptions options_;
@@ -102,6 +107,8 @@ class Copies {
   bool is_waiting_ = false;          ///< for the view store, with a copy that is whole
   Nanoseconds again_at_ = 0;
   Nanoseconds pause_;
+  bool lacks_room_ = false;  ///< the last copy was larger than this member's tree may become
+  log::LogLimiter limiter_;
   CopiesCounters counters_;
 };
 

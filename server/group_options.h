@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "common/clock.h"
@@ -28,6 +29,9 @@ struct GroupOptions {
       replication::group::ReplicationProtocol::kMulticast;
   /// What a write needs to be acknowledged, where this member founds the group.
   replication::group::Ack ack = replication::group::Ack::kAll;
+  /// Members without which no write is acknowledged, as long as this one leads; 0: a majority of
+  /// the most that were in a view at once; nothing: as the group was told before, or 0.
+  std::optional<std::uint32_t> min_members = {};
   std::string advertise;            ///< what clients are told; empty: where it listens
   Nanoseconds lease = 2 * kSecond;  ///< the same at all members
   transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;

@@ -121,11 +121,24 @@ constexpr Nanoseconds kGroupWriteGap = 20 * kMicrosecond;
 /// One part in so many of a log is kept behind the last checkpoint, for members that were away for
 /// a while; and when so much was written since, the next one is taken.
 constexpr std::uint64_t kKeptLogShare = 4;
+/// A member that joins is waited for with this part of the log (JoinPace) ...
+constexpr std::uint64_t kJoinRoomPercent = 75;
+/// ... of which a quarter is there for what is written before its copy has begun to come, half for
+/// the time of the copy, and the rest for the time in which it starts again with that.
+constexpr double kJoinRoomBeforeCopy = 0.25;
+constexpr double kJoinRoomOfCopy = 0.5;
+/// When less than this part of the room is left, writers take what is left in so long, ...
+constexpr double kJoinRoomOfSlowWriters = 0.125;
+constexpr Nanoseconds kJoinRoomLasts = 5 * kSecond;
+/// ... but no batch waits for longer than this behind the one before.
+constexpr Nanoseconds kLongestJoinWait = kSecond;
 /// A copy from which nothing has come for so long is taken from another member; when none gave one,
 /// all are asked again after a while, each time after twice as long.
 constexpr Nanoseconds kCopyPatience = 10 * kSecond;
 constexpr Nanoseconds kCopyPause = kSecond;
 constexpr Nanoseconds kLongestCopyPause = 30 * kSecond;
+/// ... and if there was no room for it here.
+constexpr Nanoseconds kLongestCopyPauseWithoutRoom = 600 * kSecond;
 /// What is held since others copy the tree may be this share of the memory budget, and half of what
 /// is free.
 constexpr std::uint64_t kCopiesShare = 8;

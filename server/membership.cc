@@ -78,6 +78,7 @@ DurabilityStats Membership<D>::stats() const {
   stats.log_used_bytes = stats.log_end > start ? stats.log_end - start : 0;
   stats.log_durable = log.durable();
   stats.log_full_waits = replica_ != nullptr ? replica_->log_full_waits() : 0;
+  stats.log_join_waits = replica_ != nullptr ? replica_->join_waits() : 0;
   if (replica_ != nullptr) stats.read_only = replica_->refusal();
   stats.flushes = log.flushes();
   stats.recovery = recovery_;

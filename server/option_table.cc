@@ -139,6 +139,11 @@ OptionSection replication() {
                 "founds: all members, a quorum of them, or metadata (the primary, while the others "
                 "know of it)",
         .fallback = "all"},
+       {.name = "min-members",
+        .argument = "N",
+        .help = "acknowledge no write while the cluster has fewer members with whole copies: a "
+                "number, or majority (of the most that were in it at once). Counts while this "
+                "server leads; default: as the cluster was told before, or majority"},
        {.name = "group-multicast",
         .argument = "URL",
         .help = "where members send the log by multicast: rdma://239.1.2.3:PORT"},

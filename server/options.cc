@@ -76,6 +76,9 @@ void set_group(flags::Reader& reader, ServerOptions& server) {
   reader.text("group-address", group.listen);
   reader.read("replicator", replication::group::parse_replication_protocol, group.protocol);
   reader.read("ack", replication::group::parse_ack, group.ack);
+  if (reader.values().has("min-members")) {
+    reader.read("min-members", replication::group::parse_min_members, group.min_members.emplace());
+  }
   reader.text("group-multicast", group.multicast);
   reader.text("advertise", group.advertise);
   reader.toggle("lead", group.lead);

@@ -7,6 +7,7 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "protocol/decode.h"
+#include "server/join_pace.h"
 #include "server/limits.h"
 #include "server/room.h"
 
@@ -27,6 +28,13 @@ Error lost_place() {
           "primary, with the same number"};
 }
 
+/// Of a write that is done, and was not known to be durable at enough members before some left.
+Error too_few_copies() {
+  return {ErrorCode::kInDoubt,
+          "the write is done, but its group lost members before it was known to be durable at as "
+          "many as it needs (--min-members): it may be lost with those that are left"};
+}
+
 }  // namespace
 
 template <int D>
@@ -40,7 +48,8 @@ Replica<D>::Replica(const Parts& parts, replication::group::MachineState state,
       applied_(applied) {
   gate_.follow(machine_.state().gate, 0);
   parts_.tree.set_retired(gate_.retired());
-  parts_.store.keep_log(parts_.store.log().capacity() / kKeptLogShare);
+  const std::uint64_t log_bytes = parts_.store.log().capacity();
+  parts_.store.keep_log(log_bytes / kKeptLogShare, room_for_joiners(log_bytes));
 }
 
 template <int D>
@@ -100,6 +109,10 @@ Status Replica<D>::log_batches(Nanoseconds now) {
   while (!backlog_.empty() && in_flight_.size() < kMaxBatchesInFlight && !waits_for_order() &&
          member_->may_write()) {
     WriteJob<D>* const next = backlog_.front();
+    if (refuse_with_too_few_members(*next)) {
+      backlog_.pop_front();
+      continue;
+    }
     const bool has_lapsed = gate_.has_lapsed(now);
     if (!has_lapsed && (answer_from_table(*next) || refuse_by_gate(*next, now) || put_off(*next))) {
       backlog_.pop_front();
@@ -146,8 +159,12 @@ Status Replica<D>::log_next(WriteJob<D>* next, bool has_lapsed, Nanoseconds now)
 template <int D>
 void Replica<D>::note_refusal(const std::string& why) {
   const std::lock_guard lock(refusal_mutex_);
-  if (refusal_.empty() && !why.empty()) log::error("writes are refused: " + why);
-  if (!refusal_.empty() && why.empty()) log::info("writes are taken again");
+  if (refusal_.empty() && !why.empty()) {
+    log::error(member_->label() + ": writes are refused: " + why);
+  }
+  if (!refusal_.empty() && why.empty()) {
+    log::info(member_->label() + ": writes are taken again");
+  }
   refusal_ = why;
 }
 
@@ -160,6 +177,19 @@ bool Replica<D>::more_writes_are_coming(Nanoseconds now) {
     last_arrival_ = now;
   }
   return !backlog_.empty() && backlog_.size() < last_batch_ && now - last_arrival_ < kGroupWriteGap;
+}
+
+/// While the group has fewer members than a write has to be durable at. One that was done before is
+/// answered as then if it surely was durable at enough.
+template <int D>
+bool Replica<D>::refuse_with_too_few_members(WriteJob<D>& job) {
+  const replication::group::View& view = member_->view();
+  if (view.has_enough()) return false;
+  const bool is_done = job.request.client != 0 &&
+                       machine_.requests().is_done(job.request.client, job.request.sequence);
+  if (is_done && member_->acknowledged() >= applied_.lsn) return answer_from_table(job);
+  refuse(&job, is_done ? too_few_copies() : Error{ErrorCode::kUnavailable, too_few_members(view)});
+  return true;
 }
 
 /// A write that comes again, and was committed.
@@ -205,6 +235,21 @@ bool Replica<D>::put_off(WriteJob<D>& job) {
   return true;
 }
 
+/// How long the next batch has to wait behind the last one, so that no member that joins loses the
+/// log that it needs.
+template <int D>
+Nanoseconds Replica<D>::wait_for_joiners() const {
+  const auto joiners = member_->joiners();
+  if (joiners.empty() || batch_bytes_ == 0) return 0;
+  const replication::Log& log = parts_.store.log();
+  const double rate = rate_for_joiners(
+      joiners,
+      {.log_bytes = log.capacity(), .log_end = log.end().lsn, .nodes = parts_.tree.stats().nodes});
+  const double pause = static_cast<double>(batch_bytes_) / rate * static_cast<double>(kSecond);
+  const auto longest = static_cast<double>(kLongestJoinWait);
+  return batched_at_ + static_cast<Nanoseconds>(std::min(pause, longest)) - now_;
+}
+
 template <int D>
 Nanoseconds Replica<D>::must_wait() {
   std::uint64_t operations = 1;  // so that an order finds room, too
@@ -222,6 +267,10 @@ Nanoseconds Replica<D>::must_wait() {
   if (is_log_full_) {
     log_full_waits_.add();
     return kFullLogWait;  // for a checkpoint, which is on its way
+  }
+  if (const Nanoseconds wait = wait_for_joiners(); wait > 0) {
+    join_waits_.add();
+    return wait;
   }
   const std::uint64_t spare = kChunksOfABatch + kChunksOfAnOperation * operations_in_flight_;
   const std::uint64_t wanted = spare + kept + kChunksOfAnOperation * operations;
@@ -272,6 +321,7 @@ void Replica<D>::begin_batch() {
 
 template <int D>
 Status Replica<D>::end_batch(Flight flight) {
+  const replication::Lsn before_batch = parts_.store.log().end().lsn;
   parts_.store.log().end_batch();
   if (Status settled = parts_.store.log().settle_batch(); !settled) {
     const bool is_taken_back = settled.error().code == ErrorCode::kNoSpace;
@@ -282,6 +332,8 @@ Status Replica<D>::end_batch(Flight flight) {
     return settled;
   }
   flight.end = parts_.store.log().end();
+  batched_at_ = now_;
+  batch_bytes_ = flight.end.lsn - before_batch;
   operations_in_flight_ += flight.operations;
   in_flight_.push_back(std::move(flight));
   batches_.add();
@@ -364,11 +416,13 @@ void Replica<D>::on_order(const AppliedBatch& batch) {
 
 template <int D>
 void Replica<D>::finish(Flight& flight, const AppliedBatch& batch) {
+  const bool is_acknowledged = batch.end.lsn <= member_->acknowledged();
   if (flight.is_order) {
     for (WriteJob<D>* job : flight.jobs) {
       job->version = batch.version;
       job->error.reset();
       if (!batch.turned) job->error = batch.turned.error();
+      if (!is_acknowledged) job->error = too_few_copies();
       give_back(job);
     }
     return;
@@ -387,6 +441,7 @@ void Replica<D>::finish(Flight& flight, const AppliedBatch& batch) {
     if (!applied.is_known) {
       job->error = Error{ErrorCode::kConflict, "its client said that it knows what came of it"};
     }
+    if (!is_acknowledged) job->error = too_few_copies();
     give_back(job);
   }
 }

@@ -91,6 +91,8 @@ class Replica {
   }
   /// Times that a batch had to wait for room in the log.
   std::uint64_t log_full_waits() const { return log_full_waits_.get(); }
+  /// Times that one had to wait so that members that join are not left behind.
+  std::uint64_t join_waits() const { return join_waits_.get(); }
   std::uint64_t batches() const { return batches_.get(); }
 
  private:
@@ -108,6 +110,7 @@ class Replica {
   bool more_writes_are_coming(Nanoseconds now);
   /// How long the next batch has to wait; 0: it need not.
   Nanoseconds must_wait();
+  Nanoseconds wait_for_joiners() const;
   bool waits_for_order() const { return !in_flight_.empty() && in_flight_.back().is_order; }
   bool refuse_by_gate(WriteJob<D>& job, Nanoseconds now);
   Status log_next(WriteJob<D>* next, bool has_lapsed, Nanoseconds now);
@@ -121,6 +124,7 @@ class Replica {
   void log_operation(const protocol::Operation<D>& operation);
   template <typename Payload>
   void append(replication::RecordType type, const Payload& payload);
+  bool refuse_with_too_few_members(WriteJob<D>& job);
   bool answer_from_table(WriteJob<D>& job);
   void on_batch(const replication::group::AppliedBatch& batch);
   void on_order(const replication::group::AppliedBatch& batch);
@@ -148,11 +152,14 @@ class Replica {
   replication::group::Epoch reign_ = 0;  ///< View::since of the flights
   std::optional<Error> obstacle_;        ///< see note_obstacle()
   bool is_log_full_ = false;             ///< when must_wait() looked last
+  Nanoseconds batched_at_ = 0;           ///< when the last batch was logged,
+  std::uint64_t batch_bytes_ = 0;        ///< and how long it was
   mutable std::mutex refusal_mutex_;
   std::string refusal_;  ///< written by the group's thread
   std::optional<Nanoseconds> again_at_;
   Nanoseconds now_ = 0;  ///< of the last step
   Counter log_full_waits_;
+  Counter join_waits_;
   Counter batches_;
 };
 

@@ -119,6 +119,7 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
        .multicast = options_.multicast,
        .protocol = options_.protocol,
        .ack = options_.ack,
+       .min_members = options_.min_members,
        .timing = timing_of(options_.lease),
        .wait = options_.wait},
       this->store().log(), this->applied_at_start(), replica.machine());
@@ -170,7 +171,8 @@ Status ReplicaThread<D>::wait_for_views() {
     if (clock_.now() >= until) {
       const std::string what = "no " + who + " within " + format_duration(kFirstAnswerWait);
       if (!has_view) return fail(ErrorCode::kUnavailable, "--cluster: " + what);
-      log::warning(what + ": until one does, nothing is written, and reads get old");
+      log::warning(driver_->member().label() + ": " + what +
+                   ": until one does, nothing is written, and reads get old");
       return {};
     }
     if (Status done = driver_->turn(kLongestTurn); !done) return done;
@@ -189,7 +191,7 @@ void ReplicaThread<D>::run(std::stop_token stop) {
     if (Status done = turn(); !done) {
       ended_ = Error{ErrorCode::kUnavailable,
                      "this member of the group was given up, restart it: " + done.error().message};
-      log::error(ended_->message);
+      log::error(driver_->member().label() + ": " + ended_->message);
     }
   }
   this->replica().give_up({ErrorCode::kNotPrimary, "this member is shutting down"});

@@ -31,13 +31,16 @@ void Standing::update(const replication::group::Member& member, Nanoseconds now)
   next_look_ = now + kLookInterval;
   const std::lock_guard lock(mutex_);
   if (member.needs_copy() && !facts_.needs_copy) {
-    log::info("the group's log does not reach back to where this member's ends: it needs a copy");
+    log::info(member.label() +
+              ": the group's log does not reach back to where this member's ends: it needs a copy");
   }
   if (member.contradicts() && !facts_.contradicts) {
-    log::error(
-        "what this member has is not what the group has: nothing is taken over from there. If the "
-        "group is right, empty the data directory");
+    log::error(member.label() +
+               ": what this member has is not what the group has: nothing is taken over from "
+               "there. If the "
+               "group is right, empty the data directory");
   }
+  note_copies_of(member);
   facts_.primary = member.view().primary;
   facts_.role = to_string(member.role());
   facts_.store_is_away = member.store_is_away();
@@ -47,8 +50,27 @@ void Standing::update(const replication::group::Member& member, Nanoseconds now)
   facts_.counters = member.counters();
   facts_.members.clear();
   for (const auto& info : member.view().members) {
-    facts_.members.push_back({info, true, member.applied_at(info.id).value_or(0)});
+    facts_.members.push_back({info, true, member.applied_at(info.id)});
   }
+}
+
+/// How many members have everything, and whether that is enough. Under the mutex.
+void Standing::note_copies_of(const replication::group::Member& member) {
+  const replication::group::View& view = member.view();
+  const bool leads = member.role() == replication::group::Role::kPrimary;
+  facts_.copies = view.members.size();
+  facts_.copies_needed = view.needed();
+  facts_.min_members = view.min_members;
+  facts_.joiners = member.joiners();
+  const std::string refusal = leads && !view.has_enough() ? too_few_members(view) : "";
+  if (facts_.refusal.empty() && !refusal.empty()) {
+    log::warning(member.label() + ": writes are refused: " + refusal);
+  }
+  if (leads && !facts_.refusal.empty() && refusal.empty()) {
+    log::info(member.label() + ": writes are taken again: the group has " +
+              std::to_string(facts_.copies) + " copies");
+  }
+  facts_.refusal = refusal;
 }
 
 void Standing::give_up(const Error& reason) {
@@ -63,7 +85,12 @@ void Standing::give_up(const Error& reason) {
 
 void Standing::note_copies(const replication::group::CopySourceCounters& copies) {
   const std::lock_guard lock(mutex_);
-  facts_.copies = copies;
+  facts_.copies_given = copies;
+}
+
+void Standing::note_copy_obstacle(const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  facts_.copy_obstacle = why;
 }
 
 std::uint64_t Standing::staleness_ns(Nanoseconds now) const {

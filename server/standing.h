@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ class Standing {
   void update(const replication::group::Member& member, Nanoseconds now);
   /// The member was given up, for that reason: it neither reads nor writes any more.
   void give_up(const Error& reason);
+  /// Why this member cannot copy another one's tree; empty: it can, as far as is known.
+  void note_copy_obstacle(const std::string& why);
   /// What others copied here.
   void note_copies(const replication::group::CopySourceCounters& copies);
 
@@ -55,7 +58,7 @@ class Standing {
     struct Member {
       replication::group::MemberInfo info;
       bool in_view = true;
-      std::uint64_t applied_lsn = 0;  ///< 0 where it isn't known
+      std::optional<std::uint64_t> applied_lsn;  ///< of others only the primary knows
     };
     std::string cluster;
     std::uint32_t shard = 0;
@@ -70,14 +73,24 @@ class Standing {
     bool fails_over = true;  ///< false: of a static group
     bool needs_copy = false;
     bool contradicts = false;
-    replication::group::CopySourceCounters copies;  ///< given to others
-    std::string failure;                            ///< why it was given up, or empty
+    /// Members of the view, all of which have whole copies, and those without which no write is
+    /// acknowledged.
+    std::size_t copies = 0;
+    std::size_t copies_needed = 0;
+    std::uint32_t min_members = 0;  ///< as the group was told; 0: a majority of the most there were
+    std::string refusal;            ///< why the primary takes no writes for that; empty: it does
+    std::vector<replication::group::Joiner> joiners;      ///< as the primary has heard of them
+    replication::group::CopySourceCounters copies_given;  ///< to others
+    std::string copy_obstacle;  ///< why this member cannot copy another one's tree, or empty
+    std::string failure;        ///< why it was given up, or empty
     replication::group::MemberCounters counters;
     std::vector<Member> members;
   };
   Facts facts(Nanoseconds now) const;
 
  private:
+  void note_copies_of(const replication::group::Member& member);
+
   const std::string cluster_;
   const std::uint32_t shard_;
   const replication::group::MemberId self_;

@@ -1,5 +1,6 @@
 #include "server/stats.h"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -70,7 +71,8 @@ Json durability(const std::optional<DurabilityStats>& stats) {
                  {"end_lsn", stats->log_end},
                  {"durable_lsn", stats->log_durable},
                  {"flushes", stats->flushes},
-                 {"full_waits", stats->log_full_waits}}},
+                 {"full_waits", stats->log_full_waits},
+                 {"join_waits", stats->log_join_waits}}},
                {"checkpoints",
                 {{"count", stats->checkpoints.checkpoints},
                  {"failed", stats->checkpoints.failed},
@@ -92,15 +94,50 @@ Json durability(const std::optional<DurabilityStats>& stats) {
   return json;
 }
 
+/// What somebody should know of how many copies the group has; empty: nothing.
+std::string warning_of(const Standing::Facts& facts) {
+  if (facts.copies == 0) return "";  // there is no view yet
+  if (facts.copies < facts.copies_needed) {
+    return facts.refusal.empty() ? "the group has fewer copies than it needs: its primary takes no "
+                                   "writes"
+                                 : facts.refusal;
+  }
+  if (facts.copies == 1) {
+    return "there is one copy: what is written now is lost with this member; start others, and the "
+           "group with --min-members 2 to have writes wait for them";
+  }
+  return "";
+}
+
+/// A member that is not in the view yet, and how far it is.
+Json joiner_of(const replication::group::Joiner& joiner, const Standing::Facts& facts) {
+  const bool takes_log = !joiner.copies && joiner.at != 0;
+  Json json = {{"id", joiner.info.id},
+               {"url", joiner.info.clients},
+               {"state", joiner.copies ? "copies the tree"
+                         : takes_log   ? "takes the log"
+                                       : "asks"},
+               {"log_is_kept", joiner.keeps_log}};
+  if (joiner.copies) json["nodes_copied"] = joiner.nodes;
+  if (takes_log) {
+    json["log_bytes_left"] =
+        facts.committed_lsn - std::min<std::uint64_t>(joiner.at, facts.committed_lsn);
+  }
+  return json;
+}
+
 Json cluster_of(const Standing::Facts& facts) {
   Json members = Json::array();
   for (const auto& member : facts.members) {
-    members.push_back({{"id", member.info.id},
-                       {"url", member.info.clients},
-                       {"peers", member.info.peers},
-                       {"in_view", member.in_view},
-                       {"applied_lsn", member.applied_lsn}});
+    members.push_back(
+        {{"id", member.info.id},
+         {"url", member.info.clients},
+         {"peers", member.info.peers},
+         {"in_view", member.in_view},
+         {"applied_lsn", member.applied_lsn ? Json(*member.applied_lsn) : Json(nullptr)}});
   }
+  Json joining = Json::array();
+  for (const auto& joiner : facts.joiners) joining.push_back(joiner_of(joiner, facts));
   const bool is_alone = facts.lease_left == INT64_MAX;
   Json json = {{"name", facts.cluster},
                {"shard", facts.shard},
@@ -115,21 +152,31 @@ Json cluster_of(const Standing::Facts& facts) {
                {"fail_over", facts.fails_over},
                {"needs_copy", facts.needs_copy},
                {"contradicts", facts.contradicts},
+               {"copies", facts.copies},
+               {"copies_needed", facts.copies_needed},
+               {"min_members", facts.min_members == 0 ? Json("majority") : Json(facts.min_members)},
                {"copies_given",
-                {{"begun", facts.copies.copies},
-                 {"messages", facts.copies.messages},
-                 {"nodes_sent", facts.copies.nodes}}},
+                {{"begun", facts.copies_given.copies},
+                 {"messages", facts.copies_given.messages},
+                 {"nodes_sent", facts.copies_given.nodes}}},
                {"views", facts.counters.views},
                {"elections", facts.counters.elections},
                {"voted_out", facts.counters.voted_out},
-               {"members", members}};
+               {"members", members},
+               {"joining", joining}};
+  if (const std::string warning = warning_of(facts); !warning.empty()) json["warning"] = warning;
+  if (!facts.copy_obstacle.empty()) json["copy_obstacle"] = facts.copy_obstacle;
   if (!facts.failure.empty()) json["failure"] = facts.failure;
   return json;
 }
 
-/// A gate that is turned says more than a medium that is full: nothing is written then either.
+/// A gate that is turned says more than too few members or a medium that is full: nothing is
+/// written then either.
 std::string state_of(const StatsInput& input) {
   const bool is_serving = input.state == to_string(Gate::Turn::kServing);
+  if (is_serving && input.group && !input.group->refusal.empty()) {
+    return "read-only: " + input.group->refusal;
+  }
   if (!is_serving || !input.durability || input.durability->read_only.empty()) {
     return std::string(input.state);
   }

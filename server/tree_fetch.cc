@@ -14,6 +14,7 @@ template <int D>
 void TreeFetch<D>::begin(const std::string& source, const group::CopyOptions& copy) {
   if (thread_.joinable()) thread_.join();  // it is over
   log_.store(0, std::memory_order_relaxed);
+  nodes_.store(0, std::memory_order_relaxed);
   is_over_.store(false, std::memory_order_relaxed);  // before there is another thread
   thread_ = std::jthread([this, source, copy] { run(source, copy); });
   pthread_setname_np(thread_.native_handle(), "silurus-copy");
@@ -58,6 +59,7 @@ Status TreeFetch<D>::fetch(const std::string& source, const group::CopyOptions& 
       [&](rtree::NodeRef ref, const rtree::Node<D>& node) { return store.take(ref, node); },
       [&](const group::TreeCopier<D>& copier) -> Status {
         nodes = copier.nodes();
+        nodes_.store(nodes, std::memory_order_relaxed);
         nodes_read = copier.nodes_read();
         if (copier.is_held() && log_.exchange(copier.facts().log.lsn) == 0) wake_();
         return given_up();
@@ -69,7 +71,8 @@ Status TreeFetch<D>::fetch(const std::string& source, const group::CopyOptions& 
   }
   if (Status ok = given_up(); !ok) return ok;
   if (Status done = store.finish(facts->log, facts->stamp, facts->extra); !done) return done;
-  log::info("copied " + std::to_string(nodes) + " nodes, " + std::to_string(nodes_read) +
+  log::info("member " + std::to_string(options_.store.id.value_or(0)) + ": copied " +
+            std::to_string(nodes) + " nodes, " + std::to_string(nodes_read) +
             " of them by one-sided reads, in " +
             std::to_string((SystemClock().now() - start) / kMillisecond) + " ms");
   return {};

@@ -32,6 +32,7 @@ class TreeFetch final : public CopyFetch {
 
   void begin(const std::string& source, const replication::group::CopyOptions& copy) override;
   replication::Lsn log() const override { return log_.load(std::memory_order_relaxed); }
+  std::uint64_t nodes() const override { return nodes_.load(std::memory_order_relaxed); }
   std::optional<Status> outcome() const override;
   Status arrive() override { return directory_->arrive(); }
 
@@ -44,6 +45,7 @@ class TreeFetch final : public CopyFetch {
   std::unique_ptr<replication::IncomingDirectory<D>> directory_;
   Status outcome_;
   std::atomic<replication::Lsn> log_{0};
+  std::atomic<std::uint64_t> nodes_{0};
   std::atomic<bool> is_over_{false};
   std::atomic<bool> cancel_{false};
   std::jthread thread_;

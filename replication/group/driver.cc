@@ -63,7 +63,8 @@ Result<std::unique_ptr<Driver>> Driver::create(const DriverOptions& options, Log
                     .group = group,
                     .timing = options.timing,
                     .leads = leads_of(options.agreement),
-                    .ack = options.ack},
+                    .ack = options.ack,
+                    .min_members = options.min_members},
       log, applied, machine, *driver->replicator_, *driver->links_, *driver->store_,
       driver->clock_);
   return driver;

@@ -241,7 +241,8 @@ void Links::on_datagram(transport::MulticastGroup&, std::span<const std::byte> d
 }
 
 void Links::on_group_lost(transport::MulticastGroup&, const Error& reason) {
-  log::warning("multicast is gone, the group goes on over its connections: " + reason.message);
+  log::warning("member " + std::to_string(options_.self) +
+               ": multicast is gone, the group goes on over its connections: " + reason.message);
   multicast_.reset();
 }
 

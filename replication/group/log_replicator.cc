@@ -307,7 +307,7 @@ void LogReplicator::compare(std::span<const std::byte> bytes) {
 /// Ours is in step up to there, and what lies behind it goes.
 Status LogReplicator::settle(LogPosition common) {
   if (common != log_.end()) {
-    log::info("takes back " + std::to_string(log_.end().lsn - common.lsn) +
+    log::info(label() + ": takes back " + std::to_string(log_.end().lsn - common.lsn) +
               " bytes of the log that the group does not have");
     ++counters_.truncations;
     if (Status truncated = log_.truncate(common); !truncated) return truncated;
@@ -365,13 +365,15 @@ Status LogReplicator::place() {
     if (!placed && placed.error().code == ErrorCode::kNoSpace) {
       // Part of it may be there. We do not count meanwhile: what is missing is asked for again.
       if (!std::exchange(lacks_room_, true)) {
-        log::error("the group's log cannot be followed: " + placed.error().message);
+        log::error(label() + ": the group's log cannot be followed: " + placed.error().message);
       }
       assembler_.begin(log_.end());
       return {};
     }
     if (!placed) return placed;
-    if (std::exchange(lacks_room_, false)) log::info("the group's log is followed again");
+    if (std::exchange(lacks_room_, false)) {
+      log::info(label() + ": the group's log is followed again");
+    }
     assembler_.take();
   }
   if (assembler_.broken()) {

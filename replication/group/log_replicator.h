@@ -94,6 +94,9 @@ class LogReplicator : public Replicator {
   void look(Nanoseconds now);
   Links& links() { return links_; }
   MemberId self() const { return self_.member; }
+  std::string label() const {
+    return "member " + std::to_string(self_.member) + ", epoch " + std::to_string(self_.epoch);
+  }
   ReplicatorCounters& counting() { return counters_; }
 
  private:

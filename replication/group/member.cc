@@ -156,13 +156,21 @@ void Member::on_row(const Message<RowBody>& message) {
   if (role_ != Role::kPrimary) return;
   const Envelope& envelope = message.envelope;
   Row& row = rows_[envelope.sender];
-  if (row.incarnation != envelope.incarnation) row = {.incarnation = envelope.incarnation};
+  if (row.incarnation != envelope.incarnation) {
+    row = {.incarnation = envelope.incarnation, .wants_since = row.wants_since};
+  }
   row.heard = now_;
+  if (view_.has(envelope.sender)) {
+    row.wants_since = 0;
+  } else if (row.wants_since == 0) {
+    row.wants_since = now_;
+  }
   if (envelope.epoch != view_.epoch) return;
   row.returned = (envelope.flags & kReturned) != 0;
   if (!row.returned) lease_.promised(envelope.sender, message.body.promised);
   row.epoch = envelope.epoch;
   row.in_step = (envelope.flags & kInStep) != 0;
+  row.copies = (envelope.flags & kCopies) != 0;
   // Messages of one connection come in order, but a member may have two for a moment.
   if (row.in_step && message.body.durable < row.body.durable) return;
   row.body = message.body;
@@ -199,22 +207,26 @@ Status Member::follow(Nanoseconds now) {
   return {};
 }
 
-/// Tells the primary what is in our row, if that is not what it knows already; that more is applied
-/// is not worth a message.
+/// Tells the primary what is in our row, if that is not what it knows already; that more is
+/// applied, or copied, is not worth a message.
 void Member::send_row() {
   if (!links_.is_connected()) {
     sent_row_.reset();
     return;
   }
   const bool in_step = replicator_.in_step();
-  const Lsn wanted = std::max(applied_.lsn, copy_at_);
+  const bool copies = copy_ && !in_step;
+  const Lsn wanted = std::max(applied_.lsn, copies ? copy_->log : 0);
   const RowBody body{.received = in_step ? replicator_.received() : wanted,
                      .durable = in_step ? log_.durable() : 0,
                      .applied = in_step ? applied_.lsn : wanted,
-                     .known = in_step ? replicator_.known() : 0,
+                     .known = in_step  ? replicator_.known()
+                              : copies ? copy_->nodes
+                                       : 0,
                      .promised = promise_.heartbeat()};
   const auto is_told = [&](RowBody told) {
     if (in_step) told.applied = body.applied;
+    if (copies) told.known = body.known;
     return std::memcmp(&told, &body, sizeof body) == 0;
   };
   if (sent_row_ && !row_was_lost_ && sent_epoch_ == view_.epoch && sent_in_step_ == in_step &&
@@ -222,8 +234,8 @@ void Member::send_row() {
     return;
   }
   const bool is_returned = view_.ack != Ack::kAll && born_in_ == view_.epoch;
-  const auto flags =
-      static_cast<std::uint8_t>((in_step ? kInStep : 0) | (is_returned ? kReturned : 0));
+  const auto flags = static_cast<std::uint8_t>(
+      (in_step ? kInStep : 0) | (is_returned ? kReturned : 0) | (copies ? kCopies : 0));
   std::array<std::byte, sizeof(Envelope) + sizeof(RowBody)> bytes;
   const std::size_t length = encode(Kind::kRow, flags, std::as_bytes(std::span(&body, 1)), bytes);
   row_was_lost_ = !links_.send_to_primary(std::span(bytes).first(length));

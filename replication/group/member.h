@@ -37,6 +37,8 @@ constexpr std::uint64_t kMaxLagBytes = std::uint64_t{2} << 20;
 /// What members outside of the view said they would need of the log is kept for them for so long,
 /// if there is room.
 constexpr Nanoseconds kLogKeptFor = 30 * kSecond;
+/// A member that has not joined after so long is not waited for, until as much again has passed.
+constexpr Nanoseconds kLongestJoin = 900 * kSecond;
 /// Epochs between the last view of a static group's first member that is known where another one
 /// takes its place, and the first of that one: no more views were made meanwhile by far.
 constexpr Epoch kEpochsOfALeader = Epoch{1} << 16;
@@ -80,6 +82,18 @@ struct MemberOptions {
   /// Who leads also makes the first view if there is none, ...
   Leads leads = Leads::kIfElected;
   Ack ack = Ack::kAll;  ///< ... in which, as in all later ones, this is so
+  /// View::min_members of the views that it leads; nothing: what the view before says, or 0.
+  std::optional<std::uint32_t> min_members = {};
+};
+
+/// A member that is not in the view yet, as the primary has heard of it.
+struct Joiner {
+  MemberInfo info;  ///< addresses are empty while the store has not told them
+  /// It copies the tree of another member, of which it has so many nodes; else it takes the log.
+  bool copies = false;
+  std::uint64_t nodes = 0;
+  Lsn at = 0;              ///< from there on it needs the log, if that is there still
+  bool keeps_log = false;  ///< the log is kept from there on for it
 };
 
 struct MemberCounters {
@@ -129,10 +143,17 @@ class Member final : public LinksHandler {
   /// only members that lead no view before the end of that.
   Nanoseconds told_until() const { return std::min(read_until(), told_until_); }
 
+  /// What it is called in lines of the log: "member 12, epoch 3".
+  std::string label() const {
+    return "member " + std::to_string(options_.self.id) + ", epoch " + std::to_string(view_.epoch);
+  }
   Role role() const { return role_; }
   Epoch epoch() const { return view_.epoch; }
   const View& view() const { return view_; }
   Lsn committed() const { return commit_; }
+  /// The primary: all writes before it may be acknowledged: they were durable here, and as the view
+  /// says elsewhere, while it had enough members (View::needed()).
+  Lsn acknowledged() const { return acknowledged_; }
   LogPosition applied() const { return applied_; }
   /// What a member has applied, as far as the primary has heard; its own at any member.
   std::optional<Lsn> applied_at(MemberId member) const;
@@ -142,11 +163,18 @@ class Member final : public LinksHandler {
   Lsn copy_needs() const { return replicator_.copy_needs(); }
   /// What it has applied is not what the group has: it can go on only with an empty directory.
   bool contradicts() const { return replicator_.contradicts(); }
-  /// A copy is on its way, behind which the log will be needed from here on.
-  void expect_copy(Lsn lsn) { copy_at_ = lsn; }
+  /// A copy is on its way, behind which the log will be needed from here on, and of which so many
+  /// nodes are here. Nothing: none is, or none any more.
+  struct CopyUnderWay {
+    Lsn log = 0;
+    std::uint64_t nodes = 0;
+  };
+  void expect_copy(const std::optional<CopyUnderWay>& copy) { copy_ = copy; }
   /// The primary: where the log begins that members outside of the view still need, of what is
   /// there; nothing: none needs any.
   std::optional<Lsn> wanted_log() const;
+  /// The primary: members outside of the view that were heard of lately.
+  std::vector<Joiner> joiners() const;
   /// The last call to the view store failed: no view can be changed just now.
   bool store_is_away() const { return store_is_away_; }
   /// A call to it has succeeded once.
@@ -168,6 +196,9 @@ class Member final : public LinksHandler {
     Epoch epoch = 0;
     bool in_step = false;
     bool returned = false;  ///< it counts for nothing before the next view
+    bool copies = false;    ///< the tree of another member
+    /// Since when it has wanted to join, in whichever of its lives; 0: it is in the view.
+    Nanoseconds wants_since = 0;
     RowBody body{};
     Nanoseconds heard = 0;
     /// What was there at that time; it is to be durable in due time.
@@ -200,6 +231,7 @@ class Member final : public LinksHandler {
   void find_commit();
   Nanoseconds lease_until() const;
   Lsn agreed(const View& view) const;
+  bool keeps_log_for(const Row& row) const;
   const Row* row_of(MemberId member) const;
   Lsn durable_at(MemberId member) const;
   bool is_enough(const View& next) const;
@@ -213,6 +245,7 @@ class Member final : public LinksHandler {
   void ask_store(Nanoseconds now);
   void on_store(Result<ViewStore::State> state);
   void enter(const View& view);
+  void log_change(const View& before) const;
   void become_primary();
   void mark_log();
   void stand_for_election(Nanoseconds now);
@@ -242,6 +275,7 @@ class Member final : public LinksHandler {
   View view_;                   ///< the newest one known; epoch 0: none
   std::uint64_t revision_ = 0;  ///< of view_
   Lsn commit_ = 0;
+  Lsn acknowledged_ = 0;
   LogPosition applied_;
   std::optional<Error> failed_;
 
@@ -255,7 +289,7 @@ class Member final : public LinksHandler {
   // Any other.
   Promise promise_;
   Lsn told_commit_ = 0;
-  Lsn copy_at_ = 0;
+  std::optional<CopyUnderWay> copy_;
   Nanoseconds patient_until_ = 0;
   Nanoseconds complete_at_ = -1;
   /// The last probe, and what was answered: all that was committed when it was sent.

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "common/log.h"
+#include "common/units.h"
 #include "replication/group/member.h"
 
 // What a member does as the primary.
@@ -11,6 +12,8 @@ namespace silurus::replication::group {
 
 bool Member::may_write() const {
   if (role_ != Role::kPrimary || failed_ || applied_.lsn < ready_at_) return false;
+  // What was applied while there were too few members is on its way to those that have come.
+  if (view_.has_enough() && acknowledged_ < applied_.lsn) return false;
   const Lsn end = log_.end().lsn;
   if (end < kMaxLagBytes) return true;
   // A quorum is held up by nobody who is slow or gone.
@@ -46,16 +49,36 @@ std::optional<Lsn> Member::applied_at(MemberId member) const {
   return row->second.body.applied;
 }
 
+/// Of a member outside of the view.
+bool Member::keeps_log_for(const Row& row) const {
+  const bool is_there = row.body.applied >= log_.start() && row.body.applied < log_.end().lsn;
+  // One that does not get on may hold up writers for half of the time.
+  const bool has_patience = (now_ - row.wants_since) / kLongestJoin % 2 == 0;
+  return is_there && has_patience && now_ - row.heard <= kLogKeptFor;
+}
+
 std::optional<Lsn> Member::wanted_log() const {
   std::optional<Lsn> wanted;
   if (role_ != Role::kPrimary) return wanted;
   for (const auto& [id, row] : rows_) {
-    const Lsn from = row.body.applied;
-    const bool is_there = from >= log_.start() && from < log_.end().lsn;
-    if (view_.has(id) || !is_there || now_ - row.heard > kLogKeptFor) continue;
-    wanted = std::min(from, wanted.value_or(from));
+    if (view_.has(id) || !keeps_log_for(row)) continue;
+    wanted = std::min(row.body.applied, wanted.value_or(row.body.applied));
   }
   return wanted;
+}
+
+std::vector<Joiner> Member::joiners() const {
+  std::vector<Joiner> joiners;
+  if (role_ != Role::kPrimary) return joiners;
+  for (const auto& [id, row] : rows_) {
+    if (view_.has(id) || now_ - row.heard > kLogKeptFor) continue;
+    joiners.push_back({.info = newest({.id = id, .peers = {}, .clients = {}}),
+                       .copies = row.copies,
+                       .nodes = row.copies ? row.body.known : 0,
+                       .at = row.body.applied,
+                       .keeps_log = keeps_log_for(row)});
+  }
+  return joiners;
 }
 
 /// Notes what may be told from here on (told_until()), before it is.
@@ -123,8 +146,11 @@ Lsn Member::agreed(const View& view) const {
   switch (view.ack) {
     case Ack::kAll:
       return durable.back();
-    case Ack::kQuorum:
-      return std::min(durable[view.quorum() - 1], log_.durable());
+    case Ack::kQuorum: {
+      const std::size_t copies =
+          std::max(view.quorum(), std::min(view.needed(), view.members.size()));
+      return std::min(durable[copies - 1], log_.durable());
+    }
     case Ack::kMetadata:
       return known;
   }
@@ -135,7 +161,9 @@ Lsn Member::agreed(const View& view) const {
 /// before all that earlier primaries may have committed is.
 void Member::find_commit() {
   const Lsn least = std::min(agreed(view_), proposal_ ? agreed(proposal_->next) : UINT64_MAX);
-  if (least >= ready_at_) commit_ = std::max(commit_, least);
+  if (least < ready_at_) return;
+  commit_ = std::max(commit_, least);
+  if (view_.has_enough()) acknowledged_ = std::max(acknowledged_, least);
 }
 
 /// Whether all that may be committed by now is so by what the next view says, too.
@@ -154,6 +182,7 @@ bool Member::may_follow(const View& next) const { return is_enough(next) && keep
 void Member::look_after_members(Nanoseconds now) {
   const Timing& timing = options_.timing;
   std::vector<MemberId> leaving;
+  std::string why;
   for (const MemberInfo& member : view_.members) {
     if (member.id == options_.self.id) continue;
     Row& row = rows_[member.id];
@@ -164,7 +193,12 @@ void Member::look_after_members(Nanoseconds now) {
     }
     const bool is_silent = now - row.heard > timing.silence;
     const bool is_slow = now - row.marked > timing.slowness;
-    if (is_silent || is_slow) leaving.push_back(member.id);
+    if (!is_silent && !is_slow) continue;
+    leaving.push_back(member.id);
+    const Nanoseconds since = is_silent ? row.heard : row.marked;
+    why += (why.empty() ? "" : "; ") + ("member " + std::to_string(member.id)) + " at " +
+           member.peers + ", " + (is_silent ? "silent" : "slow") + " for " +
+           format_duration(now - since);
   }
   if (leaving.empty() || proposal_) return;
   View next = view_;
@@ -173,7 +207,7 @@ void Member::look_after_members(Nanoseconds now) {
     return std::ranges::find(leaving, member.id) != leaving.end();
   });
   if (!may_follow(next)) return;  // soon
-  log::info("votes out " + std::to_string(leaving.size()) + " members that are silent or too slow");
+  log::info(label() + ": votes out " + why);
   propose(std::move(next));
 }
 
@@ -193,7 +227,10 @@ void Member::take_in_joiners() {
     View next = view_;
     ++next.epoch;
     next.members.push_back(joiner.member);
-    if (may_follow(next)) return propose(std::move(next));
+    if (!may_follow(next)) continue;
+    log::info(label() + ": takes in member " + std::to_string(id) + " at " + joiner.member.peers +
+              ", which has caught up");
+    return propose(std::move(next));
   }
 }
 
@@ -209,7 +246,10 @@ void Member::take_back_in() {
     View next = view_;
     ++next.epoch;
     for (MemberInfo& one : next.members) one = newest(one);
-    if (may_follow(next)) return propose(std::move(next));
+    if (!may_follow(next)) continue;
+    log::info(label() + ": takes member " + std::to_string(member.id) + " at " + member.peers +
+              " back in, which has started again");
+    return propose(std::move(next));
   }
 }
 

@@ -9,6 +9,13 @@
 // How a member takes part in the agreement on views.
 
 namespace silurus::replication::group {
+namespace {
+
+std::string name_of(const MemberInfo& member) {
+  return "member " + std::to_string(member.id) + " at " + member.peers;
+}
+
+}  // namespace
 
 Registration Member::registration() const {
   Registration registration{.member = options_.self, .incarnation = options_.incarnation};
@@ -51,11 +58,13 @@ void Member::on_store(Result<ViewStore::State> state) {
   if (!state) {
     ++counters_.store_errors;
     if (!store_is_away_) {
-      log::warning("the view store is away; the group goes on as it is: " + state.error().message);
+      log::warning(label() + ": the view store is away; the group goes on as it is: " +
+                   state.error().message);
     }
     store_is_away_ = true;
     return;
   }
+  if (store_is_away_) log::info(label() + ": the view store answers again");
   store_is_away_ = false;
   has_heard_of_store_ = true;
   registrations_ = std::move(state->registrations);
@@ -67,7 +76,8 @@ void Member::on_store(Result<ViewStore::State> state) {
                .primary = options_.self.id,
                .incarnation = options_.incarnation,
                .since = 1,
-               .ack = options_.ack});
+               .ack = options_.ack,
+               .min_members = options_.min_members.value_or(0)});
       try_proposal(now_);
     }
     return;
@@ -86,11 +96,7 @@ void Member::enter(const View& view) {
   if (!born_in_) born_in_ = view.has(options_.self.id) ? view.epoch : 0;
   ++counters_.views;
   const bool leads = view.primary == options_.self.id && view.incarnation == options_.incarnation;
-  log::info("view " + std::to_string(view.epoch) + " of " + std::to_string(view.members.size()) +
-            " members, " +
-            (leads                        ? "led by us"
-             : view.has(options_.self.id) ? "with us"
-                                          : "without us"));
+  log_change(before);
   if (leads) {
     for (const MemberInfo& member : before.members) {
       if (view.has(member.id)) continue;
@@ -133,9 +139,30 @@ void Member::enter(const View& view) {
                      now_);
 }
 
+/// One line of what is different from the view before.
+void Member::log_change(const View& before) const {
+  std::string text = label() + ": view " + std::to_string(view_.epoch) + " of " +
+                     std::to_string(view_.members.size()) + " members, ";
+  const bool is_ours = view_.primary == options_.self.id;
+  if (is_ours && view_.incarnation == options_.incarnation) {
+    text += "led by us";
+  } else {
+    text += std::string(view_.has(options_.self.id) ? "with us" : "without us") + ", led by " +
+            (is_ours ? "our last life" : "member " + std::to_string(view_.primary));
+  }
+  for (const MemberInfo& member : view_.members) {
+    if (!before.has(member.id)) text += "; new: " + name_of(member);
+  }
+  for (const MemberInfo& member : before.members) {
+    if (!view_.has(member.id)) text += "; gone: " + name_of(member);
+  }
+  log::info(text);
+}
+
 void Member::become_primary() {
   ++counters_.elections;
   role_ = Role::kPrimary;
+  acknowledged_ = 0;
   links_.set_primary({}, 0, now_);
   replicator_.leave();
   rows_.clear();
@@ -165,6 +192,7 @@ void Member::mark_log() {
 // --- a change of the view
 
 void Member::propose(View next) {
+  next.count();
   proposal_ = Proposal{.next = std::move(next), .revision = revision_};
   wake_at(now_);
 }
@@ -198,7 +226,10 @@ void Member::on_replaced(Result<std::uint64_t> revision) {
 /// The primary is gone, as far as this member can see: it leaves the view, for good, so that
 /// nothing is committed in it any more, and looks for others to make the next one with.
 void Member::stand_for_election(Nanoseconds now) {
-  log::info("hears nothing of the primary, and stands for election");
+  log::info(label() + ": has heard nothing of the primary, member " +
+            std::to_string(view_.primary) +
+            ", for as long as it promised to wait, and stands for "
+            "election");
   role_ = Role::kCandidate;
   candidate_since_ = now;
   links_.set_primary({}, 0, now);
@@ -224,6 +255,7 @@ void Member::lead_again(Nanoseconds now) {
   next.primary = options_.self.id;
   next.incarnation = options_.incarnation;
   next.since = next.epoch;
+  next.min_members = options_.min_members.value_or(next.min_members);
   for (MemberInfo& one : next.members) one = newest(one);
   propose(std::move(next));
   try_proposal(now);
@@ -288,7 +320,9 @@ void Member::consider_candidates(Nanoseconds now) {
             .primary = self,
             .incarnation = options_.incarnation,
             .since = view_.epoch + 1,
-            .ack = view_.ack};
+            .ack = view_.ack,
+            .min_members = options_.min_members.value_or(view_.min_members),
+            .most_members = view_.most_members};
   bool all_stand = true;
   Nanoseconds better = 0;  // how many have a longer log
   for (const Registration& other : registrations_) {

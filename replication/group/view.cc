@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "common/json.h"
 
@@ -42,6 +43,11 @@ class Fields {
     if (value > UINT32_MAX) complain(name);
     return static_cast<Epoch>(value);
   }
+  std::uint32_t members(const char* name) {
+    const std::uint64_t value = number(name);
+    if (value > kMaxMembers) complain(name);
+    return static_cast<std::uint32_t>(value);
+  }
   std::string text(const char* name, std::size_t max_bytes = kMaxAddressBytes) {
     const auto found = wrong_ ? object_.end() : object_.find(name);
     if (wrong_ || found == object_.end() || !found->is_string() ||
@@ -73,6 +79,8 @@ json to_json(const View& view) {
           {"incarnation", to_text(view.incarnation)},
           {"since", to_text(view.since)},
           {"ack", to_string(view.ack)},
+          {"min_members", to_text(view.min_members)},
+          {"most_members", to_text(view.most_members)},
           {"members", members}};
 }
 
@@ -99,6 +107,10 @@ Result<View> view_of(const json& object) {
   } else {
     fields.complain("ack");
   }
+  // Earlier versions did not say.
+  if (object.contains("min_members")) view.min_members = fields.members("min_members");
+  const bool says_most = object.contains("most_members");
+  if (says_most) view.most_members = fields.members("most_members");
   if (view.since == 0 || view.since > view.epoch) fields.complain("since");
   if (view.epoch == 0) fields.complain("epoch");
   if (view.incarnation == 0) fields.complain("incarnation");
@@ -115,6 +127,7 @@ Result<View> view_of(const json& object) {
     view.members.push_back(std::move(*member));
   }
   if (!view.has(view.primary)) return bad("view: a primary that is no member");
+  if (!says_most) view.count();
   return view;
 }
 
@@ -141,9 +154,30 @@ Result<Ack> parse_ack(std::string_view text) {
                                                "quorum or metadata do");
 }
 
+Result<std::uint32_t> parse_min_members(std::string_view text) {
+  if (text == "majority") return 0;
+  std::uint32_t members = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), members);
+  const bool is_number = error == std::errc() && end == text.data() + text.size();
+  if (is_number && members >= 1 && members <= kMaxMembers) return members;
+  return fail(ErrorCode::kInvalidArgument,
+              "\"" + std::string(text) + "\" is no number of members: 1 to " +
+                  std::to_string(kMaxMembers) +
+                  " are, or \"majority\" of the most that were in a view at once");
+}
+
 const MemberInfo* View::find(MemberId id) const {
   const auto found = std::ranges::find(members, id, &MemberInfo::id);
   return found == members.end() ? nullptr : &*found;
+}
+
+std::string too_few_members(const View& view) {
+  const std::size_t copies = view.members.size();
+  return "the group has " + std::to_string(copies) + (copies == 1 ? " copy" : " copies") +
+         ", and acknowledges no write with fewer than " + std::to_string(view.needed()) +
+         ": start its other members (silurus stats shows who is joining, and how far), or, to "
+         "write with fewer, start this one again with --min-members " +
+         std::to_string(copies);
 }
 
 std::string encode(const View& view) { return json_text(to_json(view)); }

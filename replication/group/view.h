@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,6 +36,9 @@ enum class Ack : std::uint8_t {
 std::string_view to_string(Ack ack);
 /// kInvalidArgument names those that there are.
 Result<Ack> parse_ack(std::string_view text);
+/// View::min_members of "majority", or of a number of members; kInvalidArgument says what would be
+/// right.
+Result<std::uint32_t> parse_min_members(std::string_view text);
 
 struct MemberInfo {
   MemberId id = 0;
@@ -55,9 +59,20 @@ struct View {
   /// back after another one, its log may be another.
   Epoch since = 0;
   Ack ack = Ack::kAll;
+  /// Members that must be in the view for writes to be acknowledged; 0: a majority of the most that
+  /// ever were in one at once.
+  std::uint32_t min_members = 0;
+  std::uint32_t most_members = 1;
 
   /// Members at which a write must be durable with Ack::kQuorum.
   std::size_t quorum() const { return members.size() / 2 + 1; }
+  /// Members without which no write is acknowledged, the primary among them.
+  std::size_t needed() const { return min_members != 0 ? min_members : most_members / 2 + 1; }
+  bool has_enough() const { return members.size() >= needed(); }
+  /// Takes note of how many members it has, as part of what every later view knows.
+  void count() {
+    most_members = std::max(most_members, static_cast<std::uint32_t>(members.size()));
+  }
   bool is_same_reign(const View& other) const {
     return primary == other.primary && incarnation == other.incarnation && since == other.since;
   }
@@ -65,6 +80,10 @@ struct View {
   bool has(MemberId id) const { return find(id) != nullptr; }
   friend bool operator==(const View&, const View&) = default;
 };
+
+/// Why a primary of that view takes no writes, if it has too few members (View::has_enough()), and
+/// what to do.
+std::string too_few_members(const View& view);
 
 /// What a member says of itself in the store, under a lease.
 struct Registration {

@@ -101,7 +101,9 @@ Result<std::unique_ptr<ViewKeeper>> ViewKeeper::create(const ViewKeeperOptions& 
     }
     if (Status may = may_take_over(*options.kept, options.self); !may) return fail(may.error());
     log::warning(
-        "takes the place of member " + std::to_string(options.kept->view.primary) +
+        "member " + std::to_string(options.self) + ", epoch " +
+        std::to_string(options.kept->view.epoch) + ": takes the place of member " +
+        std::to_string(options.kept->view.primary) +
         " when a lease has passed without a word of it; it must never start again with its "
         "data as the one that leads");
   }
@@ -142,7 +144,9 @@ Result<std::uint64_t> ViewKeeper::swap(std::uint64_t revision, const View& next)
   }
   if (Status saved = options_.save(kept); !saved) {
     if (!std::exchange(cannot_save_, true)) {
-      log::error("no view can be changed, and no member voted out: " + saved.error().message);
+      log::error("member " + std::to_string(options_.self) + ", epoch " +
+                 std::to_string(next.epoch - 1) +
+                 ": no view can be changed, and no member voted out: " + saved.error().message);
     }
     return fail(saved.error());
   }
@@ -200,7 +204,7 @@ std::optional<Error> ViewKeeper::recognize(MemberId member, MemberId founder) {
                           std::to_string(founder) + " founded, this one was founded by " +
                           std::to_string(kept_->founder);
   if (!std::exchange(has_warned_, true)) {
-    log::error(who +
+    log::error("member " + std::to_string(options_.self) + ": " + who +
                ". If the data directory of this server was lost or emptied, stop it: its own data, "
                "or a member that was in the last view and takes over, has what was acknowledged");
   }

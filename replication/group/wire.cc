@@ -67,10 +67,11 @@ std::optional<Message<LogBody>> decode_log(const Envelope& envelope,
 std::optional<Message<RowBody>> decode_row(const Envelope& envelope,
                                            std::span<const std::byte> message) {
   auto decoded = decode_body<RowBody>(envelope, message);
-  if (!decoded || envelope.kind != Kind::kRow || (envelope.flags & ~(kInStep | kReturned)) != 0 ||
-      !decoded->payload.empty()) {
+  if (!decoded || envelope.kind != Kind::kRow ||
+      (envelope.flags & ~(kInStep | kReturned | kCopies)) != 0 || !decoded->payload.empty()) {
     return std::nullopt;
   }
+  if ((envelope.flags & kInStep) != 0 && (envelope.flags & kCopies) != 0) return std::nullopt;
   const RowBody& body = decoded->body;
   if (body.durable > body.received || body.applied > body.received) return std::nullopt;
   return decoded;

@@ -39,6 +39,8 @@ enum class Kind : std::uint8_t {
 constexpr std::uint8_t kInStep = 1;
 /// Flag of a row: the sender restarted in this very view, and may have left it in its last life.
 constexpr std::uint8_t kReturned = 8;
+/// Flag of a row that is not kInStep: the sender copies the tree of another member.
+constexpr std::uint8_t kCopies = 16;
 /// Flag of kFetched: what was asked for is not in the log any more.
 constexpr std::uint8_t kTrimmed = 2;
 /// Flag of kFetched: the log does not reach so far; it ends at the body's LSN.
@@ -67,8 +69,9 @@ struct LogBody {
 struct RowBody {
   Lsn received;  ///< without a gap; in no order with what is not kInStep
   Lsn durable;
-  Lsn applied;             ///< of a member that is not kInStep: from where on it will need the log
-  Lsn known;               ///< where it knows the primary's log to end
+  Lsn applied;  ///< of a member that is not kInStep: from where on it will need the log
+  /// Where it knows the primary's log to end; of a member that kCopies: how many nodes it has.
+  std::uint64_t known;
   std::uint64_t promised;  ///< number of the last heartbeat that it has given its promise for
 };
 

@@ -21,7 +21,7 @@ class CopiesOfServers : public ClusterOfServers {
   void SetUp() override {
     // A lease so long that no member is taken for dead because the machine is busy.
     lease_ = testing_support::patient_option(2 * kSecond);
-    options_ = {"--log-size", "4M"};
+    options_ = {"--log-size", "4M", "--min-members", "1"};
     ClusterOfServers::SetUp();
   }
   /// Writes ids until there are so many.
@@ -153,6 +153,70 @@ TEST_P(CopiesOfServers, LetANewMemberJoinThoughTheLogBeginsLate) {
   members_[1].start();
   grow(another, kMany + 2'000);
   expect_equal(kMany + 2'000);
+}
+
+/// The log is used again several times while the tree is copied, if nobody slows the writers: then
+/// the copy is of no use when it is whole, and so is the next one.
+TEST_P(CopiesOfServers, LetANewMemberJoinWhileWritersWriteAsFastAsTheyCan) {
+  start(1);
+  Client<2> writer = client();
+  grow(writer, kMany);
+  std::atomic<bool> is_over{false};
+  std::atomic<std::uint64_t> moved{0};
+  std::vector<std::jthread> movers;
+  for (std::uint64_t number = 0; number < kWriters; ++number) {
+    movers.emplace_back([&, number] {
+      Client<2> own = client();
+      const auto high = [](std::uint64_t id) {
+        const double x = static_cast<double>(id);
+        return rtree::Box<2>{{x, 2}, {x, 3}};
+      };
+      for (std::uint64_t round = 0; !is_over; ++round) {
+        WriteBatch<2> batch;
+        for (std::uint64_t i = 1; i <= kBatch; ++i) {
+          const std::uint64_t id = number * kBatch + i;
+          batch.update(id, round % 2 == 0 ? box_of(id) : high(id),
+                       round % 2 == 0 ? high(id) : box_of(id));
+        }
+        const auto done = own.write(batch);
+        ASSERT_TRUE(done.has_value()) << done.error().message;
+        ASSERT_TRUE(done->failed.empty());
+        moved += kBatch;
+      }
+    });
+  }
+  EXPECT_TRUE(wait_until([&] { return moved > 20 * kBatch; }));
+  const std::uint64_t before = moved;
+  add(options_).start();
+  EXPECT_TRUE(wait_for_view(2)) << members_.back().process().errors();
+  const json log = json::parse(client().server_statistics().value())["durability"]["log"];
+  std::printf("%zu updates while it joined, %zu batches waited for it\n",
+              static_cast<std::size_t>(moved - before), log["join_waits"].get<std::size_t>());
+  is_over = true;
+  movers.clear();
+  expect_equal(kMany);
+}
+
+TEST_P(CopiesOfServers, AreRefusedOnceAndAskedForLessAndLessOftenByAMemberWithoutRoom) {
+  start(1);
+  Client<2> writer = client();
+  grow(writer, kMany);
+  std::vector<std::string> small = options_;
+  small.insert(small.end(), {"--memory", "4M"});
+  Member& member = add(small);
+  member.start();
+  ASSERT_TRUE(wait_until([&] { return member.cluster().contains("copy_obstacle"); }));
+  const std::string why = member.cluster()["copy_obstacle"];
+  EXPECT_NE(why.find("larger --memory"), std::string::npos) << why;
+  const auto begun = [&] {
+    return members_[0].cluster()["copies_given"]["begun"].get<std::uint64_t>();
+  };
+  EXPECT_TRUE(wait_until([&] { return begun() >= 3; })) << "it tries again";
+  const std::string said = member.process().errors();
+  EXPECT_NE(said.find(why), std::string::npos) << said;
+  EXPECT_EQ(said.find(why), said.rfind(why)) << "and says so once";
+  EXPECT_EQ(primary(), &members_[0]);
+  grow(writer, kMany + 1'000);
 }
 
 TEST_P(CopiesOfServers, AreTakenOfAnotherMemberWhenTheSourceDies) {

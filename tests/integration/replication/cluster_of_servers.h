@@ -85,18 +85,21 @@ class ClusterOfServers : public testing::TestWithParam<const char*> {
     }
   }
   void start(std::size_t members) {
-    const bool is_shm = std::string(GetParam()) == "shm";
-    for (std::size_t i = members_.size(); members_.size() < members; ++i) {
-      const std::string name = std::to_string(i);
-      const std::string url =
-          is_shm ? "shm://" + (folder_ / ("c" + name)) : std::string("tcp://127.0.0.1:0");
-      const std::string group =
-          is_shm ? "shm://" + (folder_ / ("g" + name)) : std::string("tcp://127.0.0.1:0");
-      members_.emplace_back(url, group, folder_ / ("d" + name), etcd_->address("test"), lease_,
-                            options_);
-      members_.back().start();
+    while (members_.size() < members) {
+      add(options_).start();
       ASSERT_TRUE(wait_for_view(members_.size()));
     }
+  }
+  /// One more, which is still to be started.
+  Member& add(const std::vector<std::string>& options) {
+    const bool is_shm = std::string(GetParam()) == "shm";
+    const std::string name = std::to_string(members_.size());
+    const std::string url =
+        is_shm ? "shm://" + (folder_ / ("c" + name)) : std::string("tcp://127.0.0.1:0");
+    const std::string group =
+        is_shm ? "shm://" + (folder_ / ("g" + name)) : std::string("tcp://127.0.0.1:0");
+    return members_.emplace_back(url, group, folder_ / ("d" + name), etcd_->address("test"), lease_,
+                                 options);
   }
   std::string urls() const {
     std::string all;

@@ -74,6 +74,7 @@ TEST_P(ClusterOfServers, GoesOnWhileEtcdIsAway) {
 }
 
 TEST_P(ClusterOfServers, AMemberWithAnEmptyDirectoryIsTakenIn) {
+  options_ = {"--min-members", "1"};
   start(1);
   Client<2> writer = client();
   std::set<std::uint64_t> ids;
@@ -115,6 +116,7 @@ TEST_P(ClusterOfServers, AFullTreeSaysSoAndTakesErasures) {
 }
 
 TEST_P(ClusterOfServers, EveryMemberRemembersWhatCameOfAWrite) {
+  options_ = {"--min-members", "1"};
   start(2);
   const protocol::ClientHello hello{.dimensions = 2, .client = 77};
   const std::vector<protocol::Operation<2>> write{{.id = 5,

@@ -13,12 +13,13 @@ using StaticOptions = MemberOptions;
 class StaticCluster : public ClusterOfServers {
  protected:
   void SetUp() override {}
+  void name_it() {
+    const std::string where = is_shm() ? folder_ / "first" : group_port_.host_and_port();
+    cluster_ = "static://" + where + "/test";
+    first_group_ = (is_shm() ? "shm://" : "tcp://") + where;
+  }
   void start(std::size_t members) {
-    if (members_.empty()) {
-      const std::string where = is_shm() ? folder_ / "first" : group_port_.host_and_port();
-      cluster_ = "static://" + where + "/test";
-      first_group_ = (is_shm() ? "shm://" : "tcp://") + where;
-    }
+    if (members_.empty()) name_it();
     for (std::size_t i = members_.size(); members_.size() < members; ++i) {
       members_.push_back(member(i, i == 0 ? std::vector<std::string>{"--lead"} : options_));
       members_.back().start();
@@ -127,6 +128,96 @@ TEST_P(StaticCluster, BackupsAnswerButNobodyLeadsWhileTheFirstMemberIsAway) {
   ASSERT_TRUE(wait_for_view(3));
   write(writer, 50);
   EXPECT_EQ(writer.count(kEverything).value(), ids_.size());
+}
+
+TEST_P(StaticCluster, ANewClientReadsFromAnyMemberWhileTheFirstOneIsAway) {
+  start(3);
+  Client<2> writer = client();
+  write(writer, 50);
+  expect_everywhere(ids_);
+  first().kill_it();
+  auto reader = Client<2>::connect(
+      urls(), patient({.read = {.from = client::ReadFrom::kAny, .max_staleness = 3600 * kSecond}}));
+  ASSERT_TRUE(reader.has_value()) << reader.error().message;
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(reader->count(kEverything).value(), ids_.size());
+  auto hasty = Client<2>::connect(
+      urls(), {.connect_timeout = kSecond,
+               .read = {.from = client::ReadFrom::kAny, .max_staleness = kMillisecond}});
+  EXPECT_FALSE(hasty.has_value()) << "none is known to be as fresh as that";
+  first().start();
+  ASSERT_TRUE(wait_for_view(3));
+  write(*reader, 1);
+  expect_everywhere(ids_);
+}
+
+TEST_P(StaticCluster, StatisticsAreThoseOfTheMemberThatIsAsked) {
+  start(2);
+  for (const Member& member : members_) {
+    auto asked = Client<2>::connect(member.url(), patient({.follow_primary = false}));
+    ASSERT_TRUE(asked.has_value()) << asked.error().message;
+    const json said = json::parse(asked->server_statistics().value());
+    EXPECT_EQ(said["group"]["self"], member.cluster()["self"]);
+    EXPECT_EQ(said["listeners"][0]["address"], member.url());
+    EXPECT_EQ(said["group"]["role"] == "primary", &member == &first());
+    const std::size_t other = &member == &first() ? 1 : 0;
+    EXPECT_EQ(said["group"]["members"][other]["applied_lsn"].is_null(), other == 0)
+        << "how far a member is, itself and the primary know";
+  }
+}
+
+TEST_P(StaticCluster, AMemberThatIsLeftAloneOfThreeRefusesWritesAtOnceAndSaysWhatToDo) {
+  start(3);
+  Client<2> writer = client();
+  write(writer, 10);
+  expect_everywhere(ids_);
+  members_[1].kill_it();
+  members_[2].kill_it();
+  ASSERT_TRUE(wait_until([&] { return first().cluster()["copies"] == 1; }));
+  EXPECT_EQ(first().cluster()["copies_needed"], 2);
+  const auto refused = writer.insert(999, box_of(999));
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable) << "not a timeout";
+  for (const char* what : {"has 1 copy", "fewer than 2", "--min-members 1"}) {
+    EXPECT_NE(refused.error().message.find(what), std::string::npos) << refused.error().message;
+  }
+  EXPECT_EQ(writer.count(kEverything).value(), ids_.size()) << "searches go on";
+  const json said = json::parse(writer.server_statistics().value());
+  EXPECT_TRUE(said["state"].get<std::string>().starts_with("read-only: the group has 1 copy"));
+  EXPECT_EQ(said["group"]["warning"], refused.error().message);
+  members_[1].start();
+  ASSERT_TRUE(wait_for_view(2));
+  write(writer, 10);
+  expect_everywhere(ids_);
+}
+
+TEST_P(StaticCluster, AnOperatorLowersHowManyMembersAreNeeded) {
+  start(2);
+  Client<2> writer = client();
+  write(writer, 10);
+  for (Member& member : members_) member.kill_it();
+  be(0, {"--lead", "--min-members", "1"});
+  first().start();
+  write(writer, 10);
+  EXPECT_NE(first().cluster()["warning"].get<std::string>().find("one copy"), std::string::npos);
+  first().kill_it();
+  be(0, {"--lead"});
+  first().start();
+  write(writer, 10);
+  EXPECT_EQ(first().cluster()["min_members"], 1) << "the group remembers it";
+}
+
+TEST_P(StaticCluster, AGroupThatIsFoundedSoTakesNoWriteBeforeItHasTwoCopies) {
+  name_it();
+  members_.push_back(member(0, {"--lead", "--min-members", "2"}));
+  first().start();
+  ASSERT_TRUE(wait_for_view(1));
+  Client<2> writer = client();
+  EXPECT_EQ(writer.insert(1, box_of(1)).error().code, ErrorCode::kUnavailable);
+  members_.push_back(member(1, {}));
+  members_[1].start();
+  ASSERT_TRUE(wait_for_view(2)) << "joining needs no write";
+  write(writer, 10);
+  expect_everywhere(ids_);
 }
 
 TEST_P(StaticCluster, IsNotFoundedAnewWhenTheFirstMembersDirectoryWasEmptied) {

@@ -64,6 +64,7 @@ TEST_F(AckRules, WithAQuorumNobodyLeadsAlone) {
 }
 
 TEST_F(AckRules, APrimaryWithAQuorumOutlivesBothOthers) {
+  min_members_ = 1;
   begin(kQuick, ReplicationProtocol::kMulticast, Ack::kQuorum);
   MemberLife& leads = *primary();
   for (MemberLife* one : others(leads)) crash(*one);

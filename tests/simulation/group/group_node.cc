@@ -155,9 +155,13 @@ void MemberLife::write(Asked asked) {
   if (member().role() != group::Role::kPrimary || !member().may_write()) {
     return asked.answer({.done = false, .found = 0, .primary = member().view().primary});
   }
-  if (machine_.requests().is_done(request.client, request.sequence)) {
+  const Lsn applied = member().applied().lsn;
+  if (machine_.requests().is_done(request.client, request.sequence) &&
+      member().acknowledged() >= applied) {
+    world_.acknowledged(applied, member().view());
     return asked.answer({.done = true});
   }
+  if (!member().view().has_enough()) return asked.answer({});
   std::uint64_t& logged = logged_[request.client];
   if (logged < request.sequence) {
     const replication::RequestPayload payload{request.client, request.sequence, request.sequence};
@@ -195,7 +199,10 @@ void MemberLife::answer_applied() {
     return;
   }
   while (!waiting_.empty() && waiting_.begin()->first <= member().applied().lsn) {
-    waiting_.begin()->second.answer({.done = true});
+    const Lsn end = waiting_.begin()->first;
+    const bool is_enough = end <= member().acknowledged();
+    if (is_enough) world_.acknowledged(end, member().view());
+    waiting_.begin()->second.answer({.done = is_enough});
     waiting_.erase(waiting_.begin());
   }
 }

@@ -37,6 +37,7 @@ class GroupRules : public testing::Test {
         new GroupWorld{world_, *etcd_, timing,
                        sim::FabricOptions{.capabilities = capabilities_, .give_up = timing.silence},
                        protocol, push_bytes, ack, offers_copies_});
+    group_->min_members = min_members_;
     if (is_static_) group_->static_views.emplace();
     lives_.resize(kMembers);
     for (std::size_t i = 0; i < kMembers; ++i) {
@@ -165,6 +166,7 @@ class GroupRules : public testing::Test {
   std::vector<std::unique_ptr<MemberLife>> nodes_;
   std::vector<MemberLife*> lives_;
   bool offers_copies_ = false;
+  std::optional<std::uint32_t> min_members_ = {};
   bool is_static_ = false;  ///< the first member keeps the views, not etcd
   transport::Capabilities capabilities_ = sim::FabricOptions().capabilities;
   std::uint64_t sequence_ = 0;

@@ -43,6 +43,7 @@ GroupRun::GroupRun(std::uint64_t seed, bool is_static)
   group_ = std::unique_ptr<GroupWorld>(
       new GroupWorld{world_, *etcd_, kTiming, fabric, protocol(), kPushBytes, ack()});
   if (is_static) group_->static_views.emplace();
+  if (seed % 5 > 1) group_->min_members = static_cast<std::uint32_t>(seed % 5 - 1);
   group_->slice = rtree::kWorkOfAnOperation + 1;  // an operation, and a node, at a time
   for (std::size_t i = 0; i < kMembers; ++i) {
     const double drift = random_.uniform(-1, 1) / group::kDriftDenominator;

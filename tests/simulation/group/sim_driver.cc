@@ -1,6 +1,7 @@
 #include "tests/simulation/group/sim_driver.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "common/check.h"
@@ -35,6 +36,18 @@ void GroupWorld::applied(LogPosition end, rtree::Version version) {
   }
 }
 
+void GroupWorld::acknowledged(Lsn end, const group::View& view) {
+  if (ack == group::Ack::kMetadata) return;  // durable at the primary is enough
+  std::set<group::MemberId> have;
+  for (const SimDriver* driver : drivers) {
+    if (driver->durable() >= end) have.insert(driver->id());
+  }
+  if (have.size() < view.needed()) {
+    complain("a write is acknowledged that is durable at " + std::to_string(have.size()) +
+             " members, of the " + std::to_string(view.needed()) + " that it needs");
+  }
+}
+
 SimDriver::SimDriver(GroupWorld& world, sim::Host& host, const Options& options,
                      replication::Log& log, LogPosition applied, group::Machine& machine,
                      std::function<void()> wake)
@@ -42,6 +55,7 @@ SimDriver::SimDriver(GroupWorld& world, sim::Host& host, const Options& options,
       host_(host),
       id_(options.id),
       incarnation_(host.incarnation()),
+      log_(log),
       fabric_(world.world, host, world.fabric),
       poller_(std::move(*fabric_.create_poller())),
       window_(world.window_bytes) {
@@ -64,7 +78,8 @@ SimDriver::SimDriver(GroupWorld& world, sim::Host& host, const Options& options,
                            .group = world.id(),
                            .timing = world.timing,
                            .leads = leads_of(world, options.id),
-                           .ack = world.ack},
+                           .ack = world.ack,
+                           .min_members = world.min_members},
       log, applied, machine, *honest_, *links_, *store_, host.clock());
   world_.drivers.push_back(this);
 }

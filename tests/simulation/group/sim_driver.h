@@ -59,14 +59,17 @@ struct GroupWorld {
   std::map<Lsn, Nanoseconds> first_applied = {};    ///< when any member had applied all before it
   std::vector<std::string> complaints = {};
   std::vector<std::string> trace = {};
-  std::vector<const SimDriver*> drivers = {};    ///< of all lives that have not been destroyed
-  std::optional<StaticViews> static_views = {};  ///< else views are agreed on in etcd
-  std::uint32_t slice = rtree::kSliceOfWork;     ///< of work on writes, in one turn
+  std::vector<const SimDriver*> drivers = {};     ///< of all lives that have not been destroyed
+  std::optional<StaticViews> static_views = {};   ///< else views are agreed on in etcd
+  std::uint32_t slice = rtree::kSliceOfWork;      ///< of work on writes, in one turn
+  std::optional<std::uint32_t> min_members = {};  ///< as all members are told
   group::GroupId id() const { return kTestGroup + number; }
   void note(const std::string& what);
   void complain(std::string what) { complaints.push_back(std::move(what)); }
   /// A member has applied a batch that ends there.
   void applied(LogPosition end, rtree::Version version);
+  /// The primary of that view answers for all writes before `end`.
+  void acknowledged(Lsn end, const group::View& view);
 };
 
 /// What group::Driver is with real fabrics, and a real etcd or none, on a simulated host: one life
@@ -94,6 +97,9 @@ class SimDriver {
   const group::Links& links() const { return *links_; }
   group::Links& links() { return *links_; }
   sim::Host& host() const { return host_; }
+  group::MemberId id() const { return id_; }
+  /// What this life has made durable.
+  Lsn durable() const { return log_.durable(); }
   /// Whether the host has not crashed since.
   bool works() const { return host_.alive() && host_.incarnation() == incarnation_; }
 
@@ -109,6 +115,7 @@ class SimDriver {
   sim::Host& host_;
   const group::MemberId id_;
   const std::uint32_t incarnation_;
+  replication::Log& log_;
   sim::SimFabric fabric_;
   std::unique_ptr<transport::Poller> poller_;
   std::vector<std::byte> window_;

@@ -145,6 +145,7 @@ TEST_F(TreeCopies, LetAMemberJoinWhoseLogEndsBeforeThePrimarysBegins) {
 }
 
 TEST_F(TreeCopies, MakeMembersThatCountForAQuorumBeforeAnythingIsWritten) {
+  min_members_ = 1;
   begin_with_copies({}, group::Ack::kQuorum);
   joins_from_a_copy(0);
   // Half of four are left, one of which has a copy. That is one of every quorum.
@@ -156,6 +157,7 @@ TEST_F(TreeCopies, MakeMembersThatCountForAQuorumBeforeAnythingIsWritten) {
 }
 
 TEST_F(TreeCopies, MakeMembersThatCountForAQuorumThoughNoRecordEverReachedThem) {
+  min_members_ = 1;
   begin_with_copies({}, group::Ack::kQuorum);
   sim::Host& host = world_.add_host("member4");
   const auto copy = copy_onto(host, 0);

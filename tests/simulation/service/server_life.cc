@@ -170,6 +170,7 @@ class ServerLife::Fetch final : public server::CopyFetch {
                           });
   }
   Lsn log() const override { return log_; }
+  std::uint64_t nodes() const override { return nodes_; }
   std::optional<Status> outcome() const override { return outcome_; }
   Status arrive() override { return disk_.switch_to_other(life_.power_); }
 
@@ -264,7 +265,7 @@ class ServerLife::Part final : public server::Membership<2> {
     tree_ = &tree;
     server::Replica<2>& replica = make_replica(tree, writer, history);
     const std::uint64_t kept_log = life_.service_.kept_log;
-    if (kept_log != 0) store().keep_log(kept_log);
+    if (kept_log != 0) store().keep_log(kept_log, 2 * kept_log);
     const auto wake = [this] {
       if (process_ != nullptr) process_->wake();
     };

@@ -71,6 +71,7 @@ ServiceRun::ServiceRun(std::uint64_t seed) : seed_(seed), world_(seed), random_(
   group_ = std::unique_ptr<GroupWorld>(new GroupWorld{
       world_, *etcd_, kTiming, fabric, static_cast<group::ReplicationProtocol>(seed % 3),
       kPushBytes, static_cast<group::Ack>(seed / 3 % 3)});
+  if (seed % 5 > 1) group_->min_members = static_cast<std::uint32_t>(seed % 5 - 1);
   service_ = std::make_unique<Service>(Service{
       .group = *group_, .published = {}, .fabric = fabric, .workers = 1 + random_.below(2)});
   // In half of the runs an operation, and a node, at a time.

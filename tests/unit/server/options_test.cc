@@ -194,6 +194,20 @@ TEST(ServerOptions, WhatIsPrintedAsConfigurationIsTakenBack) {
   EXPECT_EQ(run.log.format, log::Format::kJson);
 }
 
+TEST(ServerOptions, AMemberIsToldHowManyMembersAreNeededOrNothing) {
+  const auto min_members = [](std::vector<const char*> more) {
+    std::vector<const char*> all = {"--cluster", "etcd://127.0.0.1:1/x", "--data", "/tmp/d"};
+    all.insert(all.end(), more.begin(), more.end());
+    const auto command = parse(all);
+    EXPECT_TRUE(command) << command.error().message;
+    return std::get<RunCommand>(*command).server.group->min_members;
+  };
+  EXPECT_EQ(min_members({}), std::nullopt) << "the group keeps what it was told before";
+  EXPECT_EQ(min_members({"--min-members", "2"}), 2u);
+  EXPECT_EQ(min_members({"--min-members", "majority"}), 0u);
+  EXPECT_THAT(refusal({"--min-members", "8"}), ::testing::HasSubstr("1 to 7"));
+}
+
 TEST(ServerOptions, ImpossibleSizesAreRefused) {
   EXPECT_THAT(refusal({"--memory", "99999999999999T"}), ::testing::HasSubstr("too large"));
   EXPECT_THAT(refusal({"--memory", "1000T"}), ::testing::HasSubstr("that this machine has"));

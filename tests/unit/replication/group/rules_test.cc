@@ -93,6 +93,40 @@ TEST(View, SurvivesTheStore) {
   EXPECT_EQ(decoded.copy_chain, 9u);
 }
 
+TEST(View, RemembersHowManyMembersThereWereAndHowManyAreNeeded) {
+  View view = view_of({1, 2, 3});
+  view.count();
+  EXPECT_EQ(view.needed(), 2u) << "a majority of three";
+  view.members.resize(1);
+  view.count();
+  EXPECT_EQ(view.needed(), 2u);
+  EXPECT_FALSE(view.has_enough());
+  EXPECT_NE(too_few_members(view).find("has 1 copy"), std::string::npos) << too_few_members(view);
+  EXPECT_NE(too_few_members(view).find("--min-members 1"), std::string::npos);
+  view.min_members = 1;
+  EXPECT_TRUE(view.has_enough());
+  EXPECT_EQ(decode_view(encode(view)).value(), view);
+}
+
+TEST(View, OfAnEarlierVersionHasAsManyMembersAsThereEverWere) {
+  const auto view = decode_view(
+      R"({"epoch":"4","primary":"1","incarnation":"1","since":"1","ack":"all","members":[{"id":"1","peers":"","clients":""},{"id":"2","peers":"","clients":""}]})");
+  ASSERT_TRUE(view.has_value()) << view.error().message;
+  EXPECT_EQ(view->most_members, 2u);
+  EXPECT_EQ(view->min_members, 0u);
+}
+
+TEST(View, NumbersOfMembersAreCheckedWhenTheyAreToldAndWhenTheyAreRead) {
+  EXPECT_EQ(parse_min_members("majority").value(), 0u);
+  EXPECT_EQ(parse_min_members("2").value(), 2u);
+  for (const char* const text : {"", "0", "8", "-1", "2 ", "most"}) {
+    EXPECT_EQ(parse_min_members(text).error().code, ErrorCode::kInvalidArgument) << text;
+  }
+  View view = view_of({1});
+  view.most_members = 8;
+  EXPECT_EQ(decode_view(encode(view)).error().code, ErrorCode::kProtocol);
+}
+
 TEST(View, IsRefusedIfNoMemberWroteIt) {
   for (
       const char* const text :

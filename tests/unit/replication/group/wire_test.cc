@@ -87,6 +87,10 @@ TEST(GroupWire, RefusesPositionsThatCannotBe) {
   row.durable = 24;
   EXPECT_FALSE(is_taken(envelope(Kind::kRow), row)) << "more is durable than was received";
   EXPECT_FALSE(is_taken(envelope(Kind::kRow, 128), RowBody{})) << "an unknown flag";
+  const RowBody copier{.received = 0, .durable = 0, .applied = 0, .known = 7, .promised = 1};
+  EXPECT_TRUE(is_taken(envelope(Kind::kRow, kCopies), copier));
+  EXPECT_FALSE(is_taken(envelope(Kind::kRow, kCopies | kInStep), RowBody{}))
+      << "who is in step copies nothing";
   EXPECT_FALSE(is_taken(envelope(Kind::kRow), RowBody{}, 8)) << "a payload where none belongs";
   EXPECT_FALSE(is_taken(envelope(Kind::kFetch), FetchBody{.lsn = 8, .bytes = 0}));
   EXPECT_FALSE(is_taken(envelope(Kind::kFetched), FetchBody{.lsn = 8, .bytes = 16}, 8));
