@@ -193,6 +193,29 @@ TEST(SimFabric, PeersOfACrashedHostFindOutWithinATimeout) {
   EXPECT_TRUE(pair.connect().has_value());
 }
 
+TEST(SimFabric, AConnectionOutlastsTheSleepOfItsHosts) {
+  Pair pair(1);
+  send(pair.to_server(), "x");
+  pair.client_host.suspend();
+  pair.server_host.suspend();
+  pair.world.run_for(10 * kSecond);
+  EXPECT_THAT(pair.server.recorder.messages, IsEmpty());
+  pair.client_host.resume();
+  pair.server_host.resume();
+  pair.world.run_for(kSecond);
+  EXPECT_THAT(pair.server.recorder.messages, ElementsAre("x"));
+  EXPECT_THAT(pair.client.recorder.closed, IsEmpty());
+  EXPECT_THAT(pair.server.recorder.closed, IsEmpty());
+}
+
+TEST(SimFabric, AHostWhoseServerWasKilledRefusesAtOnce) {
+  Pair pair(1);
+  pair.server_host.kill();
+  const Nanoseconds begun = pair.world.now();
+  EXPECT_EQ(pair.connect().error().code, ErrorCode::kUnavailable);
+  EXPECT_LT(pair.world.now() - begun, kMillisecond);
+}
+
 TEST(SimFabric, ABusyServerAnswersLater) {
   Pair pair(1);
   pair.server.recorder.reaction = [](Connection& c, const std::string& text) { send(c, text); };
@@ -212,8 +235,8 @@ TEST(SimFabric, ABusyServerAnswersLater) {
 /// A pair whose server exposes a region of words 0, 1, 2, ...
 class SimReads : public testing::Test {
  protected:
-  explicit SimReads(const HostOptions& server_options = {})
-      : memory_(1024), pair_(testing_support::seed(3), {}, server_options) {
+  explicit SimReads(const HostOptions& server_options = {}, const FabricOptions& options = {})
+      : memory_(1024), pair_(testing_support::seed(3), options, server_options) {
     std::iota(memory_.begin(), memory_.end(), 0);
     EXPECT_TRUE(pair_.server.listener->expose({std::as_writable_bytes(std::span(memory_)), -1}));
     buffer_ = std::move(*pair_.client.poller->allocate_buffer(8192));
@@ -324,6 +347,36 @@ TEST_F(SimReads, EndInFailureWhenTheServerCrashes) {
   EXPECT_EQ(post(pair_.read(0, 64, *buffer_, 3)), PostStatus::kClosed);
 }
 
+class SimReadsOfTheDead : public SimReads {
+ protected:
+  SimReadsOfTheDead()
+      : SimReads({}, {.memory_outlives_process = true, .told_late = 100 * kSecond}) {}
+};
+
+TEST_F(SimReadsOfTheDead, EndWellWithinTheProofOfLifeAndSeeWhatWasThereAtTheEnd) {
+  pair_.server_host.kill();
+  memory_.assign(memory_.size(), 0xdead);  // by a step that goes on, in the simulation only
+  pair_.world.run_for(500 * kMicrosecond);
+  post(pair_.read(8, 64, *buffer_, 1));
+  pair_.world.run_for(400 * kMicrosecond);
+  EXPECT_THAT(pair_.client.recorder.reads, ElementsAre(std::pair(1, true)));
+  EXPECT_EQ(word(0), 1u);
+  pair_.server_host.restart();
+  pair_.world.run_for(100 * kMicrosecond);
+  post(pair_.read(8, 64, *buffer_, 2));
+  pair_.world.run_for(kMillisecond);
+  EXPECT_THAT(pair_.client.recorder.reads, ElementsAre(std::pair(1, true), std::pair(2, false)));
+  EXPECT_THAT(pair_.client.recorder.closed, SizeIs(1));
+}
+
+TEST_F(SimReadsOfTheDead, AreNotAnsweredWhenThePowerFails) {
+  pair_.server_host.kill();
+  pair_.server_host.crash();
+  post(pair_.read(8, 64, *buffer_, 1));
+  pair_.world.run_for(kSecond);
+  EXPECT_THAT(pair_.client.recorder.reads, ElementsAre(std::pair(1, false)));
+}
+
 TEST_F(SimReads, OfALaterRegionWorkOnceAMessageTellsOfIt) {
   std::vector<std::uint64_t> more(8, 77);
   pair_.world.set_default_link({.jitter = 50'000, .loss = 0.2});
@@ -364,6 +417,33 @@ class Group : public MulticastHandler {
   std::vector<std::string> datagrams;
   std::unique_ptr<MulticastGroup> membership;
 };
+
+TEST(SimMulticast, HoldsBackAndRefuses) {
+  World world(testing_support::seed(6));
+  Node sender(world, world.add_host("sender"));
+  Node receiver(world, world.add_host("receiver"));
+  const Address address{"sim", "group", "1", ""};
+  Group sends;
+  Group receives;
+  sends.membership = std::move(*sender.fabric.join(address, {}, *sender.poller, sends));
+  receives.membership = std::move(*receiver.fabric.join(address, {}, *receiver.poller, receives));
+  receiver.host.set_multicast({.holds_back = true});
+  std::vector<std::string> sent;
+  for (int i = 0; i < 100; ++i) {
+    sent.push_back(std::to_string(i));
+    EXPECT_EQ(sends.membership->send(bytes_of(sent.back())), PostStatus::kPosted);
+    world.run_for(kMillisecond);
+  }
+  EXPECT_THAT(receives.datagrams, IsEmpty());
+  receiver.host.set_multicast({});
+  world.run_for(kMillisecond);
+  EXPECT_THAT(receives.datagrams, testing::UnorderedElementsAreArray(sent));
+  EXPECT_NE(receives.datagrams, sent) << "in any order";
+  sender.host.set_multicast({.refuses_sends = true, .refuses_to_join = true});
+  EXPECT_EQ(sends.membership->send(bytes_of("x")), PostStatus::kWouldBlock);
+  EXPECT_EQ(sender.fabric.join(address, {}, *sender.poller, sends).error().code,
+            ErrorCode::kUnavailable);
+}
 
 TEST(SimMulticast, ReachesAllOtherMembersUnlessLost) {
   World world(testing_support::seed(5));

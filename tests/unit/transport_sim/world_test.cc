@@ -140,6 +140,39 @@ TEST(SimHost, PauseStopsProcessesUntilResumed) {
   EXPECT_THAT(steps, ElementsAre(0, 100, 1000, 1100));
 }
 
+TEST(SimHost, AClockMayMissAPause) {
+  World world(1);
+  Host& host = world.add_host("h", {.clock_offset = 0});
+  std::vector<Nanoseconds> steps;
+  auto often = host.spawn("often", [&](Process& self) {
+    steps.push_back(world.now());
+    self.wake_at(host.clock().now() + 100);
+  });
+  std::vector<Nanoseconds> late;
+  auto once = host.spawn("once", [&](Process& self) {
+    late.push_back(world.now());
+    if (late.size() == 1) self.wake_at(1200);
+  });
+  world.at(150, [&] { host.pause(); });
+  world.at(1000, [&] { host.resume(700); });
+  world.run_until(1250);
+  EXPECT_THAT(steps, ElementsAre(0, 100, 1000, 1100, 1200));
+  EXPECT_EQ(host.clock().now(), 550);
+  EXPECT_EQ(host.awake_time(), 1250) << "it did not sleep";
+  world.run_until(3000);
+  EXPECT_THAT(late, ElementsAre(0, 1900));
+}
+
+TEST(SimHost, AClockGoesOnInSleep) {
+  World world(1);
+  Host& host = world.add_host("h", {.clock_offset = 0});
+  world.at(100, [&] { host.suspend(); });
+  world.at(1000, [&] { host.resume(); });
+  world.run_until(1100);
+  EXPECT_EQ(host.clock().now(), 1100);
+  EXPECT_EQ(host.awake_time(), 200);
+}
+
 TEST(SimHost, CrashEndsProcessesForEver) {
   World world(1);
   Host& host = world.add_host("h");
