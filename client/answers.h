@@ -53,6 +53,23 @@ struct LoadAnswer {
   std::uint64_t entries = 0;  ///< in the tree
 };
 
+/// What one step of a compaction came to.
+struct CompactAnswer {
+  std::uint64_t next = 0;  ///< where the next step begins
+  bool is_done = false;    ///< there is no next one
+  /// The step was put off until memory that older versions took has come back: ask again in some
+  /// milliseconds.
+  bool must_wait = false;
+  double share = 0;  ///< of the compaction, how much is done: in [0, 1]
+  std::uint64_t saved_nodes = 0;
+  std::uint64_t saved_bytes = 0;
+  rtree::Version version = 0;
+  std::uint64_t nodes = 0;  ///< of the tree, now
+  std::uint64_t bytes = 0;
+  std::uint64_t bytes_retired = 0;  ///< older versions take them besides,
+  std::uint64_t bytes_held = 0;     ///< ... and these of them are held for readers
+};
+
 /// The server's statistics: JSON.
 struct StatsAnswer {
   std::string json;

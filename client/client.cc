@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "client/compaction.h"
 #include "client/directory.h"
 #include "client/environment.h"
 #include "client/full_tree.h"
@@ -452,6 +453,15 @@ Result<std::string> Client<D>::difference(Moment from, Moment to) {
 template <int D>
 Result<std::string> Client<D>::backup(std::string_view path) {
   return impl_->task(protocol::TaskKind::kBackup, 0, 0, path);
+}
+
+template <int D>
+Result<CompactAnswer> Client<D>::compact(std::uint64_t cursor, double fill) {
+  const auto permyriad = client::compaction_fill(fill);
+  if (!permyriad) return fail(permyriad.error());
+  const auto json = impl_->task(protocol::TaskKind::kCompact, cursor, *permyriad, {});
+  if (!json) return fail(json.error());
+  return client::parse_compaction(*json);
 }
 
 template <int D>

@@ -31,6 +31,7 @@ using rtree::Version;
 
 using client::ClientOptions;
 using client::ClientStatistics;
+using client::CompactAnswer;
 using client::LoadAnswer;
 using client::Mode;
 using client::NearestAnswer;
@@ -132,6 +133,19 @@ class SILURUS_API Client {
   /// there are more than max_batch().
   Result<WriteAnswer> write(const WriteBatch<D>& batch);
   std::size_t max_batch() const;
+
+  // --- upkeep
+  /// One step of a compaction, which packs nodes that erasures have left emptier than `fill` (in
+  /// (0, 1]; 0 for the server's default). It takes about half a millisecond and is one version in
+  /// which no entry changes. Others may read and write between two steps.
+  ///
+  ///   std::uint64_t at = 0;
+  ///   for (bool is_done = false; !is_done;) {
+  ///     const auto step = client->compact(at).value();
+  ///     at = step.next, is_done = step.is_done;
+  ///     if (step.must_wait) std::this_thread::sleep_for(5ms);
+  ///   }
+  Result<CompactAnswer> compact(std::uint64_t cursor, double fill = 0);
 
   // --- bulk load into an empty tree (kConflict if it isn't)
   Result<LoadAnswer> load(std::span<const Entry<D>> entries, double fill = 0);

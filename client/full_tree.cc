@@ -9,6 +9,8 @@ namespace silurus::client {
 namespace {
 
 constexpr const char* kWhatToDo = ": start the server with a larger --memory";
+constexpr const char* kOrWhatElse =
+    ", or erase entries, which is always possible; silurus compact packs what is left";
 
 }  // namespace
 
@@ -22,9 +24,16 @@ std::string full_tree_text(const Result<std::string>& stats) {
   };
   const std::uint64_t budget = memory == json.end() ? 0 : number("budget_bytes");
   if (budget == 0) return std::string("the tree is full") + kWhatToDo;
-  return "the tree is full: of the " + format_size(budget) + " that it may take it uses " +
-         format_size(number("used_bytes")) + ", and the rest is too little for another write" +
-         kWhatToDo;
+  std::string text = "the tree is full: of the " + format_size(budget) +
+                     " that it may take it uses " + format_size(number("used_bytes"));
+  if (const std::uint64_t retired = number("retired_bytes"); retired != 0) {
+    text += " (" + format_size(retired) + " of them for older versions, " +
+            format_size(number("held_bytes")) + " of which are held for readers)";
+  }
+  if (const std::uint64_t reserved = number("reserved_bytes"); reserved != 0) {
+    text += ", " + format_size(reserved) + " are kept for erasures";
+  }
+  return text + ", and the rest is too little for another write" + kWhatToDo + kOrWhatElse;
 }
 
 }  // namespace silurus::client

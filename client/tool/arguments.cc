@@ -224,6 +224,19 @@ Result<Command> parse_diff(const CommandTable& command, Words words, const flags
   return diff;
 }
 
+Result<Command> parse_compact(const CommandTable& command, Words words,
+                              const flags::Values& values) {
+  if (!words.empty()) return usage(command, "compact takes no arguments");
+  CompactCommand compact;
+  flags::Reader reader(values);
+  reader.real("fill", compact.fill);
+  if (values.has("fill") && !(compact.fill > 0 && compact.fill <= 1)) {
+    reader.refuse("fill", "'" + values.text("fill") + "' is not above 0 and at most 1");
+  }
+  if (!reader.status()) return fail(reader.status().error());
+  return compact;
+}
+
 Result<Command> parse_backup(const CommandTable& command, Words words) {
   if (words.size() != 1 || words[0].empty()) {
     return usage(command, "backup takes the path of a new directory");
@@ -248,6 +261,7 @@ Result<Command> parse_command(const CommandTable& command, Words words,
   if (command.name == "diff") return parse_diff(command, words, values);
   if (command.name == "cluster") return parse_cluster(command, words, values);
   if (command.name == "backup") return parse_backup(command, words);
+  if (command.name == "compact") return parse_compact(command, words, values);
   if (command.name == "doctor") return parse_doctor(command, words, values);
   if (!words.empty()) return usage(command, std::string(command.name) + " takes no arguments");
   if (command.name == "history") return HistoryCommand{};

@@ -67,6 +67,9 @@ struct DiffCommand {
   protocol::Moment from = 0;
   protocol::Moment to = 0;
 };
+struct CompactCommand {
+  double fill = 0;  ///< 0: the server's default
+};
 struct BackupCommand {
   std::string path;  ///< absolute
 };
@@ -89,9 +92,10 @@ struct PrintCommand {
   std::string text;
 };
 
-using Command = std::variant<RangeCommand, NearestCommand, InsertCommand, EraseCommand,
-                             UpdateCommand, LoadCommand, StatsCommand, HistoryCommand, DiffCommand,
-                             BackupCommand, DoctorCommand, ClusterCommand, PrintCommand>;
+using Command =
+    std::variant<RangeCommand, NearestCommand, InsertCommand, EraseCommand, UpdateCommand,
+                 LoadCommand, StatsCommand, HistoryCommand, DiffCommand, CompactCommand,
+                 BackupCommand, DoctorCommand, ClusterCommand, PrintCommand>;
 
 struct Invocation {
   Settings settings;

@@ -11,6 +11,7 @@
 #include "client/shards/map_store.h"
 #include "client/shards/router.h"
 #include "client/tool/cluster.h"
+#include "client/tool/compact.h"
 #include "client/tool/doctor.h"
 #include "client/tool/load.h"
 #include "client/tool/output.h"
@@ -147,6 +148,32 @@ class Runner {
     } else {
       return of_one_shard_only();
     }
+  }
+
+  Result<std::string> operator()(const CompactCommand& command) {
+    const SystemClock clock;
+    const Nanoseconds begun = clock.now();
+    Progress progress("waiting for the server to pack nodes");
+    CompactReport report;
+    const Nanoseconds patience = settings_.client.patience;
+    if constexpr (kOneServer) {
+      if (auto ok = compact_tree<D>(client_, command.fill, patience, progress, report); !ok) {
+        return fail(ok.error());
+      }
+    } else {
+      for (const shards::Shard& shard : client_.map().shards) {
+        const auto of_shard = [&](const Error& error) {
+          return fail(error.code, "shard " + std::to_string(shard.id) + ": " + error.message);
+        };
+        auto one = Client<D>::connect(shard.url(), settings_.client);
+        if (!one) return of_shard(one.error());
+        if (auto ok = compact_tree<D>(*one, command.fill, patience, progress, report); !ok) {
+          return of_shard(ok.error());
+        }
+      }
+    }
+    report.seconds = static_cast<double>(clock.now() - begun) / kSecond;
+    return format_compaction(report, settings_.format);
   }
 
   Result<std::string> operator()(const PrintCommand& command) { return command.text; }

@@ -146,6 +146,23 @@ std::vector<CommandTable> server_commands() {
            "The directory is on the server's machine, and must not be there yet. The server goes\n"
            "on meanwhile; the copy is of one version. A server starts from it (--data).\n",
        .examples = {"silurus backup /var/backups/monday", "silurus backup ~/monday"}},
+      {.name = "compact",
+       .summary = "packs the tree's nodes, so that memory that erasures have left comes back",
+       .usages = {""},
+       .options = {{.name = "fill",
+                    .argument = "F",
+                    .help = "how full nodes are made, above 0 and at most 1",
+                    .fallback = "0.9"}},
+       .details =
+           "The server packs some nodes at a time, each time as a version of its own, while "
+           "others\n"
+           "read and write; no entry changes. Each step is asked for by this command, so that "
+           "ending\n"
+           "it ends the compaction, and what was packed stays packed. In a group all members do "
+           "the\n"
+           "same; of a sharded cluster the shards are packed one after the other. Memory of older\n"
+           "versions comes back when nobody may read them any more (--retain of the server).\n",
+       .examples = {"silurus compact", "silurus compact --fill 1 --format json"}},
       {.name = "doctor",
        .summary = "examines this machine, its RDMA cards and the server: what is well, what to do",
        .usages = {""},
@@ -244,7 +261,8 @@ std::span<const Option> general_options() {
        .argument = "D",
        .help = "the longest wait, 500ms or 10s, for each of: a connection; the answer to a search, "
                "a write or stats; an answer of etcd; another server, after one was lost. Steps of "
-               "load, history, diff, backup, cluster split and cluster move may take longer while "
+               "load, history, diff, compact, backup, cluster split and cluster move may take "
+               "longer while "
                "the server shows signs of life: they end when there was none for this time",
        .fallback = "10s"},
       {.name = "help", .letter = 'h', .help = "print the help; after a command, that command's"},

@@ -167,6 +167,32 @@ std::string format_diff(const std::string& json, Format format, bool ids_as_stri
   return text;
 }
 
+std::string format_compaction(const CompactReport& report, Format format) {
+  const double seconds = std::round(report.seconds * 1000) / 1000;
+  if (format != Format::kText) {
+    const nlohmann::ordered_json json = {{"saved_nodes", report.saved_nodes},
+                                         {"saved_bytes", report.saved_bytes},
+                                         {"nodes", report.nodes},
+                                         {"bytes", report.bytes},
+                                         {"bytes_retired", report.bytes_retired},
+                                         {"bytes_held", report.bytes_held},
+                                         {"steps", report.steps},
+                                         {"waits", report.waits},
+                                         {"seconds", seconds},
+                                         {"version", report.version}};
+    return format_stats(json.dump(), format);
+  }
+  std::string text = "saved " + grouped(report.saved_nodes) + " nodes (" +
+                     format_size(report.saved_bytes) + ") in " + format_number(seconds) +
+                     " s; the tree has " + grouped(report.nodes) + " (" +
+                     format_size(report.bytes) + ")\n";
+  if (report.bytes_retired != 0) {
+    text += "older versions take " + format_size(report.bytes_retired) + " besides, of which " +
+            format_size(report.bytes_held) + " are held for readers\n";
+  }
+  return text;
+}
+
 std::string format_load(const LoadReport& report, Format format) {
   const auto rate = static_cast<std::uint64_t>(
       std::llround(static_cast<double>(report.loaded) / std::max(report.seconds, 1e-9)));

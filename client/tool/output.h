@@ -47,6 +47,21 @@ struct LoadReport {
 };
 std::string format_load(const LoadReport& report, Format format);
 
+/// How a compaction went.
+struct CompactReport {
+  std::uint64_t steps = 0;
+  std::uint64_t waits = 0;  ///< times that a step was put off
+  std::uint64_t saved_nodes = 0;
+  std::uint64_t saved_bytes = 0;
+  std::uint64_t nodes = 0;  ///< of the tree, afterwards
+  std::uint64_t bytes = 0;
+  std::uint64_t bytes_retired = 0;
+  std::uint64_t bytes_held = 0;
+  rtree::Version version = 0;  ///< 0: there are several trees
+  double seconds = 0;
+};
+std::string format_compaction(const CompactReport& report, Format format);
+
 /// A line for a terminal: "[#####     ]  47 %  5,067,216 boxes  812,345/s". `fraction` below 0:
 /// unknown.
 std::string format_progress(double fraction, std::uint64_t boxes, double seconds);

@@ -17,7 +17,7 @@ class Activity {
 
   /// What is being waited for from now on: "building the tree".
   void say(std::string what, Nanoseconds now);
-  /// Shows the number of boxes sent. `fraction` below 0: unknown.
+  /// Shows the number of boxes dealt with. `fraction` below 0: unknown.
   void update(double fraction, std::uint64_t boxes, Nanoseconds now);
   /// The line for a terminal; empty as long as there is nothing to tell. What takes longer than a
   /// second says for how long it has.

@@ -76,6 +76,24 @@ TEST_F(ToolTest, AsksThePast) {
   EXPECT_EQ(asked("range 5 5 6 6")["ids"], json::array({7}));
 }
 
+TEST_F(ToolTest, CompactsTheTreeAndSaysWhatWasGained) {
+  start({"--listen", "tcp://127.0.0.1:0"});
+  const std::string tcp = server_->addresses().at(1);
+  ASSERT_EQ(silurus("load uniform:20000 --fill 0.4").status, 0);
+  const json before = asked("stats");
+  const json packed = tool_.ask("--server " + tcp + " compact --fill 1");
+  const json after = asked("stats");
+  EXPECT_GT(packed["saved_nodes"], 400);
+  EXPECT_EQ(packed["nodes"], after["nodes"]);
+  EXPECT_GT(before["bytes"].get<std::uint64_t>(), 2 * after["bytes"].get<std::uint64_t>());
+  EXPECT_EQ(packed["version"], after["version"]);
+  EXPECT_EQ(after["entries"], 20000);
+  EXPECT_EQ(asked("compact --fill 1")["saved_nodes"], 0) << "by shm, with nothing left to do";
+  EXPECT_THAT(silurus("compact").out, HasSubstr("saved 0 nodes (0 B)"));
+  EXPECT_EQ(silurus("compact --fill 0").status, 2);
+  EXPECT_EQ(silurus("compact 7").status, 2);
+}
+
 TEST_F(ToolTest, InsertsFindsMovesAndErases) {
   start();
   EXPECT_EQ(silurus("insert 7 -25 63 -13 67").status, 0);

@@ -115,6 +115,40 @@ TEST_P(ClusterOfServers, AFullTreeSaysSoAndTakesErasures) {
   EXPECT_EQ(writer.count(kEverything).value(), held - 2 * kBatch + 1);
 }
 
+TEST_P(ClusterOfServers, ACompactionPacksTheNodesOfEveryMember) {
+  start(3);
+  auto writer = client();
+  std::set<std::uint64_t> ids;
+  const auto write = [&](std::uint64_t first, bool erases) {
+    WriteBatch<2> batch;
+    for (std::uint64_t id = first; id < first + 500; ++id) {
+      if (erases && id % 8 < 3) continue;
+      erases ? batch.erase(id, box_of(id)) : batch.insert(id, box_of(id));
+      erases ? static_cast<void>(ids.erase(id)) : static_cast<void>(ids.insert(id));
+    }
+    const auto written = writer.write(batch);
+    ASSERT_TRUE(written) << written.error().message;
+    EXPECT_TRUE(written->failed.empty());
+  };
+  for (std::uint64_t first = 0; first < 5000; first += 500) write(first, false);
+  for (std::uint64_t first = 0; first < 5000; first += 500) write(first, true);
+  std::uint64_t saved = 0;
+  std::uint64_t cursor = 0;
+  for (bool is_done = false; !is_done;) {
+    const auto step = writer.compact(cursor, 1);
+    ASSERT_TRUE(step) << step.error().message;
+    saved += step->saved_nodes;
+    cursor = step->next;
+    is_done = step->is_done;
+    ASSERT_TRUE(writer.erase(100'000, box_of(100'000)) ||
+                writer.insert(100'000, box_of(100'000)));  // others write in between
+    if (step->must_wait) usleep(5000);                     // pacing: memory comes back meanwhile
+  }
+  EXPECT_GT(saved, 0u);
+  (void)writer.erase(100'000, box_of(100'000));
+  expect_everywhere(ids);
+}
+
 TEST_P(ClusterOfServers, EveryMemberRemembersWhatCameOfAWrite) {
   options_ = {"--min-members", "1"};
   start(2);

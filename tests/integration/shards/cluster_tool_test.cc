@@ -64,6 +64,9 @@ TEST_F(ClusterToolTest, MakesAClusterLoadsItAndDividesItFurther) {
   EXPECT_EQ(asked("load " + points())["method"], "bulk");
   EXPECT_EQ(asked("range 0 0 1 1 --count")["count"], 2500);
   EXPECT_EQ(asked("range 0 0 0.1 0.1")["ids"].size(), 25u);
+  EXPECT_GT(asked("compact --fill 1")["saved_nodes"], 0) << "of both shards, filled to 0.85";
+  EXPECT_EQ(asked("compact --fill 1")["saved_nodes"], 0);
+  EXPECT_EQ(asked("range 0 0 1 1 --count")["count"], 2500);
   EXPECT_EQ(asked("nearest 0.51 0.51 -k 3")["neighbors"][0]["id"], 1275);
   EXPECT_EQ(asked("insert 9000 0.3 0.3 0.3 0.3")["inserted"], 1);
   EXPECT_EQ(asked("update 9000 0.3 0.3 0.3 0.3 to 0.9 0.9 0.9 0.9")["moved"], 1);

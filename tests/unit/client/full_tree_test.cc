@@ -13,6 +13,16 @@ TEST(FullTree, SaysHowMuchThereIsAndWhichOptionRaisesIt) {
   EXPECT_NE(text.find("--memory"), std::string::npos) << text;
 }
 
+TEST(FullTree, SaysWhatTheMemoryIsUsedFor) {
+  const std::string text = full_tree_text(std::string(
+      R"({"memory": {"budget_bytes": 8388608, "used_bytes": 8126464, "retired_bytes": 2097152,)"
+      R"( "held_bytes": 1048576, "reserved_bytes": 524288}})"));
+  for (const char* said : {"2 MiB of them for older versions", "1 MiB of which are held",
+                           "512 KiB are kept for erasures", "--memory", "silurus compact"}) {
+    EXPECT_NE(text.find(said), std::string::npos) << said << ": " << text;
+  }
+}
+
 TEST(FullTree, SaysWhatToDoWithoutStatistics) {
   for (const char* json :
        {"", "{}", "[]", R"({"memory": 3})", R"({"memory": {"budget_bytes": -1}})"}) {
