@@ -79,8 +79,12 @@ Status Arena<D>::reserve(std::uint64_t count, std::uint64_t spare) {
 }
 
 template <int D>
-Status Arena<D>::reserve_run(std::uint64_t count, std::uint64_t spare) {
-  if (next_ + count + spare > max_chunks_) {
+Status Arena<D>::check_run(std::uint32_t first, std::uint64_t count, std::uint64_t spare) const {
+  if (first < next_) {
+    return fail(ErrorCode::kConflict, "chunk " + std::to_string(first) + " and those behind it " +
+                                          "are taken already, up to " + std::to_string(next_));
+  }
+  if (first + count + spare > max_chunks_) {
     return fail(ErrorCode::kOutOfMemory,
                 std::to_string(count) + " nodes (" + format_size(count * kChunkBytes<D>) +
                     ") do not fit the tree's memory budget of " +
@@ -89,7 +93,15 @@ Status Arena<D>::reserve_run(std::uint64_t count, std::uint64_t spare) {
                                 kChunkBytes<D>) +
                     " are in use");
   }
-  return add_slabs_for(next_ + count);
+  return {};
+}
+
+template <int D>
+Result<bool> Arena<D>::add_slab_of_run(std::uint32_t first, std::uint64_t count) {
+  const std::uint64_t there = std::uint64_t{slab_count_} * kChunksPerSlab;
+  if (there >= first + count) return true;
+  if (Status added = add_slabs_for(there + 1); !added) return fail(added.error());
+  return there + kChunksPerSlab >= first + count;
 }
 
 template <int D>
@@ -104,11 +116,20 @@ std::uint32_t Arena<D>::allocate() {
 }
 
 template <int D>
-std::uint32_t Arena<D>::allocate_run(std::uint32_t count) {
-  const std::uint32_t first = next_;
-  next_ += count;
-  SILURUS_CHECK(next_ <= std::uint64_t{slab_count_} * kChunksPerSlab);
-  return first;
+void Arena<D>::take_run(std::uint32_t first, std::uint32_t count) {
+  SILURUS_CHECK(first >= next_ &&
+                std::uint64_t{first} + count <= std::uint64_t{slab_count_} * kChunksPerSlab);
+  for (std::uint32_t chunk = first; chunk-- > next_;) free_.push_back(chunk);
+  next_ = first + count;
+}
+
+template <int D>
+void Arena<D>::give_back_run(std::uint32_t first, std::uint32_t count) {
+  if (first + count == next_) {
+    next_ = first;
+    return;
+  }
+  for (std::uint32_t chunk = first + count; chunk-- > first;) free_.push_back(chunk);
 }
 
 template <int D>

@@ -55,10 +55,15 @@ class Arena {
   Status reserve(std::uint64_t count, std::uint64_t spare);
   /// A chunk with any content. Must have been reserved.
   std::uint32_t allocate();
-  /// A run of chunks with successive numbers, never used before. Must have been reserved with
-  /// reserve_run().
-  std::uint32_t allocate_run(std::uint32_t count);
-  Status reserve_run(std::uint64_t count, std::uint64_t spare);
+  /// Whether the chunks [first, first + count), none of which was ever handed out, can be had, with
+  /// `spare` more chunks of the limit left: kConflict if one was, kOutOfMemory.
+  Status check_run(std::uint32_t first, std::uint64_t count, std::uint64_t spare) const;
+  /// Adds the next slab that such a run lacks, if it lacks one; whether it lacked none.
+  Result<bool> add_slab_of_run(std::uint32_t first, std::uint64_t count);
+  /// Hands the run out: it was checked, and has all its slabs.
+  void take_run(std::uint32_t first, std::uint32_t count);
+  /// The run's content was never published.
+  void give_back_run(std::uint32_t first, std::uint32_t count);
   void release(std::uint32_t chunk) { free_.push_back(chunk); }
   /// The same for one whose content was never published: where possible, it counts as never handed
   /// out, so that a run may have it again. The highest first.

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <string>
 #include <system_error>
 #include <thread>
 
+#include "common/check.h"
 #include "common/units.h"
 #include "rtree/pack.h"
 #include "rtree/split.h"
@@ -151,6 +153,60 @@ Result<Version> Tree<D>::bulk_load(std::vector<Entry<D>> entries, const BulkLoad
 }
 
 template <int D>
+std::uint64_t Tree<D>::nodes_of(std::uint64_t entries, const BulkLoadOptions& options) {
+  return Shape<D>(entries, options.fill == 0 ? kDefaultFill : options.fill).nodes();
+}
+
+template <int D>
+Result<bool> Tree<D>::reserve_run(const Run& run) {
+  if (Status free = arena_.check_run(run.first, run.chunks, kSpareChunks); !free) {
+    return fail(free.error());
+  }
+  const auto has_slabs = arena_.add_slab_of_run(run.first, run.chunks);
+  if (!has_slabs || !*has_slabs) return has_slabs;
+  arena_.take_run(run.first, run.chunks);
+  update_stats();
+  return true;
+}
+
+template <int D>
+void Tree<D>::build_run(const Run& run, std::vector<Entry<D>> entries,
+                        const BulkLoadOptions& options) {
+  const Shape<D> shape(entries.size(), options.fill == 0 ? kDefaultFill : options.fill);
+  SILURUS_CHECK(!entries.empty() && shape.nodes() == run.chunks && shape.height() <= kMaxLevel);
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  Packer<D> packer(arena_, shape, run.birth, options_.checksums);
+  packer.build(entries, shape.height() - 1, run.first,
+               options.threads == 0 ? cores : options.threads);
+}
+
+template <int D>
+void Tree<D>::put_node(NodeRef ref, const Node<D>& node) {
+  std::memcpy(static_cast<void*>(&own_node(ref)), &node, kChunkBytes<D>);
+}
+
+template <int D>
+Status Tree<D>::adopt_run(const Run& run) {
+  const bool is_fresh = !is_own(root_) && born_.empty() && run_chunks_ == 0;
+  if (!is_fresh || node(root_).header.entries != 0 || run.birth != pending_) {
+    return fail(ErrorCode::kConflict, "a tree of version " + std::to_string(run.birth) +
+                                          " cannot follow version " + std::to_string(current_) +
+                                          ", which has " +
+                                          std::to_string(node(root_).header.entries) + " entries");
+  }
+  drop(root_);
+  root_ = run.root();
+  lookup_.reset();
+  return {};
+}
+
+template <int D>
+void Tree<D>::release_run(const Run& run) {
+  arena_.give_back_run(run.first, run.chunks);
+  update_stats();
+}
+
+template <int D>
 Status Tree<D>::bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOptions& options) {
   if (node(root_).header.entries != 0) {
     return fail(ErrorCode::kConflict, "a bulk load needs an empty tree; this one has " +
@@ -169,26 +225,35 @@ Status Tree<D>::bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOpt
   if (entries.empty()) return {};
   const Shape<D> shape(entries.size(), options.fill == 0 ? kDefaultFill : options.fill);
   if (shape.height() > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree would be too high");
-  if (Status reserved = arena_.reserve_run(shape.nodes(), reserved_chunks()); !reserved) {
-    return fail(reserved.error());
+  const std::uint64_t nodes = shape.nodes();
+  if (Status free = arena_.check_run(unused_chunk(), nodes, reserved_chunks()); !free) return free;
+  const Run run{unused_chunk(), static_cast<std::uint32_t>(nodes), pending_};
+  for (;;) {
+    const auto reserved = reserve_run(run);
+    if (!reserved) return fail(reserved.error());
+    if (*reserved) break;
   }
-  const auto nodes = static_cast<std::uint32_t>(shape.nodes());
-  const NodeRef root(arena_.allocate_run(nodes), pending_);
-  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  Packer<D> packer(arena_, shape, pending_, options_.checksums);
-  packer.build(entries, shape.height() - 1, root.chunk(),
-               options.threads == 0 ? cores : options.threads);
+  build_run(run, std::move(entries), options);
   drop(root_);
-  root_ = root;
+  root_ = run.root();
   lookup_.reset();
-  run_ = root.chunk();
-  run_chunks_ = nodes;
+  run_ = run.first;
+  run_chunks_ = run.chunks;
   return {};
 }
 
 template Result<Version> Tree<2>::bulk_load(std::vector<Entry<2>>, const BulkLoadOptions&);
 template Result<Version> Tree<3>::bulk_load(std::vector<Entry<3>>, const BulkLoadOptions&);
-template Status Tree<2>::bulk_load_batch(std::vector<Entry<2>>, const BulkLoadOptions&);
-template Status Tree<3>::bulk_load_batch(std::vector<Entry<3>>, const BulkLoadOptions&);
+#define SILURUS_BULK_LOAD(D)                                                                   \
+  template Status Tree<D>::bulk_load_batch(std::vector<Entry<D>>, const BulkLoadOptions&);     \
+  template std::uint64_t Tree<D>::nodes_of(std::uint64_t, const BulkLoadOptions&);             \
+  template Result<bool> Tree<D>::reserve_run(const Run&);                                      \
+  template void Tree<D>::build_run(const Run&, std::vector<Entry<D>>, const BulkLoadOptions&); \
+  template void Tree<D>::put_node(NodeRef, const Node<D>&);                                    \
+  template Status Tree<D>::adopt_run(const Run&);                                              \
+  template void Tree<D>::release_run(const Run&)
+SILURUS_BULK_LOAD(2);
+SILURUS_BULK_LOAD(3);
+#undef SILURUS_BULK_LOAD
 
 }  // namespace silurus::rtree

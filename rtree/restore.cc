@@ -56,23 +56,33 @@ class Restorer {
   }
 
   Status run(NodeRef root) {
+    if (Status placed = place(root, nullptr); !placed) return placed;
+    return adopt(root);
+  }
+
+  /// Puts the nodes of the tree below `root` at their places: all of them in the run, if it is to
+  /// be in one.
+  Status place(NodeRef root, const Run* run) {
     std::vector<NodeRef> level{root};
     for (std::uint32_t expected = kAnyLevel; !level.empty();) {
-      if (Status claimed = claim(level); !claimed) return claimed;
+      if (Status claimed = claim(level, run); !claimed) return claimed;
       if (Status copied = copy(level, expected); !copied) return copied;
       done_ += level.size();
       expected = tree_.node(level.front()).level();
       if (expected-- == 0) break;
       level = children_of(level);
     }
-    return adopt(root);
+    return {};
   }
 
  private:
   /// Marks the chunks of a level, each of which must be free.
-  Status claim(const std::vector<NodeRef>& level) {
+  Status claim(const std::vector<NodeRef>& level, const Run* run) {
     std::uint32_t highest = 0;
-    for (const NodeRef ref : level) highest = std::max(highest, ref.chunk());
+    for (const NodeRef ref : level) {
+      if (run != nullptr && !run->has(ref)) return damaged(ref, "is none of its run");
+      highest = std::max(highest, ref.chunk());
+    }
     if (Status covered = tree_.arena_.cover(std::uint64_t{highest} + 1); !covered) return covered;
     if (used_.size() <= highest) used_.resize(std::size_t{highest} + 1);
     for (const NodeRef ref : level) {
@@ -160,6 +170,12 @@ Result<std::unique_ptr<Tree<D>>> Tree<D>::restore(const TreeOptions& options, Sl
 }
 
 template <int D>
+Status Tree<D>::restore_run(const Run& run, const StoredNodes<D>& nodes,
+                            const RestoreOptions& options) {
+  return Restorer<D>(*this, nodes, options).place(run.root(), &run);
+}
+
+template <int D>
 WantedNode Tree<D>::seal() {
   seal_batch();
   return {root_, node(root_).level()};
@@ -179,6 +195,8 @@ template Result<std::unique_ptr<Tree<3>>> Tree<3>::restore(const TreeOptions&, S
                                                            const Clock&, NodeRef,
                                                            const StoredNodes<3>&,
                                                            const RestoreOptions&);
+template Status Tree<2>::restore_run(const Run&, const StoredNodes<2>&, const RestoreOptions&);
+template Status Tree<3>::restore_run(const Run&, const StoredNodes<3>&, const RestoreOptions&);
 template WantedNode Tree<2>::seal();
 template WantedNode Tree<3>::seal();
 template void Tree<2>::skip_to(Version);

@@ -19,6 +19,7 @@
 #include "rtree/reader_slots.h"
 #include "rtree/reclaimer.h"
 #include "rtree/root_block.h"
+#include "rtree/run.h"
 #include "rtree/split.h"
 
 namespace silurus::rtree {
@@ -185,6 +186,32 @@ class Tree {
   /// As bulk_load, but leaves the tree in the batch: it is published by publish(). Until then
   /// batch_root() shows it to whoever has to make it durable first.
   Status bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOptions& options);
+
+  // A tree that is made beside this one, in a run of chunks that are nobody else's meanwhile: by
+  // the writer reserved, and adopted or released; in between, filled by any one thread.
+
+  /// Nodes of the tree that build_run() makes of so many entries.
+  static std::uint64_t nodes_of(std::uint64_t entries, const BulkLoadOptions& options);
+  /// The first of all chunks that were never in use.
+  std::uint32_t unused_chunk() const { return arena_.used(); }
+  /// One step of what makes the chunks of the run nobody else's; true: they are. To be called again
+  /// until then, with batches in between if need be. kConflict if others have some of them,
+  /// kOutOfMemory.
+  Result<bool> reserve_run(const Run& run);
+  /// Builds a tree of all entries, whose boxes are good (check_box), in a reserved run that has
+  /// nodes_of() chunks.
+  void build_run(const Run& run, std::vector<Entry<D>> entries, const BulkLoadOptions& options);
+  /// The same of a stored tree: its nodes at their places. kProtocol if one is missing or damaged,
+  /// or is none of the run.
+  Status restore_run(const Run& run, const StoredNodes<D>& nodes, const RestoreOptions& options);
+  /// The same node by node, in any order.
+  void put_node(NodeRef ref, const Node<D>& node);
+  /// Makes what the run holds the batch. kConflict unless the tree is empty, nothing has changed
+  /// since the last publish(), and the run is of the next version.
+  Status adopt_run(const Run& run);
+  /// Gives the chunks of a reserved run back.
+  void release_run(const Run& run);
+
   /// Takes back all changes since the last publish(), sealed or not: the batch is empty again, and
   /// its nodes are free. Takes time proportional to what had changed.
   void abandon();
