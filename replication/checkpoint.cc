@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "common/check.h"
 #include "common/units.h"
@@ -69,6 +70,15 @@ std::span<const std::byte> CheckpointNodes<D>::find(rtree::NodeRef ref) const {
   return area.subspan(offset, kBytes);
 }
 
+template <int D>
+std::span<const std::byte> StagedNodes<D>::find(rtree::NodeRef ref) const {
+  constexpr std::size_t kBytes = rtree::kChunkBytes<D>;
+  const std::span area = volume_.nodes[map_[ref.chunk()] ? 1 : 0]->bytes();  // see place_of()
+  const std::uint64_t offset = std::uint64_t{ref.chunk()} * kBytes;
+  if (offset + kBytes > area.size()) return {};
+  return area.subspan(offset, kBytes);
+}
+
 Result<AreaMap> read_map(const Volume& volume, const Superblock& superblock,
                          const RootRecord& root) {
   const std::uint64_t bytes = root.chunks / 8;
@@ -128,6 +138,7 @@ Status Checkpointer<D>::finish(rtree::NodeRef root, const rtree::NodeHeader& hea
     return switched;
   }
   last_ = record;
+  if (adopted_) std::erase(beside_, *std::exchange(adopted_, std::nullopt));  // in it now
   return {};
 }
 
@@ -163,6 +174,11 @@ template <int D>
 Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef root,
                                     const std::atomic<bool>* cancel) {
   return visit_new(tree, root, [&](rtree::NodeRef ref, const rtree::Node<D>& node) -> Status {
+    if (lies_beside(ref)) {
+      map_.grow(std::uint64_t{ref.chunk()} + 1);
+      moved_.push_back(ref.chunk());
+      return {};
+    }
     if (Status written = take(ref, node); !written) return written;
     // Relaxed: a wish to stop, which orders nothing.
     if (cancel != nullptr && figures_.nodes % kNodesPerLook == 0 &&
@@ -216,6 +232,30 @@ Status Checkpointer<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
   figures_.bytes += kBytes;
   undrained_bytes_ += kBytes;
   return undrained_bytes_ < kDrainBytes ? Status{} : drain_areas();
+}
+
+template <int D>
+Status Checkpointer<D>::begin_beside(const rtree::Run& run) {
+  // Of runs that nobody needs any more, what lies there is overwritten.
+  std::erase_if(beside_, [&](const rtree::Run& other) {
+    return other.first < run.first + run.chunks && run.first < other.first + other.chunks;
+  });
+  begin();
+  return make_room(run);
+}
+
+template <int D>
+Status Checkpointer<D>::keep_beside(const rtree::Run& run) {
+  moved_.clear();
+  if (Status drained = drain_areas(); !drained) return drained;
+  beside_.push_back(run);
+  return {};
+}
+
+/// Whether the node is where take() would put it, durably.
+template <int D>
+bool Checkpointer<D>::lies_beside(rtree::NodeRef ref) const {
+  return adopted_ && adopted_->has(ref) && std::ranges::find(beside_, *adopted_) != beside_.end();
 }
 
 template <int D>
@@ -312,15 +352,39 @@ Status Checkpointer<D>::make_room(const rtree::Tree<D>& tree, rtree::NodeRef roo
     const auto place = place_of(ref.chunk(), chunks);
     if (!place) return fail(place.error());
     chunks = std::max<std::uint64_t>(chunks, std::uint64_t{ref.chunk()} + 1);
-    const std::uint64_t last = (place->offset + rtree::kChunkBytes<D> - 1) / kExtentBytes;
-    std::vector<bool>& of_area = extents[place->area];
-    if (of_area.size() <= last) of_area.resize(last + 1);
-    for (std::uint64_t extent = place->offset / kExtentBytes; extent <= last; ++extent) {
-      of_area[extent] = true;
-    }
+    mark_extents(*place, extents);
     return {};
   });
-  if (!found) return found;
+  return found ? make_room(extents, chunks) : found;
+}
+
+template <int D>
+Status Checkpointer<D>::make_room(const rtree::Run& run) {
+  if (broken_) return fail(*broken_);
+  std::vector<bool> extents[2];
+  const std::uint64_t end = std::uint64_t{run.first} + run.chunks;
+  const std::uint64_t chunks = std::max<std::uint64_t>(map_.chunks(), end);
+  for (std::uint64_t chunk = run.first; chunk < end; ++chunk) {
+    const auto place = place_of(static_cast<std::uint32_t>(chunk), chunks);
+    if (!place) return fail(place.error());
+    mark_extents(*place, extents);
+  }
+  return make_room(extents, chunks);
+}
+
+template <int D>
+void Checkpointer<D>::mark_extents(const Place& place, std::vector<bool> (&extents)[2]) const {
+  const std::uint64_t last = (place.offset + rtree::kChunkBytes<D> - 1) / kExtentBytes;
+  std::vector<bool>& of_area = extents[place.area];
+  if (of_area.size() <= last) of_area.resize(last + 1);
+  for (std::uint64_t extent = place.offset / kExtentBytes; extent <= last; ++extent) {
+    of_area[extent] = true;
+  }
+}
+
+/// Makes room in these extents of the areas, and for a map of so many chunks.
+template <int D>
+Status Checkpointer<D>::make_room(const std::vector<bool> (&extents)[2], std::uint64_t chunks) {
   for (int area = 0; area < 2; ++area) {
     if (Status room = look_for_room(area, extents[area]); !room) return room;
   }
@@ -377,6 +441,8 @@ Status Checkpointer<D>::reserve_all(int area, const std::vector<bool>& extents,
   return {};
 }
 
+template class StagedNodes<2>;
+template class StagedNodes<3>;
 template class CheckpointNodes<2>;
 template class CheckpointNodes<3>;
 template class Checkpointer<2>;

@@ -66,6 +66,19 @@ class CheckpointNodes final : public rtree::StoredNodes<D> {
   AreaMap map_;
 };
 
+/// Nodes beside the checkpoint (Checkpointer::keep_beside), for Tree::restore_run. Any thread.
+template <int D>
+class StagedNodes final : public rtree::StoredNodes<D> {
+ public:
+  /// `volume`, `map`: must outlive it.
+  StagedNodes(const Volume& volume, const AreaMap& map) : volume_(volume), map_(map) {}
+  std::span<const std::byte> find(rtree::NodeRef ref) const override;
+
+ private:
+  const Volume& volume_;
+  const AreaMap& map_;
+};
+
 /// The map of the checkpoint, verified.
 Result<AreaMap> read_map(const Volume& volume, const Superblock& superblock,
                          const RootRecord& root);
@@ -95,6 +108,9 @@ class Checkpointer {
   /// the last one that recovery finds; another error of the medium itself is final.
   Status write(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition log, Stamp stamp,
                const std::atomic<bool>* cancel = nullptr, std::span<const std::byte> extra = {});
+  /// The same where a run, which is in that version or was in one before it, may lie beside the
+  /// last checkpoint (keep_beside()): its nodes are not written again.
+  void adopt_beside(const std::optional<rtree::Run>& run) { adopted_ = run; }
 
   /// Makes sure that the medium has room for what write() of the same version would write, and
   /// writes nothing. kNoSpace says how much is missing, and room that was taken for it is given
@@ -106,6 +122,13 @@ class Checkpointer {
   /// them.
   void begin();
   Status take(rtree::NodeRef ref, const rtree::Node<D>& node);
+  /// Instead of begin() and finish(), for all nodes of a run: then they are durable beside the last
+  /// checkpoint, at the places where the next one would put them (StagedNodes), and part of none.
+  /// So they stay there until their chunks belong to others. begin_beside() makes room for them.
+  Status begin_beside(const rtree::Run& run);
+  Status keep_beside(const rtree::Run& run);
+  /// Such a run was found there by recovery.
+  void note_beside(const rtree::Run& run) { beside_.push_back(run); }
   Status finish(rtree::NodeRef root, const rtree::NodeHeader& header, LogPosition log, Stamp stamp,
                 std::span<const std::byte> extra);
 
@@ -125,6 +148,10 @@ class Checkpointer {
     std::uint64_t offset;
   };
   Result<Place> place_of(std::uint32_t chunk, std::uint64_t map_chunks) const;
+  Status make_room(const rtree::Run& run);
+  Status make_room(const std::vector<bool> (&extents)[2], std::uint64_t chunks);
+  void mark_extents(const Place& place, std::vector<bool> (&extents)[2]) const;
+  bool lies_beside(rtree::NodeRef ref) const;
   Status reserve_all(int area, const std::vector<bool>& extents, std::vector<std::uint64_t>& blank);
   Status look_for_room(int area, const std::vector<bool>& extents) const;
   std::uint64_t bytes_of(int area, std::uint64_t extent) const;
@@ -140,7 +167,9 @@ class Checkpointer {
   RootRecord last_;
   AreaMap map_;                       ///< of the last checkpoint
   std::vector<std::uint32_t> moved_;  ///< chunks written by the one under way
-  std::vector<bool> reserved_[2];     ///< extents of the areas
+  std::vector<rtree::Run> beside_;    ///< durable, and in no checkpoint when they were written
+  std::optional<rtree::Run> adopted_;
+  std::vector<bool> reserved_[2];  ///< extents of the areas
   std::uint64_t undrained_bytes_ = 0;
   std::optional<Error> broken_;  ///< the medium failed, and not for want of room: final
   CheckpointFigures figures_;

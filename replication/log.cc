@@ -261,6 +261,11 @@ Status Log::append_copied(std::span<const std::byte> batches) {
     flags = record->header.flags;
     if ((flags & kAfterFlush) != 0 && at != end_) flushes.push_back(at);
     at = after(*record);
+    if (admits_ && !admits_(*record)) {
+      refused_ = at.lsn;
+      return fail(ErrorCode::kNotFound,
+                  "what the record before " + std::to_string(at.lsn) + " needs is not here");
+    }
   }
   if ((flags & kBatchEnd) == 0) return fail(ErrorCode::kProtocol, "a batch without its end");
   if (batches.size() > kMaxUnflushedBytes / 2 ||

@@ -2,10 +2,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/result.h"
@@ -108,6 +110,11 @@ class Log {
   /// the medium has no room: whole batches before end() are appended, the others are not; else an
   /// error of the medium, which is final.
   Status append_copied(std::span<const std::byte> batches);
+  /// Which records append_copied() takes: where it says no, that ends with kNotFound, nothing
+  /// appended, for they need what is not here (see refused()).
+  void admit_copied(std::function<bool(const Record&)> admits) { admits_ = std::move(admits); }
+  /// Behind the last record that was not admitted.
+  Lsn refused() const { return refused_; }
   /// Takes back all behind `end`, the end of a batch between start() and end(), durably: for
   /// records that another member, with all that was ever acknowledged, does not have. A crash
   /// meanwhile leaves the log ending somewhere between `end` and where it ended before. Not within
@@ -149,6 +156,8 @@ class Log {
   std::uint64_t last_chain_ = 0;           ///< what its checksum is seeded with
   std::uint8_t next_flags_ = kAfterFlush;  ///< of the next record
   std::optional<Error> failed_;
+  std::function<bool(const Record&)> admits_;  ///< empty: all
+  Lsn refused_ = 0;
   std::atomic<Lsn> start_;
   std::atomic<Lsn> durable_;
   std::atomic<std::uint64_t> flushes_ = 0;

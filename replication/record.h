@@ -9,6 +9,7 @@
 
 #include "common/result.h"
 #include "rtree/geometry.h"
+#include "rtree/run.h"
 
 // The records of the operation log, as they lie on persistent memory and as they are sent to
 // backups: little-endian, no padding, versioned by the container (the superblock of a data
@@ -43,6 +44,12 @@ enum class RecordType : std::uint8_t {
   kRefused = 17,
   /// The gate of a group's members is turned: GatePayload. A batch of its own.
   kGate = 18,
+  /// The primary has built the tree of a bulk load: all members copy its nodes, into the same
+  /// chunks. LoadPayload; without chunks, nobody needs them any more. A batch of its own.
+  kLoadOffer = 19,
+  /// That tree, which is durable at whoever has this record, is the next version: LoadPayload. A
+  /// batch of its own.
+  kLoad = 20,
 };
 
 /// The last record of a batch. A batch is what one version consists of: it counts whole or not at
@@ -114,6 +121,21 @@ struct GatePayload {
   std::uint64_t freeze_ns;  ///< of a kFreeze: for so long at most, on the primary's clock
 };
 
+/// The tree of a bulk load, in a run of chunks (rtree::Run).
+struct LoadPayload {
+  std::uint64_t id;       ///< random
+  std::uint64_t first;    ///< chunk, which holds the root
+  std::uint64_t chunks;   ///< successive ones
+  std::uint64_t version;  ///< that it becomes
+  std::uint64_t entries;
+};
+
+/// Where its nodes are, at every member.
+inline rtree::Run run_of(const LoadPayload& load) {
+  return {static_cast<std::uint32_t>(load.first), static_cast<std::uint32_t>(load.chunks),
+          load.version};
+}
+
 /// A payload is never larger: 3-D updates are the largest.
 constexpr std::size_t kMaxPayloadBytes = 128;
 constexpr std::size_t kMaxRecordBytes = sizeof(RecordHeader) + kMaxPayloadBytes;
@@ -126,7 +148,8 @@ static_assert(std::has_unique_object_representations_v<RecordHeader> &&
               std::has_unique_object_representations_v<RestartPayload> &&
               std::has_unique_object_representations_v<RequestPayload> &&
               std::has_unique_object_representations_v<CompactPayload> &&
-              std::has_unique_object_representations_v<GatePayload>);
+              std::has_unique_object_representations_v<GatePayload> &&
+              std::has_unique_object_representations_v<LoadPayload>);
 static_assert(sizeof(RecordHeader) + sizeof(EntryPayload<2>) <= kMaxInsertBytes);
 
 /// A place between two records: where the next one starts, and what its checksum is seeded with.

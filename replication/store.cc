@@ -264,13 +264,45 @@ Result<typename Store<D>::OpenedMember> Store<D>::open_member(Volume volume, con
   auto log = Log::open(std::move(store.volume_.log), opened.applied, recovered->tail);
   if (!log) return fail(log.error());
   store.log_ = std::move(*log);
+  Status restored = store.restore_loads(recovered->tail, opened.applied, recovered->map, opened);
+  if (!restored) return fail(restored.error());
   return opened;
+}
+
+/// Nodes of bulk loads were durable before the record that speaks of them was logged; the tree gets
+/// them when that record is applied.
+template <int D>
+Status Store<D>::restore_loads(const Log::Tail& tail, LogPosition from, const AreaMap& map,
+                               OpenedMember& opened) {
+  LogReader reader(log_->bytes(), from);
+  while (reader.position().lsn < tail.end.lsn) {
+    const auto record = reader.next();
+    SILURUS_CHECK(record);  // find_tail has seen it
+    const auto load =
+        record->header.type == RecordType::kLoad ? payload_as<LoadPayload>(*record) : std::nullopt;
+    if (!load) continue;
+    const rtree::Run run = run_of(*load);
+    for (;;) {
+      const auto reserved = opened.tree->reserve_run(run);
+      if (!reserved) return fail(reserved.error().code, name() + ": " + reserved.error().message);
+      if (*reserved) break;
+    }
+    const StagedNodes<D> nodes(volume_, map);
+    if (Status restored = opened.tree->restore_run(run, nodes, {}); !restored) {
+      return fail(restored.error().code, name() + ": of a bulk load, " + restored.error().message);
+    }
+    checkpointer_.note_beside(run);
+    opened.loads.push_back(*load);
+  }
+  return {};
 }
 
 template <int D>
 Status Store<D>::checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition position,
                             Stamp stamp, const std::atomic<bool>* cancel,
-                            std::span<const std::byte> extra) {
+                            std::span<const std::byte> extra,
+                            const std::optional<rtree::Run>& adopted) {
+  checkpointer_.adopt_beside(adopted);
   if (Status written = checkpointer_.write(tree, root, position, stamp, cancel, extra); !written) {
     return written;
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -107,6 +108,9 @@ class Store {
     LogPosition applied;           ///< what the tree has of the log
     Stamp stamp = 0;               ///< of that
     std::vector<std::byte> extra;  ///< of the checkpoint
+    /// Trees of bulk loads that the log behind the checkpoint speaks of (RecordType::kLoad), in
+    /// their runs.
+    std::vector<LoadPayload> loads;
   };
   static Result<OpenedMember> open_member(Volume volume, const TreePlace& place,
                                           const RecoveryOptions& options);
@@ -119,9 +123,19 @@ class Store {
 
   /// A checkpoint of the version below `root` (see Checkpointer::write), and then the log before
   /// `position` is given free, but for what keep_log() says.
+  /// `adopted`: see Checkpointer::adopt_beside().
   Status checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition position,
                     Stamp stamp, const std::atomic<bool>* cancel = nullptr,
-                    std::span<const std::byte> extra = {});
+                    std::span<const std::byte> extra = {},
+                    const std::optional<rtree::Run>& adopted = {});
+  /// Makes the nodes of a run durable beside the last checkpoint, while there is no checkpoint(),
+  /// so that a record of the log can make them the tree: see Checkpointer::begin_beside().
+  /// kNoSpace: no room, all is as before.
+  Status begin_run(const rtree::Run& run) { return checkpointer_.begin_beside(run); }
+  Status take_of_run(rtree::NodeRef ref, const rtree::Node<D>& node) {
+    return checkpointer_.take(ref, node);
+  }
+  Status keep_run(const rtree::Run& run) { return checkpointer_.keep_beside(run); }
   /// See Checkpointer::make_room().
   Status make_room(const rtree::Tree<D>& tree, rtree::NodeRef root) {
     return checkpointer_.make_room(tree, root);
@@ -142,6 +156,8 @@ class Store {
 
  private:
   Store(Volume volume, const Superblock& superblock, const RootRecord& root, AreaMap map);
+  Status restore_loads(const Log::Tail& tail, LogPosition from, const AreaMap& map,
+                       OpenedMember& opened);
 
   Volume volume_;  ///< its log has moved into log_
   bool is_pmem_;

@@ -159,7 +159,7 @@ std::uint64_t Tree<D>::nodes_of(std::uint64_t entries, const BulkLoadOptions& op
 
 template <int D>
 Result<bool> Tree<D>::reserve_run(const Run& run) {
-  if (Status free = arena_.check_run(run.first, run.chunks, kSpareChunks); !free) {
+  if (Status free = arena_.check_run(run.first, run.chunks, reserved_chunks()); !free) {
     return fail(free.error());
   }
   const auto has_slabs = arena_.add_slab_of_run(run.first, run.chunks);

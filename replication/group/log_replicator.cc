@@ -152,6 +152,7 @@ void LogReplicator::follow(const Voice& self, const Voice& primary, LogPosition 
   same_ = common_ = safe;
   differs_ = follows_ = avoid_reads_ = needs_copy_ = contradicts_ = false;
   answered_end_.reset();
+  refused_ = 0;
   failures_ = 0;
   fetch_.reset();
 }
@@ -170,7 +171,7 @@ Lsn LogReplicator::received() const {
 Lsn LogReplicator::copy_needs() const {
   const Lsn end = log_.end().lsn;
   // In step, ours is the beginning of the primary's, and what was answered may be long past.
-  if (phase_ == Phase::kFollowing) return end;
+  if (phase_ == Phase::kFollowing) return std::max(end, refused_);
   return std::min(end, answered_end_.value_or(end));
 }
 
@@ -362,6 +363,12 @@ Status LogReplicator::place() {
   if (const std::span batches = assembler_.whole(); !batches.empty()) {
     Status placed = log_.append_copied(batches);
     if (!placed && placed.error().code == ErrorCode::kTooLarge) return {};  // after a checkpoint
+    if (!placed && placed.error().code == ErrorCode::kNotFound) {
+      needs_copy_ = true;
+      refused_ = log_.refused();
+      assembler_.begin(log_.end());
+      return {};
+    }
     if (!placed && placed.error().code == ErrorCode::kNoSpace) {
       // Part of it may be there. We do not count meanwhile: what is missing is asked for again.
       if (!std::exchange(lacks_room_, true)) {
@@ -408,6 +415,7 @@ Status LogReplicator::step(Nanoseconds now) {
     if (Status found = find_step(now); !found) return found;
   }
   if (phase_ != Phase::kFollowing) return {};
+  if (needs_copy_ && refused_ != 0) return {};  // nothing may follow what was not taken
   if (Status placed = place(); !placed) return placed;
   if (!needs_copy_) ask_for_gap(now);
   return {};

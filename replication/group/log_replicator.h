@@ -169,6 +169,9 @@ class LogReplicator : public Replicator {
   bool asks_first_ = false;
   int failures_ = 0;  ///< to find any record where there must be one
   bool needs_copy_ = false;
+  /// What a record needs that was to be appended is not here (Log::admit_copied): that far, at
+  /// least, the copy must go.
+  Lsn refused_ = 0;
   bool lacks_room_ = false;  ///< on the medium of our log, when it was last placed
   bool contradicts_ = false;
   Lsn gap_at_ = 0;  ///< since gap_since_ the log is missing from here on

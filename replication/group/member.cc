@@ -208,7 +208,7 @@ Status Member::follow(Nanoseconds now) {
 }
 
 /// Tells the primary what is in our row, if that is not what it knows already; that more is
-/// applied, or copied, is not worth a message.
+/// applied or copied, or what a bulk load would find, is not worth a message.
 void Member::send_row() {
   if (!links_.is_connected()) {
     sent_row_.reset();
@@ -223,10 +223,13 @@ void Member::send_row() {
                      .known = in_step  ? replicator_.known()
                               : copies ? copy_->nodes
                                        : 0,
-                     .promised = promise_.heartbeat()};
+                     .promised = promise_.heartbeat(),
+                     .load = load_row_};
   const auto is_told = [&](RowBody told) {
     if (in_step) told.applied = body.applied;
     if (copies) told.known = body.known;
+    told.load.unused_chunk = body.load.unused_chunk;
+    told.load.nodes = body.load.nodes;
     return std::memcmp(&told, &body, sizeof body) == 0;
   };
   if (sent_row_ && !row_was_lost_ && sent_epoch_ == view_.epoch && sent_in_step_ == in_step &&

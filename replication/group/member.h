@@ -157,6 +157,10 @@ class Member final : public LinksHandler {
   LogPosition applied() const { return applied_; }
   /// What a member has applied, as far as the primary has heard; its own at any member.
   std::optional<Lsn> applied_at(MemberId member) const;
+  /// What a member in step has said of bulk loads, as far as the primary has heard.
+  std::optional<LoadRow> load_at(MemberId member) const;
+  /// What is to be said of them in this member's row.
+  void report(const LoadRow& load) { load_row_ = load; }
   /// Whether it can go on only with a copy of the tree.
   bool needs_copy() const { return replicator_.needs_copy(); }
   /// What that must have of the log: all of ours that was ever committed.
@@ -298,6 +302,7 @@ class Member final : public LinksHandler {
   std::optional<Lsn> probe_answer_;
   /// Since when part of a batch has been here, without a moment of having none.
   std::optional<Nanoseconds> parts_since_;
+  LoadRow load_row_;
   std::optional<RowBody> sent_row_;
   Epoch sent_epoch_ = 0;
   bool sent_in_step_ = false;

@@ -57,6 +57,12 @@ bool Member::keeps_log_for(const Row& row) const {
   return is_there && has_patience && now_ - row.heard <= kLogKeptFor;
 }
 
+std::optional<LoadRow> Member::load_at(MemberId member) const {
+  if (member == options_.self.id) return load_row_;
+  const Row* const row = role_ == Role::kPrimary ? row_of(member) : nullptr;
+  return row == nullptr ? std::nullopt : std::optional(row->body.load);
+}
+
 std::optional<Lsn> Member::wanted_log() const {
   std::optional<Lsn> wanted;
   if (role_ != Role::kPrimary) return wanted;

@@ -31,11 +31,12 @@ static_assert(sizeof(CopyHello) == 32 && std::has_unique_object_representations_
 
 /// Of messages, whose argument is an epoch, a node's name or an offset.
 enum CopyKind : std::uint32_t {
-  kHold = 1,     ///< hold a version, of a view not before `argument`; the answer: HeldHead, or
-                 ///< kRefused with a text
-  kNodes = 2,    ///< names follow; an answer for each: the node's bytes
-  kExtra = 3,    ///< bytes from `argument` on
-  kRefused = 4,  ///< in answers only
+  kHold = 1,      ///< hold a version, of a view not before `argument`; the answer: HeldHead, or
+                  ///< kRefused with a text
+  kNodes = 2,     ///< names follow; an answer for each: the node's bytes
+  kExtra = 3,     ///< bytes from `argument` on
+  kRefused = 4,   ///< in answers only
+  kHoldLoad = 5,  ///< as kHold, of the bulk load `argument`
 };
 struct HeldHead {
   std::uint64_t root;
@@ -108,7 +109,10 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
     const std::uint64_t argument = taken.head.argument;
     switch (taken.head.kind) {
       case kHold:
-        return !held && answers_.empty() && hold(argument);
+        return !held && answers_.empty() && hold(source_.hold_(), argument);
+      case kHoldLoad:
+        return !held && answers_.empty() && source_.hold_load_ &&
+               hold(source_.hold_load_(argument), 0);
       case kExtra: {
         if (!held || argument >= held->extra.size()) return false;
         const auto rest = std::span(held->extra).subspan(argument);
@@ -123,8 +127,7 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
     }
   }
 
-  bool hold(Epoch epoch) {
-    auto made = source_.hold_();
+  bool hold(Result<HeldTree<D>> made, Epoch epoch) {
     if (made && made->epoch < epoch) {
       made = fail(ErrorCode::kUnavailable, "this member does not know of the newest view yet");
     }
@@ -135,8 +138,8 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
       return true;
     }
     held.emplace(std::move(*made));
-    ++source_.counters_.copies;
-    const HeldHead head{.root = held->tree.root().ref.word(),
+    ++(held->tree ? source_.counters_.copies : source_.counters_.loads);
+    const HeldHead head{.root = held->root().word(),
                         .lsn = held->log.lsn,
                         .chain = held->log.chain,
                         .stamp = held->stamp,
@@ -153,10 +156,10 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
     for (std::size_t at = 0; at < payload.size(); at += sizeof(std::uint64_t)) {
       std::uint64_t word = 0;
       std::memcpy(&word, payload.data() + at, sizeof word);
-      const bool is_root = word == held->tree.root().ref.word();
+      const bool is_root = word == held->root().word();
       if (!is_root && known_.erase(word) == 0) return false;
       const auto ref = rtree::NodeRef::from_word(word);
-      const rtree::Node<D>& node = held->tree.node(ref);
+      const rtree::Node<D>& node = held->node(ref);
       for (std::uint32_t i = 0; !node.is_leaf() && i < node.count(); ++i) {
         known_.emplace(node.child(i).word(), true);
       }
@@ -184,8 +187,8 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
 };
 
 template <int D>
-CopySource<D>::CopySource(GroupId group, const Options& options, Hold hold)
-    : group_(group), options_(options), hold_(std::move(hold)) {}
+CopySource<D>::CopySource(GroupId group, const Options& options, Hold hold, HoldLoad hold_load)
+    : group_(group), options_(options), hold_(std::move(hold)), hold_load_(std::move(hold_load)) {}
 template <int D>
 CopySource<D>::~CopySource() = default;
 
@@ -219,15 +222,16 @@ void CopySource<D>::tick(Nanoseconds now) {
 
 template <int D>
 std::size_t CopySource<D>::holds() const {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(guests_, [](const auto& guest) { return guest->held.has_value(); }));
+  return static_cast<std::size_t>(std::ranges::count_if(
+      guests_, [](const auto& guest) { return guest->held && guest->held->tree; }));
 }
 
 template <int D>
 std::optional<Lsn> CopySource<D>::oldest() const {
   std::optional<Lsn> oldest;
   for (const auto& guest : guests_) {
-    if (guest->held) oldest = std::min(guest->held->log.lsn, oldest.value_or(UINT64_MAX));
+    if (guest->held && guest->held->tree)
+      oldest = std::min(guest->held->log.lsn, oldest.value_or(UINT64_MAX));
   }
   return oldest;
 }
@@ -321,7 +325,10 @@ void TreeCopier<D>::step(Nanoseconds now) {
 template <int D>
 void TreeCopier<D>::go_on() {
   if (outcome_ || connection_ == nullptr) return;
-  if (!has_asked_) has_asked_ = ask(kHold, options_.epoch, {});
+  if (!has_asked_) {
+    has_asked_ =
+        options_.load == 0 ? ask(kHold, options_.epoch, {}) : ask(kHoldLoad, options_.load, {});
+  }
   if (!is_held_) return;
   if (facts_.extra.size() < extra_bytes_ && !asks_extra_) {
     asks_extra_ = ask(kExtra, facts_.extra.size(), {});

@@ -22,14 +22,22 @@
 
 namespace silurus::replication::group {
 
-/// A version of a tree, and what the log says of it.
+/// A version of a tree, and what the log says of it; or the tree of a bulk load, which is in no
+/// version yet.
 template <int D>
 struct HeldTree {
-  rtree::Snapshot<D> tree;
-  LogPosition log;  ///< the first record that is not in it
+  std::optional<rtree::Snapshot<D>> tree;  ///< nothing: it is a bulk load's, ...
+  LogPosition log;                         ///< the first record that is not in it
   Stamp stamp = 0;
-  Epoch epoch = 0;               ///< of the view that the source is in
-  std::vector<std::byte> extra;  ///< what else belongs to it: a MachineState, encoded
+  Epoch epoch = 0;                         ///< of the view that the source is in
+  std::vector<std::byte> extra;            ///< what else belongs to it: a MachineState, encoded
+  const rtree::Tree<D>* around = nullptr;  ///< ... beside this one,
+  rtree::NodeRef load_root = {};           ///< with that root
+
+  rtree::NodeRef root() const { return tree ? tree->root().ref : load_root; }
+  const rtree::Node<D>& node(rtree::NodeRef ref) const {
+    return tree ? tree->node(ref) : around->batch_node(ref);
+  }
 };
 /// The same without the tree, as a copier has it.
 struct TreeFacts {
@@ -42,8 +50,8 @@ struct TreeFacts {
 
 /// What a copier's hello begins with.
 constexpr std::uint32_t kCopyMagic = 0x544c4953;  // "SILT"
-/// Copies under way from one source.
-constexpr std::size_t kMaxCopies = 4;
+/// Copies under way from one source: of a bulk load's tree, all other members may be at once.
+constexpr std::size_t kMaxCopies = kMaxMembers - 1;
 /// Of HeldTree::extra.
 constexpr std::size_t kMaxExtraBytes = std::size_t{64} << 20;
 /// How long a source may take to accept a connection.
@@ -52,7 +60,8 @@ constexpr Nanoseconds kCopyDialTimeout = 2 * kSecond;
 constexpr std::size_t kMaxAskedNodes = 16;
 
 struct CopySourceCounters {
-  std::uint64_t copies = 0;    ///< begun
+  std::uint64_t copies = 0;    ///< begun, of a version
+  std::uint64_t loads = 0;     ///< begun, of a bulk load's tree
   std::uint64_t messages = 0;  ///< taken from copiers
   std::uint64_t nodes = 0;     ///< sent by message
 };
@@ -73,7 +82,9 @@ class CopySource final : public transport::AcceptHandler {
     Nanoseconds longest = 600 * kSecond;
   };
   using Hold = std::function<Result<HeldTree<D>>()>;
-  CopySource(GroupId group, const Options& options, Hold hold);
+  /// The tree of the bulk load with that id.
+  using HoldLoad = std::function<Result<HeldTree<D>>(std::uint64_t id)>;
+  CopySource(GroupId group, const Options& options, Hold hold, HoldLoad hold_load = {});
   ~CopySource() override;
 
   Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) override;
@@ -81,7 +92,7 @@ class CopySource final : public transport::AcceptHandler {
                  transport::Poller& poller) override;
   /// Frees what has ended, ends what took too long. Now and then.
   void tick(Nanoseconds now);
-  /// Versions held just now.
+  /// Versions held just now, those of no bulk load.
   std::size_t holds() const;
   /// The first record of the log that is in none of them; nothing: none is held.
   std::optional<Lsn> oldest() const;
@@ -94,6 +105,7 @@ class CopySource final : public transport::AcceptHandler {
   const GroupId group_;
   const Options options_;
   const Hold hold_;
+  const HoldLoad hold_load_;
   std::vector<std::unique_ptr<Guest>> guests_;
   CopySourceCounters counters_;
 };
@@ -119,8 +131,9 @@ class CopiedTree final : public rtree::StoredNodes<D> {
 
 struct CopyOptions {
   GroupId group = 0;
-  Epoch epoch = 0;   ///< a source that knows of no view so late is behind
-  Lsn at_least = 0;  ///< a version that has less of the log is of no use
+  Epoch epoch = 0;         ///< a source that knows of no view so late is behind
+  Lsn at_least = 0;        ///< a version that has less of the log is of no use
+  std::uint64_t load = 0;  ///< instead of a version: the tree of that bulk load
   /// A source from which nothing has come for so long is given up.
   Nanoseconds patience = 10 * kSecond;
   std::size_t reads_in_flight = 64;

@@ -106,6 +106,9 @@ Status TreeMachine<D>::take(const Record& record) {
       if (!order_) return nonsense(record, "its length");
       turned_ = state_.gate.turn(*order_);
       return {};
+    case RecordType::kLoadOffer:
+    case RecordType::kLoad:
+      return take_load(record);
     default:
       return take_operation(record);
   }
@@ -126,6 +129,16 @@ Status TreeMachine<D>::take_operation(const Record& record) {
   }
   ++operation_;
   return {};
+}
+
+template <int D>
+Status TreeMachine<D>::take_load(const Record& record) {
+  load_ = payload_as<LoadPayload>(record);
+  if (!load_ || runs_ == nullptr) return nonsense(record, "a bulk load");
+  if (record.header.type == RecordType::kLoadOffer) return {};
+  // Whoever has the record has the nodes: it was not logged before.
+  const Status adopted = runs_->adopt(*load_);
+  return adopted ? adopted : nonsense(record, adopted.error().message);
 }
 
 /// Whether what the record is about has been looked for, so that it is taken at once.
@@ -211,9 +224,12 @@ void TreeMachine<D>::finish_batch(const Record& record, LogPosition end) {
     applied.outcome.version = version;  // nothing has changed: there is no next version
     state_.requests.correct(applied.request.client, applied.request.sequence, version);
   }
-  on_batch_({end, stamp, version, version == next, batch_, order_, turned_});
+  if (runs_ != nullptr && version == next) runs_->drop_stale();
+  const bool is_offer = record.header.type == RecordType::kLoadOffer;
+  on_batch_({end, stamp, version, version == next, batch_, order_, turned_, load_, is_offer});
   batch_.clear();
   order_.reset();
+  load_.reset();
 }
 
 template class TreeMachine<2>;

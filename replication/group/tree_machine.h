@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "replication/gate_state.h"
+#include "replication/group/loaded_runs.h"
 #include "replication/group/member.h"
 #include "replication/group/requests.h"
 #include "rtree/tree.h"
@@ -33,6 +34,8 @@ struct AppliedBatch {
   std::span<const AppliedRequest> requests;
   std::optional<GatePayload> order = {};  ///< to the gate, instead of requests, ...
   Status turned = {};                     ///< ... and what came of it
+  std::optional<LoadPayload> load = {};   ///< that was offered, or has become the tree
+  bool is_offer = false;
 };
 
 /// What the log has led to beside the tree: part of each checkpoint, and of each copy.
@@ -58,6 +61,8 @@ class TreeMachine final : public Machine {
   TreeMachine(rtree::Tree<D>& tree, MachineState state, Stamp stamp,
               std::function<void(const AppliedBatch&)> on_batch,
               std::uint32_t slice = rtree::kSliceOfWork);
+  /// Where the trees of bulk loads are. Without that a log that speaks of some is nonsense.
+  void take_loads_from(LoadedRuns<D>& runs) { runs_ = &runs; }
 
   Result<LogPosition> apply(const Log& log, LogPosition from, Lsn commit) override;
   /// Any thread. Of the version published last, or of the next one: whoever sees a version in the
@@ -76,6 +81,7 @@ class TreeMachine final : public Machine {
  private:
   Status take(const Record& record);
   Status take_operation(const Record& record);
+  Status take_load(const Record& record);
   bool look_for(const Record& record);
   Status change(const Record& record);
   Status compact(const Record& record);
@@ -98,6 +104,8 @@ class TreeMachine final : public Machine {
   std::uint32_t work_ = 0;            ///< left of the slice
   std::optional<GatePayload> order_;  ///< of the batch being applied
   Status turned_;
+  std::optional<LoadPayload> load_;  ///< of the batch being applied
+  LoadedRuns<D>* runs_ = nullptr;
 };
 
 }  // namespace silurus::replication::group

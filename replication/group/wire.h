@@ -24,7 +24,7 @@ using GroupId = std::uint64_t;
 GroupId group_id(std::string_view cluster, std::uint32_t shard);
 
 constexpr std::uint32_t kGroupMagic = 0x474c4953;  // "SILG"
-constexpr std::uint32_t kGroupFormat = 3;
+constexpr std::uint32_t kGroupFormat = 4;
 
 enum class Kind : std::uint8_t {
   kLog = 1,      ///< primary to all: LogBody, then bytes of the log; without any, a heartbeat
@@ -65,6 +65,18 @@ struct LogBody {
   std::uint64_t heartbeat;  ///< counts the primary's heartbeats: the newest one's number
 };
 
+/// How far a member is with the copy of a bulk load's tree.
+struct LoadRow {
+  /// The first chunk that the member's tree has never used (rtree::Tree::unused_chunk).
+  std::uint64_t unused_chunk = 0;
+  std::uint64_t load = 0;   ///< the newest one that was offered (LoadPayload::id); 0: none
+  std::uint64_t nodes = 0;  ///< copied so far
+  /// kLoadIsWhole: copied, and durable; kLoadFailed + an ErrorCode: it has given up; 0: neither.
+  std::uint64_t outcome = 0;
+};
+constexpr std::uint64_t kLoadIsWhole = 1;
+constexpr std::uint64_t kLoadFailed = 2;
+
 /// What one member holds. Written by it alone, read by the primary.
 struct RowBody {
   Lsn received;  ///< without a gap; in no order with what is not kInStep
@@ -73,6 +85,7 @@ struct RowBody {
   /// Where it knows the primary's log to end; of a member that kCopies: how many nodes it has.
   std::uint64_t known;
   std::uint64_t promised;  ///< number of the last heartbeat that it has given its promise for
+  LoadRow load = {};
 };
 
 struct FetchBody {
@@ -102,7 +115,7 @@ struct WindowHello {
   std::uint64_t window_bytes = 0;  ///< of its region 0, the newest part of its log; 0: none
 };
 
-static_assert(sizeof(Envelope) == 32 && sizeof(LogBody) == 40 && sizeof(RowBody) == 40 &&
+static_assert(sizeof(Envelope) == 32 && sizeof(LogBody) == 40 && sizeof(RowBody) == 72 &&
               sizeof(FetchBody) == 16 && sizeof(ProbeBody) == 16 && sizeof(MemberHello) == 32 &&
               sizeof(WindowHello) == 40);
 static_assert(std::has_unique_object_representations_v<Envelope> &&
