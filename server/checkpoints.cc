@@ -66,6 +66,12 @@ Status Checkpoints<D>::take_instead(const std::function<Status()>& make) {
 }
 
 template <int D>
+void Checkpoints<D>::pause() {
+  const std::lock_guard lock(one_at_a_time_);
+  pauses_.fetch_add(1, std::memory_order_relaxed);
+}
+
+template <int D>
 void Checkpoints<D>::run(std::stop_token stop) {
   ::setpriority(PRIO_PROCESS, 0, kBackgroundNice);  // of this thread, on Linux
   Nanoseconds last = SystemClock().now();
@@ -90,13 +96,14 @@ void Checkpoints<D>::run(std::stop_token stop) {
 template <int D>
 Status Checkpoints<D>::take() {
   const std::lock_guard lock(one_at_a_time_);
+  if (pauses_.load(std::memory_order_relaxed) != 0) return {};
   const Nanoseconds start = SystemClock().now();
   auto basis = basis_(cancel_);
   if (!basis) return fail(basis.error());
   if (!*basis) return {};
   const CheckpointBasis<D>& of = **basis;
-  Status made =
-      store_.checkpoint(*tree_, of.snapshot.root().ref, of.position, of.stamp, &cancel_, of.extra);
+  Status made = store_.checkpoint(*tree_, of.snapshot.root().ref, of.position, of.stamp, &cancel_,
+                                  of.extra, of.adopted);
   note(made, seconds_since(start));
   return made;
 }

@@ -24,6 +24,8 @@ struct CheckpointBasis {
   replication::LogPosition position;  ///< the first record that is not in it; durable
   replication::Stamp stamp = 0;
   std::vector<std::byte> extra = {};  ///< see replication::Volume::extras
+  /// A bulk load in it that the last checkpoint does not have (Store::checkpoint).
+  std::optional<rtree::Run> adopted = {};
 };
 
 struct CheckpointStats {
@@ -67,6 +69,9 @@ class Checkpoints {
   /// Runs what makes a checkpoint by other means, with no other one meanwhile. Its error says
   /// nothing of those that are taken here: it is no obstacle.
   Status take_instead(const std::function<Status()>& make);
+  /// Waits for the one under way; then none is taken until resume() was called as often.
+  void pause();
+  void resume() { pauses_.fetch_sub(1, std::memory_order_relaxed); }  // take() looks again
   /// Why the last try failed; nothing: it did not. As long as there is an obstacle, another try is
   /// made every second, so that what was full may have room again.
   std::optional<Error> obstacle() const;
@@ -86,6 +91,7 @@ class Checkpoints {
   std::condition_variable_any wake_;
   std::atomic<bool> wanted_{false};
   std::atomic<bool> cancel_{false};
+  std::atomic<int> pauses_{0};  ///< counted up with one_at_a_time_
   mutable std::mutex stats_mutex_;
   CheckpointStats stats_;
   std::optional<Error> obstacle_;

@@ -14,11 +14,13 @@ template <int D>
 Copies<D>::Copies(const Parts& parts, const CopiesOptions& options)
     : parts_(parts),
       options_(options),
-      source_(parts.group, {.first_region = parts.links.regions()},
-              [this] {
-                if (source_.holds() == 0) held_before_ = parts_.tree.stats().bytes_held;
-                return parts_.replica.hold();
-              }),
+      source_(
+          parts.group, {.first_region = parts.links.regions()},
+          [this] {
+            if (source_.holds() == 0) held_before_ = parts_.tree.stats().bytes_held;
+            return parts_.replica.hold();
+          },
+          [this](std::uint64_t id) { return parts_.replica.hold_load(id); }),
       pause_(options.pause) {
   parts_.links.admit(replication::group::kCopyMagic, &source_);
 }
@@ -112,7 +114,7 @@ Status Copies<D>::take_end(const Status& outcome, Nanoseconds now) {
     if (!std::exchange(is_waiting_, true)) ++counters_.waits;
     return {};
   }
-  if (Status arrived = fetch_->arrive(); !arrived) return arrived;
+  if (Status arrived = sink_->arrive(); !arrived) return arrived;
   log::info(parts_.member.label() + ": a copy of the group's tree is here: starts again with it");
   ++counters_.arrived;
   return {};
@@ -127,7 +129,8 @@ void Copies<D>::begin(Nanoseconds now) {
     sources_.insert(member.id == view.primary ? sources_.end() : sources_.begin(), member.peers);
   }
   if (sources_.empty()) return;
-  fetch_ = parts_.make_fetch();
+  sink_ = parts_.make_sink();
+  fetch_ = parts_.make_fetch(*sink_);
   is_waiting_ = false;
   try_next(now);
 }
@@ -149,6 +152,7 @@ void Copies<D>::try_next(Nanoseconds now) {
 template <int D>
 void Copies<D>::drop(Nanoseconds now, Nanoseconds longest_pause) {
   fetch_.reset();
+  sink_.reset();
   sources_.clear();
   parts_.member.expect_copy(std::nullopt);
   again_at_ = now + pause_;

@@ -33,6 +33,21 @@ class CopyFetch {
   virtual std::uint64_t nodes() const = 0;
   /// Nothing while it is under way; once it is over, why it was in vain, if it was.
   virtual std::optional<Status> outcome() const = 0;
+  /// Wants it to end soon, in vain if it is not over by then.
+  virtual void cancel() = 0;
+};
+
+/// Where the nodes of a copy go. One thread at a time; all but arrive() belong to the copy.
+template <int D>
+class CopySink {
+ public:
+  virtual ~CopySink() = default;
+  /// A copy begins; of the one before nothing counts.
+  virtual Status begin() = 0;
+  /// See replication::group::TakeNode.
+  virtual Status take(rtree::NodeRef ref, const rtree::Node<D>& node) = 0;
+  /// All of it is there: makes it durable.
+  virtual Status finish(const replication::group::TreeFacts& facts) = 0;
   /// What is whole is what the member's next life finds. After an error it may be that, or not.
   virtual Status arrive() = 0;
 };
@@ -61,7 +76,8 @@ struct CopiesCounters {
 template <int D>
 class Copies {
  public:
-  using MakeFetch = std::function<std::unique_ptr<CopyFetch>()>;
+  using MakeFetch = std::function<std::unique_ptr<CopyFetch>(CopySink<D>& sink)>;
+  using MakeSink = std::function<std::unique_ptr<CopySink<D>>()>;
   struct Parts {
     replication::Store<D>& store;
     rtree::Tree<D>& tree;
@@ -72,6 +88,7 @@ class Copies {
     replication::group::GroupId group;
     replication::group::MemberId self;
     MakeFetch make_fetch;
+    MakeSink make_sink;
   };
   /// All parts must outlive it. The slabs of the tree are exposed next at the links' listener.
   Copies(const Parts& parts, const CopiesOptions& options);
@@ -102,9 +119,10 @@ class Copies {
   replication::group::CopySource<D> source_;
   std::uint64_t held_before_ = 0;  ///< bytes, before the first copy under way began
   std::uint64_t messages_ = 0;     ///< as told to the standing
-  std::unique_ptr<CopyFetch> fetch_;
-  std::deque<std::string> sources_;  ///< the one being asked, and those to ask after it
-  bool is_waiting_ = false;          ///< for the view store, with a copy that is whole
+  std::unique_ptr<CopySink<D>> sink_;
+  std::unique_ptr<CopyFetch> fetch_;  ///< goes before its sink
+  std::deque<std::string> sources_;   ///< the one being asked, and those to ask after it
+  bool is_waiting_ = false;           ///< for the view store, with a copy that is whole
   Nanoseconds again_at_ = 0;
   Nanoseconds pause_;
   bool lacks_room_ = false;  ///< the last copy was larger than this member's tree may become

@@ -34,7 +34,8 @@ Membership<D>::Membership(Found& found, const std::string& cluster, std::uint32_
       applied_at_start_(found.store.applied),
       state_(std::move(found.state)),
       stamp_at_start_(found.store.stamp),
-      standing_(cluster, shard, id_) {}
+      standing_(cluster, shard, id_),
+      loads_at_start_(std::move(found.store.loads)) {}
 
 template <int D>
 Replica<D>& Membership<D>::make_replica(rtree::Tree<D>& tree, Writer<D>& writer,
@@ -42,7 +43,7 @@ Replica<D>& Membership<D>::make_replica(rtree::Tree<D>& tree, Writer<D>& writer,
   replica_ = std::make_unique<Replica<D>>(
       typename Replica<D>::Parts{*store_, tree, writer, history, standing_,
                                  [](WriteJob<D>* job) { job->owner->complete(job); }},
-      std::move(*state_), stamp_at_start_, applied_at_start_);
+      std::move(*state_), stamp_at_start_, applied_at_start_, std::move(loads_at_start_));
   state_.reset();
   return *replica_;
 }
@@ -50,12 +51,66 @@ Replica<D>& Membership<D>::make_replica(rtree::Tree<D>& tree, Writer<D>& writer,
 template <int D>
 Status Membership<D>::offer_copies(rtree::Tree<D>& tree, const Linked& linked,
                                    typename Copies<D>::MakeFetch make_fetch,
+                                   typename Copies<D>::MakeSink make_sink,
                                    const CopiesOptions& options) {
   copies_ = std::make_unique<Copies<D>>(
       typename Copies<D>::Parts{*store_, tree, *replica_, standing_, linked.member, linked.links,
-                                linked.group, id_, std::move(make_fetch)},
+                                linked.group, id_, std::move(make_fetch), std::move(make_sink)},
       options);
   return linked.reads_one_sidedly ? expose_(linked.links.listener()) : Status{};
+}
+
+template <int D>
+void Membership<D>::offer_loads(rtree::Tree<D>& tree, const Linked& linked, LoadWorld<D> world) {
+  load_world_ = std::move(world);
+  taker_ =
+      std::make_unique<LoadTaker<D>>(typename LoadTaker<D>::Parts{*store_, tree, replica_->runs(),
+                                                                  linked.member, linked.group, id_},
+                                     load_world_);
+  replica_->on_offer([this](const replication::LoadPayload& load) { taker_->on_offer(load); });
+  auto group_load = std::make_unique<GroupLoad<D>>(
+      typename GroupLoad<D>::Parts{*store_, tree, *replica_, replica_->runs(), linked.member, id_,
+                                   *executor_, standing_},
+      load_world_);
+  const std::lock_guard lock(load_mutex_);
+  group_load_ = std::move(group_load);
+}
+
+template <int D>
+void Membership<D>::load(LoadJob<D>& job, std::function<void()> done) {
+  {
+    const std::lock_guard lock(load_mutex_);
+    if (group_load_ != nullptr) return group_load_->submit(job, std::move(done));
+  }
+  job.version = fail(ErrorCode::kNotPrimary, "this member is shutting down");
+  done();
+}
+
+template <int D>
+void Membership<D>::end_copies(const Error& error) {
+  give_up(error);
+  std::unique_ptr<GroupLoad<D>> ended;
+  {
+    const std::lock_guard lock(load_mutex_);
+    ended = std::move(group_load_);
+  }
+  if (ended != nullptr) ended->give_up(error);  // what came meanwhile
+  ended.reset();
+  if (replica_ != nullptr) replica_->on_offer(nullptr);
+  taker_.reset();
+  copies_.reset();
+}
+
+template <int D>
+void Membership<D>::give_up(const Error& error) {
+  if (replica_ != nullptr) replica_->give_up(error);
+  if (group_load_ != nullptr) group_load_->give_up(error);
+}
+
+template <int D>
+std::optional<Nanoseconds> Membership<D>::deadline(Nanoseconds now) const {
+  if (taker_->has_more() || group_load_->has_more()) return now;
+  return replica_->deadline();
 }
 
 template <int D>
@@ -63,6 +118,8 @@ Status Membership<D>::step(Nanoseconds now) {
   if (Status done = replica_->step(now); !done) return done;
   // Relaxed: a figure.
   log_end_.store(store_->log().end().lsn, std::memory_order_relaxed);
+  taker_->step();
+  if (Status done = group_load_->step(now); !done) return done;
   return copies_->step(now);
 }
 

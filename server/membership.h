@@ -3,13 +3,18 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/result.h"
 #include "replication/group/member.h"
 #include "server/copies.h"
 #include "server/durability.h"
+#include "server/executor.h"
+#include "server/group_load.h"
+#include "server/load_taker.h"
 #include "server/opened_membership.h"
 #include "server/replica.h"
 #include "server/standing.h"
@@ -30,6 +35,8 @@ class Membership {
   // --- set-up
   /// How other members may come to read the tree one-sidedly, to copy it.
   void expose_by(ExposeTree expose) { expose_ = std::move(expose); }
+  /// Where the trees of bulk loads are built; must outlive it. Before join().
+  void build_on(Executor& executor) { executor_ = &executor; }
   /// Takes part in the group from now on. `clients`: where this server listens, as clients are to
   /// be told. All that is given must outlive it. kUnavailable if etcd does not answer.
   virtual Status join(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history,
@@ -38,6 +45,8 @@ class Membership {
   virtual void stop() = 0;
 
   // --- any thread
+  /// Takes a bulk load, once it has joined: see GroupLoad::submit().
+  void load(LoadJob<D>& job, std::function<void()> done);
   const Standing& standing() const { return standing_; }
   virtual DurabilityStats stats() const;
   std::uint64_t batches() const { return replica_ != nullptr ? replica_->batches() : 0; }
@@ -68,9 +77,18 @@ class Membership {
   /// Once, in join(), behind make_replica(): others may copy the tree, and this member copies
   /// theirs when it has to. All must outlive it, or end_copies() be called.
   Status offer_copies(rtree::Tree<D>& tree, const Linked& linked,
-                      typename Copies<D>::MakeFetch make_fetch, const CopiesOptions& options = {});
-  void end_copies() { copies_.reset(); }
+                      typename Copies<D>::MakeFetch make_fetch,
+                      typename Copies<D>::MakeSink make_sink, const CopiesOptions& options = {});
+  /// Once, in join(), behind offer_copies(): takes part in bulk loads.
+  void offer_loads(rtree::Tree<D>& tree, const Linked& linked, LoadWorld<D> world);
+  /// Ends copies and bulk loads, whose connections are the links'. The latter with that error.
+  void end_copies(const Error& error = {ErrorCode::kNotPrimary, "this member is shutting down"});
   const Copies<D>& copies() const { return *copies_; }
+  const LoadTaker<D>& load_taker() const { return *taker_; }
+  /// When step() must be called though nothing happens; nothing: never.
+  std::optional<Nanoseconds> deadline(Nanoseconds now) const;
+  /// Whoever waits for a write or a load gets this error.
+  void give_up(const Error& error);
   /// After each step of the member: see Replica::step() and Copies::step(). A copy that has arrived
   /// (Copies::has_arrived()) ends this life.
   Status step(Nanoseconds now);
@@ -91,8 +109,14 @@ class Membership {
   std::atomic<std::uint64_t> log_end_{0};
   Standing standing_;
   ExposeTree expose_;
+  Executor* executor_ = nullptr;
+  std::vector<replication::LoadPayload> loads_at_start_;  ///< until join()
   std::unique_ptr<Replica<D>> replica_;
   std::unique_ptr<Copies<D>> copies_;
+  LoadWorld<D> load_world_;
+  std::unique_ptr<LoadTaker<D>> taker_;
+  std::mutex load_mutex_;  ///< of the pointer, for load()
+  std::unique_ptr<GroupLoad<D>> group_load_;
 };
 
 }  // namespace silurus::server

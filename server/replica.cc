@@ -39,13 +39,21 @@ Error too_few_copies() {
 
 template <int D>
 Replica<D>::Replica(const Parts& parts, replication::group::MachineState state,
-                    replication::Stamp stamp, replication::LogPosition applied)
+                    replication::Stamp stamp, replication::LogPosition applied,
+                    std::vector<replication::LoadPayload> loads)
     : parts_(parts),
       gate_(*parts.writer.gate()),
+      runs_(parts.tree, std::move(loads)),
       machine_(
           parts.tree, std::move(state), stamp,
           [this](const AppliedBatch& batch) { on_batch(batch); }, parts.writer.slice()),
       applied_(applied) {
+  machine_.take_loads_from(runs_);
+  parts_.store.log().admit_copied([this](const replication::Record& record) {
+    if (record.header.type != RecordType::kLoad) return true;
+    const auto load = replication::payload_as<replication::LoadPayload>(record);
+    return load && runs_.is_whole(load->id);
+  });
   gate_.follow(machine_.state().gate, 0);
   parts_.tree.set_retired(gate_.retired());
   const std::uint64_t log_bytes = parts_.store.log().capacity();
@@ -62,6 +70,9 @@ Status Replica<D>::step(Nanoseconds now) {
   now_ = now;
   again_at_.reset();
   take_arrivals();
+  while (!adopted_.empty() && adopted_.front().end <= parts_.store.last_checkpoint_lsn()) {
+    adopted_.pop_front();
+  }
   if (!leads() || member_->view().since != reign_) {
     for (Flight& flight : in_flight_) lose(flight);
     in_flight_.clear();
@@ -101,6 +112,7 @@ void Replica<D>::take_arrivals() {
 
 template <int D>
 Status Replica<D>::log_batches(Nanoseconds now) {
+  if (is_held_back_) return {};
   if (more_writes_are_coming(now)) {
     again_at_ = last_arrival_ + kGroupWriteGap;
     return {};
@@ -294,6 +306,21 @@ Status Replica<D>::log_order(const replication::GatePayload& order, WriteJob<D>*
 }
 
 template <int D>
+bool Replica<D>::may_log_load() const {
+  return leads() && member_->may_write() && in_flight_.empty() &&
+         parts_.store.log().has_room(replication::kMaxRecordBytes);
+}
+
+template <int D>
+Status Replica<D>::log_load(RecordType type, const replication::LoadPayload& load, Ended ended) {
+  begin_batch();
+  append(type, load);
+  Status logged = end_batch(
+      {.end = {}, .jobs = {}, .operations = 0, .is_order = true, .ended = std::move(ended)});
+  return logged ? member_->wrote() : logged;
+}
+
+template <int D>
 Status Replica<D>::log_batch(Nanoseconds now) {
   begin_batch();
   Flight flight;
@@ -392,6 +419,7 @@ template <int D>
 void Replica<D>::on_batch(const AppliedBatch& batch) {
   applied_ = batch.end;
   if (batch.order && batch.turned) on_order(batch);
+  if (batch.load) on_load(batch);
   if (batch.has_changed) parts_.history.add(parts_.tree, batch.stamp);
   while (!in_flight_.empty() && in_flight_.front().end.lsn <= batch.end.lsn) {
     Flight& flight = in_flight_.front();
@@ -415,8 +443,18 @@ void Replica<D>::on_order(const AppliedBatch& batch) {
 }
 
 template <int D>
+void Replica<D>::on_load(const AppliedBatch& batch) {
+  if (batch.is_offer) {
+    if (on_offer_) on_offer_(*batch.load);
+    return;
+  }
+  adopted_.push_back({replication::run_of(*batch.load), batch.end.lsn, parts_.tree.snapshot()});
+}
+
+template <int D>
 void Replica<D>::finish(Flight& flight, const AppliedBatch& batch) {
   const bool is_acknowledged = batch.end.lsn <= member_->acknowledged();
+  if (flight.ended) flight.ended(&batch);
   if (flight.is_order) {
     for (WriteJob<D>* job : flight.jobs) {
       job->version = batch.version;
@@ -449,6 +487,7 @@ void Replica<D>::finish(Flight& flight, const AppliedBatch& batch) {
 template <int D>
 void Replica<D>::lose(Flight& flight) {
   for (WriteJob<D>* job : flight.jobs) refuse(job, lost_place());
+  if (flight.ended) flight.ended(nullptr);
 }
 
 template <int D>
@@ -469,6 +508,7 @@ void Replica<D>::refuse(WriteJob<D>* job, const Error& error) {
 template <int D>
 bool Replica<D>::wants_checkpoint() const {
   const replication::Log& log = parts_.store.log();
+  if (!adopted_.empty()) return true;
   return log.end().lsn - parts_.store.last_checkpoint_lsn() > log.capacity() / kKeptLogShare;
 }
 
@@ -488,10 +528,24 @@ Result<replication::group::HeldTree<D>> Replica<D>::hold() const {
 }
 
 template <int D>
+Result<replication::group::HeldTree<D>> Replica<D>::hold_load(std::uint64_t id) const {
+  if (!runs_.has(id)) return fail(ErrorCode::kUnavailable, "there is no such bulk load here");
+  return replication::group::HeldTree<D>{.tree = std::nullopt,
+                                         .log = {},
+                                         .stamp = 0,
+                                         .epoch = member_->epoch(),
+                                         .extra = {},
+                                         .around = &parts_.tree,
+                                         .load_root = runs_.root(id)};
+}
+
+template <int D>
 std::optional<CheckpointBasis<D>> Replica<D>::checkpoint_basis() {
   if (machine_.is_within_batch() || applied_.lsn <= parts_.store.last_checkpoint_lsn()) return {};
-  return CheckpointBasis<D>{parts_.tree.snapshot(), applied_, machine_.stamp(),
-                            machine_.state().encode()};
+  CheckpointBasis<D> basis{parts_.tree.snapshot(), applied_, machine_.stamp(),
+                           machine_.state().encode()};
+  if (!adopted_.empty()) basis.adopted = adopted_.back().run;
+  return basis;
 }
 
 template class Replica<2>;

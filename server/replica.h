@@ -13,6 +13,7 @@
 #include "common/counters.h"
 #include "common/result.h"
 #include "replication/data_directory.h"
+#include "replication/group/loaded_runs.h"
 #include "replication/group/member.h"
 #include "replication/group/tree_copy.h"
 #include "replication/group/tree_machine.h"
@@ -43,6 +44,7 @@ template <int D>
 class Replica {
  public:
   using GiveBack = std::function<void(WriteJob<D>* job)>;
+  using AppliedBatch = replication::group::AppliedBatch;
   struct Parts {
     replication::Store<D>& store;
     rtree::Tree<D>& tree;
@@ -51,9 +53,10 @@ class Replica {
     Standing& standing;
     GiveBack give_back;  ///< a job with its outcome; from within step() or the member's
   };
-  /// `state`, `stamp`: as of the place in the log that the tree is at. All parts must outlive it.
+  /// `state`, `stamp`: as of the place in the log that the tree is at. `loads`: see
+  /// Store::OpenedMember. All parts must outlive it.
   Replica(const Parts& parts, replication::group::MachineState state, replication::Stamp stamp,
-          replication::LogPosition applied);
+          replication::LogPosition applied, std::vector<replication::LoadPayload> loads = {});
   Replica(const Replica&) = delete;
 
   replication::group::Machine& machine() { return machine_; }
@@ -67,6 +70,29 @@ class Replica {
   std::optional<Nanoseconds> deadline() const { return again_at_; }
   /// All jobs here end with this error, but those that are logged with kConnectionLost.
   void give_up(const Error& error);
+
+  // --- bulk loads (GroupLoad, LoadTaker)
+  replication::group::LoadedRuns<D>& runs() { return runs_; }
+  /// Told of each load that is offered, or needed no more, when that is applied.
+  void on_offer(std::function<void(const replication::LoadPayload&)> told) {
+    on_offer_ = std::move(told);
+  }
+  /// Whether all writes that came are applied, and others may be logged.
+  bool is_quiet() const {
+    return leads() && member_->may_write() && backlog_.empty() && in_flight_.empty();
+  }
+  /// Whether what clients write waits, instead of being logged.
+  void hold_back(bool held_back) { is_held_back_ = held_back; }
+  /// Whether what came by a connection with this ticket (Gate) is let in now.
+  Status admit(std::uint64_t ticket, Nanoseconds now) { return gate_.admit(ticket, now); }
+  /// Whether a record of a load can be logged now.
+  bool may_log_load() const;
+  using Ended = std::function<void(const AppliedBatch* batch)>;
+  /// Logs it. `ended`, which may be empty, is told of the batch when it is applied; nullptr: this
+  /// member has lost its place meanwhile. kNoSpace: nothing is logged; another error is final.
+  Status log_load(replication::RecordType type, const replication::LoadPayload& load, Ended ended);
+  /// The nodes of a load that is not the tree yet, for another member to copy.
+  Result<replication::group::HeldTree<D>> hold_load(std::uint64_t id) const;
 
   /// All that is applied, for another member to copy; kUnavailable if this one is no source.
   Result<replication::group::HeldTree<D>> hold() const;
@@ -101,7 +127,16 @@ class Replica {
     replication::LogPosition end;
     std::vector<WriteJob<D>*> jobs;  ///< of an order: who gave it, or nobody
     std::size_t operations = 0;
-    bool is_order = false;
+    bool is_order = false;  ///< or a bulk load's
+    Ended ended = {};       ///< of a bulk load's
+  };
+  /// A load that is the tree, and in no checkpoint yet.
+  struct Adopted {
+    rtree::Run run;
+    replication::Lsn end;
+    /// So that none of its chunks gets another node, which a checkpoint would write over what
+    /// recovery needs if that is cut short.
+    rtree::Snapshot<D> pin;
   };
 
   bool leads() const;
@@ -128,6 +163,7 @@ class Replica {
   bool answer_from_table(WriteJob<D>& job);
   void on_batch(const replication::group::AppliedBatch& batch);
   void on_order(const replication::group::AppliedBatch& batch);
+  void on_load(const replication::group::AppliedBatch& batch);
   void finish(Flight& flight, const replication::group::AppliedBatch& batch);
   void lose(Flight& flight);
   void give_back(WriteJob<D>* job);
@@ -135,6 +171,7 @@ class Replica {
 
   const Parts parts_;
   Gate& gate_;
+  replication::group::LoadedRuns<D> runs_;
   replication::group::TreeMachine<D> machine_;
   replication::group::Member* member_ = nullptr;
   replication::HybridClock clock_;
@@ -142,6 +179,9 @@ class Replica {
   replication::LogPosition applied_;  ///< behind the last batch
   std::deque<WriteJob<D>*> backlog_;
   std::deque<Flight> in_flight_;
+  bool is_held_back_ = false;
+  std::deque<Adopted> adopted_;
+  std::function<void(const replication::LoadPayload&)> on_offer_;
   std::size_t operations_in_flight_ = 0;
   std::size_t last_batch_ = 0;         ///< jobs in it
   std::size_t last_backlog_ = 0;       ///< when it was looked at last,

@@ -126,14 +126,25 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
   if (!driver) return fail(driver.error());
   driver_ = std::move(*driver);
   replica.attach(driver_->member());
-  Status offered = this->offer_copies(
-      tree, {driver_->member(), driver_->links(), driver_->group(), driver_->reads_one_sidedly()},
-      [this, bytes = tree.stats().bytes_budget] { return make_fetch(bytes); });
+  const typename Membership<D>::Linked linked{driver_->member(), driver_->links(), driver_->group(),
+                                              driver_->reads_one_sidedly()};
+  const auto wake = [this] { driver_->wake(); };
+  const auto make_fetch = [wake, id = this->id()](CopySink<D>& sink) {
+    return std::make_unique<TreeFetch<D>>(sink, "member " + std::to_string(id), wake);
+  };
+  Status offered =
+      this->offer_copies(tree, linked, make_fetch,
+                         [this, bytes = tree.stats().bytes_budget] { return make_sink(bytes); });
   if (!offered) return offered;
-  writer.hand_to([this] { driver_->wake(); });
+  checkpoints_ = std::make_unique<Checkpoints<D>>(this->store(), durability_.checkpoint_interval);
+  this->offer_loads(tree, linked,
+                    {.make_fetch = make_fetch,
+                     .pause_checkpoints = [this] { checkpoints_->pause(); },
+                     .resume_checkpoints = [this] { checkpoints_->resume(); },
+                     .wake = wake});
+  writer.hand_to(wake);
   if (Status found = wait_for_views(); !found) return found;
   is_running_.store(true, std::memory_order_relaxed);  // before there is any other thread
-  checkpoints_ = std::make_unique<Checkpoints<D>>(this->store(), durability_.checkpoint_interval);
   checkpoints_->start(tree,
                       [this](const std::atomic<bool>& cancel) { return ask_for_basis(cancel); });
   thread_ = std::jthread([this](std::stop_token stop) { run(std::move(stop)); });
@@ -142,18 +153,17 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
 }
 
 template <int D>
-std::unique_ptr<CopyFetch> ReplicaThread<D>::make_fetch(std::uint64_t tree_bytes) {
-  return std::make_unique<TreeFetch<D>>(
-      typename TreeFetch<D>::Options{
-          .path = durability_.path,
-          .store = {.log_bytes = this->store().log().capacity(),
-                    .tree_bytes = tree_bytes,
-                    .member = replication::MemberStore{.cluster = replication::group::cluster_name(
-                                                           agreement_),
-                                                       .shard = options_.shard,
-                                                       .log_chain = 0},
-                    .id = this->id()}},
-      [this] { driver_->wake(); });
+std::unique_ptr<CopySink<D>> ReplicaThread<D>::make_sink(std::uint64_t tree_bytes) {
+  return std::make_unique<DirectorySink<D>>(
+      durability_.path,
+      replication::DirectoryOptions{
+          .log_bytes = this->store().log().capacity(),
+          .tree_bytes = tree_bytes,
+          .member =
+              replication::MemberStore{.cluster = replication::group::cluster_name(agreement_),
+                                       .shard = options_.shard,
+                                       .log_chain = 0},
+          .id = this->id()});
 }
 
 /// A first start that finds nobody to agree with is most likely a mistake. Later they may be away;
@@ -184,7 +194,7 @@ template <int D>
 void ReplicaThread<D>::run(std::stop_token stop) {
   while (!stop.stop_requested()) {
     if (ended_) {  // whoever still writes is told
-      this->replica().give_up(*ended_);
+      this->give_up(*ended_);
       std::this_thread::sleep_for(kLookAgain);
       continue;
     }
@@ -194,13 +204,13 @@ void ReplicaThread<D>::run(std::stop_token stop) {
       log::error(driver_->member().label() + ": " + ended_->message);
     }
   }
-  this->replica().give_up({ErrorCode::kNotPrimary, "this member is shutting down"});
+  this->give_up({ErrorCode::kNotPrimary, "this member is shutting down"});
 }
 
 template <int D>
 Status ReplicaThread<D>::turn() {
   Nanoseconds wait = kLongestTurn;
-  if (const auto at = this->replica().deadline()) {
+  if (const auto at = this->deadline(clock_.now())) {
     wait = std::clamp<Nanoseconds>(*at - clock_.now(), 0, kLongestTurn);
   }
   if (Status done = driver_->turn(wait); !done) return done;

@@ -51,7 +51,7 @@ class ReplicaThread final : public Membership<D> {
                 replication::group::Agreement agreement, replication::DirectoryLock lock,
                 Found& found);
   Status wait_for_views();
-  std::unique_ptr<CopyFetch> make_fetch(std::uint64_t tree_bytes);
+  std::unique_ptr<CopySink<D>> make_sink(std::uint64_t tree_bytes);
   void run(std::stop_token stop);
   Status turn();
   void serve_checkpoints();

@@ -171,9 +171,8 @@ void Session<D>::refuse_read(std::uint32_t request_id) {
 
 template <int D>
 Status Session<D>::begin_load() {
-  if (worker_.team().standing != nullptr) {
-    return fail(ErrorCode::kUnsupported,
-                "a member of a cluster takes no bulk loads: insert in batches");
+  if (const Standing* standing = worker_.team().standing; standing && !standing->is_primary()) {
+    return fail(standing->not_primary());
   }
   if (load_ != nullptr) {
     return fail(ErrorCode::kConflict, "this connection has begun a bulk load already");

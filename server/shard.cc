@@ -122,6 +122,7 @@ template <int D>
 Status Shard<D>::join_group(const std::string& clients, ExposeTree expose) {
   if (replica_ == nullptr) return {};
   replica_->expose_by(std::move(expose));
+  replica_->build_on(executor_);
   return replica_->join(*tree_, writer_, history_, clients);
 }
 
@@ -217,8 +218,15 @@ Result<replication::GatePayload> Shard<D>::order_of(const protocol::TaskMessage&
 
 template <int D>
 void Shard<D>::build(LoadJob<D>& job, std::function<void()> done) {
+  job.options.threads = options_.build_threads;
+  if (replica_ != nullptr) {
+    writer_.release();  // what else is written is the replica's to hold back
+    return replica_->load(job, [this, &job, done = std::move(done)] {
+      if (!job.version) job.version = fail(with_remedy(job.version.error()));
+      done();
+    });
+  }
   executor_.run([this, &job, done = std::move(done)] {
-    job.options.threads = options_.build_threads;
     if (const Status ok = gate_.admit(job.ticket, clock_.now()); ok) {
       job.version = load_tree(job.load->take_entries(), job.options);
     } else {

@@ -84,7 +84,8 @@ class Shard {
   const ShardOptions& options() const { return options_; }
 
   /// Builds the tree of a load on the executor, with the writer's role, which the caller has taken;
-  /// then gives role and slot back and calls `done` on whatever thread that was.
+  /// then gives role and slot back and calls `done` on whatever thread that was. As the member of a
+  /// group: has it built and copied by all members (GroupLoad).
   void build(LoadJob<D>& job, std::function<void()> done);
   /// Before there are any clients: builds the tree and publishes it.
   Result<rtree::Version> load(std::vector<rtree::Entry<D>> entries);

@@ -93,6 +93,11 @@ void Standing::note_copy_obstacle(const std::string& why) {
   facts_.copy_obstacle = why;
 }
 
+void Standing::note_load(const BulkLoad& load) {
+  const std::lock_guard lock(mutex_);
+  facts_.load = load;
+}
+
 std::uint64_t Standing::staleness_ns(Nanoseconds now) const {
   if (may_read(now)) return 0;
   const Nanoseconds complete = complete_at_.load(std::memory_order_relaxed);

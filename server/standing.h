@@ -31,6 +31,14 @@ class Standing {
   void note_copy_obstacle(const std::string& why);
   /// What others copied here.
   void note_copies(const replication::group::CopySourceCounters& copies);
+  /// A bulk load that is under way here, for people.
+  struct BulkLoad {
+    std::string phase;  ///< empty: there is none
+    std::uint64_t entries = 0;
+    std::uint64_t nodes = 0;
+    std::uint64_t copied = 0;  ///< of those, at the member that has the fewest
+  };
+  void note_load(const BulkLoad& load);
 
   // --- any thread
   /// Whether what is published here is, at that time, the newest that anybody can have seen. To be
@@ -81,6 +89,7 @@ class Standing {
     std::string refusal;            ///< why the primary takes no writes for that; empty: it does
     std::vector<replication::group::Joiner> joiners;      ///< as the primary has heard of them
     replication::group::CopySourceCounters copies_given;  ///< to others
+    BulkLoad load;
     std::string copy_obstacle;  ///< why this member cannot copy another one's tree, or empty
     std::string failure;        ///< why it was given up, or empty
     replication::group::MemberCounters counters;

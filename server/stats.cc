@@ -157,6 +157,7 @@ Json cluster_of(const Standing::Facts& facts) {
                {"min_members", facts.min_members == 0 ? Json("majority") : Json(facts.min_members)},
                {"copies_given",
                 {{"begun", facts.copies_given.copies},
+                 {"bulk_loads", facts.copies_given.loads},
                  {"messages", facts.copies_given.messages},
                  {"nodes_sent", facts.copies_given.nodes}}},
                {"views", facts.counters.views},
@@ -166,6 +167,12 @@ Json cluster_of(const Standing::Facts& facts) {
                {"joining", joining}};
   if (const std::string warning = warning_of(facts); !warning.empty()) json["warning"] = warning;
   if (!facts.copy_obstacle.empty()) json["copy_obstacle"] = facts.copy_obstacle;
+  if (!facts.load.phase.empty()) {
+    json["bulk_load"] = {{"phase", facts.load.phase},
+                         {"entries", facts.load.entries},
+                         {"nodes", facts.load.nodes},
+                         {"copied", facts.load.copied}};
+  }
   if (!facts.failure.empty()) json["failure"] = facts.failure;
   return json;
 }

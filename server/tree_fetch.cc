@@ -39,24 +39,18 @@ Status TreeFetch<D>::fetch(const std::string& source, const group::CopyOptions& 
   if (!address) return fail(address.error());
   auto fabric = transport::make_fabric(address->scheme);
   if (!fabric) return fail(fabric.error());
-  if (directory_ != nullptr && !directory_->store().is_untouched()) directory_.reset();
   const auto given_up = [this]() -> Status {
     if (!cancel_.load(std::memory_order_relaxed)) return {};
     return fail(ErrorCode::kUnavailable, "the copy was given up");
   };
   if (Status ok = given_up(); !ok) return ok;
-  if (directory_ == nullptr) {
-    auto made = replication::IncomingDirectory<D>::create(options_.path, options_.store);
-    if (!made) return fail(made.error());
-    directory_ = std::move(*made);
-  }
-  replication::IncomingStore<D>& store = directory_->store();
+  if (Status begun = sink_.begin(); !begun) return begun;
   const Nanoseconds start = SystemClock().now();
   std::uint64_t nodes = 0;
   std::uint64_t nodes_read = 0;
   const auto facts = group::copy_tree<D>(
       **fabric, *address, copy,
-      [&](rtree::NodeRef ref, const rtree::Node<D>& node) { return store.take(ref, node); },
+      [&](rtree::NodeRef ref, const rtree::Node<D>& node) { return sink_.take(ref, node); },
       [&](const group::TreeCopier<D>& copier) -> Status {
         nodes = copier.nodes();
         nodes_.store(nodes, std::memory_order_relaxed);
@@ -65,19 +59,35 @@ Status TreeFetch<D>::fetch(const std::string& source, const group::CopyOptions& 
         return given_up();
       });
   if (!facts) return fail(facts.error());
-  // What a start would refuse must not arrive.
-  if (const auto state = group::MachineState::decode(facts->extra); !state) {
-    return fail(state.error());
-  }
   if (Status ok = given_up(); !ok) return ok;
-  if (Status done = store.finish(facts->log, facts->stamp, facts->extra); !done) return done;
-  log::info("member " + std::to_string(options_.store.id.value_or(0)) + ": copied " +
-            std::to_string(nodes) + " nodes, " + std::to_string(nodes_read) +
+  if (Status done = sink_.finish(*facts); !done) return done;
+  log::info(label_ + ": copied " + std::to_string(nodes) + " nodes, " + std::to_string(nodes_read) +
             " of them by one-sided reads, in " +
             std::to_string((SystemClock().now() - start) / kMillisecond) + " ms");
   return {};
 }
 
+template <int D>
+Status DirectorySink<D>::begin() {
+  if (directory_ != nullptr && directory_->store().is_untouched()) return {};
+  directory_.reset();
+  auto made = replication::IncomingDirectory<D>::create(path_, store_);
+  if (!made) return fail(made.error());
+  directory_ = std::move(*made);
+  return {};
+}
+
+template <int D>
+Status DirectorySink<D>::finish(const group::TreeFacts& facts) {
+  // What a start would refuse must not arrive.
+  if (const auto state = group::MachineState::decode(facts.extra); !state) {
+    return fail(state.error());
+  }
+  return directory_->store().finish(facts.log, facts.stamp, facts.extra);
+}
+
+template class DirectorySink<2>;
+template class DirectorySink<3>;
 template class TreeFetch<2>;
 template class TreeFetch<3>;
 

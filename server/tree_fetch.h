@@ -14,18 +14,35 @@
 
 namespace silurus::server {
 
-/// Gets a copy on a thread of its own, into the member's data directory. Made, asked and destroyed
-/// by the group's thread.
+/// The store of a member's data directory, made anew beside the one that serves.
+template <int D>
+class DirectorySink final : public CopySink<D> {
+ public:
+  /// `path`: the data directory; `store`: of what is made in it.
+  DirectorySink(std::string path, replication::DirectoryOptions store)
+      : path_(std::move(path)), store_(std::move(store)) {}
+
+  Status begin() override;
+  Status take(rtree::NodeRef ref, const rtree::Node<D>& node) override {
+    return directory_->store().take(ref, node);
+  }
+  Status finish(const replication::group::TreeFacts& facts) override;
+  Status arrive() override { return directory_->arrive(); }
+
+ private:
+  const std::string path_;
+  const replication::DirectoryOptions store_;
+  std::unique_ptr<replication::IncomingDirectory<D>> directory_;
+};
+
+/// Gets a copy on a thread of its own. Made, asked and destroyed by the group's thread.
 template <int D>
 class TreeFetch final : public CopyFetch {
  public:
-  struct Options {
-    std::string path;                     ///< the data directory
-    replication::DirectoryOptions store;  ///< of what is made in it
-  };
-  /// `wake` is called, on that thread, when there is news.
-  TreeFetch(Options options, std::function<void()> wake)
-      : options_(std::move(options)), wake_(std::move(wake)) {}
+  /// `sink`: must outlive it. `label`: who takes the copy, for the log. `wake` is called, on that
+  /// thread, when there is news.
+  TreeFetch(CopySink<D>& sink, std::string label, std::function<void()> wake)
+      : sink_(sink), label_(std::move(label)), wake_(std::move(wake)) {}
   ~TreeFetch() override { cancel_.store(true, std::memory_order_relaxed); }  // a wish
   TreeFetch(const TreeFetch&) = delete;
   TreeFetch& operator=(const TreeFetch&) = delete;
@@ -34,15 +51,15 @@ class TreeFetch final : public CopyFetch {
   replication::Lsn log() const override { return log_.load(std::memory_order_relaxed); }
   std::uint64_t nodes() const override { return nodes_.load(std::memory_order_relaxed); }
   std::optional<Status> outcome() const override;
-  Status arrive() override { return directory_->arrive(); }
+  void cancel() override { cancel_.store(true, std::memory_order_relaxed); }  // a wish
 
  private:
   void run(const std::string& source, const replication::group::CopyOptions& copy);
   Status fetch(const std::string& source, const replication::group::CopyOptions& copy);
 
-  const Options options_;
+  CopySink<D>& sink_;
+  const std::string label_;
   const std::function<void()> wake_;
-  std::unique_ptr<replication::IncomingDirectory<D>> directory_;
   Status outcome_;
   std::atomic<replication::Lsn> log_{0};
   std::atomic<std::uint64_t> nodes_{0};

@@ -62,6 +62,17 @@ const Published::Content* Published::find(rtree::Version version) const {
   return found == versions_.end() ? nullptr : &found->second.content;
 }
 
+bool Published::holds_all_or_none(const Content& content, const Content& load) {
+  bool all = true;
+  bool none = true;
+  for (unsigned column = 0; column < kColumns; ++column) {
+    const std::uint64_t held = content[column] & load[column];
+    all = all && held == load[column];
+    none = none && held == 0;
+  }
+  return all || none;
+}
+
 Nanoseconds Published::superseded(rtree::Version version) const {
   const auto next = versions_.upper_bound(version);
   return next == versions_.end() ? INT64_MAX : next->second.first;
@@ -132,18 +143,45 @@ void ServerDisk::end_life(const Power& power) {
 
 // --- copies
 
+/// As server::DirectorySink, in the other store of the disk.
+class ServerLife::Sink final : public server::CopySink<2> {
+ public:
+  Sink(ServerLife& life, ServerDisk& disk, group::MemberId id)
+      : life_(life), disk_(disk), id_(id) {}
+
+  Status begin() override {
+    if (store_ != nullptr && store_->is_untouched()) return {};
+    store_.reset();
+    auto volume = disk_.make_other(life_.power_, life_.host_.name() + "'s copy", id_);
+    if (!volume) return fail(volume.error());
+    auto store = replication::IncomingStore<2>::create(std::move(*volume));
+    if (!store) return fail(store.error());
+    store_ = std::move(*store);
+    return {};
+  }
+  Status take(rtree::NodeRef ref, const rtree::Node<2>& node) override {
+    return store_->take(ref, node);
+  }
+  Status finish(const group::TreeFacts& facts) override {
+    const auto state = group::MachineState::decode(facts.extra);
+    return state ? store_->finish(facts.log, facts.stamp, facts.extra) : fail(state.error());
+  }
+  Status arrive() override { return disk_.switch_to_other(life_.power_); }
+
+ private:
+  ServerLife& life_;
+  ServerDisk& disk_;
+  const group::MemberId id_;
+  std::unique_ptr<replication::IncomingStore<2>> store_;
+};
+
 /// As server::TreeFetch, by a process instead of a thread.
 class ServerLife::Fetch final : public server::CopyFetch {
  public:
   /// The poller outlives it, for connections being made know it.
-  Fetch(ServerLife& life, ServerDisk& disk, group::MemberId id, sim::SimFabric& fabric,
+  Fetch(ServerLife& life, server::CopySink<2>& sink, sim::SimFabric& fabric,
         transport::Poller& poller, std::function<void()> wake)
-      : life_(life),
-        disk_(disk),
-        id_(id),
-        fabric_(fabric),
-        poller_(poller),
-        wake_(std::move(wake)) {}
+      : life_(life), sink_(sink), fabric_(fabric), poller_(poller), wake_(std::move(wake)) {}
 
   void begin(const std::string& source, const group::CopyOptions& copy) override {
     process_.reset();
@@ -153,13 +191,14 @@ class ServerLife::Fetch final : public server::CopyFetch {
     const auto address = transport::Address::parse(source).value();
     source_ = life_.service_.group.world.find_host(address.host);
     incarnation_ = source_->incarnation();
+    is_of_load_ = copy.load != 0;
     life_.service_.on_copy(life_.host_, *source_);
     process_ = life_.host_.spawn("copy", [this](sim::Process& process) { turn(process); });
     process_->watch(poller_);
-    if (Status made = make_store(); !made) return end(made);
+    if (Status begun = sink_.begin(); !begun) return end(begun);
     copier_ = std::make_unique<group::TreeCopier<2>>(
         copy, poller_,
-        [this](rtree::NodeRef ref, const rtree::Node<2>& node) { return store_->take(ref, node); });
+        [this](rtree::NodeRef ref, const rtree::Node<2>& node) { return sink_.take(ref, node); });
     fabric_.connect_later(address, {.timeout = kCopyDialTimeout}, poller_, copier_->hello(),
                           *copier_,
                           [this, is_wanted = std::weak_ptr(dial_ = std::make_shared<int>())](
@@ -172,19 +211,11 @@ class ServerLife::Fetch final : public server::CopyFetch {
   Lsn log() const override { return log_; }
   std::uint64_t nodes() const override { return nodes_; }
   std::optional<Status> outcome() const override { return outcome_; }
-  Status arrive() override { return disk_.switch_to_other(life_.power_); }
+  void cancel() override {
+    if (!outcome_) end(fail(ErrorCode::kUnavailable, "the copy was given up"));
+  }
 
  private:
-  Status make_store() {
-    if (store_ != nullptr && store_->is_untouched()) return {};
-    store_.reset();
-    auto volume = disk_.make_other(life_.power_, life_.host_.name() + "'s copy", id_);
-    if (!volume) return fail(volume.error());
-    auto store = replication::IncomingStore<2>::create(std::move(*volume));
-    if (!store) return fail(store.error());
-    store_ = std::move(*store);
-    return {};
-  }
   void turn(sim::Process& process) {
     poller_.progress();
     if (outcome_) return;
@@ -198,30 +229,29 @@ class ServerLife::Fetch final : public server::CopyFetch {
     // When all is sent that this turn sends, for that is not what a slow disk delays.
     life_.host_.charge(static_cast<Nanoseconds>(nodes_ - before) * life_.service_.node_time);
   }
-  Status finish() {
-    const group::TreeFacts& facts = copier_->facts();
-    const auto state = group::MachineState::decode(facts.extra);
-    return state ? store_->finish(facts.log, facts.stamp, facts.extra) : fail(state.error());
-  }
+  Status finish() { return sink_.finish(copier_->facts()); }
   void end(const Status& outcome) {
     const bool has_source_died = !source_->alive() || source_->incarnation() != incarnation_;
-    if (!outcome && has_source_died) ++life_.service_.sources_died;
+    if (!outcome && has_source_died) {
+      ++(is_of_load_ ? life_.service_.load_sources_died : life_.service_.sources_died);
+    }
     if (!outcome) {
       life_.service_.group.note(life_.host_.name() + " gets no copy: " + outcome.error().message);
+    } else if (is_of_load_) {
+      life_.service_.group.note(life_.host_.name() + " has copied a bulk load");
     }
     outcome_ = outcome;
     wake_();
   }
 
   ServerLife& life_;
-  ServerDisk& disk_;
-  const group::MemberId id_;
+  server::CopySink<2>& sink_;
   sim::SimFabric& fabric_;
   transport::Poller& poller_;
   const std::function<void()> wake_;
   const sim::Host* source_ = nullptr;
   std::uint32_t incarnation_ = 0;  ///< of the source
-  std::unique_ptr<replication::IncomingStore<2>> store_;
+  bool is_of_load_ = false;
   std::unique_ptr<group::TreeCopier<2>> copier_;
   std::shared_ptr<int> dial_;  ///< the one that counts
   std::optional<Status> outcome_;
@@ -275,16 +305,25 @@ class ServerLife::Part final : public server::Membership<2> {
         applied_at_start(), replica.machine(), wake);
     replica.attach(driver_->member());
     copy_poller_ = std::move(*driver_->fabric().create_poller());
+    load_poller_ = std::move(*driver_->fabric().create_poller());
+    const Linked linked{
+        driver_->member(), driver_->links(), life_.service_.group.id(),
+        has(driver_->fabric().capabilities(), transport::Capability::kOneSidedRead)};
+    const auto fetch_by = [this, wake](transport::Poller& poller) {
+      return [this, wake, &poller](server::CopySink<2>& sink) {
+        return std::make_unique<Fetch>(life_, sink, driver_->fabric(), poller, wake);
+      };
+    };
     Status offered = offer_copies(
-        tree,
-        {driver_->member(), driver_->links(), life_.service_.group.id(),
-         has(driver_->fabric().capabilities(), transport::Capability::kOneSidedRead)},
-        [this, wake] {
-          return std::make_unique<Fetch>(life_, disk_, id(), driver_->fabric(), *copy_poller_,
-                                         wake);
-        },
-        life_.service_.copies);
+        tree, linked, fetch_by(*copy_poller_),
+        [this] { return std::make_unique<Sink>(life_, disk_, id()); }, life_.service_.copies);
     if (!offered) return offered;
+    offer_loads(tree, linked,
+                {.make_fetch = fetch_by(*load_poller_),
+                 .pause_checkpoints = [this] { ++checkpoint_pauses_; },
+                 .resume_checkpoints = [this] { --checkpoint_pauses_; },
+                 .wake = wake,
+                 .patience = life_.service_.copies.patience});
     writer.hand_to(wake);
     process_ = life_.host_.spawn("group", [this](sim::Process& process) { turn(process); });
     process_->watch(driver_->poller());
@@ -293,14 +332,14 @@ class ServerLife::Part final : public server::Membership<2> {
   void stop() override {
     if (process_ == nullptr) return;
     process_.reset();
-    replica().give_up({ErrorCode::kNotPrimary, "this life is over"});
-    end_copies();
+    end_copies({ErrorCode::kNotPrimary, "this life is over"});
     driver_.reset();
   }
 
   const SimDriver& driver() const { return *driver_; }
   std::uint64_t checkpoints() const { return checkpoints_; }
   using Membership<2>::copies;
+  using Membership<2>::load_taker;
 
  private:
   void turn(sim::Process& process) {
@@ -317,11 +356,12 @@ class ServerLife::Part final : public server::Membership<2> {
     look();
     if (copies().has_arrived()) return life_.service_.on_arrival(life_.host_);
     Nanoseconds next = driver_->member().deadline();
-    if (const auto again = replica().deadline()) next = std::min(next, *again);
+    if (const auto again = deadline(life_.host_.clock().now())) next = std::min(next, *again);
     process.wake_at(next);
   }
 
   Status take_checkpoint() {
+    if (checkpoint_pauses_ != 0) return {};
     const Lsn written = store().log().end().lsn - store().last_checkpoint_lsn();
     const std::uint64_t kept_log = life_.service_.kept_log;
     if (!replica().wants_checkpoint() && (kept_log == 0 || written <= kept_log) &&
@@ -333,7 +373,7 @@ class ServerLife::Part final : public server::Membership<2> {
     ++checkpoints_;
     life_.host_.charge(kCheckpointTurn);
     return store().checkpoint(*tree_, basis->snapshot.root().ref, basis->position, basis->stamp,
-                              nullptr, basis->extra);
+                              nullptr, basis->extra, basis->adopted);
   }
 
   /// What must hold of all members together.
@@ -362,6 +402,11 @@ class ServerLife::Part final : public server::Membership<2> {
       entries += found.ids.size();
     }
     if (entries != now.size()) service.group.complain("a tree that miscounts its entries");
+    for (const Published::Content& load : service.loads) {
+      if (!Published::holds_all_or_none(content, load)) {
+        service.group.complain("a part of a bulk load in version " + std::to_string(now.version()));
+      }
+    }
     if (!service.published.show(now.version(), content, service.group.world.now())) {
       service.group.complain("members have different trees of version " +
                              std::to_string(now.version()));
@@ -375,6 +420,8 @@ class ServerLife::Part final : public server::Membership<2> {
   rtree::Tree<2>* tree_ = nullptr;
   std::unique_ptr<SimDriver> driver_;
   std::unique_ptr<transport::Poller> copy_poller_;
+  std::unique_ptr<transport::Poller> load_poller_;
+  int checkpoint_pauses_ = 0;
   std::unique_ptr<sim::Process> process_;
   std::uint64_t checkpoints_ = 0;
   bool has_failed_ = false;
@@ -405,5 +452,7 @@ const SimDriver& ServerLife::driver() const { return part_->driver(); }
 std::uint64_t ServerLife::checkpoints() const { return part_->checkpoints(); }
 
 const server::Copies<2>& ServerLife::copies() const { return part_->copies(); }
+
+const server::LoadTaker<2>& ServerLife::load_taker() const { return part_->load_taker(); }
 
 }  // namespace silurus::simulation

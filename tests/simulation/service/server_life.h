@@ -23,6 +23,8 @@ using testing_support::Power;
 constexpr unsigned kColumns = 4;
 constexpr unsigned kColumnValues = 64;
 rtree::Entry<2> entry_of(unsigned column, unsigned value);
+/// Values from this one on are those of a bulk load: all of them come at once, and stay.
+constexpr unsigned kFirstLoaded = 52;
 rtree::Box<2> window_of(unsigned column);
 /// A bit for each value of the column that a search of its window has found; a complaint if any was
 /// found twice or is of another column.
@@ -41,6 +43,8 @@ class Published {
   const Content* find(rtree::Version version) const;
   /// When a newer one was first shown; INT64_MAX: there is none.
   Nanoseconds superseded(rtree::Version version) const;
+  /// Whether all values of a bulk load are there, or none of them.
+  static bool holds_all_or_none(const Content& content, const Content& load);
   rtree::Version newest() const { return versions_.empty() ? 0 : versions_.rbegin()->first; }
 
  private:
@@ -99,7 +103,10 @@ struct Service {
       [](const sim::Host&, const sim::Host&) {};
   /// ... and that a copy has arrived: the member does no more, and is to be started again.
   std::function<void(const sim::Host& member)> on_arrival = [](const sim::Host&) {};
-  std::uint64_t sources_died = 0;             ///< in the midst of being copied
+  std::uint64_t sources_died = 0;              ///< in the midst of being copied
+  std::uint64_t load_sources_died = 0;         ///< the same of a bulk load
+  std::vector<Published::Content> loads = {};  ///< what clients load in bulk, and nobody removes
+  bool is_loading = false;  ///< a client is about to load in bulk, for which the tree must be empty
   std::vector<const ServerLife*> lives = {};  ///< that have not been destroyed
 };
 
@@ -120,11 +127,13 @@ class ServerLife {
   rtree::Snapshot<2> snapshot() const { return server_->snapshot(); }
   std::uint64_t checkpoints() const;
   const server::Copies<2>& copies() const;
+  const server::LoadTaker<2>& load_taker() const;
   sim::Host& host() { return host_; }
   /// CPU time of each turn of the group's process.
   Nanoseconds turn = kMicrosecond;
 
  private:
+  class Sink;
   class Fetch;
   class Part;
 

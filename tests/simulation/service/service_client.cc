@@ -16,6 +16,12 @@ constexpr Nanoseconds kLook = kMillisecond;
 constexpr Nanoseconds kLate = 600 * kMillisecond;
 
 /// What is left of a bound once clocks differ, and the last message was on its way.
+/// Values of a bulk load come at once, which is looked at elsewhere: one stands for all of them.
+constexpr unsigned kLoadedInHistory = kColumnValues - 1;
+constexpr double kLoadFill = 0.4;  // so that there are some nodes
+constexpr Nanoseconds kLoadPause = 5 * kMillisecond;
+constexpr unsigned kLoadTries = 6;
+
 Nanoseconds with_drift(Nanoseconds time) {
   return time + 4 * time / group::kDriftDenominator + kMicrosecond;
 }
@@ -71,7 +77,16 @@ ServiceClient::~ServiceClient() {
   group_.reset();
 }
 
+std::uint64_t ServiceClient::for_history(std::uint64_t found) {
+  std::uint64_t others = 0;
+  for (unsigned value = kFirstLoaded; value < kLoadedInHistory; ++value) {
+    others |= std::uint64_t{1} << value;
+  }
+  return found & ~others;
+}
+
 void ServiceClient::finish_with(std::size_t operations) {
+  if (load_ == LoadStep::kPlanned) end_load();
   last_ = operations;
   next_ = 0;
   process_->wake();
@@ -101,6 +116,7 @@ void ServiceClient::step(sim::Process& process) {
   // It found nobody from the beginning; whoever uses it tries again.
   const auto& failure = group_->failure();
   if (failure && failure->code != ErrorCode::kConnectionLost && under_way_ == 0) connect();
+  work_on_load();
   while (under_way_ < options_.in_flight && host_.clock().now() >= next_ && last_ != 0u) {
     const std::size_t before = under_way_;
     begin();
@@ -136,6 +152,9 @@ void ServiceClient::begin() {
   const std::uint64_t dice = random_.below(100);
   if (dice < (reads_any() ? 70 : 45)) return read(*column);
   if (dice > 85 && !own_.empty()) return remove();
+  // Few write while the tree is to be loaded.
+  const bool leaves_it = service_.is_loading && random_.below(20) != 0;
+  if (leaves_it || ledger_.next_value[*column] >= kFirstLoaded) return read(*column);
   add(*column);
 }
 
@@ -197,6 +216,85 @@ void ServiceClient::write(const protocol::Operation<2>& operation, unsigned colu
   complain("a write was refused: " + begun.error().message);
 }
 
+// --- a bulk load
+
+void ServiceClient::plan_load(Nanoseconds at) {
+  load_ = LoadStep::kPlanned;
+  load_at_ = at;
+  service_.is_loading = true;
+  Published::Content values{};
+  for (unsigned column = 0; column < kColumns; ++column) {
+    for (unsigned value = kFirstLoaded; value < kColumnValues; ++value) {
+      values[column] |= std::uint64_t{1} << value;
+      const auto made = entry_of(column, value);
+      loaded_.push_back(made);
+    }
+  }
+  service_.loads.push_back(values);
+}
+
+void ServiceClient::work_on_load() {
+  if (load_ == LoadStep::kNone || host_.clock().now() < load_at_ || load_waits_) return;
+  const auto step = [this](LoadStep next) {
+    load_waits_ = true;
+    return [this, next](const Result<client::LoadAnswer*>& answer) {
+      load_waits_ = false;
+      answer ? static_cast<void>(load_ = next) : fail_load(answer.error());
+      if (answer && next == LoadStep::kNone) end_load();
+    };
+  };
+  Status begun;
+  if (load_ == LoadStep::kPlanned) {
+    ++under_way_;
+    if (load_tries_++ == 0) {
+      for (unsigned column = 0; column < kColumns; ++column) {
+        auto& operations = ledger_.histories[column].operations;
+        load_operations_.push_back(operations.size());
+        operations.push_back({.kind = SetOperation::Kind::kAdd,
+                              .value = kLoadedInHistory,
+                              .called = service_.group.world.now(),
+                              .whose = host_.name()});
+      }
+    }
+    begun = group_->load_begin(step(LoadStep::kBegun));
+  } else if (load_ == LoadStep::kBegun) {
+    begun = group_->load_entries(loaded_, step(LoadStep::kStaged));
+  } else {
+    may_be_loaded_ = true;
+    begun = group_->load_commit(kLoadFill, loaded_.size(), step(LoadStep::kNone));
+  }
+  if (begun) return;
+  load_waits_ = false;
+  fail_load(begun.error());
+}
+
+/// Whatever came of this try, another one finds a tree that is empty or one that is not.
+void ServiceClient::fail_load(const Error& error) {
+  ++counters_.loads_failed;
+  service_.group.note(host_.name() + " has not loaded: " + error.message);
+  --under_way_;
+  load_at_ = host_.clock().now() + kLoadPause;
+  load_ = LoadStep::kPlanned;
+  if (load_tries_ >= kLoadTries || last_) end_load();
+}
+
+void ServiceClient::end_load() {
+  const bool is_done = load_ == LoadStep::kNone;
+  load_ = LoadStep::kNone;
+  service_.is_loading = false;
+  if (is_done) {
+    --under_way_;
+    ++counters_.loads;
+  }
+  for (unsigned column = 0; column < load_operations_.size(); ++column) {
+    if (is_done) {
+      entry(column, load_operations_[column]).returned = service_.group.world.now();
+    } else if (!may_be_loaded_) {
+      forget(column, load_operations_[column]);
+    }
+  }
+}
+
 // --- answers
 
 void ServiceClient::check_end(Nanoseconds called) {
@@ -230,7 +328,7 @@ void ServiceClient::end_read(unsigned column, std::size_t operation, const Befor
   const std::uint64_t found = check(column, before, **answer);
   if (reads_any()) return;
   SetOperation& kept = entry(column, operation);
-  kept.found = found;
+  kept.found = for_history(found);
   kept.returned = service_.group.world.now();
 }
 

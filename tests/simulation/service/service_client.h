@@ -25,6 +25,8 @@ struct ServiceClientCounters {
   std::uint64_t in_doubt = 0;
   std::uint64_t failed = 0;     ///< of which it is known that they did nothing
   std::uint64_t any_reads = 0;  ///< searches that any member may answer
+  std::uint64_t loads = 0;      ///< in bulk, done
+  std::uint64_t loads_failed = 0;
   client::ClientStatistics statistics;
 };
 
@@ -45,6 +47,10 @@ class ServiceClient final : private client::Network {
 
   /// Begins so many more operations, no others, and rests no longer.
   void finish_with(std::size_t operations);
+  /// Begins a bulk load at that time of its clock, or soon after.
+  void plan_load(Nanoseconds at);
+  /// What a history says of a column in which that was found.
+  static std::uint64_t for_history(std::uint64_t found);
   bool is_idle() const { return under_way_ == 0 && (!last_ || *last_ == 0); }
   ServiceClientCounters counters() const;
   /// All that it searches.
@@ -55,6 +61,7 @@ class ServiceClient final : private client::Network {
 
  private:
   class EtcdOfMembers;
+  enum class LoadStep : std::uint8_t { kNone, kPlanned, kBegun, kStaged };
   /// As it was when a search began.
   struct Before {
     rtree::Version newest;  ///< of all answers
@@ -78,6 +85,9 @@ class ServiceClient final : private client::Network {
   /// Looks at an answer to a search of that column; what it found.
   std::uint64_t check(unsigned column, const Before& before, const client::RangeAnswer<2>& answer);
   void check_end(Nanoseconds called);
+  void work_on_load();
+  void fail_load(const Error& error);
+  void end_load();
   /// Of an operation that did nothing, and shall not be looked for.
   void forget(unsigned column, std::size_t operation);
   testing_support::SetOperation& entry(unsigned column, std::size_t operation) {
@@ -102,6 +112,14 @@ class ServiceClient final : private client::Network {
   rtree::Version newest_ = 0;                       ///< of any answer so far
   std::vector<std::pair<unsigned, unsigned>> own_;  ///< columns and values that it may remove
   ServiceClientCounters counters_;
+
+  LoadStep load_ = LoadStep::kNone;
+  bool load_waits_ = false;  ///< for an answer
+  Nanoseconds load_at_ = 0;
+  unsigned load_tries_ = 0;
+  bool may_be_loaded_ = false;
+  std::vector<rtree::Entry<2>> loaded_;
+  std::vector<std::size_t> load_operations_;  ///< of each column
 };
 
 }  // namespace silurus::simulation

@@ -26,6 +26,9 @@ constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
                                    .slowness = 20 * kMillisecond,
                                    .poll = 8 * kMillisecond,
                                    .candidacy = 4 * kMillisecond};
+/// When bulk loads begin.
+constexpr Nanoseconds kLoadsFrom = 20 * kMillisecond;
+constexpr Nanoseconds kLoadsWithin = 80 * kMillisecond;
 /// Operations of a column while there are faults, and in all but for the last look.
 constexpr std::size_t kRoomWithFaults = 50;
 constexpr std::size_t kRoom = SetHistory::kMaxOperations - 1;
@@ -59,6 +62,11 @@ void ServiceCounters::add(const ServiceCounters& other) {
   arrived_by_message += other.arrived_by_message;
   sources_died += other.sources_died;
   copiers_died += other.copiers_died;
+  loads += other.loads;
+  loads_failed += other.loads_failed;
+  loads_taken += other.loads_taken;
+  load_sources_died += other.load_sources_died;
+  load_copiers_died += other.load_copiers_died;
 }
 
 ServiceRun::ServiceRun(std::uint64_t seed) : seed_(seed), world_(seed), random_(seed ^ 0x5e41ce) {
@@ -151,6 +159,11 @@ void ServiceRun::add_clients() {
     auto& host = *world_.find_host("client" + std::to_string(i + 1));
     clients_.push_back(std::make_unique<ServiceClient>(*service_, ledger_, host, urls, options));
   }
+  if (random_.below(2) == 0) return;
+  // The tree is empty only in the beginning.
+  sim::Host& host = clients_.front()->host();
+  clients_.front()->plan_load(host.clock().now() + kLoadsFrom +
+                              static_cast<Nanoseconds>(random_.below(kLoadsWithin)));
 }
 
 // --- members
@@ -188,6 +201,7 @@ void ServiceRun::bury(std::size_t member) {
   if (node.life->copies().is_fetching() && !node.life->copies().has_arrived()) {
     ++counters_.copiers_died;
   }
+  if (node.life->load_taker().is_copying()) ++counters_.load_copiers_died;
   collect(*node.life);
   node.disk.end_life(node.life->power());
   dead_.push_back(std::move(node.life));
@@ -214,6 +228,7 @@ void ServiceRun::collect(const ServerLife& life) {
   counters_.add({.copies = copies});
   if (service_->fabric.capabilities == 0) counters_.arrived_by_message += copies.arrived;
   counters_.checkpoints += life.checkpoints();
+  counters_.loads_taken += life.load_taker().taken();
   counters_.elections += life.driver().member().counters().elections;
 }
 
@@ -235,12 +250,15 @@ std::string ServiceRun::run() {
   if (!converged) return "no progress after the faults had ended";
   for (const Node& node : nodes_) collect(*node.life);
   counters_.sources_died = service_->sources_died;
+  counters_.load_sources_died = service_->load_sources_died;
   for (const auto& client : clients_) {
     const ServiceClientCounters counters = client->counters();
     counters_.operations += counters.operations;
     counters_.in_doubt += counters.in_doubt;
     counters_.failed += counters.failed;
     counters_.any_reads += counters.any_reads;
+    counters_.loads += counters.loads;
+    counters_.loads_failed += counters.loads_failed;
     counters_.asked_of_backups += counters.statistics.asked_of_backups;
     if (client->reads_one_sidedly()) {
       counters_.read_from_backups += counters.statistics.asked_of_backups;
@@ -280,7 +298,7 @@ std::string ServiceRun::check() {
     // found.
     SetHistory history = ledger_.histories[column];
     history.operations.push_back({.kind = SetOperation::Kind::kRead,
-                                  .found = (*last)[column],
+                                  .found = ServiceClient::for_history((*last)[column]),
                                   .called = world_.now(),
                                   .returned = world_.now(),
                                   .whose = "the end"});

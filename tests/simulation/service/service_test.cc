@@ -35,7 +35,10 @@ TEST(Service, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
             << all.arrived_by_message << " by message), " << all.copies.in_vain << " in vain, "
             << all.sources_died << " as the source died, " << all.copies.ended << " times let go, "
             << all.copies.dropped << " dropped, " << all.copiers_died << " copiers died, "
-            << all.copies.waits << " waited for etcd\n";
+            << all.copies.waits << " waited for etcd; " << all.loads << " bulk loads ("
+            << all.loads_failed << " tries in vain), " << all.loads_taken << " copies of them, "
+            << all.load_sources_died << " sources and " << all.load_copiers_died
+            << " copiers of them died\n";
   if (!seeds.are_many()) return;
   // The faults are those that all of this is there for.
   EXPECT_GT(all.operations, 50 * seeds.count());
@@ -56,6 +59,10 @@ TEST(Service, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
   EXPECT_GT(all.copies.ended, 0u);
   EXPECT_GT(all.sources_died, 0u);
   EXPECT_GT(all.copiers_died, 0u);
+  EXPECT_GT(all.loads, seeds.count() / 8);
+  EXPECT_GT(all.loads_taken, seeds.count() / 4);
+  EXPECT_GT(all.load_sources_died, 0u);
+  EXPECT_GT(all.load_copiers_died, 0u);
 }
 
 TEST(Service, DoesTheSameAgainFromTheSameSeed) {
