@@ -368,13 +368,18 @@ Status Client<D>::load_add(std::span<const Entry<D>> entries) {
 
 template <int D>
 Result<LoadAnswer> Client<D>::load_commit(double fill) {
+  if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
+  return impl_->template call<LoadAnswer>(
+      [&](Callback<LoadAnswer> callback) { return load_commit_async(fill, std::move(callback)); });
+}
+
+template <int D>
+Status Client<D>::load_commit_async(double fill, Callback<LoadAnswer> callback) {
   Impl& impl = *impl_;
-  if (auto ok = impl.check_process(); !ok) return fail(ok.error());
+  if (auto ok = impl.check_process(); !ok) return ok;
   while (impl.load_unanswered > 0) impl.drive();
   if (impl.load_error) return fail(*impl.load_error);
-  return impl.template call<LoadAnswer>([&](Callback<LoadAnswer> callback) {
-    return impl.core->load_commit(fill, impl.load_sent, std::move(callback));
-  });
+  return impl.core->load_commit(fill, impl.load_sent, std::move(callback));
 }
 
 template <int D>

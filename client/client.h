@@ -160,6 +160,8 @@ class SILURUS_API Client {
   Status range_async(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback);
   Status nearest_async(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback);
   Status write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> callback);
+  /// As load_commit(), of which the server's part takes long; what was added is waited for.
+  Status load_commit_async(double fill, Callback<LoadAnswer> callback);
   /// Sends what was begun, handles what has come. Doesn't wait, but for a lost server's successor
   /// to take the connection (a quarter of a second at most; ClientOptions::connect_timeout if only
   /// one server is known; and what etcd takes to answer, a second at most, if it is asked).

@@ -116,8 +116,7 @@ template <int D>
 struct Target {
   std::uint64_t first;
   Server<D> server;
-  bool in_bulk = false;               ///< it takes the copy as a bulk load
-  std::vector<Entry<D>> staged = {};  ///< for that, of the page in hand
+  std::vector<Entry<D>> staged = {};  ///< for the bulk load, of the page in hand
   WriteBatch<D> batch = {};
   std::optional<Error> error = {};
 
@@ -431,34 +430,28 @@ Status Replacement<D>::copy() {
   if (exported->entries == 0) return {};
   for (auto& target : targets_) {
     const Status begun = target->server.client().load_begin();
-    // A group takes inserts only, by its log.
-    target->in_bulk = begun.has_value();
-    if (!begun && begun.error().code != ErrorCode::kUnsupported)
-      return target->server.told(begun.error());
+    if (!begun) return target->server.told(begun.error());
   }
   for (std::uint64_t page = 0; page < exported->pages; ++page) {
     const auto operations = source_->page(page);
     if (!operations) return fail(operations.error());
-    for (const auto& one : *operations) {
-      Target<D>& target = target_of(one.box);
-      if (target.in_bulk) {
-        target.staged.push_back({one.id, one.box});
-      } else if (auto ok = apply(one); !ok) {
-        return ok;
-      }
-    }
+    for (const auto& one : *operations) target_of(one.box).staged.push_back({one.id, one.box});
     for (auto& target : targets_) {
-      if (!target->in_bulk) continue;
       if (auto ok = target->server.client().load_add(target->staged); !ok) return ok;
       target->staged.clear();
     }
   }
+  // All of them build at once.
   for (auto& target : targets_) {
-    if (!target->in_bulk) {
-      if (auto ok = target->finish(); !ok) return ok;
-    } else if (auto loaded = target->server.client().load_commit(); !loaded) {
-      return target->server.told(loaded.error());
-    }
+    const Status begun = target->server.client().load_commit_async(
+        0, Callback<LoadAnswer>([&error = target->error](auto answer) {
+          if (!answer) error = answer.error();
+        }));
+    if (!begun && !target->error) target->error = begun.error();
+  }
+  for (auto& target : targets_) target->server.client().wait();
+  for (auto& target : targets_) {
+    if (auto ok = target->finish(); !ok) return ok;
   }
   return {};
 }

@@ -614,17 +614,31 @@ Status Router<D>::load_add(std::span<const Entry<D>> entries) {
 template <int D>
 Result<LoadAnswer> Router<D>::load_commit(double fill) {
   if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
+  // All of them at once: each builds for as long as the largest.
+  const std::vector<std::uint32_t> ids = std::exchange(impl_->loading, {});
+  std::vector<Result<LoadAnswer>> loaded(ids.size(), LoadAnswer{});
+  std::vector<Client<D>*> asked;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    auto client = impl_->loader(ids[i]);
+    const Status begun = client ? (*client)->load_commit_async(
+                                      fill, Callback<LoadAnswer>([&one = loaded[i]](auto answer) {
+                                        one = answer ? Result<LoadAnswer>(**answer)
+                                                     : Result<LoadAnswer>(fail(answer.error()));
+                                      }))
+                                : Status(fail(client.error()));
+    if (!begun) loaded[i] = fail(begun.error());
+    if (client) asked.push_back(*client);
+  }
+  for (Client<D>* client : asked) client->wait();
   LoadAnswer all;
-  for (const std::uint32_t id : std::exchange(impl_->loading, {})) {
-    auto client = impl_->loader(id);
-    const auto loaded = client ? (*client)->load_commit(fill) : fail(client.error());
-    if (!loaded) {
-      return fail(loaded.error().code,
-                  "shard " + std::to_string(id) +
-                      " was not loaded, others may have been: " + loaded.error().message);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (!loaded[i]) {
+      return fail(loaded[i].error().code,
+                  "shard " + std::to_string(ids[i]) +
+                      " was not loaded, others may have been: " + loaded[i].error().message);
     }
-    all.entries += loaded->entries;
-    all.version = impl_->links.size() == 1 ? loaded->version : 0;
+    all.entries += loaded[i]->entries;
+    all.version = ids.size() == 1 ? loaded[i]->version : 0;
   }
   return all;
 }

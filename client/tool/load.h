@@ -42,12 +42,9 @@ class Loader {
     if (auto ok = pass_over(); !ok) return fail(ok.error());
     const Status started = client_.load_begin();
     progress.say("reading " + command_.source);
-    if (!started && started.error().code != ErrorCode::kConflict &&
-        started.error().code != ErrorCode::kUnsupported) {
-      return fail(started.error());
-    }
+    if (!started && started.error().code != ErrorCode::kConflict) return fail(started.error());
     report_.bulk = started.has_value();
-    // By inserts: the tree is not empty, or the server is a member of a group.
+    // By inserts: the tree is not empty.
     const Status loaded = report_.bulk ? load_in_bulk(progress) : load_by_inserts(progress);
     if (!loaded) return fail(loaded.error());
     return report_;
