@@ -46,6 +46,16 @@ inline rtree::Box<2> box_of(std::uint64_t id) {
   return {{x, 0}, {x, 1}};
 }
 
+/// So many entries, and all of their ids.
+inline std::vector<Entry<2>> many_entries(std::size_t count, std::set<std::uint64_t>& ids) {
+  std::vector<Entry<2>> entries;
+  for (std::uint64_t id = 1; id <= count; ++id) {
+    entries.push_back({id, box_of(id)});
+    ids.insert(id);
+  }
+  return entries;
+}
+
 /// A member whose entries can be asked for.
 class Member : public MemberProcess {
  public:

@@ -91,6 +91,41 @@ TEST_P(ClusterOfServers, AMemberWithAnEmptyDirectoryIsTakenIn) {
   expect_everywhere(ids);
 }
 
+TEST_P(ClusterOfServers, ABulkLoadWhosePrimaryDiesIsThereEverywhereOrNowhere) {
+  start(3);
+  std::set<std::uint64_t> ids;
+  const std::vector<Entry<2>> entries = many_entries(100'000, ids);
+  Member* const first = primary();
+  ASSERT_NE(first, nullptr);
+  Member& backup = first == &members_[0] ? members_[1] : members_[0];
+  std::atomic<bool> is_over{false};
+  bool is_loaded = false;
+  {
+    Client<2> loader = client();
+    std::jthread loading([&] {
+      is_loaded = loader.load(entries).has_value();
+      is_over = true;
+    });
+    wait_until([&] {
+      return is_over || backup.process().errors().find("has copied the") != std::string::npos;
+    });
+    first->kill_it();
+  }
+  first->start();
+  ASSERT_TRUE(wait_for_view(3));
+  Client<2> after = client();
+  const auto count = after.count(kEverything);
+  ASSERT_TRUE(count.has_value()) << count.error().message;
+  std::printf("%s, and %llu entries are there\n", is_loaded ? "acknowledged" : "not acknowledged",
+              static_cast<unsigned long long>(*count));
+  EXPECT_TRUE(*count == ids.size() || (*count == 0 && !is_loaded));
+  if (*count == 0) {
+    const auto again = after.load(entries);
+    ASSERT_TRUE(again.has_value()) << again.error().message;
+  }
+  expect_everywhere(ids);
+}
+
 TEST_P(ClusterOfServers, AFullTreeSaysSoAndTakesErasures) {
   options_ = {"--memory", "8M"};
   start(1);

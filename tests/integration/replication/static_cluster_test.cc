@@ -220,6 +220,59 @@ TEST_P(StaticCluster, AGroupThatIsFoundedSoTakesNoWriteBeforeItHasTwoCopies) {
   expect_everywhere(ids_);
 }
 
+TEST_P(StaticCluster, TakesABulkLoadAtAllMembersAtOnce) {
+  start(3);
+  Client<2> loader = client();
+  const auto loaded = loader.load(many_entries(20'000, ids_));
+  ASSERT_TRUE(loaded.has_value()) << loaded.error().message;
+  EXPECT_EQ(loaded->entries, 20'000u);
+  expect_everywhere(ids_);
+  for (const std::size_t backup : {1, 2}) {
+    const std::string said = members_[backup].process().errors();
+    EXPECT_NE(said.find("has copied the"), std::string::npos)
+        << "by its nodes, not by inserts: " << said;
+  }
+  write(loader, 50);
+  const auto again = loader.load(many_entries(1, ids_));
+  ASSERT_FALSE(again.has_value());
+  EXPECT_EQ(again.error().code, ErrorCode::kConflict) << "the tree is not empty";
+  expect_everywhere(ids_);
+}
+
+TEST_P(StaticCluster, KeepsABulkLoadThroughTheDeathOfAllMembers) {
+  start(3);
+  const auto loaded = client().load(many_entries(5'000, ids_));
+  ASSERT_TRUE(loaded.has_value()) << loaded.error().message;
+  for (Member& member : members_) member.kill_it();
+  for (Member& member : members_) member.start();
+  ASSERT_TRUE(wait_for_view(3));
+  expect_everywhere(ids_);
+}
+
+TEST_P(StaticCluster, LoadsInBulkWithoutAMemberThatDied) {
+  start(3);
+  members_[2].kill_it();
+  const auto loaded = client().load(many_entries(5'000, ids_));
+  ASSERT_TRUE(loaded.has_value()) << loaded.error().message;
+  members_[2].start();
+  ASSERT_TRUE(wait_for_view(3)) << "it has copied the tree";
+  expect_everywhere(ids_);
+}
+
+TEST_P(StaticCluster, RefusesABulkLoadThatDoesNotFitAMemberAndIsUnharmed) {
+  options_ = {"--memory", "8M"};
+  start(2);
+  Client<2> loader = client();
+  std::set<std::uint64_t> refused;
+  const auto loaded = loader.load(many_entries(300'000, refused));
+  ASSERT_FALSE(loaded.has_value());
+  EXPECT_EQ(loaded.error().code, ErrorCode::kOutOfMemory) << loaded.error().message;
+  EXPECT_NE(loaded.error().message.find("nothing has changed"), std::string::npos)
+      << loaded.error().message;
+  write(loader, 50);
+  expect_everywhere(ids_);
+}
+
 TEST_P(StaticCluster, IsNotFoundedAnewWhenTheFirstMembersDirectoryWasEmptied) {
   start(2);
   Client<2> writer = client();

@@ -107,6 +107,25 @@ TEST_F(ReplicatedShards, AreSplitAndMovedUnderLoad) {
   expect_nothing_lost(load);
 }
 
+TEST_F(ReplicatedShards, AreLoadedInBulkAllAtOnce) {
+  cluster_.make_map({cluster_.start_group(2), cluster_.start_group(2)});
+  auto router = cluster_.router();
+  Random random(testing_support::seed(5));
+  Model all;
+  std::vector<Entry<2>> entries;
+  for (std::uint64_t id = 0; id < 20'000; ++id) {
+    entries.push_back({id, testing_support::random_box(random)});
+    all[id] = entries.back().box;
+  }
+  ASSERT_TRUE(router.load_begin());
+  ASSERT_TRUE(router.load_add(entries));
+  const auto loaded = router.load_commit();
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_EQ(loaded->entries, all.size());
+  expect_holds(router, all);
+  ASSERT_TRUE(router.insert(77'777, entries[0].box)) << "writes go on";
+}
+
 /// Moves the shard from group to group, whose primaries are killed while they are moved: before
 /// each step once that of the one which has it, and once that of the one which gets it.
 TEST_F(ReplicatedShards, AreMovedThoughPrimariesAreKilledBeforeAnyStep) {
