@@ -207,6 +207,9 @@ Status GroupLoad<D>::plan(Nanoseconds now, std::uint64_t first) {
   if (Status admitted = parts_.replica.admit(current_->job->ticket, now); !admitted) {
     return admitted;
   }
+  if (const group::View& view = parts_.member.view(); !view.has_enough()) {
+    return fail(ErrorCode::kUnavailable, too_few_members(view));
+  }
   if (const std::uint64_t entries = parts_.tree.snapshot().size(); entries != 0) {
     return fail(ErrorCode::kConflict, "the tree holds " + std::to_string(entries) +
                                           " entries: a bulk load needs an empty one");
@@ -311,7 +314,7 @@ Result<bool> GroupLoad<D>::are_copied(Nanoseconds now) {
     }
   }
   if (is_pending) return false;
-  if (whole >= view.quorum()) return true;
+  if (whole >= std::max(view.quorum(), view.needed())) return true;
   return fail(ErrorCode::kUnavailable, "only " + std::to_string(whole) + " of " +
                                            std::to_string(view.members.size()) +
                                            " members have copied it" + others);
@@ -338,7 +341,9 @@ Status GroupLoad<D>::log_load(Nanoseconds now) {
 /// The record was applied; or nobody knows whether it ever will be.
 template <int D>
 void GroupLoad<D>::on_end(const group::AppliedBatch* batch) {
-  if (batch != nullptr) {
+  if (batch != nullptr && batch->end.lsn > parts_.member.acknowledged()) {
+    current_->job->version = fail(too_few_copies());
+  } else if (batch != nullptr) {
     current_->job->version = batch->version;
   } else {
     current_->job->version = fail(ErrorCode::kConnectionLost,

@@ -28,14 +28,13 @@ Error lost_place() {
           "primary, with the same number"};
 }
 
-/// Of a write that is done, and was not known to be durable at enough members before some left.
+}  // namespace
+
 Error too_few_copies() {
   return {ErrorCode::kInDoubt,
           "the write is done, but its group lost members before it was known to be durable at as "
           "many as it needs (--min-members): it may be lost with those that are left"};
 }
-
-}  // namespace
 
 template <int D>
 Replica<D>::Replica(const Parts& parts, replication::group::MachineState state,

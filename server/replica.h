@@ -27,6 +27,9 @@
 
 namespace silurus::server {
 
+/// Of a write that is done, and was not known to be durable at enough members before some left.
+Error too_few_copies();
+
 /// The server's side of one member of a group, between its Writer and the group's Member: as the
 /// primary it logs what clients write, at any member it applies what is committed, and it gives
 /// jobs back when they are. Has no thread: whoever owns the member calls step() after each of the

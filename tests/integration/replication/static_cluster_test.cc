@@ -213,6 +213,9 @@ TEST_P(StaticCluster, AGroupThatIsFoundedSoTakesNoWriteBeforeItHasTwoCopies) {
   ASSERT_TRUE(wait_for_view(1));
   Client<2> writer = client();
   EXPECT_EQ(writer.insert(1, box_of(1)).error().code, ErrorCode::kUnavailable);
+  const auto loaded = writer.load(std::vector<Entry<2>>{{1, box_of(1)}});
+  ASSERT_FALSE(loaded.has_value());
+  EXPECT_EQ(loaded.error().code, ErrorCode::kUnavailable) << loaded.error().message;
   members_.push_back(member(1, {}));
   members_[1].start();
   ASSERT_TRUE(wait_for_view(2)) << "joining needs no write";
