@@ -344,11 +344,12 @@ std::uint64_t ServiceClient::check(unsigned column, const Before& before,
     complain("an answer that is not what version " + std::to_string(answer.version) + " holds");
   }
   newest_ = std::max(newest_, answer.version);
-  if (!reads_any()) return found;
+  // Of whichever member, in whichever mode and view.
   if (answer.version < before.newest) {
     complain("an answer of version " + std::to_string(answer.version) + " after one of " +
              std::to_string(before.newest));
   }
+  if (!reads_any()) return found;
   const Nanoseconds superseded = service_.published.superseded(answer.version);
   // What was current since it was asked for is linearizable, and no older than the primary's answer
   // is, however late that arrives.
