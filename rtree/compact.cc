@@ -24,8 +24,6 @@ constexpr std::uint64_t kLevelMask = (std::uint64_t{1} << (kPassShift - kLevelSh
 constexpr double kInnerShare = 0.05;
 /// Nodes are packed if that saves one of as many.
 constexpr std::uint32_t kWorthwhile = 16;
-/// Items that are moved in the time in which a node is looked at.
-constexpr std::uint32_t kItemsOfAnUnit = 4;
 
 /// Where a compaction is: the children of nodes of `level` come next, behind `rank` entries.
 struct Place {
@@ -149,7 +147,7 @@ bool Tree<D>::pack_next(Packing& packing) {
       packing.step.is_short = true;
       return false;
     }
-    packing.work += items / kItemsOfAnUnit + parts;
+    packing.work += items + parts;  // an item takes as long as a look at a node
     packing.step.saved_nodes += count - parts;
     pack_children(packing.path, level, parts);
     shrink_root();

@@ -73,8 +73,8 @@ inline constexpr std::uint32_t kWorkOfAnOperation = 4;
 
 /// How full a compaction makes nodes unless it is told otherwise.
 inline constexpr double kCompactFill = 0.9;
-/// Work of one step of a compaction, in the unit of kSliceOfWork. The node that exceeds it is still
-/// packed, so a step may take twice as much.
+/// A step of a compaction ends with the node at which it has done that much, in the unit of
+/// kSliceOfWork. A slice ends with the step, and begins none if less than half of it is left.
 inline constexpr std::uint32_t kWorkOfACompaction = kSliceOfWork / 4;
 inline constexpr std::uint32_t kMostWorkOfACompaction = 2 * kWorkOfACompaction;
 /// The cursor of a compaction that has nothing left to do.

@@ -240,7 +240,7 @@ bool Writer<D>::compact(WriteJob<D>& job, std::uint32_t& work) {
   Compaction& asked = *job.compaction;
   asked.step = {.next = asked.payload.cursor, .is_short = true};
   if (compaction_must_wait(tree_)) return true;
-  work -= rtree::kMostWorkOfACompaction;
+  work = 0;
   const auto step = tree_.compact(asked.payload.cursor,
                                   static_cast<double>(asked.payload.fill_permyriad) / 10'000);
   if (step) {

@@ -196,7 +196,7 @@ Status TreeMachine<D>::compact(const Record& record) {
       tree_.compact(payload->cursor, static_cast<double>(payload->fill_permyriad) / 10'000);
   if (!step) return fail(step.error());
   batch_.back().compacted = *step;
-  work_ -= std::min(work_, rtree::kMostWorkOfACompaction);
+  work_ = 0;
   return {};
 }
 
