@@ -9,6 +9,10 @@
 
 namespace silurus::server {
 
+Error load_is_under_way() {
+  return {ErrorCode::kConflict, "a bulk load is under way: writes are taken again when it is done"};
+}
+
 template <int D>
 Result<std::unique_ptr<Load<D>>> Load<D>::begin(LoadSlot& slot) {
   if (!slot.try_take()) {

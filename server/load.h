@@ -37,6 +37,9 @@ class LoadSlot {
   std::atomic<std::uint64_t> staged_bytes_{0};
 };
 
+/// What is said of writes while a bulk load is under way.
+Error load_is_under_way();
+
 /// A bulk load under way: holds the slot from begin() until it is destroyed, and the entries staged
 /// so far. Belongs to one session, then to the task that builds.
 template <int D>

@@ -9,6 +9,7 @@
 #include "protocol/decode.h"
 #include "server/join_pace.h"
 #include "server/limits.h"
+#include "server/load.h"
 #include "server/room.h"
 
 namespace silurus::server {
@@ -111,6 +112,7 @@ void Replica<D>::take_arrivals() {
 
 template <int D>
 Status Replica<D>::log_batches(Nanoseconds now) {
+  refuse_late();
   if (is_held_back_) return {};
   if (more_writes_are_coming(now)) {
     again_at_ = last_arrival_ + kGroupWriteGap;
@@ -120,8 +122,11 @@ Status Replica<D>::log_batches(Nanoseconds now) {
   while (!backlog_.empty() && in_flight_.size() < kMaxBatchesInFlight && !waits_for_order() &&
          member_->may_write()) {
     WriteJob<D>* const next = backlog_.front();
-    if (refuse_with_too_few_members(*next)) {
+    if (next->is_late) break;
+    if (!member_->view().has_enough()) {
+      if (has_writes_on_their_way()) break;  // one of them may be this one, which comes again
       backlog_.pop_front();
+      refuse_with_too_few_members(*next);
       continue;
     }
     const bool has_lapsed = gate_.has_lapsed(now);
@@ -148,6 +153,18 @@ Status Replica<D>::log_batches(Nanoseconds now) {
     any = true;
   }
   return any ? member_->wrote() : Status{};
+}
+
+/// Refuses writes that came while a bulk load is under way; but one that comes again may have been
+/// done, which the table says as soon as none is on its way.
+template <int D>
+void Replica<D>::refuse_late() {
+  while (!backlog_.empty() && backlog_.front()->is_late && member_->may_write() &&
+         !has_writes_on_their_way()) {
+    WriteJob<D>* const job = backlog_.front();
+    backlog_.pop_front();
+    if (!answer_from_table(*job)) refuse(job, load_is_under_way());
+  }
 }
 
 /// Logs what comes next in the backlog. kNoSpace: the medium has no room, nothing is logged, and
@@ -193,14 +210,18 @@ bool Replica<D>::more_writes_are_coming(Nanoseconds now) {
 /// While the group has fewer members than a write has to be durable at. One that was done before is
 /// answered as then if it surely was durable at enough.
 template <int D>
-bool Replica<D>::refuse_with_too_few_members(WriteJob<D>& job) {
-  const replication::group::View& view = member_->view();
-  if (view.has_enough()) return false;
+void Replica<D>::refuse_with_too_few_members(WriteJob<D>& job) {
   const bool is_done = job.request.client != 0 &&
                        machine_.requests().is_done(job.request.client, job.request.sequence);
-  if (is_done && member_->acknowledged() >= applied_.lsn) return answer_from_table(job);
-  refuse(&job, is_done ? too_few_copies() : Error{ErrorCode::kUnavailable, too_few_members(view)});
-  return true;
+  const bool is_durable = member_->acknowledged() >= applied_.lsn;
+  if (is_done && is_durable && answer_from_table(job)) return;
+  refuse(&job, is_done ? too_few_copies()
+                       : Error{ErrorCode::kUnavailable, too_few_members(member_->view())});
+}
+
+template <int D>
+bool Replica<D>::has_writes_on_their_way() const {
+  return !std::ranges::all_of(in_flight_, &Flight::is_order);
 }
 
 /// A write that comes again, and was committed.
@@ -327,7 +348,7 @@ Status Replica<D>::log_batch(Nanoseconds now) {
     WriteJob<D>* job = backlog_.front();
     if (!flight.jobs.empty() &&
         (flight.operations + job->operations.size() > kMaxCombinedOperations || job->order ||
-         job->compaction || !gate_.admit(job->ticket, now))) {
+         job->compaction || job->is_late || !gate_.admit(job->ticket, now))) {
       break;
     }
     log_job(*job);

@@ -145,6 +145,7 @@ class Replica {
   bool leads() const;
   void take_arrivals();
   Status log_batches(Nanoseconds now);
+  void refuse_late();
   bool more_writes_are_coming(Nanoseconds now);
   /// How long the next batch has to wait; 0: it need not.
   Nanoseconds must_wait();
@@ -162,7 +163,8 @@ class Replica {
   void log_operation(const protocol::Operation<D>& operation);
   template <typename Payload>
   void append(replication::RecordType type, const Payload& payload);
-  bool refuse_with_too_few_members(WriteJob<D>& job);
+  void refuse_with_too_few_members(WriteJob<D>& job);
+  bool has_writes_on_their_way() const;
   bool answer_from_table(WriteJob<D>& job);
   void on_batch(const replication::group::AppliedBatch& batch);
   void on_order(const replication::group::AppliedBatch& batch);

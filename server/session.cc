@@ -112,10 +112,7 @@ void Session<D>::on_nearest(std::span<const std::byte> message, const Header& he
 
 template <int D>
 Status Session<D>::may_write() const {
-  if (worker_.shard().load_slot().taken()) {
-    return fail(ErrorCode::kConflict,
-                "a bulk load is under way: writes are taken again when it is done");
-  }
+  if (worker_.shard().load_slot().taken()) return fail(load_is_under_way());
   if (const Standing* standing = worker_.team().standing; standing && !standing->is_primary()) {
     return fail(standing->not_primary());
   }
@@ -126,8 +123,14 @@ template <int D>
 void Session<D>::on_write(std::span<const std::byte> message, const Header& header) {
   const auto request = protocol::decode_write<D>(message, kMaxBatchOperations);
   if (!request) return refuse(header, request.error());
-  if (const Status ok = may_write(); !ok) return refuse(header, ok.error());
+  const Standing* const standing = worker_.team().standing;
+  const bool is_late = worker_.shard().load_slot().taken();
+  if (is_late && standing == nullptr) return refuse(header, load_is_under_way());
+  if (standing != nullptr && !standing->is_primary()) {
+    return refuse(header, standing->not_primary());
+  }
   auto job = worker_.new_job();
+  job->is_late = is_late;
   job->session = id_;
   job->request_id = header.request_id;
   // Who doesn't number its writes has no name either.

@@ -321,6 +321,7 @@ std::unique_ptr<WriteJob<D>> Worker<D>::new_job() {
   job->error.reset();
   job->order.reset();
   job->compaction.reset();
+  job->is_late = false;
   return job;
 }
 

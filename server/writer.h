@@ -44,6 +44,9 @@ struct WriteJob {
   std::vector<protocol::Operation<D>> operations;
   std::optional<replication::GatePayload> order;  ///< to the gate, instead of operations
   std::optional<Compaction> compaction = {};      ///< instead of operations
+  /// Of a group: it came while a bulk load is under way, and is to be refused unless it repeats one
+  /// that was done.
+  bool is_late = false;
   // The outcome.
   std::vector<protocol::FailedOperation> failed;
   rtree::Version version = 0;  ///< in which the operations are visible
