@@ -126,7 +126,7 @@ Status Replica<D>::log_batches(Nanoseconds now) {
     if (!member_->view().has_enough()) {
       if (has_writes_on_their_way()) break;  // one of them may be this one, which comes again
       backlog_.pop_front();
-      refuse_with_too_few_members(*next);
+      refuse_with_too_few_members(*next, now);
       continue;
     }
     const bool has_lapsed = gate_.has_lapsed(now);
@@ -208,13 +208,15 @@ bool Replica<D>::more_writes_are_coming(Nanoseconds now) {
 }
 
 /// While the group has fewer members than a write has to be durable at. One that was done before is
-/// answered as then if it surely was durable at enough.
+/// answered as then if it surely was durable at enough. What belongs to other servers now is sent
+/// there.
 template <int D>
-void Replica<D>::refuse_with_too_few_members(WriteJob<D>& job) {
+void Replica<D>::refuse_with_too_few_members(WriteJob<D>& job, Nanoseconds now) {
   const bool is_done = job.request.client != 0 &&
                        machine_.requests().is_done(job.request.client, job.request.sequence);
   const bool is_durable = member_->acknowledged() >= applied_.lsn;
   if (is_done && is_durable && answer_from_table(job)) return;
+  if (!is_done && refuse_by_gate(job, now)) return;
   refuse(&job, is_done ? too_few_copies()
                        : Error{ErrorCode::kUnavailable, too_few_members(member_->view())});
 }

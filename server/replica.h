@@ -163,7 +163,7 @@ class Replica {
   void log_operation(const protocol::Operation<D>& operation);
   template <typename Payload>
   void append(replication::RecordType type, const Payload& payload);
-  void refuse_with_too_few_members(WriteJob<D>& job);
+  void refuse_with_too_few_members(WriteJob<D>& job, Nanoseconds now);
   bool has_writes_on_their_way() const;
   bool answer_from_table(WriteJob<D>& job);
   void on_batch(const replication::group::AppliedBatch& batch);

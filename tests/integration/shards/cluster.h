@@ -44,7 +44,9 @@ class Cluster {
       group.emplace_back(
           "shm://" + (folder_ / ("c" + name)), "shm://" + (folder_ / ("g" + name)),
           data("d" + name), url(), lease_,
-          std::vector<std::string>{"--shard", number, "--dimensions", std::to_string(D)});
+          std::vector<std::string>{"--shard", number, "--dimensions", std::to_string(D),
+                                   // A group of two goes on when its primary is killed.
+                                   "--min-members", "1"});
       EXPECT_TRUE(group.back().start()) << group.back().process().errors();
       EXPECT_TRUE(wait_for_view(group, group.size()));
     }
