@@ -242,6 +242,20 @@ TEST_P(StaticCluster, TakesABulkLoadAtAllMembersAtOnce) {
   expect_everywhere(ids_);
 }
 
+TEST_P(StaticCluster, RefusesWritesWhileABulkLoadIsUnderWay) {
+  start(2);
+  Client<2> loader = client();
+  Client<2> writer = client();
+  ASSERT_TRUE(loader.load_begin());
+  const auto refused = writer.insert(1, box_of(1));
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kConflict) << refused.error().message;
+  ASSERT_TRUE(loader.load_add(many_entries(1'000, ids_)));
+  ASSERT_TRUE(loader.load_commit());
+  write(writer, 1);
+  expect_everywhere(ids_);
+}
+
 TEST_P(StaticCluster, KeepsABulkLoadThroughTheDeathOfAllMembers) {
   start(3);
   const auto loaded = client().load(many_entries(5'000, ids_));
