@@ -111,6 +111,23 @@ TEST(Helper, ThatSaysNothingOrNonsenseIsAnErrorOfTheFile) {
   EXPECT_THAT(error_of("lie-5000"), HasSubstr("sent what makes no sense"));
 }
 
+TEST(Helper, ThatSendsAFrameOfNoBytesIsAnErrorAndNotTheEnd) {
+  const OwnLibexec libexec;
+  // kOpened, without dimensions; kBytes, three of them; kBytes, none
+  libexec.write_script("silurus-read-test", R"(printf '\1\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0'
+printf '\5\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0abc'
+printf '\5\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'; exec cat)");
+  const auto bytes = unpack_with_helper("silurus-read-test", "x");
+  ASSERT_TRUE(bytes.has_value()) << bytes.error().message;
+  std::vector<char> into(10);
+  EXPECT_EQ(*(*bytes)->read(into), 3u);
+  EXPECT_EQ(std::string(into.data(), 3), "abc");
+  const auto count = (*bytes)->read(into);
+  ASSERT_FALSE(count.has_value());
+  EXPECT_EQ(count.error().code, ErrorCode::kProtocol);
+  EXPECT_THAT(count.error().message, HasSubstr("sent what makes no sense"));
+}
+
 TEST(Helper, GivenUpLeavesNoProcess) {
   auto source = open_test("boxes-4000000000");
   ASSERT_TRUE(source.has_value()) << source.error().message;

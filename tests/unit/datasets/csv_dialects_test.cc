@@ -55,6 +55,28 @@ TEST(CsvDialects, QuoteNoMoreThanALineMayHold) {
   EXPECT_EQ(error_of(text + "\",1,2\n"), ":2: column 2: a quote is opened and not closed");
 }
 
+TEST(CsvDialects, LoseNoLineBehindAQuoteAtTheEndOfTheBuffer) {
+  constexpr std::size_t kBufferBytes = 1 << 18;  // of LineReader
+  for (const std::size_t behind : {std::size_t{500}, 3 * LineReader::kMaxLineBytes}) {
+    std::vector<Entry<2>> expected;
+    std::string text = "id,name,x,y\n";
+    const auto fill_to = [&](std::size_t size) {
+      while (text.size() < size) {
+        const std::uint64_t id = expected.size();
+        expected.push_back({id, {{2, 3}, {2, 3}}});
+        text += std::to_string(id) + ",b,2,3\n";
+      }
+    };
+    fill_to(kBufferBytes - 100);
+    text += "6,\"b,1,2\n";
+    fill_to(kBufferBytes + behind);
+    const auto entries = read_text(text, {.skip_bad = true});
+    ASSERT_TRUE(entries) << entries.error().message;
+    EXPECT_EQ(entries->size(), expected.size());
+    EXPECT_TRUE(*entries == expected) << behind << " bytes behind the buffer's end";
+  }
+}
+
 TEST(CsvDialects, WriteNumbersInManyWays) {
   EXPECT_EQ(*read_text("7.0,+2.35,4886e-2\n+8,-1.,+1E+6\n"), kPoints);
   EXPECT_EQ(id_of("17"), 17u);

@@ -80,6 +80,8 @@ TEST(Csv, NamesTheLineOfAnInvertedBox) {
   EXPECT_EQ(error_of("id,minX,maxX,minY,maxY\n1,0,1,0,1\n2,0,1,5,-5\n"),
             ":3: column 4 (minY as ymin): \"5\", expected at most -5, which is in column 5 "
             "(maxY as ymax)");
+  EXPECT_EQ(error_of<3>("1,2,3,9,5,6,7\n"),
+            ":1: column 4 (zmin): \"9\", expected at most 7, which is in column 7 (zmax)");
 }
 
 TEST(Csv, NamesTheNumberOfFields) {
