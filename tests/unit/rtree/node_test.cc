@@ -160,6 +160,34 @@ TYPED_TEST(NodeOf, ScansAsPlainComparisonsDo) {
   }
 }
 
+TYPED_TEST(NodeOf, TakesZerosOfBothSignsForTheSame) {
+  constexpr int D = TypeParam::kD;
+  auto leaf = std::make_unique<Node<D>>();
+  leaf->header = {};
+  leaf->header.count = 1;
+  const auto box_between = [](double min, double max) {
+    Box<D> box;
+    box.min.fill(min);
+    box.max.fill(max);
+    return box;
+  };
+  const auto expect_found = [&](const Box<D>& entry, const Box<D>& window) {
+    leaf->set_entry(0, {7, entry});
+    for (const auto predicate :
+         {Predicate::kIntersects, Predicate::kWithin, Predicate::kContains}) {
+      const auto limits = RangeLimits<D>::of(window, predicate);
+      EXPECT_EQ(kernels<D>().scan_leaf(*leaf, limits, 0).words[0], 1u) << int(predicate);
+      EXPECT_EQ(kernels<D>().scan_leaf_by_dimension(*leaf, limits, 0).words[0], 1u);
+      EXPECT_EQ(kernels<D>().count_leaf(*leaf, limits, 0), 1u);
+    }
+  };
+  for (const double zero : {0.0, -0.0}) {
+    expect_found(box_between(zero, 1), box_between(-zero, 1));
+    expect_found(box_between(-1, zero), box_between(-1, -zero));
+    expect_found(box_between(zero, zero), box_between(-zero, -zero));
+  }
+}
+
 TYPED_TEST(NodeOf, HintsAtWhatTheWindowCovers) {
   constexpr int D = TypeParam::kD;
   Random random(testing_support::seed(8));
@@ -337,6 +365,13 @@ TEST(CheckNode, RefusesEveryCorruptedField) {
   EXPECT_TRUE(refused(1, [](Node<2>& node) { node.header.count = 0; }));
   EXPECT_TRUE(refused(1, [](Node<2>& node) { node.inner.children[1] = 0; }));
   EXPECT_TRUE(refused(1, [](Node<2>& node) { node.inner.children[2] = NodeRef(100, 5).word(); }));
+}
+
+TEST(CheckNode, RefusesALevelThatNoTreeHas) {
+  EXPECT_TRUE(accepted(*sound_node(kMaxLevel), {NodeRef(50, 9), kAnyLevel}, true));
+  const auto node = sound_node(kMaxLevel + 1);
+  EXPECT_FALSE(accepted(*node, {NodeRef(50, 9), kAnyLevel}, true));
+  EXPECT_FALSE(accepted(*node, {NodeRef(50, 9), kMaxLevel + 1}, true));
 }
 
 TEST(CheckNode, RefusesTooFewBytes) {

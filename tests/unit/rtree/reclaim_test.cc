@@ -155,6 +155,50 @@ TEST_F(ReclamationTest, ASnapshotMayBeMovedAndReleasedByAnotherThread) {
   EXPECT_EQ(kept->size(), 200u);
 }
 
+TEST_F(ReclamationTest, ASnapshotOfAVersionBeyondWhatANameHoldsKeepsItsNodes) {
+  open({.grace = 0});
+  const Version version = (Version{1} << NodeRef::kBirthBits) + 5;
+  tree_->skip_to(version);
+  insert_and_publish(200);
+  const auto nodes = tree_->stats().nodes;
+  const Snapshot<2> old = tree_->snapshot();
+  EXPECT_EQ(old.version(), version + 199);
+  insert_and_publish(600);
+  EXPECT_EQ(tree_->stats().bytes_held, nodes * kChunkBytes<2>) << "every node has changed since";
+  EXPECT_EQ(old.version(), version + 199);
+  EXPECT_EQ(old.size(), 200u);
+  const Status valid = old.validate();
+  EXPECT_TRUE(valid) << valid.error().message;
+}
+
+TEST_F(ReclamationTest, AnOldSnapshotKeepsItsNodesWhenANewerOneTakesAnEarlierSlot) {
+  open({.grace = 0});
+  insert_and_publish(500);
+  std::optional<Snapshot<2>> first(tree_->snapshot());
+  const Snapshot<2> old = tree_->snapshot();
+  first.reset();
+  insert_and_publish(500);
+  const Snapshot<2> newer = tree_->snapshot();
+  insert_and_publish(1000);
+  for (const auto& [snapshot, size] : {std::pair(&old, 500u), std::pair(&newer, 1000u)}) {
+    EXPECT_EQ(snapshot->size(), size);
+    const Status valid = snapshot->validate();
+    EXPECT_TRUE(valid) << size << " entries: " << valid.error().message;
+  }
+}
+
+TEST_F(ReclamationTest, ASnapshotThatHasOutlivedItsThreadKeepsItsSlot) {
+  open({.grace = 0});
+  insert_and_publish(500);
+  std::optional<Snapshot<2>> kept;
+  std::thread([&] { kept.emplace(tree_->snapshot()); }).join();
+  std::thread([&] { EXPECT_EQ(tree_->snapshot().size(), 500u); }).join();
+  insert_and_publish(1000);
+  EXPECT_EQ(kept->size(), 500u);
+  const Status valid = kept->validate();
+  EXPECT_TRUE(valid) << valid.error().message;
+}
+
 TEST_F(ReclamationTest, AsksTheWriterToWaitWhenTooMuchIsRetired) {
   open({.grace = 50 * kMillisecond,
         .memory_budget_bytes = 64 << 20,

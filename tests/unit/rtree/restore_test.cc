@@ -116,6 +116,24 @@ TEST_F(RestoreTest, RefusesATreeWithANodeMissing) {
   EXPECT_FALSE(restore(nodes));
 }
 
+TEST_F(RestoreTest, RefusesATreeInWhichANodeHasTwoPlaces) {
+  const CopiedNodes nodes(tree_->snapshot());
+  const std::uint32_t height = tree_->stats().height;
+  ASSERT_GE(height, 2u);
+  for (std::uint32_t level = 1; level < height; ++level) {
+    CopiedNodes twice = nodes;
+    const auto parent = std::find_if(twice.nodes.begin(), twice.nodes.end(),
+                                     [&](const auto& one) { return one.second.level() == level; });
+    ASSERT_NE(parent, twice.nodes.end());
+    parent->second.inner.children[1] = parent->second.inner.children[0];
+    parent->second.header.checksum = node_checksum(parent->second);
+    const auto restored = restore(twice);
+    ASSERT_FALSE(restored) << "level " << level;
+    EXPECT_EQ(restored.error().code, ErrorCode::kProtocol);
+    EXPECT_NE(restored.error().message.find("is named twice"), std::string::npos);
+  }
+}
+
 TEST_F(RestoreTest, SaysThatTheBudgetIsTooSmall) {
   const auto restored = restore(CopiedNodes(tree_->snapshot()),
                                 {.memory_budget_bytes = Tree<2>::kMinimumBudgetBytes});
@@ -168,6 +186,63 @@ TEST_F(RestoreTest, TakesBackABatch) {
   EXPECT_EQ(tree_->publish(), stats.version + 1);
   EXPECT_EQ(all_ids(*tree_).size(), before.size() + 1);
   EXPECT_TRUE(tree_->snapshot().validate());
+}
+
+TEST_F(RestoreTest, RecyclesOnlyWhatIsRetiredAfterABatchIsTakenBack) {
+  for (std::uint64_t id = 1; id < 9000; id += 3) ASSERT_TRUE(tree_->erase({id, box_of(id)}));
+  tree_->abandon();
+  std::vector<std::uint64_t> expected;
+  for (std::uint64_t id = 0; id < 20'000; ++id) {
+    if (id % 3 == 2 || (id % 3 == 1 && id >= 9000)) expected.push_back(id);
+  }
+  for (std::uint64_t i = 0; i < 3000; ++i) {
+    insert(*tree_, 100'000 + i);
+    ASSERT_TRUE(tree_->erase({3 * i + 1, box_of(3 * i + 1)})) << i;
+    tree_->publish();
+    expected.push_back(100'000 + i);
+  }
+  const Status valid = tree_->snapshot().validate();
+  EXPECT_TRUE(valid) << valid.error().message;
+  EXPECT_EQ(all_ids(*tree_), expected);
+  EXPECT_EQ(tree_->stats().nodes, CopiedNodes(tree_->snapshot()).nodes.size());
+  EXPECT_EQ(tree_->stats().bytes_retired, 0u);
+}
+
+TEST_F(RestoreTest, FindsAnEntryOfTheOldTreeThatWasLookedForInABatchTakenBack) {
+  const auto [gone, looked_for] = [this] {
+    const auto snapshot = tree_->snapshot();
+    NodeRef leaf = snapshot.root().ref;
+    while (!snapshot.node(leaf).is_leaf()) leaf = snapshot.node(leaf).child(0);
+    return std::pair(snapshot.node(leaf).entry(0), snapshot.node(leaf).entry(1));
+  }();
+  auto expected = all_ids(*tree_);
+  std::erase(expected, looked_for.id);
+  ASSERT_TRUE(tree_->erase(gone));
+  std::uint32_t nodes = UINT32_MAX;
+  ASSERT_TRUE(tree_->look_for(looked_for, nodes));
+  tree_->abandon();
+  ASSERT_TRUE(tree_->erase(looked_for));
+  tree_->publish();
+  const Status valid = tree_->snapshot().validate();
+  EXPECT_TRUE(valid) << valid.error().message;
+  EXPECT_EQ(all_ids(*tree_), expected);
+}
+
+TEST_F(RestoreTest, SealsABatchWithTheChecksumsOfItsNodes) {
+  for (std::uint64_t id = 100'000; id < 101'000; ++id) insert(*tree_, id);
+  const WantedNode root = tree_->seal();
+  std::vector<NodeRef> rest{root.ref};
+  std::size_t of_the_batch = 0;
+  while (!rest.empty()) {
+    const Node<2>& node = tree_->batch_node(rest.back());
+    rest.pop_back();
+    EXPECT_EQ(node.header.checksum, node_checksum(node)) << "level " << node.level();
+    of_the_batch += node.birth() == tree_->next_version() ? 1 : 0;
+    for (std::uint32_t i = 0; !node.is_leaf() && i < node.count(); ++i) {
+      rest.push_back(node.child(i));
+    }
+  }
+  EXPECT_GT(of_the_batch, 100u);
 }
 
 TEST_F(RestoreTest, TakesBackABulkLoadAndHasItsRoomForAnother) {

@@ -79,6 +79,15 @@ TEST_F(RootBlockTest, GivesTheWordAloneFromItsFirstLine) {
   EXPECT_EQ(view.node, nullptr);
 }
 
+TEST_F(RootBlockTest, GivesNoRootOfATreeThatIsRetired) {
+  insert_and_publish(500);
+  tree_->set_retired(true);
+  EXPECT_EQ(look(*copy()).root, NodeRef());
+  EXPECT_EQ(look(*copy()).node, nullptr);
+  tree_->set_retired(false);
+  EXPECT_EQ(look(*copy()).root, tree_->snapshot().root().ref);
+}
+
 TEST_F(RootBlockTest, DoesNotBelieveATornMirror) {
   insert_and_publish(500);
   const auto torn = [&](auto&& tear) {
