@@ -161,6 +161,28 @@ TEST(Decode, NoLimitStaysNoLimit) {
   EXPECT_EQ(decoded->query.limit, UINT64_MAX);
 }
 
+TEST(Decode, ALimitBeyondWhatARequestHoldsIsNoLimit) {
+  const std::uint64_t beyond = (std::uint64_t{1} << 32) + 5;
+  const auto decoded =
+      decode_range<2>(range_message({.window = box2(0, 0, 1, 1), .limit = beyond}));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->query.limit, UINT64_MAX);
+}
+
+TEST(Decode, ARangeOfUnknownPredicateOrShapeIsRefused) {
+  const Bytes good = range_message({.window = box2(0, 0, 1, 1)});
+  for (const std::size_t field :
+       {offsetof(RangeRequest<2>, predicate), offsetof(RangeRequest<2>, shape)}) {
+    Bytes message = good;
+    poke<std::uint8_t>(message, field, 2);
+    EXPECT_TRUE(decode_range<2>(message)) << field;
+    poke<std::uint8_t>(message, field, 3);
+    const auto refused = decode_range<2>(message);
+    ASSERT_FALSE(refused) << field;
+    EXPECT_EQ(refused.error().code, ErrorCode::kProtocol);
+  }
+}
+
 TEST(Decode, AWriteBatchArrivesAsItWasSent) {
   const auto operations = some_operations();
   const auto message = write_message(operations);
@@ -219,6 +241,35 @@ TEST(Decode, ABatchOverTheLimitIsTooLarge) {
   const auto decoded = decode_write<2>(write_message(operations), kMaxBatch);
   ASSERT_FALSE(decoded);
   EXPECT_EQ(decoded.error().code, ErrorCode::kTooLarge);
+}
+
+TEST(Decode, ABatchOfNothingIsRefused) {
+  const auto write = decode_write<2>(write_message({}), kMaxBatch);
+  ASSERT_FALSE(write);
+  EXPECT_EQ(write.error().code, ErrorCode::kProtocol);
+  const auto load = decode_load_entries<2>(load_message({}));
+  ASSERT_FALSE(load);
+  EXPECT_EQ(load.error().code, ErrorCode::kProtocol);
+}
+
+TEST(Decode, AnOperationOfUnknownKindIsRefused) {
+  auto operation = some_operations()[0];
+  EXPECT_TRUE(check_operation<2>(operation));
+  for (const std::uint32_t kind : {3u, 99u}) {
+    operation.kind = static_cast<OperationKind>(kind);
+    const auto refused = check_operation<2>(operation);
+    ASSERT_FALSE(refused) << kind;
+    EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  }
+}
+
+TEST(Decode, AnAnswerWhoseCountOverflowsIsRefused) {
+  Bytes message = one_of_each().back();
+  ASSERT_EQ(answer_array<std::uint64_t>(*decode_answer(message))->size(), 3u);
+  poke<std::uint64_t>(message, offsetof(AnswerHeader, count), 3 + (std::uint64_t{1} << 61));
+  const auto refused = answer_array<std::uint64_t>(*decode_answer(message));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kProtocol);
 }
 
 TEST(Decode, ACountThatOverflowsIsRefused) {
@@ -445,11 +496,23 @@ TEST(Decode, ATaskComesBackAndOfNoOtherLength) {
 
 TEST(Decode, ATaskOfUnknownKindOrWithAnEndlessTextIsRefused) {
   Bytes unknown = task_message("x");
-  poke<std::uint32_t>(unknown, offsetof(TaskRequest, kind), 99);
-  EXPECT_FALSE(decode_task(unknown));
+  for (const std::uint32_t kind : {0u, static_cast<std::uint32_t>(kLastTaskKind) + 1, 99u}) {
+    poke<std::uint32_t>(unknown, offsetof(TaskRequest, kind), kind);
+    EXPECT_FALSE(decode_task(unknown)) << kind;
+  }
   const auto endless = decode_task(task_message(std::string(kMaxTaskText + 1, 'x')));
   ASSERT_FALSE(endless);
   EXPECT_EQ(endless.error().code, ErrorCode::kTooLarge);
+}
+
+TEST(Encode, EveryErrorCodeArrivesAsItself) {
+  for (std::uint16_t number = 1; number <= 16; ++number) {
+    const Error error{static_cast<ErrorCode>(number), "text"};
+    const auto messages = segments(AnswerEncoder::error({9, 5}, error), 256);
+    ASSERT_EQ(messages.size(), 1u);
+    EXPECT_EQ(answer_error(*decode_answer(messages[0])).code, error.code) << number;
+  }
+  EXPECT_EQ(static_cast<int>(ErrorCode::kNoSpace), 16) << "the last one";
 }
 
 TEST(Encode, AnUnknownErrorCodeIsAProtocolError) {
@@ -489,6 +552,26 @@ TEST(Hello, AnotherDimensionIsRefusedUnlessTheClientDoesNotCare) {
   EXPECT_TRUE(decode_client_hello(bytes_of(client), 2));
 }
 
+TEST(Hello, AServerOfAnotherDimensionIsRefusedUnlessTheClientDoesNotCare) {
+  ServerHello server;
+  server.dimensions = 3;
+  server.max_batch = 128;
+  EXPECT_TRUE(decode_server_hello(bytes_of(server), 3));
+  EXPECT_TRUE(decode_server_hello(bytes_of(server), 0));
+  const auto refused = decode_server_hello(bytes_of(server), 2);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+}
+
+TEST(Hello, AServerThatTakesNoOperationsIsRefused) {
+  ServerHello server;
+  server.dimensions = 2;
+  server.max_batch = 1;
+  EXPECT_TRUE(decode_server_hello(bytes_of(server), 2));
+  server.max_batch = 0;
+  EXPECT_FALSE(decode_server_hello(bytes_of(server), 2));
+}
+
 TEST(Hello, GarbageIsNotAHello) {
   EXPECT_FALSE(decode_client_hello(Bytes(3), 2));
   EXPECT_FALSE(decode_client_hello(Bytes(16, std::byte{0x47}), 2));
@@ -506,8 +589,17 @@ TEST(Hello, ExposedMemoryMustBeDescribed) {
   server.chunk_bytes = 4096;
   server.chunks_per_region = 1024;
   EXPECT_TRUE(decode_server_hello(bytes_of(server), 0));
-  server.chunk_bytes = 100;
-  EXPECT_FALSE(decode_server_hello(bytes_of(server), 0));
+  const auto refused = [&server](auto ServerHello::*field, auto value) {
+    ServerHello changed = server;
+    changed.*field = value;
+    return !decode_server_hello(bytes_of(changed), 0);
+  };
+  EXPECT_TRUE(refused(&ServerHello::grace_ns, std::uint64_t{0}));
+  EXPECT_TRUE(refused(&ServerHello::chunk_bytes, 0u));
+  EXPECT_TRUE(refused(&ServerHello::chunk_bytes, 100u));
+  EXPECT_TRUE(refused(&ServerHello::chunks_per_region, 0u));
+  EXPECT_TRUE(refused(&ServerHello::root_offset, std::uint64_t{32}));
+  EXPECT_TRUE(refused(&ServerHello::one_sided, 2u));
 }
 
 }  // namespace
