@@ -153,6 +153,9 @@ TEST_F(ReclamationTest, ASnapshotMayBeMovedAndReleasedByAnotherThread) {
   EXPECT_EQ(kept->size(), 100u);
   kept = tree_->snapshot();
   EXPECT_EQ(kept->size(), 200u);
+  insert_and_publish(1000);
+  EXPECT_EQ(kept->size(), 200u);
+  EXPECT_TRUE(kept->validate().has_value()) << "its pin moved with it";
 }
 
 TEST_F(ReclamationTest, ASnapshotOfAVersionBeyondWhatANameHoldsKeepsItsNodes) {
@@ -189,9 +192,13 @@ TEST_F(ReclamationTest, AnOldSnapshotKeepsItsNodesWhenANewerOneTakesAnEarlierSlo
 
 TEST_F(ReclamationTest, ASnapshotThatHasOutlivedItsThreadKeepsItsSlot) {
   open({.grace = 0});
-  insert_and_publish(500);
+  insert_and_publish(400);
+  const Snapshot<2> first = tree_->snapshot();  // in this thread's own slot
+  insert_and_publish(100);
   std::optional<Snapshot<2>> kept;
   std::thread([&] { kept.emplace(tree_->snapshot()); }).join();
+  // Those that take a free slot leave that of the thread alone.
+  EXPECT_EQ(tree_->snapshot().size(), 500u);
   std::thread([&] { EXPECT_EQ(tree_->snapshot().size(), 500u); }).join();
   insert_and_publish(1000);
   EXPECT_EQ(kept->size(), 500u);
