@@ -52,6 +52,50 @@ TEST(CatfishPolicy, TheFirstWindowIsNoLongerThanN) {
   }
 }
 
+/// The longest run of offloaded searches among so many.
+int longest_run(AccessPolicy& policy, int searches) {
+  int longest = 0;
+  int run = 0;
+  for (int i = 0; i < searches; ++i) {
+    run = policy.choose(0) == Access::kOffload ? run + 1 : 0;
+    longest = std::max(longest, run);
+  }
+  return longest;
+}
+
+TEST(CatfishPolicy, TheWindowBeginsAnewWhenTheServerBecomesBusyAgain) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    CatfishPolicy policy(seed);
+    policy.on_heartbeat({.cpu_busy = 1.0});
+    EXPECT_GT(longest_run(policy, 10'000), 8);
+    policy.on_heartbeat({.cpu_busy = 0.3});
+    policy.on_heartbeat({.cpu_busy = 1.0});
+    EXPECT_EQ(policy.choose(0), Access::kMessaging);
+    int run = 0;
+    while (policy.choose(0) == Access::kOffload) ++run;
+    EXPECT_LE(run, 8) << "seed " << seed;
+  }
+}
+
+TEST(CatfishPolicy, NoWindowIsLongerThanTheLongest) {
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    CatfishPolicy policy(seed, {.max_window = 32});
+    policy.on_heartbeat({.cpu_busy = 1.0});
+    const int longest = longest_run(policy, 20'000);
+    EXPECT_GT(longest, 24) << "seed " << seed;
+    EXPECT_LE(longest, 32) << "seed " << seed;
+  }
+}
+
+TEST(ReadDelay, FallsBelowTheShareThatIsOffloadedWhenReadsAreHeldUp) {
+  ReadDelay delay;
+  EXPECT_EQ(delay.ceiling(), 1.0);
+  for (int i = 0; i < 32; ++i) delay.add(0, 1, 1'000, 0.1);
+  EXPECT_EQ(delay.ceiling(), 1.0) << "nothing to compare with";
+  for (int i = 0; i < 64; ++i) delay.add(0, 1, 2'000, 0.1);
+  EXPECT_NEAR(delay.ceiling(), 0.07, 1e-9) << "0.7 of what is offloaded, not of the ceiling";
+}
+
 SearchOutcome outcome(Access access, double latency_us, double now_us) {
   return {.search_class = 0,
           .access = access,
@@ -248,6 +292,46 @@ TEST(CostPolicy, WhereTheCallerSetsTheRateLatencyDecides) {
   }
 }
 
+/// What is said to be forgotten counts no longer among the searches in flight, which share out a
+/// search's latency: else, at a rate that the caller sets, no difference of latencies would be
+/// seen.
+TEST(CostPolicy, SearchesThatAreForgottenAreNoLongerInFlight) {
+  for (const double offload_us : {2.0, 9.0}) {
+    for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+      CostPolicy policy(seed);
+      Random random(100 + seed);
+      for (int i = 0; i < 2'000; ++i) policy.forget(policy.choose(0));
+      int offloaded = 0;
+      double now = 0;
+      for (int i = 0; i < 20'000; ++i) {
+        now += 10 * random.uniform(0.9, 1.1);
+        const Access access = policy.choose(0);
+        offloaded += i >= 10'000 && access == Access::kOffload ? 1 : 0;
+        policy.on_search(outcome(access, access == Access::kOffload ? offload_us : 5.5, now));
+      }
+      EXPECT_GT(offload_us < 5 ? offloaded : 10'000 - offloaded, 9'000) << "seed " << seed;
+    }
+  }
+}
+
+TEST(CostPolicy, TheFirstShareIsThatOfTheBetterWay) {
+  const auto first_share = [](double messaging_us, double offload_us) {
+    CostPolicy policy(3);
+    Random random(5);
+    // The survey: messages, then blocks of offloaded searches until they get no faster.
+    for (int i = 0; i < 4'000 && policy.share() == 0; ++i) {
+      const Access access = policy.choose(0);
+      const double us = access == Access::kOffload ? offload_us : messaging_us;
+      policy.on_search({.search_class = 0,
+                        .access = access,
+                        .latency = static_cast<Nanoseconds>(us * random.uniform(900, 1'100))});
+    }
+    return policy.share();
+  };
+  EXPECT_EQ(first_share(5.0, 2.0), 1.0);
+  EXPECT_EQ(first_share(2.0, 5.0), 0.0);
+}
+
 TEST(CostPolicy, OffloadsTheSearchesThatGainByIt) {
   CostPolicy policy(1);
   Random random(5);
@@ -380,6 +464,35 @@ TEST(ReadDelay, ManyInFlightOfOneClientTakeTheirTimeWithoutBeingHeldUp) {
     for (int i = 0; i < 512; ++i) delay.add(0, in_flight, 500.0 * in_flight, delay.ceiling());
   }
   EXPECT_EQ(delay.ceiling(), 1);
+}
+
+TEST(CostPolicy, WhatTheServersTimeHeldBackBeginsAgainSlowly) {
+  CostPolicy policy(3);
+  policy.on_heartbeat({.cpu_busy = 1.0});
+  offloaded_share(policy, 40.0, 8.0, 20'000);
+  offloaded_share(policy, 8.0, 8.0, 60'000);  // the trials notice that messages are as quick now
+  ASSERT_EQ(policy.share(), 1.0);
+  policy.on_heartbeat({.cpu_busy = 0.8});
+  EXPECT_EQ(policy.share(), 0.0);
+  policy.on_heartbeat({.cpu_busy = 1.0});
+  EXPECT_GT(policy.share(), 0.0);
+  EXPECT_LE(policy.share(), 0.1);
+}
+
+TEST(CostPolicy, FollowsTheBestShareWhenItFalls) {
+  const Loop slow{.server_message = 1.2};   // best at a share of 0.31
+  const Loop quick{.server_message = 0.6};  // ... of 0.13
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    CostPolicy policy(seed);
+    const auto choose = [&] { return policy.choose(0); };
+    const auto done = [&](Access access, double us, double now_us) {
+      policy.on_search(outcome(access, us, now_us));
+    };
+    slow.run(choose, done, 100'000, seed);
+    quick.run(choose, done, 100'000, seed + 100);
+    EXPECT_GT(quick.run(choose, done, 50'000, seed + 200), 0.9 * quick.adaptive(seed))
+        << "seed " << seed;
+  }
 }
 
 TEST(CostPolicy, TheSameSeedMakesTheSameChoices) {

@@ -33,5 +33,20 @@ TEST(WriteWindow, GivesNoNumberThatTheServerWouldNotTake) {
   EXPECT_EQ(window.next(), last + 1);
 }
 
+TEST(WriteWindow, ForgetsWhatBecameOfTheWriteThatHadAPlaceBefore) {
+  WriteWindow window;
+  for (std::uint64_t i = 1; i <= protocol::kMaxOutstandingWrites; ++i) {
+    ASSERT_EQ(window.next(), i);
+    window.resolve(i);
+  }
+  const std::uint64_t first = *window.next();
+  ASSERT_EQ(window.next(), first + 1);
+  ASSERT_EQ(window.next(), first + 2);
+  window.resolve(first);
+  EXPECT_EQ(window.outstanding(first + 2), 1u) << "two are without an outcome";
+  window.resolve(first + 2);
+  EXPECT_EQ(window.outstanding(first + 2), 1u);
+}
+
 }  // namespace
 }  // namespace silurus::client
