@@ -104,6 +104,22 @@ TEST_P(Messages, MayBeShorterThanTheirReservation) {
   }
 }
 
+TEST_P(Messages, MayBeFlushedWhileTheNextOneIsBeingFilled) {
+  connect();
+  for (std::uint64_t i = 0; i < 20; i += 2) {
+    ASSERT_TRUE(send(*client->connection, numbered(i, 100)));
+    const std::span<std::byte> room = client->connection->reserve(80);
+    ASSERT_FALSE(room.empty());
+    client->connection->flush();
+    const auto message = numbered(i + 1, 80);
+    std::copy(message.begin(), message.end(), room.begin());
+    client->connection->commit(80);
+    ASSERT_TRUE(run_until([&] { return server->recorder->count == i + 2; }));
+    EXPECT_EQ(server->recorder->messages[i], numbered(i, 100));
+    EXPECT_EQ(server->recorder->messages[i + 1], message);
+  }
+}
+
 TEST_P(Messages, OfWhichTheReservationIsGivenBackAreNotSent) {
   connect();
   ASSERT_FALSE(client->connection->reserve(100).empty());
@@ -203,6 +219,19 @@ TEST_P(Messages, WaitWhileTheReceiverIsPaused) {
   for (std::size_t i = 0; i < 10; ++i) {
     EXPECT_EQ(to_text(server->recorder->messages[i]), std::to_string(i));
   }
+}
+
+TEST_P(Messages, WaitForTheEndOfAPauseThoughThePollerHasGoneToSleep) {
+  connect();
+  server->connection->set_paused(true);
+  ASSERT_TRUE(send(*client->connection, "later"));
+  client->connection->flush();
+  settle();
+  for (int i = 0; i < 1000 && !server_poller->arm(); ++i) server_poller->progress();
+  EXPECT_EQ(server->recorder->count, 0u);
+  server->connection->set_paused(false);
+  ASSERT_TRUE(run_until([&] { return server->recorder->count == 1; }));
+  EXPECT_EQ(to_text(server->recorder->messages[0]), "later");
 }
 
 TEST_P(Messages, OfAPausedConnectionDoNotHideItsEnd) {

@@ -1,10 +1,12 @@
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <csignal>
 #include <vector>
 
 #include "tests/conformance/transport/real_server.h"
+#include "transport/shm/memory.h"
 #include "transport/unique_fd.h"
 
 namespace silurus::transport::conformance {
@@ -17,6 +19,30 @@ class Processes : public RealServer, public ::testing::WithParamInterface<const 
   Address address() const {
     return *Address::parse(fabric->scheme() == "tcp" ? "tcp://127.0.0.1:0"
                                                      : "shm://" + directory + "/socket");
+  }
+  /// A server in a process of its own, after `prepare` there, and where it listens.
+  std::pair<pid_t, Address> serve_in_child(const std::function<Status()>& prepare) {
+    int ready[2];
+    EXPECT_EQ(pipe(ready), 0);
+    const UniqueFd in(ready[0]), out(ready[1]);
+    const pid_t child = fork();
+    if (child == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (!listen(address()) || !prepare()) _exit(1);
+      const std::string where = listener->address().to_string();
+      if (::write(out.get(), where.data(), where.size()) < 0) _exit(2);
+      for (;;) {
+        poller->progress();
+        testing_support::pace(50 * kMicrosecond);  // pacing: lets the client run
+      }
+    }
+    std::array<char, 200> text{};
+    EXPECT_GT(read(in.get(), text.data(), text.size() - 1), 0);
+    return {child, *Address::parse(text.data())};
+  }
+  Result<std::unique_ptr<Connection>> connect_to(const Address& where, Recorder& recorder) {
+    return fabric->connect(where, {.timeout = testing_support::patient(5 * kSecond)}, *poller, {},
+                           recorder);
   }
 };
 
@@ -44,31 +70,44 @@ TEST_P(Processes, ClientThatIsKilledGivesItsRingsBack) {
 }
 
 TEST_P(Processes, ServerThatIsKilledIsReportedToItsClients) {
-  int ready[2];
-  ASSERT_EQ(pipe(ready), 0);
-  const pid_t server = fork();
-  if (server == 0) {
-    if (!listen(address())) _exit(1);
-    const std::string where = listener->address().to_string();
-    if (::write(ready[1], where.data(), where.size()) < 0) _exit(2);
-    for (;;) {
-      poller->progress();
-      testing_support::pace(50 * kMicrosecond);  // pacing: lets the client run
-    }
-  }
-  std::array<char, 200> text{};
-  ASSERT_GT(read(ready[0], text.data(), text.size() - 1), 0);
+  const auto [server, where] = serve_in_child([] { return Status(); });
   Recorder recorder;
-  auto connection =
-      fabric->connect(*Address::parse(text.data()),
-                      {.timeout = testing_support::patient(5 * kSecond)}, *poller, {}, recorder);
+  auto connection = connect_to(where, recorder);
   ASSERT_TRUE(connection) << connection.error().message;
   kill(server, SIGKILL);
   EXPECT_EQ(await(server), -SIGKILL);
   ASSERT_TRUE(run_until([&] { return recorder.closed.has_value(); }));
   EXPECT_EQ(recorder.closed->code, ErrorCode::kConnectionLost);
-  close(ready[0]);
-  close(ready[1]);
+}
+
+TEST_P(Processes, ServerThatIsKilledIsNotBelievedWhatIsReadOfItsMemory) {
+  if (!has(fabric->capabilities(), Capability::kOneSidedRead)) {
+    GTEST_SKIP() << fabric->scheme() << " has no one-sided reads";
+  }
+  std::vector<shm::SharedSlab> slabs;
+  const auto [server, where] = serve_in_child([&]() -> Status {
+    auto slab = shm::SharedSlab::create(1 << 20, "test", false);
+    if (!slab) return fail(slab.error());
+    slabs.push_back(std::move(*slab));
+    return listener->expose(slabs.back().region());
+  });
+  Recorder recorder;
+  auto connection = connect_to(where, recorder);
+  ASSERT_TRUE(connection) << connection.error().message;
+  auto buffer = poller->allocate_buffer(64);
+  ASSERT_TRUE(buffer) << buffer.error().message;
+  const ReadRequest request{0, 0, 64, buffer->get(), 0, 1};
+  const auto post = [&] { return (*connection)->post_reads(std::span(&request, 1)).status; };
+  ASSERT_TRUE(run_until([&] { return post() == PostStatus::kPosted; }));
+  ASSERT_TRUE(run_until([&] { return recorder.reads.size() == 1; }));
+  EXPECT_TRUE(recorder.reads[0].ok);
+  kill(server, SIGKILL);
+  int status = 0;
+  ASSERT_EQ(waitpid(server, &status, 0), server);
+  testing_support::pace(5 * kMillisecond);  // pacing: lets the last proof of life grow old
+  ASSERT_EQ(post(), PostStatus::kPosted) << "nobody has looked yet whether it lives";
+  ASSERT_TRUE(run_until([&] { return recorder.reads.size() == 2; }));
+  EXPECT_FALSE(recorder.reads[1].ok);
 }
 
 TEST_P(Processes, WithoutDescriptorsLeftTurnClientsAwayAndRecover) {

@@ -1,3 +1,5 @@
+#include <poll.h>
+
 #include <atomic>
 #include <thread>
 
@@ -214,6 +216,23 @@ TEST_P(Reads, PostedBeforeACloseEachCompleteBeforeIt) {
   ASSERT_TRUE(run_until([&] { return client->recorder->closed.has_value(); }));
   EXPECT_GE(client->recorder->reads.size(), 10u);
   EXPECT_LE(client->recorder->reads.size(), before + 11u);
+}
+
+TEST_P(Reads, AreReportedThoughThePollerIsToSleep) {
+  if (client_poller->fd() < 0) GTEST_SKIP() << "virtual time has nothing to sleep on";
+  expose(0);
+  connect();
+  ASSERT_EQ(post_when_known(*client, request(0, 0, 8)), PostStatus::kPosted);
+  ASSERT_TRUE(run_until([&] { return client->recorder->reads.size() == 1; }));
+  settle();
+  ASSERT_EQ(post(*client, request(0, 8, 8, 0, 2)).status, PostStatus::kPosted);
+  const auto is_woken = [&] {
+    pollfd fd{client_poller->fd(), POLLIN, 0};
+    const Nanoseconds time = testing_support::patient(10 * kSecond);
+    return ::poll(&fd, 1, static_cast<int>(time / kMillisecond)) == 1;
+  };
+  EXPECT_TRUE(!client_poller->arm() || is_woken()) << "it refuses, or is woken at once";
+  ASSERT_TRUE(run_until([&] { return client->recorder->reads.size() == 2; }));
 }
 
 /// What a peer that has ended leaves in memory is not the newest, though nobody has looked whether

@@ -158,6 +158,17 @@ TEST_F(Shm, SocketOfALiveServerIsLeftAlone) {
   EXPECT_EQ(await(connect_in_child([](Connection&, Poller&) {})), 0);
 }
 
+TEST_F(Shm, SocketOfALaterServerIsLeftByTheListenerThatEnds) {
+  ASSERT_TRUE(listen(address));
+  std::unique_ptr<Listener> first = std::move(listener);
+  ASSERT_EQ(unlink(address.path.c_str()), 0);
+  ASSERT_TRUE(listen(address));
+  first.reset();
+  struct stat status {};
+  ASSERT_EQ(stat(address.path.c_str(), &status), 0);
+  EXPECT_EQ(await(connect_in_child([](Connection&, Poller&) {})), 0);
+}
+
 TEST_F(Shm, FileThatIsNoSocketIsLeftAlone) {
   std::ofstream(address.path) << "precious";
   const Status status = listen(address);
@@ -296,6 +307,31 @@ TEST_F(Shm, HostileFlagsBellsAndMailboxesDoNoHarm) {
   std::array<std::byte, kMailboxBytes> content;
   server.read_mailbox(content);
   EXPECT_FALSE(acceptor.ends.back().recorder->closed);
+}
+
+TEST_F(Shm, WindowThatItsClientCouldShrinkCostsTheConnection) {
+  ASSERT_TRUE(listen(address));
+  const shm::RegionPacket packet{static_cast<std::uint64_t>(shm::Packet::kWindow), 0, kWindowGrain};
+  const auto offer = [&](int memory) {
+    Hostile client = intrude();
+    EXPECT_TRUE(shm::send_packet(client.socket.get(), shm::bytes_of(packet), memory));
+    return client;
+  };
+  const auto good = shm::create_ring_memory(kWindowGrain);
+  ASSERT_TRUE(good) << good.error().message;
+  const Hostile honest = offer(good->get());
+  Connection& server = *acceptor.ends.back().connection;
+  const std::array<std::byte, 8> word{};
+  EXPECT_TRUE(run_until([&] { return server.post_write(0, word) == PostStatus::kPosted; }));
+  for (const int seals : {0, F_SEAL_GROW, F_SEAL_GROW | F_SEAL_SEAL}) {
+    const UniqueFd memory(memfd_create("window", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    ASSERT_EQ(ftruncate(memory.get(), kWindowGrain), 0);
+    ASSERT_EQ(fcntl(memory.get(), F_ADD_SEALS, seals), 0);
+    const Hostile client = offer(memory.get());
+    expect_cut_off(client);
+    ASSERT_FALSE(HasFailure()) << "with the seals " << seals;
+  }
+  EXPECT_FALSE(acceptor.ends.front().recorder->closed);
 }
 
 TEST_F(Shm, DescriptorsThatAClientSendsAreNotKept) {

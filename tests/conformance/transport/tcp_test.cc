@@ -86,6 +86,22 @@ TEST_F(Tcp, SlowHelloIsCutOff) {
   expect_hung_up(half);
 }
 
+TEST_F(Tcp, SlowHellosAreEachCutOffInTheirTurn) {
+  const Nanoseconds timeout = testing_support::patient(100 * kMillisecond);
+  ASSERT_TRUE(listen(loopback, {.hello_timeout = timeout}));
+  const UniqueFd first = raw_socket();
+  const SystemClock clock;
+  for (const Nanoseconds start = clock.now(); clock.now() - start < timeout / 2;) {
+    poller->progress();
+    testing_support::pace(kMillisecond);  // pacing: so that the second one's time ends later
+  }
+  const UniqueFd second = raw_socket();
+  poller->progress();
+  expect_hung_up(first);
+  expect_hung_up(second);
+  EXPECT_EQ(listener->refusals()[static_cast<std::size_t>(RefusalReason::kHandshakeTime)], 2u);
+}
+
 TEST_F(Tcp, SlowHelloIsToldWhichOptionGivesItMoreTime) {
   ASSERT_TRUE(listen(loopback, {.hello_timeout = 5 * kMillisecond}));
   const UniqueFd silent = raw_socket();
@@ -231,6 +247,20 @@ TEST_F(Tcp, PortThatIsTakenIsAConflict) {
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, ErrorCode::kConflict);
   EXPECT_NE(second.error().message.find(listener->address().to_string()), std::string::npos);
+}
+
+TEST_F(Tcp, AnswersOfImpossibleLengthsAreRefused) {
+  const ServerSetup good =
+      make_welcome(kTcpMagic, kMinRingBytes, {max_message_bytes(kMinRingBytes), 0, 0}, {});
+  EXPECT_TRUE(check(good, kTcpMagic, "the server"));
+  for (const auto field : {&ServerSetup::hello_bytes, &ServerSetup::text_bytes}) {
+    ServerSetup answer = good;
+    answer.*field = 5000;
+    const Status status = check(answer, kTcpMagic, "the server");
+    ASSERT_FALSE(status);
+    EXPECT_EQ(status.error().code, ErrorCode::kProtocol);
+    EXPECT_NE(status.error().message.find("impossible lengths"), std::string::npos);
+  }
 }
 
 TEST_F(Tcp, ServerOfAnotherKindIsToldApart) {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <vector>
 
 #include "common/random.h"
 
@@ -135,19 +136,23 @@ TEST_F(Ring, KeepsOrderAndContentUnderRandomUse) {
 
 // The payload of an earlier lap is exactly what the reader will look for.
 TEST_F(Ring, NeverTakesAMessagesOwnBytesForAHeader) {
-  for (int lap = 0; lap < 10; ++lap) {
-    const auto room = producer.reserve(600);
+  const std::vector<std::size_t> lengths = {64, 120, 121, 300, 504, 600};
+  for (std::size_t lap = 0; lap < 10 * lengths.size(); ++lap) {
+    const std::size_t length = lengths[lap % lengths.size()];
+    // Behind the header's word lies what was built in private memory, else it begins a line.
+    const std::size_t offset = length <= 504 ? kHeaderBytes : kLineBytes;
+    const auto room = producer.reserve(length);
     ASSERT_FALSE(room.empty());
     for (std::size_t at = 0; at + 8 <= room.size(); at += 8) {
-      const std::uint64_t line = producer.position() + at / kLineBytes + 1;
+      const std::uint64_t line = producer.position() + (offset + at) / kLineBytes;
       const auto header = SlotHeader::make(line + kLines, SlotKind::kInline, 1);
       std::memcpy(room.data() + at, &header, sizeof(header));
     }
-    producer.commit(600);
+    producer.commit(length);
     ASSERT_EQ(state(), RingConsumer::State::kMessage);
     consumer.pop();
     for (int i = 0; i < 150; ++i) {
-      ASSERT_EQ(state(), RingConsumer::State::kEmpty);
+      ASSERT_EQ(state(), RingConsumer::State::kEmpty) << "after one of " << length << " bytes";
       ASSERT_TRUE(send(10, std::byte{1}));
       ASSERT_EQ(receive(std::byte{1}), 10u);
       ASSERT_TRUE(producer.grant(consumer.take_credit()));

@@ -25,6 +25,7 @@ class TestPoller final : public Poller {
   }
   bool arm() override {
     ++armed;
+    if (on_arm) on_arm();
     return can_arm-- <= 0;
   }
   void look() override {
@@ -45,6 +46,7 @@ class TestPoller final : public Poller {
   int looks = 0;
   int can_arm = 0;  ///< refusals still to come
   std::function<void()> on_look;
+  std::function<void()> on_arm;
 
  private:
   UniqueFd fd_;
@@ -146,10 +148,23 @@ TEST(Waiter, ToldToNapSleepsWhenNothingComes) {
   EXPECT_LT(waiter->sleeps(), 20 * waits);
 }
 
+TEST(Waiter, DoesNotSleepIfAWakeComesJustBefore) {
+  TestPoller poller;
+  const auto waiter = make(WaitPolicy::kSleep, {&poller});
+  poller.on_arm = [&] { waiter->wake(); };
+  EXPECT_EQ(waiter->wait(kSecond), 0u);
+  EXPECT_EQ(waiter->sleeps(), 0u);
+  EXPECT_EQ(poller.armed, 1);
+}
+
 TEST(Waiter, DoesNotSleepWhileAPollerRefuses) {
   TestPoller willing, busy;
   busy.can_arm = 2;
   const auto waiter = make(WaitPolicy::kSleep, {&willing, &busy});
+  busy.on_arm = [&] {
+    if (busy.armed > 3) return;
+    EXPECT_EQ(waiter->sleeps(), 0u) << "before it agrees, the third time";
+  };
   EXPECT_TRUE(wait_until([&] {
     EXPECT_EQ(waiter->wait(kMillisecond), 0u);
     return busy.armed >= 3;
