@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <vector>
+
 #include "replication/group/lease.h"
 #include "replication/group/log_replicator.h"
 #include "replication/group/protocol.h"
@@ -47,6 +50,23 @@ TEST(ReadLease, BelievesNoPromiseForAHeartbeatThatWasNeverSent) {
   ReadLease lease(kLease);
   lease.promised(2, lease.beat(kSecond) + 1);
   EXPECT_EQ(lease.until(view_of({1, 2}), 1), 0);
+}
+
+TEST(ReadLease, IsNotMadeLongerByAPromiseForAHeartbeatLongAgo) {
+  ReadLease lease(kLease);
+  const View view = view_of({1, 2});
+  lease.promised(2, lease.beat(kSecond));
+  const Nanoseconds until = lease.until(view, 1);
+  std::uint64_t last = 0;
+  for (int i = 2; i <= 2'000; ++i) last = lease.beat(i * kSecond);
+  EXPECT_EQ(last, 2'000u);
+  for (const std::uint64_t old : {1u, 2u, 500u}) lease.promised(2, old);
+  EXPECT_EQ(lease.until(view, 1), until);
+  lease.promised(2, 1'990);
+  EXPECT_GT(lease.until(view, 1), 1'990 * kSecond);
+  EXPECT_LT(lease.until(view, 1), 1'991 * kSecond);
+  lease.promised(2, last);
+  EXPECT_GT(lease.until(view, 1), 2'000 * kSecond);
 }
 
 TEST(Promise, HoldsFromTheStartForWhatAnEarlierLifeMayHavePromised) {
@@ -157,6 +177,46 @@ TEST(RequestTable, RemembersWhatCameOfEachWriteUntilItsClientKnows) {
   EXPECT_EQ(table.find(7, 2), nullptr) << "its client knows";
   EXPECT_TRUE(table.is_done(7, 2)) << "and it must not be done again";
   EXPECT_EQ(table.find(7, 3)->version, 9u);
+}
+
+TEST(RequestTable, TakesTheFirstWriteOfWhichItsClientHasNotHeardForUndone) {
+  RequestTable table;
+  table.note(request(7, 6, 5), {.version = 3, .failed = {}});
+  EXPECT_TRUE(table.is_done(7, 4)) << "its client knows";
+  EXPECT_FALSE(table.is_done(7, 5));
+  EXPECT_TRUE(table.is_done(7, 6));
+}
+
+TEST(RequestTable, ForgetsTheOldestOfTooManyOutcomesOfAClient) {
+  RequestTable table;
+  for (std::uint64_t sequence = 1; sequence <= RequestTable::kMaxOutcomes + 1; ++sequence) {
+    table.note(request(7, sequence), {.version = sequence, .failed = {}});
+  }
+  EXPECT_EQ(table.weight(), RequestTable::kMaxOutcomes);
+  EXPECT_EQ(table.find(7, 1), nullptr);
+  EXPECT_TRUE(table.is_done(7, 1));
+  ASSERT_NE(table.find(7, 2), nullptr);
+  EXPECT_EQ(table.find(7, 2)->version, 2u);
+  const auto read = RequestTable::decode(table.encode());
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->weight(), RequestTable::kMaxOutcomes);
+  EXPECT_TRUE(read->is_done(7, 1));
+}
+
+TEST(RequestTable, BelievesNoNumberOfFailuresThatCannotBeThere) {
+  RequestTable table;
+  table.note(request(7, 1), {.version = 1, .failed = {{0, 2}, {1, 2}}});
+  std::vector<std::byte> bytes = table.encode();
+  std::uint64_t failures = 0;
+  const std::size_t at = bytes.size() - 2 * sizeof(Failure) - sizeof failures;
+  std::memcpy(&failures, bytes.data() + at, sizeof failures);
+  ASSERT_EQ(failures, 2u);
+  for (const std::uint64_t claimed : {std::uint64_t{3}, std::uint64_t{1} << 60, UINT64_MAX}) {
+    std::memcpy(bytes.data() + at, &claimed, sizeof claimed);
+    const auto read = RequestTable::decode(bytes);
+    ASSERT_FALSE(read) << claimed;
+    EXPECT_EQ(read.error().code, ErrorCode::kProtocol);
+  }
 }
 
 TEST(RequestTable, ForgetsTheClientsThatHaveNotWrittenForTheLongestTime) {

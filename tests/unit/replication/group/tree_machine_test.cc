@@ -25,8 +25,9 @@ rtree::Box<2> box_of(std::uint64_t id) {
 class TreeMachineTest : public testing::Test {
  protected:
   struct Member {
-    explicit Member(const Clock& clock, std::uint32_t slice = rtree::kSliceOfWork)
-        : tree(std::move(*rtree::Tree<2>::create({}, slabs, clock))),
+    explicit Member(const Clock& clock, std::uint32_t slice = rtree::kSliceOfWork,
+                    const rtree::TreeOptions& options = {})
+        : tree(std::move(*rtree::Tree<2>::create(options, slabs, clock))),
           machine(
               *tree, MachineState(), 0,
               [this](const AppliedBatch& batch) {
@@ -61,8 +62,8 @@ class TreeMachineTest : public testing::Test {
                               .flags = 0},
                              std::as_bytes(std::span(&payload, 1))));
   }
-  void request(std::uint64_t client, std::uint64_t sequence) {
-    put(RecordType::kRequest, RequestPayload{client, sequence, 1});
+  void request(std::uint64_t client, std::uint64_t sequence, std::uint64_t first = 1) {
+    put(RecordType::kRequest, RequestPayload{client, sequence, first});
   }
   void insert(std::uint64_t id) { put(RecordType::kInsert, EntryPayload<2>{id, box_of(id)}); }
   void erase(std::uint64_t id) { put(RecordType::kErase, EntryPayload<2>{id, box_of(id)}); }
@@ -115,6 +116,88 @@ TEST_F(TreeMachineTest, DoesAWriteOnceHoweverOftenItIsLogged) {
   EXPECT_TRUE(member.requests[2].is_repeated && member.requests[3].is_repeated);
   EXPECT_EQ(member.requests[2].outcome, member.requests[0].outcome);
   EXPECT_EQ(member.requests[3].outcome, member.requests[1].outcome);
+}
+
+TEST_F(TreeMachineTest, DoesAWriteOnceThoughALaterOneCameBeforeIt) {
+  for (const std::uint64_t sequence : {2u, 1u, 1u}) {
+    request(1, sequence);
+    insert(10 + sequence);
+    end_batch();
+  }
+  Member member(clock_);
+  apply(member, kStartOfTree, log_->end().lsn);
+  EXPECT_EQ(member.tree->snapshot().size(), 2u);
+  ASSERT_EQ(member.requests.size(), 3u);
+  EXPECT_FALSE(member.requests[0].is_repeated || member.requests[1].is_repeated);
+  EXPECT_TRUE(member.requests[2].is_repeated && member.requests[2].is_known);
+  EXPECT_EQ(member.requests[2].outcome, member.requests[1].outcome);
+}
+
+TEST_F(TreeMachineTest, DoesNoWriteAgainOfWhichTheOutcomeIsForgotten) {
+  request(1, 1);
+  insert(10);
+  end_batch();
+  request(1, 2, 2);  // it knows what came of the first one
+  insert(11);
+  end_batch();
+  request(1, 1);
+  insert(10);
+  end_batch();
+  Member member(clock_);
+  apply(member, kStartOfTree, log_->end().lsn);
+  EXPECT_EQ(member.tree->snapshot().size(), 2u);
+  ASSERT_EQ(member.requests.size(), 3u);
+  EXPECT_TRUE(member.requests[2].is_repeated);
+  EXPECT_FALSE(member.requests[2].is_known);
+}
+
+TEST_F(TreeMachineTest, RemembersOfAWriteThatChangedNothingAVersionThatThereIs) {
+  request(1, 1);
+  insert(10);
+  end_batch();
+  request(1, 2);
+  erase(1000);
+  end_batch();
+  Member member(clock_);
+  apply(member, kStartOfTree, log_->end().lsn);
+  const rtree::Version version = member.tree->snapshot().version();
+  const Outcome* const kept = member.machine.state().requests.find(1, 2);
+  ASSERT_NE(kept, nullptr);
+  EXPECT_EQ(kept->version, version);
+  EXPECT_EQ(*kept, member.requests[1].outcome);
+}
+
+/// A member that went on without an operation that others did would have another tree than they.
+TEST_F(TreeMachineTest, GoesNotOnWithoutAnOperationForWhichThereIsNoMemory) {
+  Member member(clock_, rtree::kSliceOfWork,
+                {.memory_budget_bytes = rtree::Tree<2>::kMinimumBudgetBytes});
+  LogPosition at = kStartOfTree;
+  std::uint64_t id = 0;
+  Status stopped;
+  while (stopped) {
+    ASSERT_LT(id, 100'000u) << "a tree without end";
+    request(1, ++id);
+    insert(id);
+    end_batch();
+    do {
+      const auto applied = member.machine.apply(*log_, at, log_->end().lsn);
+      if (applied) {
+        at = *applied;
+      } else {
+        stopped = fail(applied.error());
+      }
+    } while (stopped && member.machine.has_more());
+    if (member.machine.waits_for_memory()) break;
+    log_->trim(at);
+  }
+  if (!stopped) {
+    EXPECT_EQ(stopped.error().code, ErrorCode::kOutOfMemory);
+  }
+  EXPECT_GT(id, 100u);
+  EXPECT_EQ(member.requests.size(), id - 1);
+  EXPECT_EQ(member.tree->snapshot().size(), id - 1);
+  EXPECT_FALSE(member.machine.state().requests.is_done(1, id));
+  for (const AppliedRequest& one : member.requests) EXPECT_TRUE(one.outcome.failed.empty());
 }
 
 TEST_F(TreeMachineTest, PacksTheSameNodesAtEachMember) {
@@ -250,6 +333,23 @@ TEST_F(TreeMachineTest, TurnsTheGateInTheOrderOfTheLogAndRemembersIt) {
     EXPECT_FALSE(MachineState::decode(std::span(bytes).first(length))) << length;
   }
   EXPECT_EQ(MachineState::decode({})->gate, GateState());
+}
+
+TEST_F(TreeMachineTest, TellsAnOrderToTheGateWithItsOwnBatchAlone) {
+  put(RecordType::kGate, GatePayload{GateAction::kFreeze, 7, 0});
+  end_batch();
+  Member member(clock_);
+  LogPosition at = apply(member, kStartOfTree, log_->end().lsn);
+  EXPECT_EQ(member.turned.size(), 1u);
+  EXPECT_FALSE(member.machine.is_within_batch());
+  request(1, 1);
+  insert(10);
+  end_batch();
+  at = apply(member, at, log_->end().lsn);
+  EXPECT_EQ(at, log_->end());
+  EXPECT_EQ(member.requests.size(), 1u);
+  EXPECT_EQ(member.turned.size(), 1u);
+  EXPECT_FALSE(member.machine.is_within_batch());
 }
 
 TEST_F(TreeMachineTest, RefusesAnOperationThatBelongsToNobody) {
