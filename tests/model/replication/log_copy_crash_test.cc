@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <memory>
 #include <vector>
 
@@ -142,6 +143,71 @@ TEST(LogCopyCrash, AFollowingLogKeepsWhatWasDurableAndIsNeverTakenForDamaged) {
     FollowedLog(seeds()).run(20);
     ASSERT_FALSE(HasFatalFailure()) << "SEED=" << seed << " machine " << machine;
   }
+}
+
+/// A batch of records with these ids, flushed or not.
+void put_batch(Log& log, std::initializer_list<std::uint64_t> ids, bool flushed) {
+  for (const std::uint64_t id : ids) {
+    const EntryPayload<2> payload{.id = id, .box = {}};
+    ASSERT_TRUE(log.append({.checksum = 0,
+                            .lsn = 0,
+                            .stamp = 1,
+                            .epoch = 1,
+                            .length = 0,
+                            .type = RecordType::kInsert,
+                            .flags = 0},
+                           std::as_bytes(std::span(&payload, 1))));
+  }
+  log.end_batch();
+  if (flushed) {
+    ASSERT_TRUE(log.commit());
+  }
+}
+
+/// The first record of a batch that a crash cut short says that all before it was durable. That is
+/// no longer true while what is before it is taken back.
+TEST(LogCopyCrash, ATornBatchBehindTheEndProvesNoDamageWhileWhatIsBeforeItIsTakenBack) {
+  constexpr LogPosition kStart{.lsn = 0, .chain = 0x77};
+  constexpr std::uint64_t kRecordBytes = 72;
+  CrashMemory::Content torn = CrashMemory::fresh(Log::kMinBytes);
+  LogPosition first_end;
+  {
+    Power power(1, UINT64_MAX);
+    const auto log = std::move(*Log::open(std::make_unique<CrashMemory>(power, torn), kStart));
+    put_batch(*log, {1}, true);
+    first_end = log->end();
+    put_batch(*log, {2}, true);
+    put_batch(*log, {3, 4}, false);
+  }
+  // Of the last batch, only the first record has reached the medium.
+  std::fill_n(torn.image.begin() + 3 * kRecordBytes, kRecordBytes, std::byte{0});
+  torn.medium = torn.image;
+  std::uint64_t cuts = 0;
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    for (std::uint64_t step = 0; step < 100; ++step) {
+      CrashMemory::Content content = torn;
+      {
+        Power power(seed, UINT64_MAX);
+        const auto log =
+            std::move(*Log::open(std::make_unique<CrashMemory>(power, content), kStart));
+        ASSERT_EQ(log->end().lsn, 2 * kRecordBytes);
+        ASSERT_EQ(log->found().dropped_records, 1u);
+        power.cut_after(step);
+        const Status done = log->truncate(first_end);
+        if (!power.is_off()) {
+          EXPECT_TRUE(done);
+          break;
+        }
+        ++cuts;
+        CrashMemory::end_life(power, content);
+      }
+      Power power(seed, UINT64_MAX);
+      const auto again = Log::open(std::make_unique<CrashMemory>(power, content), kStart);
+      ASSERT_TRUE(again) << "seed " << seed << " step " << step << ": " << again.error().message;
+      EXPECT_TRUE((*again)->end().lsn == kRecordBytes || (*again)->end().lsn == 2 * kRecordBytes);
+    }
+  }
+  EXPECT_GT(cuts, 50u * 4);
 }
 
 }  // namespace

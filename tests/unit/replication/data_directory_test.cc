@@ -80,6 +80,14 @@ class DataDirectoryTest : public testing::Test {
     insert(*tree, 4);
   }
 
+  /// The same in one file.
+  void make_device() {
+    path_ = parent_ + "/device";
+    std::ofstream(path_).close();
+    fs::resize_file(path_, 64 << 20);
+    make_store();
+  }
+
   std::string of(const char* name) const { return path_ + "/" + name; }
 
   static void patch(const std::string& file, std::uint64_t offset, const void* bytes,
@@ -127,13 +135,21 @@ TEST_F(DataDirectoryTest, GivesBackItsCheckpointAndItsLog) {
 }
 
 TEST_F(DataDirectoryTest, MayBeOneFileAsADeviceIs) {
-  path_ = parent_ + "/device";
-  std::ofstream(path_).close();
-  fs::resize_file(path_, 64 << 20);
-  make_store();
+  make_device();
   const auto tree = open();
   ASSERT_TRUE(tree) << tree.error().message;
   EXPECT_EQ(tree->opened.tree->snapshot().size(), 4u);
+}
+
+TEST_F(DataDirectoryTest, MayBeOneFileOnADisk) {
+  fs::remove_all(parent_);
+  std::string name = "/tmp/silurus-test-XXXXXX";  // in memory on some machines
+  parent_ = ::mkdtemp(name.data());
+  make_device();
+  const auto tree = open();
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_EQ(tree->opened.tree->snapshot().size(), 4u);
+  EXPECT_EQ(tree->opened.report.checkpoint_version, 3u);
 }
 
 TEST_F(DataDirectoryTest, RefusesADeviceThatIsTooSmall) {
@@ -156,13 +172,57 @@ TEST_F(DataDirectoryTest, LeavesAFileOfSomethingElseAsItIs) {
 }
 
 TEST_F(DataDirectoryTest, LeavesADeviceThatWasCutShortAsItIs) {
-  path_ = parent_ + "/device";
-  std::ofstream(path_).close();
-  fs::resize_file(path_, 64 << 20);
-  make_store();
+  make_device();
   fs::resize_file(path_, 1 << 20);
   expect_refused(ErrorCode::kProtocol, "cut short");
   EXPECT_EQ(fs::file_size(path_), 1u << 20);
+}
+
+TEST_F(DataDirectoryTest, RefusesADeviceThatWasCutShortInItsLastPart) {
+  make_device();
+  fs::resize_file(path_, 48 << 20);
+  expect_refused(ErrorCode::kProtocol, "smaller than when it was made");
+  EXPECT_EQ(fs::file_size(path_), 48u << 20);
+}
+
+TEST_F(DataDirectoryTest, OfAMemberIsOpenedByItsGroupAlone) {
+  const auto opened_as = [&](std::optional<MemberStore> member) {
+    DirectoryOptions options = kOptions;
+    options.member = std::move(member);
+    return open_directory<2>(path_, options);
+  };
+  const auto expect_conflict = [&](const std::optional<MemberStore>& member) {
+    const auto opened = opened_as(member);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, ErrorCode::kConflict) << opened.error().message;
+    EXPECT_NE(opened.error().message.find("holds the tree of"), std::string::npos)
+        << opened.error().message;
+  };
+  const MemberStore ours{.cluster = "fish", .shard = 3, .log_chain = 5};
+  ASSERT_TRUE(opened_as(ours));
+  expect_conflict(MemberStore{.cluster = "fish", .shard = 2, .log_chain = 5});
+  expect_conflict(MemberStore{.cluster = "bird", .shard = 3, .log_chain = 5});
+  expect_conflict(std::nullopt);
+  EXPECT_TRUE(opened_as(ours));
+  fs::remove_all(path_);
+  make_store();
+  expect_conflict(ours);
+  EXPECT_TRUE(opened_as(std::nullopt));
+}
+
+TEST_F(DataDirectoryTest, CountsEachBatchOfALongLogOnce) {
+  constexpr std::uint64_t kBatches = 3'000;  // more than are replayed in one go
+  {
+    auto tree = open();
+    ASSERT_TRUE(tree) << tree.error().message;
+    for (std::uint64_t id = 1; id <= kBatches; ++id) insert(*tree, id);
+    ASSERT_EQ(tree->opened.tree->snapshot().version(), kBatches + 1);
+  }
+  const auto tree = open();
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_EQ(tree->opened.report.batches, kBatches);
+  EXPECT_EQ(tree->opened.tree->snapshot().version(), kBatches + 1);
+  EXPECT_EQ(tree->opened.tree->snapshot().size(), kBatches);
 }
 
 TEST_F(DataDirectoryTest, IsHeldThoughItsLockFileIsDeleted) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "tests/support/crash_memory.h"
@@ -29,8 +30,8 @@ class LogTest : public testing::Test {
  protected:
   std::unique_ptr<Log> open(LogPosition start = kStart) {
     auto log = Log::open(std::make_unique<CrashMemory>(power_, content_), start);
-    EXPECT_TRUE(log);
-    return std::move(*log);
+    EXPECT_TRUE(log) << log.error().message;
+    return log ? std::move(*log) : nullptr;
   }
 
   static bool append(Log& log, std::uint64_t id, Stamp stamp = 1) {
@@ -48,6 +49,8 @@ class LogTest : public testing::Test {
     }
     return found;
   }
+
+  void expect_damage_told_from_a_torn_tail(LogPosition start);
 
   Power power_{1, UINT64_MAX};
   CrashMemory::Content content_ = CrashMemory::fresh(kRing);
@@ -220,12 +223,13 @@ TEST_F(LogTest, NeverReturnsADamagedRecordWhateverByteIsHit) {
   }
 }
 
-/// Records that were durable before later ones were written can't have been torn by a crash.
-TEST_F(LogTest, TellsDamageFromATornTailWhateverBitIsHit) {
+/// Batches of one record, each of them flushed, from `start` on: every bit is hit, and what is torn
+/// is told from what is damaged.
+void LogTest::expect_damage_told_from_a_torn_tail(LogPosition start) {
   constexpr std::uint64_t kBatches = 8;
   constexpr std::uint64_t kBatchBytes = 72;
   {
-    const auto log = open();
+    const auto log = open(start);
     for (std::uint64_t batch = 0; batch < kBatches; ++batch) {
       ASSERT_TRUE(append(*log, batch));
       log->end_batch();
@@ -233,9 +237,10 @@ TEST_F(LogTest, TellsDamageFromATornTailWhateverBitIsHit) {
     }
   }
   for (std::uint64_t bit = 0; bit < kBatches * kBatchBytes * 8; ++bit) {
-    content_.image[bit / 8] ^= static_cast<std::byte>(1 << (bit % 8));
+    std::byte& hit = content_.image[(start.lsn + bit / 8) % kRing];
+    hit ^= static_cast<std::byte>(1 << (bit % 8));
     const std::uint64_t batch = bit / 8 / kBatchBytes;
-    const Log::Tail tail = Log::find_tail(content_.image, kStart);
+    const Log::Tail tail = Log::find_tail(content_.image, start);
     EXPECT_EQ(tail.records, batch);
     // Of the one before the last, the checksum alone can't be missed: the last is verified by it.
     const bool hits_last_checksum = batch + 2 == kBatches && bit / 8 % kBatchBytes < 8;
@@ -245,8 +250,109 @@ TEST_F(LogTest, TellsDamageFromATornTailWhateverBitIsHit) {
     if (batch + 1 == kBatches) {
       EXPECT_EQ(tail.proof_of_damage, 0u) << "bit " << bit;
     }
-    content_.image[bit / 8] ^= static_cast<std::byte>(1 << (bit % 8));
+    hit ^= static_cast<std::byte>(1 << (bit % 8));
   }
+}
+
+/// Records that were durable before later ones were written can't have been torn by a crash.
+TEST_F(LogTest, TellsDamageFromATornTailWhateverBitIsHit) {
+  expect_damage_told_from_a_torn_tail(kStart);
+}
+
+TEST_F(LogTest, TellsDamageFromATornTailAcrossTheEndOfItsRing) {
+  LogPosition start;
+  {
+    const auto log = open();
+    while (log->end().lsn + 4 * 72 < kRing) {
+      ASSERT_TRUE(append(*log, 1));
+      log->end_batch();
+      ASSERT_TRUE(log->commit());
+      log->trim(log->end());
+    }
+    start = log->end();
+  }
+  ASSERT_GT(start.lsn + 4 * 72, kRing - 72);
+  expect_damage_told_from_a_torn_tail(start);
+}
+
+TEST_F(LogTest, ProvesDamageAtTheBeginningOfAFlushOfManyPages) {
+  Lsn second = 0;
+  {
+    const auto log = open();
+    while (log->end().lsn < 3 * Log::kReservedBytes) {
+      ASSERT_TRUE(append(*log, 1));
+      log->end_batch();
+    }
+    ASSERT_TRUE(log->commit());
+    second = log->end().lsn;
+    ASSERT_TRUE(append(*log, 2));
+    log->end_batch();
+    ASSERT_TRUE(log->commit());
+  }
+  content_.image[40] ^= std::byte{1};
+  const Log::Tail tail = Log::find_tail(content_.image, kStart);
+  EXPECT_EQ(tail.records, 0u);
+  EXPECT_EQ(tail.proof_of_damage, second);
+}
+
+TEST_F(LogTest, KnowsRecordsOfTheLargestSize) {
+  constexpr std::uint64_t kRecords = 5;
+  const std::vector<std::byte> payload(kMaxPayloadBytes, std::byte{7});
+  {
+    const auto log = open();
+    for (std::uint32_t epoch = 1; epoch <= kRecords; ++epoch) {
+      RecordHeader header = insert_header();
+      header.epoch = epoch;
+      ASSERT_TRUE(log->append(header, payload));
+      log->end_batch();
+      ASSERT_TRUE(log->commit());
+      EXPECT_EQ(log->end().lsn, epoch * kMaxRecordBytes);
+      EXPECT_EQ(log->last_epoch(), epoch);
+    }
+  }
+  for (std::uint64_t record = 0; record + 1 < kRecords; ++record) {
+    std::byte& hit = content_.image[record * kMaxRecordBytes + 100];
+    hit ^= std::byte{1};
+    const Log::Tail tail = Log::find_tail(content_.image, kStart);
+    EXPECT_EQ(tail.records, record);
+    EXPECT_EQ(tail.proof_of_damage, (record + 1) * kMaxRecordBytes);
+    hit ^= std::byte{1};
+  }
+}
+
+TEST_F(LogTest, ProvesDamageBeforeABatchThatFollowsAnAbandonedOne) {
+  {
+    const auto log = open();
+    ASSERT_TRUE(append(*log, 1));
+    log->end_batch();
+    ASSERT_TRUE(log->commit());
+    ASSERT_TRUE(append(*log, 2));
+    log->abandon_batch();
+    ASSERT_TRUE(append(*log, 3));
+    log->end_batch();
+    ASSERT_TRUE(log->commit());
+  }
+  content_.image[40] ^= std::byte{1};
+  EXPECT_EQ(Log::find_tail(content_.image, kStart).proof_of_damage, 72u);
+}
+
+TEST_F(LogTest, ABatchDuringWhichOlderOnesWereFlushedMayBeTornAnywhere) {
+  {
+    const auto log = open();
+    ASSERT_TRUE(append(*log, 1));
+    log->end_batch();
+    ASSERT_TRUE(append(*log, 2));
+    ASSERT_TRUE(log->commit());  // of the batch before
+    ASSERT_TRUE(append(*log, 3));
+    log->end_batch();
+  }
+  // The first record of that batch did not reach the medium whole, the second one did.
+  std::fill_n(content_.image.begin() + 72 + 32, 8, std::byte{0});
+  const auto log = open();
+  ASSERT_NE(log, nullptr);
+  EXPECT_EQ(log->found().records, 1u);
+  EXPECT_EQ(log->found().proof_of_damage, 0u);
+  EXPECT_EQ(ids(*log, kStart), std::vector<std::uint64_t>{1});
 }
 
 TEST_F(LogTest, DoesNotOpenDamaged) {
