@@ -15,29 +15,41 @@ struct FullDisk {
   std::uint64_t free_bytes = UINT64_MAX;  ///< that reserve() may still take
   bool takes_stores = true;               ///< else a store that fails is told for want of room,
   bool stores_nevertheless = false;       ///< though its bytes may have been taken all the same
-  bool drains = true;                     ///< else for want of room, too
+  bool drains = true;                     ///< else they fail with ...
+  ErrorCode drain_error = ErrorCode::kNoSpace;
+  std::uint64_t stores_left = UINT64_MAX;  ///< that it still takes, if it takes any
+  std::uint64_t drains_left = UINT64_MAX;  ///< that still succeed, if any do
 };
 
-/// A memory on such a disk: what is stored is there at once, and outlives it in `content`.
+/// A memory on such a disk: what is stored is there at once, and outlives it in `content`. If it is
+/// sparse, nothing is stored to what was not reserved.
 class FullMemory final : public replication::PersistentMemory {
  public:
   static constexpr std::uint64_t kPage = 4096;
 
-  FullMemory(FullDisk& disk, std::vector<std::byte>& content)
-      : disk_(disk), content_(content), reserved_(content.size() / kPage + 1) {
+  FullMemory(FullDisk& disk, std::vector<std::byte>& content, bool is_sparse = false)
+      : disk_(disk),
+        content_(content),
+        reserved_(content.size() / kPage + 1),
+        is_sparse_(is_sparse) {
     bytes_ = content;
   }
 
   void store(std::uint64_t offset, std::span<const std::byte> data) override {
     SILURUS_CHECK(offset + data.size() <= size());
-    has_failed_ |= !disk_.takes_stores;
-    if (!disk_.takes_stores && !disk_.stores_nevertheless) return;
+    for (std::uint64_t page = offset / kPage; page * kPage < offset + data.size(); ++page) {
+      SILURUS_CHECK(!is_sparse_ || reserved_[page]);
+    }
+    const bool is_taken = disk_.takes_stores && takes_one(disk_.stores_left);
+    has_failed_ |= !is_taken;
+    if (!is_taken && !disk_.stores_nevertheless) return;
     std::memcpy(content_.data() + offset, data.data(), data.size());
   }
   void flush(std::uint64_t, std::uint64_t) override {}
   Status drain() override {
     if (Status stored = check_stores(); !stored) return stored;
-    return disk_.drains ? Status{} : full();
+    if (disk_.drains && takes_one(disk_.drains_left)) return {};
+    return fail(disk_.drain_error, "the disk of the test is full or broken");
   }
   Status check_stores() override { return std::exchange(has_failed_, false) ? full() : Status{}; }
   Status reserve(std::uint64_t offset, std::uint64_t length) override {
@@ -68,9 +80,16 @@ class FullMemory final : public replication::PersistentMemory {
  private:
   static Status full() { return fail(ErrorCode::kNoSpace, "the disk of the test is full"); }
 
+  static bool takes_one(std::uint64_t& left) {
+    if (left == 0) return false;
+    if (left != UINT64_MAX) --left;
+    return true;
+  }
+
   FullDisk& disk_;
   std::vector<std::byte>& content_;
   std::vector<bool> reserved_;
+  const bool is_sparse_;
   bool has_failed_ = false;
 };
 

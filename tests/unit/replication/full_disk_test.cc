@@ -1,6 +1,12 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "replication/store.h"
@@ -129,6 +135,88 @@ TEST_F(FullLogTest, CopiesTheRestOfAnotherLogWhenThereIsRoom) {
   EXPECT_EQ(ids(*log), ids(*other));
 }
 
+TEST_F(FullLogTest, ProvesDamageBeforeABatchThatFollowsOneThatWasTakenBack) {
+  {
+    const auto log = open();
+    ASSERT_TRUE(write(*log, 1));
+    disk_.takes_stores = false;
+    ASSERT_FALSE(write(*log, 2));
+    disk_.takes_stores = true;
+    ASSERT_TRUE(write(*log, 3));
+  }
+  content_[40] ^= std::byte{1};
+  const Log::Tail tail = Log::find_tail(content_, kBegin);
+  EXPECT_EQ(tail.records, 0u);
+  EXPECT_EQ(tail.proof_of_damage, 2 * 72u) << "the last batch was written after a flush";
+}
+
+/// A file in memory, mapped as PersistentFile::map() does it, with what a test wants of it: that it
+/// counts as one on a disk, and that nothing can be written by its descriptor.
+class MappedPages {
+ public:
+  static constexpr std::uint64_t kPage = 4096;
+  struct Kind {
+    bool is_on_disk = false;
+    bool is_read_only = false;
+  };
+
+  MappedPages(std::uint64_t pages, Kind kind) {
+    int fd = ::memfd_create("silurus-test", MFD_CLOEXEC);
+    SILURUS_CHECK(fd >= 0 && ::ftruncate(fd, static_cast<off_t>(pages * kPage)) == 0);
+    at_ = ::mmap(nullptr, pages * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    SILURUS_CHECK(at_ != MAP_FAILED);
+    if (kind.is_read_only) {
+      const std::string path = "/proc/self/fd/" + std::to_string(fd);
+      const int other = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+      SILURUS_CHECK(other >= 0);
+      ::close(fd);
+      fd = other;
+    }
+    file_ = std::make_shared<PersistentFile>("the test's file",
+                                             std::span(static_cast<std::byte*>(at_), pages * kPage),
+                                             fd, false, false, !kind.is_on_disk);
+  }
+  std::unique_ptr<PersistentMemory> view(std::uint64_t first_page, std::uint64_t pages) const {
+    return PersistentFile::view(file_, first_page * kPage, pages * kPage);
+  }
+  /// The page is mapped no more: writing it to the disk fails.
+  void lose(std::uint64_t page) {
+    SILURUS_CHECK(::munmap(static_cast<std::byte*>(at_) + page * kPage, kPage) == 0);
+  }
+
+ private:
+  void* at_;
+  std::shared_ptr<PersistentFile> file_;
+};
+
+TEST_F(FullLogTest, AStoreToAFileThatFailsForAnotherReasonIsNeverForgotten) {
+  const MappedPages pages(2, {.is_on_disk = true, .is_read_only = true});
+  const auto memory = pages.view(0, 2);
+  const std::vector<std::byte> data(100, std::byte{1});
+  memory->store(0, data);
+  memory->flush(0, data.size());
+  for (int again = 0; again < 2; ++again) {
+    const Status stored = memory->check_stores();
+    ASSERT_FALSE(stored);
+    EXPECT_EQ(stored.error().code, ErrorCode::kIo) << stored.error().message;
+    const Status drained = memory->drain();
+    ASSERT_FALSE(drained);
+    EXPECT_EQ(drained.error().code, ErrorCode::kIo) << drained.error().message;
+  }
+}
+
+TEST_F(FullLogTest, AFlushOfAFileThatFailsIsTold) {
+  MappedPages pages(2, {});
+  const auto memory = pages.view(0, 2);
+  memory->flush(0, MappedPages::kPage);
+  EXPECT_TRUE(memory->drain());
+  memory->flush(0, MappedPages::kPage);
+  pages.lose(0);
+  const Status drained = memory->drain();
+  ASSERT_FALSE(drained);
+  EXPECT_EQ(drained.error().code, ErrorCode::kIo) << drained.error().message;
+}
+
 class FullStoreTest : public testing::Test {
  protected:
   static constexpr std::uint64_t kTreeBytes = std::uint64_t{16} << 20;
@@ -142,9 +230,11 @@ class FullStoreTest : public testing::Test {
   Volume volume() {
     Volume volume;
     volume.name = "the test's disk";
-    volume.super = std::make_unique<FullMemory>(disk_, super_);
+    volume.super = std::make_unique<FullMemory>(super_disk_, super_);
     volume.log = std::make_unique<FullMemory>(disk_, log_);
-    for (int i = 0; i < 2; ++i) volume.nodes[i] = std::make_unique<FullMemory>(disk_, areas_[i]);
+    for (int i = 0; i < 2; ++i) {
+      volume.nodes[i] = std::make_unique<FullMemory>(disk_, areas_[i], true);
+    }
     return volume;
   }
   void open() {
@@ -162,6 +252,48 @@ class FullStoreTest : public testing::Test {
     }
     opened_.tree->publish();
   }
+  /// A batch of one entry that is logged, durably; false, with nothing done, if the log is full.
+  bool write() {
+    Log& log = opened_.store->log();
+    if (!log.has_room(kMaxRecordBytes)) return false;
+    const double x = static_cast<double>(next_id_) / 1000;
+    const EntryPayload<2> payload{.id = next_id_++, .box = {{x, 0}, {x, 1}}};
+    const RecordHeader header{.checksum = 0,
+                              .lsn = 0,
+                              .stamp = 1,
+                              .epoch = 1,
+                              .length = 0,
+                              .type = RecordType::kInsert,
+                              .flags = 0};
+    EXPECT_TRUE(log.append(header, std::as_bytes(std::span(&payload, 1))));
+    log.end_batch();
+    EXPECT_TRUE(log.commit());
+    EXPECT_TRUE(opened_.tree->insert({payload.id, payload.box}));
+    opened_.tree->publish();
+    return true;
+  }
+  void expect_after_restart(std::uint64_t entries) {
+    open();
+    ASSERT_NE(opened_.tree, nullptr);
+    EXPECT_EQ(opened_.tree->snapshot().size(), entries);
+    EXPECT_TRUE(opened_.tree->snapshot().validate());
+  }
+  /// Chunks of the arena up to the last one that the tree uses.
+  std::uint64_t chunks() const {
+    const rtree::Snapshot<2> snapshot = opened_.tree->snapshot();
+    std::uint64_t last = 0;
+    std::vector<rtree::NodeRef> to_visit{snapshot.root().ref};
+    while (!to_visit.empty()) {
+      const rtree::NodeRef ref = to_visit.back();
+      to_visit.pop_back();
+      last = std::max<std::uint64_t>(last, ref.chunk());
+      const rtree::Node<2>& node = snapshot.node(ref);
+      for (std::uint32_t i = 0; !node.is_leaf() && i < node.count(); ++i) {
+        to_visit.push_back(node.child(i));
+      }
+    }
+    return last + 1;
+  }
   Status checkpoint() {
     const auto snapshot = opened_.tree->snapshot();
     return opened_.store->checkpoint(*opened_.tree, snapshot.root().ref, opened_.store->log().end(),
@@ -172,6 +304,7 @@ class FullStoreTest : public testing::Test {
   }
 
   FullDisk disk_;
+  FullDisk super_disk_;  ///< of the roots and maps alone
   std::vector<std::byte> super_ = std::vector<std::byte>(super_bytes(1 << 20));
   std::vector<std::byte> log_ = std::vector<std::byte>(Log::kMinBytes);
   std::vector<std::byte> areas_[2];
@@ -185,10 +318,11 @@ TEST_F(FullStoreTest, ACheckpointThatFoundNoRoomIsTakenOnceThereIsSome) {
   insert(100);
   ASSERT_TRUE(checkpoint());
   insert(20'000);
-  disk_.free_bytes = 0;
+  disk_.free_bytes = super_disk_.free_bytes = 0;
   const Status refused = checkpoint();
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kNoSpace);
+  super_disk_ = {};
   disk_ = {.drains = false};
   EXPECT_EQ(checkpoint().error().code, ErrorCode::kNoSpace) << "told by the flush";
   disk_ = {.takes_stores = false};
@@ -223,13 +357,179 @@ TEST_F(FullStoreTest, RoomForACheckpointIsTakenWholeOrNotAtAll) {
   const Status refused = make_room();
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kNoSpace);
-  EXPECT_GE(disk_.free_bytes, (std::uint64_t{5} << 20) - 64 * 1024) << "all but the map's";
+  EXPECT_EQ(disk_.free_bytes, std::uint64_t{5} << 20) << "all of it";
   disk_.free_bytes = 16 << 20;
   ASSERT_TRUE(make_room());
+  EXPECT_LE(disk_.free_bytes, std::uint64_t{16 - 8} << 20) << "it was taken anew";
   disk_.free_bytes = 0;
   ASSERT_TRUE(checkpoint()) << "there is room for all of it";
   open();
   EXPECT_EQ(opened_.tree->snapshot().size(), 100'000u);
+}
+
+TEST_F(FullStoreTest, RoomThatWasRefusedIsAskedForAgain) {
+  insert(100'000);  // more than an extent of 4 MiB
+  disk_.free_bytes = 0;
+  ASSERT_FALSE(checkpoint());
+  ASSERT_FALSE(checkpoint());
+  disk_.free_bytes = 16 << 20;
+  ASSERT_TRUE(checkpoint());
+  EXPECT_LE(disk_.free_bytes, std::uint64_t{16 - 8} << 20);
+  expect_after_restart(100'000);
+}
+
+/// What recovery finds is the last checkpoint, whatever part of the next one was refused, and
+/// though the one after that is written to where chunks that are used again lay.
+TEST_F(FullStoreTest, ACheckpointThatFailedAtItsMapOrRootSpoilsNothing) {
+  const auto fail_at = [&](std::uint64_t stores, int batches) {
+    for (int i = 0; i < batches; ++i) insert(1);
+    super_disk_.stores_left = stores;
+    const Status refused = checkpoint();
+    super_disk_ = {};
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kNoSpace);
+  };
+  for (const std::uint64_t stores : {std::uint64_t{0}, std::uint64_t{1}}) {  // the map, the root
+    for (int batches = 50; batches < 54; ++batches) {
+      insert(1'000);
+      ASSERT_TRUE(checkpoint());
+      const std::uint64_t whole = next_id_ - 1;
+      fail_at(stores, batches);
+      disk_.drains = false;
+      ASSERT_FALSE(checkpoint()) << "half written";
+      disk_ = {};
+      ASSERT_NO_FATAL_FAILURE(expect_after_restart(whole));
+      next_id_ = whole + 1;
+      fail_at(stores, batches);
+      insert(10);
+      ASSERT_TRUE(checkpoint()) << "the store goes on";
+      ASSERT_NO_FATAL_FAILURE(expect_after_restart(next_id_ - 1));
+    }
+  }
+}
+
+TEST_F(FullStoreTest, ARootOfWhichNobodyKnowsWhetherItIsDurableEndsAllCheckpoints) {
+  insert(100);
+  ASSERT_TRUE(checkpoint());
+  insert(100);
+  super_disk_.drains_left = 1;  // that of the map
+  const Status failed = checkpoint();
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, ErrorCode::kIo) << "it may have happened";
+  super_disk_ = {};
+  EXPECT_FALSE(checkpoint());
+  EXPECT_FALSE(make_room());
+}
+
+TEST_F(FullStoreTest, NoCheckpointIsBelievedAfterAFlushThatFailedForAnotherReason) {
+  insert(100);
+  ASSERT_TRUE(checkpoint());
+  insert(100);
+  disk_ = {.drains = false, .drain_error = ErrorCode::kIo};
+  EXPECT_EQ(checkpoint().error().code, ErrorCode::kIo);
+  disk_ = {};
+  EXPECT_EQ(checkpoint().error().code, ErrorCode::kIo);
+  next_id_ = 101;
+  expect_after_restart(100);
+  insert(100);
+  EXPECT_TRUE(checkpoint()) << "by another life";
+}
+
+TEST_F(FullStoreTest, EitherCopyOfTheNewestRootWillDo) {
+  for (int round = 0; round < 3; ++round) {
+    insert(100);
+    ASSERT_TRUE(checkpoint());
+    const std::uint64_t sequence = opened_.store->checkpointer().last().sequence;
+    for (std::uint64_t copy = 0; copy < 2; ++copy) {
+      std::byte& hit = super_[root_offset(sequence, copy) + offsetof(RootRecord, version)];
+      hit ^= std::byte{1};
+      ASSERT_NO_FATAL_FAILURE(expect_after_restart(next_id_ - 1));
+      hit ^= std::byte{1};
+    }
+  }
+}
+
+TEST_F(FullStoreTest, CheckpointsGoOnWhereBirthsWrapAround) {
+  insert(1'000);
+  ASSERT_TRUE(checkpoint());
+  constexpr rtree::Version kWrap = rtree::Version{1} << rtree::NodeRef::kBirthBits;
+  opened_.tree->skip_to(kWrap - 3);
+  for (int i = 0; i < 8; ++i) {  // version by version across it
+    insert(10);
+    if (i % 2 == 0) continue;
+    ASSERT_TRUE(checkpoint());
+    const rtree::Version version = kWrap - 3 + static_cast<rtree::Version>(i);
+    EXPECT_EQ(opened_.store->checkpointer().last().version, version);
+    ASSERT_NO_FATAL_FAILURE(expect_after_restart(next_id_ - 1));
+    EXPECT_EQ(opened_.tree->snapshot().version(), version);
+  }
+  EXPECT_EQ(next_id_, 1'081u);
+}
+
+TEST_F(FullStoreTest, ATreeThatFillsItsAreasToTheLastNodeIsKept) {
+  insert(10'000);
+  const std::uint64_t needed = chunks();
+  for (auto& area : areas_) area.resize(needed * rtree::kChunkBytes<2>);
+  open();
+  next_id_ = 1;
+  insert(10'000);
+  ASSERT_EQ(chunks(), needed);
+  EXPECT_TRUE(make_room());
+  const Status made = checkpoint();
+  EXPECT_TRUE(made) << made.error().message;
+  expect_after_restart(10'000);
+}
+
+TEST_F(FullStoreTest, TheLogIsKeptUntilTheCheckpointThatReplacesItIsDurable) {
+  for (int i = 0; i < 400; ++i) ASSERT_TRUE(write());
+  super_disk_.stores_left = 0;
+  ASSERT_FALSE(checkpoint());
+  super_disk_ = {};
+  while (write()) {
+    ASSERT_LT(next_id_ * 72, log_.size()) << "what is needed is overwritten";
+  }
+  expect_after_restart(next_id_ - 1);
+  ASSERT_TRUE(checkpoint());
+  EXPECT_TRUE(write()) << "there is room again";
+}
+
+TEST_F(FullStoreTest, AViewOfAFileKnowsAndGivesBackItsOwnRoomAlone) {
+  constexpr std::uint64_t kPages = 64;
+  const MappedPages pages(2 * kPages, {});
+  const auto first = pages.view(0, kPages);
+  const auto second = pages.view(kPages, kPages);
+  const std::vector<std::byte> ones(kPages * MappedPages::kPage, std::byte{1});
+  const std::vector<std::byte> twos(2 * MappedPages::kPage, std::byte{2});
+  first->store(0, ones);
+  second->store(0, twos);
+  first->flush(0, ones.size());
+  second->flush(0, twos.size());
+  ASSERT_TRUE(first->drain() && second->drain());
+  EXPECT_TRUE(first->holds_data(0, ones.size()));
+  EXPECT_TRUE(second->holds_data(0, twos.size()));
+  const std::uint64_t behind = 16 * MappedPages::kPage;
+  EXPECT_FALSE(second->holds_data(behind, behind));
+  ASSERT_TRUE(second->reserve(behind, behind));
+  second->release(behind, behind);
+  EXPECT_TRUE(std::ranges::equal(first->bytes(), ones));
+  EXPECT_TRUE(std::ranges::equal(second->bytes().first(twos.size()), twos));
+}
+
+TEST_F(FullStoreTest, EachOfManyRangesIsFlushed) {
+  constexpr std::uint64_t kRanges = 100;
+  for (const std::uint64_t lost :
+       {std::uint64_t{0}, std::uint64_t{63}, std::uint64_t{64}, std::uint64_t{70}, kRanges - 1}) {
+    MappedPages pages(2 * kRanges, {});
+    const auto memory = pages.view(0, 2 * kRanges);
+    const auto flush_all = [&] {
+      for (std::uint64_t i = 0; i < kRanges; ++i) memory->flush(2 * i * MappedPages::kPage, 8);
+    };
+    flush_all();
+    EXPECT_TRUE(memory->drain());
+    pages.lose(2 * lost);
+    flush_all();
+    EXPECT_FALSE(memory->drain()) << "range " << lost << " was not written";
+  }
 }
 
 }  // namespace

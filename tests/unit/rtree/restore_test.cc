@@ -110,6 +110,28 @@ TEST_F(RestoreTest, RefusesANodeWithAnyByteChanged) {
   EXPECT_TRUE(restore(nodes));
 }
 
+TEST_F(RestoreTest, RefusesDamageOfTheLastOfManyLeaves) {
+  std::vector<Entry<2>> entries;
+  for (std::uint64_t id = 0; id < 100'000; ++id) entries.push_back({id, box_of(id)});
+  tree_ = std::move(*Tree<2>::create({}, slabs_, clock_));
+  ASSERT_TRUE(tree_->bulk_load(entries, {.threads = 1}));
+  CopiedNodes nodes(tree_->snapshot());
+  ASSERT_GT(nodes.nodes.size(), 2'048u);
+  NodeRef last = tree_->snapshot().root().ref;
+  for (;;) {
+    const Node<2>& node = nodes.nodes.at(last.word());
+    if (node.is_leaf()) break;
+    last = node.child(node.count() - 1);
+  }
+  auto* byte = reinterpret_cast<unsigned char*>(&nodes.nodes.at(last.word())) + 100;
+  *byte ^= 1;
+  const auto restored = restore(nodes);
+  ASSERT_FALSE(restored);
+  EXPECT_EQ(restored.error().code, ErrorCode::kProtocol);
+  *byte ^= 1;
+  EXPECT_TRUE(restore(nodes));
+}
+
 TEST_F(RestoreTest, RefusesATreeWithANodeMissing) {
   CopiedNodes nodes(tree_->snapshot());
   nodes.nodes.erase(std::next(nodes.nodes.begin(), 33));
