@@ -22,12 +22,6 @@ constexpr double kLogShareToCheckpoint = 0.5;
 /// Writers that find the log full look again after so long.
 constexpr auto kLookAgain = std::chrono::milliseconds(1);
 
-std::int64_t unix_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
 std::uint64_t random_nonce() {
   std::random_device device;
   return (std::uint64_t{device()} << 32) | device();
@@ -68,11 +62,11 @@ Result<typename Durability<D>::Opened> Durability<D>::open(const DurabilityOptio
       options.path,
       {.log_bytes = options.log_bytes, .tree_bytes = place.options.memory_budget_bytes});
   if (!directory) return fail(directory.error());
-  auto opened = replication::Store<D>::open(std::move(directory->volume), place,
-                                            {.accept_damage = options.accept_damage,
-                                             .progress = Progress(options.path, options.progress)},
-                                            replication::HybridClock::from_unix_ns(unix_ns()),
-                                            random_nonce());
+  auto opened = replication::Store<D>::open(
+      std::move(directory->volume), place,
+      {.accept_damage = options.accept_damage,
+       .progress = Progress(options.path, options.progress)},
+      replication::HybridClock::from_unix_ns(options.unix_ns()), random_nonce());
   if (!opened) return fail(opened.error());
   opened->report.formatted = directory->created;
   log::info("opened " + options.path + ": " + replication::to_string(opened->report));
@@ -123,7 +117,7 @@ std::optional<Error> Durability<D>::refusal() {
 
 template <int D>
 void Durability<D>::append(RecordType type, std::span<const std::byte> payload) {
-  if (batch_stamp_ == 0) batch_stamp_ = clock_.next(unix_ns());
+  if (batch_stamp_ == 0) batch_stamp_ = clock_.next(options_.unix_ns());
   const bool fits = store_->log().append({.checksum = 0,
                                           .lsn = 0,
                                           .stamp = batch_stamp_,
@@ -227,7 +221,7 @@ Result<rtree::Version> Durability<D>::load(rtree::Tree<D>& tree,
   }
   replication::Log& log = store_->log();
   const rtree::WantedNode root = tree.seal();
-  const replication::Stamp stamp = clock_.next(unix_ns());
+  const replication::Stamp stamp = clock_.next(options_.unix_ns());
   if (Status durable = log.commit(); !durable) {
     fail_for_good(durable.error());
     return fail(*failure_);

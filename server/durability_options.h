@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "replication/log_size.h"
+#include "server/time_of_day.h"
 
 namespace silurus::server {
 
@@ -21,6 +22,8 @@ struct DurabilityOptions {
   bool accept_damage = false;                               ///< see replication::RecoveryOptions
   /// Told of each step of a recovery that takes its time; may be empty.
   std::function<void(const std::string& step)> progress = {};
+  /// The time of day, for the stamps of batches. It may jump.
+  std::function<std::int64_t()> unix_ns = system_unix_ns;
 };
 
 }  // namespace silurus::server

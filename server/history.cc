@@ -1,7 +1,6 @@
 #include "server/history.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "common/log.h"
@@ -10,11 +9,6 @@
 namespace silurus::server {
 
 using replication::HybridClock;
-
-std::int64_t system_unix_ns() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
-}
 
 template <int D>
 void History<D>::add(const rtree::Tree<D>& tree, replication::Stamp stamp) {

@@ -13,13 +13,11 @@
 #include "replication/hybrid_clock.h"
 #include "rtree/tree.h"
 #include "server/limits.h"
+#include "server/time_of_day.h"
 
 namespace silurus::server {
 
 constexpr std::uint64_t kMinRetainVersions = 8;
-
-/// Unix time in nanoseconds, as this machine has it.
-std::int64_t system_unix_ns();
 
 struct HistoryOptions {
   Nanoseconds age = 0;         ///< how far back the tree can be asked; 0: only the current version

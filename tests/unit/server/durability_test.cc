@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "common/clock.h"
 #include "rtree/arena.h"
 #include "rtree/tree.h"
@@ -85,6 +87,94 @@ TEST(Durability, ACompactionIsDoneAgainAtTheNextStart) {
   EXPECT_EQ(again->tree->snapshot().version(), version);
   EXPECT_EQ(again->tree->snapshot().size(), 5000u);
   EXPECT_EQ(again->tree->stats().nodes, nodes);
+}
+
+/// A batch of one entry.
+void publish_one(Durability<2>& durability, rtree::Tree<2>& tree, std::uint64_t id) {
+  const rtree::Box<2> box{{0.5, 0.5}, {0.5, 0.5}};
+  ASSERT_TRUE(tree.insert({id, box}));
+  durability.record({id, protocol::OperationKind::kInsert, 0, box, {}});
+  ASSERT_TRUE(durability.publish(tree));
+}
+
+/// Each life begins with a clock that is an hour behind that of the life before.
+void expect_growing_stamps_over_restarts(bool with_last_checkpoint) {
+  const testing_support::TemporaryFolder folder;
+  const SystemClock clock;
+  std::int64_t now = 1'700'000'000 * kSecond;
+  const DurabilityOptions options{
+      .path = folder / "data", .log_bytes = 1 << 20, .unix_ns = [&now] { return now; }};
+  replication::Stamp last = 0;
+  std::uint64_t id = 0;
+  for (int life = 0; life < 3; ++life, now -= 3600 * kSecond) {
+    rtree::AnonymousSlabs slabs;
+    auto opened = Durability<2>::open(options, {rtree::TreeOptions{}, slabs, clock});
+    ASSERT_TRUE(opened) << opened.error().message;
+    Durability<2>& durability = *opened->durability;
+    EXPECT_GT(durability.stamp(), last) << "at the start of life " << life;
+    for (int batch = 0; batch < 3; ++batch) {
+      last = std::max(last, durability.stamp());
+      publish_one(durability, *opened->tree, ++id);
+      EXPECT_GT(durability.stamp(), last) << "life " << life << " batch " << batch;
+    }
+    last = std::max(last, durability.stamp());
+    if (!with_last_checkpoint) continue;
+    durability.start(*opened->tree);
+    durability.stop();
+    EXPECT_EQ(durability.stats().log_used_bytes, 0u) << "only the checkpoint knows the stamp";
+  }
+}
+
+TEST(Durability, StampsAreAboveThoseInTheLogThoughTheClockWasSetBack) {
+  expect_growing_stamps_over_restarts(false);
+}
+
+TEST(Durability, StampsAreAboveThatOfTheCheckpointThoughTheClockWasSetBack) {
+  expect_growing_stamps_over_restarts(true);
+}
+
+TEST(Durability, OnADiskWhatIsPublishedIsDurableAtOnceOnlyIfSync) {
+  const testing_support::TemporaryFolder folder;
+  const SystemClock clock;
+  for (const bool sync : {true, false}) {
+    rtree::AnonymousSlabs slabs;
+    auto opened = Durability<2>::open(
+        {.path = folder / (sync ? "sync" : "async"), .sync = sync, .log_bytes = 1 << 20},
+        {rtree::TreeOptions{}, slabs, clock});
+    ASSERT_TRUE(opened) << opened.error().message;
+    Durability<2>& durability = *opened->durability;
+    if (!durability.waits_for_device()) GTEST_SKIP() << "/tmp is not on a disk here";
+    for (std::uint64_t id = 1; id <= 3; ++id) {
+      publish_one(durability, *opened->tree, id);
+      const DurabilityStats stats = durability.stats();
+      EXPECT_EQ(stats.log_durable == stats.log_end, sync) << id;
+    }
+    durability.flush_if_due(clock.now());
+    EXPECT_EQ(durability.stats().log_durable, durability.stats().log_end);
+  }
+}
+
+TEST(Backup, SaysWhenItsVersionWasMade) {
+  const testing_support::TemporaryFolder folder;
+  rtree::AnonymousSlabs slabs;
+  const SystemClock clock;
+  auto tree = std::move(*rtree::Tree<2>::create({}, slabs, clock));
+  ASSERT_TRUE(tree->insert({1, {{0, 0}, {1, 1}}}));
+  tree->publish();
+  constexpr replication::Stamp kStamp = 0x6553f100'0000'0007;
+  const std::atomic<bool> cancel{false};
+  const auto said = backup_json<2>(
+      *tree, [] { return kStamp; }, replication::kMinLogBytes, folder / "b", cancel);
+  ASSERT_TRUE(said) << said.error().message;
+  const auto directory = replication::open_directory<2>(folder / "b", {.read_only = true});
+  ASSERT_TRUE(directory) << directory.error().message;
+  rtree::AnonymousSlabs more;
+  const auto recovered =
+      replication::recover<2>(directory->volume, {{}, more, clock}, {.threads = 1});
+  ASSERT_TRUE(recovered) << recovered.error().message;
+  EXPECT_EQ(recovered->root.stamp, kStamp);
+  EXPECT_EQ(recovered->stamp, kStamp);
+  EXPECT_EQ(recovered->tree->snapshot().size(), 1u);
 }
 
 TEST(Backup, MayGoWhereverAClientWantsEvenIfTheNameIsNoUtf8) {
