@@ -6,9 +6,11 @@
 #include <string>
 
 #include "common/random.h"
+#include "replication/group/driver.h"
 #include "replication/group/keeper_client.h"
 #include "replication/group/member.h"
 #include "replication/group/view_keeper.h"
+#include "tests/support/crash_memory.h"
 #include "tests/support/seed.h"
 #include "tests/support/server_process.h"
 #include "transport/sim/fabric.h"
@@ -441,6 +443,45 @@ TEST_F(Keeping, IsBelievedByNobodyWhenItBabbles) {
     EXPECT_TRUE(last_progress_);
   }
   EXPECT_EQ(kept_there_, std::nullopt);
+}
+
+// --- who is understood
+
+class NoMachine final : public Machine {
+ public:
+  Result<LogPosition> apply(const Log&, LogPosition from, Lsn) override { return from; }
+  Stamp stamp() const override { return 0; }
+};
+
+TEST(Driver, MembersWithAnotherLeaseOrProtocolAreOfAnotherGroup) {
+  const auto group_with = [](Nanoseconds lease, ReplicationProtocol protocol) {
+    const TemporaryFolder folder;
+    const std::string socket = folder / "m.sock";
+    DriverOptions options{
+        .agreement =
+            StaticGroup{
+                .address = StaticAddress::parse("static://" + socket + "/maps", "shm").value(),
+                .leads = true,
+                .view_file = folder / kKeptViewName},
+        .id = 1,
+        .listen = "shm://" + socket,
+        .clients = "",
+        .multicast = "",
+        .protocol = protocol,
+        .timing = {.lease = lease}};
+    testing_support::Power power(1, UINT64_MAX);
+    auto content = testing_support::CrashMemory::fresh(Log::kMinBytes);
+    const auto log =
+        Log::open(std::make_unique<testing_support::CrashMemory>(power, content), {}).value();
+    NoMachine machine;
+    const auto driver = Driver::create(options, *log, log->end(), machine);
+    EXPECT_TRUE(driver) << driver.error().message;
+    return driver ? (*driver)->group() : 0;
+  };
+  const GroupId one = group_with(2 * kSecond, ReplicationProtocol::kChain);
+  EXPECT_EQ(group_with(2 * kSecond, ReplicationProtocol::kChain), one);
+  EXPECT_NE(group_with(3 * kSecond, ReplicationProtocol::kChain), one);
+  EXPECT_NE(group_with(2 * kSecond, ReplicationProtocol::kLogWrite), one);
 }
 
 }  // namespace

@@ -1,0 +1,71 @@
+#include "server/tree_fetch.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <string>
+
+#include "tests/support/server_process.h"
+
+namespace silurus::server {
+namespace {
+
+/// Takes connections and never says anything.
+class SilentListener {
+ public:
+  SilentListener() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const any = reinterpret_cast<sockaddr*>(&address);
+    if (::bind(fd_, any, size) != 0 || ::listen(fd_, 4) != 0 ||
+        ::getsockname(fd_, any, &size) != 0) {
+      return;
+    }
+    url_ = "tcp://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  }
+  ~SilentListener() { ::close(fd_); }
+  SilentListener(const SilentListener&) = delete;
+  SilentListener& operator=(const SilentListener&) = delete;
+  const std::string& url() const { return url_; }
+
+ private:
+  int fd_;
+  std::string url_;
+};
+
+TEST(TreeFetch, SaysNothingOfTheCopyBeforeOnceItHasBegunAnother) {
+  const testing_support::TemporaryFolder folder;
+  const replication::DirectoryOptions store{
+      .log_bytes = replication::kMinLogBytes,
+      .tree_bytes = std::uint64_t{8} << 20,
+      .member = replication::MemberStore{.cluster = "test", .shard = 0, .log_chain = 5}};
+  ASSERT_TRUE(replication::open_directory<2>(folder / "data", store));
+  std::atomic<int> news{0};
+  const auto wait_for_news = [&](int number) {
+    for (int seen = news.load(); seen < number; seen = news.load()) news.wait(seen);
+  };
+  SilentListener silent;
+  ASSERT_FALSE(silent.url().empty());
+  TreeFetch<2> fetch({.path = folder / "data", .store = store}, [&news] {
+    ++news;
+    news.notify_all();
+  });
+  fetch.begin("nowhere", {});
+  wait_for_news(1);
+  ASSERT_TRUE(fetch.outcome());
+  EXPECT_FALSE(*fetch.outcome());
+  fetch.begin(silent.url(), {});
+  EXPECT_FALSE(fetch.outcome()) << "that one is under way";
+  wait_for_news(2);
+  ASSERT_TRUE(fetch.outcome());
+  EXPECT_FALSE(*fetch.outcome());
+}
+
+}  // namespace
+}  // namespace silurus::server
