@@ -153,6 +153,8 @@ TEST_F(FullDiskTest, ABulkLoadThatDoesNotFitIsRefusedAndSpoilsNothing) {
   EXPECT_THAT(refused.error().message, HasSubstr("make room on the disk of "));
   EXPECT_EQ(disk.free_bytes(), free) << "what was taken for it is given back";
   EXPECT_EQ(state(client), "serving");
+  const auto stats = nlohmann::json::parse(client.server_statistics().value());
+  EXPECT_FALSE(stats.at("durability").at("checkpoints").contains("failing")) << stats.dump();
   EXPECT_EQ(client.count(kAllOfIt).value(), 0u);
   ASSERT_FALSE(insert_some(client, 1));
   kill_it();
