@@ -73,17 +73,18 @@ class MemoryConnection final : public transport::Connection {
       // An aligned word is atomic, and often enough the rest comes whole.
       const auto words = static_cast<std::uint32_t>(1 + random.below(left / 8));
       const std::uint32_t bytes = random.below(2) == 0 ? left : words * 8;
-      const auto from =
-          slabs_.regions()[read.request.region].subspan(read.request.offset + read.copied, bytes);
-      std::memcpy(read.request.buffer->bytes().data() + read.request.buffer_offset + read.copied,
-                  from.data(), bytes);
-      read.copied += bytes;
+      copy(read, bytes);
       return std::nullopt;
     }
-    const std::uint64_t cookie = read.request.cookie;
-    std::swap(read, reads_.back());
-    reads_.pop_back();
-    return cookie;
+    return remove(read);
+  }
+  /// Copies at once what is left of the reads under way that `which` chooses, by their ReadRequest;
+  /// step() returns them later.
+  template <typename Which>
+  void copy(Which&& which) {
+    for (Read& read : reads_) {
+      if (which(read.request)) copy(read, read.request.length - read.copied);
+    }
   }
   std::size_t in_flight() const { return reads_.size(); }
 
@@ -121,6 +122,20 @@ class MemoryConnection final : public transport::Connection {
     transport::ReadRequest request;
     std::uint32_t copied;
   };
+  void copy(Read& read, std::uint32_t bytes) {
+    const auto from =
+        slabs_.regions()[read.request.region].subspan(read.request.offset + read.copied, bytes);
+    std::memcpy(read.request.buffer->bytes().data() + read.request.buffer_offset + read.copied,
+                from.data(), bytes);
+    read.copied += bytes;
+  }
+  std::uint64_t remove(Read& read) {
+    const std::uint64_t cookie = read.request.cookie;
+    std::swap(read, reads_.back());
+    reads_.pop_back();
+    return cookie;
+  }
+
   const RegionSlabs& slabs_;
   transport::ConnectionLimits limits_;
   transport::ConnectionCounters counters_;

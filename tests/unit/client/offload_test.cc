@@ -52,11 +52,12 @@ struct World {
     ASSERT_TRUE(tree->bulk_load(std::move(loaded), {.threads = 1}));
   }
 
-  rtree::Version insert_one() {
-    entries.push_back({next_id++, random_box(random, 0.01)});
+  rtree::Version insert(const rtree::Box<2>& box) {
+    entries.push_back({next_id++, box});
     EXPECT_TRUE(tree->insert(entries.back()));
     return tree->publish();
   }
+  rtree::Version insert_one() { return insert(random_box(random, 0.01)); }
   void erase_one() {
     const std::size_t i = random.below(entries.size());
     EXPECT_TRUE(tree->erase(entries[i]));
@@ -65,13 +66,61 @@ struct World {
     tree->publish();
   }
 
-  /// Runs until the search is finished; nothing else happens meanwhile.
-  Offloader<2>::Finished finish() {
-    for (;;) {
+  rtree::Version version() const { return tree->snapshot().version(); }
+  /// A node as it lies in memory, to be damaged.
+  rtree::Node<2>& node(rtree::NodeRef ref) {
+    const std::span<std::byte> region = slabs.regions()[ref.chunk() / rtree::kChunksPerSlab];
+    const std::size_t at = ref.chunk() % rtree::kChunksPerSlab * rtree::kChunkBytes<2>;
+    return *reinterpret_cast<rtree::Node<2>*>(region.data() + at);
+  }
+  /// Calls change(node) for the leaves of all versions that lie in memory.
+  template <typename Change>
+  void change_leaves(Change&& change) {
+    for (const std::span<std::byte> region : slabs.regions()) {
+      for (std::size_t at = 0; at < region.size(); at += rtree::kChunkBytes<2>) {
+        auto& node = *reinterpret_cast<rtree::Node<2>*>(region.data() + at);
+        if (node.header.checksum != 0 && node.is_leaf()) change(node);
+      }
+    }
+  }
+  /// The leaves of the current version that a search of the window reads.
+  std::vector<rtree::NodeRef> leaves_in(const rtree::Box<2>& window) {
+    std::vector<rtree::NodeRef> leaves;
+    const rtree::FloatBox<2> wanted = rtree::round_outward(window);
+    for (std::vector<rtree::NodeRef> left{tree->snapshot().root().ref}; !left.empty();) {
+      const rtree::NodeRef ref = left.back();
+      left.pop_back();
+      const rtree::Node<2>& parent = node(ref);
+      if (parent.is_leaf()) {
+        leaves.push_back(ref);
+        continue;
+      }
+      for (std::uint32_t i = 0; i < parent.count(); ++i) {
+        const rtree::FloatBox<2> box = parent.child_box(i);
+        bool meets = true;
+        for (std::size_t d = 0; d < 2; ++d) {
+          meets &= box.min[d] <= wanted.max[d] && wanted.min[d] <= box.max[d];
+        }
+        if (meets) left.push_back(parent.child(i));
+      }
+    }
+    return leaves;
+  }
+
+  /// Takes up to `most` steps of the reads, until a search is finished.
+  std::optional<Offloader<2>::Finished> try_to_finish(int most = 1'000'000) {
+    for (int steps = 0; steps < most; ++steps) {
       offloader->flush();
-      if (auto done = offloader->take_finished()) return *done;
+      if (auto done = offloader->take_finished()) return done;
       if (auto cookie = connection.step(random)) offloader->on_read(*cookie);
     }
+    return std::nullopt;
+  }
+  /// Runs until the search is finished; nothing else happens meanwhile.
+  Offloader<2>::Finished finish() {
+    const auto done = try_to_finish();
+    EXPECT_TRUE(done) << "the search does not end";
+    return done.value_or(Offloader<2>::Finished{});
   }
   Offloader<2>::Finished range(const rtree::RangeQuery<2>& query) {
     offloader->start_range(0, query, range_result);
@@ -124,6 +173,11 @@ std::vector<std::uint64_t> sorted(std::vector<std::uint64_t> ids) {
 }
 
 const rtree::RangeQuery<2> kSmallWindow{.window = {{0.5, 0.5}, {0.51, 0.51}}};
+const rtree::RangeQuery<2> kEverything{.window = {{0, 0}, {2, 2}}};
+
+/// Of the reads under way: those of nodes, and not of the root.
+bool is_of_node(const transport::ReadRequest& read) { return read.region != 0 || read.offset != 0; }
+bool is_any(const transport::ReadRequest&) { return true; }
 
 TEST(Offload, FindsWhatBruteForceFinds) {
   World world(1);
@@ -325,12 +379,7 @@ TEST(Offload, VerifiesNodesWhenItsOwnStepsWereFarApart) {
   const rtree::RangeQuery<2> everything{.window = {{0, 0}, {2, 2}}};
   ASSERT_FALSE(world.range(everything).given_back);
   // Memory that was used again while this program stood still, and its clock, almost, with it.
-  for (const std::span<std::byte> region : world.slabs.regions()) {
-    for (std::size_t at = 0; at < region.size(); at += rtree::kChunkBytes<2>) {
-      auto& node = *reinterpret_cast<rtree::Node<2>*>(region.data() + at);
-      if (node.header.checksum != 0 && node.is_leaf()) node.leaf.ids[0] ^= 1;
-    }
-  }
+  world.change_leaves([](rtree::Node<2>& leaf) { leaf.leaf.ids[0] ^= 1; });
   const auto search_with_a_pause_of = [&](Nanoseconds pause) {
     world.offloader->start_range(0, everything, world.range_result);
     world.offloader->flush();
@@ -343,6 +392,192 @@ TEST(Offload, VerifiesNodesWhenItsOwnStepsWereFarApart) {
   };
   EXPECT_EQ(search_with_a_pause_of(kGrace / 100).cost.restarts, 0u) << "it is as good as none";
   EXPECT_EQ(search_with_a_pause_of(kGrace / 5).cost.restarts, 1u) << "then there was no pause";
+}
+
+TEST(Offload, TheLeaseBeginsBeforeTheRootIsAskedFor) {
+  World world(1);
+  world.load(20'000);
+  ASSERT_FALSE(world.range(kSmallWindow).given_back);
+  world.offloader->start_range(0, kSmallWindow, world.range_result);
+  world.offloader->flush();
+  world.connection.copy(is_any);  // the root word and the leaves have been read, and travel on
+  world.clock.advance(2 * kGrace);
+  for (int i = 0; i < 200; ++i) world.insert_one();
+  const auto done = world.finish();
+  ASSERT_FALSE(done.given_back);
+  EXPECT_EQ(done.version, world.version());
+  EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, kSmallWindow));
+}
+
+TEST(Offload, ANodeOfAnotherNameIsNotBelieved) {
+  World world(1);
+  world.load(20'000);
+  ASSERT_FALSE(world.range(kEverything).given_back);
+  world.change_leaves([](rtree::Node<2>& leaf) { leaf.header.birth ^= 1; });
+  const auto done = world.range(kEverything);
+  EXPECT_TRUE(done.given_back);
+  EXPECT_EQ(done.cost.restarts, OffloadOptions().max_restarts + 1);
+}
+
+TEST(Offload, ACircleOfNodesIsNotWalkedForEver) {
+  World world(1);
+  world.load(20'000);
+  const rtree::NodeRef root = world.tree->snapshot().root().ref;
+  rtree::Node<2>& node = world.node(root);
+  ASSERT_EQ(node.level(), 2u) << "its children are looked for in the cache";
+  node.header.count = 1;
+  node.inner.children[0] = root.word();
+  auto& block = *reinterpret_cast<rtree::RootBlock<2>*>(world.slabs.regions()[0].data());
+  for (auto& mirror : block.mirrors) mirror.version.store(0);  // so that the node itself is read
+  const auto done = world.range(kEverything);
+  EXPECT_TRUE(done.given_back);
+  EXPECT_EQ(done.cost.restarts, OffloadOptions().max_restarts + 1);
+}
+
+TEST(Offload, ALeafReadAheadIsNotTakenForTheNextOneInItsChunk) {
+  World world(1);
+  world.load(20'000);
+  ASSERT_FALSE(world.range(kSmallWindow).given_back);
+  const auto before = world.leaves_in(kSmallWindow.window);
+  world.offloader->start_range(0, kSmallWindow, world.range_result);
+  world.offloader->flush();
+  world.connection.copy(is_of_node);  // the leaves as they are now; the root as it will be
+  const auto is_place_taken = [&] {
+    return std::ranges::any_of(world.leaves_in(kSmallWindow.window), [&](rtree::NodeRef now) {
+      return std::ranges::any_of(before, [now](rtree::NodeRef then) {
+        return then.chunk() == now.chunk() && then != now;
+      });
+    });
+  };
+  for (int i = 0; i < 100 && !is_place_taken(); ++i) {
+    world.insert({{0.505, 0.505}, {0.506, 0.506}});
+    world.clock.advance(kGrace + 1);
+  }
+  ASSERT_TRUE(is_place_taken());
+  const auto done = world.finish();
+  ASSERT_FALSE(done.given_back);
+  EXPECT_EQ(done.version, world.version());
+  EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, kSmallWindow));
+}
+
+TEST(Offload, ASearchThatTheCacheAnswersWaitsForTheRootAllTheSame) {
+  World world(1);
+  world.load(20'000);
+  const rtree::RangeQuery<2> outside{.window = {{5, 5}, {6, 6}},
+                                     .shape = rtree::ResultShape::kCount};
+  ASSERT_FALSE(world.range(outside).given_back);
+  world.insert_one();
+  const auto done = world.range(outside);
+  EXPECT_EQ(done.version, world.version());
+  EXPECT_EQ(done.cost.round_trips, 1u);
+  EXPECT_EQ(world.range_result.count, 0u);
+  world.insert({{5, 5}, {5.5, 5.5}});
+  EXPECT_EQ(world.range(outside).version, world.version());
+  EXPECT_EQ(world.range_result.count, 1u);
+}
+
+TEST(Offload, StalenessCountsFromWhenTheRootWasAskedFor) {
+  World world(1, {.max_staleness = 10 * kMillisecond});
+  world.load(20'000);
+  world.offloader->start_range(0, kSmallWindow, world.range_result);
+  world.offloader->flush();
+  world.clock.advance(9 * kMillisecond);
+  const auto before = world.finish().version;
+  ASSERT_EQ(world.insert_one(), before + 1);
+  EXPECT_EQ(world.range(kSmallWindow).version, before) << "it may be 9 ms old";
+  world.clock.advance(2 * kMillisecond);
+  EXPECT_EQ(world.range(kSmallWindow).version, before + 1);
+}
+
+TEST(Offload, ARegionThatIsNotAnnouncedIsWaitedForWithPatienceAndNoLonger) {
+  World world(1);
+  world.load(20'000);
+  const rtree::Node<2>& root = world.node(world.tree->snapshot().root().ref);
+  ASSERT_EQ(root.level(), 2u);
+  for (std::uint32_t i = 0; i < root.count(); ++i) {
+    world.node(root.child(i)).inner.children[0] =
+        rtree::NodeRef(5 * rtree::kChunksPerSlab, 2).word();
+  }
+  world.offloader->start_range(0, kEverything, world.range_result);
+  EXPECT_FALSE(world.try_to_finish(3'000));
+  EXPECT_TRUE(world.offloader->waiting_for_region());
+  world.clock.advance(49 * kMillisecond);
+  EXPECT_FALSE(world.try_to_finish(100));
+  world.clock.advance(kMillisecond);
+  const auto done = world.try_to_finish(100);
+  ASSERT_TRUE(done);
+  EXPECT_TRUE(done->given_back);
+}
+
+TEST(Offload, WhatWasReadAheadInVainMakesRoomForWhatIsWanted) {
+  World world(1, {.slots = 8});
+  world.load(20'000);
+  const rtree::RangeQuery<2> wide{.window = {{0.2, 0.2}, {0.8, 0.8}}};
+  ASSERT_FALSE(world.range(wide).given_back);
+  for (int i = 0; i < 5'000; ++i) {  // ten in each leaf: all of them are copied
+    world.entries.push_back({world.next_id++, random_box(world.random, 0.01)});
+    ASSERT_TRUE(world.tree->insert(world.entries.back()));
+  }
+  world.tree->publish();
+  world.offloader->start_range(0, wide, world.range_result);
+  const auto done = world.try_to_finish();
+  ASSERT_TRUE(done) << "its slots are full of leaves that the new tree does not have";
+  EXPECT_FALSE(done->given_back);
+  EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, wide));
+}
+
+TEST(Offload, ADamagedNodeOfAnOldVersionIsNoReasonToAnswerFromTheCurrentOne) {
+  World world(1);
+  world.load(10);
+  const auto old = world.tree->snapshot();
+  const HeldRoot held{.root = old.root().ref, .until = world.clock.now() + kSecond};
+  world.insert_one();
+  world.offloader->start_range(0, kEverything, world.range_result, held);
+  const auto intact = world.finish();
+  ASSERT_FALSE(intact.given_back);
+  EXPECT_EQ(intact.version, old.version());
+  EXPECT_EQ(world.range_result.count, 10u);
+  world.node(held.root).header.birth ^= 1;
+  world.offloader->start_range(0, kEverything, world.range_result, held);
+  EXPECT_TRUE(world.finish().given_back);
+}
+
+TEST(Offload, AnOldVersionIsNotReadOnWhenItIsHeldNoLonger) {
+  World world(1);
+  world.load(20'000);
+  const auto old = world.tree->snapshot();
+  const HeldRoot held{.root = old.root().ref, .until = world.clock.now() + kSecond};
+  const auto end_with_a_pause_of = [&](Nanoseconds pause) {
+    world.offloader->start_range(0, kEverything, world.range_result, held);
+    EXPECT_FALSE(world.try_to_finish(60));
+    world.clock.advance(pause);
+    return world.finish();
+  };
+  const auto in_time = end_with_a_pause_of(kSecond - 1);
+  EXPECT_FALSE(in_time.given_back) << "the grace period is nothing to it";
+  EXPECT_EQ(in_time.cost.restarts, 0u);
+  EXPECT_EQ(world.range_result.count, 20'000u);
+  EXPECT_TRUE(end_with_a_pause_of(1).given_back);
+}
+
+TEST(Offload, ASearchHasNothingOfTheHoldThatTheOneBeforeItHad) {
+  World world(1);
+  world.load(20'000);
+  const HeldRoot held{.root = world.tree->snapshot().root().ref,
+                      .until = world.clock.now() + 10 * kSecond};
+  world.offloader->start_range(0, kSmallWindow, world.range_result, held);
+  ASSERT_FALSE(world.finish().given_back);
+  ASSERT_FALSE(world.range(kSmallWindow).given_back);
+  // Of the current version, in the same place: all is read, and arrives after the lease.
+  world.offloader->start_range(0, kSmallWindow, world.range_result);
+  world.offloader->flush();
+  world.connection.copy(is_any);
+  world.clock.advance(2 * kGrace);
+  for (int i = 0; i < 200; ++i) world.insert_one();
+  const auto done = world.finish();
+  ASSERT_FALSE(done.given_back);
+  EXPECT_EQ(done.version, world.version());
+  EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, kSmallWindow));
 }
 
 /// Everything at once: searches begin and end, reads land late, torn and out of order, the tree
