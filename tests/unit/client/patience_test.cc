@@ -1,18 +1,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <array>
-#include <cstring>
 #include <memory>
 #include <optional>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "client/core.h"
 #include "common/clock.h"
-#include "tests/unit/client/memory_fabric.h"
-#include "transport/fabric.h"
+#include "tests/unit/client/quiet_fabric.h"
 
 // What may rightly take long has no deadline: it ends when the server shows no sign of life.
 
@@ -20,73 +15,6 @@ namespace silurus::client {
 namespace {
 
 using ::testing::HasSubstr;
-
-/// The client's end of a connection whose other end is the test.
-class QuietConnection final : public transport::Connection {
- public:
-  QuietConnection() { hello_.dimensions = 2, hello_.max_batch = 100, hello_.heartbeat_ns = kBeat; }
-  static constexpr Nanoseconds kBeat = 10 * kMillisecond;
-
-  void beat() { ++heartbeat_.sequence; }
-  void answer() { ++counters_.messages_received; }
-
-  void set_handler(transport::ConnectionHandler*) override {}
-  const transport::ConnectionLimits& limits() const override { return limits_; }
-  std::span<const std::byte> peer_hello() const override {
-    return std::as_bytes(std::span(&hello_, 1));
-  }
-  std::string peer() const override { return "quiet://server"; }
-  std::span<std::byte> reserve(std::size_t bytes) override {
-    sent_.resize(bytes);
-    return sent_;
-  }
-  void commit(std::size_t) override {}
-  void flush() override {}
-  PostResult post_reads(std::span<const transport::ReadRequest>) override {
-    return {0, transport::PostStatus::kInvalid};
-  }
-  void write_mailbox(std::span<const std::byte>) override {}
-  bool read_mailbox(std::array<std::byte, transport::kMailboxBytes>& content) override {
-    std::memcpy(content.data(), &heartbeat_, sizeof heartbeat_);
-    return heartbeat_.sequence > 0;
-  }
-  void set_paused(bool) override {}
-  void close() override {}
-  const transport::ConnectionCounters& counters() const override { return counters_; }
-
- private:
-  transport::ConnectionLimits limits_{
-      .max_message_bytes = 4096, .max_reads_in_flight = 0, .max_read_bytes = 0};
-  transport::ConnectionCounters counters_;
-  protocol::ServerHello hello_;
-  protocol::Heartbeat heartbeat_{};
-  std::vector<std::byte> sent_;
-};
-
-class QuietFabric final : public transport::Fabric {
- public:
-  std::string_view scheme() const override { return "quiet"; }
-  transport::Capabilities capabilities() const override { return 0; }
-  Result<std::unique_ptr<transport::Poller>> create_poller() override {
-    return std::make_unique<MemoryPoller>();
-  }
-  Result<std::unique_ptr<transport::Listener>> listen(const transport::Address&,
-                                                      const transport::ListenOptions&,
-                                                      std::span<transport::Poller* const>,
-                                                      transport::AcceptHandler&) override {
-    return fail(ErrorCode::kUnsupported, "nothing listens here");
-  }
-  Result<std::unique_ptr<transport::Connection>> connect(const transport::Address&,
-                                                         const transport::ConnectOptions&,
-                                                         transport::Poller&,
-                                                         std::span<const std::byte>,
-                                                         transport::ConnectionHandler&) override {
-    auto made = std::make_unique<QuietConnection>();
-    server = made.get();
-    return made;
-  }
-  QuietConnection* server = nullptr;
-};
 
 class PatienceTest : public testing::Test {
  protected:
@@ -141,7 +69,7 @@ TEST_F(PatienceTest, ATaskEndsSoonAfterTheLastSignOfLife) {
 TEST_F(PatienceTest, OtherAnswersAreSignsOfLifeToo) {
   ask_history();
   for (int i = 0; i < 10; ++i) {
-    fabric_.server->answer();
+    fabric_.server->count_message();
     pass(kPatience / 2, false);
   }
   EXPECT_FALSE(ended_);
