@@ -659,42 +659,5 @@ TEST(Offload, EveryAnswerIsThatOfOneVersionWhateverTheInterleaving) {
   for (std::uint64_t seed = 1; seed <= 3; ++seed) race(seed);
 }
 
-TEST(HeldVersions, AreSearchedUntilShortlyBeforeTheirLeaseEnds) {
-  HeldVersions held;
-  const rtree::NodeRef root(12, 7);
-  EXPECT_EQ(held.put(7, root, 1'000, 100'000).until, 1'000 + 98'000) << "2 % are left";
-  EXPECT_FALSE(held.find(8, 1'000));
-  const auto found = held.find(7, 50'999);
-  ASSERT_TRUE(found);
-  EXPECT_EQ(found->root, root);
-  EXPECT_EQ(found->until, 99'000);
-  EXPECT_FALSE(held.find(7, 51'000)) << "to be asked for again, half-way";
-  EXPECT_EQ(held.put(7, root, 60'000, 100'000).until, 158'000);
-  EXPECT_EQ(held.find(7, 60'000)->until, 158'000);
-}
-
-TEST(HeldVersions, MakeRoomForOneMoreWhereALeaseEndsFirst) {
-  HeldVersions held;
-  const std::vector<Nanoseconds> asked = {500, 400, 100, 600, 700, 300, 200, 800};
-  ASSERT_EQ(asked.size(), protocol::kMaxHeldVersions);
-  for (std::size_t i = 0; i < asked.size(); ++i) {
-    held.put(i + 1, rtree::NodeRef(12, i + 1), asked[i], 100'000);
-  }
-  for (protocol::Moment moment = 1; moment <= 8; ++moment) {
-    EXPECT_TRUE(held.find(moment, 1'000)) << moment;
-  }
-  held.put(9, rtree::NodeRef(12, 9), 900, 100'000);
-  for (protocol::Moment moment = 1; moment <= 9; ++moment) {
-    EXPECT_EQ(held.find(moment, 1'000).has_value(), moment != 3) << moment;
-  }
-}
-
-TEST(HeldVersions, AreNeverFoundByATime) {
-  HeldVersions held;
-  const protocol::Moment time = protocol::kFirstStamp + 5;
-  EXPECT_EQ(held.put(time, rtree::NodeRef(12, 7), 1'000, 100'000).root, rtree::NodeRef(12, 7));
-  EXPECT_FALSE(held.find(time, 1'000));
-}
-
 }  // namespace
 }  // namespace silurus::client
