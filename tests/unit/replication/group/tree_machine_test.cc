@@ -176,7 +176,8 @@ TEST_F(TreeMachineTest, GoesNotOnWithoutAnOperationForWhichThereIsNoMemory) {
   Status stopped;
   while (stopped) {
     ASSERT_LT(id, 30'000u) << "a tree without end";
-    request(1, ++id);
+    ++id;
+    request(1, id, id);
     insert(id);
     end_batch();
     do {
