@@ -259,6 +259,22 @@ TEST_F(ServerTest, RefusesClientsOfAnotherKind) {
       << three.error().message;
 }
 
+TEST_F(ServerTest, LimitsTheClientsOfAllItsListenersTogether) {
+  ServerProcess server({"--listen", shm(), "--listen", "tcp://127.0.0.1:0", "--max-clients", "2"});
+  ASSERT_EQ(server.addresses().size(), 2u) << server.errors();
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (const auto& address : server.addresses()) {
+    clients.push_back(connect(address));
+    ASSERT_NE(clients.back(), nullptr);
+    ASSERT_EQ(count_in(*clients.back(), 1, kEverything), 0) << "it has been taken in";
+  }
+  for (const auto& address : server.addresses()) {
+    const auto third = RawClient::connect(address);
+    ASSERT_FALSE(third) << address;
+    EXPECT_EQ(third.error().code, ErrorCode::kUnavailable) << third.error().message;
+  }
+}
+
 TEST_F(ServerTest, LimitsWhatOnePeerTakesAndCountsItsRefusals) {
   ServerProcess server({"--listen", shm(), "--max-clients-per-peer", "2"});
   ASSERT_EQ(server.addresses().size(), 1u) << server.errors();

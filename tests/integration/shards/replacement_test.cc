@@ -6,9 +6,12 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "common/random.h"
+#include "protocol/messages.h"
 #include "tests/integration/shards/cluster.h"
 #include "tests/integration/shards/load.h"
 #include "tests/support/seed.h"
@@ -202,6 +205,119 @@ TEST_F(OneShard, WhoWasOvertakenChangesNothing) {
     write_some();
     expect_holds(*router_, model_);
   }
+}
+
+TEST_F(OneShard, WhoWasAbortedAtTheLastStepPutsNothingIntoTheMap) {
+  ReplaceOptions options = split();
+  auto rival_store = cluster_.store();
+  options.before = [&](Step next) {
+    if (next == Step::kReplace) {
+      const auto aborted = shards::abort_replacement<2>(*rival_store, 0, patient());
+      EXPECT_TRUE(aborted) << aborted.error().message;
+    }
+    return true;
+  };
+  const auto late = replace_shard<2>(*store_, options);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::kConflict) << late.error().message;
+  EXPECT_EQ(cluster_.map().shards.size(), 1u);
+  write_some();
+  expect_holds(*router_, model_);
+}
+
+/// A store that answers no more from some moment on, though it does what it is asked.
+class SilentStore final : public shards::MapStore {
+ public:
+  explicit SilentStore(shards::MapStore& store) : store_(store) {}
+  Result<shards::StoredMap> load() override {
+    if (is_silent) return fail(ErrorCode::kUnavailable, "it cannot be asked");
+    return store_.load();
+  }
+  Result<shards::StoredMap> replace(const shards::StoredMap& base, shards::ShardMap next) override {
+    auto replaced = store_.replace(base, std::move(next));
+    if (is_silent) return fail(ErrorCode::kInDoubt, "the answer was lost");
+    return replaced;
+  }
+  bool is_silent = false;
+
+ private:
+  shards::MapStore& store_;
+};
+
+TEST_F(OneShard, AShardWhoseSuccessorsMayBeInTheMapDoesNotServeAgain) {
+  const std::string old = cluster_.map().shards[0].url();
+  SilentStore silent(*store_);
+  ReplaceOptions options = split();
+  options.before = [&](Step next) {
+    if (next != Step::kReplace) return true;
+    silent.is_silent = true;
+    options.client.patience = kSecond;  // of asking the store again
+    return true;
+  };
+  const auto replaced = replace_shard<2>(silent, options);
+  ASSERT_FALSE(replaced);
+  EXPECT_EQ(replaced.error().code, ErrorCode::kInDoubt) << replaced.error().message;
+  auto client = Client<2>::connect(old, patient());
+  ASSERT_TRUE(client);
+  EXPECT_EQ(client->count(kEverything).error().code, ErrorCode::kMoved);
+  EXPECT_EQ(client->insert(1, {{0, 0}, {1, 1}}).error().code, ErrorCode::kMoved);
+  EXPECT_EQ(cluster_.map().shards.size(), 2u);
+  write_some();
+  expect_holds(*router_, model_);
+}
+
+TEST_F(OneShard, EachPageOfALargeCopyIsSentOnce) {
+  constexpr std::uint64_t kMore = 27'000;
+  for (std::uint64_t done = 0; done < kMore;) {
+    WriteBatch<2> batch;
+    for (; batch.size() < 3000; ++done) {
+      const Box<2> box = random_box(random_);
+      batch.insert(next_, box);
+      model_[next_++] = box;
+    }
+    const auto written = router_->write(batch);
+    ASSERT_TRUE(written) << written.error().message;
+    ASSERT_TRUE(written->failed.empty());
+  }
+  const auto halves = replace_shard<2>(*store_, split());
+  ASSERT_TRUE(halves) << halves.error().message;
+  EXPECT_EQ(halves->entries, model_.size());
+  expect_holds(*router_, model_);
+}
+
+/// Each batch is several at the server, which refuses some of them, and takes the next ones.
+TEST_F(OneShard, OperationsKeepTheirOrderWhenTheServerIsFrozenNowAndThen) {
+  auto router = cluster_.router({.deadline = 60 * kSecond});
+  const std::string url = cluster_.map().shards[0].url();
+  std::uint64_t frozen = 0;
+  std::jthread freezing([&](const std::stop_token& over) {
+    auto client = Client<2>::connect(url, patient());
+    constexpr std::uint64_t kFreezeNs = kLongFreeze;
+    for (; !over.stop_requested(); ++frozen) {
+      const std::uint64_t ticket = 1000 + frozen;
+      EXPECT_TRUE(client->command(protocol::TaskKind::kFreeze, ticket, kFreezeNs));
+      EXPECT_TRUE(client->command(protocol::TaskKind::kServe, ticket, 0));
+    }
+  });
+  constexpr std::uint64_t kPairs = 2000;
+  for (int round = 0; round < 10; ++round) {
+    WriteBatch<2> batch;
+    std::vector<Box<2>> boxes;
+    for (std::uint64_t i = 0; i < kPairs; ++i) {
+      boxes.push_back(random_box(random_));
+      batch.insert(next_ + i, boxes.back());
+    }
+    for (std::uint64_t i = 0; i + 1 < kPairs; ++i) batch.erase(next_ + i, boxes[i]);
+    model_[next_ + kPairs - 1] = boxes.back();
+    next_ += kPairs;
+    const auto written = router.write(batch);
+    ASSERT_TRUE(written) << written.error().message;
+    ASSERT_TRUE(written->failed.empty()) << written->failed.size() << " in round " << round;
+  }
+  freezing.request_stop();
+  freezing.join();
+  EXPECT_GT(frozen, 10u);
+  expect_holds(*router_, model_);
 }
 
 TEST_F(OneShard, WhoeverChangesSomethingElseInTheMapStopsNothing) {

@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <barrier>
+#include <csignal>
 #include <map>
 #include <optional>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "common/random.h"
@@ -145,13 +149,13 @@ void answer_as_brute_force_does() {
   compare(router, oracle, random, 60);
   // A batch over all shards, with operations that fail, and entries that change shards.
   WriteBatch<D> batch;
-  std::size_t failing = 0;
+  std::vector<std::size_t> failing;
   for (auto& [id, box] : oracle.entries) {
     if (batch.size() >= 300) break;
     const Box<D> to = random_box<D>(random);
     if (random.below(10) == 0) {
+      failing.push_back(batch.size());
       batch.erase(id, to);  // not there
-      ++failing;
       continue;
     }
     batch.update(id, box, to);
@@ -159,7 +163,9 @@ void answer_as_brute_force_does() {
   }
   const auto written = router.write(batch);
   ASSERT_TRUE(written) << written.error().message;
-  EXPECT_EQ(written->failed.size(), failing);
+  std::vector<std::size_t> failed;
+  for (const auto& one : written->failed) failed.push_back(one.index);
+  EXPECT_EQ(failed, failing);
   compare(router, oracle, random, 40);
 }
 
@@ -187,6 +193,92 @@ TEST(RouterTest, ASmallSearchVisitsFewShards) {
   }
   // The shard of key 0, and nearly always one more at most.
   EXPECT_LT(static_cast<double>(router.visits() - before), 2.1 * kSearches);
+}
+
+TEST(RouterTest, NearestAsksShardsThatBeginAsFarAwayAsTheLastOneFound) {
+  if (!Cluster<2>::is_possible()) GTEST_SKIP() << "no etcd-server";
+  Cluster<2> cluster;
+  ASSERT_TRUE(cluster.ready());
+  cluster.make_map(2, 0);
+  auto router = cluster.router();
+  // Both lie 0.25 away, each on the border of a half of the frame that may be the other shard's.
+  const Box<2> right{{0.5, 0.25}, {0.5, 0.25}};
+  const Box<2> above{{0.25, 0.5}, {0.25, 0.5}};
+  for (const auto& [first, second] : {std::pair(right, above), std::pair(above, right)}) {
+    ASSERT_TRUE(router.insert(1, first));
+    ASSERT_TRUE(router.insert(2, second));
+    const auto found = router.nearest({{0.25, 0.25}}, 1);
+    ASSERT_TRUE(found) << found.error().message;
+    EXPECT_EQ(found->neighbors, (rtree::NearestResult{{1, 0.25}}));
+    ASSERT_TRUE(router.erase(1, first));
+    ASSERT_TRUE(router.erase(2, second));
+  }
+}
+
+TEST(RouterTest, AnEntryThatTwoMoveToOtherShardsIsAtOnePlace) {
+  if (!Cluster<2>::is_possible()) GTEST_SKIP() << "no etcd-server";
+  Cluster<2> cluster;
+  ASSERT_TRUE(cluster.ready());
+  cluster.make_map(4);
+  // In quarters of the frame, each of which is a shard's.
+  const Box<2> places[] = {
+      {{0.2, 0.2}, {0.2, 0.2}}, {{0.8, 0.2}, {0.8, 0.2}}, {{0.2, 0.8}, {0.2, 0.8}}};
+  auto router = cluster.router();
+  auto rival = cluster.router();
+  ASSERT_TRUE(router.insert(1, places[0]));
+  std::size_t at = 0;
+  for (int round = 0; round < 200; ++round) {
+    const std::size_t to[] = {(at + 1) % 3, (at + 2) % 3};
+    std::barrier both(2);
+    const auto move_to = [&](Router<2>& by, std::size_t where) {
+      both.arrive_and_wait();
+      const auto moved = by.update(1, places[at], places[where]);
+      return moved ? ErrorCode{} : moved.error().code;
+    };
+    ErrorCode codes[2] = {};
+    {
+      const std::jthread thread([&] { codes[1] = move_to(rival, to[1]); });
+      codes[0] = move_to(router, to[0]);
+    }
+    const int who = codes[0] == ErrorCode{} ? 0 : 1;
+    ASSERT_EQ(codes[who], ErrorCode{}) << "one of them was the first";
+    ASSERT_EQ(codes[1 - who], ErrorCode::kNotFound) << "and the other found it gone";
+    at = to[who];
+    const auto found = router.range({{0, 0}, {1, 1}}, {.shape = ResultShape::kEntries});
+    ASSERT_TRUE(found) << found.error().message;
+    ASSERT_EQ(found->ids, std::vector<std::uint64_t>{1}) << "in round " << round;
+    ASSERT_EQ(found->boxes[0], places[at]);
+  }
+}
+
+/// The shard's server does not answer, and does what it was sent when it goes on.
+TEST(RouterTest, AWriteInDoubtIsNotSentToTheServerOfANewerMap) {
+  if (!Cluster<2>::is_possible()) GTEST_SKIP() << "no etcd-server";
+  Cluster<2> cluster;
+  ASSERT_TRUE(cluster.ready());
+  cluster.make_map(1);
+  const std::string other = cluster.start_server();
+  const Box<2> box{{0.1, 0.1}, {0.2, 0.2}};
+  const Box<2> everywhere{{0, 0}, {1, 1}};
+  auto router = cluster.router({.deadline = kSecond / 2});
+  EXPECT_EQ(router.count(everywhere).value(), 0u);
+  auto store = cluster.store();
+  const auto base = store->load();
+  ASSERT_TRUE(base);
+  shards::ShardMap next = base->map;
+  const std::string old = next.shards[0].url();
+  next.shards[0].servers = {other};
+  ASSERT_TRUE(store->replace(*base, next));
+  cluster.server(0).freeze();
+  const auto inserted = router.insert(1, box);
+  cluster.server(0).signal(SIGCONT);
+  ASSERT_FALSE(inserted);
+  EXPECT_EQ(inserted.error().code, ErrorCode::kInDoubt) << inserted.error().message;
+  const auto held_by = [&](const std::string& url) {
+    return Client<2>::connect(url, testing_support::patient())->count(everywhere).value();
+  };
+  EXPECT_LE(held_by(old), 1u);
+  EXPECT_EQ(held_by(other), 0u);
 }
 
 TEST(RouterTest, IsTheParentsAfterAForkAndUnharmedByTheChild) {
