@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "server/limits.h"
+#include "server/tasks.h"
 #include "tests/support/server_process.h"
 #include "tests/unit/server/world.h"
 
@@ -146,6 +147,30 @@ TEST_F(GatedServer, ExportsAVersionAndThenWhatHasChanged) {
   EXPECT_EQ(changes[1].kind, protocol::OperationKind::kErase);
 }
 
+TEST_F(GatedServer, EachListOfChangesGoesOnWhereTheOneBeforeEnded) {
+  ASSERT_TRUE(world_.shard->load(test::row(100)));
+  Loopback& client = world_.connect();
+  ASSERT_EQ(command(client, TaskKind::kExport).first, 0);
+  for (const std::uint64_t id : {200u, 300u}) {
+    test::ask_write(client, 2, {test::insert_of(id)});
+    world_.run();
+    while (client.waiting() != 0) client.receive();
+    ASSERT_EQ(command(client, TaskKind::kExportChanges).first, 0);
+    const auto changes = page(client, 0);
+    ASSERT_EQ(changes.size(), 1u);
+    EXPECT_EQ(changes[0].id, id);
+    EXPECT_EQ(changes[0].kind, protocol::OperationKind::kInsert);
+  }
+}
+
+TEST_F(GatedServer, TasksThatAreDoneKeepNoOthersFromBeingTaken) {
+  ASSERT_TRUE(world_.shard->load(test::row(10)));
+  Loopback& client = world_.connect();
+  for (std::uint32_t i = 0; i < 2 * kMaxTasks; ++i) {
+    ASSERT_EQ(command(client, TaskKind::kExport).first, 0) << i;
+  }
+}
+
 TEST_F(GatedServer, AnExportThatNobodyAsksForIsGivenUp) {
   ASSERT_TRUE(world_.shard->load(test::row(10)));
   Loopback& client = world_.connect();
@@ -163,6 +188,7 @@ TEST_F(GatedServer, ARetiredServerAnswersNobodyAndShowsNoRoot) {
   ASSERT_TRUE(world_.shard->load(test::row(10)));
   Loopback& client = world_.connect();
   ASSERT_EQ(command(client, TaskKind::kFreeze, 1, kSecond).first, 0);
+  EXPECT_EQ(world_.shown_root(), world_.shard->tree().snapshot().root().ref);
   constexpr ErrorCode kDone{};
   test::ask_write(client, 2, {test::insert_of(50)});
   world_.run();
@@ -171,6 +197,7 @@ TEST_F(GatedServer, ARetiredServerAnswersNobodyAndShowsNoRoot) {
   world_.run();
   EXPECT_EQ(test::code_of(client.receive()), kDone) << "a frozen server is read";
   ASSERT_EQ(command(client, TaskKind::kRetire, 1).first, 0);
+  EXPECT_FALSE(world_.shown_root());
   test::ask_range(client, 4, {.window = test::window_of(0, 3)});
   world_.run();
   EXPECT_EQ(test::code_of(client.receive()), ErrorCode::kMoved);
@@ -178,6 +205,7 @@ TEST_F(GatedServer, ARetiredServerAnswersNobodyAndShowsNoRoot) {
   test::ask_write(client, 5, {test::insert_of(50)});
   world_.run();
   EXPECT_EQ(test::code_of(client.receive()), kDone);
+  EXPECT_EQ(world_.shown_root(), world_.shard->tree().snapshot().root().ref);
 }
 
 TEST_F(GatedServer, OnlyTheConnectionThatFillsMayWrite) {
@@ -190,6 +218,21 @@ TEST_F(GatedServer, OnlyTheConnectionThatFillsMayWrite) {
   EXPECT_EQ(test::code_of(other.receive()), ErrorCode::kMoved);
   EXPECT_EQ(test::code_of(filler.receive()), ErrorCode{});
   EXPECT_EQ(world_.shard->tree().snapshot().size(), 1u);
+}
+
+TEST_F(GatedServer, ALoadOfAFillerThatWasOvertakenFillsNothing) {
+  Loopback& filler = world_.connect();
+  Loopback& rival = world_.connect();
+  ASSERT_EQ(command(filler, TaskKind::kFill, 3).first, 0);
+  test::ask_bare(filler, 2, protocol::MessageType::kLoadBegin);
+  test::ask_load_entries(filler, 3, test::row(10));
+  world_.run();
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(test::code_of(filler.receive()), ErrorCode{});
+  ASSERT_EQ(command(rival, TaskKind::kFill, 4).first, 0);
+  test::ask_load_commit(filler, 4, 10);
+  world_.run();
+  EXPECT_EQ(test::code_of(filler.receive()), ErrorCode::kConflict);
+  EXPECT_EQ(world_.shard->tree().snapshot().size(), 0u);
 }
 
 TEST_F(GatedServer, TakesNoOrdersOfStrangers) {

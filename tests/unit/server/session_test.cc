@@ -9,9 +9,9 @@
 #include <set>
 #include <vector>
 
-#include "common/log.h"
 #include "server/limits.h"
-#include "tests/unit/server/world.h"
+#include "server/standing.h"
+#include "tests/unit/server/session_fixture.h"
 
 namespace silurus::server {
 namespace {
@@ -30,6 +30,7 @@ using test::insert_of;
 using test::json_of;
 using test::Loopback;
 using test::row;
+using test::SessionTest;
 using test::window_of;
 using test::World;
 
@@ -45,15 +46,6 @@ std::map<std::uint32_t, std::vector<std::uint64_t>> take_ids(Loopback& client) {
   }
   return ids;
 }
-
-class SessionTest : public testing::Test {
- protected:
-  SessionTest() { log::set_level(log::Level::kOff); }
-  ~SessionTest() override { log::set_level(log::Level::kInfo); }
-  void fill(std::uint64_t entries) { SILURUS_CHECK(world_.shard->load(row(entries)).has_value()); }
-
-  World world_;
-};
 
 TEST_F(SessionTest, AnswersTheSearchesOfOneSweepTogether) {
   fill(1000);
@@ -330,9 +322,34 @@ TEST_F(SessionTest, AnswersHalfSentAreFinishedFirst) {
   client.give_room(1000);
   world_.run();
   std::vector<std::uint32_t> order;
-  while (client.waiting() != 0) order.push_back(client.receive().answer.header.request_id);
+  std::vector<std::uint64_t> first;
+  while (client.waiting() != 0) {
+    const auto received = client.receive();
+    order.push_back(received.answer.header.request_id);
+    if (order.back() != 1) continue;
+    const auto array = protocol::answer_array<std::uint64_t>(received.answer);
+    for (std::size_t i = 0; i < array->size(); ++i) first.push_back((*array)[i]);
+  }
   EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
   EXPECT_EQ(order.back(), 2u);
+  std::ranges::sort(first);
+  ASSERT_EQ(first.size(), 100u) << "it goes on where it had got to";
+  for (std::uint64_t id = 0; id < first.size(); ++id) EXPECT_EQ(first[id], id);
+}
+
+TEST_F(SessionTest, AStreamThatIsDoneIsARequestAnswered) {
+  fill(30000);
+  Loopback& client = world_.connect();
+  ask_range(client, 1, {.window = window_of(0, 30000)});
+  world_.run();
+  EXPECT_EQ(world_.worker().counters().streams.get(), 1u);
+  EXPECT_EQ(take_ids(client)[1].size(), 30000u);
+  world_.clock.advance(10 * kMillisecond);
+  world_.run();
+  EXPECT_TRUE(world_.worker().deadline().has_value());
+  world_.clock.advance(2 * kActiveFor);
+  world_.run();
+  EXPECT_EQ(world_.worker().deadline(), std::nullopt) << "the client waits for nothing";
 }
 
 TEST_F(SessionTest, DisconnectsAClientWithTooManyRequestsUnanswered) {
@@ -418,6 +435,71 @@ TEST_F(SessionTest, AWriteOfAClientThatHasGoneIsDoneAndItsAnswerDropped) {
   world_.run();
   EXPECT_EQ(world_.shard->tree().snapshot().size(), 1u);
   EXPECT_EQ(world_.worker().counters().sessions.load(), 0u);
+}
+
+TEST_F(SessionTest, OnlyTheEndOfTheConnectionAnswersAWriteWhoseFateIsNotKnown) {
+  Writer<2>& writer = world_.shard->writer();
+  writer.hand_to([] {});
+  Loopback& client = world_.connect();
+  ask_write(client, 1, {insert_of(1)});
+  world_.run();
+  WriteJob<2>* const job = writer.take();
+  ASSERT_NE(job, nullptr);
+  writer.count_off(*job);
+  job->error = Error{ErrorCode::kConnectionLost, "this member was voted out"};
+  job->owner->complete(job);
+  world_.run();
+  EXPECT_TRUE(client.closed());
+  EXPECT_EQ(client.waiting(), 0u) << "an error would say that it was not done";
+}
+
+TEST_F(SessionTest, AMemberThatMayNotReadForItsGroupAnswersThoseWhoAskAnyMember) {
+  fill(1000);
+  const Standing outside("group", 0, 1);
+  world_.team.standing = &outside;
+  Loopback& client = world_.connect();
+  for (const std::uint32_t id : {1u, 2u}) {
+    const std::uint8_t flags = id == 1 ? std::uint8_t{0} : protocol::kAnyMember;
+    ask_range(client, id, {.window = window_of(0, 3)}, flags);
+    ask_nearest(client, 10 * id, {.point = {{20.5, 5}}, .k = 1}, flags);
+  }
+  world_.run();
+  ASSERT_EQ(client.waiting(), 4u);
+  while (client.waiting() != 0) {
+    const auto received = client.receive();
+    const std::uint32_t id = received.answer.header.request_id;
+    const bool is_refused = id == 1 || id == 10;
+    EXPECT_EQ(code_of(received), is_refused ? ErrorCode::kNotPrimary : ErrorCode{}) << id;
+    if (!is_refused) {
+      EXPECT_EQ(received.answer.count, id == 2 ? 3u : 1u);
+    }
+  }
+  world_.team.standing = nullptr;
+}
+
+TEST_F(SessionTest, AMemberThatMayNotReadForItsGroupAnyMoreBeginsNoStreamForIt) {
+  fill(30000);
+  const Standing outside("group", 0, 1);
+  Loopback& client = world_.connect();
+  client.set_room(2);
+  for (const std::uint32_t id : {1u, 2u, 3u}) {  // one after the other
+    ask_range(client, id, {.window = window_of(0, 30000)},
+              id == 3 ? protocol::kAnyMember : std::uint8_t{0});
+  }
+  world_.run();
+  EXPECT_EQ(client.waiting(), 2u);
+  world_.team.standing = &outside;
+  client.give_room(1000);
+  world_.run();
+  std::map<std::uint32_t, std::uint64_t> found;
+  while (client.waiting() != 0) {
+    const auto received = client.receive();
+    const std::uint32_t id = received.answer.header.request_id;
+    EXPECT_EQ(code_of(received), id == 2 ? ErrorCode::kNotPrimary : ErrorCode{}) << id;
+    if (id != 2) found[id] += received.answer.count;
+  }
+  EXPECT_EQ(found, (std::map<std::uint32_t, std::uint64_t>{{1, 30000}, {3, 30000}}));
+  world_.team.standing = nullptr;
 }
 
 TEST_F(SessionTest, WritersWaitWhenTooMuchIsRetiredAndReadersDoNot) {
@@ -528,122 +610,6 @@ TEST_F(SessionTest, DoesNotGiveUpAStreamThatIsSlowItself) {
   EXPECT_EQ(client.receive().answer.count, 100000u);
 }
 
-TEST_F(SessionTest, RenewsTheHoldOfAVersionThatIsForgottenMeanwhile) {
-  World world(1, std::uint64_t{64} << 20, 0, {.age = kSecond, .versions = kMinRetainVersions});
-  Loopback& reader = world.connect();
-  Loopback& writer = world.connect();
-  const auto write = [&](std::uint32_t id) {
-    ask_write(writer, id, {insert_of(id)});
-    world.run();
-    return writer.receive().answer.version;
-  };
-  const auto holds = [&](Loopback& client, rtree::Version version) {
-    client.request(sizeof(protocol::HoldRequest),
-                   [&](std::span<std::byte> out) { protocol::encode_hold(out, 1, version); });
-    world.run();
-    return !client.receive().answer.is_error();
-  };
-  const rtree::Version version = write(0);
-  EXPECT_TRUE(holds(reader, version));
-  for (std::uint32_t id = 1; id < 200; ++id) write(id);
-  EXPECT_FALSE(holds(writer, version)) << "it is forgotten";
-  for (int renewal = 0; renewal < 5; ++renewal) {
-    world.clock.advance(kDefaultHoldLease / 2);
-    EXPECT_TRUE(holds(reader, version));
-  }
-  world.clock.advance(2 * kDefaultHoldLease);
-  EXPECT_FALSE(holds(reader, version)) << "nobody holds it any more";
-}
-
-TEST_F(SessionTest, SearchesOfOldVersionsThatWaitHoldNothing) {
-  World world(1, std::uint64_t{64} << 20, 0, {.age = kSecond, .versions = kMinRetainVersions});
-  SILURUS_CHECK(world.shard->load(row(30000)).has_value());
-  Loopback& reader = world.connect();
-  Loopback& writer = world.connect();
-  reader.set_room(1);
-  std::uint32_t id = 1;
-  const auto write = [&](int times) {
-    for (; times > 0; --times, ++id) {
-      ask_write(writer, id, {insert_of(40000 + id)});
-      world.run();
-      ASSERT_FALSE(writer.receive().answer.is_error());
-    }
-  };
-  const auto ask_at = [&](std::uint32_t request, rtree::Version version) {
-    reader.request(sizeof(protocol::AtRequest) + sizeof(protocol::RangeRequest<2>),
-                   [&](std::span<std::byte> out) {
-                     protocol::encode_range<2>(
-                         out.subspan(protocol::encode_at(out, request, version)), request,
-                         {.window = window_of(0, 30000)});
-                   });
-  };
-  for (std::uint32_t request = 0; request < 40; ++request) {
-    write(5);
-    ask_at(request, world.worker().version());
-    world.run();
-  }
-  write(200);
-  const rtree::TreeStats stats = world.shard->tree().stats();
-  // The versions of the history, and that of the one stream; each holds the few nodes of a path.
-  EXPECT_LE(stats.bytes_held, (kMinRetainVersions + 2) * 60 * rtree::kChunkBytes<2>);
-  // The first is answered, the others hear that their versions are gone.
-  std::size_t refused = 0;
-  std::uint64_t found = 0;
-  for (reader.give_room(1000); reader.waiting() != 0; world.run()) {
-    const auto received = reader.receive();
-    if (received.answer.is_error()) {
-      EXPECT_EQ(code_of(received), ErrorCode::kNotFound);
-      ++refused;
-    } else {
-      EXPECT_EQ(received.answer.header.request_id, 0u);
-      found += received.answer.count;
-    }
-  }
-  EXPECT_EQ(found, 30000u);
-  EXPECT_EQ(refused, 39u);
-}
-
-TEST_F(SessionTest, EndsStreamsOfOldVersionsWhenWritersNeedTheirMemory) {
-  constexpr std::uint32_t kEntries = 150000;
-  World world(1, std::uint64_t{16} << 20);
-  SILURUS_CHECK(world.shard->load(row(kEntries)).has_value());
-  Loopback& reader = world.connect();
-  Loopback& writer = world.connect();
-  reader.set_room(1);
-  ask_range(reader, 1, {.window = window_of(0, kEntries)});
-  world.run();
-  const auto retired = [&] { return world.shard->tree().stats().bytes_retired; };
-  const std::uint64_t limit = world.shard->tree().stats().bytes_retired_limit;
-  std::uint32_t id = 0;
-  const auto write = [&] {  // far apart from the ones before, so that each needs other nodes
-    ask_write(writer, id, {erase_of(id * 7919 % kEntries)});
-    ++id;
-    world.run();
-  };
-  for (; retired() <= limit && id < kEntries; writer.receive()) write();
-  write();
-  EXPECT_EQ(writer.waiting(), 0u) << "the stream holds it back";
-  const auto let_pass = [&](Nanoseconds time) {
-    for (; time > 0; time -= 10 * kMillisecond) {
-      world.clock.advance(10 * kMillisecond);
-      world.run();
-    }
-  };
-  let_pass(kStreamTimeWhenShort - 10 * kMillisecond);
-  EXPECT_GT(retired(), limit) << "the stream has its time";
-  let_pass(20 * kMillisecond);
-  while (writer.waiting() != 0) writer.receive();
-  for (int i = 0; i < 100; ++i, writer.receive()) {
-    write();
-    ASSERT_EQ(writer.waiting(), 1u);
-  }
-  EXPECT_LT(retired(), limit / 2);
-  EXPECT_TRUE(reader.receive().answer.more());
-  reader.give_room(1);
-  world.run();
-  EXPECT_EQ(code_of(reader.receive()), ErrorCode::kUnavailable);
-}
-
 TEST_F(SessionTest, StatisticsComeAsText) {
   Loopback& client = world_.connect();
   ask_bare(client, 3, MessageType::kStats);
@@ -704,6 +670,45 @@ TEST_F(SessionTest, AnIdleLoadIsGivenUp) {
   world_.clock.advance(kMaxLoadIdle + kSecond);
   world_.run();
   EXPECT_FALSE(world_.shard->load_slot().taken());
+}
+
+TEST_F(SessionTest, ALoadThatTakesLongIsNotIdle) {
+  Loopback& loader = world_.connect(0, 1u << 16);
+  ask_bare(loader, 1, MessageType::kLoadBegin);
+  loader.receive();
+  const auto all = row(700);
+  for (std::uint32_t i = 0; i < 7; ++i) {
+    world_.clock.advance(kMaxLoadIdle / 2);
+    world_.run();
+    ask_load_entries(loader, 2 + i, {all.begin() + i * 100, all.begin() + (i + 1) * 100});
+    ASSERT_FALSE(loader.receive().answer.is_error()) << i;
+  }
+  ask_load_commit(loader, 9, 700);
+  world_.run();
+  EXPECT_EQ(loader.receive().answer.count, 700u);
+}
+
+TEST_F(SessionTest, ALoadIsRefusedWhatWouldNotFitBesideItsTree) {
+  constexpr std::uint64_t kBudget = std::uint64_t{4} << 20;
+  World world(1, kBudget);
+  Loopback& loader = world.connect(0, 1u << 16);
+  ask_bare(loader, 1, MessageType::kLoadBegin);
+  loader.receive();
+  const auto some = row(1000);
+  std::uint64_t staged = 0;
+  for (std::uint32_t i = 0; i < 200; ++i) {
+    ask_load_entries(loader, 2 + i, some);
+    const auto received = loader.receive();
+    if (received.answer.is_error()) {
+      EXPECT_EQ(code_of(received), ErrorCode::kOutOfMemory);
+      break;
+    }
+    staged += some.size() * sizeof(rtree::Entry<2>);
+  }
+  EXPECT_EQ(world.shard->load_slot().staged_bytes(), staged);
+  const auto limit = static_cast<std::uint64_t>(kLoadStagingShare * kBudget);
+  EXPECT_LE(staged, limit);
+  EXPECT_GT(staged + some.size() * sizeof(rtree::Entry<2>), limit);
 }
 
 TEST_F(SessionTest, ALoadRefusesABadBoxAndAWrongCount) {

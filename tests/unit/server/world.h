@@ -8,9 +8,10 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "protocol/encode.h"
-#include "rtree/arena.h"
+#include "rtree/root_block.h"
 #include "server/executor.h"
 #include "server/worker.h"
+#include "tests/support/visible_slabs.h"
 #include "tests/unit/server/loopback.h"
 
 namespace silurus::server::test {
@@ -60,6 +61,11 @@ class World {
     return made;
   }
   Worker<2>& worker(std::size_t index = 0) { return *team.workers[index]; }
+  /// The root as one-sided readers find it; null: they find none.
+  rtree::NodeRef shown_root() const {
+    const auto bytes = std::span(slabs_.slabs.front()).first(rtree::kRootWordBytes);
+    return rtree::read_root_block<2>(bytes, rtree::NodeRef::kMaxChunks).root;
+  }
   /// Until nobody has anything to do.
   void run() {
     for (bool any = true; any;) {
@@ -69,7 +75,7 @@ class World {
   }
 
  private:
-  rtree::AnonymousSlabs slabs_;
+  testing_support::VisibleSlabs slabs_;
   InlineExecutor executor_;
 
  public:
@@ -78,13 +84,17 @@ class World {
   Team<2> team;
 };
 
-inline void ask_range(Loopback& client, std::uint32_t id, const rtree::RangeQuery<2>& query) {
-  client.request(sizeof(protocol::RangeRequest<2>),
-                 [&](std::span<std::byte> out) { protocol::encode_range<2>(out, id, query); });
+inline void ask_range(Loopback& client, std::uint32_t id, const rtree::RangeQuery<2>& query,
+                      std::uint8_t flags = 0) {
+  client.request(sizeof(protocol::RangeRequest<2>), [&](std::span<std::byte> out) {
+    protocol::encode_range<2>(out, id, query, flags);
+  });
 }
-inline void ask_nearest(Loopback& client, std::uint32_t id, const rtree::NearestQuery<2>& query) {
-  client.request(sizeof(protocol::NearestRequest<2>),
-                 [&](std::span<std::byte> out) { protocol::encode_nearest<2>(out, id, query); });
+inline void ask_nearest(Loopback& client, std::uint32_t id, const rtree::NearestQuery<2>& query,
+                        std::uint8_t flags = 0) {
+  client.request(sizeof(protocol::NearestRequest<2>), [&](std::span<std::byte> out) {
+    protocol::encode_nearest<2>(out, id, query, flags);
+  });
 }
 inline void ask_write(Loopback& client, std::uint32_t id,
                       const std::vector<protocol::Operation<2>>& operations) {

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+
+#include "common/log.h"
+#include "tests/unit/server/world.h"
+
+namespace silurus::server::test {
+
+/// What sessions do for their clients; the tests are in several files.
+class SessionTest : public testing::Test {
+ protected:
+  SessionTest() { log::set_level(log::Level::kOff); }
+  ~SessionTest() override { log::set_level(log::Level::kInfo); }
+  void fill(std::uint64_t entries) { SILURUS_CHECK(world_.shard->load(row(entries)).has_value()); }
+
+  World world_;
+};
+
+}  // namespace silurus::server::test
