@@ -499,5 +499,32 @@ TEST_F(ClientTest, ABulkLoadNeedsAnEmptyTree) {
   EXPECT_EQ(client.count({{-1, -1}, {2, 2}}).value(), 1'000u);
 }
 
+TEST_F(ClientTest, ABulkLoadAfterAnAbortedOneCountsItsOwnEntriesOnly) {
+  start();
+  auto client = connect();
+  const std::vector<Entry<2>> dropped{{1, {{0, 0}, {1, 1}}}, {2, {{0, 0}, {1, 1}}}};
+  ASSERT_TRUE(client.load_begin());
+  ASSERT_TRUE(client.load_add(dropped));
+  ASSERT_TRUE(client.load_abort());
+  const auto loaded = client.load(std::vector<Entry<2>>{{3, {{0, 0}, {1, 1}}}});
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_EQ(loaded->entries, 1u);
+  EXPECT_EQ(client.range({{-1, -1}, {2, 2}})->ids, std::vector<std::uint64_t>{3});
+}
+
+TEST_F(ClientTest, ABulkLoadBeginsAtTheServerThatTookTheOthersPlace) {
+  start();
+  auto client = connect({.reconnect_for = 30 * kSecond});
+  ASSERT_EQ(client.count({{0, 0}, {1, 1}}).value(), 0u);
+  server_->signal(SIGKILL);
+  server_->wait();
+  start();
+  // The client, which has not noticed, begins the load on the lost connection.
+  const auto loaded = client.load(std::vector<Entry<2>>{{1, {{0, 0}, {1, 1}}}});
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_EQ(loaded->entries, 1u);
+  EXPECT_EQ(client.statistics().reconnects, 1u);
+}
+
 }  // namespace
 }  // namespace silurus
