@@ -52,7 +52,8 @@ TEST(TreeFetch, SaysNothingOfTheCopyBeforeOnceItHasBegunAnother) {
   };
   SilentListener silent;
   ASSERT_FALSE(silent.url().empty());
-  TreeFetch<2> fetch({.path = folder / "data", .store = store}, [&news] {
+  DirectorySink<2> sink(folder / "data", store);
+  TreeFetch<2> fetch(sink, "a test", [&news] {
     ++news;
     news.notify_all();
   });
