@@ -8,23 +8,10 @@
 
 #include "common/clock.h"
 #include "rtree/tree.h"
+#include "tests/support/visible_slabs.h"
 
 namespace silurus::rtree {
 namespace {
-
-/// Slabs that the test can look into, as a remote reader would.
-class VisibleSlabs final : public SlabSource {
- public:
-  Result<std::span<std::byte>> allocate(std::size_t bytes) override {
-    auto slab = source_.allocate(bytes);
-    if (slab) slabs.push_back(*slab);
-    return slab;
-  }
-  std::vector<std::span<std::byte>> slabs;
-
- private:
-  AnonymousSlabs source_;
-};
 
 /// A reader's own copy of the block.
 struct alignas(64) Copy {
@@ -52,7 +39,7 @@ class RootBlockTest : public testing::Test {
     return *reinterpret_cast<RootBlock<2>*>(copy.bytes.data());
   }
 
-  VisibleSlabs slabs_;
+  testing_support::VisibleSlabs slabs_;
   SystemClock clock_;
   std::unique_ptr<Tree<2>> tree_;
   std::uint64_t next_ = 0;

@@ -162,6 +162,22 @@ TEST_F(HistoryUnit, AVersionOfAnEarlierLifeIsAsOldAsItsStampSays) {
   EXPECT_FALSE(history.at(protocol::moment_at(kNow - 70 * kSecond)));
 }
 
+TEST_F(HistoryUnit, AVersionIsNoOlderThanTheOneBefore) {
+  History<2> history(with_clocks({.age = 100 * kSecond}));
+  publish(history, 5);
+  for (const Nanoseconds ago : {Nanoseconds{0}, kSecond / 2}) {  // of two machines
+    ASSERT_TRUE(tree_->insert({static_cast<std::uint64_t>(100 + ago), {{0, 0}, {1, 1}}}));
+    tree_->publish();
+    history.add(*tree_, replication::HybridClock::from_unix_ns(unix_ns() - ago));
+  }
+  const auto kept = history.list();
+  ASSERT_EQ(kept.size(), 7u);
+  EXPECT_TRUE(std::ranges::is_sorted(kept, {}, [](const auto& one) { return one.unix_ns; }));
+  EXPECT_EQ(kept.back().unix_ns, kept[kept.size() - 2].unix_ns);
+  EXPECT_EQ(entries_ago(history, kSecond / 4), 5u);
+  EXPECT_EQ(entries_ago(history, 0), 7u);
+}
+
 TEST_F(HistoryUnit, WarnsOnceEachTimeTheTimeOfDayFellBack) {
   History<2> history(with_clocks({}));  // keeps nothing
   ::testing::internal::CaptureStderr();

@@ -154,15 +154,24 @@ TEST_F(WriterTest, RefusesMoreThanMayWait) {
   std::uint64_t taken = 0;
   for (;;) {
     auto job = std::make_unique<WriteJob<2>>();
-    job->operations = inserts(0, kMaxBatchOperations);
+    job->operations.assign(kMaxBatchOperations, erase_of(1));  // which is not there
     if (!writer_->submit(job.get())) break;
     jobs_.push_back(std::move(job));
     taken += kMaxBatchOperations;
   }
   EXPECT_LE(taken, kMaxQueuedOperations);
   EXPECT_GT(taken, kMaxQueuedOperations - 2 * kMaxBatchOperations);
-  static_cast<void>(writer_->turn(0));
+  std::size_t given_back = 0;
+  const auto take_turns_until = [&](std::size_t count) {
+    for (int turns = 0; turns < 10'000 && given_back < count; ++turns) {
+      given_back += list(writer_->turn(0)).size();
+    }
+  };
+  take_turns_until(1);
   submit({insert_of(1)});  // there is room again
+  take_turns_until(jobs_.size());
+  EXPECT_EQ(given_back, jobs_.size());
+  EXPECT_FALSE(writer_->pending()) << "the one that was refused does not wait";
 }
 
 TEST_F(WriterTest, GivesEachJobOfManyThreadsBackOnce) {
