@@ -18,7 +18,7 @@
 
 namespace silurus::server {
 
-/// The primary's half of bulk loads in a group (docs/decisions/0130): builds the tree once, beside
+/// The primary's half of bulk loads in a group (docs/decisions/0131): builds the tree once, beside
 /// the one that is published, offers it to the others by a record of the log, and logs the record
 /// that makes it the tree when those that can have copied it. From the moment at which all that was
 /// logged before is applied everywhere, until the load has ended, nothing else is logged.
