@@ -72,7 +72,7 @@ TEST_F(SessionTest, AHoldLastsFromWhenItsClientAskedNotFromTheSweepBefore) {
   Loopback& reader = world.connect();
   Loopback& writer = world.connect();
   const rtree::Version version = insert(world, writer, 0);
-  world.clock.advance(kSecond);  // and no sweep before the client asks
+  world.clock.advance(kSecond / 2);  // and no sweep before the client asks
   ASSERT_TRUE(holds(world, reader, version));
   for (std::uint32_t id = 1; id < 200; ++id) insert(world, writer, id);
   ASSERT_FALSE(holds(world, writer, version)) << "it is forgotten";
