@@ -72,7 +72,7 @@ TEST_F(ClusterToolTest, MakesAClusterLoadsItAndDividesItFurther) {
   EXPECT_EQ(asked("update 9000 0.3 0.3 0.3 0.3 to 0.9 0.9 0.9 0.9")["moved"], 1);
   EXPECT_EQ(asked("erase 9000 0.9 0.9 0.9 0.9")["erased"], 1);
   EXPECT_EQ(asked("stats")["entries"], 2500);
-  EXPECT_EQ(asked("load " + points())["method"], "bulk");
+  EXPECT_EQ(asked("load " + points())["method"], "inserts");
   EXPECT_EQ(asked("range 0 0 1 1 --count")["count"], 5000);
 
   const std::string spares = cluster_.start_server() + " " + cluster_.start_server();
@@ -106,7 +106,7 @@ TEST_F(ClusterToolTest, GroupsOfReplicasAreShards) {
   EXPECT_THAT(silurus("cluster init 0 0 1 1 " + members + " " + second).err,
               HasSubstr("the same group"));
   ASSERT_EQ(silurus("cluster init 0 0 1 1 " + first + " " + second).status, 0);
-  EXPECT_EQ(asked("load " + points())["method"], "inserts");
+  EXPECT_EQ(asked("load " + points())["method"], "bulk");
   EXPECT_EQ(asked("range 0 0 1 1 --count")["count"], 2500);
   ASSERT_EQ(silurus("cluster add-shard " + cluster_.start_group(1)).status, 0);
   const json moved = asked("cluster move 0");
