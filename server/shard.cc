@@ -221,7 +221,7 @@ void Shard<D>::build(LoadJob<D>& job, std::function<void()> done) {
   job.options.threads = options_.build_threads;
   if (replica_ != nullptr) {
     writer_.release();  // what else is written is the replica's to hold back
-    return replica_->load(job, [this, &job, done = std::move(done)] {
+    return replica_->load(job, [&job, done = std::move(done)] {
       if (!job.version) job.version = fail(with_remedy(job.version.error()));
       done();
     });
