@@ -98,7 +98,7 @@ class FailOverTest : public testing::Test {
 
   TemporaryFolder folder_;
   std::unique_ptr<EtcdProcess> etcd_;
-  const std::array<HeldPort, 3> ports_;
+  const std::array<HeldPort, 3> ports_{};
   std::vector<std::unique_ptr<ServerProcess>> members_;
   std::string urls_;
   std::string lease_;

@@ -53,7 +53,7 @@ class StaticCluster : public ClusterOfServers {
   }
 
   const testing_support::HeldPort group_port_;
-  const std::array<testing_support::HeldPort, 3> ports_;  ///< for clients
+  const std::array<testing_support::HeldPort, 3> ports_{};  ///< for clients
   std::string cluster_;
   std::string first_group_;
   std::set<std::uint64_t> ids_;
