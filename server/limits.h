@@ -114,6 +114,9 @@ constexpr Nanoseconds kMaxRetain = 7 * 24 * 3600 * kSecond;
 constexpr std::uint64_t kMaxRetainVersions = 4096;
 
 // --- a member of a group
+/// While a view is younger than that and has too few members (--min-members), writes wait for
+/// others to join it; then they are refused.
+constexpr Nanoseconds kYoungView = 3 * kSecond;
 /// Batches that are logged and not committed yet: one on its way, and the next one right behind it.
 constexpr std::size_t kMaxBatchesInFlight = 2;
 /// Clients that send a batch of writes leave no longer a gap between two of them.

@@ -112,6 +112,10 @@ void Replica<D>::take_arrivals() {
 
 template <int D>
 Status Replica<D>::log_batches(Nanoseconds now) {
+  if (member_->view().epoch != view_epoch_) {
+    view_epoch_ = member_->view().epoch;
+    view_since_ = now;
+  }
   refuse_late();
   if (is_held_back_) return {};
   if (more_writes_are_coming(now)) {
@@ -125,6 +129,11 @@ Status Replica<D>::log_batches(Nanoseconds now) {
     if (next->is_late) break;
     if (!member_->view().has_enough()) {
       if (has_writes_on_their_way()) break;  // one of them may be this one, which comes again
+      // After a fail-over, a primary is alone until the others have joined it again.
+      if (now - view_since_ < kYoungView) {
+        again_at_ = view_since_ + kYoungView;
+        break;
+      }
       backlog_.pop_front();
       refuse_with_too_few_members(*next, now);
       continue;

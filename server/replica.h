@@ -194,11 +194,13 @@ class Replica {
   std::uint64_t room_ = 0;             ///< chunks that nothing uses, when a batch is logged,
   std::uint64_t kept_by_inserts_ = 0;  ///< and those that operations leave alone (kept_chunks)
   std::uint64_t kept_by_updates_ = 0;
-  replication::group::Epoch reign_ = 0;  ///< View::since of the flights
-  std::optional<Error> obstacle_;        ///< see note_obstacle()
-  bool is_log_full_ = false;             ///< when must_wait() looked last
-  Nanoseconds batched_at_ = 0;           ///< when the last batch was logged,
-  std::uint64_t batch_bytes_ = 0;        ///< and how long it was
+  replication::group::Epoch reign_ = 0;       ///< View::since of the flights
+  std::optional<Error> obstacle_;             ///< see note_obstacle()
+  bool is_log_full_ = false;                  ///< when must_wait() looked last
+  replication::group::Epoch view_epoch_ = 0;  ///< of the view that log_batches() saw last,
+  Nanoseconds view_since_ = 0;                ///< and since when
+  Nanoseconds batched_at_ = 0;                ///< when the last batch was logged,
+  std::uint64_t batch_bytes_ = 0;             ///< and how long it was
   mutable std::mutex refusal_mutex_;
   std::string refusal_;  ///< written by the group's thread
   std::optional<Nanoseconds> again_at_;
