@@ -60,11 +60,11 @@ struct CompactAnswer {
   /// The step was put off until memory that older versions took has come back: ask again in some
   /// milliseconds.
   bool must_wait = false;
-  double share = 0;  ///< of the compaction, how much is done: in [0, 1]
+  double share = 0;  ///< how much of the compaction is done: in [0, 1]
   std::uint64_t saved_nodes = 0;
   std::uint64_t saved_bytes = 0;
   rtree::Version version = 0;
-  std::uint64_t nodes = 0;  ///< of the tree, now
+  std::uint64_t nodes = 0;  ///< that the tree has now
   std::uint64_t bytes = 0;
   std::uint64_t bytes_retired = 0;  ///< older versions take them besides,
   std::uint64_t bytes_held = 0;     ///< ... and these of them are held for readers

@@ -236,7 +236,7 @@ Status Checkpointer<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
 
 template <int D>
 Status Checkpointer<D>::begin_beside(const rtree::Run& run) {
-  // Of runs that nobody needs any more, what lies there is overwritten.
+  // What lies in runs that are not needed any more is overwritten.
   std::erase_if(beside_, [&](const rtree::Run& other) {
     return other.first < run.first + run.chunks && run.first < other.first + other.chunks;
   });
@@ -382,7 +382,7 @@ void Checkpointer<D>::mark_extents(const Place& place, std::vector<bool> (&exten
   }
 }
 
-/// Makes room in these extents of the areas, and for a map of so many chunks.
+/// Makes room in these extents of the areas, and for a map of that number of chunks.
 template <int D>
 Status Checkpointer<D>::make_room(const std::vector<bool> (&extents)[2], std::uint64_t chunks) {
   for (int area = 0; area < 2; ++area) {

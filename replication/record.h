@@ -45,9 +45,9 @@ enum class RecordType : std::uint8_t {
   /// The gate of a group's members is turned: GatePayload. A batch of its own.
   kGate = 18,
   /// The primary has built the tree of a bulk load: all members copy its nodes, into the same
-  /// chunks. LoadPayload; without chunks, nobody needs them any more. A batch of its own.
+  /// chunks. LoadPayload; without chunks, they are not needed any more. A batch of its own.
   kLoadOffer = 19,
-  /// That tree, which is durable at whoever has this record, is the next version: LoadPayload. A
+  /// That tree, which is durable where this record is, is the next version: LoadPayload. A
   /// batch of its own.
   kLoad = 20,
 };

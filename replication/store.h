@@ -146,7 +146,7 @@ class Store {
     kept_bytes_ = bytes;
     held_bytes_ = held_bytes;
   }
-  /// Any thread: the log from there on is held for somebody; kNobody: for nobody.
+  /// Any thread: the log from there on is held for a reader; kNobody: for none.
   static constexpr Lsn kNobody = UINT64_MAX;
   void hold_log(Lsn from) { held_lsn_.store(from, std::memory_order_relaxed); }  // a wish
   /// Any thread: the log before it is in the last checkpoint.

@@ -58,7 +58,7 @@ struct TreeStats {
   std::uint64_t bytes_held = 0;     ///< of those, what snapshots hold
   std::uint64_t bytes_budget = 0;
   std::uint64_t bytes_retired_limit = 0;  ///< more than that retired: reclaim() asks for a wait
-  std::uint64_t bytes_reserved = 0;       ///< of the budget: what inserts leave to erasures
+  std::uint64_t bytes_reserved = 0;       ///< what inserts leave to erasures
   std::uint32_t slabs = 0;
   std::uint64_t copied_nodes = 0;  ///< since creation: copies on write
   std::uint64_t split_nodes = 0;
@@ -85,7 +85,7 @@ struct CompactStep {
   std::uint64_t next = 0;         ///< cursor of the next step, or kCompacted
   std::uint32_t saved_nodes = 0;  ///< nodes that the tree has fewer
   bool is_short = false;          ///< free memory did not suffice: the step has ended early
-  double share = 0;               ///< of the compaction, how much lies behind `next`: in [0, 1]
+  double share = 0;               ///< how much of the compaction lies behind `next`: in [0, 1]
 };
 
 /// Where Tree::restore gets the nodes of a stored tree from. Called by several threads at once.
@@ -187,10 +187,10 @@ class Tree {
   /// batch_root() shows it to whoever has to make it durable first.
   Status bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOptions& options);
 
-  // A tree that is made beside this one, in a run of chunks that are nobody else's meanwhile: by
+  // A tree that is made beside this one, in a run of chunks that nothing else uses meanwhile: by
   // the writer reserved, and adopted or released; in between, filled by any one thread.
 
-  /// Nodes of the tree that build_run() makes of so many entries.
+  /// Nodes of the tree that build_run() makes of that number of entries.
   static std::uint64_t nodes_of(std::uint64_t entries, const BulkLoadOptions& options);
   /// The first of all chunks that were never in use.
   std::uint32_t unused_chunk() const { return arena_.used(); }

@@ -35,7 +35,7 @@ struct CoreOptions {
   HistoryOptions history = {};                ///< which old versions can still be asked
   bool allow_backup = false;                  ///< whether clients may name directories to write
   bool allow_orders = false;                  ///< whether clients may replace the shard by others
-  std::uint32_t slice = rtree::kSliceOfWork;  ///< of work on writes, in one turn: for simulations
+  std::uint32_t slice = rtree::kSliceOfWork;  ///< work on writes in one turn: for simulations
   std::uint64_t instance = 1;  ///< tells a restarted server from the one before: random
   /// CPU seconds that the process has used, for statistics; may be empty.
   std::function<double()> cpu_seconds = {};

@@ -32,7 +32,7 @@ struct DurabilityStats {
   std::uint64_t log_end = 0;      ///< LSN
   std::uint64_t log_durable = 0;  ///< LSN
   std::uint64_t log_full_waits = 0;
-  std::uint64_t log_join_waits = 0;  ///< of a member of a group: for members that join
+  std::uint64_t log_join_waits = 0;  ///< waits of a primary for members that join
   std::uint64_t flushes = 0;
   CheckpointStats checkpoints;
   std::string failure;    ///< why nothing can be written any more, or empty

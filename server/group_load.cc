@@ -91,7 +91,7 @@ Status GroupLoad<D>::step(Nanoseconds now) {
   const bool leads =
       parts_.member.role() == group::Role::kPrimary && parts_.member.view().since == reign_;
   if (current_ && !leads && phase_ != Phase::kLogged) {
-    is_offered_ = false;  // nobody is there to be told
+    is_offered_ = false;  // there is no member to be told
     refuse({ErrorCode::kNotPrimary, "this member lost its place as primary"});
   }
   const Phase before = phase_;
@@ -338,7 +338,7 @@ Status GroupLoad<D>::log_load(Nanoseconds now) {
   return logged;
 }
 
-/// The record was applied; or nobody knows whether it ever will be.
+/// The record was applied; or it is not known whether it ever will be.
 template <int D>
 void GroupLoad<D>::on_end(const group::AppliedBatch* batch) {
   if (batch != nullptr && batch->end.lsn > parts_.member.acknowledged()) {
@@ -374,7 +374,7 @@ void GroupLoad<D>::answer() {
   }
   const auto done = std::move(current_->done);
   current_.reset();
-  // Whoever is told that it has ended may write. Acquire: pairs with the releases in Build.
+  // A client that is told that it has ended may write. Acquire: pairs with the releases in Build.
   if (build_->is_left.load(std::memory_order_acquire) ||
       build_->is_built.load(std::memory_order_acquire)) {
     build_->load.reset();
@@ -385,7 +385,7 @@ void GroupLoad<D>::answer() {
   done();
 }
 
-/// Nobody needs the nodes that others have copied.
+/// The nodes that others have copied are not needed.
 template <int D>
 void GroupLoad<D>::withdraw() {
   if (!std::exchange(is_offered_, false) || !parts_.replica.may_log_load()) return;
@@ -395,7 +395,7 @@ void GroupLoad<D>::withdraw() {
   static_cast<void>(parts_.replica.log_load(RecordType::kLoadOffer, nothing, {}));
 }
 
-/// When the executor has ended, the nodes are nobody's, unless a record speaks of them.
+/// When the executor has ended, the nodes are free, unless a record speaks of them.
 template <int D>
 void GroupLoad<D>::end_build() {
   if (!build_->is_left.load(std::memory_order_acquire)) return;  // pairs with Build::work()

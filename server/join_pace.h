@@ -18,7 +18,7 @@ std::uint64_t room_for_joiners(std::uint64_t log_bytes);
 struct JoinPace {
   std::uint64_t log_bytes = 0;  ///< capacity
   replication::Lsn log_end = 0;
-  std::uint64_t nodes = 0;  ///< of its tree, as many as a copy of it will have, more or less
+  std::uint64_t nodes = 0;  ///< that its tree has, and about as many has a copy
 };
 
 /// Bytes of the log that may be written in a second; infinity: as many as come. While a member

@@ -49,7 +49,7 @@ constexpr std::uint32_t kMaxBatchOperations = 1024;     ///< operations in one W
 constexpr std::uint32_t kMaxCombinedOperations = 1024;  ///< of several requests, in one version
 
 // --- one session (protocol::kMaxRequestsInFlight is part of the protocol)
-/// A search is first run for at most so many results (and the rest of a leaf) and answered at once.
+/// A search is first run for at most this number of results (and the rest of a leaf) and answered.
 /// One that has more goes on as a stream: slice by slice, sent as fast as the client takes it.
 constexpr std::uint32_t kInlineResults = 4096;
 constexpr std::uint32_t kInlineNeighbors = 256;

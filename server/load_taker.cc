@@ -73,7 +73,7 @@ void LoadTaker<D>::step() {
     if (const auto outcome = fetch_->outcome()) {
       end(*outcome);
     } else if (next_ || !parts_.runs.has(load_->id)) {
-      fetch_->cancel();  // nobody needs it any more
+      fetch_->cancel();  // it is not needed any more
     }
   }
   if (fetch_ == nullptr && next_) begin();

@@ -87,7 +87,7 @@ class Membership {
   const LoadTaker<D>& load_taker() const { return *taker_; }
   /// When step() must be called though nothing happens; nothing: never.
   std::optional<Nanoseconds> deadline(Nanoseconds now) const;
-  /// Whoever waits for a write or a load gets this error.
+  /// Writes and loads that wait end with this error.
   void give_up(const Error& error);
   /// After each step of the member: see Replica::step() and Copies::step(). A copy that has arrived
   /// (Copies::has_arrived()) ends this life.
@@ -115,7 +115,7 @@ class Membership {
   std::unique_ptr<Copies<D>> copies_;
   LoadWorld<D> load_world_;
   std::unique_ptr<LoadTaker<D>> taker_;
-  std::mutex load_mutex_;  ///< of the pointer, for load()
+  std::mutex load_mutex_;  ///< guards the pointer, for load()
   std::unique_ptr<GroupLoad<D>> group_load_;
 };
 

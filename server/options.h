@@ -40,9 +40,9 @@ struct ServerOptions {
   std::optional<DurabilityOptions> durability;
   std::optional<GroupOptions> group;  ///< whose member it is
   HistoryOptions history;             ///< which old versions can still be asked
-  std::string load;  ///< a data set (datasets::open_dataset) to begin with; empty: none
-  std::string
-      columns;  ///< of that, which is which (datasets::OpenOptions); empty: its header says it
+  std::string load;     ///< a data set (datasets::open_dataset) to begin with; empty: none
+  std::string columns;  ///< which of its columns is which (datasets::OpenOptions); empty: its
+                        ///< header says it
   /// Told of each step of the start, by the thread that starts the server; may be empty.
   std::function<void(const std::string& step)> progress = {};
 };

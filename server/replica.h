@@ -131,7 +131,7 @@ class Replica {
     std::vector<WriteJob<D>*> jobs;  ///< of an order: who gave it, or nobody
     std::size_t operations = 0;
     bool is_order = false;  ///< or a bulk load's
-    Ended ended = {};       ///< of a bulk load's
+    Ended ended = {};       ///< for a bulk load
   };
   /// A load that is the tree, and in no checkpoint yet.
   struct Adopted {
@@ -197,7 +197,7 @@ class Replica {
   replication::group::Epoch reign_ = 0;       ///< View::since of the flights
   std::optional<Error> obstacle_;             ///< see note_obstacle()
   bool is_log_full_ = false;                  ///< when must_wait() looked last
-  replication::group::Epoch view_epoch_ = 0;  ///< of the view that log_batches() saw last,
+  replication::group::Epoch view_epoch_ = 0;  ///< what log_batches() saw last,
   Nanoseconds view_since_ = 0;                ///< and since when
   Nanoseconds batched_at_ = 0;                ///< when the last batch was logged,
   std::uint64_t batch_bytes_ = 0;             ///< and how long it was

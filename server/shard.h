@@ -36,7 +36,7 @@ struct ShardOptions {
   std::optional<DurabilityOptions> durability = {};
   std::optional<GroupOptions> group = {};  ///< then with durability
   HistoryOptions history = {};
-  std::uint32_t slice = rtree::kSliceOfWork;  ///< of work on writes, in one turn
+  std::uint32_t slice = rtree::kSliceOfWork;  ///< work on writes in one turn
 };
 
 /// One tree with all that changes it: its writer and the place of a bulk load. Any thread, as its

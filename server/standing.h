@@ -36,7 +36,7 @@ class Standing {
     std::string phase;  ///< empty: there is none
     std::uint64_t entries = 0;
     std::uint64_t nodes = 0;
-    std::uint64_t copied = 0;  ///< of those, at the member that has the fewest
+    std::uint64_t copied = 0;  ///< at the member that has the fewest
   };
   void note_load(const BulkLoad& load);
 
@@ -66,7 +66,7 @@ class Standing {
     struct Member {
       replication::group::MemberInfo info;
       bool in_view = true;
-      std::optional<std::uint64_t> applied_lsn;  ///< of others only the primary knows
+      std::optional<std::uint64_t> applied_lsn;  ///< only the primary knows others'
     };
     std::string cluster;
     std::uint32_t shard = 0;

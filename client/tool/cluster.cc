@@ -123,7 +123,7 @@ struct Condition {
   std::string state;
   std::uint64_t entries = 0;
   std::size_t members = 0;  ///< of a group's view; 0: it is none
-  std::uint64_t nodes = 0;  ///< of its primary's tree
+  std::uint64_t nodes = 0;  ///< that its primary's tree has
   Json group = nullptr;     ///< what its primary says of it
 };
 

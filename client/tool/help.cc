@@ -161,7 +161,7 @@ std::vector<CommandTable> server_commands() {
            "it ends the compaction, and what was packed stays packed. In a group all members do "
            "the\n"
            "same; of a sharded cluster the shards are packed one after the other. Memory of older\n"
-           "versions comes back when nobody may read them any more (--retain of the server).\n",
+           "versions comes back when no client may read them any more (--retain of the server).\n",
        .examples = {"silurus compact", "silurus compact --fill 1 --format json"}},
       {.name = "doctor",
        .summary = "examines this machine, its RDMA cards and the server: what is well, what to do",

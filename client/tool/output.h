@@ -53,7 +53,7 @@ struct CompactReport {
   std::uint64_t waits = 0;  ///< times that a step was put off
   std::uint64_t saved_nodes = 0;
   std::uint64_t saved_bytes = 0;
-  std::uint64_t nodes = 0;  ///< of the tree, afterwards
+  std::uint64_t nodes = 0;  ///< that the tree has afterwards
   std::uint64_t bytes = 0;
   std::uint64_t bytes_retired = 0;
   std::uint64_t bytes_held = 0;

@@ -29,7 +29,7 @@ struct DriverOptions {
   bool allow_other_users = false;  ///< to listen where they, or other hosts, can connect
   std::string multicast;           ///< "rdma://239.1.2.3:7472"; empty: over connections
   ReplicationProtocol protocol = ReplicationProtocol::kMulticast;
-  Ack ack = Ack::kAll;                            ///< of a group that is founded
+  Ack ack = Ack::kAll;                            ///< for a group that is founded
   std::optional<std::uint32_t> min_members = {};  ///< MemberOptions::min_members
   Timing timing;
   std::size_t window_bytes = std::size_t{16} << 20;

@@ -31,7 +31,7 @@ template <int D>
 void LoadedRuns<D>::give_up(std::uint64_t id) {
   const auto one = runs_.find(id);
   SILURUS_CHECK(one != runs_.end() && !one->second.is_whole);
-  one->second.is_whole = true;  // nobody writes there any more
+  one->second.is_whole = true;  // nothing is written there any more
   drop(one);
 }
 

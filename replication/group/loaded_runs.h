@@ -25,9 +25,9 @@ class LoadedRuns {
   Result<bool> reserve(const LoadPayload& load);
   /// They are there, and durable.
   void keep(std::uint64_t id);
-  /// They will not come: whoever brought them has ended.
+  /// They will not come: the copy that brought them has ended.
   void give_up(std::uint64_t id);
-  /// Nobody needs a load any more. One whose nodes are on their way goes with give_up() or keep().
+  /// A load is not needed any more. One whose nodes are on their way goes with give_up() or keep().
   void drop(std::uint64_t id);
   /// The same of all that can't be the next version, nor one that comes later.
   void drop_stale();

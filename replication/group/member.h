@@ -89,7 +89,8 @@ struct MemberOptions {
 /// A member that is not in the view yet, as the primary has heard of it.
 struct Joiner {
   MemberInfo info;  ///< addresses are empty while the store has not told them
-  /// It copies the tree of another member, of which it has so many nodes; else it takes the log.
+  /// It copies the tree of another member, of which it has that number of nodes; else it takes the
+  /// log.
   bool copies = false;
   std::uint64_t nodes = 0;
   Lsn at = 0;              ///< from there on it needs the log, if that is there still

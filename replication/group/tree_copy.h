@@ -29,7 +29,7 @@ struct HeldTree {
   std::optional<rtree::Snapshot<D>> tree;  ///< nothing: it is a bulk load's, ...
   LogPosition log;                         ///< the first record that is not in it
   Stamp stamp = 0;
-  Epoch epoch = 0;                         ///< of the view that the source is in
+  Epoch epoch = 0;                         ///< in which the source is
   std::vector<std::byte> extra;            ///< what else belongs to it: a MachineState, encoded
   const rtree::Tree<D>* around = nullptr;  ///< ... beside this one,
   rtree::NodeRef load_root = {};           ///< with that root

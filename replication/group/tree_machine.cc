@@ -136,7 +136,7 @@ Status TreeMachine<D>::take_load(const Record& record) {
   load_ = payload_as<LoadPayload>(record);
   if (!load_ || runs_ == nullptr) return nonsense(record, "a bulk load");
   if (record.header.type == RecordType::kLoadOffer) return {};
-  // Whoever has the record has the nodes: it was not logged before.
+  // A member that has the record has the nodes: it was not logged before.
   const Status adopted = runs_->adopt(*load_);
   return adopted ? adopted : nonsense(record, adopted.error().message);
 }

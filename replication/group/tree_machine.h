@@ -97,14 +97,14 @@ class TreeMachine final : public Machine {
   const std::uint32_t slice_;
   /// Records before it were taken: in the middle of a batch, perhaps.
   std::optional<LogPosition> at_;
-  std::vector<AppliedRequest> batch_;  ///< of the batch being applied
+  std::vector<AppliedRequest> batch_;  ///< in the batch being applied
   std::uint32_t operation_ = 0;        ///< of the last request in it
   bool waits_for_memory_ = false;
   bool has_more_ = false;
   std::uint32_t work_ = 0;            ///< left of the slice
-  std::optional<GatePayload> order_;  ///< of the batch being applied
+  std::optional<GatePayload> order_;  ///< in the batch being applied
   Status turned_;
-  std::optional<LoadPayload> load_;  ///< of the batch being applied
+  std::optional<LoadPayload> load_;  ///< in the batch being applied
   LoadedRuns<D>* runs_ = nullptr;
 };
 

@@ -81,7 +81,7 @@ constexpr std::uint64_t kLoadFailed = 2;
 struct RowBody {
   Lsn received;  ///< without a gap; in no order with what is not kInStep
   Lsn durable;
-  Lsn applied;  ///< of a member that is not kInStep: from where on it will need the log
+  Lsn applied;  ///< not kInStep: from where on it will need the log
   /// Where it knows the primary's log to end; of a member that kCopies: how many nodes it has.
   std::uint64_t known;
   std::uint64_t promised;  ///< number of the last heartbeat that it has given its promise for

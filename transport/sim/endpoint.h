@@ -74,7 +74,7 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   std::deque<std::shared_ptr<ReadOperation>> reads;  ///< in order of posting
   std::vector<std::uint64_t> window;                 ///< that the peer writes; words
   std::uint64_t peer_window_bytes = 0;
-  std::optional<Nanoseconds> peer_ended;  ///< true time, which nobody here knows
+  std::optional<Nanoseconds> peer_ended;  ///< true time, not known here
 
   // --- the end
   bool is_server = false;

@@ -117,7 +117,7 @@ SimListener::SimListener(std::shared_ptr<ListenerState> state)
 
 SimListener::~SimListener() {
   state_->host.forget_crash_action(crash_action_);
-  // Nobody reads there who does not hold on to the state.
+  // All that read there hold on to the state.
   if (state_.use_count() > 1) state_->keep_memory();
   state_->is_open = false;
 }

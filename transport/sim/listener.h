@@ -57,7 +57,7 @@ struct ListenerState : std::enable_shared_from_this<ListenerState> {
   std::vector<std::span<std::byte>> regions;
   std::vector<std::weak_ptr<Endpoint>> endpoints;  ///< of the server's side
 
-  std::vector<std::unique_ptr<KeptMemory>> kept;  ///< of the process, which has ended
+  std::vector<std::unique_ptr<KeptMemory>> kept;  ///< what the process left, which has ended
 
   bool host_works() const { return host.alive() && host.incarnation() == incarnation; }
   /// Whether there still is something behind the regions.

@@ -90,7 +90,7 @@ class VerbsListener final : public Listener, private CmSink {
   Address address_;
   std::vector<Poller*> pollers_;
   std::shared_ptr<ListenerState> state_;
-  log::LogLimiter limiter_;  ///< of the control's thread
+  log::LogLimiter limiter_;  ///< used by the control's thread
 };
 
 }  // namespace silurus::transport::verbs

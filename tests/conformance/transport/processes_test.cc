@@ -105,7 +105,7 @@ TEST_P(Processes, ServerThatIsKilledIsNotBelievedWhatIsReadOfItsMemory) {
   int status = 0;
   ASSERT_EQ(waitpid(server, &status, 0), server);
   testing_support::pace(5 * kMillisecond);  // pacing: lets the last proof of life grow old
-  ASSERT_EQ(post(), PostStatus::kPosted) << "nobody has looked yet whether it lives";
+  ASSERT_EQ(post(), PostStatus::kPosted) << "it has not been looked at yet";
   ASSERT_TRUE(run_until([&] { return recorder.reads.size() == 2; }));
   EXPECT_FALSE(recorder.reads[1].ok);
 }

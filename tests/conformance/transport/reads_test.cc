@@ -235,8 +235,8 @@ TEST_P(Reads, AreReportedThoughThePollerIsToSleep) {
   ASSERT_TRUE(run_until([&] { return client->recorder->reads.size() == 2; }));
 }
 
-/// What a peer that has ended leaves in memory is not the newest, though nobody has looked whether
-/// it is still there.
+/// What a peer that has ended leaves in memory is not the newest, though it was not looked at
+/// whether it is still there.
 TEST_P(Reads, EndWellNoMoreOnceThePeerHasEnded) {
   expose(1000);
   connect();

@@ -28,7 +28,7 @@ class World {
   virtual bool run_until(std::span<Poller* const> pollers, const std::function<bool()>& done) = 0;
   /// Drives them so long that whatever is under way has arrived.
   virtual void settle(std::span<Poller* const> pollers) = 0;
-  /// Lets so much time pass in which nobody is driven.
+  /// Lets that time pass in which no side is driven.
   virtual void pass(Nanoseconds time) = 0;
   /// Fabric::connect(), while `others` (the server's pollers) are driven.
   virtual Result<std::unique_ptr<Connection>> connect(const Address& address,

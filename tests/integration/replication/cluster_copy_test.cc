@@ -155,8 +155,8 @@ TEST_P(CopiesOfServers, LetANewMemberJoinThoughTheLogBeginsLate) {
   expect_equal(kMany + 2'000);
 }
 
-/// The log is used again several times while the tree is copied, if nobody slows the writers: then
-/// the copy is of no use when it is whole, and so is the next one.
+/// The log is used again several times while the tree is copied, if the writers are not slowed:
+/// then the copy is of no use when it is whole, and so is the next one.
 TEST_P(CopiesOfServers, LetANewMemberJoinWhileWritersWriteAsFastAsTheyCan) {
   start(1);
   Client<2> writer = client();

@@ -46,7 +46,7 @@ inline rtree::Box<2> box_of(std::uint64_t id) {
   return {{x, 0}, {x, 1}};
 }
 
-/// So many entries, and all of their ids.
+/// That number of entries, and all of their ids.
 inline std::vector<Entry<2>> many_entries(std::size_t count, std::set<std::uint64_t>& ids) {
   std::vector<Entry<2>> entries;
   for (std::uint64_t id = 1; id <= count; ++id) {

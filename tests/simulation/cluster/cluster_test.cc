@@ -333,7 +333,7 @@ TEST(SimulatedCluster, AClientWhoseClockMissesAPauseInMidTraversalIsRight) {
   EXPECT_GT(cluster.statistics().offload.completed, 15u);
 }
 
-/// One that is killed leaves its memory to its readers, whom nobody tells.
+/// One that is killed leaves its memory to its readers, which are not told.
 TEST(SimulatedCluster, AServerThatWasKilledIsReadForNoLongerThanItsProofOfLife) {
   const std::uint64_t first = testing_support::seed(300);
   for (std::uint64_t seed = first; seed < first + 3; ++seed) {

@@ -56,10 +56,10 @@ TEST_P(CopiesRulesOfEachAck, AMemberThatIsLeftAloneOfThreeTakesNoWritesUntilAnot
   begin_with(GetParam());
   ASSERT_TRUE(put_and_wait(*primary()));
   MemberLife* const alone = leave_one();
-  if (GetParam() == group::Ack::kQuorum && alone == nullptr) return;  // nobody votes out a majority
+  if (GetParam() == group::Ack::kQuorum && alone == nullptr) return;  // a majority is not voted out
   ASSERT_NE(alone, nullptr);
   EXPECT_EQ(answer_of(*alone), false) << "at once, and not done";
-  EXPECT_TRUE(may_read(*alone)) << "searches need nobody";
+  EXPECT_TRUE(may_read(*alone)) << "searches need no other member";
   EXPECT_EQ(alone->member().view().needed(), 2u);
   restart(gone_);
   ASSERT_TRUE(wait_for(*alone, 2)) << "joining needs no write";

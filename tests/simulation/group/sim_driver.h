@@ -59,9 +59,9 @@ struct GroupWorld {
   std::map<Lsn, Nanoseconds> first_applied = {};    ///< when any member had applied all before it
   std::vector<std::string> complaints = {};
   std::vector<std::string> trace = {};
-  std::vector<const SimDriver*> drivers = {};     ///< of all lives that have not been destroyed
+  std::vector<const SimDriver*> drivers = {};     ///< all lives that have not been destroyed
   std::optional<StaticViews> static_views = {};   ///< else views are agreed on in etcd
-  std::uint32_t slice = rtree::kSliceOfWork;      ///< of work on writes, in one turn
+  std::uint32_t slice = rtree::kSliceOfWork;      ///< work on writes in one turn
   std::optional<std::uint32_t> min_members = {};  ///< as all members are told
   group::GroupId id() const { return kTestGroup + number; }
   void note(const std::string& what);

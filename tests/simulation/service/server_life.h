@@ -105,7 +105,7 @@ struct Service {
   std::function<void(const sim::Host& member)> on_arrival = [](const sim::Host&) {};
   std::uint64_t sources_died = 0;              ///< in the midst of being copied
   std::uint64_t load_sources_died = 0;         ///< the same of a bulk load
-  std::vector<Published::Content> loads = {};  ///< what clients load in bulk, and nobody removes
+  std::vector<Published::Content> loads = {};  ///< what clients load in bulk, and none removes
   bool is_loading = false;  ///< a client is about to load in bulk, for which the tree must be empty
   std::vector<const ServerLife*> lives = {};  ///< that have not been destroyed
 };

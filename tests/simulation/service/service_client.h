@@ -119,7 +119,7 @@ class ServiceClient final : private client::Network {
   unsigned load_tries_ = 0;
   bool may_be_loaded_ = false;
   std::vector<rtree::Entry<2>> loaded_;
-  std::vector<std::size_t> load_operations_;  ///< of each column
+  std::vector<std::size_t> load_operations_;  ///< for each column
 };
 
 }  // namespace silurus::simulation

@@ -20,7 +20,7 @@
 namespace silurus::simulation {
 namespace {
 
-/// Nobody is told before half of it has passed that a peer has ended: who reads must find out.
+/// No peer is told of an end before half of it has passed: readers must find out.
 constexpr Nanoseconds kVeryLate = 2 * kSecond;
 constexpr std::size_t kSearches = 50;
 const rtree::Box<2> kEverywhere{{-1, -1}, {kColumns, kColumnValues}};

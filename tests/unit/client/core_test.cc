@@ -48,7 +48,7 @@ class ClientCoreTest : public testing::Test {
     ASSERT_TRUE(made) << made.error().message;
     core_ = std::move(*made);
   }
-  /// The same to a server whose tree of so many entries can be read one-sidedly.
+  /// The same to a server whose tree of that number of entries can be read one-sidedly.
   void connect_to_tree(std::uint64_t epoch, std::size_t count, const ClientOptions& options) {
     tree_ = *rtree::Tree<2>::create({.grace = kTreeGrace}, slabs_, clock_);
     std::vector<rtree::Entry<2>> entries;
@@ -98,7 +98,7 @@ class ClientCoreTest : public testing::Test {
         1, protocol::OperationKind::kInsert, 0, {{0, 0}, {1, 1}}, {}};
     ASSERT_TRUE(core_->write({&operation, 1}, [](Result<WriteAnswer*>) {}));
   }
-  /// Answers the request sent last with these ids, in messages of at most so many bytes.
+  /// Answers the request sent last with these ids, in messages of at most that number of bytes.
   void answer(const std::vector<std::uint64_t>& ids, std::size_t message_bytes = 4096,
               std::size_t messages = SIZE_MAX) {
     answer(server().last_request_id(), ids, message_bytes, messages);
@@ -112,7 +112,7 @@ class ClientCoreTest : public testing::Test {
         protocol::AnswerEncoder::range<2>({request_id, 7}, rtree::ResultShape::kIds, result),
         message_bytes, messages);
   }
-  /// Posts reads and completes them until there are none, or for so many steps.
+  /// Posts reads and completes them until there are none, or for that number of steps.
   void read(int most = 1'000'000) {
     for (int steps = 0; steps < most; ++steps) {
       core_->flush();
@@ -124,7 +124,7 @@ class ClientCoreTest : public testing::Test {
     clock_.advance(deadline);
     core_->settle(true);
   }
-  /// What a server with that lease says when it has got so many messages of ours.
+  /// What a server with that lease says when it has got that number of our messages.
   static protocol::Heartbeat promise(rtree::Version version, Nanoseconds lease,
                                      std::uint64_t received) {
     protocol::Heartbeat heartbeat{};

@@ -52,7 +52,7 @@ TEST(CatfishPolicy, TheFirstWindowIsNoLongerThanN) {
   }
 }
 
-/// The longest run of offloaded searches among so many.
+/// The longest run of offloaded searches among that number.
 int longest_run(AccessPolicy& policy, int searches) {
   int longest = 0;
   int run = 0;

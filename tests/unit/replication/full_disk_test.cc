@@ -304,7 +304,7 @@ class FullStoreTest : public testing::Test {
   }
 
   FullDisk disk_;
-  FullDisk super_disk_;  ///< of the roots and maps alone
+  FullDisk super_disk_;  ///< for the roots and maps alone
   std::vector<std::byte> super_ = std::vector<std::byte>(super_bytes(1 << 20));
   std::vector<std::byte> log_ = std::vector<std::byte>(Log::kMinBytes);
   std::vector<std::byte> areas_[2];
@@ -408,7 +408,7 @@ TEST_F(FullStoreTest, ACheckpointThatFailedAtItsMapOrRootSpoilsNothing) {
   }
 }
 
-TEST_F(FullStoreTest, ARootOfWhichNobodyKnowsWhetherItIsDurableEndsAllCheckpoints) {
+TEST_F(FullStoreTest, ARootThatMayNotBeDurableEndsAllCheckpoints) {
   insert(100);
   ASSERT_TRUE(checkpoint());
   insert(100);

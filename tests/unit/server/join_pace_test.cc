@@ -16,7 +16,7 @@ constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr JoinPace kPace{.log_bytes = 100 * kMiB, .log_end = 1000 * kMiB, .nodes = 1000};
 constexpr double kRoom = 75.0 * kMiB;
 
-/// A member that copies, or takes the log, from so many bytes before the end.
+/// A member that copies, or takes the log, from that number of bytes before the end.
 Joiner copier(std::uint64_t behind, std::uint64_t nodes) {
   Joiner joiner;
   joiner.copies = true;
@@ -36,7 +36,7 @@ TEST(JoinPace, KeepsThreeQuartersOfALog) {
   EXPECT_EQ(room_for_joiners(kPace.log_bytes), 75 * kMiB);
 }
 
-TEST(JoinPace, SlowsNobodyWhileThereIsRoom) {
+TEST(JoinPace, DoesNotSlowWritersWhileThereIsRoom) {
   EXPECT_TRUE(std::isinf(rate_for_joiners({}, kPace)));
   EXPECT_TRUE(std::isinf(rate(copier(0, 0))));
   EXPECT_TRUE(std::isinf(rate(copier(9 * kMiB, 0)))) << "a quarter, but for the last part of it";

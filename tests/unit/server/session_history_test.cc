@@ -64,7 +64,7 @@ TEST_F(SessionTest, RenewsTheHoldOfAVersionThatIsForgottenMeanwhile) {
     EXPECT_TRUE(holds(world, reader, version));
   }
   world.clock.advance(2 * kDefaultHoldLease);
-  EXPECT_FALSE(holds(world, reader, version)) << "nobody holds it any more";
+  EXPECT_FALSE(holds(world, reader, version)) << "it is not held any more";
 }
 
 TEST_F(SessionTest, AHoldLastsFromWhenItsClientAskedNotFromTheSweepBefore) {
@@ -103,7 +103,7 @@ std::uint64_t bytes_held_after_a_lease(bool is_held) {
     world.clock.advance(kDefaultHoldLease / 20);
     world.run();
   }
-  EXPECT_EQ(world.worker().deadline(), std::nullopt) << "nobody is active any more";
+  EXPECT_EQ(world.worker().deadline(), std::nullopt) << "no session is active any more";
   write_all_over();
   return world.shard->tree().stats().bytes_held;
 }
