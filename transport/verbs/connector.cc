@@ -16,6 +16,11 @@ namespace {
 /// Completions of a client's queues: a handful of connections.
 constexpr std::uint32_t kClientCompletions = 4096;
 
+/// Milliseconds until an address is asked for again. The kernel asks the neighbour when the call
+/// begins, and may miss an answer that comes before it waits: it looks again at the end of the
+/// call's time only (ib_addr, queue_req and netevent_callback in Linux 6.1).
+constexpr int kResolveAttempt = 1'000;
+
 Error unexpected(const rdma_cm_event& event, std::string_view call, const std::string& what) {
   switch (event.event) {
     case RDMA_CM_EVENT_REJECTED: {
@@ -50,8 +55,7 @@ int EventWaiter::milliseconds_left() const {
   return static_cast<int>(std::clamp<Nanoseconds>(left, 1, 3'600'000));
 }
 
-Result<CmEvent> EventWaiter::expect_event(rdma_cm_event_type type, std::string_view call,
-                                          const std::string& what) {
+Result<CmEvent> EventWaiter::next_event(std::string_view call, const std::string& what) {
   pollfd waiting{channel_->fd, POLLIN, 0};
   while (poll(&waiting, 1, milliseconds_left()) <= 0) {
     if (SystemClock().now() < deadline_) continue;
@@ -62,9 +66,32 @@ Result<CmEvent> EventWaiter::expect_event(rdma_cm_event_type type, std::string_v
   if (rdma_get_cm_event(channel_.get(), &raw) != 0) {
     return fail(call_error("rdma_get_cm_event", what, errno));
   }
-  CmEvent event(raw);
-  if (event->event != type) return fail(unexpected(*event, call, what));
+  return CmEvent(raw);
+}
+
+Result<CmEvent> EventWaiter::expect_event(rdma_cm_event_type type, std::string_view call,
+                                          const std::string& what) {
+  auto event = next_event(call, what);
+  if (event && (*event)->event != type) return fail(unexpected(**event, call, what));
   return event;
+}
+
+Status EventWaiter::resolve_address(rdma_cm_id* id, sockaddr* source, sockaddr* target,
+                                    const std::string& what) {
+  for (;;) {
+    const int left = milliseconds_left();
+    if (rdma_resolve_addr(id, source, target, std::min(left, kResolveAttempt)) != 0) {
+      return fail(call_error("rdma_resolve_addr", what, errno));
+    }
+    auto event = next_event("rdma_resolve_addr", what);
+    if (!event) return fail(std::move(event.error()));
+    if ((*event)->event == RDMA_CM_EVENT_ADDR_RESOLVED) return {};
+    const bool timed_out =
+        (*event)->event == RDMA_CM_EVENT_ADDR_ERROR && std::abs((*event)->status) == ETIMEDOUT;
+    if (!timed_out || left <= kResolveAttempt) {
+      return fail(unexpected(**event, "rdma_resolve_addr", what));
+    }
+  }
 }
 
 Result<CmNotice> EventWaiter::expect(rdma_cm_event_type type, std::string_view call,
@@ -85,10 +112,7 @@ Result<CmId> find_way(EventWaiter& waiter, const Address& address, const std::st
     return fail(call_error("rdma_create_id", "", errno));
   }
   CmId id(raw);
-  if (rdma_resolve_addr(raw, (*at)->ai_src_addr, (*at)->ai_dst_addr, waiter.milliseconds_left())) {
-    return fail(call_error("rdma_resolve_addr", name, errno));
-  }
-  auto resolved = waiter.expect(RDMA_CM_EVENT_ADDR_RESOLVED, "rdma_resolve_addr", name);
+  auto resolved = waiter.resolve_address(raw, (*at)->ai_src_addr, (*at)->ai_dst_addr, name);
   if (!resolved) return fail(std::move(resolved.error()));
   if (rdma_resolve_route(raw, waiter.milliseconds_left()) != 0) {
     return fail(call_error("rdma_resolve_route", name, errno));

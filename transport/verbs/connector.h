@@ -25,10 +25,17 @@ class EventWaiter {
   /// As above, with the event itself, for what only it holds.
   Result<CmEvent> expect_event(rdma_cm_event_type type, std::string_view call,
                                const std::string& what);
-  /// For the calls that take one: at least 1.
+  /// Finds the device and the neighbour that lead from `source` (nullptr: any) to `target`, and
+  /// asks again until the deadline.
+  Status resolve_address(rdma_cm_id* id, sockaddr* source, sockaddr* target,
+                         const std::string& what);
+  /// The time left until the deadline, for the calls that take one: at least 1.
   int milliseconds_left() const;
 
  private:
+  /// The next event, of whatever kind.
+  Result<CmEvent> next_event(std::string_view call, const std::string& what);
+
   EventWaiter(EventChannel channel, Nanoseconds deadline)
       : channel_(std::move(channel)), deadline_(deadline) {}
 

@@ -58,10 +58,7 @@ Result<std::unique_ptr<MulticastGroup>> VerbsMulticast::join(
     return fail(call_error("rdma_create_id", "", errno));
   }
   CmId id(raw);
-  if (rdma_resolve_addr(raw, nullptr, (*at)->ai_dst_addr, waiter->milliseconds_left()) != 0) {
-    return fail(call_error("rdma_resolve_addr", name, errno));
-  }
-  auto resolved = waiter->expect(RDMA_CM_EVENT_ADDR_RESOLVED, "rdma_resolve_addr", name);
+  auto resolved = waiter->resolve_address(raw, nullptr, (*at)->ai_dst_addr, name);
   if (!resolved) return fail(std::move(resolved.error()));
   auto device = control->device(*raw);
   if (!device) return fail(std::move(device.error()));
