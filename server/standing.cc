@@ -48,6 +48,7 @@ void Standing::update(const replication::group::Member& member, Nanoseconds now)
   facts_.needs_copy = member.needs_copy();
   facts_.contradicts = member.contradicts();
   facts_.counters = member.counters();
+  facts_.replicated = member.replicated();
   facts_.members.clear();
   for (const auto& info : member.view().members) {
     facts_.members.push_back({info, true, member.applied_at(info.id)});

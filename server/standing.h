@@ -93,6 +93,7 @@ class Standing {
     std::string copy_obstacle;  ///< why this member cannot copy another one's tree, or empty
     std::string failure;        ///< why it was given up, or empty
     replication::group::MemberCounters counters;
+    replication::group::ReplicatorCounters replicated;
     std::vector<Member> members;
   };
   Facts facts(Nanoseconds now) const;

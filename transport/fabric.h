@@ -261,6 +261,10 @@ class Listener {
 
 class MulticastGroup;
 
+/// Bytes that a multicast group takes by send(), in full datagrams, before it says kWouldBlock, and
+/// that may come between two calls of progress() without loss at the receiver.
+inline constexpr std::size_t kMulticastBurstBytes = std::size_t{1} << 20;
+
 /// Receives the datagrams of a group, on the thread of its poller, from within progress().
 class MulticastHandler {
  public:
@@ -279,9 +283,12 @@ class MulticastGroup {
   virtual ~MulticastGroup() = default;
   /// Of one datagram: what the path carries in one packet. Fixed once joined.
   virtual std::size_t max_datagram_bytes() const = 0;
-  /// Copies and sends one datagram: kPosted, kWouldBlock (too many under way: try again after
-  /// progress()), kInvalid (too long or empty) or kClosed. No promise that it arrives anywhere.
+  /// Copies one datagram, which leaves with the next flush(), or the poller's next progress():
+  /// kPosted, kWouldBlock (too many under way: try again after progress()), kInvalid (too long or
+  /// empty) or kClosed. No promise that it arrives anywhere.
   virtual PostStatus send(std::span<const std::byte> datagram) = 0;
+  /// Has the datagrams leave that were sent and have not left yet, from within progress() too.
+  virtual void flush() = 0;
   /// messages_*, message_bytes_*, doorbells and would_block are used.
   virtual const ConnectionCounters& counters() const = 0;
 };

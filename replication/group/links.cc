@@ -252,10 +252,16 @@ std::size_t Links::max_broadcast_bytes() const {
 }
 
 void Links::broadcast(std::span<const std::byte> message) {
-  if (multicast_ == nullptr || multicast_->send(message) != transport::PostStatus::kPosted) {
+  if (multicast_ == nullptr) return send_to_all(message);
+  if (multicast_->send(message) != transport::PostStatus::kPosted) {
+    ++refused_datagrams_;
     return send_to_all(message);
   }
   bytes_sent_ += message.size();
+}
+
+void Links::flush_broadcasts() {
+  if (multicast_ != nullptr) multicast_->flush();
 }
 
 void Links::broadcast_surely(std::span<const std::byte> message) {

@@ -104,6 +104,8 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   void broadcast(std::span<const std::byte> message);
   /// The same, and to those whom no datagram reaches: over each connection besides.
   void broadcast_surely(std::span<const std::byte> message);
+  /// Has what was broadcast leave now, whatever this thread does next.
+  void flush_broadcasts();
   bool send_to_primary(std::span<const std::byte> message);
   bool send_to(MemberId member, std::span<const std::byte> message);
   /// Bytes that an answer of ours over its connection may have; 0: not connected.
@@ -137,6 +139,8 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   std::uint64_t bytes_read() const { return bytes_read_; }
   /// Messages that found no room.
   std::uint64_t dropped() const { return dropped_; }
+  /// Datagrams for which multicast had no room: they went over the connections instead.
+  std::uint64_t refused_datagrams() const { return refused_datagrams_; }
 
  private:
   /// One connection, ours or of another member.
@@ -212,6 +216,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t bytes_read_ = 0;
   std::uint64_t dropped_ = 0;
+  std::uint64_t refused_datagrams_ = 0;
 };
 
 }  // namespace silurus::replication::group

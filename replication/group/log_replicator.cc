@@ -101,16 +101,28 @@ void LogReplicator::broadcast(std::span<const std::byte> message) {
   ++counters_.datagrams;
 }
 
+ReplicatorCounters LogReplicator::counters() const {
+  ReplicatorCounters all = counters_;
+  all.refused_datagrams = links_.refused_datagrams();
+  all.dropped = links_.dropped();
+  all.bytes_sent = links_.bytes_sent();
+  all.bytes_read = links_.bytes_read();
+  return all;
+}
+
 void LogReplicator::tell(Lsn commit, std::uint64_t heartbeat) {
   fill_window();
   const Lsn end = log_.end().lsn;
-  if (sent_ < end) ship(std::exchange(sent_, end), end, commit, heartbeat);
+  if (sent_ == end) return;
+  ship(std::exchange(sent_, end), end, commit, heartbeat);
+  links_.flush_broadcasts();
 }
 
 /// Whom no datagram reaches learns from it what to fetch.
 void LogReplicator::beat(Lsn commit, std::uint64_t heartbeat) {
   fill_window();
   links_.broadcast_surely(log_message(log_.end().lsn, 0, commit, heartbeat));
+  links_.flush_broadcasts();
   ++counters_.datagrams;
 }
 

@@ -23,17 +23,6 @@ struct ReplicatorOptions {
   Nanoseconds latest_look = 2 * kMillisecond;
 };
 
-struct ReplicatorCounters {
-  std::uint64_t datagrams = 0;      ///< sent to all, heartbeats included
-  std::uint64_t reads = 0;          ///< fetches by one-sided read
-  std::uint64_t messages = 0;       ///< fetches by message
-  std::uint64_t fetched_bytes = 0;  ///< that were of use
-  std::uint64_t truncations = 0;    ///< of a log that was not the primary's
-  std::uint64_t refused = 0;        ///< pieces that were no part of the log that we follow
-  std::uint64_t pushed = 0;         ///< messages found in our window
-  std::uint64_t forwarded = 0;      ///< pieces passed on to the next member
-};
-
 /// What all ways of replication have in common: how a member falls in step with a primary, puts
 /// pieces of its log together, and fetches those that are missing, from the primary's window,
 /// without the primary's processor, or by asking for them where that doesn't work; and what the
@@ -66,7 +55,7 @@ class LogReplicator : public Replicator {
   Lsn copy_needs() const override;
   bool contradicts() const override { return contradicts_; }
 
-  const ReplicatorCounters& counters() const { return counters_; }
+  ReplicatorCounters counters() const override;
 
  protected:
   /// At the primary: [from, end) of the log is new, and goes out for the first time.

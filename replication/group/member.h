@@ -168,6 +168,7 @@ class Member final : public LinksHandler {
   Lsn copy_needs() const { return replicator_.copy_needs(); }
   /// What it has applied is not what the group has: it can go on only with an empty directory.
   bool contradicts() const { return replicator_.contradicts(); }
+  ReplicatorCounters replicated() const { return replicator_.counters(); }
   /// A copy is on its way, behind which the log will be needed from here on, and of which so many
   /// nodes are here. Nothing: none is, or none any more.
   struct CopyUnderWay {

@@ -19,6 +19,21 @@ struct Voice {
   Epoch since = 0;  ///< of a primary: View::since
 };
 
+struct ReplicatorCounters {
+  std::uint64_t datagrams = 0;          ///< sent to all, heartbeats included
+  std::uint64_t refused_datagrams = 0;  ///< of those: that multicast had no room for
+  std::uint64_t dropped = 0;            ///< messages to one member that found no room
+  std::uint64_t bytes_sent = 0;         ///< a datagram counts once
+  std::uint64_t bytes_read = 0;         ///< of the primary's log, one-sidedly
+  std::uint64_t reads = 0;              ///< fetches by one-sided read
+  std::uint64_t messages = 0;           ///< fetches by message
+  std::uint64_t fetched_bytes = 0;      ///< that were of use
+  std::uint64_t truncations = 0;        ///< of a log that was not the primary's
+  std::uint64_t refused = 0;            ///< pieces that were no part of the log that we follow
+  std::uint64_t pushed = 0;             ///< messages found in our window
+  std::uint64_t forwarded = 0;          ///< pieces passed on to the next member
+};
+
 /// Brings the primary's log to the other members: how, is what replicators differ in. What is
 /// committed, who belongs to the group and who may read is the Member's business. One thread; no
 /// clock of its own: time is handed in.
@@ -73,6 +88,8 @@ class Replicator {
   /// What is committed here is not in the primary's log: one of them is another group's, or the
   /// view store has lost who has what. Nothing is taken back then, and nothing followed.
   virtual bool contradicts() const = 0;
+  /// What was sent and fetched so far, in whatever role.
+  virtual ReplicatorCounters counters() const = 0;
 };
 
 }  // namespace silurus::replication::group

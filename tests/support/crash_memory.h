@@ -42,6 +42,8 @@ class Power {
   bool will_fail() const { return !is_off_ && fails_at_ != UINT64_MAX; }
   /// Called when it does.
   void set_on_cut(std::function<void()> on_cut) { on_cut_ = std::move(on_cut); }
+  /// Called at each drain of any of its memories: what a flush takes, for a simulated clock.
+  void set_on_drain(std::function<void()> on_drain) { on_drain_ = std::move(on_drain); }
 
  private:
   friend class CrashMemory;
@@ -51,6 +53,7 @@ class Power {
   std::uint64_t steps_ = 0;
   bool is_off_ = false;
   std::function<void()> on_cut_;
+  std::function<void()> on_drain_;
   std::vector<CrashMemory*> memories_;
 };
 
@@ -114,6 +117,7 @@ class CrashMemory final : public replication::PersistentMemory {
 
   Status drain() override {
     if (!power_.step()) return fail(ErrorCode::kIo, "the power is off");
+    if (power_.on_drain_) power_.on_drain_();
     std::vector<std::size_t> still;
     for (const std::size_t line : dirty_) {
       if (state_[line] == State::kFlushing) {

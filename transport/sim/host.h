@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "transport/fabric.h"
+#include "transport/sim/options.h"
 #include "transport/sim/timetable.h"
 
 namespace silurus::transport::sim {
@@ -168,6 +169,8 @@ class Host {
     bool holds_back = false;       ///< those that arrive wait, until this is false again
     bool refuses_sends = false;    ///< PostStatus::kWouldBlock
     bool refuses_to_join = false;  ///< kUnavailable
+    /// Datagrams that a group of this host has room for until the next progress() of its poller.
+    std::size_t slots = kMulticastBurstBytes / kMaxDatagramBytes;
   };
   void set_multicast(const Multicast& multicast);
   const Multicast& multicast() const { return multicast_; }

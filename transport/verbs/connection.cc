@@ -486,8 +486,9 @@ void VerbsConnection::retire(std::uint64_t number) {
     }
   }
   if (!next_mailbox_.empty() && mailboxes_in_flight_ < 2) {
-    write_mailbox(next_mailbox_);
-    next_mailbox_.clear();
+    // It may be put off again, and be the next one itself.
+    const auto next = std::exchange(next_mailbox_, {});
+    write_mailbox(next);
   }
   if (credit_owed_) send_credit();
   tell_writable();

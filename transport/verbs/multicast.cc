@@ -16,12 +16,18 @@ constexpr std::uint64_t kSendFlag = std::uint64_t{1} << 32;  ///< in wr_id: a se
 
 std::uint32_t mtu_bytes(ibv_mtu mtu) { return 128u << static_cast<unsigned>(mtu); }
 
+/// Datagrams of a burst.
+std::uint32_t slots_for(std::uint32_t mtu, const DeviceLimits& limits) {
+  const auto wanted = static_cast<std::uint32_t>(kMulticastBurstBytes / (mtu - kHeaderRoom)) + 1;
+  return std::min(wanted, limits.max_queue_entries);
+}
+
 }  // namespace
 
 VerbsMulticast::VerbsMulticast(std::shared_ptr<Control> control, VerbsPoller& poller,
                                MulticastHandler& handler, std::string name,
-                               std::shared_ptr<Queues> queues, std::uint32_t mtu, Pages pages,
-                               LandingArea area)
+                               std::shared_ptr<Queues> queues, std::uint32_t mtu,
+                               std::uint32_t slots, Pages pages, LandingArea area)
     : control_(std::move(control)),
       poller_(poller),
       handler_(handler),
@@ -30,10 +36,11 @@ VerbsMulticast::VerbsMulticast(std::shared_ptr<Control> control, VerbsPoller& po
       owner_{poller.gate(), poller.new_serial()},
       max_datagram_bytes_(mtu - kHeaderRoom),
       slot_bytes_(mtu),
+      slots_(slots),
       pages_(std::move(pages)),
       area_(std::move(area)),
-      chain_(kSends),
-      pieces_(kSends) {}
+      chain_(slots),
+      pieces_(slots) {}
 
 VerbsMulticast::~VerbsMulticast() {
   if (pair_) {
@@ -41,7 +48,7 @@ VerbsMulticast::~VerbsMulticast() {
     queues_->destroy(std::move(pair_));
   }
   if (started_) poller_.remove(owner_.serial, *this);
-  queues_->give_back(kReceives + kSends);
+  queues_->give_back(2 * slots_);
   if (link_ != nullptr) control_->dispose(link_);
 }
 
@@ -75,14 +82,15 @@ Result<std::unique_ptr<MulticastGroup>> VerbsMulticast::join(
     return fail(call_error("ibv_query_port", (*device)->name(), error));
   }
   const std::uint32_t mtu = mtu_bytes(port.active_mtu);
-  auto pages = Pages::allocate((kReceives + kSends) * std::size_t{mtu});
+  const std::uint32_t slots = slots_for(mtu, (*device)->limits());
+  auto pages = Pages::allocate(2 * std::size_t{slots} * mtu);
   if (!pages) return fail(std::move(pages.error()));
   auto area = LandingArea::create(*device, pages->bytes());
   if (!area) return fail(std::move(area.error()));
-  auto queues = poller.take_queues(*device, kReceives + kSends, 0);
+  auto queues = poller.take_queues(*device, 2 * slots, 0);
   if (!queues) return fail(std::move(queues.error()));
   std::unique_ptr<VerbsMulticast> made(new VerbsMulticast(
-      control, poller, handler, name, *queues, mtu, std::move(*pages), std::move(*area)));
+      control, poller, handler, name, *queues, mtu, slots, std::move(*pages), std::move(*area)));
   if (auto status = made->enter(parameters, raw->port_num); !status) {
     return fail(std::move(status.error()));
   }
@@ -92,7 +100,7 @@ Result<std::unique_ptr<MulticastGroup>> VerbsMulticast::join(
 
 Status VerbsMulticast::enter(const rdma_ud_param& group, std::uint8_t port) {
   const std::string on = "for " + name_ + " on " + queues_->device()->name();
-  auto created = queues_->create_pair({IBV_QPT_UD, kSends, kReceives, 0}, owner_);
+  auto created = queues_->create_pair({IBV_QPT_UD, slots_, slots_, 0}, owner_);
   if (!created) return fail(std::move(created.error()));
   QueuePair pair = std::move(created->pair);
   group_ = group;
@@ -118,7 +126,7 @@ Status VerbsMulticast::enter(const rdma_ud_param& group, std::uint8_t port) {
 }
 
 Status VerbsMulticast::start(CmId id) {
-  for (std::uint64_t i = 0; i < kReceives; ++i) post_receive(i);
+  for (std::uint64_t i = 0; i < slots_; ++i) post_receive(i);
   queues_->add(*pair_, *this);
   started_ = true;
   if (auto status = poller_.add(owner_.serial, *this, queues_); !status) return status;
@@ -152,11 +160,11 @@ void VerbsMulticast::post_receive(std::uint64_t number) {
 PostStatus VerbsMulticast::send(std::span<const std::byte> datagram) {
   if (ended_) return PostStatus::kClosed;
   if (datagram.empty() || datagram.size() > max_datagram_bytes_) return PostStatus::kInvalid;
-  if (sent_ - completed_ == kSends) {
+  if (sent_ - completed_ == slots_) {
     ++counters_.would_block;
     return PostStatus::kWouldBlock;
   }
-  const auto room = slot(kReceives + sent_ % kSends);
+  const auto room = slot(slots_ + sent_ % slots_);
   std::memcpy(room.data(), datagram.data(), datagram.size());
   pieces_[chained_] = {reinterpret_cast<std::uint64_t>(room.data()),
                        static_cast<std::uint32_t>(datagram.size()), area_.local_key()};
@@ -183,6 +191,10 @@ PostStatus VerbsMulticast::send(std::span<const std::byte> datagram) {
 
 void VerbsMulticast::post_held_back() {
   held_back_ = false;
+  post_chain();
+}
+
+void VerbsMulticast::post_chain() {
   if (chained_ == 0 || ended_) return;
   for (std::size_t i = 0; i + 1 < chained_; ++i) chain_[i].next = &chain_[i + 1];
   chained_ = 0;

@@ -27,12 +27,13 @@ class VerbsMulticast final : public MulticastGroup, public Endpoint, private Com
 
   std::size_t max_datagram_bytes() const override { return max_datagram_bytes_; }
   PostStatus send(std::span<const std::byte> datagram) override;
+  void flush() override { post_chain(); }
   const ConnectionCounters& counters() const override { return counters_; }
 
  private:
   VerbsMulticast(std::shared_ptr<Control> control, VerbsPoller& poller, MulticastHandler& handler,
-                 std::string name, std::shared_ptr<Queues> queues, std::uint32_t mtu, Pages pages,
-                 LandingArea area);
+                 std::string name, std::shared_ptr<Queues> queues, std::uint32_t mtu,
+                 std::uint32_t slots, Pages pages, LandingArea area);
   Status enter(const rdma_ud_param& group, std::uint8_t port);
   Status start(CmId id);
 
@@ -42,12 +43,11 @@ class VerbsMulticast final : public MulticastGroup, public Endpoint, private Com
   void on_lost(const Error& reason) override;
   void on_completion(const ibv_wc& completion) override;
 
+  void post_chain();
   bool from_us(const ibv_wc& completion, const std::byte* header) const;
   void post_receive(std::uint64_t slot);
   std::span<std::byte> slot(std::uint64_t number) const;
 
-  static constexpr std::uint32_t kReceives = 256;
-  static constexpr std::uint32_t kSends = 64;
   static constexpr std::uint32_t kSignalEvery = 16;
 
   std::shared_ptr<Control> control_;
@@ -58,8 +58,9 @@ class VerbsMulticast final : public MulticastGroup, public Endpoint, private Com
   QueuePairOwner owner_;
   std::size_t max_datagram_bytes_;
   std::size_t slot_bytes_;
-  Pages pages_;       ///< kReceives slots, then kSends
-  LandingArea area_;  ///< sends may go from it too
+  const std::uint32_t slots_;  ///< for datagrams that come, and as many for those that go
+  Pages pages_;                ///< the former, then the latter
+  LandingArea area_;           ///< sends may go from it too
   QueuePair pair_;
   AddressHandle address_;
   rdma_ud_param group_{};

@@ -56,6 +56,7 @@ class HonestReplicator final : public replication::group::Replicator {
   bool needs_copy() const override { return inner_.needs_copy(); }
   Lsn copy_needs() const override { return inner_.copy_needs(); }
   bool contradicts() const override { return inner_.contradicts(); }
+  replication::group::ReplicatorCounters counters() const override { return inner_.counters(); }
 
  private:
   Replicator& inner_;

@@ -71,6 +71,30 @@ TEST_F(MulticastRules, DatagramsThatAreHeldBackAreNotWaitedFor) {
   }
 }
 
+TEST_F(MulticastRules, WhatIsSentIsOnItsWayWhileThePrimaryFlushes) {
+  begin();
+  constexpr Nanoseconds kFlush = kMillisecond;
+  for (MemberLife* life : lives_) {
+    life->power().set_on_drain([life] { life->host().charge(kFlush); });
+  }
+  const Nanoseconds begun = world_.now();
+  ASSERT_TRUE(put_and_wait(*primary()));
+  const Nanoseconds taken = world_.now() - begun;
+  EXPECT_GE(taken, kFlush);
+  EXPECT_LT(taken, kFlush + kFlush / 2) << "all members flush at the same time";
+  for (MemberLife* life : lives_) life->power().set_on_drain({});
+}
+
+TEST_F(MulticastRules, ABurstThatHasNoRoomGoesOverTheConnections) {
+  begin();
+  primary()->host().set_multicast({.slots = 2});
+  const std::uint64_t reads = count_reads();
+  for (int i = 0; i < 600; ++i) put(*primary());  // far more than two datagrams in one batch
+  ASSERT_TRUE(world_.run_until([&] { return done_ == sequence_; }, world_.now() + kSecond));
+  EXPECT_GT(primary()->replicator().counters().refused_datagrams, 0u);
+  EXPECT_EQ(count_reads(), reads) << "nothing was lost on the way";
+}
+
 /// All of them: a switch that forgets who listens.
 TEST_F(MulticastRules, AGroupThatNoDatagramReachesGoesOnAsItIs) {
   begin();
