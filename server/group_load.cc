@@ -329,7 +329,8 @@ Status GroupLoad<D>::log_load(Nanoseconds now) {
   parts_.runs.keep(load_.id);
   phase_ = Phase::kLogged;
   Status logged = parts_.replica.log_load(
-      RecordType::kLoad, load_, [this](const group::AppliedBatch* batch) { on_end(batch); });
+      RecordType::kLoad, load_,
+      [this](Result<rtree::Version> version) { on_end(std::move(version)); });
   if (!logged && logged.error().code == ErrorCode::kNoSpace) {
     phase_ = Phase::kCopying;
     refuse(logged.error());
@@ -340,16 +341,13 @@ Status GroupLoad<D>::log_load(Nanoseconds now) {
 
 /// The record was applied; or it is not known whether it ever will be.
 template <int D>
-void GroupLoad<D>::on_end(const group::AppliedBatch* batch) {
-  if (batch != nullptr && batch->end.lsn > parts_.member.acknowledged()) {
-    current_->job->version = fail(too_few_copies());
-  } else if (batch != nullptr) {
-    current_->job->version = batch->version;
-  } else {
-    current_->job->version = fail(ErrorCode::kConnectionLost,
-                                  "this member lost its place as primary while the load was "
-                                  "being made the tree: ask the next primary what it has");
+void GroupLoad<D>::on_end(Result<rtree::Version> version) {
+  if (!version && version.error().code == ErrorCode::kConnectionLost) {
+    version = fail(ErrorCode::kConnectionLost,
+                   "this member lost its place as primary while the load was being made the tree: "
+                   "ask the next primary what it has");
   }
+  current_->job->version = std::move(version);
   answer();
 }
 

@@ -87,7 +87,7 @@ class GroupLoad {
   Result<bool> are_copied(Nanoseconds now);
   bool makes_progress(replication::group::MemberId member, std::uint64_t nodes, Nanoseconds now);
   Status log_load(Nanoseconds now);
-  void on_end(const replication::group::AppliedBatch* batch);
+  void on_end(Result<rtree::Version> version);
   void refuse(const Error& error);
   void answer();
   void withdraw();

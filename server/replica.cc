@@ -23,6 +23,12 @@ namespace {
 constexpr std::uint64_t kRequestBytes =
     sizeof(replication::RecordHeader) + sizeof(replication::RequestPayload);
 
+/// Batches that a primary may send before it looks at its fabric again go out as one burst.
+static_assert(kMaxBatchesInFlight * kMaxCombinedOperations *
+                  (kRequestBytes + sizeof(replication::RecordHeader) +
+                   sizeof(replication::UpdatePayload<3>)) <=
+              transport::kMulticastBurstBytes);
+
 Error lost_place() {
   return {ErrorCode::kConnectionLost,
           "this member lost its place as primary while the write was under way: ask the next "
@@ -73,12 +79,8 @@ Status Replica<D>::step(Nanoseconds now) {
   while (!adopted_.empty() && adopted_.front().end <= parts_.store.last_checkpoint_lsn()) {
     adopted_.pop_front();
   }
-  if (!leads() || member_->view().since != reign_) {
-    for (Flight& flight : in_flight_) lose(flight);
-    in_flight_.clear();
-    operations_in_flight_ = 0;
-    reign_ = member_->view().since;
-  }
+  note_view(now);
+  answer_proven(now);
   Status done;
   if (leads()) {
     done = log_batches(now);
@@ -92,11 +94,31 @@ Status Replica<D>::step(Nanoseconds now) {
 }
 
 template <int D>
-void Replica<D>::give_up(const Error& error) {
-  parts_.standing.give_up(error);
+void Replica<D>::note_view(Nanoseconds now) {
+  if (!leads() || member_->view().since != reign_) {
+    lose_writes();
+    reign_ = member_->view().since;
+  }
+  if (member_->view().epoch != view_epoch_) {
+    view_epoch_ = member_->view().epoch;
+    view_since_ = now;
+  }
+}
+
+/// Of what is under way, the next primary knows what becomes of it.
+template <int D>
+void Replica<D>::lose_writes() {
+  for (Unproven& unproven : unproven_) answer(unproven, lost_place());
+  unproven_.clear();
   for (Flight& flight : in_flight_) lose(flight);
   in_flight_.clear();
   operations_in_flight_ = 0;
+}
+
+template <int D>
+void Replica<D>::give_up(const Error& error) {
+  parts_.standing.give_up(error);
+  lose_writes();
   take_arrivals();
   for (; !backlog_.empty(); backlog_.pop_front()) refuse(backlog_.front(), error);
 }
@@ -112,10 +134,6 @@ void Replica<D>::take_arrivals() {
 
 template <int D>
 Status Replica<D>::log_batches(Nanoseconds now) {
-  if (member_->view().epoch != view_epoch_) {
-    view_epoch_ = member_->view().epoch;
-    view_since_ = now;
-  }
   refuse_late();
   if (is_held_back_) return {};
   if (more_writes_are_coming(now)) {
@@ -138,6 +156,7 @@ Status Replica<D>::log_batches(Nanoseconds now) {
       refuse_with_too_few_members(*next, now);
       continue;
     }
+    if (!unproven_.empty() && is_done(*next)) break;  // it may be one of those, which comes again
     const bool has_lapsed = gate_.has_lapsed(now);
     if (!has_lapsed && (answer_from_table(*next) || refuse_by_gate(*next, now) || put_off(*next))) {
       backlog_.pop_front();
@@ -221,27 +240,31 @@ bool Replica<D>::more_writes_are_coming(Nanoseconds now) {
 /// there.
 template <int D>
 void Replica<D>::refuse_with_too_few_members(WriteJob<D>& job, Nanoseconds now) {
-  const bool is_done = job.request.client != 0 &&
-                       machine_.requests().is_done(job.request.client, job.request.sequence);
+  const bool was_done = is_done(job);
   const bool is_durable = member_->acknowledged() >= applied_.lsn;
-  if (is_done && is_durable && answer_from_table(job)) return;
-  if (!is_done && refuse_by_gate(job, now)) return;
-  refuse(&job, is_done ? too_few_copies()
-                       : Error{ErrorCode::kUnavailable, too_few_members(member_->view())});
+  if (was_done && is_durable && answer_from_table(job)) return;
+  if (!was_done && refuse_by_gate(job, now)) return;
+  refuse(&job, was_done ? too_few_copies()
+                        : Error{ErrorCode::kUnavailable, too_few_members(member_->view())});
 }
 
 template <int D>
 bool Replica<D>::has_writes_on_their_way() const {
-  return !std::ranges::all_of(in_flight_, &Flight::is_order);
+  return !unproven_.empty() || !std::ranges::all_of(in_flight_, &Flight::is_order);
 }
 
-/// A write that comes again, and was committed.
+/// Whether the write comes again, and was committed.
+template <int D>
+bool Replica<D>::is_done(const WriteJob<D>& job) const {
+  return job.request.client != 0 &&
+         machine_.requests().is_done(job.request.client, job.request.sequence);
+}
+
+/// Answers a write that is done as it was answered then; returns whether it was.
 template <int D>
 bool Replica<D>::answer_from_table(WriteJob<D>& job) {
+  if (!is_done(job)) return false;
   const auto& requests = machine_.requests();
-  if (job.request.client == 0 || !requests.is_done(job.request.client, job.request.sequence)) {
-    return false;
-  }
   const auto* known = requests.find(job.request.client, job.request.sequence);
   if (known == nullptr) {
     refuse(&job, {ErrorCode::kConflict,
@@ -484,41 +507,71 @@ void Replica<D>::on_load(const AppliedBatch& batch) {
 
 template <int D>
 void Replica<D>::finish(Flight& flight, const AppliedBatch& batch) {
-  const bool is_acknowledged = batch.end.lsn <= member_->acknowledged();
-  if (flight.ended) flight.ended(&batch);
   if (flight.is_order) {
     for (WriteJob<D>* job : flight.jobs) {
       job->version = batch.version;
       job->error.reset();
       if (!batch.turned) job->error = batch.turned.error();
-      if (!is_acknowledged) job->error = too_few_copies();
-      give_back(job);
     }
-    return;
+  } else {
+    SILURUS_CHECK(flight.jobs.size() == batch.requests.size());
+    for (std::size_t i = 0; i < flight.jobs.size(); ++i) {
+      take_outcome(*flight.jobs[i], batch.requests[i]);
+    }
   }
-  SILURUS_CHECK(flight.jobs.size() == batch.requests.size());
-  for (std::size_t i = 0; i < flight.jobs.size(); ++i) {
-    WriteJob<D>* job = flight.jobs[i];
-    const auto& applied = batch.requests[i];
-    job->version = applied.outcome.version;
-    job->failed.clear();
-    for (const auto& failure : applied.outcome.failed) {
-      job->failed.push_back({failure.index, failure.code});
+  unproven_.push_back(
+      {batch.end.lsn, std::move(flight.jobs), std::move(flight.ended), batch.version});
+}
+
+/// Writes down what an applied request came to.
+template <int D>
+void Replica<D>::take_outcome(WriteJob<D>& job, const replication::group::AppliedRequest& applied) {
+  job.version = applied.outcome.version;
+  job.failed.clear();
+  for (const auto& failure : applied.outcome.failed) {
+    job.failed.push_back({failure.index, failure.code});
+  }
+  job.error.reset();
+  if (job.compaction && applied.compacted) job.compaction->step = *applied.compacted;
+  if (!applied.is_known) {
+    job.error = Error{ErrorCode::kConflict, "its client said that it knows what came of it"};
+  }
+}
+
+/// Answers what is durable at enough members. What the view has too few for waits for others to
+/// join it, as writes that come now do, and is in doubt afterwards.
+template <int D>
+void Replica<D>::answer_proven(Nanoseconds now) {
+  while (!unproven_.empty()) {
+    const bool is_proven = unproven_.front().end <= member_->acknowledged();
+    if (!is_proven && member_->view().has_enough()) return;  // the members are about to have it
+    if (!is_proven && now - view_since_ < kYoungView) {
+      again_at_ = view_since_ + kYoungView;
+      return;
     }
-    job->error.reset();
-    if (job->compaction && applied.compacted) job->compaction->step = *applied.compacted;
-    if (!applied.is_known) {
-      job->error = Error{ErrorCode::kConflict, "its client said that it knows what came of it"};
-    }
-    if (!is_acknowledged) job->error = too_few_copies();
+    answer(unproven_.front(), is_proven ? std::optional<Error>() : too_few_copies());
+    unproven_.pop_front();
+  }
+}
+
+template <int D>
+void Replica<D>::answer(Unproven& unproven, const std::optional<Error>& error) {
+  for (WriteJob<D>* job : unproven.jobs) {
+    if (error) job->error = error;
     give_back(job);
+  }
+  if (!unproven.ended) return;
+  if (error) {
+    unproven.ended(fail(*error));
+  } else {
+    unproven.ended(unproven.version);
   }
 }
 
 template <int D>
 void Replica<D>::lose(Flight& flight) {
   for (WriteJob<D>* job : flight.jobs) refuse(job, lost_place());
-  if (flight.ended) flight.ended(nullptr);
+  if (flight.ended) flight.ended(fail(lost_place()));
 }
 
 template <int D>

@@ -90,9 +90,10 @@ class Replica {
   Status admit(std::uint64_t ticket, Nanoseconds now) { return gate_.admit(ticket, now); }
   /// Whether a record of a load can be logged now.
   bool may_log_load() const;
-  using Ended = std::function<void(const AppliedBatch* batch)>;
-  /// Logs it. `ended`, which may be empty, is told of the batch when it is applied; nullptr: this
-  /// member has lost its place meanwhile. kNoSpace: nothing is logged; another error is final.
+  using Ended = std::function<void(Result<rtree::Version>)>;
+  /// Logs it. `ended`, which may be empty, is told the version when it is applied and durable at
+  /// enough members; kInDoubt: too few; kConnectionLost: this member has lost its place meanwhile.
+  /// kNoSpace: nothing is logged; another error is final.
   Status log_load(replication::RecordType type, const replication::LoadPayload& load, Ended ended);
   /// The nodes of a load that is not the tree yet, for another member to copy.
   Result<replication::group::HeldTree<D>> hold_load(std::uint64_t id) const;
@@ -133,6 +134,13 @@ class Replica {
     bool is_order = false;  ///< or a bulk load's
     Ended ended = {};       ///< for a bulk load
   };
+  /// What a batch came to that is applied here, and not durable at enough members yet.
+  struct Unproven {
+    replication::Lsn end;
+    std::vector<WriteJob<D>*> jobs;  ///< with their outcomes
+    Ended ended;                     ///< for a bulk load, or empty
+    rtree::Version version;
+  };
   /// A load that is the tree, and in no checkpoint yet.
   struct Adopted {
     rtree::Run run;
@@ -143,6 +151,8 @@ class Replica {
   };
 
   bool leads() const;
+  void note_view(Nanoseconds now);
+  void lose_writes();
   void take_arrivals();
   Status log_batches(Nanoseconds now);
   void refuse_late();
@@ -165,11 +175,15 @@ class Replica {
   void append(replication::RecordType type, const Payload& payload);
   void refuse_with_too_few_members(WriteJob<D>& job, Nanoseconds now);
   bool has_writes_on_their_way() const;
+  bool is_done(const WriteJob<D>& job) const;
   bool answer_from_table(WriteJob<D>& job);
   void on_batch(const replication::group::AppliedBatch& batch);
   void on_order(const replication::group::AppliedBatch& batch);
   void on_load(const replication::group::AppliedBatch& batch);
   void finish(Flight& flight, const replication::group::AppliedBatch& batch);
+  void take_outcome(WriteJob<D>& job, const replication::group::AppliedRequest& applied);
+  void answer(Unproven& unproven, const std::optional<Error>& error);
+  void answer_proven(Nanoseconds now);
   void lose(Flight& flight);
   void give_back(WriteJob<D>* job);
   void refuse(WriteJob<D>* job, const Error& error);
@@ -184,6 +198,7 @@ class Replica {
   replication::LogPosition applied_;  ///< behind the last batch
   std::deque<WriteJob<D>*> backlog_;
   std::deque<Flight> in_flight_;
+  std::deque<Unproven> unproven_;  ///< in the log's order
   bool is_held_back_ = false;
   std::deque<Adopted> adopted_;
   std::function<void(const replication::LoadPayload&)> on_offer_;
@@ -197,7 +212,7 @@ class Replica {
   replication::group::Epoch reign_ = 0;       ///< View::since of the flights
   std::optional<Error> obstacle_;             ///< see note_obstacle()
   bool is_log_full_ = false;                  ///< when must_wait() looked last
-  replication::group::Epoch view_epoch_ = 0;  ///< what log_batches() saw last,
+  replication::group::Epoch view_epoch_ = 0;  ///< what note_view() saw last,
   Nanoseconds view_since_ = 0;                ///< and since when
   Nanoseconds batched_at_ = 0;                ///< when the last batch was logged,
   std::uint64_t batch_bytes_ = 0;             ///< and how long it was

@@ -67,9 +67,7 @@ class FailOverTest : public testing::Test {
     members_[i].reset();
     members_[i] = std::make_unique<ServerProcess>(std::vector<std::string>{
         "--cluster", etcd_->address("geo"), "--data", folder_ / name, "--listen", listen,
-        "--log-size", "16M", "--group-lease", lease_, "--log-level", "warning",
-        // A new primary may be alone for a moment, and would refuse writes meanwhile.
-        "--min-members", "1"});
+        "--log-size", "16M", "--group-lease", lease_, "--log-level", "warning"});
   }
   std::unique_ptr<Client<2>> connect(ClientOptions options = {}) {
     options.connect_timeout = 20 * kSecond;

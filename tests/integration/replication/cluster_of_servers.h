@@ -184,8 +184,7 @@ class ClusterOfServers : public testing::TestWithParam<const char*> {
   TemporaryFolder folder_;
   std::array<std::atomic<std::uint64_t>, kWriters> written_by_ = {};
   std::string lease_ = testing_support::short_lease();  ///< the same at all members
-  /// A new primary may be alone for a moment, and would refuse writes meanwhile.
-  std::vector<std::string> options_ = {"--min-members", "1"};
+  std::vector<std::string> options_;
   std::unique_ptr<EtcdProcess> etcd_;
   std::vector<Member> members_;
 };

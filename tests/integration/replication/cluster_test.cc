@@ -87,6 +87,8 @@ TEST_P(ClusterOfServers, AMemberWithAnEmptyDirectoryIsTakenIn) {
   members_[0].kill_it();
   Client<2> another = client();
   ASSERT_TRUE(another.insert(201, box_of(201))) << "the one that came has everything";
+  const json replicated = primary()->cluster()["replication"];
+  EXPECT_GT(replicated["bytes_sent"], 0) << replicated;
   ids.insert(201);
   expect_everywhere(ids);
 }
