@@ -184,7 +184,8 @@ class Host:
             "-virtfs", f"local,path=/,mount_tag=host,readonly=on,{share}",
             "-virtfs", f"local,path={self.out},mount_tag=out,{share}",
             "-netdev", f"vde,id=n,sock={self.hosts.run}/switch",
-            "-device", f"virtio-net-pci,netdev=n,mac=52:54:00:00:01:{self.id:02x}",
+            # with event_idx an emulated card now and then misses that there is something to send, until the next time
+            "-device", f"virtio-net-pci,netdev=n,event_idx=off,mac=52:54:00:00:01:{self.id:02x}",
             "-device", "virtio-rng-pci", *pm]
         with open(self.hosts.out / f"qemu{self.id}.log", "w") as log:
             self.qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -84,7 +84,7 @@ VerbsConnection::VerbsConnection(VerbsPoller& poller, std::shared_ptr<Control> c
       control_(std::move(control)),
       queues_(std::move(queues)),
       options_(options),
-      owner_{poller.gate(), poller.new_serial()},
+      owner_(std::make_shared<QueuePairOwner>(QueuePairOwner{poller.gate(), poller.new_serial()})),
       inbox_pages_(std::move(inbox_pages)),
       inbox_(std::move(inbox)),
       outbox_pages_(std::move(outbox_pages)),
@@ -132,13 +132,19 @@ Result<std::unique_ptr<VerbsConnection>> VerbsConnection::create(VerbsPoller& po
 VerbsConnection::~VerbsConnection() {
   release();
   if (started_) poller_.remove(serial(), *this);
-  queues_->give_back(entries_);
+  if (entries_ != 0) queues_->give_back(entries_);
   poller_.add_load(-1);
   if (options_.listener) options_.listener->give_back(options_.ring_bytes, options_.owner);
 }
 
 void VerbsConnection::release() {
-  if (pair_) queues_->destroy(std::move(pair_));
+  if (pair_ && (reads_in_flight_ != 0 || !started_)) {
+    queues_->destroy(std::move(pair_));  // now: then nothing lands in a buffer any more
+  } else if (pair_) {
+    const Nanoseconds now = SystemClock().now();
+    queues_->retire(std::move(pair_), std::exchange(entries_, 0), now);
+    poller_.tick_by(now + kLongestRetirement);
+  }
   if (link_ != nullptr) control_->dispose(std::exchange(link_, nullptr));
 }
 
@@ -627,7 +633,6 @@ void VerbsConnection::report_ended() {
     });
     return;
   }
-  // Destroyed first: then nothing lands in a buffer any more.
   chained_ = 0;
   release();
   state_ = State::kEnded;

@@ -53,7 +53,7 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
 
   // Set-up.
 
-  std::uint64_t serial() const { return owner_.serial; }
+  std::uint64_t serial() const { return owner_->serial; }
   const std::shared_ptr<ListenerState>& listener() const { return options_.listener; }
   ibv_qp& queue_pair() { return *pair_; }
   std::uint64_t inbox_address() const { return inbox_.address(); }
@@ -154,7 +154,7 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   std::shared_ptr<Control> control_;
   std::shared_ptr<Queues> queues_;
   Options options_;
-  QueuePairOwner owner_;
+  std::shared_ptr<const QueuePairOwner> owner_;
   Pages inbox_pages_;
   PeerWritable inbox_;
   Pages outbox_pages_;

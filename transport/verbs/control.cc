@@ -243,6 +243,19 @@ void Control::on_async(Device& device) {
         });
         break;
       }
+      case IBV_EVENT_QP_LAST_WQE_REACHED: {
+        const auto* owner = static_cast<const QueuePairOwner*>(event.element.qp->qp_context);
+        owner->gate->post([number = event.element.qp->qp_num](VerbsPoller& poller) {
+          poller.on_last_receive(number);
+        });
+        break;
+      }
+      case IBV_EVENT_SRQ_LIMIT_REACHED: {
+        const auto* owner = static_cast<const ReceivesOwner*>(event.element.srq->srq_context);
+        owner->gate->post(
+            [queue = event.element.srq](VerbsPoller& poller) { poller.on_few_receives(*queue); });
+        break;
+      }
       default:
         break;
     }

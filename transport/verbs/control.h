@@ -76,6 +76,11 @@ struct QueuePairOwner {
   std::uint64_t serial;
 };
 
+/// What an asynchronous event about a shared receive queue is told to: its srq_context.
+struct ReceivesOwner {
+  std::shared_ptr<PollerGate> gate;
+};
+
 /// The thread that waits for the connection manager's and the devices' events, sleeping between
 /// them, and the devices of this host. One for each fabric; set-up only, never on the data path.
 class Control final : private EventSink {

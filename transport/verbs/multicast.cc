@@ -33,7 +33,7 @@ VerbsMulticast::VerbsMulticast(std::shared_ptr<Control> control, VerbsPoller& po
       handler_(handler),
       name_(std::move(name)),
       queues_(std::move(queues)),
-      owner_{poller.gate(), poller.new_serial()},
+      owner_(std::make_shared<QueuePairOwner>(QueuePairOwner{poller.gate(), poller.new_serial()})),
       max_datagram_bytes_(mtu - kHeaderRoom),
       slot_bytes_(mtu),
       slots_(slots),
@@ -47,7 +47,7 @@ VerbsMulticast::~VerbsMulticast() {
     ibv_detach_mcast(pair_.get(), &group_.ah_attr.grh.dgid, group_.ah_attr.dlid);
     queues_->destroy(std::move(pair_));
   }
-  if (started_) poller_.remove(owner_.serial, *this);
+  if (started_) poller_.remove(owner_->serial, *this);
   queues_->give_back(2 * slots_);
   if (link_ != nullptr) control_->dispose(link_);
 }
@@ -129,8 +129,8 @@ Status VerbsMulticast::start(CmId id) {
   for (std::uint64_t i = 0; i < slots_; ++i) post_receive(i);
   queues_->add(*pair_, *this);
   started_ = true;
-  if (auto status = poller_.add(owner_.serial, *this, queues_); !status) return status;
-  auto link = std::make_unique<Link>(std::move(id), owner_.gate, owner_.serial);
+  if (auto status = poller_.add(owner_->serial, *this, queues_); !status) return status;
+  auto link = std::make_unique<Link>(std::move(id), owner_->gate, owner_->serial);
   if (rdma_migrate_id(link->id(), control_->channel()) != 0) {
     return fail(call_error("rdma_migrate_id", name_, errno));
   }

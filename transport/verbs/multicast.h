@@ -55,7 +55,7 @@ class VerbsMulticast final : public MulticastGroup, public Endpoint, private Com
   MulticastHandler& handler_;
   std::string name_;
   std::shared_ptr<Queues> queues_;
-  QueuePairOwner owner_;
+  std::shared_ptr<const QueuePairOwner> owner_;
   std::size_t max_datagram_bytes_;
   std::size_t slot_bytes_;
   const std::uint32_t slots_;  ///< for datagrams that come, and as many for those that go

@@ -78,7 +78,7 @@ Result<std::shared_ptr<Queues>> VerbsPoller::take_queues(const std::shared_ptr<D
   for (const auto& queues : queues_) {
     if (queues->device() == device && queues->take(completions)) return queues;
   }
-  auto made = Queues::create(device, std::max(new_completions, 2 * completions));
+  auto made = Queues::create(device, std::max(new_completions, 2 * completions), gate_);
   if (!made) return made;
   if (!(*made)->take(completions)) {
     return fail(ErrorCode::kTooLarge, device->name() + " has no room for a connection's " +
@@ -104,9 +104,6 @@ void VerbsPoller::remove(std::uint64_t serial, Endpoint& endpoint) {
   std::erase(held_back_, &endpoint);
   std::erase(unread_, &endpoint);
   std::erase(ended_, &endpoint);
-  if (!endpoints_.empty()) return;
-  next_tick_ = kNever;
-  timer_->set(0);
 }
 
 void VerbsPoller::tick_by(Nanoseconds time) {
@@ -133,6 +130,17 @@ void VerbsPoller::on_established(std::uint64_t serial) {
 
 void VerbsPoller::on_lost(std::uint64_t serial, const Error& reason) {
   lost_.emplace_back(serial, reason);
+}
+
+void VerbsPoller::on_last_receive(std::uint32_t pair_number) {
+  for (const auto& queues : driven_) queues->on_last_receive(pair_number);
+  tick_by(SystemClock().now());
+}
+
+void VerbsPoller::on_few_receives(const ibv_srq& queue) {
+  for (std::size_t i = 0; i < driven_.size(); ++i) {
+    if (driven_[i]->owns(queue)) driven_[i]->on_few_receives();
+  }
 }
 
 void VerbsPoller::report_lost() {
@@ -215,6 +223,7 @@ void VerbsPoller::tick() {
   const Nanoseconds now = SystemClock().now();
   Nanoseconds next = kNever;
   for (const auto& [serial, endpoint] : endpoints_) next = std::min(next, endpoint->tick(now));
+  for (const auto& queues : driven_) next = std::min(next, queues->bury(now));
   tick_by(next);
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <functional>
-#include <limits>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -18,8 +17,6 @@ namespace silurus::transport::verbs {
 
 class ListenerState;
 class VerbsConnection;
-
-constexpr Nanoseconds kNever = std::numeric_limits<Nanoseconds>::max();
 
 /// What a poller looks after beside completions: connections and groups. Its thread.
 class Endpoint {
@@ -89,6 +86,8 @@ class VerbsPoller final : public Poller {
   void add_accepted(std::unique_ptr<VerbsConnection> connection);
   void on_established(std::uint64_t serial);
   void on_lost(std::uint64_t serial, const Error& reason);
+  void on_last_receive(std::uint32_t pair_number);
+  void on_few_receives(const ibv_srq& queue);
   /// All endpoints tick no later than this.
   void tick_by(Nanoseconds time);
   /// Whether we are called back from progress(): what is held back then goes at the end of the

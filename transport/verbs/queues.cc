@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "common/check.h"
+#include "common/log.h"
 #include "transport/verbs/error.h"
 
 namespace silurus::transport::verbs {
@@ -20,12 +21,14 @@ constexpr std::size_t kFoundReserve = 256;
 }  // namespace
 
 Queues::Queues(std::shared_ptr<Device> device, CompletionChannel channel,
-               CompletionQueue completions, SharedReceiveQueue receives, std::uint32_t capacity,
-               std::uint32_t receive_count)
+               CompletionQueue completions, std::unique_ptr<ReceivesOwner> receives_owner,
+               SharedReceiveQueue receives, std::uint32_t capacity, std::uint32_t receive_count)
     : device_(std::move(device)),
       channel_(std::move(channel)),
       completions_(std::move(completions)),
+      receives_owner_(std::move(receives_owner)),
       receives_(std::move(receives)),
+      receive_count_(receive_count),
       capacity_(capacity),
       taken_(receive_count),
       chain_(kReplenishBatch) {
@@ -33,7 +36,8 @@ Queues::Queues(std::shared_ptr<Device> device, CompletionChannel channel,
 }
 
 Result<std::shared_ptr<Queues>> Queues::create(std::shared_ptr<Device> device,
-                                               std::uint32_t completions) {
+                                               std::uint32_t completions,
+                                               std::shared_ptr<PollerGate> gate) {
   const DeviceLimits& limits = device->limits();
   completions = std::min(completions, limits.max_completions);
   const std::uint32_t receive_count =
@@ -51,7 +55,9 @@ Result<std::shared_ptr<Queues>> Queues::create(std::shared_ptr<Device> device,
                            "of " + std::to_string(completions) + " entries on " + device->name(),
                            errno));
   }
+  auto receives_owner = std::make_unique<ReceivesOwner>(ReceivesOwner{std::move(gate)});
   ibv_srq_init_attr attributes{};
+  attributes.srq_context = receives_owner.get();
   attributes.attr.max_wr = receive_count;
   attributes.attr.max_sge = 1;
   SharedReceiveQueue receives(ibv_create_srq(device->domain(), &attributes));
@@ -61,10 +67,12 @@ Result<std::shared_ptr<Queues>> Queues::create(std::shared_ptr<Device> device,
                            errno));
   }
   std::shared_ptr<Queues> queues(new Queues(std::move(device), std::move(channel), std::move(queue),
-                                            std::move(receives), completions, receive_count));
+                                            std::move(receives_owner), std::move(receives),
+                                            completions, receive_count));
   if (auto posted = queues->post_receives(receive_count); !posted) {
     return fail(std::move(posted.error()));
   }
+  queues->watch_receives();
   return queues;
 }
 
@@ -86,10 +94,10 @@ void Queues::give_back(std::uint32_t entries) {
 }
 
 Result<Queues::Created> Queues::create_pair(const QueuePairOptions& options,
-                                            const QueuePairOwner& owner) {
+                                            std::shared_ptr<const QueuePairOwner> owner) {
   const std::lock_guard lock(pairs_mutex_);
   ibv_qp_init_attr attributes{};
-  attributes.qp_context = const_cast<QueuePairOwner*>(&owner);
+  attributes.qp_context = const_cast<QueuePairOwner*>(owner.get());
   attributes.send_cq = completions_.get();
   attributes.recv_cq = completions_.get();
   attributes.srq = options.receives == 0 ? receives_.get() : nullptr;
@@ -105,6 +113,7 @@ Result<Queues::Created> Queues::create_pair(const QueuePairOptions& options,
     pair.reset(ibv_create_qp(device_->domain(), &attributes));
   }
   if (!pair) return fail(call_error("ibv_create_qp", "on " + device_->name(), errno));
+  owners_[pair->qp_num] = std::move(owner);
   return Created{std::move(pair), attributes.cap.max_inline_data};
 }
 
@@ -119,22 +128,66 @@ Status Queues::attach(EventLoop& loop) {
 
 void Queues::add(const ibv_qp& pair, CompletionSink& sink) { sinks_[pair.qp_num] = &sink; }
 
-void Queues::destroy(QueuePair pair) {
-  const std::uint32_t number = pair->qp_num;
-  // Nobody gets the number again before what is left of its completions has been taken out.
-  const std::lock_guard lock(pairs_mutex_);
-  sinks_.erase(number);
-  pair.reset();
+void Queues::take_completions() {
   std::array<ibv_wc, kBatch> batch;
   int count = 0;
   while ((count = ibv_poll_cq(completions_.get(), kBatch, batch.data())) > 0) {
     found_.insert(found_.end(), batch.begin(), batch.begin() + count);
   }
+}
+
+void Queues::destroy(QueuePair pair) {
+  const std::uint32_t number = pair->qp_num;
+  // Nobody gets the number again before what is left of its completions has been taken out.
+  const std::lock_guard lock(pairs_mutex_);
+  sinks_.erase(number);
+  take_completions();  // a device may throw away those of a pair that is destroyed
+  pair.reset();
+  owners_.erase(number);
+  take_completions();
   const auto removed = std::remove_if(found_.begin(), found_.end(),
                                       [&](const ibv_wc& wc) { return wc.qp_num == number; });
-  owed_ += static_cast<std::uint32_t>(std::count_if(
+  const auto receives = static_cast<std::uint32_t>(std::count_if(
       removed, found_.end(), [](const ibv_wc& wc) { return wc.wr_id == kSharedReceive; }));
+  owed_ += receives;
+  completed_ += receives;
   found_.erase(removed, found_.end());
+  if (owed_ >= kReplenishBatch) static_cast<void>(post_receives(owed_));
+}
+
+void Queues::retire(QueuePair pair, std::uint32_t entries, Nanoseconds now) {
+  sinks_.erase(pair->qp_num);
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_ERR;
+  if (ibv_modify_qp(pair.get(), &attributes, IBV_QP_STATE) != 0) {  // a failed device
+    destroy(std::move(pair));
+    return give_back(entries);
+  }
+  retired_.push_back({std::move(pair), entries, now + kLongestRetirement});
+}
+
+Nanoseconds Queues::bury(Nanoseconds now) {
+  Nanoseconds next = kNever;
+  std::vector<Retired> still;
+  std::size_t buried = 0;
+  for (Retired& retired : retired_) {
+    if (retired.until > now || buried == kBurialsInOneGo) {
+      next = std::min(next, std::max(retired.until, now));
+      still.push_back(std::move(retired));
+    } else {
+      destroy(std::move(retired.pair));
+      give_back(retired.entries);
+      ++buried;
+    }
+  }
+  retired_ = std::move(still);
+  return next;
+}
+
+void Queues::on_last_receive(std::uint32_t number) {
+  for (Retired& retired : retired_) {
+    if (retired.pair->qp_num == number) retired.until = 0;
+  }
 }
 
 std::size_t Queues::poll() {
@@ -159,7 +212,9 @@ std::size_t Queues::poll() {
 
 void Queues::tell(const ibv_wc& completion) {
   auto found = sinks_.find(completion.qp_num);
-  if (found == sinks_.end()) {
+  const bool is_retired = std::ranges::any_of(
+      retired_, [&](const Retired& retired) { return retired.pair->qp_num == completion.qp_num; });
+  if (found == sinks_.end() && !is_retired) {
     // A client may be quicker than the task that adds its queue pair here, which was posted before
     // the client was accepted.
     loop_->poll();
@@ -172,6 +227,7 @@ void Queues::tell(const ibv_wc& completion) {
   CompletionSink* const sink = found == sinks_.end() ? nullptr : found->second;
   if (completion.wr_id == kSharedReceive) {
     ++owed_;
+    ++completed_;
     if (owed_ >= kReplenishBatch) {
       const std::uint32_t count = owed_;
       if (post_receives(count) && sink != nullptr) sink->on_replenished(count);
@@ -194,8 +250,36 @@ Status Queues::post_receives(std::uint32_t count) {
       return fail(call_error("ibv_post_srq_recv", "on " + device_->name(), error));
     }
     owed_ -= static_cast<std::uint32_t>(batch);
+    posted_ += batch;
   }
   return {};
+}
+
+void Queues::watch_receives() {
+  ibv_srq_attr attributes{};
+  attributes.srq_limit = std::max(receive_count_ / kFewReceives, 1u);
+  posted_when_watched_ = posted_;
+  ibv_modify_srq(receives_.get(), &attributes, IBV_SRQ_LIMIT);  // where it cannot, nothing is told
+}
+
+void Queues::on_few_receives() {
+  // Only what is said of a queue that nothing was posted to since may be compared with our count.
+  const bool is_of_now = posted_ == posted_when_watched_;
+  take_completions();
+  const auto untold = std::ranges::count(found_, kSharedReceive, &ibv_wc::wr_id);
+  const std::uint64_t expected = posted_ - completed_ - static_cast<std::uint64_t>(untold);
+  const std::uint64_t few = receive_count_ / kFewReceives;
+  if (is_of_now && expected > few) {
+    const auto lost = static_cast<std::uint32_t>(expected - few);
+    log::warning(device_->name() + " has lost " + std::to_string(lost) +
+                 " receives, which are posted again");
+    lost_ += lost;
+    completed_ += lost;
+    static_cast<void>(post_receives(owed_ + lost));
+  } else if (owed_ > 0) {
+    static_cast<void>(post_receives(owed_));
+  }
+  watch_receives();
 }
 
 bool Queues::arm() {

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <array>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
 #include <vector>
 
+#include "common/clock.h"
 #include "common/result.h"
 #include "transport/event_loop.h"
 #include "transport/verbs/control.h"
@@ -13,6 +15,11 @@
 #include "transport/verbs/handles.h"
 
 namespace silurus::transport::verbs {
+
+constexpr Nanoseconds kNever = std::numeric_limits<Nanoseconds>::max();
+/// A retired queue pair is destroyed after this though the device has not told of its last receive:
+/// not every device does (soft-RoCE before Linux 6.3).
+constexpr Nanoseconds kLongestRetirement = 100 * kMillisecond;
 
 /// What a queue pair's completions are told to. On the poller's thread.
 class CompletionSink {
@@ -41,8 +48,10 @@ struct QueuePairOptions {
 /// entries, all that it may ever have outstanding; when all are taken, the poller makes another.
 class Queues final : private EventSink {
  public:
+  /// `gate`: of the poller that will drive them.
   static Result<std::shared_ptr<Queues>> create(std::shared_ptr<Device> device,
-                                                std::uint32_t completions);
+                                                std::uint32_t completions,
+                                                std::shared_ptr<PollerGate> gate);
   ~Queues();
 
   // Set-up: any thread.
@@ -55,15 +64,32 @@ class Queues final : private EventSink {
     QueuePair pair;
     std::uint32_t max_inline_bytes;  ///< as the device gave it
   };
-  /// `owner` hears of asynchronous events and must outlive the pair.
-  Result<Created> create_pair(const QueuePairOptions& options, const QueuePairOwner& owner);
+  /// `owner` hears of asynchronous events.
+  Result<Created> create_pair(const QueuePairOptions& options,
+                              std::shared_ptr<const QueuePairOwner> owner);
 
   // The poller's thread.
 
   Status attach(EventLoop& loop);
   void add(const ibv_qp& pair, CompletionSink& sink);
-  /// No completion of the pair will be told any more, also if the number is used again.
+  /// Destroys the pair now: no completion of it will be told any more, also if the number is used
+  /// again. Receives that it has taken from the shared queue may be lost.
   void destroy(QueuePair pair);
+  /// Destroys the pair when what it has taken from the shared receive queue has come back
+  /// (InfiniBand Architecture Specification 1.3, section 10.3.1: the "last WQE reached" event of a
+  /// pair in the error state), or after kLongestRetirement. No completion of it will be told any
+  /// more. `entries` are given back then. The caller has no read under way.
+  void retire(QueuePair pair, std::uint32_t entries, Nanoseconds now);
+  /// Destroys retired pairs whose time has come; returns when to call it next, or kNever.
+  Nanoseconds bury(Nanoseconds now);
+  /// The device says that a retired pair takes no more from the shared receive queue.
+  void on_last_receive(std::uint32_t number);
+  bool owns(const ibv_srq& queue) const { return &queue == receives_.get(); }
+  /// The device says that the shared receive queue holds few receives. Posts those that have been
+  /// lost: that were posted, and neither completed nor are there.
+  void on_few_receives();
+  /// Receives found to be lost, and posted again.
+  std::uint64_t lost_receives() const { return lost_; }
   /// Tells the sinks what has completed, up to a batch; returns how many.
   std::size_t poll();
   /// False if something has completed already.
@@ -71,25 +97,45 @@ class Queues final : private EventSink {
 
  private:
   Queues(std::shared_ptr<Device> device, CompletionChannel channel, CompletionQueue completions,
-         SharedReceiveQueue receives, std::uint32_t capacity, std::uint32_t receive_count);
+         std::unique_ptr<ReceivesOwner> receives_owner, SharedReceiveQueue receives,
+         std::uint32_t capacity, std::uint32_t receive_count);
   void on_ready(std::uint32_t events) override;
+  struct Retired {
+    QueuePair pair;
+    std::uint32_t entries;
+    Nanoseconds until;
+  };
   Status post_receives(std::uint32_t count);
+  void watch_receives();
+  void take_completions();
   void tell(const ibv_wc& completion);
 
   static constexpr int kBatch = 32;
   static constexpr std::uint32_t kReplenishBatch = 64;
+  /// Destroying a pair is a command to the device, which may take tens of microseconds.
+  static constexpr std::size_t kBurialsInOneGo = 16;
+  /// The device tells of the shared receive queue when this part of it, and no more, is left.
+  static constexpr std::uint32_t kFewReceives = 8;
 
   std::shared_ptr<Device> device_;
   CompletionChannel channel_;
   CompletionQueue completions_;
+  std::unique_ptr<ReceivesOwner> receives_owner_;  ///< the queue's context
   SharedReceiveQueue receives_;
+  const std::uint32_t receive_count_;
   std::mutex mutex_;        ///< of the next two
   std::uint32_t capacity_;  ///< completion entries
   std::uint32_t taken_;
-  std::mutex pairs_mutex_;  ///< creating and destroying queue pairs
+  std::mutex pairs_mutex_;  ///< creating and destroying queue pairs, and owners_
+  std::unordered_map<std::uint32_t, std::shared_ptr<const QueuePairOwner>> owners_;  ///< by number
+  std::vector<Retired> retired_;
   std::unordered_map<std::uint32_t, CompletionSink*> sinks_;  ///< by queue pair number
-  std::vector<ibv_wc> found_;  ///< completions that were looked at before their time
-  std::uint32_t owed_ = 0;     ///< receives consumed and not yet posted again
+  std::vector<ibv_wc> found_;    ///< completions that were looked at before their time
+  std::uint32_t owed_ = 0;       ///< receives consumed and not yet posted again
+  std::uint64_t posted_ = 0;     ///< receives, ever
+  std::uint64_t completed_ = 0;  ///< receives told of or found to be lost, ever
+  std::uint64_t lost_ = 0;
+  std::uint64_t posted_when_watched_ = 0;  ///< posted_ when watch_receives() was called last
   std::vector<ibv_recv_wr> chain_;
   EventLoop* loop_ = nullptr;
   EventLoop::Registration registration_ = EventLoop::kNone;

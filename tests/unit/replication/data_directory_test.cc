@@ -13,6 +13,7 @@
 #include <fstream>
 
 #include "replication/store.h"
+#include "tests/support/log_insert.h"
 
 namespace silurus::replication {
 namespace {
@@ -47,18 +48,10 @@ class DataDirectoryTest : public testing::Test {
   }
 
   static void insert(Tree2& tree, std::uint64_t id) {
-    const EntryPayload<2> payload{.id = id, .box = {{0, 0}, {1, 1}}};
-    ASSERT_TRUE(tree.opened.tree->insert({payload.id, payload.box}));
+    const rtree::Box<2> box = {{0, 0}, {1, 1}};
+    ASSERT_TRUE(tree.opened.tree->insert({id, box}));
     Log& log = tree.opened.store->log();
-    ASSERT_TRUE(log.append({.checksum = 0,
-                            .lsn = 0,
-                            .stamp = 1,
-                            .epoch = 1,
-                            .length = 0,
-                            .type = RecordType::kInsert,
-                            .flags = 0},
-                           std::as_bytes(std::span(&payload, 1))));
-    log.end_batch();
+    ASSERT_TRUE(testing_support::log_insert<2>(log, id, box));
     ASSERT_TRUE(log.commit());
     tree.opened.tree->publish();
   }
