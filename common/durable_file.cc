@@ -26,7 +26,9 @@ Status sync_directory_of(const std::string& path) {
 
 /// 0, or the errno value of what failed.
 int write_all(const std::string& path, std::string_view text) {
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  // Made by us: what lies there already may be a link that somebody else has planted.
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return errno;
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return errno;
   int error = 0;
   while (!text.empty() && error == 0) {

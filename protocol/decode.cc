@@ -349,15 +349,8 @@ Result<Answer> decode_answer(std::span<const std::byte> message) {
 }
 
 Error answer_error(const Answer& answer) {
-  const auto known =
-      answer.header.code >= static_cast<std::uint16_t>(ErrorCode::kInvalidArgument) &&
-      answer.header.code <= static_cast<std::uint16_t>(ErrorCode::kNoSpace);
-  Error error{known ? static_cast<ErrorCode>(answer.header.code) : ErrorCode::kProtocol, {}};
-  error.message.resize(answer.payload.size());
-  std::memcpy(error.message.data(), answer.payload.data(), answer.payload.size());
-  std::ranges::replace_if(
-      error.message, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-  return error;
+  return error_of_peer(answer.header.code, {reinterpret_cast<const char*>(answer.payload.data()),
+                                            answer.payload.size()});
 }
 
 Result<ClientHello> decode_client_hello(std::span<const std::byte> bytes,

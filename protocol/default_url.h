@@ -19,9 +19,12 @@ struct Surroundings {
 };
 Surroundings surroundings();
 
+/// The user that it runs as.
+inline constexpr const char* kSystemUser = "silurus";
+
 /// Where a client looks: SILURUS_SERVER; else shm:///run/user/UID/silurus.sock where the system has
-/// that folder (a login session's own), shm:///tmp/silurus-UID.sock where it hasn't; and if there
-/// is no such socket, but one of the system's service, then that one.
+/// that folder (a login session's own), shm:///tmp/silurus-UID/silurus.sock where it hasn't; and if
+/// there is no such socket, but one of the system's service, then that one.
 std::string default_url(const Surroundings& around);
 SILURUS_API std::string default_url();
 
@@ -29,5 +32,9 @@ SILURUS_API std::string default_url();
 /// kInvalidArgument if SILURUS_SERVER is no address of one server, such as etcd://host:port/name.
 Result<std::string> default_listen_url(const Surroundings& around);
 Result<std::string> default_listen_url();
+
+/// Makes the folder of the socket at /tmp/silurus-UID if that is where `url` is. kPermission if
+/// there is something of that name that is not the user's own folder, or that others may write.
+Status make_default_folder(const std::string& url, unsigned uid);
 
 }  // namespace silurus::protocol

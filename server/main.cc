@@ -8,14 +8,15 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 
 #include "common/clock.h"
+#include "common/durable_file.h"
 #include "common/log.h"
+#include "protocol/default_url.h"
 #include "server/options.h"
 #include "server/server.h"
 #include "server/service.h"
@@ -84,18 +85,9 @@ void allow_many_descriptors() {
 
 /// All of the file or nothing: whoever waits for it may read it as soon as it is there.
 Status write_ready_file(const std::string& path, const Server& server) {
-  const std::string draft = path + ".new";
-  {
-    std::ofstream file(draft);
-    for (const std::string& address : server.addresses()) file << address << '\n';
-    if (!file.flush()) {
-      return silurus::fail(silurus::errno_error(ErrorCode::kIo, "cannot write " + draft, errno));
-    }
-  }
-  if (std::rename(draft.c_str(), path.c_str()) != 0) {
-    return silurus::fail(silurus::errno_error(ErrorCode::kIo, "cannot write " + path, errno));
-  }
-  return {};
+  std::string text;
+  for (const std::string& address : server.addresses()) text += address + '\n';
+  return silurus::write_durably(path, text);
 }
 
 void set_up_log(const silurus::server::LogOptions& options) {
@@ -155,6 +147,9 @@ class Service {
 };
 
 Status Service::start_up() {
+  for (const std::string& url : command_.server.listen) {
+    if (Status ok = silurus::protocol::make_default_folder(url, geteuid()); !ok) return ok;
+  }
   auto server = Server::start(command_.server);
   if (!server) return silurus::fail(server.error());
   server_ = std::move(*server);

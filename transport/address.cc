@@ -41,6 +41,13 @@ Result<Address> Address::parse(std::string_view text) {
     if (rest.empty() || rest.front() != '/' || rest.back() == '/') {
       return bad(text, "expected the absolute path of a socket, as in shm:///run/silurus.sock");
     }
+    constexpr std::string_view kPeer = "?peer=";
+    const std::size_t query = rest.rfind(kPeer);
+    if (query != std::string_view::npos) {
+      address.peer = rest.substr(query + kPeer.size());
+      rest = rest.substr(0, query);
+      if (address.peer.empty()) return bad(text, "?peer= names no user");
+    }
     address.path = rest;
     return address;
   }
@@ -67,7 +74,7 @@ Result<Address> Address::parse(std::string_view text) {
 }
 
 std::string Address::to_string() const {
-  if (!path.empty()) return scheme + "://" + path;
+  if (!path.empty()) return scheme + "://" + path + (peer.empty() ? "" : "?peer=" + peer);
   const bool brackets = host.find(':') != std::string::npos;
   return scheme + "://" + (brackets ? "[" + host + "]" : host) + ":" + port;
 }

@@ -42,6 +42,9 @@ struct Address {
   std::string host;  ///< empty for shm
   std::string port;  ///< empty for shm
   std::string path;  ///< shm only
+  /// shm only: the user whom a client takes for the server, beside itself and root; a name or a
+  /// number, or empty: nobody else. "shm:///run/silurus/default.sock?peer=silurus"
+  std::string peer = {};
   static Result<Address> parse(std::string_view text);
   std::string to_string() const;
 };
@@ -52,6 +55,11 @@ struct ConnectionLimits {
   std::uint32_t max_reads_in_flight;  ///< 0 without kOneSidedRead
   std::uint32_t max_read_bytes;       ///< of one read
 };
+
+/// What a peer may say of its limits at most, so that its word alone takes no memory of ours.
+/// (Rings: is_ring_size().)
+constexpr std::uint32_t kMostReadsInFlight = 4096;
+constexpr std::uint32_t kMostReadBytes = std::uint32_t{1} << 30;
 
 /// Bytes of the mailbox that each side of a connection holds for the other.
 constexpr std::size_t kMailboxBytes = 128;

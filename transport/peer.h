@@ -3,7 +3,10 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
+
+#include "common/result.h"
 
 namespace silurus::transport {
 
@@ -15,5 +18,12 @@ std::string peer_of_address(const sockaddr& address);
 /// Of the other end of a connected socket: its user, or its address.
 std::string peer_of_unix_socket(int socket);
 std::string peer_of_tcp_socket(int socket);
+
+/// The user whose socket the other end of a connected TCP socket is, if that is a socket of this
+/// network namespace, as over loopback; asked of the kernel (sock_diag(7)). Nothing: it is none, or
+/// has been closed meanwhile. kIo: the kernel does not tell.
+Result<std::optional<uid_t>> user_of_tcp_peer(int socket);
+/// The refusal of a server that serves its own user alone.
+Error not_for_user(const std::string& user);
 
 }  // namespace silurus::transport

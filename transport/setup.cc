@@ -73,8 +73,9 @@ Status check(const ServerSetup& setup, std::uint64_t magic, std::string_view ser
     return fail(ErrorCode::kProtocol, name + " answered with impossible lengths");
   }
   if (setup.code != 0) {
-    return fail(static_cast<ErrorCode>(setup.code),
-                name + " refused: " + std::string(setup.text.data(), setup.text_bytes));
+    Error error = error_of_peer(setup.code, {setup.text.data(), setup.text_bytes});
+    error.message.insert(0, name + " refused: ");
+    return fail(std::move(error));
   }
   if (setup.version != kSetupVersion) {
     return fail(ErrorCode::kProtocol,
@@ -82,7 +83,8 @@ Status check(const ServerSetup& setup, std::uint64_t magic, std::string_view ser
                     std::to_string(kSetupVersion) + ": use the same release on both sides");
   }
   if (!is_ring_size(setup.ring_bytes) ||
-      setup.max_message_bytes != max_message_bytes(setup.ring_bytes)) {
+      setup.max_message_bytes != max_message_bytes(setup.ring_bytes) ||
+      setup.max_reads_in_flight > kMostReadsInFlight || setup.max_read_bytes > kMostReadBytes) {
     return fail(ErrorCode::kProtocol, name + " answered with impossible limits");
   }
   return {};

@@ -1,13 +1,19 @@
 #include "transport/shm/fabric.h"
 
 #include <poll.h>
+#include <pwd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <ctime>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "transport/setup.h"
 #include "transport/shm/connection.h"
@@ -114,6 +120,43 @@ class ShmFabric final : public Fabric {
                                               ConnectionHandler& handler) override;
 };
 
+/// The user of that name or number; nothing: there is none.
+std::optional<uid_t> find_user(const std::string& name) {
+  uid_t number = 0;
+  const char* const end = name.data() + name.size();
+  if (const auto parsed = std::from_chars(name.data(), end, number);
+      parsed.ec == std::errc{} && parsed.ptr == end) {
+    return number;
+  }
+  passwd entry{};
+  passwd* found = nullptr;
+  std::vector<char> texts(std::size_t{16} << 10);
+  if (getpwnam_r(name.c_str(), &entry, texts.data(), texts.size(), &found) != 0 ||
+      found == nullptr) {
+    return {};
+  }
+  return entry.pw_uid;
+}
+
+/// Whether the process that listens may be taken for the server (as libpq's requirepeer): it is
+/// ours, root's, or of the user that the address names. Others could have taken the socket's place.
+Status check_owner(const ucred& server, const Address& address) {
+  if (server.uid == geteuid() || server.uid == 0) return {};
+  const std::string who = address.to_string() + " is user " + std::to_string(server.uid) + "'s";
+  if (address.peer.empty()) {
+    return fail(ErrorCode::kPermission,
+                who + ", not yours: if that is the server that you mean, say " +
+                    address.to_string() + "?peer=" + std::to_string(server.uid));
+  }
+  const auto expected = find_user(address.peer);
+  if (!expected) {
+    return fail(ErrorCode::kInvalidArgument,
+                address.to_string() + ": there is no user '" + address.peer + "' here");
+  }
+  if (server.uid == *expected) return {};
+  return fail(ErrorCode::kPermission, who + ", not that of '" + address.peer + "'");
+}
+
 /// Waits for the server's answer, for what the deadline leaves of the timeout.
 Result<Received> await_answer(int socket, const std::string& name, Nanoseconds timeout,
                               Nanoseconds deadline, ServerSetup& setup) {
@@ -154,6 +197,12 @@ Result<std::unique_ptr<Connection>> ShmFabric::connect(const Address& address,
   const Nanoseconds deadline = SystemClock().now() + options.timeout;
   auto socket = connect_socket(name, *where, options.timeout, deadline);
   if (!socket) return fail(std::move(socket.error()));
+  ucred server{};
+  socklen_t length = sizeof(server);
+  if (getsockopt(socket->get(), SOL_SOCKET, SO_PEERCRED, &server, &length) != 0) {
+    return fail(errno_error(ErrorCode::kIo, "cannot tell whose server " + name + " is", errno));
+  }
+  if (Status ours = check_owner(server, address); !ours) return fail(ours.error());
   // Should this fail, then the server has hung up, and may have said why.
   send_packet(socket->get(), bytes_of(*setup), -1);
   ServerSetup answer{};
@@ -169,9 +218,6 @@ Result<std::unique_ptr<Connection>> ShmFabric::connect(const Address& address,
   }
   auto mapping = Mapping::create(received->fd.get(), bytes, true);
   if (!mapping) return fail(std::move(mapping.error()));
-  ucred server{};
-  socklen_t length = sizeof(server);
-  getsockopt(socket->get(), SOL_SOCKET, SO_PEERCRED, &server, &length);
   const auto said = hello_of(answer);
   auto connection = ShmConnection::create(
       *own, {Role::kClient, std::move(*socket), std::move(*mapping), answer.ring_bytes,

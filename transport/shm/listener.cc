@@ -191,9 +191,7 @@ Status ShmListener::welcome(Guest& guest) {
   }
   if (!allow_other_users_ && peer.uid != geteuid()) {
     state_->refusals().add(RefusalReason::kPermission);
-    return fail(ErrorCode::kPermission,
-                "user " + std::to_string(peer.uid) + " may not connect to a server of user " +
-                    std::to_string(geteuid()) + "; it lets them with --allow-other-users");
+    return fail(not_for_user("user " + std::to_string(peer.uid)));
   }
   auto hello = ask(handler_, guest.setup);
   if (!hello) {

@@ -1,6 +1,7 @@
 #include "transport/tcp/listener.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -16,6 +17,7 @@ TcpListener::TcpListener(Address address, const ListenOptions& options,
                          std::vector<TcpPoller*> pollers, AcceptHandler& handler)
     : address_(std::move(address)),
       handler_(handler),
+      allow_other_users_(options.allow_other_users),
       budget_(std::make_shared<SharedBudget>(options, address_.to_string())),
       dealer_(std::move(pollers), handler) {}
 
@@ -65,7 +67,17 @@ void TcpListener::refuse(Guest& guest, const Error& error) {
   send(guest.fd(), &refusal, sizeof(refusal), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+Status TcpListener::check_user(const Guest& guest) const {
+  if (allow_other_users_) return {};
+  auto user = user_of_tcp_peer(guest.fd());
+  if (user && *user == geteuid()) return {};
+  budget_->refusals().add(RefusalReason::kPermission);
+  if (!user) return fail(std::move(user.error()));
+  return fail(not_for_user(*user ? "user " + std::to_string(**user) : "a client of another host"));
+}
+
 Status TcpListener::welcome(Guest& guest) {
+  if (Status ours = check_user(guest); !ours) return ours;
   tune(guest.fd());
   auto hello = ask(handler_, guest.setup);
   if (!hello) {

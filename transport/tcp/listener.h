@@ -28,11 +28,14 @@ class TcpListener final : public Listener {
   TcpListener(Address address, const ListenOptions& options, std::vector<TcpPoller*> pollers,
               AcceptHandler& handler);
   bool hear(Guest& guest);
+  /// Whether the guest is of the server's own user.
+  Status check_user(const Guest& guest) const;
   Status welcome(Guest& guest);
   static void refuse(Guest& guest, const Error& error);
 
   const Address address_;
   AcceptHandler& handler_;
+  const bool allow_other_users_;
   std::shared_ptr<SharedBudget> budget_;
   Dealer<TcpPoller, TcpConnection, Endpoint> dealer_;
   std::unique_ptr<Reception> reception_;

@@ -87,8 +87,9 @@ Error parse_refusal(std::span<const std::byte> private_data, std::string_view se
   }
   // The text of a refusal is understood whatever the version: that is often what it is about.
   const auto end = std::find(refusal.text.begin(), refusal.text.end(), '\0');
-  return {static_cast<ErrorCode>(refusal.code),
-          std::string(server) + ": " + std::string(refusal.text.begin(), end)};
+  Error error = error_of_peer(refusal.code, std::string(refusal.text.begin(), end));
+  error.message.insert(0, std::string(server) + ": ");
+  return error;
 }
 
 }  // namespace silurus::transport::verbs

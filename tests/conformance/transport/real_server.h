@@ -15,6 +15,9 @@
 
 namespace silurus::transport::conformance {
 
+/// A user that is not the one of the tests.
+constexpr uid_t kNobody = 65534;
+
 /// A listening server of shm or tcp, and a directory of its own, for tests that come with sockets
 /// and processes instead of a World.
 class RealServer : public ::testing::Test {

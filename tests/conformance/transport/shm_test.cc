@@ -15,7 +15,6 @@ namespace silurus::transport::conformance {
 namespace {
 
 constexpr std::size_t kSlab = 1 << 20;
-constexpr uid_t kNobody = 65534;
 
 void expect_read_only(int fd) {
   EXPECT_EQ(mmap(nullptr, kSlab, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
@@ -127,6 +126,45 @@ TEST_F(Shm, OtherUsersAreRefusedUnlessAllowed) {
   listener.reset();
   ASSERT_TRUE(listen(address, {.allow_other_users = true}));
   EXPECT_EQ(await(connect_in_child(nothing, kNobody)), 0);
+}
+
+/// A squatter on the path where a server is looked for.
+TEST_F(Shm, ServersOfOtherUsersAreNotBelievedUnlessNamed) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, to be another user";
+  chmod(directory.c_str(), 0777);
+  const pid_t server = fork();
+  if (server == 0) {
+    if (setuid(kNobody) != 0 || !listen(address, {.allow_other_users = true})) _exit(1);
+    for (;;) {
+      poller->progress();
+      testing_support::pace(100 * kMicrosecond);  // pacing: until it is killed
+    }
+  }
+  const auto connect = [&](const std::string& peer) {
+    Address named = address;
+    named.peer = peer;
+    Recorder recorder;
+    auto connection = fabric->connect(named, {.timeout = testing_support::patient(5 * kSecond)},
+                                      *poller, {}, recorder);
+    return connection ? Status{} : Status{fail(connection.error())};
+  };
+  ASSERT_TRUE(testing_support::wait_until([&] {
+    const Status connected = connect("nobody");
+    return connected || (connected.error().code != ErrorCode::kUnavailable &&
+                         connected.error().code != ErrorCode::kNotFound);
+  }));
+  const Status squatter = connect("");
+  ASSERT_FALSE(squatter);
+  EXPECT_EQ(squatter.error().code, ErrorCode::kPermission) << squatter.error().message;
+  EXPECT_NE(squatter.error().message.find("?peer=65534"), std::string::npos);
+  EXPECT_EQ(connect("root").error().code, ErrorCode::kPermission);
+  EXPECT_EQ(connect("no-such-user").error().code, ErrorCode::kInvalidArgument);
+  for (const char* named : {"nobody", "65534"}) {
+    const Status connected = connect(named);
+    EXPECT_TRUE(connected) << connected.error().message;
+  }
+  kill(server, SIGKILL);
+  waitpid(server, nullptr, 0);
 }
 
 TEST_F(Shm, SocketOfADeadServerIsReplaced) {

@@ -4,6 +4,8 @@
 #include <thread>
 
 #include "tests/conformance/transport/real_server.h"
+#include "transport/peer.h"
+#include "transport/refusals.h"
 #include "transport/ring.h"
 #include "transport/setup.h"
 #include "transport/tcp/frame.h"
@@ -238,6 +240,69 @@ TEST_F(Tcp, AddressesThatOthersReachNeedLeave) {
   EXPECT_EQ(everywhere.error().code, ErrorCode::kPermission);
   EXPECT_NE(everywhere.error().message.find("--allow-other-users"), std::string::npos);
   EXPECT_TRUE(listen(*Address::parse("tcp://0.0.0.0:0"), {.allow_other_users = true}));
+}
+
+TEST_F(Tcp, OtherUsersOfTheMachineAreRefusedUnlessAllowed) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, to be another user";
+  const auto nothing = [](Connection&, Poller&) {};
+  for (const char* where : {"tcp://127.0.0.1:0", "tcp://[::1]:0"}) {
+    ASSERT_TRUE(listen(*Address::parse(where)));
+    EXPECT_EQ(await(connect_in_child(nothing, kNobody)), static_cast<int>(ErrorCode::kPermission));
+    EXPECT_TRUE(acceptor.ends.empty());
+    EXPECT_EQ(listener->refusals()[static_cast<std::size_t>(RefusalReason::kPermission)], 1u);
+    EXPECT_EQ(await(connect_in_child(nothing)), 0) << "the server's own user";
+    acceptor.ends.clear();
+    listener.reset();
+    ASSERT_TRUE(listen(*Address::parse(where), {.allow_other_users = true}));
+    EXPECT_EQ(await(connect_in_child(nothing, kNobody)), 0);
+    acceptor.ends.clear();
+    listener.reset();
+  }
+}
+
+TEST_F(Tcp, TheUserOfAPeerIsKnownWhileItIsConnected) {
+  ASSERT_TRUE(listen(loopback));
+  const UniqueFd server(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(where);
+  ASSERT_EQ(bind(server.get(), reinterpret_cast<const sockaddr*>(&where), sizeof(where)), 0);
+  ASSERT_EQ(::listen(server.get(), 4), 0);
+  getsockname(server.get(), reinterpret_cast<sockaddr*>(&where), &length);
+  UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&where), sizeof(where)), 0);
+  const UniqueFd accepted(accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  EXPECT_EQ(user_of_tcp_peer(accepted.get()).value(), std::optional<uid_t>(geteuid()));
+  client = UniqueFd();
+  EXPECT_EQ(user_of_tcp_peer(accepted.get()).value(), std::nullopt)
+      << "what is closed is shown as root's";
+}
+
+TEST_F(Tcp, LimitsThatWouldTakeMemoryAreRefused) {
+  const ServerSetup good =
+      make_welcome(kTcpMagic, kMinRingBytes,
+                   {max_message_bytes(kMinRingBytes), kMostReadsInFlight, kMostReadBytes}, {});
+  EXPECT_TRUE(check(good, kTcpMagic, "the server"));
+  for (const auto field : {&ServerSetup::max_reads_in_flight, &ServerSetup::max_read_bytes,
+                           &ServerSetup::max_message_bytes, &ServerSetup::ring_bytes}) {
+    for (const std::uint32_t value : {good.*field + 1, ~std::uint32_t{0}}) {
+      ServerSetup answer = good;
+      answer.*field = value;
+      const Status status = check(answer, kTcpMagic, "the server");
+      ASSERT_FALSE(status);
+      EXPECT_NE(status.error().message.find("impossible limits"), std::string::npos);
+    }
+  }
+}
+
+TEST_F(Tcp, WhatARefusalSaysIsMadePrintable) {
+  const ServerSetup refusal =
+      make_refusal(kTcpMagic, {static_cast<ErrorCode>(999), "\x1b]0;you are root\a\n\xc2\x9bno"});
+  const Status status = check(refusal, kTcpMagic, "the server");
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, ErrorCode::kProtocol);
+  EXPECT_EQ(status.error().message, "the server refused: ?]0;you are root????no");
 }
 
 TEST_F(Tcp, PortThatIsTakenIsAConflict) {

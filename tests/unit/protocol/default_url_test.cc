@@ -1,6 +1,8 @@
 #include "protocol/default_url.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <set>
 
@@ -18,11 +20,11 @@ Surroundings around(std::set<std::string> files, std::string variable = "") {
 
 TEST(DefaultUrl, IsASocketOfTheUsersSessionElseOneInTmp) {
   EXPECT_EQ(default_url(around({"/run/user/1000"})), "shm:///run/user/1000/silurus.sock");
-  EXPECT_EQ(default_url(around({})), "shm:///tmp/silurus-1000.sock");
+  EXPECT_EQ(default_url(around({})), "shm:///tmp/silurus-1000/silurus.sock");
 }
 
 TEST(DefaultUrl, IsThatOfTheSystemsServiceIfTheUserHasNoServer) {
-  const std::string system = "shm:///run/silurus/default.sock";
+  const std::string system = "shm:///run/silurus/default.sock?peer=silurus";
   EXPECT_EQ(default_url(around({"/run/silurus/default.sock", "/run/user/1000"})), system);
   EXPECT_EQ(default_url(around({"/run/silurus/default.sock"})), system);
   EXPECT_EQ(default_url(around(
@@ -36,7 +38,26 @@ TEST(DefaultUrl, TheVariableGoesBeforeAll) {
 
 TEST(DefaultUrl, AServerNeverTakesThePlaceOfTheSystemsService) {
   EXPECT_EQ(default_listen_url(around({"/run/silurus/default.sock"})).value(),
-            "shm:///tmp/silurus-1000.sock");
+            "shm:///tmp/silurus-1000/silurus.sock");
+}
+
+TEST(DefaultUrl, ASocketInTmpLiesInAFolderOfTheUsersOwn) {
+  // A number that no user has, so that nothing is in the way.
+  const unsigned uid = 4'000'000'000u + static_cast<unsigned>(getpid());
+  const std::string folder = "/tmp/silurus-" + std::to_string(uid);
+  const std::string url = "shm://" + folder + "/silurus.sock";
+  EXPECT_TRUE(make_default_folder("shm:///tmp/other/silurus.sock", uid));
+  EXPECT_FALSE(make_default_folder(url, uid)) << "what is made is ours, not that user's";
+  struct stat status {};
+  ASSERT_EQ(lstat(folder.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0700u);
+  ASSERT_EQ(rmdir(folder.c_str()), 0);
+  ASSERT_EQ(symlink("/tmp", folder.c_str()), 0);
+  const Status planted = make_default_folder(url, uid);
+  ASSERT_FALSE(planted);
+  EXPECT_EQ(planted.error().code, ErrorCode::kPermission);
+  EXPECT_NE(planted.error().message.find(folder), std::string::npos) << planted.error().message;
+  ASSERT_EQ(unlink(folder.c_str()), 0);
 }
 
 TEST(DefaultUrl, AServerListensOnlyAtTheAddressOfOneServer) {

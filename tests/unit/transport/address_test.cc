@@ -14,6 +14,14 @@ TEST(Address, OfSharedMemoryIsAPath) {
   EXPECT_EQ(address->to_string(), "shm:///run/silurus.sock");
 }
 
+TEST(Address, OfSharedMemoryMayNameTheUserWhoseServerItIs) {
+  const auto address = Address::parse("shm:///run/silurus/a.sock?peer=silurus");
+  ASSERT_TRUE(address);
+  EXPECT_EQ(address->path, "/run/silurus/a.sock");
+  EXPECT_EQ(address->peer, "silurus");
+  EXPECT_EQ(address->to_string(), "shm:///run/silurus/a.sock?peer=silurus");
+}
+
 TEST(Address, OfANetworkIsAHostAndAPort) {
   const auto address = Address::parse("tcp://127.0.0.1:7470");
   ASSERT_TRUE(address);
@@ -39,6 +47,7 @@ TEST(Address, ThatIsMalformedSaysWhatIsWrong) {
       {"shm://", "absolute path"},
       {"shm://relative/path", "absolute path"},
       {"shm:///directory/", "absolute path"},
+      {"shm:///a.sock?peer=", "no user"},
       {"http://host:80", "shm://, tcp:// or rdma://"},
       {"ftp:///path", "shm://, tcp:// or rdma://"},
       {"tcp://", "no host"},
