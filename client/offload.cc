@@ -103,9 +103,8 @@ typename Offloader<D>::Search& Offloader<D>::prepare(std::uint32_t index) {
   if (index >= searches_.size()) searches_.resize(index + 1);
   if (searches_[index] == nullptr) searches_[index] = std::make_unique<Search>();
   Search& search = *searches_[index];
-  SILURUS_CHECK(!search.active);
-  search.active = true;
-  search.awaiting_root = search.renewing = search.outlived = false;
+  SILURUS_CHECK(search.state == SearchState::kDone);
+  search.state = SearchState::kWalking;
   ++search.generation;
   search.root = rtree::NodeRef();
   search.version = 0;
@@ -163,7 +162,6 @@ template <int D>
 void Offloader<D>::restart_cursor(Search& search, rtree::NodeRef root) {
   search.root = root;
   search.version = 0;
-  search.outlived = false;
   search.outstanding = 0;
   search.pending.reset();
   for (const std::uint32_t slot : search.slots) slots_[slot].wanted_now = false;
@@ -179,8 +177,8 @@ template <int D>
 void Offloader<D>::cancel(std::uint32_t index) {
   if (index >= searches_.size() || searches_[index] == nullptr) return;
   Search& search = *searches_[index];
-  if (!search.active) return;
-  search.active = false;
+  if (search.state == SearchState::kDone) return;
+  search.state = SearchState::kDone;
   ++search.generation;
   abandon_slots(search, false);
 }
@@ -188,7 +186,7 @@ void Offloader<D>::cancel(std::uint32_t index) {
 template <int D>
 void Offloader<D>::finish(std::uint32_t index, bool given_back) {
   Search& search = *searches_[index];
-  search.active = false;
+  search.state = SearchState::kDone;
   ++search.generation;
   abandon_slots(search, false);
   finished_.push_back(
@@ -225,9 +223,9 @@ template <int D>
 void Offloader<D>::request_root(std::uint32_t index, bool renewal) {
   Search& search = *searches_[index];
   if (renewal) {
-    search.renewing = true;
+    search.state = SearchState::kRenewing;
   } else {
-    search.awaiting_root = true;
+    search.state = SearchState::kAwaitingRoot;
     search.root_depth = search.depth + 1;
   }
   root_waiters_.push_back({index, search.generation, renewal});
@@ -249,12 +247,18 @@ void Offloader<D>::on_root(RootRead& read, std::span<const std::byte> bytes) {
     }
   }
   for (const Waiter& waiter : read.waiters) {
-    const Search& search = *searches_[waiter.search];
-    if (!search.active || search.generation != waiter.generation) continue;
+    if (!is_waiting(waiter)) continue;
     continue_from_root(waiter, view.root, read.started);
   }
   read.waiters.clear();
   read.busy = false;
+}
+
+/// Whether the search that asked is still that search.
+template <int D>
+bool Offloader<D>::is_waiting(const Waiter& waiter) const {
+  const Search& search = *searches_[waiter.search];
+  return search.state != SearchState::kDone && search.generation == waiter.generation;
 }
 
 template <int D>
@@ -266,15 +270,17 @@ void Offloader<D>::continue_from_root(const Waiter& waiter, rtree::NodeRef root,
     return;
   }
   if (waiter.renewal) {
-    search.renewing = false;
-    if (root == search.root) {
-      search.lease_start = started;
-    } else {
-      search.outlived = true;
+    // If the lease has run out meanwhile, the search waits for a root that is read later.
+    if (search.state != SearchState::kRenewing) return;
+    if (root != search.root) {
+      search.state = SearchState::kOutlived;
+      return;
     }
+    search.state = SearchState::kWalking;
+    search.lease_start = started;
     return;
   }
-  search.awaiting_root = false;
+  search.state = SearchState::kWalking;
   search.lease_start = started;
   search.depth = search.root_depth;
   search.cost.round_trips = std::max(search.cost.round_trips, search.depth);
@@ -326,15 +332,17 @@ void Offloader<D>::advance_with(std::uint32_t index, Cursor& cursor) {
       cursor.feed(*cached);
       continue;
     }
-    const std::uint32_t generation = search.generation;
-    if (use_read_ahead(index, node)) {
-      if (!search.active || search.generation != generation || search.awaiting_root) return;
+    if (const auto slot = find_read_ahead(search, node)) {
+      slots_[*slot].wanted_now = true;
+      search.pending.reset();
+      if (search.state == SearchState::kAwaitingRoot) return;
+      if (slots_[*slot].state == SlotState::kLanded && !feed(index, *slot)) return;
       continue;
     }
     if (!acquire_slot(index, node)) return;
     search.pending.reset();
   }
-  if (!search.awaiting_root) finish(index, false);
+  if (search.state != SearchState::kAwaitingRoot) finish(index, false);
 }
 
 template <int D>
@@ -347,42 +355,33 @@ const rtree::Node<D>* Offloader<D>::find_cached(rtree::WantedNode wanted) {
   return wanted.level == rtree::kAnyLevel || node->level() == wanted.level ? node : nullptr;
 }
 
-/// Whether the pending node has been asked for already, before the root turned out to be another.
+/// The slot of a node that was asked for before the root turned out to be another.
 template <int D>
-bool Offloader<D>::use_read_ahead(std::uint32_t index, rtree::WantedNode node) {
-  Search& search = *searches_[index];
-  for (const std::uint32_t slot : search.slots) {
-    if (slots_[slot].wanted_now || slots_[slot].node.ref != node.ref) continue;
-    slots_[slot].wanted_now = true;
-    search.pending.reset();
-    if (slots_[slot].state == SlotState::kLanded && !search.awaiting_root) feed(index, slot);
-    return true;
-  }
-  return false;
+std::optional<std::uint32_t> Offloader<D>::find_read_ahead(const Search& search,
+                                                           rtree::WantedNode node) const {
+  const auto found = std::ranges::find_if(search.slots, [&](std::uint32_t slot) {
+    return !slots_[slot].wanted_now && slots_[slot].node.ref == node.ref;
+  });
+  return found == search.slots.end() ? std::nullopt : std::optional(*found);
 }
 
-/// Whether what has landed so far was intact when it was read. If not, the search has left its
-/// walk.
+/// To be asked after the node landed: if the lease lasts until now, it was intact when it was read.
 template <int D>
-bool Offloader<D>::lease_lasts(std::uint32_t index) {
-  Search& search = *searches_[index];
-  if (search.held_until != 0) {
-    if (clock_.now() < search.held_until) return true;
-    finish(index, true);
-    return false;
-  }
-  // After the node landed: if the lease lasts until now, it was intact when it was read.
-  const Nanoseconds held = clock_.now() - search.lease_start;
-  if (held >= lease_) {
-    if (search.outlived) {
-      begin_again(index);
-    } else {
-      request_root(index, false);
-    }
-    return false;
-  }
-  if (held >= lease_ / 2 && !search.renewing && !search.outlived) request_root(index, true);
-  return true;
+typename Offloader<D>::Lease Offloader<D>::lease_left(const Search& search) const {
+  const Nanoseconds now = clock_.now();
+  if (search.held_until != 0) return now < search.held_until ? Lease::kLong : Lease::kOver;
+  const Nanoseconds held = now - search.lease_start;
+  if (held >= lease_) return Lease::kOver;
+  return held >= lease_ / 2 ? Lease::kShort : Lease::kLong;
+}
+
+/// The lease is over: what landed counts only if the root word proves that nothing has changed.
+template <int D>
+void Offloader<D>::leave_walk(std::uint32_t index) {
+  const Search& search = *searches_[index];
+  if (search.held_until != 0) return finish(index, true);
+  if (search.state == SearchState::kOutlived) return begin_again(index);
+  request_root(index, false);
 }
 
 /// Whether an eighth of the lease has passed since the root was asked for. Searches take a
@@ -401,7 +400,12 @@ template <int D>
 bool Offloader<D>::feed(std::uint32_t index, std::uint32_t slot_index) {
   Search& search = *searches_[index];
   Slot& slot = slots_[slot_index];
-  if (!lease_lasts(index)) return false;
+  const Lease lease = lease_left(search);
+  if (lease == Lease::kOver) {
+    leave_walk(index);
+    return false;
+  }
+  if (lease == Lease::kShort && search.state == SearchState::kWalking) request_root(index, true);
   const rtree::Node<D>* node = slot.content;
   if (node == nullptr) {
     begin_again(index);
@@ -449,7 +453,7 @@ bool Offloader<D>::acquire_slot(std::uint32_t index, rtree::WantedNode node) {
   Search& search = *searches_[index];
   if (free_slots_.empty()) {
     // What was read on speculation may be holding the very slots that are waited for.
-    if (!search.awaiting_root) abandon_slots(search, true);
+    if (search.state != SearchState::kAwaitingRoot) abandon_slots(search, true);
     if (free_slots_.empty()) {
       starving_.push_back({index, search.generation, false});
       return false;
@@ -493,8 +497,7 @@ void Offloader<D>::feed_starving() {
   if (starving_.empty() || free_slots_.empty()) return;
   starving_now_.swap(starving_);
   for (const Waiter& waiter : starving_now_) {
-    Search& search = *searches_[waiter.search];
-    if (!search.active || search.generation != waiter.generation || !search.pending) continue;
+    if (!is_waiting(waiter) || !searches_[waiter.search]->pending) continue;
     if (free_slots_.empty()) {
       starving_.push_back(waiter);
     } else {
@@ -586,7 +589,12 @@ void Offloader<D>::post() {
         result.status != transport::PostStatus::kInvalid) {
       break;  // all posted, or full for now, or closed
     }
-    if (result.status == transport::PostStatus::kUnknownRegion && waits_for_region()) break;
+    if (result.status == transport::PostStatus::kUnknownRegion) {
+      // It may be announced a moment after the root that leads into it, or after connecting.
+      const Nanoseconds now = clock_.now();
+      if (unknown_since_ == 0) unknown_since_ = now;
+      if (now - unknown_since_ < kRegionPatience) break;
+    }
     drop_unpostable(batch_[posted]);
     ++posted;
     refused = true;
@@ -596,21 +604,12 @@ void Offloader<D>::post() {
   if (refused) feed_starving();
 }
 
-/// A region may be announced a moment after the root that leads into it, or after connecting.
-template <int D>
-bool Offloader<D>::waits_for_region() {
-  const Nanoseconds now = clock_.now();
-  if (unknown_since_ == 0) unknown_since_ = now;
-  return now - unknown_since_ < kRegionPatience;
-}
-
 /// A region that is never announced, or a name that makes no sense: the search is given back.
 template <int D>
 void Offloader<D>::drop_unpostable(const transport::ReadRequest& request) {
   if ((request.cookie & kRootCookie) != 0) {
     for (const Waiter& waiter : root_waiters_) {
-      const Search& search = *searches_[waiter.search];
-      if (search.active && search.generation == waiter.generation) finish(waiter.search, true);
+      if (is_waiting(waiter)) finish(waiter.search, true);
     }
     root_waiters_.clear();
     return;
@@ -639,7 +638,7 @@ void Offloader<D>::on_read(std::uint64_t cookie) {
   slot.content =
       rtree::check_node<D>({slot_bytes(index), rtree::node_bytes<D>(slot.node.level)}, slot.node,
                            rtree::NodeRef::kMaxChunks, needs_checksums(*searches_[slot.search]));
-  if (searches_[slot.search]->awaiting_root || !slot.wanted_now) return;
+  if (searches_[slot.search]->state == SearchState::kAwaitingRoot || !slot.wanted_now) return;
   const std::uint32_t search = slot.search;
   if (feed(search, index)) advance(search);
 }

@@ -94,13 +94,23 @@ class Offloader {
   const NodeCache& cache() const { return cache_; }
 
  private:
+  enum class SearchState : std::uint8_t {
+    kDone,          ///< finished, cancelled, or never begun
+    kAwaitingRoot,  ///< nothing read may be fed before the root word is here
+    kWalking,
+    kRenewing,  ///< walking, and the root word is on its way to prolong the lease
+    kOutlived,  ///< walking, but the root has changed: the lease can't be prolonged
+  };
+  /// What is left of the time in which landed nodes count.
+  enum class Lease : std::uint8_t {
+    kLong,
+    kShort,  ///< less than half: to be renewed
+    kOver,
+  };
   /// One search.
   struct Search {
-    bool active = false;
+    SearchState state = SearchState::kDone;
     bool nearest = false;
-    bool awaiting_root = false;  ///< nothing read may be fed before the root word is here
-    bool renewing = false;       ///< the root word is on its way only to prolong the lease
-    bool outlived = false;       ///< the root has changed since: the lease can't be prolonged
     std::uint32_t generation = 0;
     rtree::NodeRef root;  ///< that the cursor works from; null: none yet
     rtree::Version version = 0;
@@ -160,8 +170,10 @@ class Offloader {
   void advance(std::uint32_t index);
   template <typename Cursor>
   void advance_with(std::uint32_t index, Cursor& cursor);
-  bool use_read_ahead(std::uint32_t index, rtree::WantedNode node);
-  bool lease_lasts(std::uint32_t index);
+  std::optional<std::uint32_t> find_read_ahead(const Search& search, rtree::WantedNode node) const;
+  Lease lease_left(const Search& search) const;
+  void leave_walk(std::uint32_t index);
+  bool is_waiting(const Waiter& waiter) const;
   bool needs_checksums(const Search& search) const;
   bool feed(std::uint32_t index, std::uint32_t slot);
   void feed_landed(std::uint32_t index);
@@ -176,7 +188,6 @@ class Offloader {
   void add_root_request();
   void add_node_requests();
   void post();
-  bool waits_for_region();
   void drop_unpostable(const transport::ReadRequest& request);
   std::byte* slot_bytes(std::uint32_t slot);
   std::span<std::byte> root_bytes(std::uint32_t read);
