@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "client/group.h"
+#include "client/network.h"
 #include "common/clock.h"
 #include "common/result.h"
 #include "etcd/gateway.h"

@@ -13,34 +13,13 @@
 #include "client/backoff.h"
 #include "client/cluster_info.h"
 #include "client/core.h"
+#include "client/network.h"
 #include "client/options.h"
 #include "common/clock.h"
 #include "common/random.h"
 #include "common/result.h"
-#include "transport/fabric.h"
 
 namespace silurus::client {
-
-/// How a client gets at servers: real fabrics, or a simulation's. Outlives who uses it.
-class Network {
- public:
-  struct Way {
-    transport::Fabric* fabric;
-    transport::Poller* poller;
-  };
-  virtual Result<Way> way_to(const transport::Address& address) = 0;
-
- protected:
-  ~Network() = default;
-};
-
-/// Who knows where the members of a group listen, when none of those known answers: etcd.
-class Directory {
- public:
-  virtual ~Directory() = default;
-  /// May block for a second or so.
-  virtual Result<std::vector<std::string>> members() = 0;
-};
 
 /// The members of one shard as one server: sends writes, and reads unless the options say
 /// otherwise, to the primary, finds it, and finds the next one when it is lost. What was under way
