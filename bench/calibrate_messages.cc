@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "bench/calibrate.h"
@@ -162,7 +163,8 @@ class CoreBench {
   Sides searches(const CalibrationWindows& windows) {
     return run([&] {
       const auto& query = windows.queries[next_++ % windows.queries.size()];
-      return client_->range(query, [](const Result<client::RangeAnswer<2>*>&) {});
+      return client_->submit(client::request::Range<2>{query},
+                             [](const Result<client::RangeAnswer<2>*>&) {});
     });
   }
 
@@ -175,7 +177,8 @@ class CoreBench {
         operation.box.min[d] = random_.uniform();
         operation.box.max[d] = operation.box.min[d] + 0.0001 * random_.uniform();
       }
-      return client_->write({&operation, 1}, [](const Result<client::WriteAnswer*>&) {});
+      return client_->submit(client::request::Write<2>{{&operation, 1}},
+                             [](const Result<client::WriteAnswer*>&) {});
     });
   }
 
@@ -187,8 +190,10 @@ class CoreBench {
       client.begin();
       for (std::size_t i = 0; i < together; ++i) {
         const auto& query = windows.queries[next_++ % windows.queries.size()];
-        SILURUS_CHECK(
-            client_->range(query, [](const Result<client::RangeAnswer<2>*>&) {}).has_value());
+        SILURUS_CHECK(client_
+                          ->submit(client::request::Range<2>{query},
+                                   [](const Result<client::RangeAnswer<2>*>&) {})
+                          .has_value());
       }
       client_->flush();
       client.end();
@@ -222,13 +227,13 @@ class CoreBench {
       return fail(ok.error());
     }
     client_poller_ = std::move(*bench_.client_fabric.create_poller());
+    network_.emplace(bench_.client_fabric, *client_poller_);
     auto& worker = core_->worker(0);
     const auto process =
         bench_.server_host.spawn("set-up", [&worker](sim::Process&) { worker.sweep(); });
     process->watch(*worker.pollers()[0]);
-    auto client =
-        client::ClientCore<2>::connect(bench_.client_fabric, *client_poller_, bench_.address,
-                                       bench_.client_host.clock(), {.mode = mode});
+    auto client = client::ClientCore<2>::connect(bench_.address.to_string(), *network_,
+                                                 bench_.client_host.clock(), {.mode = mode});
     if (!client) return fail(client.error());
     client_ = std::move(*client);
     bench_.world.run_for(kDelivery);
@@ -262,6 +267,7 @@ class CoreBench {
   server::InlineExecutor executor_;
   std::unique_ptr<server::Core<2>> core_;
   std::unique_ptr<transport::Poller> client_poller_;
+  std::optional<client::OneFabric> network_;
   std::unique_ptr<client::ClientCore<2>> client_;
   Random random_{3};
   std::size_t next_ = 0;  ///< of the windows

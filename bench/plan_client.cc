@@ -27,6 +27,7 @@ PlanClient::PlanClient(sim::World& world, sim::Host& host, const PlanRun& run, u
       windows_(windows_of(run, number)),
       fabric_(world, host, fabric_options(run.model)),
       poller_(std::move(*fabric_.create_poller())),
+      network_(fabric_, *poller_),
       policy_(std::make_shared<WatchedPolicy>(client::make_policy(run.policy, random_()))),
       next_id_(kIdsOfAClient * (number + 1)) {}
 
@@ -40,8 +41,8 @@ Status PlanClient::connect(const std::string& server) {
                                          .policy = run_.policy,
                                          .shared_policy = policy_,
                                          .offload = {.cache_bytes = run_.cache_bytes, .slots = 96}};
-  auto core = client::ClientCore<2>::connect(fabric_, *poller_, {"sim", server, "1", ""},
-                                             host_.clock(), options);
+  auto core =
+      client::ClientCore<2>::connect("sim://" + server + ":1", network_, host_.clock(), options);
   if (!core) return fail(core.error());
   core_ = std::move(*core);
   process_ = host_.spawn("client", [this](sim::Process& process) { step(process); });
@@ -77,8 +78,9 @@ void PlanClient::start_one() {
 
 void PlanClient::start_search() {
   const Nanoseconds started = host_.clock().now();
-  const auto status = core_->range(
-      {.window = windows_.next()}, [this, started](const Result<client::RangeAnswer<2>*>& answer) {
+  const auto status = core_->submit(
+      client::request::Range<2>{{.window = windows_.next()}},
+      [this, started](const Result<client::RangeAnswer<2>*>& answer) {
         if (answer) {
           const bool is_offloaded = (*answer)->access == client::Access::kOffload;
           const auto results = static_cast<double>((*answer)->ids.size());
@@ -103,10 +105,10 @@ void PlanClient::start_insert() {
     operation.box.min[d] = random_.uniform();
     operation.box.max[d] = operation.box.min[d] + 0.0001 * random_.uniform();
   }
-  const auto status =
-      core_->write({&operation, 1}, [this](const Result<client::WriteAnswer*>& answer) {
-        end(answer ? nullptr : &answer.error());
-      });
+  const auto status = core_->submit(client::request::Write<2>{{&operation, 1}},
+                                    [this](const Result<client::WriteAnswer*>& answer) {
+                                      end(answer ? nullptr : &answer.error());
+                                    });
   if (!status) return end(&status.error());
   charge(run_.costs.client.request_ns);
 }

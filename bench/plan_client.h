@@ -63,6 +63,7 @@ class PlanClient {
   datasets::WindowGenerator<2> windows_;
   transport::sim::SimFabric fabric_;
   std::unique_ptr<transport::Poller> poller_;
+  client::OneFabric network_;
   std::shared_ptr<WatchedPolicy> policy_;
   std::unique_ptr<client::ClientCore<2>> core_;
   std::unique_ptr<transport::sim::Process> process_;

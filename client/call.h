@@ -4,30 +4,31 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "client/answers.h"
 #include "client/offload.h"
 #include "client/policy.h"
+#include "client/request.h"
 #include "common/clock.h"
-#include "common/inline_function.h"
 #include "common/result.h"
 #include "protocol/messages.h"
-#include "rtree/geometry.h"
 
 namespace silurus::client {
 
-/// Is told how an operation ended; never from within the call that started it. The answer belongs
-/// to the operation: swap out what shall outlive the callback. May start other operations.
-template <typename Answer>
-using Callback = InlineFunction<void(Result<Answer*>)>;
+template <int D>
+class Link;
 
+/// What a call returns; in the order of AnyCallback's alternatives.
 enum class CallKind : std::uint8_t { kRange, kNearest, kWrite, kText, kLoad };
 
 enum class CallState : std::uint8_t {
   kFree,
-  kWaiting,  ///< for room in the ring, or for a connection
+  kQueued,   ///< waits for a server; the only state of a live call without a link
+  kWaiting,  ///< for room in the link's ring
   kSent,     ///< as a message
   kOffloading,
   kForgotten,   ///< past its deadline; the answer is yet to come, the slot can't be used again
@@ -40,24 +41,26 @@ struct Freshness {
   rtree::Version at_least = 0;
 };
 
-/// One operation of a client from its beginning to its end: all kinds in one type, so that its
-/// memory is used again. Holds all that is needed to begin it anew on another connection.
+/// One operation of a client from its beginning to its end (PendingCalls owns it). It holds all
+/// that is needed to begin it anew on another link, and memory for an answer of each kind, so that
+/// in steady state nothing is allocated.
 template <int D>
 struct Call {
   static constexpr Nanoseconds kLooksPerPatience = 8;
 
-  CallKind kind = CallKind::kRange;
   CallState state = CallState::kFree;
   Access chosen = Access::kMessaging;  ///< by the policy or the mode
   bool chosen_by_policy = false;
-  bool holding = false;   ///< the message asks the server to hold the version of as_of
-  bool any = false;       ///< any member may answer it, as fresh as `freshness` says
-  bool harmless = false;  ///< a request for text or a load step: may be asked twice
+  bool holding = false;        ///< the message asks the server to hold the version of as_of
+  bool any = false;            ///< any member may answer it, as fresh as `freshness` says
+  bool is_repeatable = false;  ///< a request for text or a load step: may be asked twice
+  bool is_own = false;         ///< asked by the client itself, of one member: never sent elsewhere
   /// A write that a lost server may have carried out.
   bool in_doubt = false;
   std::uint8_t search_class = 0;
-  std::uint8_t losses = 0;  ///< connections that were lost under it
+  std::uint8_t losses = 0;  ///< links that were lost under it
   std::uint32_t generation = 0;
+  Link<D>* link = nullptr;  ///< that it is on
   Nanoseconds started = 0;
   Nanoseconds deadline = 0;
   /// Other than 0: the deadline moves as long as the server shows signs of life, and ends the call
@@ -65,81 +68,80 @@ struct Call {
   Nanoseconds patience = 0;
   std::uint64_t bytes = 0;  ///< of messages, both ways
   SearchCost cost;
-  rtree::RangeQuery<D> range_query;
-  rtree::NearestQuery<D> nearest_query;
-  protocol::Moment as_of = 0;
+  Search<D> search;  ///< what a range or nearest search asks
   Freshness freshness;
   std::uint64_t sequence = 0;      ///< of a write
   std::vector<std::byte> message;  ///< to be sent, if it had to wait or may have to be sent again
   std::string error_text;
 
-  RangeAnswer<D> range;
-  NearestAnswer nearest;
-  WriteAnswer write;
-  StatsAnswer text;
-  LoadAnswer load;
-  Callback<RangeAnswer<D>> on_range;
-  Callback<NearestAnswer> on_nearest;
-  Callback<WriteAnswer> on_write;
-  Callback<StatsAnswer> on_text;
-  Callback<LoadAnswer> on_load;
+  std::tuple<RangeAnswer<D>, NearestAnswer, WriteAnswer, StatsAnswer, LoadAnswer> answers;
+  AnyCallback<D> callback;
 
-  bool is_search() const { return kind == CallKind::kRange || kind == CallKind::kNearest; }
-  /// When somebody must look at it again, at the latest.
+  CallKind kind() const { return static_cast<CallKind>(callback.index()); }
+  bool is_search() const { return kind() == CallKind::kRange || kind() == CallKind::kNearest; }
+  bool is_write() const { return kind() == CallKind::kWrite; }
+  /// Of a search: the version that it asks; 0: the current one.
+  protocol::Moment as_of() const {
+    return std::visit([](const auto& one) { return one.as_of; }, search);
+  }
+  RangeAnswer<D>& range() { return std::get<RangeAnswer<D>>(answers); }
+  const RangeAnswer<D>& range() const { return std::get<RangeAnswer<D>>(answers); }
+  NearestAnswer& nearest() { return std::get<NearestAnswer>(answers); }
+  const NearestAnswer& nearest() const { return std::get<NearestAnswer>(answers); }
+  WriteAnswer& write() { return std::get<WriteAnswer>(answers); }
+  const WriteAnswer& write() const { return std::get<WriteAnswer>(answers); }
+  std::string& text() { return std::get<StatsAnswer>(answers).json; }
+  LoadAnswer& load() { return std::get<LoadAnswer>(answers); }
+
+  /// Of the tree, that a search's or write's answer is of; 0: it says nothing of that.
+  rtree::Version version() const {
+    if (kind() == CallKind::kRange) return range().version;
+    if (kind() == CallKind::kNearest) return nearest().version;
+    return is_write() ? write().version : 0;
+  }
+  void set_access(Access access) { range().access = nearest().access = access; }
+
+  /// When its deadline, or the server's signs of life, must be looked at again, at the latest.
   Nanoseconds next_look(Nanoseconds now) const {
     return patience == 0 ? deadline : std::min(deadline, now + patience / kLooksPerPatience);
   }
   bool is_live() const {
-    return state == CallState::kWaiting || state == CallState::kSent ||
-           state == CallState::kOffloading;
+    return state == CallState::kQueued || state == CallState::kWaiting ||
+           state == CallState::kSent || state == CallState::kOffloading;
+  }
+  /// Forgets what has come of an answer.
+  void clear_answer() {
+    error_text.clear();
+    range().clear();
+    nearest().neighbors.clear();
+    write().failed.clear();
+    text().clear();
+    load() = {};
   }
 
-  /// Calls the callback. The call may be used again from within it, but for its answer.
+  /// Calls the callback, with the error or else the answer.
   void deliver(const Error* error) {
-    const auto to = [&]<typename Answer>(Callback<Answer>& stored, Answer& answer) {
-      Callback<Answer> callback = std::move(stored);
-      if (error != nullptr) {
-        callback(fail(*error));
-      } else {
-        callback(&answer);
-      }
-    };
-    switch (kind) {
-      case CallKind::kRange:
-        return to(on_range, range);
-      case CallKind::kNearest:
-        return to(on_nearest, nearest);
-      case CallKind::kWrite:
-        return to(on_write, write);
-      case CallKind::kText:
-        return to(on_text, text);
-      case CallKind::kLoad:
-        return to(on_load, load);
-    }
+    std::visit(
+        [&]<typename Answer>(Callback<Answer>& stored) {
+          Callback<Answer> told = std::move(stored);
+          if (error != nullptr) {
+            told(fail(*error));
+          } else {
+            told(&std::get<Answer>(answers));
+          }
+        },
+        callback);
   }
 
-  /// What to say if it fails for that reason: of a write of which nobody knows whether it happened,
-  /// so much.
+  /// What to say if it fails for that reason: of a write that may or may not have happened,
+  /// kInDoubt.
   Error failure(Error reason) const {
-    if (kind == CallKind::kWrite && (in_doubt || state == CallState::kSent)) {
+    if (is_write() && (in_doubt || state == CallState::kSent)) {
       reason.code = ErrorCode::kInDoubt;
       reason.message += "; whether the write happened is unknown";
     }
     return reason;
   }
-};
-
-/// Takes over what a connection can't end: the members of a group together (client/group.h).
-template <int D>
-class Keeper {
- public:
-  /// From within the connection's callbacks and settle(). It will be begun again elsewhere, or
-  /// ended from there. `why`: kConnectionLost; kNotPrimary, said by the server; kUnavailable: the
-  /// answer was not fresh enough.
-  virtual void keep(Call<D>&& call, ErrorCode why) = 0;
-
- protected:
-  ~Keeper() = default;
 };
 
 }  // namespace silurus::client

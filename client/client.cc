@@ -2,17 +2,22 @@
 
 #include <algorithm>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "client/compaction.h"
+#include "client/core.h"
 #include "client/directory.h"
 #include "client/environment.h"
 #include "client/full_tree.h"
-#include "client/group.h"
+#include "client/internal.h"
 #include "common/home_process.h"
 #include "transport/fabric.h"
 
 namespace silurus {
+
+namespace request = client::request;
+
 namespace {
 
 /// Of a batch of searches, so many are in flight at once: enough to keep a server busy.
@@ -111,7 +116,7 @@ struct Client<D>::Impl {
   std::optional<Error> load_error;
 
   std::unique_ptr<client::Fabrics> fabrics;
-  std::unique_ptr<client::Group<D>> core;
+  std::unique_ptr<client::ClientCore<D>> core;
   const HomeProcess home = {};
 
   ~Impl() {
@@ -138,44 +143,43 @@ struct Client<D>::Impl {
     core->settle(events == 0);
   }
 
-  Result<std::string> text(Result<client::StatsAnswer> answer) {
+  /// Runs a request that is answered with text.
+  template <typename Kind>
+  Result<std::string> text(const Kind& request) {
+    auto answer = call(request);
     if (!answer) return fail(answer.error());
     return std::move(answer->json);
   }
-  Result<std::string> stats() {
-    return text(call<client::StatsAnswer>(
-        [&](Callback<client::StatsAnswer> callback) { return core->stats(std::move(callback)); }));
-  }
-  Result<std::string> task(protocol::TaskKind kind, Moment from, Moment to,
-                           std::string_view about) {
-    return text(call<client::StatsAnswer>([&](Callback<client::StatsAnswer> callback) {
-      return core->task(kind, from, to, about, std::move(callback));
-    }));
+
+  /// Begins a request.
+  template <typename Kind>
+  Status submit(const Kind& request, Callback<typename Kind::Answer> callback) {
+    if (auto ok = check_process(); !ok) return ok;
+    return core->submit(request, std::move(callback));
   }
 
-  /// Runs one operation to its end and takes its answer out.
-  template <typename Answer, typename Start>
-  Result<Answer> call(Start&& start) {
-    if (auto ok = check_process(); !ok) return fail(ok.error());
-    struct Outcome {
-      bool done = false;
-      Result<Answer> answer;
-    } outcome;
-    const Status begun = start(Callback<Answer>([&outcome](Result<Answer*> answer) {
-      outcome.done = true;
+  /// Runs a request to its end and takes its answer out.
+  template <typename Kind>
+  Result<typename Kind::Answer> call(const Kind& request) {
+    using Answer = typename Kind::Answer;
+    std::optional<Result<Answer>> outcome;
+    const Status begun = submit(request, [&outcome](Result<Answer*> answer) {
       if (answer) {
-        outcome.answer = std::exchange(**answer, Answer());
+        outcome = std::exchange(**answer, Answer());
       } else {
-        outcome.answer = fail(std::move(answer.error()));
+        outcome = fail(std::move(answer.error()));
       }
-    }));
+    });
     if (!begun) return fail(begun.error());
-    while (!outcome.done) drive();
-    return std::move(outcome.answer);
+    while (!outcome) drive();
+    return std::move(*outcome);
   }
 
-  template <typename Answer, typename Query, typename Start>
-  Result<std::vector<Answer>> batch(std::span<const Query> queries, Start&& start) {
+  /// Runs many searches, some of them in flight together; `request_of(query)`.
+  template <typename Query, typename RequestOf>
+  auto batch(std::span<const Query> queries, RequestOf&& request_of)
+      -> Result<std::vector<typename std::invoke_result_t<RequestOf, const Query&>::Answer>> {
+    using Answer = typename std::invoke_result_t<RequestOf, const Query&>::Answer;
     if (auto ok = check_process(); !ok) return fail(ok.error());
     struct Batch {
       std::vector<Answer> answers;
@@ -184,14 +188,14 @@ struct Client<D>::Impl {
     } batch;
     batch.answers.resize(queries.size());
     for (std::size_t i = 0; i < queries.size() && !batch.error; ++i) {
-      const Status begun = start(queries[i], Callback<Answer>([&batch, i](Result<Answer*> answer) {
-                                   --batch.unanswered;
-                                   if (answer) {
-                                     std::swap(batch.answers[i], **answer);
-                                   } else if (!batch.error) {
-                                     batch.error = std::move(answer.error());
-                                   }
-                                 }));
+      const Status begun = submit(request_of(queries[i]), [&batch, i](Result<Answer*> answer) {
+        --batch.unanswered;
+        if (answer) {
+          std::swap(batch.answers[i], **answer);
+        } else if (!batch.error) {
+          batch.error = std::move(answer.error());
+        }
+      });
       if (!begun) {
         batch.error = begun.error();
         break;
@@ -204,15 +208,21 @@ struct Client<D>::Impl {
     return std::move(batch.answers);
   }
 
+  /// Waits for the answers to what was added to a load; what went wrong.
+  Status await_load() {
+    if (auto ok = check_process(); !ok) return ok;
+    while (load_unanswered > 0) drive();
+    return load_error ? Status(fail(*load_error)) : Status{};
+  }
+
   Result<Version> write_one(const WriteBatch<D>& batch) {
-    auto answer = call<WriteAnswer>([&](Callback<WriteAnswer> callback) {
-      return core->write(batch.operations(), std::move(callback));
-    });
+    auto answer = call(request::Write<D>{batch.operations()});
     if (!answer) return fail(answer.error());
     if (answer->failed.empty()) return answer->version;
     const ErrorCode code = answer->failed.front().code;
-    const std::string why = code == ErrorCode::kOutOfMemory ? client::full_tree_text(stats())
-                                                            : std::string(reason(code));
+    const std::string why = code == ErrorCode::kOutOfMemory
+                                ? client::full_tree_text(text(request::Statistics()))
+                                : std::string(reason(code));
     return fail(code, "id " + std::to_string(batch.operations().front().id) + ": " + why);
   }
 };
@@ -239,8 +249,8 @@ Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& 
   if (!fabrics) return fail(fabrics.error());
   impl->fabrics = std::move(*fabrics);
   const Clock& clock = environment.clock();
-  auto core = client::Group<D>::create(std::move(places->urls), std::move(places->directory),
-                                       *impl->fabrics, clock, options);
+  auto core = client::ClientCore<D>::create(std::move(places->urls), std::move(places->directory),
+                                            *impl->fabrics, clock, options);
   if (!core) return fail(core.error());
   impl->core = std::move(*core);
   while (!impl->core->ready() && !impl->core->has_readers()) {
@@ -255,13 +265,11 @@ Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& 
 
 template <int D>
 Result<RangeAnswer<D>> Client<D>::range(const Box<D>& window, const RangeOptions& options) {
-  return impl_->template call<RangeAnswer<D>>([&](Callback<RangeAnswer<D>> callback) {
-    return impl_->core->range({.window = window,
-                               .predicate = options.predicate,
-                               .shape = options.shape,
-                               .limit = options.limit},
-                              std::move(callback), options.as_of);
-  });
+  return impl_->call(request::Range<D>{.query = {.window = window,
+                                                 .predicate = options.predicate,
+                                                 .shape = options.shape,
+                                                 .limit = options.limit},
+                                       .as_of = options.as_of});
 }
 
 template <int D>
@@ -274,27 +282,19 @@ Result<std::uint64_t> Client<D>::count(const Box<D>& window, Predicate predicate
 
 template <int D>
 Result<NearestAnswer> Client<D>::nearest(const Point<D>& point, std::uint32_t k, Moment as_of) {
-  return impl_->template call<NearestAnswer>([&](Callback<NearestAnswer> callback) {
-    return impl_->core->nearest({.point = point, .k = k}, std::move(callback), as_of);
-  });
+  return impl_->call(request::Nearest<D>{.query = {.point = point, .k = k}, .as_of = as_of});
 }
 
 template <int D>
 Result<std::vector<RangeAnswer<D>>> Client<D>::range_batch(
     std::span<const rtree::RangeQuery<D>> queries) {
-  return impl_->template batch<RangeAnswer<D>>(
-      queries, [&](const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback) {
-        return impl_->core->range(query, std::move(callback));
-      });
+  return impl_->batch(queries, [](const auto& query) { return request::Range<D>{query}; });
 }
 
 template <int D>
 Result<std::vector<NearestAnswer>> Client<D>::nearest_batch(
     std::span<const rtree::NearestQuery<D>> queries) {
-  return impl_->template batch<NearestAnswer>(
-      queries, [&](const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback) {
-        return impl_->core->nearest(query, std::move(callback));
-      });
+  return impl_->batch(queries, [](const auto& query) { return request::Nearest<D>{query}; });
 }
 
 template <int D>
@@ -314,14 +314,12 @@ Result<Version> Client<D>::update(std::uint64_t id, const Box<D>& from, const Bo
 
 template <int D>
 Result<WriteAnswer> Client<D>::write(const WriteBatch<D>& batch) {
-  return impl_->template call<WriteAnswer>([&](Callback<WriteAnswer> callback) {
-    return impl_->core->write(batch.operations(), std::move(callback));
-  });
+  return impl_->call(request::Write<D>{batch.operations()});
 }
 
 template <int D>
 std::size_t Client<D>::max_batch() const {
-  return impl_->core->max_batch();
+  return impl_->core->limits().operations;
 }
 
 template <int D>
@@ -339,8 +337,7 @@ template <int D>
 Status Client<D>::load_begin() {
   impl_->load_sent = 0;
   impl_->load_error.reset();
-  auto answer = impl_->template call<LoadAnswer>(
-      [&](Callback<LoadAnswer> callback) { return impl_->core->load_begin(std::move(callback)); });
+  auto answer = impl_->call(request::LoadBegin());
   return answer ? Status{} : fail(answer.error());
 }
 
@@ -349,14 +346,12 @@ Status Client<D>::load_add(std::span<const Entry<D>> entries) {
   Impl& impl = *impl_;
   if (auto ok = impl.check_process(); !ok) return ok;
   while (!entries.empty() && !impl.load_error) {
-    const auto part = entries.first(std::min(entries.size(), impl.core->max_load_batch()));
+    const auto part = entries.first(std::min(entries.size(), impl.core->limits().entries));
     const Status begun =
-        impl.core->load_entries(part, Callback<LoadAnswer>([&impl](Result<LoadAnswer*> answer) {
-                                  --impl.load_unanswered;
-                                  if (!answer && !impl.load_error) {
-                                    impl.load_error = std::move(answer.error());
-                                  }
-                                }));
+        impl.submit(request::LoadEntries<D>{part}, [&impl](Result<LoadAnswer*> answer) {
+          --impl.load_unanswered;
+          if (!answer && !impl.load_error) impl.load_error = std::move(answer.error());
+        });
     if (!begun) return begun;
     ++impl.load_unanswered;
     impl.load_sent += part.size();
@@ -368,48 +363,40 @@ Status Client<D>::load_add(std::span<const Entry<D>> entries) {
 
 template <int D>
 Result<LoadAnswer> Client<D>::load_commit(double fill) {
-  if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
-  return impl_->template call<LoadAnswer>(
-      [&](Callback<LoadAnswer> callback) { return load_commit_async(fill, std::move(callback)); });
+  if (auto ok = impl_->await_load(); !ok) return fail(ok.error());
+  return impl_->call(request::LoadCommit{.fill = fill, .entries = impl_->load_sent});
 }
 
 template <int D>
 Status Client<D>::load_commit_async(double fill, Callback<LoadAnswer> callback) {
-  Impl& impl = *impl_;
-  if (auto ok = impl.check_process(); !ok) return ok;
-  while (impl.load_unanswered > 0) impl.drive();
-  if (impl.load_error) return fail(*impl.load_error);
-  return impl.core->load_commit(fill, impl.load_sent, std::move(callback));
+  if (auto ok = impl_->await_load(); !ok) return ok;
+  return impl_->submit(request::LoadCommit{.fill = fill, .entries = impl_->load_sent},
+                       std::move(callback));
 }
 
 template <int D>
 Status Client<D>::load_abort() {
-  Impl& impl = *impl_;
-  if (auto ok = impl.check_process(); !ok) return ok;
-  while (impl.load_unanswered > 0) impl.drive();
-  auto answer = impl.template call<LoadAnswer>(
-      [&](Callback<LoadAnswer> callback) { return impl.core->load_abort(std::move(callback)); });
+  if (auto ok = impl_->check_process(); !ok) return ok;
+  static_cast<void>(impl_->await_load());  // however that went
+  auto answer = impl_->call(request::LoadAbort());
   return answer ? Status{} : fail(answer.error());
 }
 
 template <int D>
 Status Client<D>::range_async(const rtree::RangeQuery<D>& query,
                               Callback<RangeAnswer<D>> callback) {
-  if (auto ok = impl_->check_process(); !ok) return ok;
-  return impl_->core->range(query, std::move(callback));
+  return impl_->submit(request::Range<D>{query}, std::move(callback));
 }
 
 template <int D>
 Status Client<D>::nearest_async(const rtree::NearestQuery<D>& query,
                                 Callback<NearestAnswer> callback) {
-  if (auto ok = impl_->check_process(); !ok) return ok;
-  return impl_->core->nearest(query, std::move(callback));
+  return impl_->submit(request::Nearest<D>{query}, std::move(callback));
 }
 
 template <int D>
 Status Client<D>::write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> callback) {
-  if (auto ok = impl_->check_process(); !ok) return ok;
-  return impl_->core->write(batch.operations(), std::move(callback));
+  return impl_->submit(request::Write<D>{batch.operations()}, std::move(callback));
 }
 
 template <int D>
@@ -434,45 +421,37 @@ std::size_t Client<D>::in_flight() const {
 
 template <int D>
 Result<std::string> Client<D>::server_statistics() {
-  return impl_->stats();
+  return impl_->text(request::Statistics());
 }
 
 template <int D>
 Result<std::string> Client<D>::cluster() {
-  return impl_->text(
-      impl_->template call<client::StatsAnswer>([&](Callback<client::StatsAnswer> callback) {
-        return impl_->core->cluster(std::move(callback));
-      }));
+  return impl_->text(request::Cluster());
 }
 
 template <int D>
 Result<std::string> Client<D>::history() {
-  return impl_->task(protocol::TaskKind::kHistory, 0, 0, {});
+  return impl_->text(request::Task{.kind = protocol::TaskKind::kHistory});
 }
 
 template <int D>
 Result<std::string> Client<D>::difference(Moment from, Moment to) {
-  return impl_->task(protocol::TaskKind::kDiff, from, to, {});
+  return impl_->text(request::Task{.kind = protocol::TaskKind::kDiff, .from = from, .to = to});
 }
 
 template <int D>
 Result<std::string> Client<D>::backup(std::string_view path) {
-  return impl_->task(protocol::TaskKind::kBackup, 0, 0, path);
+  return impl_->text(request::Task{.kind = protocol::TaskKind::kBackup, .text = path});
 }
 
 template <int D>
 Result<CompactAnswer> Client<D>::compact(std::uint64_t cursor, double fill) {
   const auto permyriad = client::compaction_fill(fill);
   if (!permyriad) return fail(permyriad.error());
-  const auto json = impl_->task(protocol::TaskKind::kCompact, cursor, *permyriad, {});
+  const auto json = impl_->text(
+      request::Task{.kind = protocol::TaskKind::kCompact, .from = cursor, .to = *permyriad});
   if (!json) return fail(json.error());
   return client::parse_compaction(*json);
-}
-
-template <int D>
-Result<std::string> Client<D>::command(protocol::TaskKind kind, std::uint64_t from,
-                                       std::uint64_t to) {
-  return impl_->task(kind, from, to, {});
 }
 
 template <int D>
@@ -497,5 +476,16 @@ std::string Client<D>::peer() const {
 
 template class Client<2>;
 template class Client<3>;
+
+namespace client {
+
+template <int D>
+ClientCore<D>& Internal::core(Client<D>& client) {
+  return *client.impl_->core;
+}
+template ClientCore<2>& Internal::core(Client<2>&);
+template ClientCore<3>& Internal::core(Client<3>&);
+
+}  // namespace client
 
 }  // namespace silurus

@@ -19,6 +19,10 @@
 
 namespace silurus {
 
+namespace client {
+class Internal;  // the library's own way to a client's requests
+}
+
 using protocol::Moment;
 using protocol::moment_at;
 using rtree::Box;
@@ -121,8 +125,6 @@ class SILURUS_API Client {
   /// Has the server copy its tree, while it goes on serving, into a new data directory on its own
   /// machine; a server starts from it. `path` is absolute. JSON: {"path", "version", "entries"}.
   Result<std::string> backup(std::string_view path);
-  /// A task of those that replace a shard by others (docs/sharding.md), and its answer.
-  Result<std::string> command(protocol::TaskKind kind, std::uint64_t from, std::uint64_t to);
 
   // --- writes: each returns the version in which it is visible
   Result<Version> insert(std::uint64_t id, const Box<D>& box);
@@ -186,6 +188,7 @@ class SILURUS_API Client {
 
  private:
   struct SILURUS_INTERNAL Impl;
+  friend class client::Internal;
   explicit Client(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -1,298 +1,178 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <deque>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "client/answers.h"
-#include "client/call.h"
-#include "client/offload.h"
+#include "client/link.h"
+#include "client/network.h"
 #include "client/options.h"
-#include "client/policy.h"
+#include "client/pending_calls.h"
+#include "client/primary_finder.h"
+#include "client/request.h"
 #include "client/statistics.h"
-#include "client/write_window.h"
 #include "common/clock.h"
-#include "common/inline_function.h"
+#include "common/random.h"
 #include "common/result.h"
-#include "protocol/decode.h"
-#include "protocol/messages.h"
-#include "rtree/geometry.h"
-#include "transport/fabric.h"
 
 namespace silurus::client {
 
-/// What the connections of one client have in common.
-template <int D>
-struct Family {
-  WriteWindow writes;
-  rtree::Version newest = 0;    ///< that an answer was of
-  Keeper<D>* keeper = nullptr;  ///< of what a connection can't end; nobody: it fails
-};
-
-/// What the heartbeats of one server say, on our own clock.
-struct Standing {
-  Nanoseconds since = 0;       ///< the last one was sent at this time or later; 0: none yet
-  rtree::Version version = 0;  ///< published then
-  std::uint64_t staleness = protocol::kNoEnd;  ///< of it, then
-  Nanoseconds lease_until = 0;                 ///< until then what it publishes is the newest
-  Nanoseconds seen = 0;                        ///< when the last one was found
-  double cpu_busy = 0;                         ///< 0 to 1
-  std::uint32_t queued = 0;
-
-  /// For how long at most its newest version may have been superseded now; kNoEnd: not known.
-  std::uint64_t staleness_at(Nanoseconds now) const {
-    if (since == 0 || staleness == protocol::kNoEnd) return protocol::kNoEnd;
-    if (now < lease_until) return 0;
-    return staleness + static_cast<std::uint64_t>(now - since);
-  }
-};
-
-/// A client as a state machine over one connection: no thread, no sleep, no clock or dice but those
-/// given, so the same code runs on real fabrics and in simulation. All on the poller's thread.
-/// Operations of any kind may be in flight together, up to kMaxInFlight; they end in any order.
-/// In steady state nothing is allocated: operations and their results keep their memory.
+/// A client as a state machine over the members of one shard: sends writes, and reads unless the
+/// options say otherwise, to the primary, which its PrimaryFinder finds, and finds again when it is
+/// lost. What was under way goes to the next one, too (PendingCalls): searches are asked again,
+/// writes are sent again in their order under the numbers that they have, which the group
+/// remembers, so that each happens once. A server alone is a group of one that remembers nothing: a
+/// write that it left without an answer is in doubt at once.
 ///
-/// An operation that can't begin (bad argument, too large, too many in flight, connection lost) is
-/// refused by the call; else its callback is called exactly once, in flush() or settle() or the
-/// poller's progress(), or from the destructor (kConnectionLost). With a Keeper, what a lost
-/// connection or a server that isn't the primary left undone goes to that instead: searches, writes
-/// that weren't sent or whose outcome the group remembers, requests for text.
+/// A request that can't begin (bad argument, too large, too many in flight, no server) is refused
+/// by submit(); else its callback is called exactly once: with its answer, or by its deadline, or
+/// when no server was found for ClientOptions::reconnect_for, or from the destructor; kInDoubt only
+/// if it is a write that was sent and may have happened. Requests of any kind may be in flight
+/// together, up to PendingCalls::kMaxInFlight; they end in any order.
 ///
-///   core->range(query, [&](Result<RangeAnswer<2>*> found) { ... });
+/// No thread, no sleep, no clock or dice but those given, so the same code runs on real fabrics and
+/// in simulation. One thread; callbacks only from flush(), settle(), the poller's progress() and
+/// the destructor. In steady state nothing is allocated. settle() blocks while it connects: for
+/// kMaxConnect at most, or ClientOptions::connect_timeout with a server that is alone; and while it
+/// asks the directory.
+///
+///   core->submit(request::Range<2>{query}, [&](Result<RangeAnswer<2>*> found) { ... });
 ///   while (core->in_flight() > 0) {
 ///     core->flush();
 ///     poller.progress();
 ///     core->settle();
 ///   }
 template <int D>
-class ClientCore final : public transport::ConnectionHandler {
+class ClientCore {
  public:
-  static constexpr std::uint32_t kMaxInFlight = 4096;
+  static constexpr Nanoseconds kMaxConnect = 250 * kMillisecond;
 
-  /// Connects and checks what the server says of itself. All but the options must outlive it.
-  static Result<std::unique_ptr<ClientCore>> connect(
-      transport::Fabric& fabric, transport::Poller& poller, const transport::Address& address,
-      const Clock& clock, const ClientOptions& options, Family<D>* family = nullptr);
-  ~ClientCore() override;
+  /// Not connected yet: to be driven until ready(), or failure(). `urls`: at least one, unless
+  /// there is a directory. What is given by reference must outlive it.
+  static Result<std::unique_ptr<ClientCore>> create(std::vector<std::string> urls,
+                                                    std::unique_ptr<Directory> directory,
+                                                    Network& network, const Clock& clock,
+                                                    const ClientOptions& options);
+  /// Of one server, whatever it is in its group, by one connection that is never made again.
+  static Result<std::unique_ptr<ClientCore>> connect(const std::string& url, Network& network,
+                                                     const Clock& clock, ClientOptions options);
+  ~ClientCore();
+  ClientCore(const ClientCore&) = delete;
+  ClientCore& operator=(const ClientCore&) = delete;
 
-  // --- operations
-  /// `as_of`: asks an older version; 0: the current one. To be read one-sidedly it is first held by
-  /// the server, which takes a message unless it holds it already. `any`: this server may answer
-  /// though others may have a newer version; an answer that isn't fresh enough goes to the Keeper.
-  Status range(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback,
-               protocol::Moment as_of = 0, const Freshness* any = nullptr);
-  Status nearest(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback,
-                 protocol::Moment as_of = 0, const Freshness* any = nullptr);
-  /// At most max_batch() operations, which become visible in one version.
-  Status write(std::span<const protocol::Operation<D>> operations, Callback<WriteAnswer> callback);
-  Status stats(Callback<StatsAnswer> callback);
-  /// Who is in the server's group, as JSON (protocol::MessageType::kCluster). `harmless`: another
-  /// member may be asked instead.
-  Status cluster(Callback<StatsAnswer> callback, bool harmless = false);
-  /// Answered with JSON too.
-  Status task(protocol::TaskKind kind, protocol::Moment from, protocol::Moment to,
-              std::string_view text, Callback<StatsAnswer> callback);
-  /// Bulk load into an empty tree: begin, any number of batches of at most max_load_batch() entries
-  /// (each answered), then commit with the number of entries sent, or abort.
-  Status load_begin(Callback<LoadAnswer> callback);
-  Status load_entries(std::span<const rtree::Entry<D>> entries, Callback<LoadAnswer> callback);
-  Status load_commit(double fill, std::uint64_t entries, Callback<LoadAnswer> callback);
-  Status load_abort(Callback<LoadAnswer> callback);
-
-  /// Begins a kept operation again, with the deadline that it has. False (and it is left alone) if
-  /// there is no connection, or no room.
-  bool adopt(Call<D>& call);
+  /// Begins an operation: any alternative of Request<D>, with a callback for its answer. The
+  /// current version may be searched at any member that is as fresh as ClientOptions::read says.
+  /// An older version, to be read one-sidedly, is first held by the server, which takes a message
+  /// unless it holds it already.
+  template <typename Kind>
+  Status submit(const Kind& request, Callback<typename Kind::Answer> callback) {
+    return submit_any(Request<D>(request), AnyCallback<D>(std::move(callback)));
+  }
+  /// The same; the callback is that of the request's kind.
+  Status submit_any(const Request<D>& request, AnyCallback<D>&& callback);
 
   // --- driving it
   /// Sends and posts what was begun. Before waiting for anything.
-  void flush();
-  /// After progress(): delivers offloaded searches that have ended, and (now and then, or if told
-  /// to look) ends what is past its deadline. Returns how many it had to do with: if none, and
-  /// there is nothing to progress either, it's time to sleep.
-  std::size_t settle(bool look_at_deadlines = false);
-
-  /// Longest time to sleep before the next flush() and settle(true), if nothing happens.
-  Nanoseconds max_wait() const {
-    return offloader_ != nullptr && offloader_->waiting_for_region() ? kMillisecond
-                                                                     : 100 * kMillisecond;
+  void flush() {
+    for (auto& peer : peers_) peer.link->flush();
   }
+  /// After progress(): delivers offloaded searches that have ended, and (now and then, or if told
+  /// to look) ends what is past its deadline and looks after the connections. Returns how many
+  /// things it had to do with: if none, and there is nothing to progress either, it's time to
+  /// sleep.
+  std::size_t settle(bool look = false);
+  /// Longest time to sleep before the next flush() and settle(true), if nothing happens.
+  Nanoseconds max_wait() const;
 
   // --- looking at it
-  std::size_t in_flight() const { return in_flight_; }
-  /// What of a write makes no sense, or is too much for one message.
-  static Status check_write(std::span<const protocol::Operation<D>> operations,
-                            std::size_t max_batch);
-  std::size_t max_batch() const;
-  std::size_t max_load_batch() const;
-  const protocol::ServerHello& server() const { return server_; }
-  const transport::Connection& connection() const { return *connection_; }
-  bool can_offload() const { return offloader_ != nullptr; }
-  bool connected() const { return !lost_.has_value(); }
-  /// Why it is connected no longer.
-  const std::optional<Error>& lost() const { return lost_; }
-  /// Looks at the heartbeat if it may have changed.
-  const Standing& standing(Nanoseconds now) {
-    look_at_heartbeat(now);
-    return standing_;
+  /// Whether there is a primary to ask now.
+  bool ready() const { return primary() != nullptr; }
+  /// Whether a member other than a primary may answer searches now: with ReadFrom::kAny, while
+  /// there is no primary.
+  bool has_readers();
+  /// Whether it is known of each member that may answer searches how fresh it is.
+  bool knows_readers() const;
+  /// Why no primary is being looked for any more.
+  const std::optional<Error>& failure() const { return finder_.failure(); }
+  std::size_t in_flight() const { return calls_.in_flight(); }
+  /// Of the connection to the primary; before there is one, what every connection takes.
+  const request::Limits& limits() const { return limits_; }
+  bool can_offload() const { return ready() && primary_->can_offload(); }
+  /// The connection to the primary; null: there is none.
+  Link<D>* primary() const {
+    return primary_ != nullptr && primary_->connected() ? primary_ : nullptr;
   }
-  /// The same, as of the last look.
-  const Standing& known() const { return standing_; }
-  /// Searches and writes that were sent and have no answer yet.
-  std::size_t unanswered_calls() const;
-  /// Given up: as if the connection had been lost.
-  void give_up(std::string why);
-  /// Any time; a copy.
+  std::string peer() const { return peer_name_; }
+  /// Members that there is a connection to.
+  std::size_t connections() const;
+  /// A copy.
   ClientStatistics statistics() const;
-  void reset_statistics() {
-    statistics_ = {};
-    counters_at_reset_ = connection_->counters();
-  }
-
-  // --- transport::ConnectionHandler
-  void on_message(transport::Connection& connection, std::span<const std::byte> message) override;
-  void on_read(transport::Connection& connection, std::uint64_t cookie, bool ok) override;
-  void on_writable(transport::Connection& connection) override;
-  void on_closed(transport::Connection& connection, const Error& reason) override;
+  void reset_statistics();
 
  private:
-  static constexpr std::uint32_t kIndexBits = 12;
-  static_assert(kMaxInFlight == 1u << kIndexBits);
+  using Member = PrimaryFinder::Member;
+  using Step = PrimaryFinder::Step;
+  /// A member that there is a link to.
+  struct Peer {
+    Member* member;
+    std::unique_ptr<Link<D>> link;
+    Nanoseconds probed = 0;  ///< as a reader, to keep its heartbeats coming
+  };
 
-  ClientCore(transport::Poller& poller, const Clock& clock, const ClientOptions& options,
-             Family<D>* family);
-  Status attach(std::unique_ptr<transport::Connection> connection);
+  ClientCore(std::unique_ptr<Directory> directory, Network& network, const Clock& clock,
+             const ClientOptions& options);
 
-  Status check_ready() const;
-  std::uint32_t acquire(CallKind kind, Nanoseconds deadline, Nanoseconds patience = 0);
-  void release(std::uint32_t index);
-  std::uint32_t request_id(std::uint32_t index) const {
-    return (operations_[index].generation << kIndexBits) | index;
-  }
-  void begin_search(std::uint32_t index);
-  void begin_search_of_old_version(std::uint32_t index);
-  void start_offload(std::uint32_t index, const std::optional<HeldRoot>& held);
-  void send_by_message_instead(std::uint32_t index);
-  void on_held(std::uint32_t index, const protocol::Answer& answer);
-  void look_at_heartbeat(Nanoseconds now);
-  void take_standing(const protocol::Heartbeat& heartbeat, Nanoseconds now);
-  /// Whether a one-sided read counts only while the server has the newest version for sure.
-  bool needs_lease(const Call<D>& operation) const {
-    return is_group_ && !operation.any && operation.as_of == 0;
-  }
-  bool lease_lasts();
-  template <typename Encode>
-  void send(std::uint32_t index, std::size_t bytes, Encode&& encode);
-  bool may_send() const { return unanswered_ < protocol::kMaxRequestsInFlight; }
-  /// Just before a message goes.
-  void sending(Call<D>& operation);
-  void send_search(std::uint32_t index);
-  void send_again(std::uint32_t index);
-  void send_waiting();
-  template <typename Encode>
-  Status text_request(std::size_t bytes, Nanoseconds patience, bool harmless,
-                      Callback<StatsAnswer> callback, Encode&& encode);
-  template <typename Encode>
-  Status load_step(std::size_t bytes, Nanoseconds patience, bool harmless,
-                   Callback<LoadAnswer> callback, Encode&& encode);
-  Status take_answer(Call<D>& operation, const protocol::Answer& answer);
-  void on_error(std::uint32_t index, const protocol::Answer& answer);
-  std::size_t deliver_offloaded();
-  void end(std::uint32_t index, const Error* error);
-  void record(const Call<D>& operation, bool failed);
-  /// Of the tree, that its answer is of; 0: it says nothing of that.
-  static rtree::Version version_of(const Call<D>& operation) {
-    switch (operation.kind) {
-      case CallKind::kRange:
-        return operation.range.version;
-      case CallKind::kNearest:
-        return operation.nearest.version;
-      case CallKind::kWrite:
-        return operation.write.version;
-      default:
-        return 0;
-    }
-  }
-  bool is_fresh(const Call<D>& operation) const {
-    return family_->keeper == nullptr || (version_of(operation) >= operation.freshness.at_least &&
-                                          clock_.now() <= operation.freshness.until);
-  }
-  std::size_t end_overdue();
-  bool shows_life(Nanoseconds now);
-  Error overdue_error(const Call<D>& operation) const;
-  void break_off(Error error);
-  void end_all();
-  bool may_keep(const Call<D>& operation) const;
-  void hand_over(std::uint32_t index, ErrorCode why);
-  AccessStatistics& statistics_of(const Call<D>& operation);
+  Status await_server(const Treatment& how);
+  /// For a search of the current version: the link to a member that may answer it, and is least
+  /// busy; null: none.
+  struct Choice {
+    Link<D>* link = nullptr;
+    bool any = false;  ///< it is not the primary's
+    Freshness freshness = {};
+  };
+  Choice choose_reader(Nanoseconds now);
+  std::optional<Freshness> freshness_of(Link<D>& link, const HeartbeatState& newest,
+                                        Nanoseconds now);
 
-  transport::Poller& poller_;
+  std::size_t upkeep(bool look);
+  void look_after_primary(bool look, Nanoseconds now);
+  void lose_primary(Nanoseconds now);
+  void seek(Nanoseconds now);
+  Error out_of_time();
+  Result<Link<D>*> dial(Member& member, Nanoseconds longest);
+  Nanoseconds dial_time(Nanoseconds now) const;
+  void ask(Member& member);
+  void lead_with(Member& member);
+  void begin_queued();
+  void look_after_readers(Nanoseconds now);
+  void leave_others();
+  void drop(const Member& member);
+  Link<D>* link_of(const Member& member) const;
+
+  Network& network_;
   const Clock& clock_;
-  ClientOptions options_;
-  std::unique_ptr<Family<D>> own_family_;  ///< of a client of one connection
-  Family<D>* family_;
-  protocol::ServerHello server_;
-  /// Of a group: it leases reads, and remembers writes.
-  bool is_group_ = false;
-  std::shared_ptr<AccessPolicy> policy_;
-  std::unique_ptr<transport::Connection> connection_;
-  std::unique_ptr<Offloader<D>> offloader_;
-  HeldVersions held_;
-  std::optional<Error> lost_;
+  const ClientOptions options_;
+  std::unique_ptr<Directory> directory_;
+  Random random_;
+  PendingCalls<D> calls_;
+  PrimaryFinder finder_;
+  std::vector<Peer> peers_;
+  Link<D>* primary_ = nullptr;
 
-  std::deque<Call<D>> operations_;  ///< grows to what was needed at once; never moves
-  std::vector<std::uint32_t> free_;
-  std::vector<std::uint32_t> waiting_;  ///< request ids, to be sent in this order
-  std::size_t waiting_first_ = 0;       ///< of those not yet sent
-  std::size_t in_flight_ = 0;           ///< of the caller's view: forgotten ones don't count
-  std::uint32_t unanswered_ = 0;        ///< messages
   std::uint32_t settles_ = 0;
-  Nanoseconds next_deadline_ = INT64_MAX;  ///< or the next look for signs of life
-  std::uint64_t messages_seen_ = 0;        ///< that had come at the last look for signs of life
-  std::uint64_t heartbeats_seen_ = 0;      ///< the number of the one that was there then
+  request::Limits limits_;
+  std::string peer_name_;
+  std::uint64_t primaries_ = 0;     ///< that there have been
+  std::uint64_t load_primary_ = 0;  ///< the number of the one on which the load was begun
 
-  Nanoseconds heartbeat_looked_ = 0;
-  std::uint64_t heartbeat_sequence_ = 0;
-  Standing standing_;
-  std::uint64_t sent_ = 0;      ///< messages
-  std::uint64_t probe_ = 0;     ///< number of the message that a heartbeat shall know of; 0: none
-  Nanoseconds probe_sent_ = 0;  ///< at this time or later
-
-  ClientStatistics statistics_;
-  transport::ConnectionCounters counters_at_reset_;
+  // Of the primary, when it was looked at last.
+  std::uint64_t heard_messages_ = 0;
+  Nanoseconds heard_heartbeat_ = 0;
+  Nanoseconds heard_at_ = 0;
+  Nanoseconds looked_at_ = 0;
 };
-
-/// Sends a message of known size, or keeps it until there is room: messages never overtake.
-template <int D>
-template <typename Encode>
-void ClientCore<D>::send(std::uint32_t index, std::size_t bytes, Encode&& encode) {
-  Call<D>& operation = operations_[index];
-  operation.bytes = bytes;
-  if (waiting_first_ == waiting_.size() && may_send()) {
-    if (auto room = connection_->reserve(bytes); !room.empty()) {
-      if (operation.kind == CallKind::kWrite ? is_group_ : operation.harmless) {
-        // Perhaps it must be sent again, to the next primary.
-        operation.message.resize(bytes);
-        encode(std::span(operation.message));
-        std::memcpy(room.data(), operation.message.data(), bytes);
-      } else {
-        encode(room.first(bytes));
-      }
-      sending(operation);
-      connection_->commit(bytes);
-      return;
-    }
-  }
-  operation.message.resize(bytes);
-  encode(std::span(operation.message));
-  operation.state = CallState::kWaiting;
-  waiting_.push_back(request_id(index));
-}
 
 }  // namespace silurus::client

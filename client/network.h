@@ -22,6 +22,16 @@ class Network {
   ~Network() = default;
 };
 
+/// Reaches every server by one fabric and poller.
+class OneFabric final : public Network {
+ public:
+  OneFabric(transport::Fabric& fabric, transport::Poller& poller) : way_{&fabric, &poller} {}
+  Result<Way> way_to(const transport::Address&) override { return way_; }
+
+ private:
+  Way way_;
+};
+
 /// Knows where the members of a group listen, when none of the known ones answers: etcd.
 class Directory {
  public:

@@ -78,7 +78,7 @@ struct ClientOptions {
   bool follow_primary = true;
   std::uint64_t seed = 1;  ///< of the policy's dice
   /// Names this client to the servers, which remember its writes under it (each happens once,
-  /// however often it is sent). 0: Client draws one; a bare ClientCore has none.
+  /// however often it is sent). 0: Client draws one; a ClientCore without a Client has none.
   std::uint64_t client_id = 0;
   OffloadOptions offload = {};
   transport::WaiterOptions wait = {};  ///< of blocking calls

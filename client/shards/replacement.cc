@@ -8,6 +8,7 @@
 
 #include "client/client.h"
 #include "client/environment.h"
+#include "client/internal.h"
 #include "common/json.h"
 #include "etcd/gateway.h"
 
@@ -68,7 +69,7 @@ class Server {
   Client<D>& client() { return client_; }
 
   Result<Answer> ask(TaskKind kind, std::uint64_t from = 0, std::uint64_t to = 0) {
-    const auto text = client_.command(kind, from, to);
+    const auto text = client::Internal::run_task(client_, kind, from, to);
     if (!text) return told(text.error());
     const auto json = parse_json(*text);
     if (!json.is_object()) return fail(ErrorCode::kProtocol, url_ + " answers nonsense");
@@ -78,7 +79,7 @@ class Server {
 
   /// One page of what was listed, each operation checked.
   Result<std::vector<Operation<D>>> page(std::uint64_t index) {
-    const auto bytes = client_.command(TaskKind::kExportPage, 0, index);
+    const auto bytes = client::Internal::run_task(client_, TaskKind::kExportPage, 0, index);
     if (!bytes) return told(bytes.error());
     if (bytes->size() % sizeof(Operation<D>) != 0) {
       return fail(ErrorCode::kProtocol, url_ + " answers with part of an operation");

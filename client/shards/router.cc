@@ -7,6 +7,7 @@
 
 #include "client/backoff.h"
 #include "client/environment.h"
+#include "client/internal.h"
 #include "common/home_process.h"
 #include "common/json.h"
 #include "protocol/decode.h"
@@ -183,9 +184,11 @@ struct Router<D>::Impl {
     }
   }
 
-  /// Asks all of them at once: `begin(client, index, callback)`. The first error ends it.
-  template <typename Answer, typename Begin>
-  Result<std::vector<Answer>> ask(std::span<Link* const> asked, Begin&& begin) {
+  /// Asks all of them the same at once. The first error ends it.
+  template <typename Kind>
+  Result<std::vector<typename Kind::Answer>> ask(std::span<Link* const> asked,
+                                                 const Kind& request) {
+    using Answer = typename Kind::Answer;
     std::vector<Answer> answers(asked.size());
     std::optional<Error> error;
     for (std::size_t i = 0; i < asked.size() && !error; ++i) {
@@ -194,14 +197,14 @@ struct Router<D>::Impl {
         error = client.error();
         break;
       }
-      const Status begun =
-          begin(**client, i, Callback<Answer>([&answers, &error, i](Result<Answer*> answer) {
+      const Status begun = client::Internal::core(**client).submit(
+          request, [&answers, &error, i](Result<Answer*> answer) {
             if (answer) {
               std::swap(answers[i], **answer);
             } else if (!error || answer.error().code == ErrorCode::kMoved) {
               error = std::move(answer.error());
             }
-          }));
+          });
       if (!begun) error = begun.error();
     }
     wait_for(asked);
@@ -222,10 +225,7 @@ struct Router<D>::Impl {
 
   Result<RangeAnswer<D>> range_once(const rtree::RangeQuery<D>& query) {
     const std::vector<Link*> asked = links_meeting(query.window);
-    auto answers = ask<RangeAnswer<D>>(
-        asked, [&](Client<D>& client, std::size_t, Callback<RangeAnswer<D>> callback) {
-          return client.range_async(query, std::move(callback));
-        });
+    auto answers = ask(std::span<Link* const>(asked), client::request::Range<D>{query});
     if (!answers) return fail(answers.error());
     RangeAnswer<D> all = std::move(answers->front());
     for (std::size_t i = 1; i < answers->size(); ++i) {
@@ -263,10 +263,7 @@ struct Router<D>::Impl {
       do {
         asked.push_back(order[next].second);
       } while (++next < order.size() && order[next].first == 0);
-      auto answers = ask<NearestAnswer>(
-          asked, [&](Client<D>& client, std::size_t, Callback<NearestAnswer> callback) {
-            return client.nearest_async(query, std::move(callback));
-          });
+      auto answers = ask(std::span<Link* const>(asked), client::request::Nearest<D>{query});
       if (!answers) return fail(answers.error());
       asked_of += asked.size();
       for (const NearestAnswer& one : *answers) merge(all, one, query.k);
@@ -375,16 +372,16 @@ struct Router<D>::Impl {
     const std::size_t count = std::min(part.size(), (*client)->max_batch());
     const Indices sent(part.begin(), part.begin() + static_cast<std::ptrdiff_t>(count));
     part.erase(part.begin(), part.begin() + static_cast<std::ptrdiff_t>(count));
-    WriteBatch<D> batch;
-    for (const std::size_t i : sent) add(batch, writing.operations[i]);
-    const Status begun = (*client)->write_async(
-        batch, Callback<WriteAnswer>([&outcome](Result<WriteAnswer*> answer) {
+    std::vector<Operation<D>> batch;
+    for (const std::size_t i : sent) batch.push_back(writing.operations[i]);
+    const Status begun = client::Internal::core(**client).submit(
+        client::request::Write<D>{batch}, [&outcome](Result<WriteAnswer*> answer) {
           if (answer) {
             outcome = std::exchange(**answer, {});
           } else {
             outcome = fail(std::move(answer.error()));
           }
-        }));
+        });
     if (!begun) outcome = fail(begun.error());
     return sent;
   }
@@ -407,16 +404,6 @@ struct Router<D>::Impl {
       left.insert(left.end(), sent.begin(), sent.end());
     } else if (!error) {
       error = why;
-    }
-  }
-
-  static void add(WriteBatch<D>& batch, const Operation<D>& operation) {
-    if (operation.kind == OperationKind::kInsert) {
-      batch.insert(operation.id, operation.box);
-    } else if (operation.kind == OperationKind::kErase) {
-      batch.erase(operation.id, operation.box);
-    } else {
-      batch.update(operation.id, operation.box, operation.to);
     }
   }
 

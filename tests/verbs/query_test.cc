@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -57,8 +58,9 @@ class Query : public ::testing::Test {
     client::ClientOptions options;
     options.mode = mode;
     options.deadline = testing_support::patient(30 * kSecond);
-    auto made = client::ClientCore<2>::connect(
-        *fabric_, *poller_, *Address::parse(server_->addresses().front()), clock_, options);
+    network_.emplace(*fabric_, *poller_);
+    auto made =
+        client::ClientCore<2>::connect(server_->addresses().front(), *network_, clock_, options);
     ASSERT_TRUE(made) << made.error().message;
     core_ = std::move(*made);
     // Warm: all inner nodes cached, and whatever grows has its size.
@@ -71,11 +73,11 @@ class Query : public ::testing::Test {
   }
   void ask(const Box<2>& window) {
     bool done = false;
-    const Status begun =
-        core_->range({.window = window}, [&](Result<client::RangeAnswer<2>*> answer) {
-          done = true;
-          if (!answer) ADD_FAILURE() << answer.error().message;
-        });
+    const Status begun = core_->submit(client::request::Range<2>{{.window = window}},
+                                       [&](Result<client::RangeAnswer<2>*> answer) {
+                                         done = true;
+                                         if (!answer) ADD_FAILURE() << answer.error().message;
+                                       });
     ASSERT_TRUE(begun) << begun.error().message;
     while (!done) {
       core_->flush();
@@ -90,6 +92,7 @@ class Query : public ::testing::Test {
   std::unique_ptr<Poller> poller_;
   server::ServerOptions options_;
   std::unique_ptr<server::Server> server_;
+  std::optional<client::OneFabric> network_;
   std::unique_ptr<client::ClientCore<2>> core_;
 };
 
@@ -97,16 +100,17 @@ TEST_F(Query, OffloadedIsOneRoundTripOneDoorbellAndLittleMoreThanItsLeaves) {
   connect(Mode::kOffload);
   std::uint64_t least = ~std::uint64_t{0}, most = 0;
   for (int i = 0; i < kQueries; ++i) {
-    const auto counters = core_->connection().counters();
+    const auto counters = core_->primary()->connection().counters();
     const auto before = core_->statistics().offload;
     ask(small_window());
     const auto& after = core_->statistics().offload;
     const std::uint64_t leaves = after.nodes_read - before.nodes_read;
-    const std::uint64_t bytes = core_->connection().counters().read_bytes - counters.read_bytes;
+    const std::uint64_t bytes =
+        core_->primary()->connection().counters().read_bytes - counters.read_bytes;
     EXPECT_EQ(after.round_trips - before.round_trips, 1u);
     EXPECT_EQ(after.cache_misses, before.cache_misses);
-    EXPECT_EQ(core_->connection().counters().doorbells - counters.doorbells, 1u);
-    EXPECT_EQ(core_->connection().counters().reads - counters.reads, leaves + 1);
+    EXPECT_EQ(core_->primary()->connection().counters().doorbells - counters.doorbells, 1u);
+    EXPECT_EQ(core_->primary()->connection().counters().reads - counters.reads, leaves + 1);
     EXPECT_LE(bytes * 4, (leaves * rtree::kChunkBytes<2> + kWord) * 5);
     least = std::min(least, bytes);
     most = std::max(most, bytes);
@@ -118,9 +122,9 @@ TEST_F(Query, OffloadedIsOneRoundTripOneDoorbellAndLittleMoreThanItsLeaves) {
 
 TEST_F(Query, ByMessageIsOneWriteAndOneDoorbell) {
   connect(Mode::kMessaging);
-  const auto before = core_->connection().counters();
+  const auto before = core_->primary()->connection().counters();
   for (int i = 0; i < kQueries; ++i) ask(small_window());
-  const auto& after = core_->connection().counters();
+  const auto& after = core_->primary()->connection().counters();
   EXPECT_EQ(after.messages_sent - before.messages_sent, std::uint64_t{kQueries});
   EXPECT_EQ(after.messages_received - before.messages_received, std::uint64_t{kQueries});
   // Beyond those: receives that are replenished 64 at a time, and the ring's beginning anew.

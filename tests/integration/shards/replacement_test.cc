@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "client/internal.h"
 #include "common/random.h"
 #include "protocol/messages.h"
 #include "tests/integration/shards/cluster.h"
@@ -295,8 +296,9 @@ TEST_F(OneShard, OperationsKeepTheirOrderWhenTheServerIsFrozenNowAndThen) {
     constexpr std::uint64_t kFreezeNs = kLongFreeze;
     for (; !over.stop_requested(); ++frozen) {
       const std::uint64_t ticket = 1000 + frozen;
-      EXPECT_TRUE(client->command(protocol::TaskKind::kFreeze, ticket, kFreezeNs));
-      EXPECT_TRUE(client->command(protocol::TaskKind::kServe, ticket, 0));
+      EXPECT_TRUE(
+          client::Internal::run_task(*client, protocol::TaskKind::kFreeze, ticket, kFreezeNs));
+      EXPECT_TRUE(client::Internal::run_task(*client, protocol::TaskKind::kServe, ticket, 0));
     }
   });
   constexpr std::uint64_t kPairs = 2000;

@@ -71,7 +71,8 @@ ClientNode::ClientNode(sim::World& world, sim::Host& host, const ClusterOptions&
       number_(number),
       random_(options.seed * 1000 + number),
       fabric_(world, host, options.fabric),
-      poller_(std::move(*fabric_.create_poller())) {
+      poller_(std::move(*fabric_.create_poller())),
+      network_(fabric_, *poller_) {
   process_ = host.spawn("client", [this](sim::Process& process) { step(process); });
   process_->watch(*poller_);
 }
@@ -91,8 +92,7 @@ Status ClientNode::connect(ServerNode& server) {
                                          .seed = random_(),
                                          // No checksums: the time lease alone must do.
                                          .offload = {.cache_bytes = workload_.cache_bytes}};
-  auto core = client::ClientCore<2>::connect(fabric_, *poller_, {"sim", "server", "1", ""},
-                                             host_.clock(), options);
+  auto core = client::ClientCore<2>::connect("sim://server:1", network_, host_.clock(), options);
   if (!core) return fail(core.error());
   server_ = &server;
   core_ = std::move(*core);
@@ -122,7 +122,7 @@ void ClientNode::step(sim::Process& process) {
   std::size_t events = poller_->progress();
   if (core_ == nullptr) return;
   events += core_->settle(true);
-  if (core_->connected() && !is_stopping_) {
+  if (core_->ready() && !is_stopping_) {
     while (in_flight() < workload_.in_flight) start_one();
   }
   core_->flush();
@@ -158,8 +158,8 @@ void ClientNode::start_range() {
       std::make_shared<std::pair<rtree::RangeQuery<2>, Version>>(query, server_->oracle.newest());
   const Version as_of = draw_past();
   ++started_;
-  const auto status = core_->range(
-      query,
+  const auto status = core_->submit(
+      client::request::Range<2>{.query = query, .as_of = as_of},
       [this, asked, as_of](const Result<client::RangeAnswer<2>*>& answer) {
         const Error* error = answer ? nullptr : &answer.error();
         const std::string what = answer && (*answer)->access == client::Access::kOffload
@@ -170,8 +170,7 @@ void ClientNode::start_range() {
                        : end(error, version, asked->second, what)) {
           server_->oracle.found(asked->first, (*answer)->ids, version, what);
         }
-      },
-      as_of);
+      });
   if (!status) end(&status.error(), 0, 0, "range");
 }
 
@@ -183,8 +182,8 @@ void ClientNode::start_nearest() {
       std::make_shared<std::pair<rtree::NearestQuery<2>, Version>>(query, server_->oracle.newest());
   const Version as_of = draw_past();
   ++started_;
-  const auto status = core_->nearest(
-      query,
+  const auto status = core_->submit(
+      client::request::Nearest<2>{.query = query, .as_of = as_of},
       [this, asked, as_of](const Result<client::NearestAnswer*>& answer) {
         const Error* error = answer ? nullptr : &answer.error();
         const std::string what = answer && (*answer)->access == client::Access::kOffload
@@ -195,8 +194,7 @@ void ClientNode::start_nearest() {
                        : end(error, version, asked->second, what)) {
           server_->oracle.found(asked->first, (*answer)->neighbors, version, what);
         }
-      },
-      as_of);
+      });
   if (!status) end(&status.error(), 0, 0, "nearest");
 }
 
@@ -241,10 +239,10 @@ Operation ClientNode::draw_operation() {
 void ClientNode::start_write() {
   const auto operation = std::make_shared<const Operation>(draw_operation());
   ++started_;
-  const auto status = core_->write({operation.get(), 1},
-                                   [this, operation](const Result<client::WriteAnswer*>& answer) {
-                                     end_write(*operation, answer);
-                                   });
+  const auto status = core_->submit(client::request::Write<2>{{operation.get(), 1}},
+                                    [this, operation](const Result<client::WriteAnswer*>& answer) {
+                                      end_write(*operation, answer);
+                                    });
   if (!status) end(&status.error(), 0, 0, "write");
 }
 

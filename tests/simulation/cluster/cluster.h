@@ -78,7 +78,7 @@ class ClientNode {
   Status connect(ServerNode& server);
   /// Forgets the server, whose answers to what is under way never come.
   void drop();
-  bool connected() const { return core_ != nullptr && core_->connected(); }
+  bool connected() const { return core_ != nullptr && core_->ready(); }
   /// No new operations.
   void stop() { is_stopping_ = true; }
   void go_on();
@@ -118,6 +118,7 @@ class ClientNode {
   Random random_;
   sim::SimFabric fabric_;
   std::unique_ptr<transport::Poller> poller_;
+  client::OneFabric network_;
   std::unique_ptr<client::ClientCore<2>> core_;
   std::unique_ptr<sim::Process> process_;
   ServerNode* server_ = nullptr;

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "client/group.h"
+#include "client/core.h"
 #include "tests/simulation/cluster/scripted_group.h"
 #include "tests/support/seed.h"
 
@@ -43,7 +43,8 @@ class GroupClientTest : public testing::Test, private client::Network {
     for (std::size_t i = 0; i < members_.size(); ++i) {
       if (i == only.value_or(i)) urls.push_back(members_[i]->url());
     }
-    auto group = client::Group<2>::create(std::move(urls), nullptr, *this, host_.clock(), options);
+    auto group =
+        client::ClientCore<2>::create(std::move(urls), nullptr, *this, host_.clock(), options);
     ASSERT_TRUE(group) << group.error().message;
     group_ = std::move(*group);
   }
@@ -83,26 +84,29 @@ class GroupClientTest : public testing::Test, private client::Network {
     const protocol::Operation<2> operation{
         i, protocol::OperationKind::kInsert, 0, {{0, 0}, {1, 1}}, {}};
     ++under_way_;
-    const Status begun = group_->write({&operation, 1}, [this, i](auto answer) {
-      --under_way_;
-      writes_[i].ended = world_.now();
-      if (answer) {
-        writes_[i].version = (*answer)->version;
-      } else {
-        writes_[i].error = answer.error().code;
-      }
-    });
+    const Status begun =
+        group_->submit(client::request::Write<2>{{&operation, 1}}, [this, i](auto answer) {
+          --under_way_;
+          writes_[i].ended = world_.now();
+          if (answer) {
+            writes_[i].version = (*answer)->version;
+          } else {
+            writes_[i].error = answer.error().code;
+          }
+        });
     ASSERT_TRUE(begun) << begun.error().message;
   }
   /// One search; its version is the last of versions_.
   void search() {
     ++under_way_;
-    const Status begun = group_->range(
-        {.window = {{0, 0}, {1, 1}}, .shape = rtree::ResultShape::kCount}, [this](auto answer) {
-          --under_way_;
-          ASSERT_TRUE(answer) << answer.error().message;
-          versions_.push_back((*answer)->version);
-        });
+    const Status begun =
+        group_->submit(client::request::Range<2>{{.window = {{0, 0}, {1, 1}},
+                                                  .shape = rtree::ResultShape::kCount}},
+                       [this](auto answer) {
+                         --under_way_;
+                         ASSERT_TRUE(answer) << answer.error().message;
+                         versions_.push_back((*answer)->version);
+                       });
     ASSERT_TRUE(begun) << begun.error().message;
   }
   bool finish(Nanoseconds time = 20 * kSecond) {
@@ -139,7 +143,7 @@ class GroupClientTest : public testing::Test, private client::Network {
   std::vector<std::unique_ptr<ScriptedMember>> members_;
   std::unique_ptr<sim::SimFabric> fabric_;
   std::unique_ptr<transport::Poller> poller_;
-  std::unique_ptr<client::Group<2>> group_;
+  std::unique_ptr<client::ClientCore<2>> group_;
   std::vector<Outcome> writes_;
   std::vector<rtree::Version> versions_;
   std::size_t under_way_ = 0;
@@ -274,9 +278,9 @@ TEST_F(GroupClientTest, WhoIsToldOfAFailureMayBeginAnew) {
   for (auto& member : members_) member->host().crash();
   std::string first;
   std::string second;
-  const rtree::RangeQuery<2> query = {.window = {{0, 0}, {1, 1}}};
-  ASSERT_TRUE(group_->range(query, [&](auto answer) {
-    const Status begun = group_->range(
+  const client::request::Range<2> query{{.window = {{0, 0}, {1, 1}}}};
+  ASSERT_TRUE(group_->submit(query, [&](auto answer) {
+    const Status begun = group_->submit(
         query, [&second](auto again) { second = again ? "found" : again.error().message; });
     EXPECT_TRUE(begun);
     first = answer ? "found" : answer.error().message;
@@ -367,7 +371,7 @@ TEST_F(GroupClientTest, StaysWithTheMemberThatIsNamedIfItIsTold) {
   create({.follow_primary = false}, 2);
   ASSERT_TRUE(run(kSecond, [&] { return group_->ready(); }));
   std::string text;
-  ASSERT_TRUE(group_->cluster([&](auto answer) {
+  ASSERT_TRUE(group_->submit(client::request::Cluster(), [&](auto answer) {
     ASSERT_TRUE(answer) << answer.error().message;
     text = (*answer)->json;
   }));

@@ -66,8 +66,8 @@ void ServiceClient::connect() {
   if (!options_.knows_members) {
     directory = std::make_unique<EtcdOfMembers>(service_.group.etcd);
   }
-  auto group =
-      client::Group<2>::create(urls_, std::move(directory), *this, host_.clock(), options_.client);
+  auto group = client::ClientCore<2>::create(urls_, std::move(directory), *this, host_.clock(),
+                                             options_.client);
   SILURUS_CHECK(group.has_value());
   group_ = std::move(*group);
 }
@@ -171,11 +171,12 @@ void ServiceClient::read(unsigned column) {
   }
   const Nanoseconds called = host_.clock().now();
   const Before before{.newest = newest_, .called = service_.group.world.now()};
-  const Status begun = group_->range({.window = window_of(column)},
-                                     [this, column, operation, called, before](const auto& answer) {
-                                       end_read(column, operation, before, answer);
-                                       check_end(called);
-                                     });
+  const Status begun =
+      group_->submit(client::request::Range<2>{{.window = window_of(column)}},
+                     [this, column, operation, called, before](const auto& answer) {
+                       end_read(column, operation, before, answer);
+                       check_end(called);
+                     });
   if (begun) return;
   complain("a search was refused: " + begun.error().message);
 }
@@ -207,11 +208,11 @@ void ServiceClient::write(const protocol::Operation<2>& operation, unsigned colu
   operations.push_back(
       {.kind = kind, .value = value, .called = service_.group.world.now(), .whose = host_.name()});
   const Nanoseconds called = host_.clock().now();
-  const Status begun =
-      group_->write({&operation, 1}, [this, column, which, called](const auto& answer) {
-        end_write(column, which, answer);
-        check_end(called);
-      });
+  const Status begun = group_->submit(client::request::Write<2>{{&operation, 1}},
+                                      [this, column, which, called](const auto& answer) {
+                                        end_write(column, which, answer);
+                                        check_end(called);
+                                      });
   if (begun) return;
   complain("a write was refused: " + begun.error().message);
 }
@@ -256,12 +257,14 @@ void ServiceClient::work_on_load() {
                               .whose = host_.name()});
       }
     }
-    begun = group_->load_begin(step(LoadStep::kBegun));
+    begun = group_->submit(client::request::LoadBegin(), step(LoadStep::kBegun));
   } else if (load_ == LoadStep::kBegun) {
-    begun = group_->load_entries(loaded_, step(LoadStep::kStaged));
+    begun = group_->submit(client::request::LoadEntries<2>{loaded_}, step(LoadStep::kStaged));
   } else {
     may_be_loaded_ = true;
-    begun = group_->load_commit(kLoadFill, loaded_.size(), step(LoadStep::kNone));
+    begun =
+        group_->submit(client::request::LoadCommit{.fill = kLoadFill, .entries = loaded_.size()},
+                       step(LoadStep::kNone));
   }
   if (begun) return;
   load_waits_ = false;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "client/group.h"
+#include "client/core.h"
 #include "tests/simulation/service/server_life.h"
 #include "tests/support/linearizability.h"
 
@@ -104,7 +104,7 @@ class ServiceClient final : private client::Network {
   sim::SimFabric fabric_;
   std::unique_ptr<transport::Poller> poller_;
   const std::vector<std::string> urls_;
-  std::unique_ptr<client::Group<2>> group_;
+  std::unique_ptr<client::ClientCore<2>> group_;
   std::unique_ptr<sim::Process> process_;
   std::size_t under_way_ = 0;
   Nanoseconds next_ = 0;                            ///< when the next one begins

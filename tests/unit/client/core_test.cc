@@ -15,21 +15,15 @@
 #include "rtree/tree.h"
 #include "tests/unit/client/quiet_fabric.h"
 
-// One connection's state machine against a server that is the test: what it sends and when, what it
+// A client's state machine against a server that is the test: what it sends and when, what it
 // makes of answers that come late or in pieces, and what it knows of a lease.
 
 namespace silurus::client {
 namespace {
 
+constexpr const char* kUrl = "sim://server:1";
 constexpr Nanoseconds kTreeGrace = 50 * kMillisecond;
 const rtree::RangeQuery<2> kWholePlane{.window = {{0, 0}, {2, 2}}};
-
-/// Takes what a lost connection left undone, and keeps it.
-class Collector final : public Keeper<2> {
- public:
-  void keep(Call<2>&& call, ErrorCode why) override { kept.emplace_back(std::move(call), why); }
-  std::vector<std::pair<Call<2>, ErrorCode>> kept;
-};
 
 class ClientCoreTest : public testing::Test {
  protected:
@@ -44,12 +38,25 @@ class ClientCoreTest : public testing::Test {
   /// `epoch`: of the group; 0: the server is in none.
   void connect(std::uint64_t epoch, const ClientOptions& options = {.mode = Mode::kMessaging}) {
     fabric_.hello.epoch = epoch;
-    auto made = ClientCore<2>::connect(fabric_, poller_, {}, clock_, options, &family_);
+    auto made = ClientCore<2>::connect(kUrl, network_, clock_, options);
     ASSERT_TRUE(made) << made.error().message;
     core_ = std::move(*made);
   }
+  /// The same by a client that connects again when the connection is lost.
+  void connect_for_ever(const ClientOptions& options) {
+    auto made = ClientCore<2>::create({kUrl}, nullptr, network_, clock_, options);
+    ASSERT_TRUE(made) << made.error().message;
+    core_ = std::move(*made);
+    core_->settle(true);
+    ASSERT_TRUE(core_->ready());
+  }
   /// The same to a server whose tree of that number of entries can be read one-sidedly.
   void connect_to_tree(std::uint64_t epoch, std::size_t count, const ClientOptions& options) {
+    make_tree(count);
+    connect(epoch, options);
+    ASSERT_TRUE(core_->can_offload());
+  }
+  void make_tree(std::size_t count) {
     tree_ = *rtree::Tree<2>::create({.grace = kTreeGrace}, slabs_, clock_);
     std::vector<rtree::Entry<2>> entries;
     for (std::uint64_t id = 0; id < count; ++id) {
@@ -66,37 +73,33 @@ class ClientCoreTest : public testing::Test {
     hello.chunks_per_region = rtree::kChunksPerSlab;
     hello.one_sided = 1;
     fabric_.slabs = &slabs_;
-    connect(epoch, options);
-    ASSERT_TRUE(core_->can_offload());
   }
 
   /// Begins a search of everything; its place in outcomes_.
   std::size_t search(protocol::Moment as_of = 0) {
     const std::size_t i = outcomes_.size();
     outcomes_.emplace_back();
-    const Status begun = core_->range(
-        kWholePlane,
-        [this, i](Result<RangeAnswer<2>*> answer) {
-          Outcome& outcome = outcomes_[i];
-          EXPECT_FALSE(outcome.has_ended);
-          outcome.has_ended = true;
-          if (!answer) {
-            outcome.error = answer.error().code;
-            return;
-          }
-          outcome.ids = (*answer)->ids;
-          std::ranges::sort(outcome.ids);
-          outcome.version = (*answer)->version;
-          outcome.access = (*answer)->access;
-        },
-        as_of);
+    const Status begun = core_->submit(request::Range<2>{.query = kWholePlane, .as_of = as_of},
+                                       [this, i](Result<RangeAnswer<2>*> answer) {
+                                         Outcome& outcome = outcomes_[i];
+                                         EXPECT_FALSE(outcome.has_ended);
+                                         outcome.has_ended = true;
+                                         if (!answer) {
+                                           outcome.error = answer.error().code;
+                                           return;
+                                         }
+                                         outcome.ids = (*answer)->ids;
+                                         std::ranges::sort(outcome.ids);
+                                         outcome.version = (*answer)->version;
+                                         outcome.access = (*answer)->access;
+                                       });
     EXPECT_TRUE(begun) << begun.error().message;
     return i;
   }
   void write() {
     const protocol::Operation<2> operation{
         1, protocol::OperationKind::kInsert, 0, {{0, 0}, {1, 1}}, {}};
-    ASSERT_TRUE(core_->write({&operation, 1}, [](Result<WriteAnswer*>) {}));
+    ASSERT_TRUE(core_->submit(request::Write<2>{{&operation, 1}}, [](Result<WriteAnswer*>) {}));
   }
   /// Answers the request sent last with these ids, in messages of at most that number of bytes.
   void answer(const std::vector<std::uint64_t>& ids, std::size_t message_bytes = 4096,
@@ -143,8 +146,7 @@ class ClientCoreTest : public testing::Test {
   std::vector<std::uint64_t> all_ids_;
   QuietFabric fabric_;
   MemoryPoller poller_;
-  Collector keeper_;
-  Family<2> family_;
+  OneFabric network_{fabric_, poller_};
   std::deque<Outcome> outcomes_;  ///< outlives the client, which ends its calls at its own end
   std::unique_ptr<ClientCore<2>> core_;
 };
@@ -158,12 +160,11 @@ TEST_F(ClientCoreTest, ALeaseCountsFromWhenTheMessageThatItKnowsOfWent) {
   clock_.advance(kSecond);
   constexpr Nanoseconds lease = 5 * kSecond;
   server().beat(promise(9, lease, 1));
-  const Standing& standing = core_->standing(clock_.now());
+  const HeartbeatState& standing = core_->primary()->look_at_heartbeat(clock_.now());
   EXPECT_EQ(standing.since, sent);
   EXPECT_EQ(standing.lease_until, sent + lease - lease / 500);
   EXPECT_EQ(standing.seen, clock_.now());
   EXPECT_EQ(standing.version, 9u);
-  EXPECT_EQ(core_->known().since, sent);
 }
 
 TEST_F(ClientCoreTest, AHeartbeatThatKnowsOfNoMessageOfOursDatesNoLease) {
@@ -171,7 +172,7 @@ TEST_F(ClientCoreTest, AHeartbeatThatKnowsOfNoMessageOfOursDatesNoLease) {
   search();
   clock_.advance(kSecond);
   server().beat(promise(9, 5 * kSecond, 0));
-  const Standing& standing = core_->standing(clock_.now());
+  const HeartbeatState& standing = core_->primary()->look_at_heartbeat(clock_.now());
   EXPECT_EQ(standing.since, 0);
   EXPECT_EQ(standing.lease_until, 0);
   EXPECT_EQ(standing.staleness_at(clock_.now()), protocol::kNoEnd);
@@ -236,7 +237,7 @@ TEST_F(ClientCoreTest, ALateAnswerInSeveralSegmentsIsTakenToItsEnd) {
   EXPECT_EQ(outcomes_[late].error, ErrorCode::kDeadlineExceeded);
   const std::vector<std::uint64_t> ids(70, 5);  // in three messages of 29 at most
   answer(ids, protocol::kMinMessageBytes);
-  ASSERT_TRUE(core_->connected()) << core_->lost()->message;
+  ASSERT_TRUE(core_->ready()) << core_->failure()->message;
   const std::size_t next = search();
   answer({8});
   EXPECT_FALSE(outcomes_[next].error);
@@ -254,7 +255,7 @@ TEST_F(ClientCoreTest, BetweenTheSegmentsOfALateAnswerItsPlaceIsNotUsedAgain) {
   EXPECT_NE(server().last_request_id(), late);
   answer({8});
   EXPECT_EQ(outcomes_[next].ids, std::vector<std::uint64_t>{8});
-  EXPECT_TRUE(core_->connected());
+  EXPECT_TRUE(core_->ready());
 }
 
 TEST_F(ClientCoreTest, LateAnswersMakeRoomForFurtherRequests) {
@@ -296,28 +297,50 @@ TEST_F(ClientCoreTest, AnOffloadedSearchPastItsDeadlineLeavesNothingBehind) {
 // --- a connection that is lost -------------------------------------------------------------------
 
 TEST_F(ClientCoreTest, WhatALostConnectionHadAnsweredIsForgotten) {
-  family_.keeper = &keeper_;
-  connect(0);
+  connect_for_ever({.mode = Mode::kMessaging});
   search();
   const std::vector<std::uint64_t> ids(70, 5);
   answer(server().last_request_id(), ids, protocol::kMinMessageBytes, 1);
   server().lose();
-  ASSERT_EQ(keeper_.kept.size(), 1u);
-  EXPECT_EQ(keeper_.kept[0].second, ErrorCode::kConnectionLost);
-  EXPECT_TRUE(keeper_.kept[0].first.range.ids.empty());
-  EXPECT_EQ(keeper_.kept[0].first.range.count, 0u);
+  core_->settle(true);  // connects again
+  core_->flush();
+  ASSERT_EQ(server().messages_sent(), 1u) << "it is asked again";
   EXPECT_FALSE(outcomes_[0].has_ended);
+  answer({8});
+  ASSERT_TRUE(outcomes_[0].has_ended);
+  EXPECT_EQ(outcomes_[0].ids, std::vector<std::uint64_t>{8});
 }
 
 TEST_F(ClientCoreTest, WhatALostConnectionHadReadIsForgotten) {
-  family_.keeper = &keeper_;
-  connect_to_tree(0, 20'000, {.mode = Mode::kOffload});
+  make_tree(20'000);
+  connect_for_ever({.mode = Mode::kOffload});
   search();
   read(300);
   server().lose();
-  ASSERT_EQ(keeper_.kept.size(), 1u);
-  EXPECT_TRUE(keeper_.kept[0].first.range.ids.empty());
-  EXPECT_EQ(keeper_.kept[0].first.range.count, 0u);
+  core_->settle(true);
+  EXPECT_FALSE(outcomes_[0].has_ended);
+  read();
+  core_->settle();
+  ASSERT_TRUE(outcomes_[0].has_ended);
+  EXPECT_EQ(outcomes_[0].access, Access::kOffload);
+  EXPECT_EQ(outcomes_[0].ids, all_ids_);
+}
+
+/// A slot whose late answer can't come any more is used again: else they would all be lost.
+TEST_F(ClientCoreTest, LostConnectionsGiveBackThePlacesOfLateAnswers) {
+  connect_for_ever({.mode = Mode::kMessaging, .deadline = kSecond, .reconnect_for = 60 * kSecond});
+  constexpr std::size_t kAtOnce = 1'000;
+  for (std::size_t i = 0; i < 2 * PendingCalls<2>::kMaxInFlight / kAtOnce; ++i) {
+    for (std::size_t j = 0; j < kAtOnce; ++j) search();
+    pass_deadline(kSecond);
+    server().lose();
+    core_->settle(true);
+    ASSERT_TRUE(core_->ready());
+  }
+  EXPECT_EQ(core_->in_flight(), 0u);
+  const std::size_t last = search();
+  answer({8});
+  EXPECT_FALSE(outcomes_[last].error);
 }
 
 // --- room ----------------------------------------------------------------------------------------

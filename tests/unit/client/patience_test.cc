@@ -23,15 +23,14 @@ class PatienceTest : public testing::Test {
   void SetUp() override {
     const ClientOptions options{
         .mode = Mode::kMessaging, .deadline = kSecond, .patience = kPatience};
-    auto made = ClientCore<2>::connect(fabric_, poller_, {}, clock_, options);
+    auto made = ClientCore<2>::connect("sim://server:1", network_, clock_, options);
     ASSERT_TRUE(made) << made.error().message;
     core_ = std::move(*made);
   }
   void ask_history() {
-    ASSERT_TRUE(core_->task(protocol::TaskKind::kHistory, 0, 0, {},
-                            Callback<StatsAnswer>([this](Result<StatsAnswer*> answer) {
-                              ended_ = answer ? Error{} : answer.error();
-                            })));
+    ASSERT_TRUE(core_->submit(
+        request::Task{.kind = protocol::TaskKind::kHistory},
+        [this](Result<StatsAnswer*> answer) { ended_ = answer ? Error{} : answer.error(); }));
   }
   /// Lets time go by, as a caller that has nothing else to do sees it.
   void pass(Nanoseconds time, bool beating) {
@@ -45,6 +44,7 @@ class PatienceTest : public testing::Test {
   ManualClock clock_;
   QuietFabric fabric_;
   MemoryPoller poller_;
+  OneFabric network_{fabric_, poller_};
   std::optional<Error> ended_;  ///< outlives the client, which ends its calls at its own end
   std::unique_ptr<ClientCore<2>> core_;
 };
@@ -77,10 +77,11 @@ TEST_F(PatienceTest, OtherAnswersAreSignsOfLifeToo) {
 
 TEST_F(PatienceTest, AStepOfALoadIsWaitedForWithPatienceToo) {
   const rtree::Entry<2> entry{1, {{0, 0}, {1, 1}}};
-  ASSERT_TRUE(core_->load_entries(std::span(&entry, 1),
-                                  Callback<LoadAnswer>([this](Result<LoadAnswer*> answer) {
-                                    ended_ = answer ? Error{} : answer.error();
-                                  })));
+  ASSERT_TRUE(core_->submit(request::LoadBegin(), [](const Result<LoadAnswer*>&) {}));
+  fabric_.server->answer(protocol::AnswerEncoder::count({fabric_.server->last_request_id(), 1}, 0));
+  ASSERT_TRUE(core_->submit(
+      request::LoadEntries<2>{{&entry, 1}},
+      [this](Result<LoadAnswer*> answer) { ended_ = answer ? Error{} : answer.error(); }));
   pass(5 * kPatience, true);
   EXPECT_FALSE(ended_);
   pass(2 * kPatience, false);
@@ -88,8 +89,9 @@ TEST_F(PatienceTest, AStepOfALoadIsWaitedForWithPatienceToo) {
 }
 
 TEST_F(PatienceTest, AStatisticsRequestHasItsDeadlineWhateverBeats) {
-  ASSERT_TRUE(core_->stats(Callback<StatsAnswer>(
-      [this](Result<StatsAnswer*> answer) { ended_ = answer ? Error{} : answer.error(); })));
+  ASSERT_TRUE(core_->submit(request::Statistics(), [this](Result<StatsAnswer*> answer) {
+    ended_ = answer ? Error{} : answer.error();
+  }));
   pass(2 * kSecond, true);
   ASSERT_TRUE(ended_);
   EXPECT_THAT(ended_->message, HasSubstr("within 1 s"));

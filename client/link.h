@@ -1,0 +1,152 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "client/heartbeats.h"
+#include "client/held_versions.h"
+#include "client/offload.h"
+#include "client/options.h"
+#include "client/pending_calls.h"
+#include "client/policy.h"
+#include "common/clock.h"
+#include "common/result.h"
+#include "protocol/decode.h"
+#include "transport/fabric.h"
+
+namespace silurus::client {
+
+/// One connection of a client to a server: carries calls there, as messages or by one-sided reads,
+/// and their answers back to PendingCalls, which ends them. No thread, no sleep, no clock or dice
+/// but those given, so the same code runs on real fabrics and in simulation. All on the poller's
+/// thread. In steady state nothing is allocated.
+///
+/// When the connection is lost, or at the end of the link, PendingCalls::lose() takes all calls
+/// that it carries.
+template <int D>
+class Link final : public transport::ConnectionHandler {
+ public:
+  /// Connects, within options.connect_timeout, and checks what the server says of itself. All but
+  /// the options must outlive the link.
+  static Result<std::unique_ptr<Link>> connect(transport::Fabric& fabric, transport::Poller& poller,
+                                               const transport::Address& address,
+                                               const Clock& clock, const ClientOptions& options,
+                                               PendingCalls<D>& calls);
+  ~Link() override;
+
+  /// Begins a call that was opened: what `request` asks.
+  void begin(std::uint32_t index, const Request<D>& request);
+  /// Begins a call that was queued: from what it holds itself.
+  void resume(std::uint32_t index);
+  /// The call is past its deadline: ends it. An answer that comes later is taken and dropped.
+  void end_overdue(std::uint32_t index);
+  /// Sends and posts what was begun. Before waiting for anything.
+  void flush();
+  /// After the poller's progress(): ends offloaded searches that are done. Returns how many.
+  std::size_t settle();
+  /// Longest time to sleep before the next flush() and settle(), if nothing happens.
+  Nanoseconds max_wait() const {
+    return offloader_ != nullptr && offloader_->waiting_for_region() ? kMillisecond
+                                                                     : 100 * kMillisecond;
+  }
+
+  // --- looking at it
+  bool connected() const { return !lost_.has_value(); }
+  /// Why it is connected no longer.
+  const std::optional<Error>& lost() const { return lost_; }
+  /// As if the connection had been lost.
+  void give_up(std::string why);
+  /// The server has refused a call of its primary, since it is not that.
+  bool denies_to_be_primary() const { return denies_to_be_primary_; }
+  const protocol::ServerHello& server() const { return server_; }
+  const transport::Connection& connection() const { return *connection_; }
+  bool can_offload() const { return offloader_ != nullptr; }
+  bool is_of_group() const { return server_.epoch != 0; }
+  request::Limits limits() const;
+  /// Reads the heartbeat if it may have changed.
+  const HeartbeatState& look_at_heartbeat(Nanoseconds now);
+  /// The same, as of the last look.
+  const HeartbeatState& heartbeat() const { return heartbeats_.state(); }
+  /// Looks whether the server has sent anything, message or heartbeat, since the last such look.
+  bool look_for_life(Nanoseconds now);
+  std::size_t in_flight() const { return in_flight_; }
+  /// Searches and writes that were sent and have no answer yet.
+  std::size_t unanswered_calls() const;
+  /// Adds what is counted of the connection itself, since the last reset.
+  void add_counters(ClientStatistics& statistics) const;
+  void reset_counters() { counters_at_reset_ = connection_->counters(); }
+
+  // --- transport::ConnectionHandler
+  void on_message(transport::Connection& connection, std::span<const std::byte> message) override;
+  void on_read(transport::Connection& connection, std::uint64_t cookie, bool ok) override;
+  void on_writable(transport::Connection& connection) override;
+  void on_closed(transport::Connection& connection, const Error& reason) override;
+
+ private:
+  Link(transport::Poller& poller, const Clock& clock, const ClientOptions& options,
+       PendingCalls<D>& calls);
+  Status attach(std::unique_ptr<transport::Connection> connection);
+
+  // Calls out (link.cc).
+  void begin_search(std::uint32_t index);
+  void begin_search_of_old_version(std::uint32_t index);
+  void start_offload(std::uint32_t index, const std::optional<HeldRoot>& held);
+  void send_by_message_instead(std::uint32_t index);
+  void send(std::uint32_t index, const Request<D>& request);
+  template <typename Encode>
+  void send_bytes(std::uint32_t index, std::size_t bytes, Encode&& encode);
+  void send_search(std::uint32_t index);
+  void send_waiting();
+  bool may_send() const { return unanswered_ < protocol::kMaxRequestsInFlight; }
+  void count_sent(Call<D>& call);
+
+  // Answers in (link_answers.cc).
+  Status take_answer(Call<D>& call, const protocol::Answer& answer);
+  Status take_range(Call<D>& call, const protocol::Answer& answer);
+  void on_error(std::uint32_t index, const protocol::Answer& answer);
+  void on_held(std::uint32_t index, const protocol::Answer& answer);
+  void read_heartbeat(Nanoseconds now);
+  /// Whether a one-sided read counts only while the server has the newest version for sure.
+  bool needs_lease(const Call<D>& call) const {
+    return is_of_group() && !call.any && call.as_of() == 0;
+  }
+  bool has_lease(Nanoseconds now) const { return now < heartbeat().lease_until; }
+  void renew_lease(Nanoseconds now);
+
+  // Ends of calls.
+  void finish(std::uint32_t index, const Error* error);
+  void leave(std::uint32_t index);
+  void inform_policy(const Call<D>& call, bool has_failed, Nanoseconds now);
+  void break_off(const Error& error);
+  void lose_all();
+
+  transport::Poller& poller_;
+  const Clock& clock_;
+  const ClientOptions options_;
+  PendingCalls<D>& calls_;
+  protocol::ServerHello server_;
+  std::shared_ptr<AccessPolicy> policy_;
+  std::unique_ptr<transport::Connection> connection_;
+  std::unique_ptr<Offloader<D>> offloader_;
+  HeldVersions held_;
+  std::optional<Error> lost_;
+  bool denies_to_be_primary_ = false;
+
+  std::vector<std::uint32_t> waiting_;  ///< names of calls, to be sent in this order
+  std::size_t waiting_first_ = 0;       ///< the first that is not sent yet
+  std::size_t in_flight_ = 0;           ///< calls that it carries, but for forgotten ones
+  std::uint32_t unanswered_ = 0;        ///< messages
+
+  Heartbeats heartbeats_;
+  Nanoseconds heartbeat_looked_ = 0;
+  std::uint64_t messages_seen_ = 0;    ///< that had come at the last look for signs of life
+  std::uint64_t heartbeats_seen_ = 0;  ///< the number of the one that was there then
+  transport::ConnectionCounters counters_at_reset_;
+};
+
+}  // namespace silurus::client

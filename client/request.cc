@@ -1,0 +1,218 @@
+#include "client/request.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <type_traits>
+
+#include "common/units.h"
+#include "protocol/decode.h"
+#include "protocol/encode.h"
+
+namespace silurus::client {
+namespace {
+
+/// Of search classes, the last are for nearest searches.
+constexpr int kNearestClasses = 16;
+constexpr int kRangeClasses = static_cast<int>(kSearchClasses) - kNearestClasses;
+
+template <int D>
+Status check_one(const request::Range<D>& range, const request::Limits&) {
+  return rtree::check_box(range.query.window, "window");
+}
+
+template <int D>
+Status check_one(const request::Nearest<D>& nearest, const request::Limits&) {
+  if (auto ok = rtree::check_point(nearest.query.point); !ok) return ok;
+  return protocol::check_k(nearest.query.k);
+}
+
+template <int D>
+Status check_one(const request::Write<D>& write, const request::Limits& limits) {
+  const auto& operations = write.operations;
+  if (operations.empty()) return fail(ErrorCode::kInvalidArgument, "a batch of no operations");
+  if (operations.size() > limits.operations) {
+    return fail(ErrorCode::kTooLarge, "a batch of " + std::to_string(operations.size()) +
+                                          " operations; this connection takes " +
+                                          std::to_string(limits.operations) +
+                                          " at once: send several");
+  }
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    if (auto ok = protocol::check_operation<D>(operations[i]); !ok) {
+      return fail(ok.error().code,
+                  (operations.size() > 1 ? "operation " + std::to_string(i) + ": " : "") +
+                      ok.error().message);
+    }
+  }
+  return {};
+}
+
+Status check_one(const request::Task& task, const request::Limits&) {
+  if (task.text.size() <= protocol::kMaxTaskText) return {};
+  return fail(ErrorCode::kTooLarge, "'" + std::string(task.text) + "' is longer than " +
+                                        std::to_string(protocol::kMaxTaskText) + " bytes");
+}
+
+template <int D>
+Status check_one(const request::LoadEntries<D>& load, const request::Limits& limits) {
+  if (load.entries.empty() || load.entries.size() > limits.entries) {
+    return fail(ErrorCode::kTooLarge, "a load batch of " + std::to_string(load.entries.size()) +
+                                          " entries; this connection takes 1 to " +
+                                          std::to_string(limits.entries));
+  }
+  for (const auto& entry : load.entries) {
+    if (auto ok = rtree::check_box(entry.box); !ok) {
+      return fail(ok.error().code,
+                  "entry with id " + std::to_string(entry.id) + ": " + ok.error().message);
+    }
+  }
+  return {};
+}
+
+Status check_one(const request::LoadCommit& commit, const request::Limits&) {
+  if (commit.fill >= 0 && commit.fill <= 1) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              "fill is " + format_number(commit.fill) + ": it must be above 0 and at most 1");
+}
+
+template <request::Bare Kind>
+Status check_one(const Kind&, const request::Limits&) {
+  return {};
+}
+
+/// Of a search at a moment, the bytes before the search itself.
+constexpr std::size_t front_bytes(protocol::Moment as_of) {
+  return as_of == 0 ? 0 : sizeof(protocol::AtRequest);
+}
+
+template <int D>
+std::size_t bytes_of(const request::Range<D>& range) {
+  return front_bytes(range.as_of) + sizeof(protocol::RangeRequest<D>);
+}
+template <int D>
+std::size_t bytes_of(const request::Nearest<D>& nearest) {
+  return front_bytes(nearest.as_of) + sizeof(protocol::NearestRequest<D>);
+}
+template <int D>
+std::size_t bytes_of(const request::Write<D>& write) {
+  return protocol::write_bytes<D>(write.operations.size());
+}
+std::size_t bytes_of(const request::Task& task) {
+  return sizeof(protocol::TaskRequest) + task.text.size();
+}
+template <int D>
+std::size_t bytes_of(const request::LoadEntries<D>& load) {
+  return protocol::load_entries_bytes<D>(load.entries.size());
+}
+std::size_t bytes_of(const request::LoadCommit&) { return sizeof(protocol::LoadCommit); }
+template <request::Bare Kind>
+std::size_t bytes_of(const Kind&) {
+  return sizeof(protocol::Header);
+}
+
+template <typename OneSearch, typename Encode>
+void encode_search(const OneSearch& search, const request::Envelope& envelope,
+                   std::span<std::byte> out, Encode&& encode_query) {
+  if (search.as_of == 0) return encode_query(out, envelope.flags);
+  protocol::encode_at(out, envelope.id, search.as_of, envelope.flags);
+  encode_query(out.subspan(sizeof(protocol::AtRequest)), std::uint8_t{0});
+}
+template <int D>
+void encode_one(const request::Range<D>& range, const request::Envelope& envelope,
+                std::span<std::byte> out) {
+  encode_search(range, envelope, out, [&](std::span<std::byte> at, std::uint8_t flags) {
+    protocol::encode_range<D>(at, envelope.id, range.query, flags);
+  });
+}
+template <int D>
+void encode_one(const request::Nearest<D>& nearest, const request::Envelope& envelope,
+                std::span<std::byte> out) {
+  encode_search(nearest, envelope, out, [&](std::span<std::byte> at, std::uint8_t flags) {
+    protocol::encode_nearest<D>(at, envelope.id, nearest.query, flags);
+  });
+}
+template <int D>
+void encode_one(const request::Write<D>& write, const request::Envelope& envelope,
+                std::span<std::byte> out) {
+  protocol::encode_write<D>(out, envelope.id, envelope.sequence, write.operations,
+                            envelope.outstanding);
+}
+template <request::Bare Kind>
+void encode_one(const Kind&, const request::Envelope& envelope, std::span<std::byte> out) {
+  protocol::encode_bare(out, Kind::kType, envelope.id, Kind::kFlags);
+}
+void encode_one(const request::Task& task, const request::Envelope& envelope,
+                std::span<std::byte> out) {
+  protocol::encode_task(out, envelope.id, task.kind, task.from, task.to, task.text);
+}
+template <int D>
+void encode_one(const request::LoadEntries<D>& load, const request::Envelope& envelope,
+                std::span<std::byte> out) {
+  protocol::encode_load_entries<D>(out, envelope.id, load.entries);
+}
+void encode_one(const request::LoadCommit& commit, const request::Envelope& envelope,
+                std::span<std::byte> out) {
+  protocol::encode_load_commit(out, envelope.id, commit.fill, commit.entries);
+}
+
+/// Windows of like size, in octaves of their mean edge: 2^-40 and less are
+/// class 0, 2^7 and more the last one.
+template <int D>
+std::uint8_t class_of(const request::Range<D>& range) {
+  const rtree::Box<D>& window = range.query.window;
+  int octaves = 0;
+  for (int d = 0; d < D; ++d) {
+    const double edge = window.max[d] - window.min[d];
+    octaves += edge > 0 ? std::clamp(std::ilogb(edge), -40, 40) : -40;
+  }
+  return static_cast<std::uint8_t>(std::clamp(octaves / D + 40, 0, kRangeClasses - 1));
+}
+template <int D>
+std::uint8_t class_of(const request::Nearest<D>& nearest) {
+  return static_cast<std::uint8_t>(kRangeClasses +
+                                   std::min(std::ilogb(nearest.query.k), kNearestClasses - 1));
+}
+
+}  // namespace
+
+template <int D>
+Treatment treatment(const Request<D>& request) {
+  Treatment how = std::visit([](const auto& one) { return one.kTreatment; }, request);
+  // A backup that was begun has made its directory: it can't be begun again.
+  const auto* task = std::get_if<request::Task>(&request);
+  if (task != nullptr && task->kind == protocol::TaskKind::kBackup) how.is_repeatable = false;
+  return how;
+}
+
+template <int D>
+Status check(const Request<D>& request, const request::Limits& limits) {
+  return std::visit([&](const auto& one) { return check_one(one, limits); }, request);
+}
+
+template <int D>
+std::size_t message_bytes(const Request<D>& request) {
+  return std::visit([](const auto& one) { return bytes_of(one); }, request);
+}
+
+template <int D>
+void encode(const Request<D>& request, const request::Envelope& envelope,
+            std::span<std::byte> out) {
+  std::visit([&](const auto& one) { encode_one(one, envelope, out); }, request);
+}
+
+template <int D>
+std::uint8_t search_class(const Search<D>& search) {
+  return std::visit([](const auto& one) { return class_of(one); }, search);
+}
+
+#define SILURUS_INSTANTIATE(D)                                                                \
+  template Treatment treatment<D>(const Request<D>&);                                         \
+  template Status check<D>(const Request<D>&, const request::Limits&);                        \
+  template std::size_t message_bytes<D>(const Request<D>&);                                   \
+  template void encode<D>(const Request<D>&, const request::Envelope&, std::span<std::byte>); \
+  template std::uint8_t search_class<D>(const Search<D>&);
+SILURUS_INSTANTIATE(2)
+SILURUS_INSTANTIATE(3)
+#undef SILURUS_INSTANTIATE
+
+}  // namespace silurus::client

@@ -1,0 +1,172 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <variant>
+
+#include "client/answers.h"
+#include "common/inline_function.h"
+#include "common/result.h"
+#include "protocol/messages.h"
+#include "rtree/geometry.h"
+
+namespace silurus::client {
+
+/// Is told how an operation ended; never from within the call that started it.
+/// The answer belongs to the operation: swap out what shall outlive the
+/// callback. May start other operations.
+template <typename Answer>
+using Callback = InlineFunction<void(Result<Answer*>)>;
+
+/// How a request is treated, by its kind.
+struct Treatment {
+  /// The server may be asked twice: it can be sent again to another one.
+  bool is_repeatable = false;
+  /// It may rightly take long: it has ClientOptions::patience instead of a deadline.
+  bool is_patient = false;
+  /// It fails at once where there is no server: it does not wait for the next one.
+  bool needs_server = false;
+  /// It belongs to the connection on which the load was begun.
+  bool continues_load = false;
+  /// The client asks for itself, of one member: never sent to another one, nor counted.
+  bool is_own = false;
+};
+
+/// What a client can be asked for. A request refers to what it is given (operations, entries,
+/// text), which has to last only until the call that takes the request returns.
+namespace request {
+
+/// `as_of`: asks an older version; 0: the current one.
+template <int D>
+struct Range {
+  using Answer = RangeAnswer<D>;
+  static constexpr Treatment kTreatment{};
+  rtree::RangeQuery<D> query;
+  protocol::Moment as_of = 0;
+};
+template <int D>
+struct Nearest {
+  using Answer = NearestAnswer;
+  static constexpr Treatment kTreatment{};
+  rtree::NearestQuery<D> query;
+  protocol::Moment as_of = 0;
+};
+/// Operations that become visible in one version; at most Limits::operations.
+template <int D>
+struct Write {
+  using Answer = WriteAnswer;
+  static constexpr Treatment kTreatment{};
+  std::span<const protocol::Operation<D>> operations;
+};
+struct Statistics {
+  using Answer = StatsAnswer;
+  static constexpr Treatment kTreatment{.is_repeatable = true};
+  static constexpr auto kType = protocol::MessageType::kStats;
+  static constexpr std::uint8_t kFlags = protocol::kAnyMember;
+};
+/// Who is in the server's group, as JSON (protocol::MessageType::kCluster).
+struct Cluster {
+  using Answer = StatsAnswer;
+  static constexpr Treatment kTreatment{.is_repeatable = true};
+  static constexpr auto kType = protocol::MessageType::kCluster;
+  static constexpr std::uint8_t kFlags = protocol::kAnyMember;
+};
+/// Answered with JSON, too.
+struct Task {
+  using Answer = StatsAnswer;
+  static constexpr Treatment kTreatment{.is_repeatable = true, .is_patient = true};
+  protocol::TaskKind kind;
+  std::uint64_t from = 0;
+  std::uint64_t to = 0;
+  std::string_view text = {};
+};
+/// Bulk load into an empty tree: begin, any number of batches of at most Limits::entries (each
+/// answered), then commit with the number of entries sent, or abort. All on one connection, with
+/// which a load ends.
+struct LoadBegin {
+  using Answer = LoadAnswer;
+  static constexpr Treatment kTreatment{.is_repeatable = true};
+  static constexpr auto kType = protocol::MessageType::kLoadBegin;
+  static constexpr std::uint8_t kFlags = 0;
+};
+template <int D>
+struct LoadEntries {
+  using Answer = LoadAnswer;
+  static constexpr Treatment kTreatment{
+      .is_patient = true, .needs_server = true, .continues_load = true};
+  std::span<const rtree::Entry<D>> entries;
+};
+struct LoadCommit {
+  using Answer = LoadAnswer;
+  static constexpr Treatment kTreatment{
+      .is_patient = true, .needs_server = true, .continues_load = true};
+  double fill;  ///< of leaves, in [0, 1]; 0: the server's default
+  std::uint64_t entries;
+};
+struct LoadAbort {
+  using Answer = LoadAnswer;
+  static constexpr Treatment kTreatment{.needs_server = true};
+  static constexpr auto kType = protocol::MessageType::kLoadAbort;
+  static constexpr std::uint8_t kFlags = 0;
+};
+
+/// A request whose message is its type alone.
+template <typename Kind>
+concept Bare = requires {
+  Kind::kType;
+};
+
+/// What one message to a server can carry.
+struct Limits {
+  std::size_t operations = 0;  ///< of a write
+  std::size_t entries = 0;     ///< of a batch of a load; 0: not known yet
+};
+
+/// Of a message, what its request does not say.
+struct Envelope {
+  std::uint32_t id = 0;
+  std::uint8_t flags = 0;         ///< of a search: protocol::kAnyMember
+  std::uint64_t sequence = 0;     ///< of a write
+  std::uint32_t outstanding = 0;  ///< of a write: how far back the oldest one without outcome lies
+};
+
+}  // namespace request
+
+template <int D>
+using Search = std::variant<request::Range<D>, request::Nearest<D>>;
+
+template <int D>
+using Request =
+    std::variant<request::Range<D>, request::Nearest<D>, request::Write<D>, request::Statistics,
+                 request::Cluster, request::Task, request::LoadBegin, request::LoadEntries<D>,
+                 request::LoadCommit, request::LoadAbort>;
+
+/// Who is told of the end of a request, whatever kind it has.
+template <int D>
+using AnyCallback =
+    std::variant<Callback<RangeAnswer<D>>, Callback<NearestAnswer>, Callback<WriteAnswer>,
+                 Callback<StatsAnswer>, Callback<LoadAnswer>>;
+
+template <int D>
+Treatment treatment(const Request<D>& request);
+
+/// What of a request makes no sense (kInvalidArgument), or is too much for one
+/// message (kTooLarge).
+template <int D>
+Status check(const Request<D>& request, const request::Limits& limits);
+
+/// Bytes of the request's message.
+template <int D>
+std::size_t message_bytes(const Request<D>& request);
+/// Writes the message to `out`, which has message_bytes().
+template <int D>
+void encode(const Request<D>& request, const request::Envelope& envelope, std::span<std::byte> out);
+
+/// Of searches that cost about the same, for the policy; less than
+/// kSearchClasses.
+template <int D>
+std::uint8_t search_class(const Search<D>& search);
+
+}  // namespace silurus::client
