@@ -20,7 +20,7 @@ namespace silurus::client {
 enum class Access : std::uint8_t { kMessaging = 0, kOffload = 1 };
 
 /// Searches are put into so many classes of like ones, by their kind and size; what a class means
-/// is the caller's affair (ClientCore: by the size of the window, by k).
+/// is the caller's affair (search_class(): by the size of the window, by k).
 constexpr std::size_t kSearchClasses = 64;
 
 /// How a search went.
