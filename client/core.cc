@@ -157,8 +157,8 @@ Status ClientCore<D>::submit_any(const Request<D>& request, AnyCallback<D>&& cal
   set_search<D>(call, request);
   if (std::holds_alternative<request::LoadBegin>(request)) load_primary_ = primaries_;
   if (choice.link == nullptr) {
-    call.message.resize(message_bytes<D>(request));
-    encode<D>(request, calls_.envelope(index), call.message);
+    call.message.resize(message_bytes(request));
+    encode(request, calls_.envelope(index), call.message);
     calls_.queue(index);
     return {};
   }

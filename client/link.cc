@@ -143,7 +143,7 @@ void Link<D>::begin_search(std::uint32_t index) {
     call.chosen = policy_->choose(call.search_class);
   }
   call.set_access(call.chosen);
-  if (call.chosen == Access::kMessaging) return send_search(index);
+  if (call.chosen == Access::kMessaging) return send(index, call.search);
   if (call.as_of() != 0) return begin_search_of_old_version(index);
   start_offload(index, std::nullopt);
 }
@@ -178,21 +178,16 @@ void Link<D>::send_by_message_instead(std::uint32_t index) {
   ++calls_.statistics.offload.given_back;
   call.holding = false;
   call.clear_answer();
-  send_search(index);
+  send(index, call.search);
 }
 
+/// Sends the message of a Request or a Search.
 template <int D>
-void Link<D>::send_search(std::uint32_t index) {
-  const Request<D> request =
-      std::visit([](const auto& one) { return Request<D>(one); }, calls_[index].search);
-  send(index, request);
-}
-
-template <int D>
-void Link<D>::send(std::uint32_t index, const Request<D>& request) {
+template <typename AnyRequest>
+void Link<D>::send(std::uint32_t index, const AnyRequest& request) {
   const request::Envelope envelope = calls_.envelope(index);
-  send_bytes(index, message_bytes<D>(request),
-             [&](std::span<std::byte> out) { client::encode<D>(request, envelope, out); });
+  send_bytes(index, message_bytes(request),
+             [&](std::span<std::byte> out) { client::encode(request, envelope, out); });
 }
 
 /// Sends a message of known size, or keeps it until there is room: messages never overtake.

@@ -97,10 +97,10 @@ class Link final : public transport::ConnectionHandler {
   void begin_search_of_old_version(std::uint32_t index);
   void start_offload(std::uint32_t index, const std::optional<HeldRoot>& held);
   void send_by_message_instead(std::uint32_t index);
-  void send(std::uint32_t index, const Request<D>& request);
+  template <typename AnyRequest>
+  void send(std::uint32_t index, const AnyRequest& request);
   template <typename Encode>
   void send_bytes(std::uint32_t index, std::size_t bytes, Encode&& encode);
-  void send_search(std::uint32_t index);
   void send_waiting();
   bool may_send() const { return unanswered_ < protocol::kMaxRequestsInFlight; }
   void count_sent(Call<D>& call);

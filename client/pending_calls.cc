@@ -34,11 +34,11 @@ std::uint32_t PendingCalls<D>::open(AnyCallback<D>&& callback, const Treatment& 
                                     Nanoseconds now) {
   if (free_.empty()) {
     free_.push_back(size());
-    calls_.emplace_back();
+    calls_.push_back(std::make_unique<Call<D>>());
   }
   const std::uint32_t index = free_.back();
   free_.pop_back();
-  Call<D>& call = calls_[index];
+  Call<D>& call = *calls_[index];
   call.callback = std::move(callback);
   call.chosen = Access::kMessaging;
   call.chosen_by_policy = false;
@@ -70,7 +70,7 @@ std::optional<std::uint32_t> PendingCalls<D>::find(std::uint32_t name) const {
 
 template <int D>
 request::Envelope PendingCalls<D>::envelope(std::uint32_t index) const {
-  const Call<D>& call = calls_[index];
+  const Call<D>& call = *calls_[index];
   request::Envelope envelope{.id = id(index)};
   if (call.any) envelope.flags = protocol::kAnyMember;
   if (call.is_write()) {
@@ -82,15 +82,15 @@ request::Envelope PendingCalls<D>::envelope(std::uint32_t index) const {
 
 template <int D>
 void PendingCalls<D>::release(std::uint32_t index) {
-  calls_[index].state = CallState::kFree;
-  calls_[index].link = nullptr;
-  ++calls_[index].generation;
+  calls_[index]->state = CallState::kFree;
+  calls_[index]->link = nullptr;
+  ++calls_[index]->generation;
   free_.push_back(index);
 }
 
 template <int D>
 void PendingCalls<D>::end(std::uint32_t index, const Error* error, Nanoseconds now) {
-  Call<D>& call = calls_[index];
+  Call<D>& call = *calls_[index];
   const bool is_answer_to_come = call.state == CallState::kForgotten;
   if (error == nullptr && (call.is_write() || (call.is_search() && call.as_of() == 0))) {
     newest_ = std::max(newest_, call.version());
@@ -129,14 +129,14 @@ void PendingCalls<D>::record(const Call<D>& call, bool has_failed, Nanoseconds n
 
 template <int D>
 void PendingCalls<D>::queue(std::uint32_t index) {
-  calls_[index].state = CallState::kQueued;
-  calls_[index].link = nullptr;
+  calls_[index]->state = CallState::kQueued;
+  calls_[index]->link = nullptr;
   queue_.push_back(id(index));
 }
 
 template <int D>
 void PendingCalls<D>::put_back(std::uint32_t index) {
-  Call<D>& call = calls_[index];
+  Call<D>& call = *calls_[index];
   call.holding = false;
   call.any = false;
   call.chosen_by_policy = false;
@@ -170,7 +170,7 @@ bool PendingCalls<D>::may_repeat(const Call<D>& call, const Error& why, bool rem
 
 template <int D>
 void PendingCalls<D>::lose(std::uint32_t index, const Error& why, bool remembers) {
-  Call<D>& call = calls_[index];
+  Call<D>& call = *calls_[index];
   if (call.state == CallState::kForgotten) return release(index);
   if (!may_repeat(call, why, remembers)) {
     const Error error = call.failure(why);
@@ -193,7 +193,7 @@ std::vector<std::uint32_t> PendingCalls<D>::take_queue() {
   forget_ended();
   for (const std::uint32_t name : std::exchange(queue_, {})) taken.push_back(*find(name));
   std::ranges::stable_sort(taken, {}, [&](std::uint32_t index) {
-    return calls_[index].is_write() ? calls_[index].sequence : 0;
+    return calls_[index]->is_write() ? calls_[index]->sequence : 0;
   });
   return taken;
 }
@@ -202,7 +202,7 @@ template <int D>
 Nanoseconds PendingCalls<D>::queue_deadline() const {
   Nanoseconds earliest = INT64_MAX;
   for (const std::uint32_t name : queue_) {
-    if (const auto index = find(name)) earliest = std::min(earliest, calls_[*index].deadline);
+    if (const auto index = find(name)) earliest = std::min(earliest, calls_[*index]->deadline);
   }
   return earliest;
 }
@@ -210,7 +210,7 @@ Nanoseconds PendingCalls<D>::queue_deadline() const {
 template <int D>
 void PendingCalls<D>::end_queue(const Error& why) {
   for (const std::uint32_t index : take_queue()) {
-    const Error error = calls_[index].failure(why);
+    const Error error = calls_[index]->failure(why);
     end(index, &error, clock_.now());
   }
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -43,15 +43,15 @@ class PendingCalls {
   /// Of a forgotten call, when its answer is here, or cannot come any more.
   void release(std::uint32_t index);
 
-  Call<D>& operator[](std::uint32_t index) { return calls_[index]; }
-  const Call<D>& operator[](std::uint32_t index) const { return calls_[index]; }
+  Call<D>& operator[](std::uint32_t index) { return *calls_[index]; }
+  const Call<D>& operator[](std::uint32_t index) const { return *calls_[index]; }
   /// What the call's message says besides its request.
   request::Envelope envelope(std::uint32_t index) const;
   /// Slots that there have been; each of them is valid above.
   std::uint32_t size() const { return static_cast<std::uint32_t>(calls_.size()); }
   /// What names the call in messages.
   std::uint32_t id(std::uint32_t index) const {
-    return (calls_[index].generation << kIndexBits) | index;
+    return (calls_[index]->generation << kIndexBits) | index;
   }
   /// The slot of the call that has this name now.
   std::optional<std::uint32_t> find(std::uint32_t name) const;
@@ -113,7 +113,7 @@ class PendingCalls {
   const Nanoseconds patience_;
   const bool has_client_id_;
   bool is_repeating_;
-  std::deque<Call<D>> calls_;  ///< grows to what was needed at once; never moves
+  std::vector<std::unique_ptr<Call<D>>> calls_;  ///< grows to what was needed at once
   std::vector<std::uint32_t> free_;
   std::vector<std::uint32_t> queue_;  ///< names of calls, in order of arrival; some have ended
   std::size_t in_flight_ = 0;
@@ -136,7 +136,7 @@ std::size_t PendingCalls<D>::end_due(Nanoseconds now, ShowsLife&& shows_life,
     return lives.emplace_back(link, shows_life(*link)).second;
   };
   for (std::uint32_t index = 0; index < size(); ++index) {
-    Call<D>& call = calls_[index];
+    Call<D>& call = *calls_[index];
     if (!call.is_live()) continue;
     if (call.patience != 0 && call.link != nullptr && lives_on(call.link)) {
       call.deadline = now + call.patience;

@@ -189,13 +189,13 @@ Status check(const Request<D>& request, const request::Limits& limits) {
   return std::visit([&](const auto& one) { return check_one(one, limits); }, request);
 }
 
-template <int D>
-std::size_t message_bytes(const Request<D>& request) {
+template <typename... Kinds>
+std::size_t message_bytes(const std::variant<Kinds...>& request) {
   return std::visit([](const auto& one) { return bytes_of(one); }, request);
 }
 
-template <int D>
-void encode(const Request<D>& request, const request::Envelope& envelope,
+template <typename... Kinds>
+void encode(const std::variant<Kinds...>& request, const request::Envelope& envelope,
             std::span<std::byte> out) {
   std::visit([&](const auto& one) { encode_one(one, envelope, out); }, request);
 }
@@ -205,11 +205,13 @@ std::uint8_t search_class(const Search<D>& search) {
   return std::visit([](const auto& one) { return class_of(one); }, search);
 }
 
-#define SILURUS_INSTANTIATE(D)                                                                \
-  template Treatment treatment<D>(const Request<D>&);                                         \
-  template Status check<D>(const Request<D>&, const request::Limits&);                        \
-  template std::size_t message_bytes<D>(const Request<D>&);                                   \
-  template void encode<D>(const Request<D>&, const request::Envelope&, std::span<std::byte>); \
+#define SILURUS_INSTANTIATE(D)                                                             \
+  template Treatment treatment<D>(const Request<D>&);                                      \
+  template Status check<D>(const Request<D>&, const request::Limits&);                     \
+  template std::size_t message_bytes(const Request<D>&);                                   \
+  template std::size_t message_bytes(const Search<D>&);                                    \
+  template void encode(const Request<D>&, const request::Envelope&, std::span<std::byte>); \
+  template void encode(const Search<D>&, const request::Envelope&, std::span<std::byte>);  \
   template std::uint8_t search_class<D>(const Search<D>&);
 SILURUS_INSTANTIATE(2)
 SILURUS_INSTANTIATE(3)

@@ -157,12 +157,13 @@ Treatment treatment(const Request<D>& request);
 template <int D>
 Status check(const Request<D>& request, const request::Limits& limits);
 
-/// Bytes of the request's message.
-template <int D>
-std::size_t message_bytes(const Request<D>& request);
+/// Bytes of the message of a Request or a Search.
+template <typename... Kinds>
+std::size_t message_bytes(const std::variant<Kinds...>& request);
 /// Writes the message to `out`, which has message_bytes().
-template <int D>
-void encode(const Request<D>& request, const request::Envelope& envelope, std::span<std::byte> out);
+template <typename... Kinds>
+void encode(const std::variant<Kinds...>& request, const request::Envelope& envelope,
+            std::span<std::byte> out);
 
 /// Of searches that cost about the same, for the policy; less than
 /// kSearchClasses.

@@ -25,8 +25,8 @@ const rtree::Box<2> kBad{{0, 0}, {kNaN, 1}};
 
 std::vector<std::byte> message_of(const Request<2>& request, request::Envelope envelope = {}) {
   envelope.id = kId;
-  std::vector<std::byte> message(message_bytes<2>(request));
-  encode<2>(request, envelope, message);
+  std::vector<std::byte> message(message_bytes(request));
+  encode(request, envelope, message);
   return message;
 }
 
