@@ -66,12 +66,12 @@ struct Call {
   /// Other than 0: the deadline moves as long as the server shows signs of life, and ends the call
   /// when there has been none for so long.
   Nanoseconds patience = 0;
-  std::uint64_t bytes = 0;  ///< of messages, both ways
+  std::uint64_t bytes = 0;  ///< in messages, both ways together
   SearchCost cost;
   Search<D> search;  ///< what a range or nearest search asks
   Freshness freshness;
-  std::uint64_t sequence = 0;      ///< of a write
-  std::vector<std::byte> message;  ///< to be sent, if it had to wait or may have to be sent again
+  std::uint64_t sequence = 0;      ///< a write's number
+  std::vector<std::byte> message;  ///< its bytes, if it had to wait or may have to be sent again
   std::string error_text;
 
   std::tuple<RangeAnswer<D>, NearestAnswer, WriteAnswer, StatsAnswer, LoadAnswer> answers;

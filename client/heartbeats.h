@@ -12,7 +12,7 @@ namespace silurus::client {
 struct HeartbeatState {
   Nanoseconds since = 0;       ///< the last one was sent at this time or later; 0: none yet
   rtree::Version version = 0;  ///< published then
-  std::uint64_t staleness = protocol::kNoEnd;  ///< of it, then
+  std::uint64_t staleness = protocol::kNoEnd;  ///< how old that version may have been then
   Nanoseconds lease_until = 0;                 ///< until then what it publishes is the newest
   Nanoseconds seen = 0;                        ///< when the last one was found
   double cpu_busy = 0;                         ///< 0 to 1
@@ -55,7 +55,7 @@ class Heartbeats {
   std::uint64_t sequence_ = 0;
   std::uint64_t sent_ = 0;      ///< messages
   std::uint64_t probe_ = 0;     ///< number of the message that a heartbeat shall know of; 0: none
-  Nanoseconds probe_sent_ = 0;  ///< at this time or later
+  Nanoseconds probe_sent_ = 0;  ///< it went at this time or later
 };
 
 }  // namespace silurus::client

@@ -135,7 +135,7 @@ class Offloader {
   struct Slot {
     SlotState state = SlotState::kFree;
     bool wanted_now = false;  ///< by the cursor as it stands; else read on speculation
-    bool orphan = false;      ///< nobody waits for it any more
+    bool orphan = false;      ///< no search waits for it any more
     std::uint32_t search = 0;
     std::uint32_t depth = 0;
     rtree::WantedNode node{};

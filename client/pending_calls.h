@@ -98,7 +98,7 @@ class PendingCalls {
   }
 
   WriteWindow writes;
-  ClientStatistics statistics;  ///< of all links
+  ClientStatistics statistics;  ///< what was counted on all links
 
  private:
   static constexpr std::uint32_t kIndexBits = 12;

@@ -32,8 +32,8 @@ namespace silurus::client {
 class PrimaryFinder {
  public:
   struct Options {
-    Nanoseconds connect_timeout = 0;  ///< of the first search
-    Nanoseconds reconnect_for = 0;    ///< of each further one; 0: none
+    Nanoseconds connect_timeout = 0;  ///< time for the first search
+    Nanoseconds reconnect_for = 0;    ///< time for each further one; 0: there is none
     bool follow_primary = true;       ///< false: the one member is taken whatever it is
     bool has_directory = false;
     std::uint64_t seed = 1;
@@ -59,7 +59,7 @@ class PrimaryFinder {
   };
   struct Action {
     Step step = Step::kWait;
-    Member* member = nullptr;  ///< of the steps that name one
+    Member* member = nullptr;  ///< that the step is about; null if the step names none
   };
 
   PrimaryFinder(const Options& options, Nanoseconds now);

@@ -102,8 +102,8 @@ struct LoadCommit {
   using Answer = LoadAnswer;
   static constexpr Treatment kTreatment{
       .is_patient = true, .needs_server = true, .continues_load = true};
-  double fill;  ///< of leaves, in [0, 1]; 0: the server's default
-  std::uint64_t entries;
+  double fill;            ///< how full leaves are made, in [0, 1]; 0: the server's default
+  std::uint64_t entries;  ///< how many were sent: the server checks it
 };
 struct LoadAbort {
   using Answer = LoadAnswer;
@@ -120,16 +120,16 @@ concept Bare = requires {
 
 /// What one message to a server can carry.
 struct Limits {
-  std::size_t operations = 0;  ///< of a write
-  std::size_t entries = 0;     ///< of a batch of a load; 0: not known yet
+  std::size_t operations = 0;  ///< most operations in a write
+  std::size_t entries = 0;     ///< most entries in a batch of a load; 0: not known yet
 };
 
 /// Of a message, what its request does not say.
 struct Envelope {
   std::uint32_t id = 0;
-  std::uint8_t flags = 0;         ///< of a search: protocol::kAnyMember
-  std::uint64_t sequence = 0;     ///< of a write
-  std::uint32_t outstanding = 0;  ///< of a write: how far back the oldest one without outcome lies
+  std::uint8_t flags = 0;         ///< a search's: protocol::kAnyMember, or 0
+  std::uint64_t sequence = 0;     ///< a write's number
+  std::uint32_t outstanding = 0;  ///< writes back to the oldest without outcome
 };
 
 }  // namespace request
