@@ -9,62 +9,93 @@ namespace silurus::rtree {
 
 template <int D>
 void RangeCursor<D>::start(const RangeQuery<D>& query, WantedNode root, RangeResult<D>& result) {
-  limits_ = RangeLimits<D>::of(query.window, query.predicate);
-  shape_ = query.shape;
-  limit_ = query.limit;
-  result_ = &result;
+  state_.limits = RangeLimits<D>::of(query.window, query.predicate);
+  state_.shape = query.shape;
+  state_.limit = query.limit;
+  state_.result = &result;
   result.count = 0;  // the ids stay, as room that is written already
   result.boxes.clear();
-  drop_all();
-  if (limit_ == 0) {
-    finish_if_done();
-    return;
+  state_.drop_all();
+  if (query.limit == 0) return state_.finish_if_done();
+  if (root.level == 0) {
+    state_.make_room_for_leaves();
+    state_.leaves[0] = root.ref.word();
+    state_.leaf_hints[0] = kAloneHint;
+    state_.leaf_end = 1;
+  } else {
+    state_.make_room_for_inner();
+    state_.inner[0] = {root.ref.word(), root.level};
+    state_.inner_count = 1;
   }
-  if (inner_.empty()) inner_.resize(kRoom);
-  inner_[inner_count_++] = {root.ref.word(), root.level, Next::kAlone};
+}
+
+template <int D>
+void RangeCursor<D>::feed(const Node<D>& node) {
+  --state_.in_flight;
+  const std::uint32_t level = node.level();
+  if (level == 0) {
+    const EntryMask found = kernels_->scan_leaf(node, state_.limits, 0);
+    if (state_.keeps_ids_alone()) {
+      state_.result->count += kernels_->gather(node.leaf.ids, found, state_.room_for_ids());
+    } else {
+      state_.keep(node, found);
+    }
+  } else if (level == 1) {
+    state_.make_room_for_leaves();
+    const std::size_t end = state_.leaf_end;
+    state_.leaf_end += kernels_->gather_inner(node, state_.limits, state_.leaves.data() + end,
+                                              state_.leaf_hints.data() + end);
+  } else {
+    std::uint64_t words[RangeState<D>::kRoom];
+    std::uint8_t hints[RangeState<D>::kRoom];
+    const std::uint32_t count = kernels_->gather_inner(node, state_.limits, words, hints);
+    state_.make_room_for_inner();
+    for (std::uint32_t i = 0; i < count; ++i) {
+      state_.inner[state_.inner_count++] = {words[i], level - 1};
+    }
+  }
+  state_.finish_if_done();
 }
 
 /// Moves the leaves to the front, or gets more room if that gains too little.
 template <int D>
-void RangeCursor<D>::move_leaves() {
-  std::copy(leaves_.begin() + static_cast<std::ptrdiff_t>(leaf_begin_),
-            leaves_.begin() + static_cast<std::ptrdiff_t>(leaf_end_), leaves_.begin());
-  std::copy(leaf_hints_.begin() + static_cast<std::ptrdiff_t>(leaf_begin_),
-            leaf_hints_.begin() + static_cast<std::ptrdiff_t>(leaf_end_), leaf_hints_.begin());
-  leaf_end_ -= leaf_begin_;
-  leaf_begin_ = 0;
-  if (leaves_.size() >= 2 * (leaf_end_ + kRoom)) return;
-  leaves_.resize(4 * (leaf_end_ + kRoom));
-  leaf_hints_.resize(leaves_.size());
+void RangeState<D>::move_leaves() {
+  const auto begin = static_cast<std::ptrdiff_t>(leaf_begin);
+  const auto end = static_cast<std::ptrdiff_t>(leaf_end);
+  std::copy(leaves.begin() + begin, leaves.begin() + end, leaves.begin());
+  std::copy(leaf_hints.begin() + begin, leaf_hints.begin() + end, leaf_hints.begin());
+  leaf_end -= leaf_begin;
+  leaf_begin = 0;
+  if (leaves.size() >= 2 * (leaf_end + kRoom)) return;
+  leaves.resize(4 * (leaf_end + kRoom));
+  leaf_hints.resize(leaves.size());
 }
 
-/// What isn't done in line: counts, boxes, and the last entries before the limit.
 template <int D>
-void RangeCursor<D>::take_entries_slowly(const Node<D>& leaf, std::uint32_t covered) {
-  const std::uint64_t room = limit_ - result_->count;
-  if (shape_ == ResultShape::kCount) {
-    result_->count += std::min<std::uint64_t>(kernels_->count_leaf(leaf, limits_, covered), room);
+void RangeState<D>::keep(const Node<D>& leaf, EntryMask found) {
+  if (shape == ResultShape::kCount) {
+    result->count += std::min<std::uint64_t>(found.count(), limit - result->count);
   } else {
-    kernels_->scan_leaf(leaf, limits_, covered).for_each([&](std::uint32_t i) {
-      if (result_->count == limit_) return;
-      if (result_->ids.size() <= result_->count)
-        result_->ids.resize(2 * result_->count + kLeafRoom);
-      result_->ids[result_->count++] = leaf.leaf.ids[i];
-      if (shape_ == ResultShape::kEntries) result_->boxes.push_back(leaf.entry_box(i));
+    found.for_each([&](std::uint32_t i) {
+      if (result->count == limit) return;
+      *room_for_ids() = leaf.leaf.ids[i];
+      ++result->count;
+      if (shape == ResultShape::kEntries) result->boxes.push_back(leaf.entry_box(i));
     });
   }
-  if (result_->count == limit_) drop_all();
+  if (result->count == limit) drop_all();
 }
 
 template <int D>
 void RangeCursor<D>::drain(RangeResult<D>& found) {
+  RangeResult<D>& result = *state_.result;
   found.clear();
-  found.count = std::exchange(result_->count, 0);
-  limit_ -= found.count;
-  if (shape_ == ResultShape::kCount) return;
-  result_->ids.resize(found.count);
-  found.ids.swap(result_->ids);
-  found.boxes.swap(result_->boxes);
+  found.count = std::exchange(result.count, 0);
+  state_.limit -= found.count;
+  if (state_.shape == ResultShape::kCount) return;
+  result.ids.resize(found.count);
+  found.ids.swap(result.ids);
+  found.boxes.swap(result.boxes);
 }
 
 namespace {
@@ -291,6 +322,8 @@ void NearestCursor<D>::sort_result() {
   for (Neighbor& neighbor : *result_) neighbor.distance = std::sqrt(neighbor.distance);
 }
 
+template struct RangeState<2>;
+template struct RangeState<3>;
 template class RangeCursor<2>;
 template class RangeCursor<3>;
 template class NearestCursor<2>;

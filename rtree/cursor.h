@@ -25,17 +25,69 @@
 
 namespace silurus::rtree {
 
+/// What a range search knows between two nodes: the state of a RangeCursor, which walks() (walk.h)
+/// change, too. Nodes that are known to be needed wait in `inner` and `leaves`.
+template <int D>
+struct RangeState {
+  struct InnerNode {
+    std::uint64_t word;
+    std::uint32_t level;
+  };
+  /// Leaves that are known when no more inner nodes are taken.
+  static constexpr std::size_t kEnoughLeaves = 24;
+  static constexpr std::size_t kRoom = kInnerFanout<D> + 8;
+  static constexpr std::size_t kLeafRoom = kLeafFanout<D> + 8;
+
+  /// Whether an inner node comes next.
+  bool wants_inner() const { return inner_count != 0 && leaf_end - leaf_begin < kEnoughLeaves; }
+  bool has_leaves() const { return leaf_begin != leaf_end; }
+  bool done() const { return inner_count == 0 && leaf_begin == leaf_end && in_flight == 0; }
+  /// Makes room for the children of one node.
+  void make_room_for_inner() {
+    if (inner.size() < inner_count + kRoom) inner.resize(2 * (inner_count + kRoom));
+  }
+  void make_room_for_leaves() {
+    if (leaf_begin == leaf_end) leaf_begin = leaf_end = 0;
+    if (leaves.size() < leaf_end + kRoom) move_leaves();
+  }
+  void move_leaves();
+  /// Whether ids alone are wanted, and the limit leaves room for those of a whole leaf.
+  bool keeps_ids_alone() const {
+    return shape == ResultShape::kIds && limit - result->count >= kLeafFanout<D>;
+  }
+  /// Where the ids of a leaf are written. What lies beyond the count is cut off in the end.
+  std::uint64_t* room_for_ids() {
+    std::vector<std::uint64_t>& ids = result->ids;
+    if (ids.size() < result->count + kLeafRoom) ids.resize(2 * result->count + kLeafRoom);
+    return ids.data() + result->count;
+  }
+  /// Adds entries of a leaf to the result in any shape, up to the limit.
+  void keep(const Node<D>& leaf, EntryMask found);
+  void drop_all() { inner_count = leaf_begin = leaf_end = in_flight = 0; }
+  /// Cuts the result to what was found if it is complete.
+  void finish_if_done() {
+    if (done()) result->ids.resize(shape == ResultShape::kCount ? 0 : result->count);
+  }
+
+  RangeLimits<D> limits{};
+  ResultShape shape = ResultShape::kIds;
+  std::uint64_t limit = 0;
+  RangeResult<D>* result = nullptr;
+  std::size_t in_flight = 0;     ///< nodes taken and not yet fed
+  std::vector<InnerNode> inner;  ///< a stack: the first inner_count
+  std::size_t inner_count = 0;
+  std::vector<std::uint64_t> leaves;     ///< a queue of names: from leaf_begin to leaf_end
+  std::vector<std::uint8_t> leaf_hints;  ///< parallel: see Kernels::gather_inner
+  std::size_t leaf_begin = 0;
+  std::size_t leaf_end = 0;
+};
+
 /// A range search (see RangeQuery). Takes inner nodes first as long as few leaves are known, so
 /// that leaves of several parents can be on their way together; leaves in the order found.
 template <int D>
 class RangeCursor {
  public:
-  /// How leaves are scanned: see Kernels. The answers are the same.
-  enum class LeafScan : std::uint8_t { kWhole, kByDimension };
-  explicit RangeCursor(LeafScan scan = LeafScan::kWhole)
-      : kernels_(&kernels<D>()),
-        scan_leaf_(scan == LeafScan::kWhole ? kernels_->scan_leaf
-                                            : kernels_->scan_leaf_by_dimension) {}
+  RangeCursor() : kernels_(&kernels<D>()) {}
 
   /// Begins a search. `result` must outlive it; it is overwritten, and of use once done(). The
   /// query must have been checked (check_box). A root of any level may be given, kAnyLevel too.
@@ -43,126 +95,36 @@ class RangeCursor {
 
   /// The next node to fetch, or nothing if none is known to be needed now.
   std::optional<WantedNode> take() {
-    const auto next = take_next();
-    return next ? std::optional(next->node) : std::nullopt;
+    if (state_.wants_inner()) {
+      ++state_.in_flight;
+      const auto& inner = state_.inner[--state_.inner_count];
+      return WantedNode{NodeRef::from_word(inner.word), inner.level};
+    }
+    if (!state_.has_leaves()) return std::nullopt;
+    ++state_.in_flight;
+    return WantedNode{NodeRef::from_word(state_.leaves[state_.leaf_begin++]), 0};
   }
   /// Gives it the content of a node that was taken; checked by the caller (check_node).
-  void feed(const Node<D>& node) {
-    feed(Next{{NodeRef(), node.level()}}, node, [](const Next&) {});
-  }
-
-  /// What take_next() tells a source near at hand, which feeds a node along with it.
-  struct Next {
-    WantedNode node;
-    std::uint32_t hints = kAlone;
-    /// Bit d of `hints`: the window covers the leaf in dimension d.
-    static constexpr std::uint32_t kCovered = (1 << D) - 1;
-    /// Of its parent's children this one or another one more are wanted: a small window.
-    static constexpr std::uint32_t kAlone = kAloneHint;
-  };
-  /// As take(), for a source near at hand.
-  std::optional<Next> take_next() {
-    if (inner_count_ != 0 && leaf_end_ - leaf_begin_ < kEnoughLeaves) {
-      ++in_flight_;
-      const InnerNode& inner = inner_[--inner_count_];
-      return Next{{NodeRef::from_word(inner.word), inner.level}, inner.hints};
-    }
-    if (leaf_begin_ == leaf_end_) return std::nullopt;
-    ++in_flight_;
-    const std::size_t at = leaf_begin_++;
-    return Next{{NodeRef::from_word(leaves_[at]), 0}, leaf_hints_[at]};
-  }
-  /// As feed(), with what take_next() said of it, so that nothing waits for the node's header and
-  /// what the window covers isn't looked at. announce(Next) is called for each node that is found
-  /// to be needed: time to prefetch it.
-  template <typename Announce>
-  void feed(const Next& taken, const Node<D>& node, Announce&& announce) {
-    --in_flight_;
-    if (taken.node.level == 0) {
-      take_entries(node, taken.hints & Next::kCovered);
-    } else if (taken.node.level == 1) {
-      make_room_for_leaves();
-      const std::size_t first = leaf_end_;
-      leaf_end_ +=
-          kernels_->gather_inner(node, limits_, leaves_.data() + first, leaf_hints_.data() + first);
-      for (std::size_t i = first; i < leaf_end_; ++i) {
-        announce(Next{{NodeRef::from_word(leaves_[i]), 0}, leaf_hints_[i]});
-      }
-      finish_if_done();
-    } else {
-      std::uint64_t words[kRoom];
-      std::uint8_t hints[kRoom];
-      const std::uint32_t count = kernels_->gather_inner(node, limits_, words, hints);
-      if (inner_.size() < inner_count_ + count) inner_.resize(2 * (inner_count_ + count));
-      for (std::uint32_t i = 0; i < count; ++i) {
-        inner_[inner_count_++] = {words[i], taken.node.level - 1, hints[i]};
-        announce(Next{{NodeRef::from_word(words[i]), taken.node.level - 1}, hints[i]});
-      }
-      finish_if_done();
-    }
-  }
+  void feed(const Node<D>& node);
 
   /// Whether the result is complete: nothing left to take, nothing taken but not fed, or the limit
   /// is reached (nodes still in flight may then be dropped).
-  bool done() const { return inner_count_ == 0 && leaf_begin_ == leaf_end_ && in_flight_ == 0; }
+  bool done() const { return state_.done(); }
 
   /// How many entries were found since the last drain().
-  std::uint64_t found() const { return result_->count; }
+  std::uint64_t found() const { return state_.result->count; }
   /// Goes on into another result, to which the caller has moved the one so far.
-  void redirect(RangeResult<D>& result) { result_ = &result; }
+  void redirect(RangeResult<D>& result) { state_.result = &result; }
   /// Hands over, in mid-search too, what was found since the last drain(): for answers that are
   /// sent piece by piece. `found` is overwritten.
   void drain(RangeResult<D>& found);
 
+  /// For walks() alone, which look at nodes in place of take() and feed().
+  RangeState<D>& state() { return state_; }
+
  private:
-  struct InnerNode {
-    std::uint64_t word;
-    std::uint32_t level;
-    std::uint32_t hints;
-  };
-  /// Leaves that are known when no more inner nodes are taken.
-  static constexpr std::size_t kEnoughLeaves = 24;
-  static constexpr std::size_t kRoom = kInnerFanout<D> + 8;
-  static constexpr std::size_t kLeafRoom = kLeafFanout<D> + 8;
-
-  void take_entries(const Node<D>& leaf, std::uint32_t covered) {
-    if (shape_ == ResultShape::kIds && limit_ - result_->count >= kLeafFanout<D>) {
-      const EntryMask found = scan_leaf_(leaf, limits_, covered);
-      if (!found.empty()) {
-        // Written in place; what lies beyond the count is cut off in the end.
-        std::vector<std::uint64_t>& ids = result_->ids;
-        if (ids.size() < result_->count + kLeafRoom) ids.resize(2 * result_->count + kLeafRoom);
-        result_->count += kernels_->gather(leaf.leaf.ids, found, ids.data() + result_->count);
-      }
-    } else {
-      take_entries_slowly(leaf, covered);
-    }
-    finish_if_done();
-  }
-  void take_entries_slowly(const Node<D>& leaf, std::uint32_t covered);
-  void make_room_for_leaves() {
-    if (leaf_begin_ == leaf_end_) leaf_begin_ = leaf_end_ = 0;
-    if (leaves_.size() < leaf_end_ + kRoom) move_leaves();
-  }
-  void move_leaves();
-  void drop_all() { inner_count_ = leaf_begin_ = leaf_end_ = in_flight_ = 0; }
-  void finish_if_done() {
-    if (done()) result_->ids.resize(shape_ == ResultShape::kCount ? 0 : result_->count);
-  }
-
   const Kernels<D>* kernels_;
-  EntryMask (*scan_leaf_)(const Node<D>&, const RangeLimits<D>&, std::uint32_t);
-  RangeLimits<D> limits_{};
-  ResultShape shape_ = ResultShape::kIds;
-  std::uint64_t limit_ = 0;
-  RangeResult<D>* result_ = nullptr;
-  std::size_t in_flight_ = 0;
-  std::vector<InnerNode> inner_;  ///< a stack: the first so many
-  std::size_t inner_count_ = 0;
-  std::vector<std::uint64_t> leaves_;  ///< a queue: from begin to end
-  std::vector<std::uint8_t> leaf_hints_;
-  std::size_t leaf_begin_ = 0;
-  std::size_t leaf_end_ = 0;
+  RangeState<D> state_;
 };
 
 /// A k-nearest-neighbours search (see NearestQuery): best first (Hjaltason and Samet, "Distance

@@ -1,7 +1,12 @@
 #include "rtree/kernels.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <utility>
+
+#include "rtree/tree.h"
+#include "rtree/walk.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rtree/kernels.cc"
@@ -38,40 +43,44 @@ HWY_INLINE std::uint64_t first_bits(std::uint32_t count) {
   return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
 }
 
-/// Collects the bits of successive vectors in registers. kFanout is known when compiling, so that
-/// loops unroll.
+// Loops over a whole row have no way out before its end, so that the compiler unrolls them and
+// keeps the masks in registers. Places beyond the count hold anything: the mask is cut to the
+// count.
+
+/// Bits of entries, as many words as a node of `fanout` needs.
 template <std::uint32_t kFanout>
-class MaskBuilder {
- public:
-  HWY_INLINE void add(std::uint32_t at, std::uint64_t bits) {
-    if (kFanout <= 64 || at < 64) {
-      low_ |= bits << (at % 64);
-    } else {
-      high_ |= bits << (at % 64);
-    }
-  }
-  HWY_INLINE std::uint64_t any() const { return low_ | high_; }
-  HWY_INLINE EntryMask first(std::uint32_t count) const {
-    EntryMask mask;
-    mask.words[0] = low_ & first_bits(count);
-    mask.words[1] = kFanout > 64 && count > 64 ? high_ & first_bits(count - 64) : 0;
-    return mask;
-  }
+using Bits = std::array<std::uint64_t, (kFanout + 63) / 64>;
 
- private:
-  std::uint64_t low_ = 0;
-  std::uint64_t high_ = 0;
-};
+template <std::uint32_t kFanout>
+HWY_INLINE void keep_first(Bits<kFanout>& bits, std::uint32_t count) {
+  for (std::uint32_t w = 0; w < bits.size(); ++w) {
+    bits[w] &= count > w * 64 ? first_bits(count - w * 64) : 0;
+  }
+}
 
+template <std::uint32_t kFanout>
+HWY_INLINE EntryMask mask_of(const Bits<kFanout>& bits) {
+  EntryMask mask;
+  for (std::uint32_t w = 0; w < bits.size(); ++w) mask.words[w] = bits[w];
+  return mask;
+}
+
+template <std::uint32_t kFanout>
+HWY_INLINE std::uint32_t count_of(const Bits<kFanout>& bits) {
+  std::uint32_t sum = 0;
+  for (const std::uint64_t word : bits) sum += static_cast<std::uint32_t>(std::popcount(word));
+  return sum;
+}
+
+/// Children that may hold answers.
 template <int D>
-EntryMask scan_inner(const Node<D>& node, const RangeLimits<D>& limits) {
+HWY_INLINE Bits<kInnerFanout<D>> wanted_children(const Node<D>& node,
+                                                 const RangeLimits<D>& limits) {
   const Floats tag;
   const std::uint32_t lanes = hn::Lanes(tag);
-  const std::uint32_t count = node.header.count;
-  MaskBuilder<kInnerFanout<D>> found;
-  HWY_UNROLL(8)
+  Bits<kInnerFanout<D>> found{};
+  HWY_UNROLL(20)
   for (std::uint32_t i = 0; i < kInnerFanout<D>; i += lanes) {
-    if (i >= count) break;
     auto mask = hn::And(
         hn::Le(hn::Load(tag, node.inner.bounds[0] + i), hn::Set(tag, limits.inner_upper[0])),
         hn::Ge(hn::Load(tag, node.inner.bounds[1] + i), hn::Set(tag, limits.inner_lower[0])));
@@ -81,16 +90,36 @@ EntryMask scan_inner(const Node<D>& node, const RangeLimits<D>& limits) {
       mask = hn::And(mask, hn::Ge(hn::Load(tag, node.inner.bounds[2 * d + 1] + i),
                                   hn::Set(tag, limits.inner_lower[d])));
     }
-    found.add(i, bits_of(tag, mask));
+    found[i / 64] |= bits_of(tag, mask) << (i % 64);
   }
-  return found.first(count);
+  keep_first<kInnerFanout<D>>(found, node.header.count);
+  return found;
+}
+
+template <int D>
+EntryMask scan_inner(const Node<D>& node, const RangeLimits<D>& limits) {
+  return mask_of<kInnerFanout<D>>(wanted_children(node, limits));
+}
+
+/// In which dimensions the window covers a child.
+template <int D>
+HWY_INLINE std::uint8_t cover_of(const Node<D>& node, const RangeLimits<D>& limits,
+                                 std::uint32_t i) {
+  std::uint32_t bits = 0;
+  for (int d = 0; d < D; ++d) {
+    const bool in = limits.can_cover & (node.inner.bounds[2 * d][i] >= limits.inner_lower[d]) &
+                    (node.inner.bounds[2 * d + 1][i] <= limits.inner_upper[d]);
+    bits |= static_cast<std::uint32_t>(in) << d;
+  }
+  return static_cast<std::uint8_t>(bits);
 }
 
 /// Of entries whose high words leave it open, keeps those that the low words let in.
 template <int D>
-HWY_NOINLINE void resolve(const Node<D>& node, const RangeLimits<D>& limits, EntryMask open,
-                          EntryMask& found) {
-  open.for_each([&](std::uint32_t i) {
+HWY_NOINLINE std::uint64_t resolve(const Node<D>& node, const RangeLimits<D>& limits,
+                                   std::uint64_t open, std::uint64_t found) {
+  for (; open != 0; open &= open - 1) {
+    const int i = std::countr_zero(open);
     bool in = true;
     for (int d = 0; d < D; ++d) {
       const auto min = join_words(node.leaf.high[2 * d][i], node.leaf.low[2 * d][i]);
@@ -98,81 +127,82 @@ HWY_NOINLINE void resolve(const Node<D>& node, const RangeLimits<D>& limits, Ent
       in &= limits.within ? min >= limits.min_key[d] && max <= limits.max_key[d]
                           : min <= limits.min_key[d] && max >= limits.max_key[d];
     }
-    if (!in) found.words[i / 64] &= ~(std::uint64_t{1} << (i % 64));
-  });
+    if (!in) found &= ~(std::uint64_t{1} << i);
+  }
+  return found;
 }
 
-/// One dimension of a vector of entries: those that fit by their high words, and those of them that
-/// only the low words can decide.
+/// One dimension of a leaf: the entries that do not fit by their high words, and those that only
+/// the low words can decide.
 template <bool kWithin, int D>
-HWY_INLINE void test_axis(const Node<D>& node, const RangeLimits<D>& limits, int d, std::uint32_t i,
-                          std::uint64_t& fits, std::uint64_t& open) {
-  const Words tag;
-  const auto min = hn::Load(tag, node.leaf.high[2 * d] + i);
-  const auto max = hn::Load(tag, node.leaf.high[2 * d + 1] + i);
-  const std::int32_t min_word = high_word(limits.min_key[d]);
-  const std::int32_t max_word = high_word(limits.max_key[d]);
-  // "At most w" as "less than w + 1": high words of finite numbers are never at the ends.
-  const auto in = kWithin ? hn::And(hn::Gt(min, hn::Set(tag, min_word - 1)),
-                                    hn::Lt(max, hn::Set(tag, max_word + 1)))
-                          : hn::And(hn::Lt(min, hn::Set(tag, min_word + 1)),
-                                    hn::Gt(max, hn::Set(tag, max_word - 1)));
-  const auto equal =
-      hn::Or(hn::Eq(min, hn::Set(tag, min_word)), hn::Eq(max, hn::Set(tag, max_word)));
-  fits = bits_of(tag, in);
-  open = bits_of(tag, equal);
-}
-
-template <int D, bool kWithin, bool kByDimension>
-HWY_INLINE EntryMask scan_leaf_as(const Node<D>& node, const RangeLimits<D>& limits,
-                                  std::uint32_t covered) {
+HWY_INLINE void test_axis(const Node<D>& node, const RangeLimits<D>& limits, int d,
+                          std::uint64_t& out, std::uint64_t& open) {
   const Words tag;
   const std::uint32_t lanes = hn::Lanes(tag);
-  const std::uint32_t count = node.header.count;
-  EntryMask found;
-  found.words[0] = first_bits(count);
+  const auto min_word = hn::Set(tag, high_word(limits.min_key[d]));
+  const auto max_word = hn::Set(tag, high_word(limits.max_key[d]));
+  std::uint64_t out_bits = 0;
+  std::uint64_t equal_bits = 0;
+  HWY_UNROLL(16)
+  for (std::uint32_t i = 0; i < kLeafFanout<D>; i += lanes) {
+    const auto min = hn::Load(tag, node.leaf.high[2 * d] + i);
+    const auto max = hn::Load(tag, node.leaf.high[2 * d + 1] + i);
+    const auto beyond = kWithin ? hn::Or(hn::Gt(min_word, min), hn::Gt(max, max_word))
+                                : hn::Or(hn::Gt(min, min_word), hn::Gt(max_word, max));
+    const auto equal = hn::Or(hn::Eq(min, min_word), hn::Eq(max, max_word));
+    out_bits |= bits_of(tag, beyond) << i;
+    equal_bits |= bits_of(tag, equal) << i;
+  }
+  out = out_bits;
+  open = equal_bits;
+}
+
+/// Entries that are answers, exactly. kByDimension: looks at the next dimension only if something
+/// is left.
+template <int D, bool kWithin, bool kByDimension>
+HWY_INLINE std::uint64_t answers_of(const Node<D>& node, const RangeLimits<D>& limits,
+                                    std::uint32_t covered) {
+  std::uint64_t found = first_bits(node.header.count);
   std::uint64_t open = 0;
   for (int d = 0; d < D; ++d) {
     if ((covered >> d & 1) != 0) continue;
-    std::uint64_t fits_all = 0;
-    HWY_UNROLL(4)
-    for (std::uint32_t i = 0; i < kLeafFanout<D>; i += lanes) {
-      if (i >= count) break;
-      std::uint64_t fits = 0;
-      std::uint64_t equal = 0;
-      test_axis<kWithin>(node, limits, d, i, fits, equal);
-      fits_all |= fits << i;
-      open |= equal << i;
-    }
-    found.words[0] &= fits_all;
-    if (kByDimension && found.words[0] == 0) return found;
+    std::uint64_t out = 0;
+    std::uint64_t equal = 0;
+    test_axis<kWithin>(node, limits, d, out, equal);
+    found &= ~out;
+    open |= equal;
+    if (kByDimension && found == 0) return 0;
   }
-  open &= found.words[0];
+  open &= found;
   if (open != 0) [[unlikely]]
-    resolve(node, limits, EntryMask{{open}}, found);
+    return resolve(node, limits, open, found);
   return found;
 }
 
 template <int D, bool kByDimension>
 EntryMask scan_leaf(const Node<D>& node, const RangeLimits<D>& limits, std::uint32_t covered) {
-  return limits.within ? scan_leaf_as<D, true, kByDimension>(node, limits, covered)
-                       : scan_leaf_as<D, false, kByDimension>(node, limits, covered);
+  return EntryMask{{limits.within ? answers_of<D, true, kByDimension>(node, limits, covered)
+                                  : answers_of<D, false, kByDimension>(node, limits, covered)}};
 }
 
 /// The words of those in the mask, one after the other; up to three more places are written.
 /// (Highway's Compress is slower here: with g++ 12 it copies its table to the stack each time.)
-std::uint32_t gather(const std::uint64_t* words, const EntryMask& mask, std::uint64_t* out) {
-  const std::uint64_t* const begin = out;
-  for (const std::uint64_t word : mask.words) {
-    const int count = std::popcount(word);
-    std::uint64_t bits = word;
-    for (int done = 0; done < count; done += 4) {  // so that few loops end in a misprediction
-      for (int i = 0; i < 4; ++i) {
-        out[done + i] = words[std::countr_zero(bits) % 64];  // the first one where none is left
-        bits &= bits - 1;
-      }
+HWY_INLINE std::uint64_t* gather_word(const std::uint64_t* words, std::uint64_t bits,
+                                      std::uint64_t* out) {
+  const int count = std::popcount(bits);
+  for (int done = 0; done < count; done += 4) {  // so that few loops end in a misprediction
+    for (int i = 0; i < 4; ++i) {
+      out[done + i] = words[std::countr_zero(bits) % 64];  // the first one where none is left
+      bits &= bits - 1;
     }
-    out += count;
+  }
+  return out + count;
+}
+
+std::uint32_t gather(const std::uint64_t* words, const EntryMask& mask, std::uint64_t* out) {
+  std::uint64_t* const begin = out;
+  for (const std::uint64_t word : mask.words) {
+    out = gather_word(words, word, out);
     words += 64;
   }
   return static_cast<std::uint32_t>(out - begin);
@@ -181,32 +211,14 @@ std::uint32_t gather(const std::uint64_t* words, const EntryMask& mask, std::uin
 template <int D>
 std::uint32_t gather_inner(const Node<D>& node, const RangeLimits<D>& limits, std::uint64_t* out,
                            std::uint8_t* hints) {
-  constexpr std::uint32_t kFew = 2;
-  // Which names are wanted is known only after the scan: have them all on their way by then.
-  for (std::uint32_t i = 0; i < node.header.count; i += 8) {
-    __builtin_prefetch(node.inner.children + i);
-  }
-  const EntryMask wanted = scan_inner(node, limits);
-  const std::uint32_t count = gather(node.inner.children, wanted, out);
-  if (count <= kFew) {
-    hints[0] = hints[1] = kAloneHint;
-    return count;
-  }
-  wanted.for_each([&](std::uint32_t i) {
-    std::uint32_t bits = 0;
-    for (int d = 0; d < D; ++d) {
-      const bool in = limits.can_cover && node.inner.bounds[2 * d][i] >= limits.inner_lower[d] &&
-                      node.inner.bounds[2 * d + 1][i] <= limits.inner_upper[d];
-      bits |= static_cast<std::uint32_t>(in) << d;
-    }
-    *hints++ = static_cast<std::uint8_t>(bits);
+  const Bits<kInnerFanout<D>> wanted = wanted_children(node, limits);
+  const std::uint32_t count = count_of<kInnerFanout<D>>(wanted);
+  const bool is_alone = count <= kFewWanted;
+  mask_of<kInnerFanout<D>>(wanted).for_each([&](std::uint32_t i) {
+    *out++ = node.inner.children[i];
+    *hints++ = is_alone ? kAloneHint : cover_of(node, limits, i);
   });
   return count;
-}
-
-template <int D>
-std::uint32_t count_leaf(const Node<D>& node, const RangeLimits<D>& limits, std::uint32_t covered) {
-  return scan_leaf<D, false>(node, limits, covered).count();
 }
 
 /// Square of the gap in one dimension, in the arithmetic of squared_distance().
@@ -285,11 +297,12 @@ EntryMask within(const double* distances, std::uint32_t count, double bound) {
   const Doubles tag;
   const std::uint32_t lanes = hn::Lanes(tag);
   const auto limit = hn::Set(tag, bound);
-  MaskBuilder<kMaxFanout> found;
+  Bits<kMaxFanout> found{};
   for (std::uint32_t i = 0; i < count; i += lanes) {
-    found.add(i, bits_of(tag, hn::Le(hn::Load(tag, distances + i), limit)));
+    found[i / 64] |= bits_of(tag, hn::Le(hn::Load(tag, distances + i), limit)) << (i % 64);
   }
-  return found.first(count);
+  keep_first<kMaxFanout>(found, count);
+  return mask_of<kMaxFanout>(found);
 }
 
 double kth_least(const double* distances, std::uint32_t count, std::uint32_t k) {
@@ -334,6 +347,149 @@ void rank(const double* distances, std::uint32_t count, std::uint64_t* ranks) {
   }
 }
 
+HWY_INLINE void prefetch(const void* from, std::size_t bytes) {
+  const auto* lines = static_cast<const char*>(from);
+  HWY_UNROLL(32)
+  for (std::size_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(lines + offset);
+}
+
+/// Searches of nodes at hand, whole loops (walk.h).
+template <int D>
+struct WalkOf {
+  using State = RangeState<D>;
+  /// Bit d of a leaf's hints: the window covers the leaf in dimension d.
+  static constexpr std::uint32_t kCovered = (1 << D) - 1;
+
+  /// Looks into the inner node that comes next, and prefetches what it leads to.
+  HWY_INLINE static void visit_inner(State& state, const Snapshot<D>& snapshot) {
+    const auto taken = state.inner[--state.inner_count];
+    const Node<D>& node = snapshot.node(NodeRef::from_word(taken.word));
+    const Bits<kInnerFanout<D>> wanted = wanted_children(node, state.limits);
+    if (taken.level == 1) {
+      add_leaves(state, snapshot, node, wanted);
+    } else {
+      add_inner(state, snapshot, node, wanted, taken.level - 1);
+    }
+  }
+
+  HWY_INLINE static void add_leaves(State& state, const Snapshot<D>& snapshot, const Node<D>& node,
+                                    const Bits<kInnerFanout<D>>& wanted) {
+    constexpr std::size_t kAxisBytes = 2 * sizeof(node.leaf.high[0]);
+    state.make_room_for_leaves();
+    std::uint64_t* out = state.leaves.data() + state.leaf_end;
+    std::uint8_t* hints = state.leaf_hints.data() + state.leaf_end;
+    const std::uint32_t count = count_of<kInnerFanout<D>>(wanted);
+    state.leaf_end += count;
+    if (count <= kFewWanted) {
+      mask_of<kInnerFanout<D>>(wanted).for_each([&](std::uint32_t i) {
+        // A small window: a search seldom gets further than the first dimension.
+        const Node<D>& leaf = snapshot.node(node.child(i));
+        prefetch(&leaf, sizeof(NodeHeader) + kAxisBytes);
+        *out++ = node.inner.children[i];
+        *hints++ = kAloneHint;
+      });
+      return;
+    }
+    mask_of<kInnerFanout<D>>(wanted).for_each([&](std::uint32_t i) {
+      // Of many leaves all is read but the low words and what the window covers.
+      const Node<D>& leaf = snapshot.node(node.child(i));
+      const std::uint8_t cover = cover_of(node, state.limits, i);
+      __builtin_prefetch(&leaf);
+      for (int d = 0; d < D; ++d) {
+        if ((cover >> d & 1) == 0) prefetch(leaf.leaf.high[2 * d], kAxisBytes);
+      }
+      prefetch(leaf.leaf.ids, sizeof(leaf.leaf.ids));
+      *out++ = node.inner.children[i];
+      *hints++ = cover;
+    });
+  }
+
+  HWY_INLINE static void add_inner(State& state, const Snapshot<D>& snapshot, const Node<D>& node,
+                                   const Bits<kInnerFanout<D>>& wanted, std::uint32_t level) {
+    state.make_room_for_inner();
+    auto* out = state.inner.data() + state.inner_count;
+    state.inner_count += count_of<kInnerFanout<D>>(wanted);
+    mask_of<kInnerFanout<D>>(wanted).for_each([&](std::uint32_t i) {
+      prefetch(&snapshot.node(node.child(i)), sizeof(NodeHeader) + sizeof(node.inner.bounds));
+      *out++ = {node.inner.children[i], level};
+    });
+  }
+
+  /// Looks into the leaf that comes next.
+  template <bool kWithin, bool kByDimension>
+  HWY_INLINE static void visit_leaf(State& state, const Snapshot<D>& snapshot) {
+    const std::size_t at = state.leaf_begin++;
+    const Node<D>& leaf = snapshot.node(NodeRef::from_word(state.leaves[at]));
+    const std::uint64_t found =
+        answers_of<D, kWithin, kByDimension>(leaf, state.limits, state.leaf_hints[at] & kCovered);
+    if (found == 0) return;
+    if (state.keeps_ids_alone()) {
+      RangeResult<D>& result = *state.result;
+      std::uint64_t* const begin = state.room_for_ids();
+      result.count += static_cast<std::uint64_t>(gather_word(leaf.leaf.ids, found, begin) - begin);
+    } else {
+      state.keep(leaf, EntryMask{{found}});
+    }
+  }
+
+  template <bool kWithin>
+  static bool go_on_as(State& state, const Snapshot<D>& snapshot, std::uint32_t most_nodes,
+                       std::uint64_t enough) {
+    for (; most_nodes != 0 && state.result->count < enough; --most_nodes) {
+      if (state.wants_inner()) {
+        visit_inner(state, snapshot);
+      } else if (state.has_leaves()) {
+        visit_leaf<kWithin, false>(state, snapshot);
+      } else {
+        break;
+      }
+    }
+    state.finish_if_done();
+    return state.done();
+  }
+
+  static bool go_on(State& state, const Snapshot<D>& snapshot, std::uint32_t most_nodes,
+                    std::uint64_t enough) {
+    return state.limits.within ? go_on_as<true>(state, snapshot, most_nodes, enough)
+                               : go_on_as<false>(state, snapshot, most_nodes, enough);
+  }
+
+  /// One inner node, or all leaves that are on their way; returns how many.
+  template <bool kWithin>
+  HWY_INLINE static std::uint32_t turn_as(State& state, const Snapshot<D>& snapshot,
+                                          std::uint32_t most_nodes, std::uint64_t enough) {
+    if (state.wants_inner()) {
+      visit_inner(state, snapshot);
+      return 1;
+    }
+    std::uint32_t visited = 0;
+    for (; state.has_leaves() && visited != most_nodes; ++visited) {
+      visit_leaf<kWithin, true>(state, snapshot);
+      if (state.result->count >= enough) return visited + 1;
+    }
+    return visited;
+  }
+
+  static void turn(std::span<RangeLane<D>> lanes, const Snapshot<D>& snapshot) {
+    for (RangeLane<D>& lane : lanes) {
+      if (!lane.is_running) continue;
+      lane.nodes_left -=
+          lane.cursor.state().limits.within
+              ? turn_as<true>(lane.cursor.state(), snapshot, lane.nodes_left, lane.enough)
+              : turn_as<false>(lane.cursor.state(), snapshot, lane.nodes_left, lane.enough);
+    }
+  }
+};
+
+template <int D>
+const Walks<D>* walks_of() {
+  static constexpr Walks<D> kTable{&WalkOf<D>::go_on, &WalkOf<D>::turn};
+  return &kTable;
+}
+
+const Walks<2>* walks_2d() { return walks_of<2>(); }
+const Walks<3>* walks_3d() { return walks_of<3>(); }
+
 template <int D>
 const Kernels<D>* table() {
   static constexpr Kernels<D> kTable{
@@ -342,7 +498,6 @@ const Kernels<D>* table() {
       &scan_leaf<D, true>,
       &gather_inner<D>,
       &gather,
-      &count_leaf<D>,
       &inner_distances<D>,
       &leaf_distances<D>,
       &least,
@@ -367,6 +522,8 @@ namespace {
 
 HWY_EXPORT(table_2d);
 HWY_EXPORT(table_3d);
+HWY_EXPORT(walks_2d);
+HWY_EXPORT(walks_3d);
 
 }  // namespace
 
@@ -378,6 +535,17 @@ const Kernels<2>& kernels<2>() {
 template <>
 const Kernels<3>& kernels<3>() {
   static const Kernels<3>& chosen = *HWY_DYNAMIC_DISPATCH(table_3d)();
+  return chosen;
+}
+
+template <>
+const Walks<2>& walks<2>() {
+  static const Walks<2>& chosen = *HWY_DYNAMIC_DISPATCH(walks_2d)();
+  return chosen;
+}
+template <>
+const Walks<3>& walks<3>() {
+  static const Walks<3>& chosen = *HWY_DYNAMIC_DISPATCH(walks_3d)();
   return chosen;
 }
 

@@ -61,8 +61,9 @@ struct RangeLimits {
   static RangeLimits of(const Box<D>& window, Predicate predicate);
 };
 
-/// See Kernels::gather_inner.
+/// See Kernels::gather_inner. Hints are given where more children than that are wanted.
 inline constexpr std::uint8_t kAloneHint = 0x80;
+inline constexpr std::uint32_t kFewWanted = 2;
 
 /// What kth_least and rank take at most; kMaxRanked places may be read and written.
 inline constexpr std::uint32_t kMaxRanked = 128;
@@ -87,9 +88,6 @@ struct Kernels {
                                 std::uint64_t* out, std::uint8_t* hints);
   /// Appends the words (ids) in the mask, likewise.
   std::uint32_t (*gather)(const std::uint64_t* words, const EntryMask& mask, std::uint64_t* out);
-  /// How many entries are answers.
-  std::uint32_t (*count_leaf)(const Node<D>& node, const RangeLimits<D>& limits,
-                              std::uint32_t covered);
   /// squared_distance of the point from each child's (entry's) box; kMaxFanout places, 64-byte
   /// aligned. Rounding is monotonous, so a child's is never above that of an entry below it.
   void (*inner_distances)(const Node<D>& node, const Point<D>& point, double* distances);

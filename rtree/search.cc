@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "rtree/tree.h"
+#include "rtree/walk.h"
 
 namespace silurus::rtree {
 namespace {
@@ -14,25 +15,6 @@ inline void prefetch(const void* from, std::size_t bytes) {
   // g++ takes a function that does nothing but prefetch for one without effects, and leaves out the
   // calls of it and of whatever does nothing but call it.
   asm volatile("");
-}
-
-/// Prefetches what a range search will read of a node. Of a leaf that stands alone, the window is
-/// small, a search seldom gets further than the first dimension; of many, it reads all but the low
-/// words and what the window covers.
-template <int D>
-void prefetch_for_range(const Node<D>& node, const typename RangeCursor<D>::Next& next) {
-  constexpr std::size_t kAxisBytes = 2 * sizeof(node.leaf.high[0]);
-  if (next.node.level != 0) {
-    prefetch(&node, sizeof(NodeHeader) + sizeof(node.inner.bounds));
-  } else if ((next.hints & kAloneHint) != 0) {
-    prefetch(&node, sizeof(NodeHeader) + kAxisBytes);
-  } else {
-    prefetch(&node, sizeof(NodeHeader));
-    for (int d = 0; d < D; ++d) {
-      if ((next.hints >> d & 1) == 0) prefetch(node.leaf.high[2 * d], kAxisBytes);
-    }
-    prefetch(node.leaf.ids, sizeof(node.leaf.ids));
-  }
 }
 
 template <int D>
@@ -46,29 +28,23 @@ Status check_query(const NearestQuery<D>& query) {
   return check_point(query.point);
 }
 
-/// Searches interleaved on one thread.
-constexpr std::size_t kInFlight = 8;
+/// Searches interleaved on one thread: range searches, and those of neighbours.
+constexpr std::size_t kRangesInFlight = 16;
+constexpr std::size_t kNearestInFlight = 8;
 
-template <typename Cursor>
-Cursor make_cursor() {
-  if constexpr (requires { Cursor::LeafScan::kByDimension; }) {
-    return Cursor(Cursor::LeafScan::kByDimension);
-  } else {
-    return Cursor();
+/// Refuses a batch before it begins.
+template <int D, typename Query>
+Status check_batch(std::span<const Query> queries, std::size_t room) {
+  if (room < queries.size()) {
+    return fail(ErrorCode::kInvalidArgument, std::to_string(queries.size()) +
+                                                 " queries, but room for " + std::to_string(room) +
+                                                 " results");
   }
+  for (const Query& query : queries) {
+    if (Status checked = check_query<D>(query); !checked) return checked;
+  }
+  return {};
 }
-
-/// One of the searches in flight.
-template <int D, typename Cursor>
-struct Lane {
-  Cursor cursor = make_cursor<Cursor>();
-  const Node<D>* next = nullptr;          ///< prefetched, to be fed
-  typename RangeCursor<D>::Next taken{};  ///< what a range search said of it
-  std::size_t query = 0;                  ///< which one
-  // Where a range search stops.
-  std::uint32_t nodes_left = 0;
-  std::uint64_t enough = 0;
-};
 
 /// Where the range searches of a batch stop, and where those go that do.
 template <int D>
@@ -80,79 +56,60 @@ struct Stop {
   std::uint64_t enough(const RangeQuery<D>& query) const {
     return query.shape == ResultShape::kCount ? UINT64_MAX : entries;
   }
-  std::uint64_t enough(const NearestQuery<D>&) const { return UINT64_MAX; }
 };
 
 template <int D>
-void advance(const Snapshot<D>& snapshot, Lane<D, RangeCursor<D>>& lane, const Stop<D>& stop) {
-  if (lane.next != nullptr) lane.cursor.feed(lane.taken, *lane.next, [](const auto&) {});
-  lane.next = nullptr;
-  if (lane.nodes_left == 0 || lane.cursor.found() >= lane.enough) [[unlikely]] {
-    if (lane.cursor.done()) return;
-    auto fresh = make_cursor<RangeCursor<D>>();
-    std::swap(fresh, lane.cursor);
-    stop.stopped->push_back({lane.query, std::move(fresh)});
-    return;
+Status run_ranges(const Snapshot<D>& snapshot, std::span<const RangeQuery<D>> queries,
+                  std::span<RangeResult<D>> results, const Stop<D>& stop) {
+  if (Status checked = check_batch<D>(queries, results.size()); !checked) return checked;
+  static thread_local std::array<RangeLane<D>, kRangesInFlight> lanes;
+  const WantedNode root = snapshot.root();
+  const Walks<D>& walk = walks<D>();
+  std::size_t started = 0;
+  std::size_t running = 0;
+  const auto begin = [&](RangeLane<D>& lane) {
+    lane.is_running = started < queries.size();
+    if (!lane.is_running) return;
+    ++running;
+    lane.cursor.start(queries[started], root, results[started]);
+    lane.query = started;
+    lane.nodes_left = stop.nodes;
+    lane.enough = stop.enough(queries[started]);
+    ++started;
+  };
+  for (RangeLane<D>& lane : lanes) begin(lane);
+  while (running > 0) {
+    walk.turn(lanes, snapshot);
+    for (RangeLane<D>& lane : lanes) {
+      if (!lane.is_running || lane.may_go_on()) continue;
+      lane.cursor.state().finish_if_done();
+      if (!lane.cursor.done()) {
+        RangeCursor<D> fresh;
+        std::swap(fresh, lane.cursor);
+        stop.stopped->push_back({lane.query, std::move(fresh)});
+      }
+      --running;
+      begin(lane);
+    }
   }
-  if (const auto wanted = lane.cursor.take_next()) {
-    --lane.nodes_left;
-    lane.next = &snapshot.node(wanted->node.ref);
-    lane.taken = *wanted;
-    prefetch_for_range(*lane.next, *wanted);
-  }
+  return {};
 }
 
+/// One of the searches for neighbours in flight.
 template <int D>
-void advance(const Snapshot<D>& snapshot, Lane<D, NearestCursor<D>>& lane, const Stop<D>&) {
+struct NearestLane {
+  NearestCursor<D> cursor;
+  const Node<D>* next = nullptr;  ///< prefetched, to be fed
+};
+
+template <int D>
+void advance(const Snapshot<D>& snapshot, NearestLane<D>& lane) {
   if (lane.next != nullptr) lane.cursor.feed(*lane.next);
   lane.next = nullptr;
   if (const auto wanted = lane.cursor.take()) {
     lane.next = &snapshot.node(wanted->ref);
     prefetch(lane.next, node_bytes<D>(wanted->level));
   }
-}
-
-template <int D, typename Cursor, typename Query, typename Answer>
-Status run_batch(const Snapshot<D>& snapshot, std::span<const Query> queries,
-                 std::span<Answer> results, const Stop<D>& stop) {
-  if (results.size() < queries.size()) {
-    return fail(ErrorCode::kInvalidArgument, std::to_string(queries.size()) +
-                                                 " queries, but room for " +
-                                                 std::to_string(results.size()) + " results");
-  }
-  for (const Query& query : queries) {
-    if (Status checked = check_query<D>(query); !checked) return checked;
-  }
-  static thread_local std::array<Lane<D, Cursor>, kInFlight> lanes;
-  const WantedNode root = snapshot.root();
-  std::size_t started = 0;
-  std::size_t running = 0;
-  const auto begin = [&](Lane<D, Cursor>& lane) {
-    lane.next = nullptr;
-    if (started == queries.size()) return;
-    lane.cursor.start(queries[started], root, results[started]);
-    lane.query = started;
-    lane.nodes_left = stop.nodes;
-    lane.enough = stop.enough(queries[started]);
-    ++started;
-    advance(snapshot, lane, stop);
-    if (lane.next != nullptr) ++running;
-  };
-  for (Lane<D, Cursor>& lane : lanes) begin(lane);
-  while (running > 0 || started < queries.size()) {
-    for (Lane<D, Cursor>& lane : lanes) {
-      if (lane.next == nullptr) {
-        begin(lane);
-        continue;
-      }
-      advance(snapshot, lane, stop);
-      if (lane.next == nullptr) {
-        --running;
-        begin(lane);
-      }
-    }
-  }
-  return {};
 }
 
 }  // namespace
@@ -162,21 +119,14 @@ Status Snapshot<D>::range(const RangeQuery<D>& query, RangeResult<D>& result) co
   if (Status checked = check_query(query); !checked) return checked;
   static thread_local RangeCursor<D> cursor;
   cursor.start(query, root(), result);
-  go_on(cursor);
+  walks<D>().go_on(cursor.state(), *this, UINT32_MAX, UINT64_MAX);
   return {};
 }
 
 template <int D>
 bool Snapshot<D>::go_on(RangeCursor<D>& cursor, std::uint32_t most_nodes,
                         std::uint64_t enough) const {
-  using Next = typename RangeCursor<D>::Next;
-  for (; most_nodes != 0 && cursor.found() < enough; --most_nodes) {
-    const auto wanted = cursor.take_next();
-    if (!wanted) break;
-    cursor.feed(*wanted, node(wanted->node.ref),
-                [this](const Next& next) { prefetch_for_range(node(next.node.ref), next); });
-  }
-  return cursor.done();
+  return walks<D>().go_on(cursor.state(), *this, most_nodes, enough);
 }
 
 template <int D>
@@ -201,7 +151,7 @@ bool Snapshot<D>::go_on(NearestCursor<D>& cursor, std::uint32_t most_nodes) cons
 template <int D>
 Status Snapshot<D>::range_batch(std::span<const RangeQuery<D>> queries,
                                 std::span<RangeResult<D>> results) const {
-  return run_batch<D, RangeCursor<D>>(*this, queries, results, Stop<D>{});
+  return run_ranges<D>(*this, queries, results, Stop<D>{});
 }
 
 template <int D>
@@ -209,14 +159,34 @@ Status Snapshot<D>::range_batch(std::span<const RangeQuery<D>> queries,
                                 std::span<RangeResult<D>> results, std::uint32_t most_nodes,
                                 std::uint64_t enough,
                                 std::vector<StoppedSearch<D>>& stopped) const {
-  return run_batch<D, RangeCursor<D>>(*this, queries, results,
-                                      Stop<D>{most_nodes, enough, &stopped});
+  return run_ranges<D>(*this, queries, results, Stop<D>{most_nodes, enough, &stopped});
 }
 
 template <int D>
 Status Snapshot<D>::nearest_batch(std::span<const NearestQuery<D>> queries,
                                   std::span<NearestResult> results) const {
-  return run_batch<D, NearestCursor<D>>(*this, queries, results, Stop<D>{});
+  if (Status checked = check_batch<D>(queries, results.size()); !checked) return checked;
+  static thread_local std::array<NearestLane<D>, kNearestInFlight> lanes;
+  std::size_t started = 0;
+  std::size_t running = 0;
+  const auto begin = [&](NearestLane<D>& lane) {
+    if (started == queries.size()) return;
+    lane.cursor.start(queries[started], root(), results[started]);
+    ++started;
+    advance(*this, lane);
+    ++running;  // the root at least is looked at, since k is not 0
+  };
+  for (NearestLane<D>& lane : lanes) begin(lane);
+  while (running > 0) {
+    for (NearestLane<D>& lane : lanes) {
+      if (lane.next == nullptr) continue;
+      advance(*this, lane);
+      if (lane.next != nullptr) continue;
+      --running;
+      begin(lane);
+    }
+  }
+  return {};
 }
 
 template Status Snapshot<2>::range(const RangeQuery<2>&, RangeResult<2>&) const;

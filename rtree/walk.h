@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "rtree/cursor.h"
+
+// Range searches of nodes that lie in this process's memory: whole loops, compiled for each
+// instruction set and chosen at run time, since a small window takes no longer than a few calls.
+
+namespace silurus::rtree {
+
+template <int D>
+class Snapshot;
+
+/// One of several range searches that are interleaved on one thread.
+template <int D>
+struct RangeLane {
+  RangeCursor<D> cursor;
+  std::size_t query = 0;         ///< which one of a batch
+  std::uint32_t nodes_left = 0;  ///< it looks at no more than that
+  std::uint64_t enough = 0;      ///< it stops when it has found that many
+  bool is_running = false;       ///< it may go on
+
+  /// Whether it goes on in the next turn.
+  bool may_go_on() const { return !cursor.done() && nodes_left != 0 && cursor.found() < enough; }
+};
+
+/// Pure but for the cursors; any thread, each with cursors of its own, while the snapshot lives.
+template <int D>
+struct Walks {
+  /// See Snapshot::go_on.
+  bool (*go_on)(RangeState<D>& state, const Snapshot<D>& snapshot, std::uint32_t most_nodes,
+                std::uint64_t enough);
+  /// Each lane that runs looks at one inner node, or at all leaves that it knows of, and
+  /// prefetches what comes next.
+  void (*turn)(std::span<RangeLane<D>> lanes, const Snapshot<D>& snapshot);
+};
+
+/// The best for this machine.
+template <int D>
+const Walks<D>& walks();
+
+}  // namespace silurus::rtree
