@@ -22,8 +22,14 @@ using rtree::NearestResult;
 using rtree::RangeQuery;
 using rtree::RangeResult;
 
-/// Queries given to range_batch at once; it keeps eight of them in flight.
+/// Queries for which one snapshot is taken. Given to range_batch at once, it has 16 of them in
+/// flight; eight are in flight if it is given eight.
 constexpr std::size_t kBatch = 256;
+constexpr std::size_t kSmallBatch = 8;
+/// Coordinates far from zero: times in milliseconds since 1970, along the first axis.
+constexpr double kFarOffset = 1.7e12;
+constexpr double kFarExtent = 0x1p24;  ///< along both: four and a half hours
+constexpr double kMostLossFarFromZero = 1.3;
 constexpr std::size_t kInsertsPerRun = 20'000;
 constexpr std::size_t kMixedPerRun = 40'000;
 
@@ -56,18 +62,22 @@ struct OurTree {
   std::uint64_t intersects(const std::vector<Box2>& windows) const {
     RangeResult<2> result;
     std::uint64_t results = 0;
-    for (const Box2& window : windows) {
-      (void)tree->snapshot().range({.window = window}, result);
-      results += result.count;
+    for (std::size_t first = 0; first < windows.size(); first += kBatch) {
+      const auto snapshot = tree->snapshot();
+      for (std::size_t i = first; i < std::min(first + kBatch, windows.size()); ++i) {
+        (void)snapshot.range({.window = windows[i]}, result);
+        results += result.count;
+      }
     }
     return results;
   }
 
-  std::uint64_t intersects_in_batches(const std::vector<RangeQuery<2>>& queries) const {
-    std::vector<RangeResult<2>> answers(kBatch);
+  std::uint64_t intersects_in_batches(const std::vector<RangeQuery<2>>& queries,
+                                      std::size_t batch_size) const {
+    std::vector<RangeResult<2>> answers(batch_size);
     std::uint64_t results = 0;
-    for (std::size_t i = 0; i < queries.size(); i += kBatch) {
-      const auto batch = std::span(queries).subspan(i, std::min(kBatch, queries.size() - i));
+    for (std::size_t i = 0; i < queries.size(); i += batch_size) {
+      const auto batch = std::span(queries).subspan(i, std::min(batch_size, queries.size() - i));
       (void)tree->snapshot().range_batch(batch, answers);
       for (std::size_t j = 0; j < batch.size(); ++j) results += answers[j].count;
     }
@@ -77,9 +87,12 @@ struct OurTree {
   std::uint64_t nearest(const std::vector<rtree::Point<2>>& points) const {
     NearestResult result;
     std::uint64_t results = 0;
-    for (const auto& point : points) {
-      (void)tree->snapshot().nearest({point, kNeighbors}, result);
-      results += result.size();
+    for (std::size_t first = 0; first < points.size(); first += kBatch) {
+      const auto snapshot = tree->snapshot();
+      for (std::size_t i = first; i < std::min(first + kBatch, points.size()); ++i) {
+        (void)snapshot.nearest({points[i], kNeighbors}, result);
+        results += result.size();
+      }
     }
     return results;
   }
@@ -95,6 +108,9 @@ class TreePart {
     if (Status loaded = load(); !loaded) return loaded;
     if (Status equal = compare_answers(); !equal) return equal;
     measure_searches();
+    if (workload_.name == "uniform") {
+      if (Status far = measure_far_from_zero(); !far) return far;
+    }
     if (options_.fill_by_inserts) {
       if (Status filled = measure_filled_by_inserts(); !filled) return filled;
     }
@@ -228,9 +244,13 @@ class TreePart {
     std::vector<RangeQuery<2>> queries;
     for (const Box2& window : workload_.small) queries.push_back({.window = window});
     add_rates("small-x8",
-              by_turns([&] { sink_ += ours_.intersects_in_batches(queries); },
+              by_turns([&] { sink_ += ours_.intersects_in_batches(queries, kSmallBatch); },
                        [&] { sink_ += boost_->intersects(workload_.small); }),
               small, bar(3.5));
+    add_rates("small-x16",
+              by_turns([&] { sink_ += ours_.intersects_in_batches(queries, kBatch); },
+                       [&] { sink_ += boost_->intersects(workload_.small); }),
+              small, std::nullopt);
     add_rates("large",
               by_turns([&] { sink_ += ours_.intersects(workload_.large); },
                        [&] { sink_ += boost_->intersects(workload_.large); }),
@@ -239,6 +259,38 @@ class TreePart {
               by_turns([&] { sink_ += ours_.nearest(workload_.points); },
                        [&] { sink_ += boost_->nearest(workload_.points, kNeighbors); }),
               points, bar(1.6));
+  }
+
+  /// The same data and windows, larger and far from zero, against those as they are.
+  Status measure_far_from_zero() {
+    const auto move = [](Box2 box) {
+      for (int d = 0; d < 2; ++d) {
+        const double offset = d == 0 ? kFarOffset : 0;
+        box.min[d] = offset + box.min[d] * kFarExtent;
+        box.max[d] = offset + box.max[d] * kFarExtent;
+      }
+      return box;
+    };
+    std::vector<Entry2> entries = workload_.entries;
+    for (Entry2& entry : entries) entry.box = move(entry.box);
+    std::vector<Box2> windows = workload_.small;
+    for (Box2& window : windows) window = move(window);
+    OurTree far;
+    if (Status opened = far.open(); !opened) return opened;
+    auto loaded = far.tree->bulk_load(std::move(entries), {});
+    if (!loaded) return fail(loaded.error());
+    const Times times = by_turns([&] { sink_ += far.intersects(windows); },
+                                 [&] { sink_ += ours_.intersects(workload_.small); });
+    Row row{.name = "tree/offset/small", .unit = "ops/s", .baseline = "tree/uniform/small"};
+    for (const double seconds : times.ours) {
+      row.spread.push_back(static_cast<double>(windows.size()) / seconds);
+    }
+    std::sort(row.spread.begin(), row.spread.end());
+    row.value = median(row.spread);
+    row.ratio = median(times.theirs) / median(times.ours);
+    row.bar = 1 / kMostLossFarFromZero;
+    report_.add(std::move(row));
+    return {};
   }
 
   Status measure_filled_by_inserts() {

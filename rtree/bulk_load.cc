@@ -90,13 +90,12 @@ class Packer {
   void build(std::span<Entry<D>> entries, std::uint32_t level, std::uint32_t chunk,
              unsigned threads) {
     Node<D>& node = arena_.mutable_node(chunk);
-    node.header = NodeHeader{};
-    node.header.birth = birth_;
-    node.header.level = level;
+    node.reset(birth_, level);
     node.header.entries = entries.size();
     if (level == 0) {
       node.header.count = static_cast<std::uint32_t>(entries.size());
       for (std::uint32_t i = 0; i < entries.size(); ++i) node.set_entry(i, entries[i]);
+      node.bounds = bounds_of_entries(node);
     } else {
       const std::size_t parts = shape_.children(entries.size(), level);
       node.header.count = static_cast<std::uint32_t>(parts);
@@ -108,11 +107,21 @@ class Packer {
         next += static_cast<std::uint32_t>(shape_.subtree(size, level - 1));
       }
       build_children(node, entries, 0, parts, threads);
+      fit(node);
     }
     if (checksums_) node.header.checksum = node_checksum(node);
   }
 
  private:
+  /// Gives a node whose children are there its own box, and theirs.
+  void fit(Node<D>& node) {
+    const auto box_of = [&](std::uint32_t i) { return arena_.node(node.child(i).chunk()).bounds; };
+    Box<D> box = box_of(0);
+    for (std::uint32_t i = 1; i < node.count(); ++i) extend(box, box_of(i));
+    node.fit(box);
+    for (std::uint32_t i = 0; i < node.count(); ++i) node.set_child_box(i, box_of(i));
+  }
+
   /// Children [first, last) of a node, out of all its entries: halves them along the longer side of
   /// their centres until one child is left.
   void build_children(Node<D>& node, std::span<Entry<D>> all, std::size_t first, std::size_t last,
@@ -123,9 +132,7 @@ class Packer {
     const std::span<Entry<D>> here = all.subspan(begin, end - begin);
     if (last - first == 1) {
       const auto index = static_cast<std::uint32_t>(first);
-      const std::uint32_t chunk = node.child(index).chunk();
-      build(here, node.level() - 1, chunk, threads);
-      node.set_child_box(index, node_bounds(arena_.node(chunk)));
+      build(here, node.level() - 1, node.child(index).chunk(), threads);
       return;
     }
     const std::size_t middle = first + (last - first) / 2;

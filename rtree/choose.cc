@@ -1,5 +1,8 @@
 #include "rtree/choose.h"
 
+#include <algorithm>
+#include <limits>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rtree/choose.cc"
 #include <hwy/foreach_target.h>  // must come before highway.h
@@ -18,16 +21,52 @@ constexpr int kMaxCandidates = 16;
 HWY_INLINE float smaller(float a, float b) { return a < b ? a : b; }
 HWY_INLINE float larger(float a, float b) { return a > b ? a : b; }
 
+/// Boxes of children and of what is inserted, in parts of the node's longest side: so that floats
+/// hold them well, wherever the node lies and however large it is.
+template <int D>
+struct Scene {
+  alignas(64) float rows[2 * D][kInnerFanout<D>];
+  float min[D];
+  float max[D];
+};
+
+template <int D>
+HWY_INLINE void make_scene(const Node<D>& node, const Box<D>& box, Scene<D>& scene) {
+  /// What lies farther away, in sides of the node, is taken to lie there.
+  constexpr double kFar = 1e9;
+  double halves[D];  // of sides: no difference overflows
+  double longest = 0;
+  for (int d = 0; d < D; ++d) {
+    halves[d] = 0.5 * node.bounds.max[d] - 0.5 * node.bounds.min[d];
+    longest = longest < halves[d] ? halves[d] : longest;
+  }
+  for (int d = 0; d < D; ++d) {
+    const double part = (longest > 0 ? halves[d] / longest : 1) / kCellSteps;
+    const auto cell = static_cast<float>(part);
+    for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) {
+      const int least = node.inner.cells[2 * d][i] - kLeastCell;
+      const int greatest = node.inner.cells[2 * d + 1][i] - kLeastCell + 1;
+      scene.rows[2 * d][i] = static_cast<float>(least) * cell;
+      scene.rows[2 * d + 1][i] = static_cast<float>(greatest) * cell;
+    }
+    const auto place = [&](double x) {
+      const double at = (x - node.bounds.min[d]) * node.inner.scale[d] * part;
+      return static_cast<float>(std::min(std::max(at, -kFar), kFar));
+    };
+    scene.min[d] = place(box.min[d]);
+    scene.max[d] = place(box.max[d]);
+  }
+}
+
 /// By how much each child's margin grows to take the box: 0 only if it covers it.
 template <int D>
-HWY_INLINE void margin_growth(const Node<D>& node, const FloatBox<D>& box, float* growth) {
-  const std::uint32_t count = node.header.count;
+HWY_INLINE void margin_growth(const Scene<D>& scene, std::uint32_t count, float* growth) {
   for (std::uint32_t i = 0; i < count; ++i) growth[i] = 0;
   for (int d = 0; d < D; ++d) {
-    const float* min = node.inner.bounds[2 * d];
-    const float* max = node.inner.bounds[2 * d + 1];
-    const float box_min = box.min[d];
-    const float box_max = box.max[d];
+    const float* min = scene.rows[2 * d];
+    const float* max = scene.rows[2 * d + 1];
+    const float box_min = scene.min[d];
+    const float box_max = scene.max[d];
     for (std::uint32_t i = 0; i < count; ++i) {
       growth[i] += larger(min[i] - box_min, 0) + larger(box_max - max[i], 0);
     }
@@ -37,18 +76,17 @@ HWY_INLINE void margin_growth(const Node<D>& node, const FloatBox<D>& box, float
 /// By how much the overlap of child `index` with each other child grows if it takes the box; their
 /// sum is returned.
 template <int D>
-HWY_INLINE float overlap_growth(const Node<D>& node, std::uint32_t index, const FloatBox<D>& box,
+HWY_INLINE float overlap_growth(const Scene<D>& scene, std::uint32_t count, std::uint32_t index,
                                 float* growth) {
-  const std::uint32_t count = node.header.count;
   alignas(64) float before[kInnerFanout<D>];
   for (std::uint32_t i = 0; i < count; ++i) before[i] = growth[i] = 1;
   for (int d = 0; d < D; ++d) {
-    const float* min = node.inner.bounds[2 * d];
-    const float* max = node.inner.bounds[2 * d + 1];
+    const float* min = scene.rows[2 * d];
+    const float* max = scene.rows[2 * d + 1];
     const float old_min = min[index];
     const float old_max = max[index];
-    const float new_min = smaller(old_min, box.min[d]);
-    const float new_max = larger(old_max, box.max[d]);
+    const float new_min = smaller(old_min, scene.min[d]);
+    const float new_max = larger(old_max, scene.max[d]);
     for (std::uint32_t i = 0; i < count; ++i) {
       before[i] *= larger(smaller(max[i], old_max) - larger(min[i], old_min), 0);
       growth[i] *= larger(smaller(max[i], new_max) - larger(min[i], new_min), 0);
@@ -63,14 +101,14 @@ HWY_INLINE float overlap_growth(const Node<D>& node, std::uint32_t index, const 
 }
 
 template <int D>
-HWY_INLINE std::uint32_t smallest_covering(const Node<D>& node, const float* growth) {
+HWY_INLINE std::uint32_t smallest_covering(const Scene<D>& scene, std::uint32_t count,
+                                           const float* growth) {
   std::uint32_t best = kInnerFanout<D>;
   float best_area = 0;
-  for (std::uint32_t i = 0; i < node.header.count; ++i) {
+  for (std::uint32_t i = 0; i < count; ++i) {
     if (growth[i] != 0) continue;
     float area = 1;
-    for (int d = 0; d < D; ++d)
-      area *= node.inner.bounds[2 * d + 1][i] - node.inner.bounds[2 * d][i];
+    for (int d = 0; d < D; ++d) area *= scene.rows[2 * d + 1][i] - scene.rows[2 * d][i];
     if (best == kInnerFanout<D> || area < best_area) {
       best = i;
       best_area = area;
@@ -87,16 +125,18 @@ HWY_INLINE std::uint32_t index_of_least(const float* values, std::uint32_t count
 }
 
 template <int D>
-std::uint32_t choose(const Node<D>& node, const FloatBox<D>& box) {
+std::uint32_t choose(const Node<D>& node, const Box<D>& box) {
   alignas(64) float margin[kInnerFanout<D>];
   alignas(64) float overlap[kInnerFanout<D>];
   const std::uint32_t count = node.header.count;
-  margin_growth(node, box, margin);
-  const std::uint32_t covering = smallest_covering(node, margin);
+  Scene<D> scene;
+  make_scene(node, box, scene);
+  margin_growth(scene, count, margin);
+  const std::uint32_t covering = smallest_covering(scene, count, margin);
   if (covering != kInnerFanout<D>) return covering;
   std::uint32_t candidate = index_of_least(margin, count);
   std::uint32_t best = candidate;
-  float best_growth = overlap_growth(node, candidate, box, overlap);
+  float best_growth = overlap_growth(scene, count, candidate, overlap);
   float farthest = 0;  // children beyond it don't matter to the first candidate's overlap
   for (std::uint32_t i = 0; i < count; ++i)
     if (overlap[i] > 0) farthest = larger(farthest, margin[i]);
@@ -104,7 +144,7 @@ std::uint32_t choose(const Node<D>& node, const FloatBox<D>& box) {
     margin[candidate] = std::numeric_limits<float>::infinity();
     candidate = index_of_least(margin, count);
     if (!(margin[candidate] <= farthest)) break;
-    const float growth = overlap_growth(node, candidate, box, overlap);
+    const float growth = overlap_growth(scene, count, candidate, overlap);
     if (growth < best_growth) {
       best = candidate;
       best_growth = growth;
@@ -113,8 +153,8 @@ std::uint32_t choose(const Node<D>& node, const FloatBox<D>& box) {
   return best;
 }
 
-std::uint32_t choose_2d(const Node<2>& node, const FloatBox<2>& box) { return choose(node, box); }
-std::uint32_t choose_3d(const Node<3>& node, const FloatBox<3>& box) { return choose(node, box); }
+std::uint32_t choose_2d(const Node<2>& node, const Box<2>& box) { return choose(node, box); }
+std::uint32_t choose_3d(const Node<3>& node, const Box<3>& box) { return choose(node, box); }
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
@@ -131,11 +171,11 @@ HWY_EXPORT(choose_3d);
 }  // namespace
 
 template <>
-std::uint32_t choose_child(const Node<2>& inner, const FloatBox<2>& box) {
+std::uint32_t choose_child(const Node<2>& inner, const Box<2>& box) {
   return HWY_DYNAMIC_DISPATCH(choose_2d)(inner, box);
 }
 template <>
-std::uint32_t choose_child(const Node<3>& inner, const FloatBox<3>& box) {
+std::uint32_t choose_child(const Node<3>& inner, const Box<3>& box) {
   return HWY_DYNAMIC_DISPATCH(choose_3d)(inner, box);
 }
 

@@ -12,6 +12,6 @@ namespace silurus::rtree {
 /// that makes overlap with others grow: then, of those not much farther, the one whose overlap
 /// grows least. In float arithmetic: any answer is correct, this is about a good one.
 template <int D>
-std::uint32_t choose_child(const Node<D>& inner, const FloatBox<D>& box);
+std::uint32_t choose_child(const Node<D>& inner, const Box<D>& box);
 
 }  // namespace silurus::rtree

@@ -205,7 +205,7 @@ void Tree<D>::pack_children(Path& path, std::uint32_t level, std::uint32_t parts
     for (std::uint32_t i = 0; i < child.count(); ++i) {
       items.push_back(child.is_leaf()
                           ? SplitItem<D>{child.entry_box(i), child.leaf.ids[i]}
-                          : SplitItem<D>{widen(child.child_box(i)), child.inner.children[i]});
+                          : SplitItem<D>{node(child.child(i)).bounds, child.inner.children[i]});
     }
   }
   std::array<NodeRef, kInnerFanout<D>> made;
@@ -227,7 +227,7 @@ void Tree<D>::pack_children(Path& path, std::uint32_t level, std::uint32_t parts
       std::memory_order_relaxed);
   parent.header.count = parts;
   for (std::uint32_t i = 0; i < parts; ++i) {
-    parent.set_child(i, made[i], node_bounds(own_node(made[i])));
+    parent.set_child(i, made[i], node(made[i]).bounds);
   }
 }
 

@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "rtree/neighbors.h"
+
 namespace silurus::rtree {
 
 template <int D>
@@ -101,32 +103,12 @@ void RangeCursor<D>::drain(RangeResult<D>& found) {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 
 /// Orders a heap with the nearest on top.
 struct Farther {
   template <typename Known>
   bool operator()(const Known& a, const Known& b) const {
     return a.squared_distance > b.squared_distance;
-  }
-};
-
-/// No number greater than this has a square root that rounds to that of `square` or less.
-double greatest_equal(double square) {
-  return square * (1 + 8 * kEpsilon) + 8 * std::numeric_limits<double>::denorm_min();
-}
-
-/// Orders answers by distance and id, while `distance` is still squared: best first, or a heap with
-/// the worst on top. Distances are equal if their roots are, which is looked at only when it's
-/// close.
-struct Better {
-  bool operator()(const Neighbor& a, const Neighbor& b) const {
-    if (a.distance == b.distance) return a.id < b.id;
-    if (a.distance > greatest_equal(b.distance)) return false;
-    if (b.distance > greatest_equal(a.distance)) return true;
-    const double left = std::sqrt(a.distance);
-    const double right = std::sqrt(b.distance);
-    return left != right ? left < right : a.id < b.id;
   }
 };
 

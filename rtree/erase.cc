@@ -36,6 +36,15 @@ std::uint32_t join_limit(const Node<D>& node) {
   return (node.is_leaf() ? kLeafFanout<D> : kInnerFanout<D>)*7 / 8;
 }
 
+/// Whether a box that lies within another one shares an edge with it.
+template <int D>
+bool touches_an_edge(const Box<D>& box, const Box<D>& outer) {
+  for (int d = 0; d < D; ++d) {
+    if (box.min[d] == outer.min[d] || box.max[d] == outer.max[d]) return true;
+  }
+  return false;
+}
+
 /// Siblings that are looked at for a join, since each costs a line of memory.
 constexpr std::uint32_t kSiblingsLookedAt = 8;
 
@@ -54,9 +63,9 @@ struct Sibling {
 };
 
 template <int D>
-double half_margin(const FloatBox<D>& box) {
+double half_margin(const Box<D>& box) {
   double sum = 0;
-  for (int d = 0; d < D; ++d) sum += static_cast<double>(box.max[d]) - box.min[d];
+  for (int d = 0; d < D; ++d) sum += box.max[d] - box.min[d];
   return sum;
 }
 
@@ -65,19 +74,14 @@ double half_margin(const FloatBox<D>& box) {
 template <int D>
 std::uint32_t best_siblings(const Node<D>& parent, std::uint32_t index,
                             std::array<Sibling, kInnerFanout<D>>& siblings) {
-  const FloatBox<D> box = parent.child_box(index);
+  const Box<D> box = parent.child_box(index);
   std::uint32_t count = 0;
   for (std::uint32_t i = 0; i < parent.count(); ++i) {
     if (i == index) continue;
-    double growth = 0;
+    const Box<D> other = parent.child_box(i);
+    double growth = 0;  // infinite where differences are more than double can hold
     for (int d = 0; d < D; ++d) {
-      const double min = parent.inner.bounds[2 * d][i];
-      const double max = parent.inner.bounds[2 * d + 1][i];
-      growth += std::max(min - box.min[d], 0.0) + std::max(box.max[d] - max, 0.0);
-    }
-    // Boxes at the ends of double may be infinite as floats, and their differences no numbers.
-    if (!(growth < std::numeric_limits<double>::infinity())) {
-      growth = std::numeric_limits<double>::infinity();
+      growth += std::max(other.min[d] - box.min[d], 0.0) + std::max(box.max[d] - other.max[d], 0.0);
     }
     siblings[count++] = {growth, i};
   }
@@ -186,28 +190,43 @@ template <int D>
 void Tree<D>::erase_found(Found& found) {
   own_path(found.path, 0);
   Node<D>& leaf = own_node(found.path.nodes[0]);
+  const Box<D> before = leaf.bounds;
+  const Box<D> erased = leaf.entry_box(found.index);
   --leaf.header.count;
   --leaf.header.entries;
   leaf.copy_entry(found.index, leaf.count());
+  if (leaf.count() != 0 && touches_an_edge(erased, before)) leaf.bounds = bounds_of_entries(leaf);
   const std::uint32_t top = root_node().level();
   for (std::uint32_t level = 1; level <= top; ++level) {
     --own_node(found.path.nodes[level]).header.entries;
   }
-  repair_underflow(found.path);
+  repair_underflow(found.path, before);
   shrink_root();
 }
 
-/// From the leaf up: joins what has too few, and makes the parents' boxes tight.
+/// From the leaf up, whose box was `before`: makes the parents' boxes tight, and joins what has too
+/// few.
 template <int D>
-void Tree<D>::repair_underflow(Path& path) {
+void Tree<D>::repair_underflow(Path& path, Box<D> before) {
   const std::uint32_t top = root_node().level();
   for (std::uint32_t level = 0; level < top; ++level) {
-    const Node<D>& here = own_node(path.nodes[level]);
     Node<D>& parent = own_node(path.nodes[level + 1]);
     const std::uint32_t index = path.child[level + 1];
-    parent.set_child_box(index, node_bounds(here));
+    const Box<D> parents = parent.bounds;
+    if (own_node(path.nodes[level]).bounds != before) tighten(parent, index, before);
+    before = parents;
     if (const auto sibling = partner_of(parent, index)) join(parent, index, *sibling);
   }
+}
+
+/// A child's box, which was `before`, has shrunk: so may its parent's.
+template <int D>
+void Tree<D>::tighten(Node<D>& parent, std::uint32_t index, const Box<D>& before) {
+  if (touches_an_edge(before, parent.bounds)) {
+    const Box<D> bounds = bounds_of_children(parent);
+    if (bounds != parent.bounds) return refit(parent, bounds);
+  }
+  parent.set_child_box(index, node(parent.child(index)).bounds);
 }
 
 /// The sibling that a child is to be joined with: the best one with which it fits into one node; if
@@ -239,14 +258,14 @@ void Tree<D>::join(Node<D>& parent, std::uint32_t index, std::uint32_t sibling) 
   for (const Node<D>* from : {&rich, &poor}) {
     for (std::uint32_t i = 0; i < from->count(); ++i) {
       items[count++] = is_leaf ? SplitItem<D>{from->entry_box(i), from->leaf.ids[i]}
-                               : SplitItem<D>{widen(from->child_box(i)), from->inner.children[i]};
+                               : SplitItem<D>{node(from->child(i)).bounds, from->inner.children[i]};
     }
   }
   const std::uint32_t fanout = is_leaf ? kLeafFanout<D> : kInnerFanout<D>;
   const std::span<SplitItem<D>> all(items.data(), count);
   const std::uint32_t kept = count <= fanout ? count : split_items<D>(all, fanout * 2 / 5, fanout);
   set_items(rich, all.first(kept));
-  parent.set_child_box(sibling, node_bounds(rich));
+  parent.set_child_box(sibling, rich.bounds);
   if (kept == count) {
     drop(parent.child(index));
     remove_child(parent, index);
@@ -254,14 +273,14 @@ void Tree<D>::join(Node<D>& parent, std::uint32_t index, std::uint32_t sibling) 
                            std::memory_order_relaxed);
   } else {
     set_items(poor, all.subspan(kept));
-    parent.set_child_box(index, node_bounds(poor));
+    parent.set_child_box(index, poor.bounds);
   }
 }
 
 template <int D>
 void Tree<D>::remove_child(Node<D>& parent, std::uint32_t index) {
   const std::uint32_t last = --parent.header.count;
-  if (index != last) parent.set_child(index, parent.child(last), parent.child_box(last));
+  if (index != last) parent.copy_child(index, last);
 }
 
 /// A root with one child gives way to it; an empty one to an empty leaf.

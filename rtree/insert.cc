@@ -20,13 +20,12 @@ Status Tree<D>::insert(const Entry<D>& entry) {
 template <int D>
 auto Tree<D>::choose_leaf(const Box<D>& box) const -> Path {
   Path path;
-  const FloatBox<D> rounded = round_outward(box);
   NodeRef ref = root_;
   for (std::uint32_t level = node(root_).level();; --level) {
     path.nodes[level] = ref;
     if (level == 0) return path;
     const Node<D>& inner = node(ref);
-    path.child[level] = choose_child(inner, rounded);
+    path.child[level] = choose_child(inner, box);
     ref = inner.child(path.child[level]);
   }
 }
@@ -35,18 +34,22 @@ template <int D>
 void Tree<D>::insert_reserved(const Entry<D>& entry) {
   Path path = choose_leaf(entry.box);
   own_path(path, 0);
-  const FloatBox<D> box = round_outward(entry.box);
-  for (std::uint32_t level = root_node().level(); level > 0; --level) {
+  Node<D>& leaf = own_node(path.nodes[0]);
+  bool grown = leaf.count() == 0 || extend(leaf.bounds, entry.box);
+  if (leaf.count() == 0) leaf.bounds = entry.box;
+  const std::uint32_t top = root_node().level();
+  for (std::uint32_t level = 1; level <= top; ++level) {
     Node<D>& inner = own_node(path.nodes[level]);
     ++inner.header.entries;
-    for (int d = 0; d < D; ++d) {
-      float& min = inner.inner.bounds[2 * d][path.child[level]];
-      float& max = inner.inner.bounds[2 * d + 1][path.child[level]];
-      min = std::min(min, box.min[d]);
-      max = std::max(max, box.max[d]);
+    if (!grown) continue;  // then nothing has grown further up
+    Box<D> box = inner.bounds;
+    grown = extend(box, entry.box);
+    if (grown) {
+      refit(inner, box);
+    } else {
+      inner.set_child_box(path.child[level], node(path.nodes[level - 1]).bounds);
     }
   }
-  Node<D>& leaf = own_node(path.nodes[0]);
   if (leaf.count() < kLeafFanout<D>) {
     leaf.set_entry(leaf.header.count++, entry);
     ++leaf.header.entries;
@@ -55,15 +58,33 @@ void Tree<D>::insert_reserved(const Entry<D>& entry) {
   add_child(path, 1, split_leaf(leaf, entry));
 }
 
+/// Gives an inner node another box, and its children their cells in it.
 template <int D>
-void Tree<D>::add_child(Path& path, std::uint32_t level, NewSibling added) {
+void Tree<D>::refit(Node<D>& inner, const Box<D>& box) {
+  const std::uint32_t count = inner.count();
+  // The boxes are read from the children themselves: cells of cells would grow with each change.
+  for (std::uint32_t i = 0; i < count; ++i) __builtin_prefetch(&node(inner.child(i)));
+  inner.fit(box);
+  for (std::uint32_t i = 0; i < count; ++i) inner.set_child_box(i, node(inner.child(i)).bounds);
+}
+
+/// The box of all children of an inner node.
+template <int D>
+Box<D> Tree<D>::bounds_of_children(const Node<D>& inner) const {
+  Box<D> bounds = node(inner.child(0)).bounds;
+  for (std::uint32_t i = 1; i < inner.count(); ++i) extend(bounds, node(inner.child(i)).bounds);
+  return bounds;
+}
+
+template <int D>
+void Tree<D>::add_child(Path& path, std::uint32_t level, NodeRef added) {
   for (;; ++level) {
     const Node<D>& split = own_node(path.nodes[level - 1]);
     if (level > root_node().level()) return grow_root(added);
     Node<D>& parent = own_node(path.nodes[level]);
-    parent.set_child_box(path.child[level], node_bounds(split));
+    parent.set_child_box(path.child[level], split.bounds);
     if (parent.count() < kInnerFanout<D>) {
-      parent.set_child(parent.header.count++, added.ref, added.box);
+      parent.set_child(parent.header.count++, added, node(added).bounds);
       return;
     }
     added = split_inner(parent, added);
@@ -71,18 +92,21 @@ void Tree<D>::add_child(Path& path, std::uint32_t level, NewSibling added) {
 }
 
 template <int D>
-void Tree<D>::grow_root(NewSibling added) {
+void Tree<D>::grow_root(NodeRef added) {
   const NodeRef old = root_;
   root_ = new_node(node(old).level() + 1);
   Node<D>& root = root_node();
-  root.set_child(0, old, node_bounds(node(old)));
-  root.set_child(1, added.ref, added.box);
+  Box<D> box = node(old).bounds;
+  extend(box, node(added).bounds);
+  root.fit(box);
+  root.set_child(0, old, node(old).bounds);
+  root.set_child(1, added, node(added).bounds);
   root.header.count = 2;
-  root.header.entries = node(old).header.entries + node(added.ref).header.entries;
+  root.header.entries = node(old).header.entries + node(added).header.entries;
 }
 
 template <int D>
-auto Tree<D>::split_leaf(Node<D>& leaf, const Entry<D>& entry) -> NewSibling {
+NodeRef Tree<D>::split_leaf(Node<D>& leaf, const Entry<D>& entry) {
   std::array<SplitItem<D>, kLeafFanout<D> + 1> items;
   for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) {
     items[i] = {leaf.entry_box(i), leaf.leaf.ids[i]};
@@ -90,41 +114,47 @@ auto Tree<D>::split_leaf(Node<D>& leaf, const Entry<D>& entry) -> NewSibling {
   items[kLeafFanout<D>] = {entry.box, entry.id};
   const std::uint32_t kept = split_items<D>(items, kLeafFanout<D> * 2 / 5, kLeafFanout<D>);
   const NodeRef ref = new_node(0);
-  Node<D>& sibling = own_node(ref);
   set_items(leaf, std::span(items).first(kept));
-  set_items(sibling, std::span(items).subspan(kept));
+  set_items(own_node(ref), std::span(items).subspan(kept));
   counters_.split.store(counters_.split.load(std::memory_order_relaxed) + 1,
                         std::memory_order_relaxed);
-  return {ref, node_bounds(sibling)};
+  return ref;
 }
 
 template <int D>
-auto Tree<D>::split_inner(Node<D>& inner, NewSibling added) -> NewSibling {
+NodeRef Tree<D>::split_inner(Node<D>& inner, NodeRef added) {
   std::array<SplitItem<D>, kInnerFanout<D> + 1> items;
   for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) {
-    items[i] = {widen(inner.child_box(i)), inner.inner.children[i]};
+    items[i] = {node(inner.child(i)).bounds, inner.inner.children[i]};
   }
-  items[kInnerFanout<D>] = {widen(added.box), added.ref.word()};
+  items[kInnerFanout<D>] = {node(added).bounds, added.word()};
   const std::uint32_t kept = split_items<D>(items, kInnerFanout<D> * 2 / 5, kInnerFanout<D>);
   const NodeRef ref = new_node(inner.level());
   set_items(inner, std::span(items).first(kept));
   set_items(own_node(ref), std::span(items).subspan(kept));
   counters_.split.store(counters_.split.load(std::memory_order_relaxed) + 1,
                         std::memory_order_relaxed);
-  return {ref, node_bounds(own_node(ref))};
+  return ref;
 }
 
 template <int D>
 void Tree<D>::set_items(Node<D>& made, std::span<const SplitItem<D>> items) {
   made.header.count = static_cast<std::uint32_t>(items.size());
   made.header.entries = made.is_leaf() ? items.size() : 0;
+  Box<D> box = items[0].box;
+  for (const SplitItem<D>& item : items) extend(box, item.box);
+  if (made.is_leaf()) {
+    made.bounds = box;
+  } else {
+    made.fit(box);
+  }
   for (std::uint32_t i = 0; i < items.size(); ++i) {
     if (made.is_leaf()) {
       made.set_entry(i, {items[i].word, items[i].box});
       continue;
     }
     const NodeRef child = NodeRef::from_word(items[i].word);
-    made.set_child(i, child, round_outward(items[i].box));
+    made.set_child(i, child, items[i].box);
     made.header.entries += node(child).header.entries;
   }
 }
@@ -135,6 +165,10 @@ template Tree<2>::Path Tree<2>::choose_leaf(const Box<2>&) const;
 template Tree<3>::Path Tree<3>::choose_leaf(const Box<3>&) const;
 template void Tree<2>::insert_reserved(const Entry<2>&);
 template void Tree<3>::insert_reserved(const Entry<3>&);
+template void Tree<2>::refit(Node<2>&, const Box<2>&);
+template void Tree<3>::refit(Node<3>&, const Box<3>&);
+template Box<2> Tree<2>::bounds_of_children(const Node<2>&) const;
+template Box<3> Tree<3>::bounds_of_children(const Node<3>&) const;
 template void Tree<2>::set_items(Node<2>&, std::span<const SplitItem<2>>);
 template void Tree<3>::set_items(Node<3>&, std::span<const SplitItem<3>>);
 

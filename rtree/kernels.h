@@ -46,10 +46,10 @@ struct EntryMask {
 /// A range query's bounds, ready to be compared with what nodes hold.
 template <int D>
 struct RangeLimits {
-  /// A child may hold answers if its min[d] <= inner_upper[d] and max[d] >= inner_lower[d] for all
-  /// d. Exactly what comparing its floats with the query's doubles would say.
-  std::array<float, D> inner_upper;
-  std::array<float, D> inner_lower;
+  /// A child may hold answers if its box has min[d] <= upper[d] and max[d] >= lower[d] for all d,
+  /// which its cells tell, but for edges in the same cell.
+  std::array<double, D> upper;
+  std::array<double, D> lower;
   /// order_keys that an entry's min and max are compared with: min at most and max at least that,
   /// or, `within`, min at least and max at most.
   std::array<std::int64_t, D> min_key;

@@ -3,7 +3,7 @@
 #include <bit>
 #include <cstdint>
 
-// How leaves and inner nodes hold coordinates.
+// How leaves hold coordinates.
 
 namespace silurus::rtree {
 
@@ -29,28 +29,6 @@ constexpr std::uint32_t low_word(std::int64_t key) { return static_cast<std::uin
 constexpr std::int64_t join_words(std::int32_t high, std::uint32_t low) {
   return static_cast<std::int64_t>(
       (static_cast<std::uint64_t>(static_cast<std::uint32_t>(high)) << 32) | low);
-}
-
-/// order_key of floats: successive numbers have successive keys, but for the two zeros.
-constexpr std::int32_t float_key(float value) {
-  const auto bits = std::bit_cast<std::int32_t>(value);
-  return bits ^ ((bits >> 31) & INT32_MAX);
-}
-constexpr float from_float_key(std::int32_t key) {
-  return std::bit_cast<float>(key ^ ((key >> 31) & INT32_MAX));
-}
-
-/// The largest float (or -infinity) not above a finite double. Without branches, which would be
-/// mispredicted half the time. A nonzero number that rounds to zero keeps its sign, so the step
-/// from zero goes the right way.
-constexpr float round_down(double value) {
-  const auto nearest = static_cast<float>(value);
-  return from_float_key(float_key(nearest) - (static_cast<double>(nearest) > value ? 1 : 0));
-}
-/// The smallest float (or infinity) not below a finite double.
-constexpr float round_up(double value) {
-  const auto nearest = static_cast<float>(value);
-  return from_float_key(float_key(nearest) + (static_cast<double>(nearest) < value ? 1 : 0));
 }
 
 }  // namespace silurus::rtree

@@ -2,7 +2,26 @@
 
 #include <xxhash.h>
 
+#include <cmath>
+
 namespace silurus::rtree {
+namespace {
+
+/// Whether an inner node's box is one, and its grid is the box's: so that nothing which a reader
+/// computes from them is not a number.
+template <int D>
+bool has_sound_grid(const Node<D>& node) {
+  bool sound = true;
+  for (int d = 0; d < D; ++d) {
+    const double low = node.bounds.min[d];
+    const double high = node.bounds.max[d];
+    sound = sound && std::isfinite(low) && std::isfinite(high) && low <= high &&
+            node.inner.scale[d] == cell_scale(low, high);
+  }
+  return sound;
+}
+
+}  // namespace
 
 template <int D>
 std::uint64_t node_checksum(const Node<D>& node) {
@@ -28,7 +47,7 @@ const Node<D>* check_node(std::span<const std::byte> bytes, WantedNode expected,
     if (header.count > kLeafFanout<D> || header.entries != header.count) return nullptr;
   } else {
     if (header.count == 0 || header.count > kInnerFanout<D>) return nullptr;
-    if (header.entries < header.count) return nullptr;
+    if (header.entries < header.count || !has_sound_grid(*node)) return nullptr;
     for (std::uint32_t i = 0; i < header.count; ++i) {
       const NodeRef child = node->child(i);
       if (child.birth() == 0 && child.chunk() == 0) return nullptr;

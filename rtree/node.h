@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "common/result.h"
+#include "rtree/cells.h"
 #include "rtree/geometry.h"
 #include "rtree/keys.h"
 #include "rtree/node_ref.h"
@@ -16,11 +17,11 @@ namespace silurus::rtree {
 static_assert(std::endian::native == std::endian::little, "nodes travel as they lie in memory");
 
 /// Entries of a leaf, children of an inner node: chosen by silurus-bench tree (docs/decisions/
-/// 0010). Multiples of 16, so that every vector width scans whole vectors.
+/// 0010). Multiples of what a vector of any width holds, so that every scan is of whole vectors.
 template <int D>
 inline constexpr std::uint32_t kLeafFanout = 48;
 template <int D>
-inline constexpr std::uint32_t kInnerFanout = 80;
+inline constexpr std::uint32_t kInnerFanout = 64;
 /// What a scan's mask has room for.
 inline constexpr std::uint32_t kMaxFanout = 128;
 /// A node other than the root holds no fewer (the revised R*-tree's 20 %: Beckmann and Seeger,
@@ -32,34 +33,21 @@ inline constexpr std::uint32_t kInnerMinimum = kInnerFanout<D> / 5;
 /// No tree is higher: kInnerMinimum^8 leaves are more than there are chunks.
 inline constexpr std::uint32_t kMaxLevel = 9;
 
-/// A box of floats, rounded outward: covers the box it was made of.
-template <int D>
-struct FloatBox {
-  std::array<float, D> min{};
-  std::array<float, D> max{};
-  friend bool operator==(const FloatBox&, const FloatBox&) = default;
-};
-
-template <int D>
-FloatBox<D> round_outward(const Box<D>& box) {
-  FloatBox<D> out;
-  for (int d = 0; d < D; ++d) {
-    out.min[d] = round_down(box.min[d]);
-    out.max[d] = round_up(box.max[d]);
-  }
-  return out;
-}
-
-/// The first line of a node.
+/// The beginning of a node.
 struct NodeHeader {
   std::uint64_t checksum;  ///< XXH3 of all bytes of the node that follow it; 0 before publication
   Version birth;           ///< the version that first holds this node
   std::uint64_t entries;   ///< in the leaves below it
   std::uint32_t level;     ///< 0: a leaf
   std::uint32_t count;     ///< of entries or children here
-  std::uint8_t reserved[32];
 };
-static_assert(sizeof(NodeHeader) == 64 && std::has_unique_object_representations_v<NodeHeader>);
+static_assert(sizeof(NodeHeader) == 32 && std::has_unique_object_representations_v<NodeHeader>);
+
+/// Bytes of the header and of the node's own box, before the entries or children: an odd number of
+/// cache lines, see kChunkBytes.
+template <int D>
+inline constexpr std::size_t kHeadBytes = ((sizeof(NodeHeader) + sizeof(Box<D>) + 63) / 64 | 1) *
+                                          64;
 
 /// A leaf, structure of arrays. A coordinate is held as the high and the low word of its order_key:
 /// the high words and the ids, the hot part, come first; the low words are looked at only where a
@@ -71,10 +59,13 @@ struct LeafBody {
   std::uint32_t low[2 * D][kLeafFanout<D>];
 };
 
-/// An inner node: its children's boxes as floats rounded outward, and their names.
+/// An inner node: its children's boxes as cells of a grid over the node's own box (cells.h), and
+/// their names.
 template <int D>
 struct InnerBody {
-  float bounds[2 * D][kInnerFanout<D>];  ///< row 2 d: min[d]; 2 d + 1: max[d]
+  double scale[D];  ///< cell_scale() of the node's box along each axis
+  std::uint8_t reserved[64 - D * sizeof(double)];
+  Cell cells[2 * D][kInnerFanout<D>];  ///< row 2 d: of min[d]; 2 d + 1: of max[d]
   std::uint64_t children[kInnerFanout<D>];
 };
 
@@ -84,6 +75,9 @@ struct InnerBody {
 template <int D>
 struct alignas(64) Node {
   NodeHeader header;
+  /// The box of all entries below, exactly: no wider. Of any content if there are none.
+  Box<D> bounds;
+  std::uint8_t reserved[kHeadBytes<D> - sizeof(NodeHeader) - sizeof(Box<D>)];
   union {
     LeafBody<D> leaf;
     InnerBody<D> inner;
@@ -121,22 +115,47 @@ struct alignas(64) Node {
 
   /// Child `index` of an inner node.
   NodeRef child(std::uint32_t index) const { return NodeRef::from_word(inner.children[index]); }
-  FloatBox<D> child_box(std::uint32_t index) const {
-    FloatBox<D> box;
+  /// A box that covers that of the child, wider by a cell or so on each side.
+  Box<D> child_box(std::uint32_t index) const {
+    Box<D> out;
     for (int d = 0; d < D; ++d) {
-      box.min[d] = inner.bounds[2 * d][index];
-      box.max[d] = inner.bounds[2 * d + 1][index];
+      const double step = 1 / inner.scale[d];
+      out.min[d] = least_of(inner.cells[2 * d][index], bounds.min[d], step);
+      out.max[d] = greatest_of(inner.cells[2 * d + 1][index], bounds.min[d], bounds.max[d], step);
     }
-    return box;
+    return out;
   }
-  void set_child(std::uint32_t index, NodeRef ref, const FloatBox<D>& box) {
+  /// The box of the child lies within the node's own, for which fit() was called.
+  void set_child(std::uint32_t index, NodeRef ref, const Box<D>& box) {
     inner.children[index] = ref.word();
     set_child_box(index, box);
   }
-  void set_child_box(std::uint32_t index, const FloatBox<D>& box) {
+  void set_child_box(std::uint32_t index, const Box<D>& box) {
     for (int d = 0; d < D; ++d) {
-      inner.bounds[2 * d][index] = box.min[d];
-      inner.bounds[2 * d + 1][index] = box.max[d];
+      inner.cells[2 * d][index] = cell_of(box.min[d], bounds.min[d], inner.scale[d]);
+      inner.cells[2 * d + 1][index] = cell_of(box.max[d], bounds.min[d], inner.scale[d]);
+    }
+  }
+  void copy_child(std::uint32_t to, std::uint32_t from) {
+    inner.children[to] = inner.children[from];
+    for (auto& row : inner.cells) row[to] = row[from];
+  }
+  /// Gives an inner node its own box. The cells of children that it holds mean nothing any more.
+  void fit(const Box<D>& box) {
+    bounds = box;
+    for (int d = 0; d < D; ++d) inner.scale[d] = cell_scale(bounds.min[d], bounds.max[d]);
+  }
+
+  /// Makes it an empty node.
+  void reset(Version birth, std::uint32_t level) {
+    header = NodeHeader{};
+    header.birth = birth;
+    header.level = level;
+    bounds = Box<D>{};
+    for (std::uint8_t& byte : reserved) byte = 0;
+    if (level != 0) {
+      fit(bounds);
+      for (std::uint8_t& byte : inner.reserved) byte = 0;
     }
   }
 
@@ -160,7 +179,7 @@ inline constexpr std::size_t kChunkBytes = sizeof(Node<D>);
 template <int D>
 constexpr std::size_t node_bytes(std::uint32_t level) {
   if (level == kAnyLevel) return kChunkBytes<D>;
-  return sizeof(NodeHeader) + (level == 0 ? sizeof(LeafBody<D>) : sizeof(InnerBody<D>));
+  return kHeadBytes<D> + (level == 0 ? sizeof(LeafBody<D>) : sizeof(InnerBody<D>));
 }
 
 /// Chunks of a slab (arena.h); the node in chunk c lies in slab c / kChunksPerSlab.
@@ -170,15 +189,16 @@ inline constexpr std::size_t kSlabBytes = kChunkBytes<D>* kChunksPerSlab;
 
 /// Identifies all of the above, for the handshake of two programs: layout, fanouts, chunk size,
 /// dimension. Count kNodeLayout up when the meaning of the bytes changes.
-inline constexpr std::uint32_t kNodeLayout = 1;
+inline constexpr std::uint32_t kNodeLayout = 2;
 template <int D>
 inline constexpr std::uint32_t kNodeFormat =
     (kNodeLayout << 24) | (kLeafFanout<D> << 16) | (kInnerFanout<D> << 8) |
     (static_cast<std::uint32_t>(D) << 4) | std::countr_zero(kChunksPerSlab) % 16;
 
 static_assert(kNodeLayout < 256 && kLeafFanout<2> < 256 && kInnerFanout<2> < 256);
-static_assert(kLeafFanout<2> % 16 == 0 && kInnerFanout<2> % 16 == 0);
-static_assert(kLeafFanout<3> % 16 == 0 && kInnerFanout<3> % 16 == 0);
+static_assert(kLeafFanout<2> % 16 == 0 && kInnerFanout<2> % 32 == 0);
+static_assert(kLeafFanout<3> % 16 == 0 && kInnerFanout<3> % 32 == 0);
+static_assert(sizeof(InnerBody<2>) % 64 == 0 && sizeof(InnerBody<3>) % 64 == 0);
 static_assert(kLeafFanout<2> <= 64 && kLeafFanout<3> <= 64, "a leaf's mask is one word");
 static_assert(kInnerFanout<2> <= kMaxFanout && kInnerFanout<3> <= kMaxFanout);
 static_assert(kChunkBytes<2> % 128 == 64 && kChunkBytes<3> % 128 == 64);
@@ -189,10 +209,11 @@ template <int D>
 std::uint64_t node_checksum(const Node<D>& node);
 
 /// Whether the bytes (64-byte aligned, node_bytes(level) of them at least) are an intact node of
-/// that name: birth, level (any, if kAnyLevel is expected), count within the fanout, children's
-/// references within `chunk_count`; with `verify_checksum`, its checksum too (which a tree stores
-/// if TreeOptions::checksums). Returns it, or nullptr. What a reader of a peer's memory calls, on
-/// its own copy, before it believes.
+/// that name: birth, level (any, if kAnyLevel is expected), count within the fanout, a box of
+/// finite numbers with the grid that belongs to it, children's references within `chunk_count`;
+/// with `verify_checksum`, its checksum too (which a tree stores if TreeOptions::checksums).
+/// Returns it, or nullptr. What a reader of a peer's memory calls, on its own copy, before it
+/// believes.
 template <int D>
 const Node<D>* check_node(std::span<const std::byte> bytes, WantedNode expected,
                           std::uint64_t chunk_count, bool verify_checksum);

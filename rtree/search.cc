@@ -132,6 +132,7 @@ bool Snapshot<D>::go_on(RangeCursor<D>& cursor, std::uint32_t most_nodes,
 template <int D>
 Status Snapshot<D>::nearest(const NearestQuery<D>& query, NearestResult& result) const {
   if (Status checked = check_query(query); !checked) return checked;
+  if (query.k <= kFewNeighbors && walks<D>().nearest(query, *this, result)) return {};
   static thread_local NearestCursor<D> cursor;
   cursor.start(query, root(), result);
   go_on(cursor);

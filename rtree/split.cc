@@ -10,14 +10,6 @@ namespace silurus::rtree {
 namespace {
 
 template <int D>
-void extend(Box<D>& box, const Box<D>& by) {
-  for (int d = 0; d < D; ++d) {
-    box.min[d] = std::min(box.min[d], by.min[d]);
-    box.max[d] = std::max(box.max[d], by.max[d]);
-  }
-}
-
-template <int D>
 double margin(const Box<D>& box) {
   double sum = 0;
   for (int d = 0; d < D; ++d) sum += box.max[d] - box.min[d];
@@ -122,33 +114,26 @@ std::uint32_t split_items(std::span<SplitItem<D>> items, std::uint32_t minimum,
 }
 
 template <int D>
-FloatBox<D> node_bounds(const Node<D>& node) {
-  FloatBox<D> bounds;
-  const std::uint32_t count = node.count();
+Box<D> bounds_of_entries(const Node<D>& leaf) {
+  Box<D> bounds;
   for (int d = 0; d < D; ++d) {
     const int min_row = 2 * d;
     const int max_row = 2 * d + 1;
-    if (!node.is_leaf()) {
-      const auto& rows = node.inner.bounds;
-      bounds.min[d] = *std::min_element(rows[min_row], rows[min_row] + count);
-      bounds.max[d] = *std::max_element(rows[max_row], rows[max_row] + count);
-      continue;
-    }
     std::int64_t min = INT64_MAX;
     std::int64_t max = INT64_MIN;
-    for (std::uint32_t i = 0; i < count; ++i) {
-      min = std::min(min, join_words(node.leaf.high[min_row][i], node.leaf.low[min_row][i]));
-      max = std::max(max, join_words(node.leaf.high[max_row][i], node.leaf.low[max_row][i]));
+    for (std::uint32_t i = 0; i < leaf.count(); ++i) {
+      min = std::min(min, join_words(leaf.leaf.high[min_row][i], leaf.leaf.low[min_row][i]));
+      max = std::max(max, join_words(leaf.leaf.high[max_row][i], leaf.leaf.low[max_row][i]));
     }
-    bounds.min[d] = round_down(from_order_key(min));
-    bounds.max[d] = round_up(from_order_key(max));
+    bounds.min[d] = from_order_key(min);
+    bounds.max[d] = from_order_key(max);
   }
   return bounds;
 }
 
 template std::uint32_t split_items(std::span<SplitItem<2>>, std::uint32_t, std::uint32_t);
 template std::uint32_t split_items(std::span<SplitItem<3>>, std::uint32_t, std::uint32_t);
-template FloatBox<2> node_bounds(const Node<2>&);
-template FloatBox<3> node_bounds(const Node<3>&);
+template Box<2> bounds_of_entries(const Node<2>&);
+template Box<3> bounds_of_entries(const Node<3>&);
 
 }  // namespace silurus::rtree

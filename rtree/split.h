@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -15,17 +16,6 @@ struct SplitItem {
   std::uint64_t word;  ///< id or NodeRef::word()
 };
 
-/// A child's box in doubles: exactly the same box; round_outward() takes it back.
-template <int D>
-Box<D> widen(const FloatBox<D>& box) {
-  Box<D> out;
-  for (int d = 0; d < D; ++d) {
-    out.min[d] = box.min[d];
-    out.max[d] = box.max[d];
-  }
-  return out;
-}
-
 /// Items that a split handles at most: a full node and one more, or two nodes that are joined.
 template <int D>
 inline constexpr std::uint32_t kMaxSplitItems = 2 *
@@ -39,8 +29,20 @@ template <int D>
 std::uint32_t split_items(std::span<SplitItem<D>> items, std::uint32_t minimum,
                           std::uint32_t maximum);
 
-/// The box of a node's entries or children, rounded outward: what its parent must hold.
+/// Makes a box cover another one; whether it has grown.
 template <int D>
-FloatBox<D> node_bounds(const Node<D>& node);
+bool extend(Box<D>& box, const Box<D>& by) {
+  bool grown = false;
+  for (int d = 0; d < D; ++d) {
+    grown |= by.min[d] < box.min[d] || by.max[d] > box.max[d];
+    box.min[d] = std::min(box.min[d], by.min[d]);
+    box.max[d] = std::max(box.max[d], by.max[d]);
+  }
+  return grown;
+}
+
+/// The box of the entries of a leaf that has one at least.
+template <int D>
+Box<D> bounds_of_entries(const Node<D>& leaf);
 
 }  // namespace silurus::rtree

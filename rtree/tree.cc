@@ -83,9 +83,7 @@ template <int D>
 NodeRef Tree<D>::new_node(std::uint32_t level) {
   const NodeRef ref(arena_.allocate(), pending_);
   Node<D>& made = own_node(ref);
-  made.header = NodeHeader{};
-  made.header.birth = pending_;
-  made.header.level = level;
+  made.reset(pending_, level);
   born_.push_back(ref);
   return ref;
 }

@@ -266,11 +266,6 @@ class Tree {
     bool is_at_end = false;
     bool has_found = false;
   };
-  /// A node that a split added.
-  struct NewSibling {
-    NodeRef ref;
-    FloatBox<D> box;
-  };
 
   static Result<std::unique_ptr<Tree>> create_bare(const TreeOptions& options, SlabSource& slabs,
                                                    const Clock& clock);
@@ -293,17 +288,20 @@ class Tree {
 
   Path choose_leaf(const Box<D>& box) const;
   void insert_reserved(const Entry<D>& entry);
-  void add_child(Path& path, std::uint32_t level, NewSibling added);
-  void grow_root(NewSibling added);
-  NewSibling split_leaf(Node<D>& leaf, const Entry<D>& entry);
-  NewSibling split_inner(Node<D>& inner, NewSibling added);
+  void refit(Node<D>& inner, const Box<D>& box);
+  Box<D> bounds_of_children(const Node<D>& inner) const;
+  void add_child(Path& path, std::uint32_t level, NodeRef added);
+  void grow_root(NodeRef added);
+  NodeRef split_leaf(Node<D>& leaf, const Entry<D>& entry);
+  NodeRef split_inner(Node<D>& inner, NodeRef added);
   void set_items(Node<D>& node, std::span<const SplitItem<D>> items);
 
   std::optional<Found> find(const Entry<D>& entry);
   Lookup begin_lookup(const Entry<D>& entry) const;
   void go_on(Lookup& lookup, std::uint32_t& nodes) const;
   void erase_found(Found& found);
-  void repair_underflow(Path& path);
+  void tighten(Node<D>& parent, std::uint32_t index, const Box<D>& before);
+  void repair_underflow(Path& path, Box<D> before);
   std::optional<std::uint32_t> partner_of(const Node<D>& parent, std::uint32_t index) const;
   void join(Node<D>& parent, std::uint32_t index, std::uint32_t sibling);
   void remove_child(Node<D>& parent, std::uint32_t index);

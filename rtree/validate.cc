@@ -39,8 +39,18 @@ Status check_alone(const Node<D>& node, NodeRef ref, bool is_root, Version versi
   if (checksums && node.header.checksum != node_checksum(node)) {
     return broken(ref, "has a wrong checksum");
   }
-  if (!node.is_leaf()) return {};
+  if (!node.is_leaf()) {
+    for (int d = 0; d < D; ++d) {
+      if (node.inner.scale[d] != cell_scale(node.bounds.min[d], node.bounds.max[d])) {
+        return broken(ref, "has a grid that is not that of its box");
+      }
+    }
+    return {};
+  }
   if (node.header.entries != node.count()) return broken(ref, "counts its entries wrongly");
+  if (node.count() != 0 && node.bounds != bounds_of_entries(node)) {
+    return broken(ref, "has a box that is not that of its entries");
+  }
   for (std::uint32_t i = 0; i < node.count(); ++i) {
     if (Status checked = check_box(node.entry_box(i)); !checked) {
       return broken(ref, "entry " + std::to_string(i) + ": " + checked.error().message);
@@ -58,10 +68,14 @@ Status check_child(const Node<D>& parent, NodeRef ref, std::uint32_t index, cons
                            std::to_string(parent.level()));
   }
   if (child.birth() > parent.birth()) return broken(ref, which + " is younger than it");
-  // Rounding is monotonous: the box of the children's rounded boxes is the rounded box of all
-  // entries below, so the boxes are tight as well as covering.
-  if (parent.child_box(index) != node_bounds(child)) {
-    return broken(ref, which + "'s box is not the box of what it holds, rounded outward");
+  for (int d = 0; d < D; ++d) {
+    const auto is_cell = [&](int row, double x) {
+      return parent.inner.cells[row][index] ==
+             cell_of(x, parent.bounds.min[d], parent.inner.scale[d]);
+    };
+    if (!is_cell(2 * d, child.bounds.min[d]) || !is_cell(2 * d + 1, child.bounds.max[d])) {
+      return broken(ref, which + "'s cells are not those of its box");
+    }
   }
   return {};
 }
@@ -90,6 +104,7 @@ Status Snapshot<D>::validate() const {
       continue;
     }
     std::uint64_t below = 0;
+    Box<D> bounds;
     for (std::uint32_t i = 0; i < here.count(); ++i) {
       const NodeRef child = here.child(i);
       if (child.chunk() < kRootChunks<D> || child.chunk() >= tree_->arena_.max_chunks()) {
@@ -97,8 +112,11 @@ Status Snapshot<D>::validate() const {
       }
       if (Status fits = check_child(here, ref, i, node(child)); !fits) return fits;
       below += node(child).header.entries;
+      if (i == 0) bounds = node(child).bounds;
+      extend(bounds, node(child).bounds);
       stack.push_back(child);
     }
+    if (bounds != here.bounds) return broken(ref, "has a box that is not that of its children");
     if (below != here.header.entries) return broken(ref, "counts the entries below it wrongly");
   }
   if (entries != size()) return broken(root_, "counts the tree's entries wrongly");

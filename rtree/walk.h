@@ -5,7 +5,7 @@
 
 #include "rtree/cursor.h"
 
-// Range searches of nodes that lie in this process's memory: whole loops, compiled for each
+// Searches of nodes that lie in this process's memory: whole loops, compiled for each
 // instruction set and chosen at run time, since a small window takes no longer than a few calls.
 
 namespace silurus::rtree {
@@ -26,6 +26,9 @@ struct RangeLane {
   bool may_go_on() const { return !cursor.done() && nodes_left != 0 && cursor.found() < enough; }
 };
 
+/// Neighbours that a search at hand finds at most; for more there is NearestCursor.
+inline constexpr std::uint32_t kFewNeighbors = 32;
+
 /// Pure but for the cursors; any thread, each with cursors of its own, while the snapshot lives.
 template <int D>
 struct Walks {
@@ -35,6 +38,11 @@ struct Walks {
   /// Each lane that runs looks at one inner node, or at all leaves that it knows of, and
   /// prefetches what comes next.
   void (*turn)(std::span<RangeLane<D>> lanes, const Snapshot<D>& snapshot);
+  /// The neighbours of a point, exactly as NearestCursor finds them, for k up to kFewNeighbors:
+  /// depth first, the nearest child first (Roussopoulos, Kelley and Vincent, "Nearest neighbor
+  /// queries", SIGMOD 1995). False, with any result, where that is not enough: too many entries at
+  /// the same distance, or squares of distances that single or double precision cannot hold.
+  bool (*nearest)(const NearestQuery<D>& query, const Snapshot<D>& snapshot, NearestResult& result);
 };
 
 /// The best for this machine.

@@ -44,13 +44,8 @@ void WideNearestCursor<D>::feed(const Node<D>& node) {
       keep({node.leaf.ids[i], distance(query_.point, node.entry_box(i))});
       continue;
     }
-    const FloatBox<D> rounded = node.child_box(i);
-    Box<D> box;
-    for (int d = 0; d < D; ++d) {
-      box.min[d] = rounded.min[d];
-      box.max[d] = rounded.max[d];
-    }
-    known_.push_back({distance(query_.point, box), {node.child(i), node.level() - 1}});
+    known_.push_back(
+        {distance(query_.point, node.child_box(i)), {node.child(i), node.level() - 1}});
     std::push_heap(known_.begin(), known_.end(),
                    [](const Known& a, const Known& b) { return a.least > b.least; });
   }

@@ -9,6 +9,7 @@
 
 #include "client/held_versions.h"
 #include "common/random.h"
+#include "rtree/kernels.h"
 #include "rtree/tree.h"
 #include "tests/unit/client/memory_fabric.h"
 
@@ -86,7 +87,7 @@ struct World {
   /// The leaves of the current version that a search of the window reads.
   std::vector<rtree::NodeRef> leaves_in(const rtree::Box<2>& window) {
     std::vector<rtree::NodeRef> leaves;
-    const rtree::FloatBox<2> wanted = rtree::round_outward(window);
+    const auto limits = rtree::RangeLimits<2>::of(window, rtree::Predicate::kIntersects);
     for (std::vector<rtree::NodeRef> left{tree->snapshot().root().ref}; !left.empty();) {
       const rtree::NodeRef ref = left.back();
       left.pop_back();
@@ -95,14 +96,9 @@ struct World {
         leaves.push_back(ref);
         continue;
       }
-      for (std::uint32_t i = 0; i < parent.count(); ++i) {
-        const rtree::FloatBox<2> box = parent.child_box(i);
-        bool meets = true;
-        for (std::size_t d = 0; d < 2; ++d) {
-          meets &= box.min[d] <= wanted.max[d] && wanted.min[d] <= box.max[d];
-        }
-        if (meets) left.push_back(parent.child(i));
-      }
+      rtree::kernels<2>().scan_inner(parent, limits).for_each([&](std::uint32_t i) {
+        left.push_back(parent.child(i));
+      });
     }
     return leaves;
   }

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cmath>
 #include <deque>
 #include <unordered_map>
+#include <vector>
 
 #include "rtree/tree.h"
 #include "tests/model/rtree/model.h"
@@ -127,6 +130,69 @@ TEST_F(CursorTest, FindsTheLowestIdsOfManyAtTheSameDistance) {
     run(cursor, nodes, 1 + random_.below(10), random_);
     ASSERT_EQ(result, twin.nearest(query)) << k;
   }
+}
+
+/// Nodes that searches of all windows look at.
+std::uint64_t nodes_looked_at(const Tree<2>& tree, const std::vector<Box<2>>& windows,
+                              std::uint64_t& found) {
+  const auto snapshot = tree.snapshot();
+  RangeCursor<2> cursor;
+  RangeResult<2> result;
+  std::uint64_t looked_at = 0;
+  for (const Box<2>& window : windows) {
+    cursor.start({.window = window}, snapshot.root(), result);
+    while (const auto wanted = cursor.take()) {
+      cursor.feed(snapshot.node(wanted->ref));
+      ++looked_at;
+    }
+    found += result.count;
+  }
+  return looked_at;
+}
+
+TEST(Cursors, LookAtAsManyNodesWhereCoordinatesAreFarFromZero) {
+  // Multiples of 2^-6, so that shifting by a time of today in milliseconds changes no bit of them.
+  constexpr double kTime = 1.7e12;
+  Random random(testing_support::seed(12));
+  const auto any_box = [&](double most) {
+    Box<2> box;
+    for (int d = 0; d < 2; ++d) {
+      box.min[d] = std::floor(random.uniform() * 0x1p30) * 0x1p-6;
+      box.max[d] = box.min[d] + std::floor(random.uniform() * most * 0x1p6) * 0x1p-6;
+    }
+    return box;
+  };
+  std::vector<Entry<2>> entries(50'000);
+  for (std::size_t i = 0; i < entries.size(); ++i) entries[i] = {i, any_box(1000)};
+  std::vector<Box<2>> windows(2000);
+  for (Box<2>& window : windows) window = any_box(random.below(10) == 0 ? 1e6 : 100);
+  std::vector<Entry<2>> later(20'000);
+  for (std::size_t i = 0; i < later.size(); ++i) later[i] = {100'000 + i, any_box(1000)};
+  const SystemClock clock;
+  std::array<std::uint64_t, 2> looked_at{};
+  std::array<std::uint64_t, 2> found{};
+  for (const bool far : {false, true}) {
+    const auto shift = [&](Box<2> box) {
+      box.min[0] += far ? kTime : 0;
+      box.max[0] += far ? kTime : 0;
+      return box;
+    };
+    AnonymousSlabs slabs;
+    auto tree = std::move(*Tree<2>::create({}, slabs, clock));
+    std::vector<Entry<2>> shifted = entries;
+    for (Entry<2>& entry : shifted) entry.box = shift(entry.box);
+    ASSERT_TRUE(tree->bulk_load(shifted, {}).has_value());
+    for (const Entry<2>& entry : later) {
+      ASSERT_TRUE(tree->insert({entry.id, shift(entry.box)}).has_value());
+    }
+    tree->publish();
+    std::vector<Box<2>> shifted_windows;
+    for (const Box<2>& window : windows) shifted_windows.push_back(shift(window));
+    looked_at[far ? 1 : 0] = nodes_looked_at(*tree, shifted_windows, found[far ? 1 : 0]);
+  }
+  EXPECT_EQ(found[0], found[1]);
+  EXPECT_GT(found[0], 0u);
+  EXPECT_EQ(looked_at[0], looked_at[1]);
 }
 
 TEST_F(CursorTest, StopsAtTheLimitWithNodesStillInFlight) {

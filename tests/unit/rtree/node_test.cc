@@ -9,11 +9,15 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "common/random.h"
 #include "rtree/cursor.h"
 #include "rtree/geometry.h"
 #include "rtree/kernels.h"
+#include "rtree/split.h"
 #include "tests/support/seed.h"
 
 namespace silurus::rtree {
@@ -80,18 +84,80 @@ TEST(Keys, GiveBackEveryBit) {
   }
 }
 
-TEST(Keys, RoundToTheNearestFloatOutward) {
-  Random random(testing_support::seed(3));
-  constexpr float kMost = std::numeric_limits<float>::infinity();
-  for (int i = 0; i < 200'000; ++i) {
-    const double value = any_double(random);
-    const float down = round_down(value);
-    const float up = round_up(value);
-    ASSERT_LE(static_cast<double>(down), value);
-    ASSERT_GE(static_cast<double>(up), value);
-    // No float lies between.
-    ASSERT_TRUE(down == up || std::nextafter(down, kMost) == up) << value;
+/// Intervals for grids: of every exponent, of no extent, so long that double cannot hold it, far
+/// from zero.
+std::pair<double, double> any_interval(Random& random, int round) {
+  double low = any_double(random);
+  double high = random.below(8) == 0 ? low : any_double(random);
+  if (round % 4 == 1) {  // far from zero: a time in milliseconds
+    low = 1.7e12 + 1e6 * random.uniform();
+    high = low + random.uniform() * (round % 8 == 1 ? 1e-3 : 1e6);
   }
+  if (round % 4 == 2) {
+    low = random.uniform();
+    high = low + random.uniform();
+  }
+  return std::minmax(low, high);
+}
+
+/// Numbers of an interval: its ends, their neighbours, and some between.
+double number_in(Random& random, double low, double high) {
+  double x = 0;
+  switch (random.below(6)) {
+    case 0:
+      x = low;
+      break;
+    case 1:
+      x = high;
+      break;
+    case 2:
+      x = std::nextafter(low, high);
+      break;
+    case 3:
+      x = std::nextafter(high, low);
+      break;
+    case 4:
+      x = any_double(random);
+      break;
+    default:
+      x = low + random.uniform() * (0.5 * high - 0.5 * low) * 2;
+  }
+  return std::clamp(x, low, high);
+}
+
+TEST(Cells, NeverDecreaseAndLeadBackOutward) {
+  Random random(testing_support::seed(9));
+  for (int round = 0; round < 40'000; ++round) {
+    const auto [low, high] = any_interval(random, round);
+    const double scale = cell_scale(low, high);
+    ASSERT_TRUE(scale > 0 && std::isfinite(scale)) << low << " " << high;
+    std::array<double, 12> numbers;
+    for (double& x : numbers) x = number_in(random, low, high);
+    numbers[0] = any_double(random);  // a window's edge may lie anywhere
+    std::sort(numbers.begin(), numbers.end());
+    std::int32_t last = kLeastCell;
+    for (const double x : numbers) {
+      const Cell cell = cell_of(x, low, scale);
+      ASSERT_GE(cell, last) << x << " in " << low << " to " << high;
+      last = cell;
+      if (x < low || x > high) continue;
+      ASSERT_LE(least_of(cell, low, 1 / scale), x) << "in " << low << " to " << high;
+      ASSERT_GE(greatest_of(cell, low, high, 1 / scale), x) << "in " << low << " to " << high;
+    }
+  }
+}
+
+TEST(Cells, AreAsFineFarFromZero) {
+  const double low = 1.7e12;
+  const double high = low + 65'535;
+  const double scale = cell_scale(low, high);
+  for (int i = 0; i < 65'535; ++i) {
+    ASSERT_EQ(cell_of(low + i + 0.5, low, scale), kLeastCell + i);
+  }
+  EXPECT_EQ(cell_of(low, low, scale), kLeastCell);
+  EXPECT_EQ(cell_of(high, low, scale), kGreatestCell);
+  EXPECT_EQ(cell_of(-1e308, low, scale), kLeastCell);
+  EXPECT_EQ(cell_of(1e308, low, scale), kGreatestCell);
 }
 
 template <typename T>
@@ -102,6 +168,25 @@ struct Dimension {
 };
 using Dimensions = testing::Types<Dimension<2>, Dimension<3>>;
 TYPED_TEST_SUITE(NodeOf, Dimensions);
+
+/// The box of all boxes, in which an inner node of them has its grid.
+template <int D>
+Box<D> bounds_of(const std::vector<Box<D>>& boxes) {
+  Box<D> bounds = boxes[0];
+  for (const Box<D>& box : boxes) extend(bounds, box);
+  return bounds;
+}
+
+/// Makes an inner node of such children; that of boxes[i] is in chunk `first_chunk` + i.
+template <int D>
+void set_children(Node<D>& node, const std::vector<Box<D>>& boxes, std::uint32_t first_chunk) {
+  node.reset(1, 1);
+  node.fit(bounds_of(boxes));
+  node.header.count = static_cast<std::uint32_t>(boxes.size());
+  for (std::uint32_t i = 0; i < boxes.size(); ++i) {
+    node.set_child(i, NodeRef(first_chunk + i, 1), boxes[i]);
+  }
+}
 
 TYPED_TEST(NodeOf, GivesBackEntriesExactly) {
   constexpr int D = TypeParam::kD;
@@ -127,14 +212,11 @@ TYPED_TEST(NodeOf, ScansAsPlainComparisonsDo) {
   for (int round = 0; round < 400; ++round) {
     leaf->header = {};
     leaf->header.count = static_cast<std::uint32_t>(random.below(kLeafFanout<D> + 1));
-    inner->header = {};
-    inner->header.level = 1;
-    inner->header.count = static_cast<std::uint32_t>(1 + random.below(kInnerFanout<D>));
-    std::vector<Box<D>> boxes;
-    for (std::uint32_t i = 0; i < inner->count(); ++i) {
-      boxes.push_back(any_box<D>(random));
-      inner->set_child(i, NodeRef(i + 10, 1), round_outward(boxes[i]));
-    }
+    std::vector<Box<D>> boxes(1 + random.below(kInnerFanout<D>));
+    for (Box<D>& box : boxes) box = any_box<D>(random);
+    // Of places beyond the count, anything.
+    std::memset(static_cast<void*>(&inner->inner), round % 256, sizeof(inner->inner));
+    set_children(*inner, boxes, 10);
     for (std::uint32_t i = 0; i < leaf->count(); ++i) leaf->set_entry(i, {i, any_box<D>(random)});
     RangeQuery<D> query{.window = any_box<D>(random)};
     if (leaf->count() > 0 && round % 2 == 0) query.window = leaf->entry_box(0);
@@ -187,18 +269,66 @@ TYPED_TEST(NodeOf, TakesZerosOfBothSignsForTheSame) {
   }
 }
 
+TYPED_TEST(NodeOf, CoversEachChildByItsCells) {
+  constexpr int D = TypeParam::kD;
+  Random random(testing_support::seed(10));
+  auto inner = std::make_unique<Node<D>>();
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<Box<D>> boxes(1 + random.below(kInnerFanout<D>));
+    std::array<std::pair<double, double>, D> sides;
+    for (auto& side : sides) side = any_interval(random, round);
+    for (Box<D>& box : boxes) {
+      for (int d = 0; d < D; ++d) {
+        const double a = number_in(random, sides[d].first, sides[d].second);
+        const double b = number_in(random, sides[d].first, sides[d].second);
+        std::tie(box.min[d], box.max[d]) = std::minmax(a, b);
+      }
+    }
+    set_children(*inner, boxes, 10);
+    for (std::uint32_t i = 0; i < boxes.size(); ++i) {
+      ASSERT_TRUE(contains(inner->child_box(i), boxes[i]))
+          << "child " << i << " of round " << round;
+      ASSERT_TRUE(contains(inner->bounds, inner->child_box(i)));
+    }
+  }
+}
+
+TYPED_TEST(NodeOf, PassesOverNodesThatLieApartFromTheWindow) {
+  constexpr int D = TypeParam::kD;
+  Random random(testing_support::seed(11));
+  auto inner = std::make_unique<Node<D>>();
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<Box<D>> boxes(1 + random.below(kInnerFanout<D>));
+    for (Box<D>& box : boxes) box = any_box<D>(random);
+    set_children(*inner, boxes, 10);
+    const Box<D> window = any_box<D>(random);
+    if (intersects(window, inner->bounds)) continue;
+    const auto limits = RangeLimits<D>::of(window, Predicate::kIntersects);
+    ASSERT_TRUE(kernels<D>().scan_inner(*inner, limits).empty());
+  }
+}
+
 TYPED_TEST(NodeOf, HintsAtWhatTheWindowCovers) {
   constexpr int D = TypeParam::kD;
   Random random(testing_support::seed(8));
   auto inner = std::make_unique<Node<D>>();
-  for (int round = 0; round < 300; ++round) {
-    inner->header = {};
-    inner->header.level = 1;
-    inner->header.count = static_cast<std::uint32_t>(1 + random.below(kInnerFanout<D>));
-    for (std::uint32_t i = 0; i < inner->count(); ++i) {
-      inner->set_child(i, NodeRef(i, 1), round_outward(any_box<D>(random)));
-    }
-    const Box<D> window = any_box<D>(random);
+  std::uint64_t hinted = 0;
+  std::uint64_t covered = 0;
+  for (int round = 0; round < 600; ++round) {
+    const bool is_plain = round % 2 == 0;  // else of every exponent, mostly in the same few cells
+    std::vector<Box<D>> boxes(1 + random.below(kInnerFanout<D>));
+    Box<D> window = any_box<D>(random);
+    const auto plain_box = [&](double most) {
+      Box<D> box;
+      for (int d = 0; d < D; ++d) {
+        box.min[d] = random.uniform();
+        box.max[d] = box.min[d] + most * random.uniform();
+      }
+      return box;
+    };
+    if (is_plain) window = plain_box(1);
+    for (Box<D>& box : boxes) box = is_plain ? plain_box(0.1) : any_box<D>(random);
+    set_children(*inner, boxes, 0);
     const auto predicate = static_cast<Predicate>(round % 3);
     std::uint64_t words[kInnerFanout<D> + 4];
     std::uint8_t hints[kInnerFanout<D> + 4];
@@ -208,14 +338,19 @@ TYPED_TEST(NodeOf, HintsAtWhatTheWindowCovers) {
     for (std::uint32_t i = 0; i < count; ++i) {
       ASSERT_EQ((hints[i] & kAloneHint) != 0, count <= 2);
       if (count <= 2) continue;
-      const FloatBox<D> box = inner->child_box(NodeRef::from_word(words[i]).chunk());
+      const Box<D>& box = boxes[NodeRef::from_word(words[i]).chunk()];
       for (int d = 0; d < D; ++d) {
-        const bool within = static_cast<double>(box.min[d]) >= window.min[d] &&
-                            static_cast<double>(box.max[d]) <= window.max[d];
-        ASSERT_EQ((hints[i] >> d & 1) != 0, within && predicate != Predicate::kContains);
+        const bool within = box.min[d] >= window.min[d] && box.max[d] <= window.max[d];
+        const bool is_hinted = (hints[i] >> d & 1) != 0;
+        ASSERT_TRUE(!is_hinted || (within && predicate != Predicate::kContains));
+        hinted += is_plain && is_hinted ? 1 : 0;
+        covered += is_plain && within && predicate != Predicate::kContains ? 1 : 0;
       }
     }
   }
+  // Only edges in the same cell are not told apart.
+  EXPECT_GE(static_cast<double>(hinted), 0.99 * static_cast<double>(covered));
+  EXPECT_GT(covered, 100u);
 }
 
 TYPED_TEST(NodeOf, MeasuresDistancesAsSquaredDistanceDoes) {
@@ -226,11 +361,10 @@ TYPED_TEST(NodeOf, MeasuresDistancesAsSquaredDistanceDoes) {
   for (int round = 0; round < 200; ++round) {
     leaf->header = {};
     leaf->header.count = kLeafFanout<D>;
-    inner->header = {};
-    inner->header.level = 1;
-    inner->header.count = kLeafFanout<D>;
+    std::vector<Box<D>> boxes(kLeafFanout<D>);
     for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) {
-      Box<D> box = any_box<D>(random);
+      Box<D>& box = boxes[i];
+      box = any_box<D>(random);
       if (round % 2 == 0) {
         for (int d = 0; d < D; ++d) {
           box.min[d] = random.uniform();
@@ -238,8 +372,8 @@ TYPED_TEST(NodeOf, MeasuresDistancesAsSquaredDistanceDoes) {
         }
       }
       leaf->set_entry(i, {i, box});
-      inner->set_child(i, NodeRef(i + 10, 1), round_outward(box));
     }
+    set_children(*inner, boxes, 10);
     Point<D> point;
     for (double& at : point.at) at = round % 2 == 0 ? random.uniform() : any_double(random);
     alignas(64) double exact[kMaxFanout];
@@ -314,8 +448,8 @@ TEST(Geometry, RefusesWhatIsNotABoxAndNamesTheField) {
 std::unique_ptr<Node<2>> sound_node(std::uint32_t level) {
   auto node = std::make_unique<Node<2>>();
   std::memset(static_cast<void*>(node.get()), 0, sizeof(*node));
-  node->header.birth = 9;
-  node->header.level = level;
+  node->reset(9, level);
+  if (level != 0) node->fit({{0, 0}, {1, 1}});
   node->header.count = 3;
   node->header.entries = level == 0 ? 3 : 60;
   for (std::uint32_t i = 0; i < 3; ++i) {
@@ -358,9 +492,16 @@ TEST(CheckNode, RefusesEveryCorruptedField) {
     EXPECT_TRUE(refused(level, [](Node<2>& node) { node.header.entries = 1; }));
     EXPECT_TRUE(refused(
         level, [](Node<2>& node) { node.header.checksum ^= 1; }, true));
+    // A place that is not in use: the checksum covers it, too.
     EXPECT_TRUE(refused(
-        level, [](Node<2>& node) { node.leaf.ids[40] ^= 1; }, true));
+        level, [&](Node<2>& node) { (level == 0 ? node.leaf.ids : node.inner.children)[40] ^= 1; },
+        true));
   }
+  EXPECT_TRUE(refused(1, [](Node<2>& node) { node.bounds.max[1] = std::nan(""); }));
+  EXPECT_TRUE(refused(1, [](Node<2>& node) { node.bounds.min[0] = -HUGE_VAL; }));
+  EXPECT_TRUE(refused(1, [](Node<2>& node) { node.bounds.min[0] = 2; }));
+  EXPECT_TRUE(refused(1, [](Node<2>& node) { node.inner.scale[1] = std::nan(""); }));
+  EXPECT_TRUE(refused(1, [](Node<2>& node) { node.inner.scale[0] *= 2; }));
   EXPECT_TRUE(refused(1, [](Node<2>& node) { node.header.count = 0; }));
   EXPECT_TRUE(refused(1, [](Node<2>& node) { node.inner.children[1] = 0; }));
   EXPECT_TRUE(refused(1, [](Node<2>& node) { node.inner.children[2] = NodeRef(100, 5).word(); }));

@@ -89,7 +89,7 @@ TEST_F(RootBlockTest, DoesNotBelieveATornMirror) {
   EXPECT_TRUE(torn([](Mirror& mirror) { mirror.version_again.store(0); }));
   EXPECT_TRUE(torn([](Mirror& mirror) { mirror.version.store(mirror.version.load() - 2); }));
   EXPECT_TRUE(torn([](Mirror& mirror) { mirror.checksum ^= 1; }));
-  EXPECT_TRUE(torn([](Mirror& mirror) { mirror.node.inner.bounds[0][1] += 1; }));
+  EXPECT_TRUE(torn([](Mirror& mirror) { mirror.node.inner.cells[0][1] ^= 1; }));
   EXPECT_TRUE(torn([](Mirror& mirror) { mirror.node.header.birth -= 2; }));
   // Both versions already those of the next but one, the word not yet: half a version ahead.
   EXPECT_TRUE(torn([](Mirror& mirror) {
