@@ -23,9 +23,9 @@ constexpr double kChangeRate = 1.0 / 16;
 /// So long a search waits for a region to be announced, before it is given back.
 constexpr Nanoseconds kRegionPatience = 50 * kMillisecond;
 
-/// The bytes of a node of any level: what a cache slot must hold.
+/// What a node of any level has room in: where it lands, and where it is cached.
 template <int D>
-constexpr std::size_t kCachedBytes = rtree::kChunkBytes<D>;
+constexpr std::size_t kLargestNode = sizeof(rtree::Node<D>);
 
 }  // namespace
 
@@ -50,16 +50,16 @@ Result<std::unique_ptr<Offloader<D>>> Offloader<D>::create(const OffloadOptions&
                     std::to_string(rtree::kNodeFormat<D>) +
                     ": use mode messaging, or client and server of the same release");
   }
-  if (limits.max_read_bytes < rtree::kChunkBytes<D>) {
+  if (limits.max_read_bytes < kLargestNode<D>) {
     return fail(ErrorCode::kUnsupported,
                 "the connection to " + connection.peer() + " reads at most " +
                     std::to_string(limits.max_read_bytes) + " bytes at once, a node has " +
-                    std::to_string(rtree::kChunkBytes<D>));
+                    std::to_string(kLargestNode<D>));
   }
   OffloadOptions checked = options;
   checked.slots = std::max<std::uint32_t>(checked.slots, 8);
   checked.nearest_width = std::max<std::uint32_t>(checked.nearest_width, 1);
-  auto buffer = poller.allocate_buffer(std::size_t{checked.slots} * rtree::kChunkBytes<D> +
+  auto buffer = poller.allocate_buffer(std::size_t{checked.slots} * kLargestNode<D> +
                                        kRootReads * sizeof(rtree::RootBlock<D>));
   if (!buffer) return fail(buffer.error());
   SILURUS_CHECK(reinterpret_cast<std::uintptr_t>((*buffer)->bytes().data()) % 64 == 0);
@@ -77,7 +77,7 @@ Offloader<D>::Offloader(const OffloadOptions& options, const protocol::ServerHel
       clock_(clock),
       buffer_(std::move(buffer)),
       lease_(lease_of(server.grace_ns)),
-      cache_(options.cache_bytes, kCachedBytes<D>),
+      cache_(options.cache_bytes, kLargestNode<D>),
       slots_(options.slots) {
   for (std::uint32_t slot = options.slots; slot-- > 0;) free_slots_.push_back(slot);
   queued_slots_.reserve(options.slots);
@@ -86,12 +86,12 @@ Offloader<D>::Offloader(const OffloadOptions& options, const protocol::ServerHel
 
 template <int D>
 std::byte* Offloader<D>::slot_bytes(std::uint32_t slot) {
-  return buffer_->bytes().data() + std::size_t{slot} * rtree::kChunkBytes<D>;
+  return buffer_->bytes().data() + std::size_t{slot} * kLargestNode<D>;
 }
 
 template <int D>
 std::span<std::byte> Offloader<D>::root_bytes(std::uint32_t read) {
-  const std::size_t at = slots_.size() * rtree::kChunkBytes<D> + read * sizeof(rtree::RootBlock<D>);
+  const std::size_t at = slots_.size() * kLargestNode<D> + read * sizeof(rtree::RootBlock<D>);
   return buffer_->bytes().subspan(
       at, root_reads_[read].whole ? sizeof(rtree::RootBlock<D>) : rtree::kRootWordBytes);
 }
@@ -552,13 +552,12 @@ void Offloader<D>::add_node_requests() {
   for (const std::uint32_t slot : queued_slots_) {
     const rtree::WantedNode node = slots_[slot].node;
     const std::uint32_t chunk = node.ref.chunk();
-    batch_.push_back(
-        {.region = chunk / rtree::kChunksPerSlab,
-         .offset = std::uint64_t{chunk % rtree::kChunksPerSlab} * rtree::kChunkBytes<D>,
-         .length = static_cast<std::uint32_t>(rtree::node_bytes<D>(node.level)),
-         .buffer = buffer_.get(),
-         .buffer_offset = std::uint64_t{slot} * rtree::kChunkBytes<D>,
-         .cookie = slot});
+    batch_.push_back({.region = chunk / rtree::kChunksPerSlab,
+                      .offset = rtree::offset_in_slab<D>(chunk),
+                      .length = static_cast<std::uint32_t>(rtree::bytes_to_read<D>(node)),
+                      .buffer = buffer_.get(),
+                      .buffer_offset = std::uint64_t{slot} * kLargestNode<D>,
+                      .cookie = slot});
   }
 }
 
@@ -636,7 +635,7 @@ void Offloader<D>::on_read(std::uint64_t cookie) {
   }
   slot.state = SlotState::kLanded;
   slot.content =
-      rtree::check_node<D>({slot_bytes(index), rtree::node_bytes<D>(slot.node.level)}, slot.node,
+      rtree::check_node<D>({slot_bytes(index), rtree::bytes_to_read<D>(slot.node)}, slot.node,
                            rtree::NodeRef::kMaxChunks, needs_checksums(*searches_[slot.search]));
   if (searches_[slot.search]->state == SearchState::kAwaitingRoot || !slot.wanted_now) return;
   const std::uint32_t search = slot.search;

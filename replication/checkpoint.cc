@@ -61,22 +61,28 @@ AreaMap AreaMap::from_bytes(std::span<const std::byte> bytes) {
   return map;
 }
 
+namespace {
+
+/// What an area has from a chunk on, up to the largest node.
+template <int D>
+std::span<const std::byte> bytes_in(std::span<const std::byte> area, std::uint32_t chunk) {
+  const std::uint64_t offset = std::uint64_t{chunk} * rtree::kChunkBytes<D>;
+  if (offset >= area.size()) return {};
+  const std::span rest = area.subspan(offset);
+  return rest.first(std::min(rest.size(), sizeof(rtree::Node<D>)));
+}
+
+}  // namespace
+
 template <int D>
 std::span<const std::byte> CheckpointNodes<D>::find(rtree::NodeRef ref) const {
-  constexpr std::size_t kBytes = rtree::kChunkBytes<D>;
-  const std::span area = areas_[map_[ref.chunk()] ? 0 : 1];
-  const std::uint64_t offset = std::uint64_t{ref.chunk()} * kBytes;
-  if (offset + kBytes > area.size()) return {};
-  return area.subspan(offset, kBytes);
+  return bytes_in<D>(areas_[map_[ref.chunk()] ? 0 : 1], ref.chunk());
 }
 
 template <int D>
 std::span<const std::byte> StagedNodes<D>::find(rtree::NodeRef ref) const {
-  constexpr std::size_t kBytes = rtree::kChunkBytes<D>;
-  const std::span area = volume_.nodes[map_[ref.chunk()] ? 1 : 0]->bytes();  // see place_of()
-  const std::uint64_t offset = std::uint64_t{ref.chunk()} * kBytes;
-  if (offset + kBytes > area.size()) return {};
-  return area.subspan(offset, kBytes);
+  const int area = map_[ref.chunk()] ? 1 : 0;  // see place_of()
+  return bytes_in<D>(volume_.nodes[area]->bytes(), ref.chunk());
 }
 
 Result<AreaMap> read_map(const Volume& volume, const Superblock& superblock,
@@ -119,7 +125,10 @@ template <int D>
 Status Checkpointer<D>::finish(rtree::NodeRef root, const rtree::NodeHeader& header,
                                LogPosition log, Stamp stamp, std::span<const std::byte> extra) {
   if (Status drained = drain_areas(); !drained) return drained;
-  for (const std::uint32_t chunk : moved_) map_.flip(chunk);
+  const AreaMap before = map_;
+  for (const Moved& moved : moved_) {
+    for (std::uint32_t i = 0; i < moved.chunks; ++i) map_.set(moved.chunk + i, moved.is_first);
+  }
   const RootRecord record = seal({.checksum = 0,
                                   .sequence = last_.sequence + 1,
                                   .version = header.birth,
@@ -134,7 +143,7 @@ Status Checkpointer<D>::finish(rtree::NodeRef root, const rtree::NodeHeader& hea
   if (switched && volume_.extras[0] != nullptr) switched = write_extra(record.sequence, extra);
   if (switched) switched = write_root(record);
   if (!switched) {
-    for (const std::uint32_t chunk : moved_) map_.flip(chunk);
+    map_ = before;
     return switched;
   }
   last_ = record;
@@ -174,9 +183,8 @@ template <int D>
 Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef root,
                                     const std::atomic<bool>* cancel) {
   return visit_new(tree, root, [&](rtree::NodeRef ref, const rtree::Node<D>& node) -> Status {
-    if (lies_beside(ref)) {
-      map_.grow(std::uint64_t{ref.chunk()} + 1);
-      moved_.push_back(ref.chunk());
+    if (lies_beside(ref, node)) {
+      note_moved(ref.chunk(), rtree::chunks_of<D>(node.level()));
       return {};
     }
     if (Status written = take(ref, node); !written) return written;
@@ -189,48 +197,59 @@ Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef r
   });
 }
 
-/// kTooLarge if there is no such place, or no such bit in the map.
+/// The other area than that of a node's first chunk: the last checkpoint has nothing of any of its
+/// chunks there (docs/decisions/0132). kTooLarge if there is no such place, or no such bit in the
+/// map.
 template <int D>
 Result<typename Checkpointer<D>::Place> Checkpointer<D>::place_of(std::uint32_t chunk,
+                                                                  std::uint32_t chunks,
                                                                   std::uint64_t map_chunks) const {
-  constexpr std::size_t kBytes = rtree::kChunkBytes<D>;
   const int area = map_[chunk] ? 1 : 0;
-  const std::uint64_t offset = std::uint64_t{chunk} * kBytes;
-  if (offset + kBytes > volume_.nodes[area]->size()) {
+  const std::uint64_t offset = std::uint64_t{chunk} * rtree::kChunkBytes<D>;
+  const std::uint64_t bytes = std::uint64_t{chunks} * rtree::kChunkBytes<D>;
+  if (offset + bytes > volume_.nodes[area]->size()) {
     return fail(ErrorCode::kTooLarge, volume_.name + " has no place for node " +
                                           std::to_string(chunk) +
                                           ": the tree is larger than the device");
   }
-  if (std::max<std::uint64_t>(map_chunks, std::uint64_t{chunk} + 1) > superblock_.map_bytes * 8) {
+  if (std::max<std::uint64_t>(map_chunks, std::uint64_t{chunk} + chunks) >
+      superblock_.map_bytes * 8) {
     return fail(ErrorCode::kTooLarge, volume_.name + " has a map too small for this tree");
   }
   return Place{area, offset};
 }
 
+/// The node is where place_of() says, or will be.
+template <int D>
+void Checkpointer<D>::note_moved(std::uint32_t chunk, std::uint32_t chunks) {
+  map_.grow(std::uint64_t{chunk} + chunks);
+  moved_.push_back({chunk, chunks, !map_[chunk]});
+}
+
 template <int D>
 Status Checkpointer<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
-  constexpr std::size_t kBytes = rtree::kChunkBytes<D>;
   if (broken_) return fail(*broken_);
   const std::uint32_t chunk = ref.chunk();
-  const auto place = place_of(chunk, map_.chunks());
+  const std::uint32_t chunks = rtree::chunks_of<D>(node.level());
+  const auto place = place_of(chunk, chunks, map_.chunks());
   if (!place) return fail(place.error());
   const auto [area, offset] = *place;
-  map_.grow(std::uint64_t{chunk} + 1);
-  if (Status room = reserve(area, offset, kBytes); !room) return room;
-  std::span<const std::byte> bytes = std::as_bytes(std::span(&node, 1));
+  const std::size_t size = rtree::node_bytes<D>(node.level());
+  if (Status room = reserve(area, offset, size); !room) return room;
+  const rtree::Node<D>* written = &node;
   std::optional<rtree::Node<D>> sealed;
   if (node.header.checksum == 0) {  // a tree without checksums
     sealed.emplace();
-    std::memcpy(static_cast<void*>(&*sealed), &node, kBytes);
+    rtree::copy_node(*sealed, node);
     sealed->header.checksum = rtree::node_checksum(*sealed);
-    bytes = std::as_bytes(std::span(&*sealed, 1));
+    written = &*sealed;
   }
-  volume_.nodes[area]->store(offset, bytes);
-  volume_.nodes[area]->flush(offset, kBytes);
-  moved_.push_back(chunk);
+  volume_.nodes[area]->store(offset, {reinterpret_cast<const std::byte*>(written), size});
+  volume_.nodes[area]->flush(offset, size);
+  note_moved(chunk, chunks);
   ++figures_.nodes;
-  figures_.bytes += kBytes;
-  undrained_bytes_ += kBytes;
+  figures_.bytes += size;
+  undrained_bytes_ += size;
   return undrained_bytes_ < kDrainBytes ? Status{} : drain_areas();
 }
 
@@ -254,8 +273,9 @@ Status Checkpointer<D>::keep_beside(const rtree::Run& run) {
 
 /// Whether the node is where take() would put it, durably.
 template <int D>
-bool Checkpointer<D>::lies_beside(rtree::NodeRef ref) const {
-  return adopted_ && adopted_->has(ref) && std::ranges::find(beside_, *adopted_) != beside_.end();
+bool Checkpointer<D>::lies_beside(rtree::NodeRef ref, const rtree::Node<D>& node) const {
+  return adopted_ && adopted_->has(ref, rtree::chunks_of<D>(node.level())) &&
+         std::ranges::find(beside_, *adopted_) != beside_.end();
 }
 
 template <int D>
@@ -348,11 +368,12 @@ Status Checkpointer<D>::make_room(const rtree::Tree<D>& tree, rtree::NodeRef roo
   if (broken_) return fail(*broken_);
   std::vector<bool> extents[2];
   std::uint64_t chunks = map_.chunks();
-  const Status found = visit_new(tree, root, [&](rtree::NodeRef ref, const auto&) -> Status {
-    const auto place = place_of(ref.chunk(), chunks);
+  const Status found = visit_new(tree, root, [&](rtree::NodeRef ref, const auto& node) -> Status {
+    const std::uint32_t of_node = rtree::chunks_of<D>(node.level());
+    const auto place = place_of(ref.chunk(), of_node, chunks);
     if (!place) return fail(place.error());
-    chunks = std::max<std::uint64_t>(chunks, std::uint64_t{ref.chunk()} + 1);
-    mark_extents(*place, extents);
+    chunks = std::max<std::uint64_t>(chunks, std::uint64_t{ref.chunk()} + of_node);
+    mark_extents(*place, of_node, extents);
     return {};
   });
   return found ? make_room(extents, chunks) : found;
@@ -364,17 +385,21 @@ Status Checkpointer<D>::make_room(const rtree::Run& run) {
   std::vector<bool> extents[2];
   const std::uint64_t end = std::uint64_t{run.first} + run.chunks;
   const std::uint64_t chunks = std::max<std::uint64_t>(map_.chunks(), end);
-  for (std::uint64_t chunk = run.first; chunk < end; ++chunk) {
-    const auto place = place_of(static_cast<std::uint32_t>(chunk), chunks);
+  const rtree::RunLayout layout(run, rtree::kChunkShape<D>);
+  for (std::uint64_t i = 0; i < layout.nodes(); ++i) {
+    const std::uint32_t of_node = rtree::chunks_of<D>(i < run.inners ? 1 : 0);
+    const auto place = place_of(layout.node(i), of_node, chunks);
     if (!place) return fail(place.error());
-    mark_extents(*place, extents);
+    mark_extents(*place, of_node, extents);
   }
   return make_room(extents, chunks);
 }
 
 template <int D>
-void Checkpointer<D>::mark_extents(const Place& place, std::vector<bool> (&extents)[2]) const {
-  const std::uint64_t last = (place.offset + rtree::kChunkBytes<D> - 1) / kExtentBytes;
+void Checkpointer<D>::mark_extents(const Place& place, std::uint32_t chunks,
+                                   std::vector<bool> (&extents)[2]) const {
+  const std::uint64_t bytes = std::uint64_t{chunks} * rtree::kChunkBytes<D>;
+  const std::uint64_t last = (place.offset + bytes - 1) / kExtentBytes;
   std::vector<bool>& of_area = extents[place.area];
   if (of_area.size() <= last) of_area.resize(last + 1);
   for (std::uint64_t extent = place.offset / kExtentBytes; extent <= last; ++extent) {

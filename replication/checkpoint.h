@@ -14,10 +14,11 @@
 #include "rtree/tree.h"
 
 // Checkpoints: the nodes of one version of the tree on persistent memory. A chunk of the arena has
-// a place in each of two areas; the map says, a bit for each chunk, which of them holds the node of
-// the last checkpoint. The next checkpoint writes the nodes born since then into the other places,
-// then the other map, then the other root. So whatever it writes, the last checkpoint stays whole
-// until the new root is durable, and a checkpoint costs no more than what has changed.
+// a place in each of two areas; the map says, a bit for each chunk, which of them holds what the
+// last checkpoint has of it, which is the same one for all chunks of a node. The next checkpoint
+// writes the nodes born since then into the other places, then the other map, then the other root.
+// So whatever it writes, the last checkpoint stays whole until the new root is durable, and a
+// checkpoint costs no more than what has changed.
 
 namespace silurus::replication {
 
@@ -38,7 +39,10 @@ class AreaMap {
   bool operator[](std::uint64_t chunk) const {
     return chunk / 64 < words_.size() && (words_[chunk / 64] >> (chunk % 64) & 1) != 0;
   }
-  void flip(std::uint64_t chunk) { words_[chunk / 64] ^= std::uint64_t{1} << (chunk % 64); }
+  void set(std::uint64_t chunk, bool is_first) {
+    const std::uint64_t bit = std::uint64_t{1} << (chunk % 64);
+    words_[chunk / 64] = is_first ? words_[chunk / 64] | bit : words_[chunk / 64] & ~bit;
+  }
   /// At least so many chunks; new ones are 0.
   void grow(std::uint64_t chunks) {
     if (words_.size() * 64 < chunks) words_.resize((chunks + 63) / 64);
@@ -147,11 +151,13 @@ class Checkpointer {
     int area;
     std::uint64_t offset;
   };
-  Result<Place> place_of(std::uint32_t chunk, std::uint64_t map_chunks) const;
+  Result<Place> place_of(std::uint32_t chunk, std::uint32_t chunks, std::uint64_t map_chunks) const;
+  void note_moved(std::uint32_t chunk, std::uint32_t chunks);
   Status make_room(const rtree::Run& run);
   Status make_room(const std::vector<bool> (&extents)[2], std::uint64_t chunks);
-  void mark_extents(const Place& place, std::vector<bool> (&extents)[2]) const;
-  bool lies_beside(rtree::NodeRef ref) const;
+  void mark_extents(const Place& place, std::uint32_t chunks,
+                    std::vector<bool> (&extents)[2]) const;
+  bool lies_beside(rtree::NodeRef ref, const rtree::Node<D>& node) const;
   Status reserve_all(int area, const std::vector<bool>& extents, std::vector<std::uint64_t>& blank);
   Status look_for_room(int area, const std::vector<bool>& extents) const;
   std::uint64_t bytes_of(int area, std::uint64_t extent) const;
@@ -165,9 +171,15 @@ class Checkpointer {
   Volume& volume_;
   const Superblock superblock_;
   RootRecord last_;
-  AreaMap map_;                       ///< of the last checkpoint
-  std::vector<std::uint32_t> moved_;  ///< chunks written by the one under way
-  std::vector<rtree::Run> beside_;    ///< durable, and in no checkpoint when they were written
+  /// A node that the checkpoint under way has written into the other area.
+  struct Moved {
+    std::uint32_t chunk;
+    std::uint32_t chunks;
+    bool is_first;  ///< the area
+  };
+  AreaMap map_;  ///< of the last checkpoint
+  std::vector<Moved> moved_;
+  std::vector<rtree::Run> beside_;  ///< durable, and in no checkpoint when they were written
   std::optional<rtree::Run> adopted_;
   std::vector<bool> reserved_[2];  ///< extents of the areas
   std::uint64_t undrained_bytes_ = 0;

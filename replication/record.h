@@ -124,8 +124,9 @@ struct GatePayload {
 /// The tree of a bulk load, in a run of chunks (rtree::Run).
 struct LoadPayload {
   std::uint64_t id;       ///< random
-  std::uint64_t first;    ///< chunk, which holds the root
+  std::uint64_t first;    ///< chunk, where the root begins
   std::uint64_t chunks;   ///< successive ones
+  std::uint64_t inners;   ///< of the nodes, those that are not leaves
   std::uint64_t version;  ///< that it becomes
   std::uint64_t entries;
 };
@@ -133,7 +134,7 @@ struct LoadPayload {
 /// Where its nodes are, at every member.
 inline rtree::Run run_of(const LoadPayload& load) {
   return {static_cast<std::uint32_t>(load.first), static_cast<std::uint32_t>(load.chunks),
-          load.version};
+          static_cast<std::uint32_t>(load.inners), load.version};
 }
 
 /// A payload is never larger: 3-D updates are the largest.

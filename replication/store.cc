@@ -111,7 +111,8 @@ Status restore_checkpoint(const Volume& volume, const TreePlace& place,
   report.checkpoint_version = root.version;
   report.checkpoint_entries = root.entries;
   report.checkpoint_nodes = root.version == 0 ? 0 : stats.nodes;
-  report.checkpoint_bytes = report.checkpoint_nodes * rtree::kChunkBytes<D>;
+  report.checkpoint_bytes =
+      root.version == 0 ? 0 : stats.bytes_used - rtree::kRootChunks<D> * rtree::kChunkBytes<D>;
   report.checkpoint_seconds = watch.seconds();
   return {};
 }

@@ -41,22 +41,22 @@ Result<std::span<std::byte>> AnonymousSlabs::allocate(std::size_t bytes) {
 }
 
 template <int D>
-Arena<D>::Arena(SlabSource& slabs, std::uint32_t max_chunks)
+Arena<D>::Arena(SlabSource& slabs, std::uint32_t max_chunks, std::uint64_t kept_inners)
     : slabs_(&slabs),
-      max_chunks_(max_chunks),
+      free_(kChunkShape<D>, kRootChunks<D>, max_chunks, kept_inners),
       slab_bases_(std::make_unique<std::byte*[]>(max_chunks / kChunksPerSlab + 1)) {}
 
 template <int D>
-Result<Arena<D>> Arena<D>::create(SlabSource& slabs, std::uint32_t max_chunks) {
-  Arena arena(slabs, max_chunks);
+Result<Arena<D>> Arena<D>::create(SlabSource& slabs, std::uint32_t max_chunks,
+                                  std::uint64_t kept_inners) {
+  Arena arena(slabs, max_chunks, kept_inners);
   if (Status added = arena.add_slabs_for(kRootChunks<D>); !added) return fail(added.error());
-  arena.next_ = kRootChunks<D>;
   return arena;
 }
 
 template <int D>
 Status Arena<D>::add_slabs_for(std::uint64_t chunks) {
-  while (std::uint64_t{slab_count_} * kChunksPerSlab < chunks) {
+  while (covered() < chunks) {
     auto slab = slabs_->allocate(kSlabBytes<D>);
     if (!slab) return fail(slab.error());
     SILURUS_CHECK(slab->size() >= kSlabBytes<D>);
@@ -67,89 +67,89 @@ Status Arena<D>::add_slabs_for(std::uint64_t chunks) {
 }
 
 template <int D>
-Status Arena<D>::reserve(std::uint64_t count, std::uint64_t spare) {
-  if (free_.size() >= count + spare) return {};
-  const std::uint64_t fresh = count + spare - free_.size();
-  if (next_ + fresh > max_chunks_) {
+Status Arena<D>::reserve(NodeCounts count, NodeCounts spare) {
+  const ChunkRoom room = free_.room();
+  if (!room.holds(count + spare)) {
     return fail(ErrorCode::kOutOfMemory,
                 "the tree's memory budget of " +
-                    format_size(std::uint64_t{max_chunks_} * kChunkBytes<D>) + " is used up");
+                    format_size(std::uint64_t{max_chunks()} * kChunkBytes<D>) + " is used up");
   }
-  return free_.size() >= count ? Status{} : add_slabs_for(next_ + count - free_.size());
+  return add_slabs_for(std::min<std::uint64_t>(room.fresh_end(count, false), max_chunks()));
 }
 
 template <int D>
-Status Arena<D>::check_run(std::uint32_t first, std::uint64_t count, std::uint64_t spare) const {
-  if (first < next_) {
-    return fail(ErrorCode::kConflict, "chunk " + std::to_string(first) + " and those behind it " +
-                                          "are taken already, up to " + std::to_string(next_));
+Status Arena<D>::check_run(const Run& run, NodeCounts spare) const {
+  if (!RunLayout::is_sound(run, kChunkShape<D>)) {
+    return fail(ErrorCode::kInvalidArgument, "no tree of " + std::to_string(run.inners) +
+                                                 " inner nodes takes " +
+                                                 std::to_string(run.chunks) + " chunks from " +
+                                                 std::to_string(run.first) + " on");
   }
-  if (first + count + spare > max_chunks_) {
-    return fail(ErrorCode::kOutOfMemory,
-                std::to_string(count) + " nodes (" + format_size(count * kChunkBytes<D>) +
-                    ") do not fit the tree's memory budget of " +
-                    format_size(std::uint64_t{max_chunks_} * kChunkBytes<D>) + ", of which " +
-                    format_size(std::uint64_t{next_ - static_cast<std::uint32_t>(free_.size())} *
-                                kChunkBytes<D>) +
-                    " are in use");
+  if (run.first < free_.next()) {
+    return fail(ErrorCode::kConflict, "chunk " + std::to_string(run.first) +
+                                          " and those behind it are taken already, " + "up to " +
+                                          std::to_string(free_.next()));
+  }
+  ChunkRoom behind = free_.room();
+  behind.next = std::uint64_t{run.first} + run.chunks;
+  if (behind.next > behind.limit || !behind.holds(spare)) {
+    return too_large(RunLayout(run, kChunkShape<D>).nodes(), run.chunks);
   }
   return {};
 }
 
 template <int D>
-Result<bool> Arena<D>::add_slab_of_run(std::uint32_t first, std::uint64_t count) {
-  const std::uint64_t there = std::uint64_t{slab_count_} * kChunksPerSlab;
-  if (there >= first + count) return true;
-  if (Status added = add_slabs_for(there + 1); !added) return fail(added.error());
-  return there + kChunksPerSlab >= first + count;
+Status Arena<D>::too_large(std::uint64_t nodes, std::uint64_t chunks) const {
+  const auto size = [](std::uint64_t count) { return format_size(count * kChunkBytes<D>); };
+  return fail(ErrorCode::kOutOfMemory, std::to_string(nodes) + " nodes (" + size(chunks) +
+                                           ") do not fit the tree's memory budget of " +
+                                           size(max_chunks()) + ", of which " +
+                                           size(used_chunks()) + " are in use");
 }
 
 template <int D>
-std::uint32_t Arena<D>::allocate() {
-  if (!free_.empty()) {
-    const std::uint32_t chunk = free_.back();
-    free_.pop_back();
-    return chunk;
-  }
-  SILURUS_CHECK(next_ < std::uint64_t{slab_count_} * kChunksPerSlab);
-  return next_++;
+Result<bool> Arena<D>::add_slab_of_run(const Run& run) {
+  const std::uint64_t end = std::uint64_t{run.first} + run.chunks;
+  if (covered() >= end) return true;
+  if (Status added = add_slabs_for(covered() + 1); !added) return fail(added.error());
+  return covered() >= end;
 }
 
 template <int D>
-void Arena<D>::take_run(std::uint32_t first, std::uint32_t count) {
-  SILURUS_CHECK(first >= next_ &&
-                std::uint64_t{first} + count <= std::uint64_t{slab_count_} * kChunksPerSlab);
-  for (std::uint32_t chunk = first; chunk-- > next_;) free_.push_back(chunk);
-  next_ = first + count;
+std::uint32_t Arena<D>::allocate(std::uint32_t level) {
+  ++nodes_;
+  return level == 0 ? free_.take_leaf(covered()) : free_.take_inner(covered());
 }
 
 template <int D>
-void Arena<D>::give_back_run(std::uint32_t first, std::uint32_t count) {
-  if (first + count == next_) {
-    next_ = first;
-    return;
-  }
-  for (std::uint32_t chunk = first + count; chunk-- > first;) free_.push_back(chunk);
+void Arena<D>::take_run(const Run& run) {
+  SILURUS_CHECK(std::uint64_t{run.first} + run.chunks <= covered());
+  free_.take_run(run.first, run.first + run.chunks);
+  nodes_ += RunLayout(run, kChunkShape<D>).nodes();
+}
+
+template <int D>
+void Arena<D>::give_back_run(const Run& run) {
+  free_.give_back_run(run.first, run.first + run.chunks);
+  nodes_ -= RunLayout(run, kChunkShape<D>).nodes();
 }
 
 template <int D>
 Status Arena<D>::cover(std::uint64_t count) {
-  if (count > max_chunks_) {
+  if (count > max_chunks()) {
     return fail(ErrorCode::kOutOfMemory,
                 "the stored tree takes " + format_size(count * kChunkBytes<D>) +
                     ", more than the memory budget of " +
-                    format_size(std::uint64_t{max_chunks_} * kChunkBytes<D>));
+                    format_size(std::uint64_t{max_chunks()} * kChunkBytes<D>));
   }
   return add_slabs_for(count);
 }
 
 template <int D>
-void Arena<D>::set_used(const std::vector<bool>& used) {
-  SILURUS_CHECK(next_ == kRootChunks<D> && free_.empty());
-  next_ = std::max(kRootChunks<D>, static_cast<std::uint32_t>(used.size()));
-  for (std::uint32_t chunk = next_; chunk-- > kRootChunks<D>;) {  // the lowest is reused first
-    if (chunk >= used.size() || !used[chunk]) free_.push_back(chunk);
-  }
+void Arena<D>::set_used(const std::vector<bool>& used, std::uint64_t nodes) {
+  SILURUS_CHECK(nodes_ == 0 && free_.next() == kRootChunks<D>);
+  free_.set_used(used);
+  nodes_ = nodes;
 }
 
 template class Arena<2>;

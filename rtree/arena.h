@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "common/result.h"
+#include "rtree/free_chunks.h"
 #include "rtree/node.h"
+#include "rtree/run.h"
 
 namespace silurus::rtree {
 
@@ -34,15 +36,17 @@ class AnonymousSlabs final : public SlabSource {
   std::vector<std::span<std::byte>> mappings_;
 };
 
-/// Hands out chunks of slabs. Slabs are numbered in the order in which they were allocated, all of
-/// kSlabBytes<D>; the first kRootChunks<D> chunks of slab 0 hold the RootBlock and are never handed
-/// out. Owned by a tree; the writer allocates, any thread may look at nodes that were published to
-/// it.
+/// Hands out chunks of slabs: one for a leaf, kInnerChunks<D> successive ones of a slab for an
+/// inner node. Slabs are numbered in the order in which they were allocated, all of kSlabBytes<D>;
+/// the first kRootChunks<D> chunks of slab 0 hold the RootBlock and are never handed out. Owned by
+/// a tree; the writer allocates, any thread may look at nodes that were published to it.
 template <int D>
 class Arena {
  public:
-  /// With slab 0 allocated. `max_chunks` limits chunks in use, those of the RootBlock included.
-  static Result<Arena> create(SlabSource& slabs, std::uint32_t max_chunks);
+  /// With slab 0 allocated. `max_chunks` limits chunks in use, those of the RootBlock included;
+  /// `kept_inners`: of so many inner nodes the room is not left to leaves without need.
+  static Result<Arena> create(SlabSource& slabs, std::uint32_t max_chunks,
+                              std::uint64_t kept_inners);
 
   const Node<D>& node(std::uint32_t chunk) const {
     return *reinterpret_cast<const Node<D>*>(address(chunk));
@@ -50,57 +54,67 @@ class Arena {
   Node<D>& mutable_node(std::uint32_t chunk) { return *reinterpret_cast<Node<D>*>(address(chunk)); }
   std::byte* root_block() const { return slab_bases_[0]; }
 
-  /// Makes sure that the next `count` allocations succeed and leave `spare` more chunks of the
-  /// limit; kOutOfMemory, or the source's error, if they would not.
-  Status reserve(std::uint64_t count, std::uint64_t spare);
-  /// A chunk with any content. Must have been reserved.
-  std::uint32_t allocate();
-  /// Whether the chunks [first, first + count), none of which was ever handed out, can be had, with
-  /// `spare` more chunks of the limit left: kConflict if one was, kOutOfMemory.
-  Status check_run(std::uint32_t first, std::uint64_t count, std::uint64_t spare) const;
+  /// Makes sure that the next `count` allocations succeed, in any order, and leave `spare` more of
+  /// the limit; kOutOfMemory, or the source's error, if they would not.
+  Status reserve(NodeCounts count, NodeCounts spare);
+  /// The first chunk of a node of that level, with any content. Must have been reserved.
+  std::uint32_t allocate(std::uint32_t level);
+  /// Whether the run's chunks, none of which was ever handed out, can be had, with `spare` more of
+  /// the limit left: kInvalidArgument if it can be none, kConflict if a chunk was handed out,
+  /// kOutOfMemory.
+  Status check_run(const Run& run, NodeCounts spare) const;
+  /// kOutOfMemory: so many nodes and chunks do not fit.
+  Status too_large(std::uint64_t nodes, std::uint64_t chunks) const;
   /// Adds the next slab that such a run lacks, if it lacks one; whether it lacked none.
-  Result<bool> add_slab_of_run(std::uint32_t first, std::uint64_t count);
+  Result<bool> add_slab_of_run(const Run& run);
   /// Hands the run out: it was checked, and has all its slabs.
-  void take_run(std::uint32_t first, std::uint32_t count);
+  void take_run(const Run& run);
   /// The run's content was never published.
-  void give_back_run(std::uint32_t first, std::uint32_t count);
-  void release(std::uint32_t chunk) { free_.push_back(chunk); }
-  /// The same for one whose content was never published: where possible, it counts as never handed
-  /// out, so that a run may have it again. The highest first.
-  void give_back(std::uint32_t chunk) {
-    if (chunk + 1 == next_) {
-      --next_;
-    } else {
-      free_.push_back(chunk);
-    }
+  void give_back_run(const Run& run);
+  /// Takes back the chunks of a node that was allocated, or is one of a run.
+  void release(std::uint32_t chunk, std::uint32_t chunks) {
+    free_.release(chunk, chunks);
+    --nodes_;
+  }
+  /// The same for one whose content was never published: where possible, its chunks count as never
+  /// handed out, so that a run may have them again. The highest first.
+  void give_back(std::uint32_t chunk, std::uint32_t chunks) {
+    free_.give_back(chunk, chunks);
+    --nodes_;
   }
 
   /// Makes chunks [0, count) addressable without handing them out; for restore().
   Status cover(std::uint64_t count);
-  /// Of the chunks covered, those marked (and those of the RootBlock) are in use, the others free.
-  /// Before anything was allocated.
-  void set_used(const std::vector<bool>& used);
+  /// Of the chunks covered, those marked (and those of the RootBlock) are in use, by that number of
+  /// nodes; the others are free. Before anything was allocated.
+  void set_used(const std::vector<bool>& used, std::uint64_t nodes);
 
-  /// Chunks handed out once, given back or not, and those of the RootBlock.
-  std::uint32_t used() const { return next_; }
-  std::uint32_t free_count() const { return static_cast<std::uint32_t>(free_.size()); }
-  std::uint32_t max_chunks() const { return max_chunks_; }
+  /// The first chunk never handed out at which a run may begin.
+  std::uint32_t unused() const {
+    const std::uint32_t next = free_.next();
+    const bool spans = kChunkShape<D>.spans_slabs(next, kInnerChunks<D>);
+    return spans ? (next / kChunksPerSlab + 1) * kChunksPerSlab : next;
+  }
+  /// Chunks of all nodes, and those of the RootBlock.
+  std::uint64_t used_chunks() const { return free_.next() - free_.free_count(); }
+  std::uint64_t nodes() const { return nodes_; }
+  ChunkRoom room() const { return free_.room(); }
+  std::uint32_t max_chunks() const { return free_.limit(); }
   std::uint32_t slab_count() const { return slab_count_; }
 
  private:
-  Arena(SlabSource& slabs, std::uint32_t max_chunks);
+  Arena(SlabSource& slabs, std::uint32_t max_chunks, std::uint64_t kept_inners);
   std::byte* address(std::uint32_t chunk) const {
-    return slab_bases_[chunk / kChunksPerSlab] +
-           std::size_t{chunk % kChunksPerSlab} * kChunkBytes<D>;
+    return slab_bases_[chunk / kChunksPerSlab] + offset_in_slab<D>(chunk);
   }
+  std::uint64_t covered() const { return std::uint64_t{slab_count_} * kChunksPerSlab; }
   Status add_slabs_for(std::uint64_t chunks);
 
   SlabSource* slabs_;
-  std::uint32_t max_chunks_;
-  std::uint32_t next_ = 0;  ///< first chunk never handed out
+  FreeChunks free_;
+  std::uint64_t nodes_ = 0;  ///< in chunks that were handed out and not given back
   std::uint32_t slab_count_ = 0;
   std::unique_ptr<std::byte*[]> slab_bases_;  ///< of fixed size: readers look while it fills
-  std::vector<std::uint32_t> free_;
 };
 
 }  // namespace silurus::rtree

@@ -34,33 +34,34 @@ class Shape {
 
   std::uint32_t height() const { return static_cast<std::uint32_t>(capacity_.size()); }
   /// Nodes of the whole tree.
-  std::uint64_t nodes() const { return nodes_; }
+  NodeCounts nodes() const { return nodes_; }
   /// Children of a node of that level with so many entries below it.
   std::size_t children(std::size_t entries, std::uint32_t level) const {
     return (entries + capacity_[level - 1] - 1) / capacity_[level - 1];
   }
   /// Nodes of a subtree, its root included. Thread-safe once the whole tree was counted.
-  std::uint64_t subtree(std::size_t entries, std::uint32_t level) const {
-    return level == 0 ? 1 : counted_.at({level, entries});
+  NodeCounts subtree(std::size_t entries, std::uint32_t level) const {
+    return level == 0 ? NodeCounts{1, 0} : counted_.at({level, entries});
   }
 
  private:
-  std::uint64_t count(std::size_t entries, std::uint32_t level) {
-    if (level == 0) return 1;
+  NodeCounts count(std::size_t entries, std::uint32_t level) {
+    if (level == 0) return {1, 0};
     const auto known = counted_.find({level, entries});
     if (known != counted_.end()) return known->second;
     const std::size_t parts = children(entries, level);
-    std::uint64_t sum = 1;
+    NodeCounts sum{0, 1};
     for (std::size_t i = 0; i < parts; ++i) {
-      sum += count(part_begin(entries, parts, i + 1) - part_begin(entries, parts, i), level - 1);
+      const std::size_t begin = part_begin(entries, parts, i);
+      sum = sum + count(part_begin(entries, parts, i + 1) - begin, level - 1);
     }
     return counted_[{level, entries}] = sum;
   }
 
   std::size_t inner_;
   std::vector<std::size_t> capacity_;  ///< entries below a node, by level
-  std::map<std::pair<std::uint32_t, std::size_t>, std::uint64_t> counted_;
-  std::uint64_t nodes_ = 0;
+  std::map<std::pair<std::uint32_t, std::size_t>, NodeCounts> counted_;
+  NodeCounts nodes_;
 };
 
 /// Runs both, on two threads if there are any to spare; each is told how many it may use.
@@ -80,16 +81,21 @@ void run_both(unsigned threads, F&& first, G&& second) {
   second(1u);
 }
 
-/// Writes the nodes of a packed tree into a run of chunks, parents before children.
+/// Writes the nodes of a packed tree into a run of chunks: of each kind, parents before children.
 template <int D>
 class Packer {
  public:
-  Packer(Arena<D>& arena, const Shape<D>& shape, Version birth, bool checksums)
-      : arena_(arena), shape_(shape), birth_(birth), checksums_(checksums) {}
+  Packer(Arena<D>& arena, const Shape<D>& shape, const Run& run, bool checksums)
+      : arena_(arena),
+        shape_(shape),
+        layout_(run, kChunkShape<D>),
+        birth_(run.birth),
+        checksums_(checksums) {}
 
-  void build(std::span<Entry<D>> entries, std::uint32_t level, std::uint32_t chunk,
+  /// `before`: the nodes of each kind that lie before those of this subtree.
+  void build(std::span<Entry<D>> entries, std::uint32_t level, NodeCounts before,
              unsigned threads) {
-    Node<D>& node = arena_.mutable_node(chunk);
+    Node<D>& node = arena_.mutable_node(chunk_of(level, before));
     node.reset(birth_, level);
     node.header.entries = entries.size();
     if (level == 0) {
@@ -99,20 +105,27 @@ class Packer {
     } else {
       const std::size_t parts = shape_.children(entries.size(), level);
       node.header.count = static_cast<std::uint32_t>(parts);
-      std::uint32_t next = chunk + 1;
+      Places places;
+      NodeCounts next = before + NodeCounts{0, 1};
       for (std::size_t i = 0; i < parts; ++i) {
-        node.inner.children[i] = NodeRef(next, birth_).word();
+        places[i] = next;
         const std::size_t size =
             part_begin(entries.size(), parts, i + 1) - part_begin(entries.size(), parts, i);
-        next += static_cast<std::uint32_t>(shape_.subtree(size, level - 1));
+        next = next + shape_.subtree(size, level - 1);
       }
-      build_children(node, entries, 0, parts, threads);
+      build_children(node, places, entries, 0, parts, threads);
       fit(node);
     }
     if (checksums_) node.header.checksum = node_checksum(node);
   }
 
  private:
+  using Places = std::array<NodeCounts, kInnerFanout<D>>;
+
+  std::uint32_t chunk_of(std::uint32_t level, NodeCounts before) const {
+    return level == 0 ? layout_.leaf(before.leaves) : layout_.inner(before.inners);
+  }
+
   /// Gives a node whose children are there its own box, and theirs.
   void fit(Node<D>& node) {
     const auto box_of = [&](std::uint32_t i) { return arena_.node(node.child(i).chunk()).bounds; };
@@ -124,27 +137,29 @@ class Packer {
 
   /// Children [first, last) of a node, out of all its entries: halves them along the longer side of
   /// their centres until one child is left.
-  void build_children(Node<D>& node, std::span<Entry<D>> all, std::size_t first, std::size_t last,
-                      unsigned threads) {
+  void build_children(Node<D>& node, const Places& places, std::span<Entry<D>> all,
+                      std::size_t first, std::size_t last, unsigned threads) {
     const std::size_t parts = node.count();
     const std::size_t begin = part_begin(all.size(), parts, first);
     const std::size_t end = part_begin(all.size(), parts, last);
     const std::span<Entry<D>> here = all.subspan(begin, end - begin);
     if (last - first == 1) {
-      const auto index = static_cast<std::uint32_t>(first);
-      build(here, node.level() - 1, node.child(index).chunk(), threads);
+      const std::uint32_t level = node.level() - 1;
+      build(here, level, places[first], threads);
+      node.inner.children[first] = NodeRef(chunk_of(level, places[first]), birth_).word();
       return;
     }
     const std::size_t middle = first + (last - first) / 2;
     halve<D>(here, part_begin(all.size(), parts, middle) - begin);
     run_both(
         here.size() < kParallelEntries ? 1 : threads,
-        [&](unsigned share) { build_children(node, all, first, middle, share); },
-        [&](unsigned share) { build_children(node, all, middle, last, share); });
+        [&](unsigned share) { build_children(node, places, all, first, middle, share); },
+        [&](unsigned share) { build_children(node, places, all, middle, last, share); });
   }
 
   Arena<D>& arena_;
   const Shape<D>& shape_;
+  const RunLayout layout_;
   const Version birth_;
   const bool checksums_;
 };
@@ -160,18 +175,16 @@ Result<Version> Tree<D>::bulk_load(std::vector<Entry<D>> entries, const BulkLoad
 }
 
 template <int D>
-std::uint64_t Tree<D>::nodes_of(std::uint64_t entries, const BulkLoadOptions& options) {
+NodeCounts Tree<D>::nodes_of(std::uint64_t entries, const BulkLoadOptions& options) {
   return Shape<D>(entries, options.fill == 0 ? kDefaultFill : options.fill).nodes();
 }
 
 template <int D>
 Result<bool> Tree<D>::reserve_run(const Run& run) {
-  if (Status free = arena_.check_run(run.first, run.chunks, reserved_chunks()); !free) {
-    return fail(free.error());
-  }
-  const auto has_slabs = arena_.add_slab_of_run(run.first, run.chunks);
+  if (Status free = arena_.check_run(run, reserved()); !free) return fail(free.error());
+  const auto has_slabs = arena_.add_slab_of_run(run);
   if (!has_slabs || !*has_slabs) return has_slabs;
-  arena_.take_run(run.first, run.chunks);
+  arena_.take_run(run);
   update_stats();
   return true;
 }
@@ -180,21 +193,21 @@ template <int D>
 void Tree<D>::build_run(const Run& run, std::vector<Entry<D>> entries,
                         const BulkLoadOptions& options) {
   const Shape<D> shape(entries.size(), options.fill == 0 ? kDefaultFill : options.fill);
-  SILURUS_CHECK(!entries.empty() && shape.nodes() == run.chunks && shape.height() <= kMaxLevel);
+  SILURUS_CHECK(!entries.empty() && shape.nodes().inners == run.inners &&
+                chunks_for(shape.nodes()) == run.chunks && shape.height() <= kMaxLevel);
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  Packer<D> packer(arena_, shape, run.birth, options_.checksums);
-  packer.build(entries, shape.height() - 1, run.first,
-               options.threads == 0 ? cores : options.threads);
+  Packer<D> packer(arena_, shape, run, options_.checksums);
+  packer.build(entries, shape.height() - 1, {}, options.threads == 0 ? cores : options.threads);
 }
 
 template <int D>
 void Tree<D>::put_node(NodeRef ref, const Node<D>& node) {
-  std::memcpy(static_cast<void*>(&own_node(ref)), &node, kChunkBytes<D>);
+  copy_node(own_node(ref), node);
 }
 
 template <int D>
 Status Tree<D>::adopt_run(const Run& run) {
-  const bool is_fresh = !is_own(root_) && born_.empty() && run_chunks_ == 0;
+  const bool is_fresh = !is_own(root_) && born_.empty() && !run_;
   if (!is_fresh || node(root_).header.entries != 0 || run.birth != pending_) {
     return fail(ErrorCode::kConflict, "a tree of version " + std::to_string(run.birth) +
                                           " cannot follow version " + std::to_string(current_) +
@@ -209,7 +222,7 @@ Status Tree<D>::adopt_run(const Run& run) {
 
 template <int D>
 void Tree<D>::release_run(const Run& run) {
-  arena_.give_back_run(run.first, run.chunks);
+  arena_.give_back_run(run);
   update_stats();
 }
 
@@ -232,9 +245,12 @@ Status Tree<D>::bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOpt
   if (entries.empty()) return {};
   const Shape<D> shape(entries.size(), options.fill == 0 ? kDefaultFill : options.fill);
   if (shape.height() > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree would be too high");
-  const std::uint64_t nodes = shape.nodes();
-  if (Status free = arena_.check_run(unused_chunk(), nodes, reserved_chunks()); !free) return free;
-  const Run run{unused_chunk(), static_cast<std::uint32_t>(nodes), pending_};
+  const NodeCounts nodes = shape.nodes();
+  if (const std::uint64_t chunks = chunks_for(nodes); chunks > arena_.max_chunks()) {
+    return arena_.too_large(nodes.leaves + nodes.inners, chunks);
+  }
+  const Run run{unused_chunk(), static_cast<std::uint32_t>(chunks_for(nodes)),
+                static_cast<std::uint32_t>(nodes.inners), pending_};
   for (;;) {
     const auto reserved = reserve_run(run);
     if (!reserved) return fail(reserved.error());
@@ -244,8 +260,7 @@ Status Tree<D>::bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOpt
   drop(root_);
   root_ = run.root();
   lookup_.reset();
-  run_ = run.first;
-  run_chunks_ = run.chunks;
+  run_ = run;
   return {};
 }
 
@@ -253,7 +268,7 @@ template Result<Version> Tree<2>::bulk_load(std::vector<Entry<2>>, const BulkLoa
 template Result<Version> Tree<3>::bulk_load(std::vector<Entry<3>>, const BulkLoadOptions&);
 #define SILURUS_BULK_LOAD(D)                                                                   \
   template Status Tree<D>::bulk_load_batch(std::vector<Entry<D>>, const BulkLoadOptions&);     \
-  template std::uint64_t Tree<D>::nodes_of(std::uint64_t, const BulkLoadOptions&);             \
+  template NodeCounts Tree<D>::nodes_of(std::uint64_t, const BulkLoadOptions&);                \
   template Result<bool> Tree<D>::reserve_run(const Run&);                                      \
   template void Tree<D>::build_run(const Run&, std::vector<Entry<D>>, const BulkLoadOptions&); \
   template void Tree<D>::put_node(NodeRef, const Node<D>&);                                    \

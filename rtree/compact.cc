@@ -110,9 +110,7 @@ Result<CompactStep> Tree<D>::compact(std::uint64_t cursor, double fill) {
     return fail(ErrorCode::kInvalidArgument,
                 "the fill of a compaction is not in (0, 1], nor 0 for the default");
   }
-  if (Status reserved = reserve(1, reserved_chunks() / 4); !reserved) {
-    return fail(reserved.error());
-  }
+  if (Status room = reserve({1, 1}, reserved() / 4); !room) return fail(room.error());
   lookup_.reset();
   root_ = own(root_);
   Packing packing{.place = Place::of(cursor), .fill = fill == 0 ? kCompactFill : fill};
@@ -143,12 +141,16 @@ bool Tree<D>::pack_next(Packing& packing) {
   const std::uint32_t parts = parts_of<D>(items, count, level, level == top, packing.fill);
   if (parts < count) {
     // The copies of the path, the new nodes, and what takes the place of a root.
-    if (!reserve(top - level + 1 + parts + 1, reserved_chunks() / 4)) {
+    NodeCounts wanted{1, top - level + 2};
+    (level == 1 ? wanted.leaves : wanted.inners) += parts;
+    if (!reserve(wanted, reserved() / 4)) {
       packing.step.is_short = true;
       return false;
     }
     packing.work += items + parts;  // an item takes as long as a look at a node
     packing.step.saved_nodes += count - parts;
+    packing.step.saved_bytes +=
+        std::uint64_t{count - parts} * chunks_of<D>(level - 1) * kChunkBytes<D>;
     pack_children(packing.path, level, parts);
     shrink_root();
   }

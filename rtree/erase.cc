@@ -11,9 +11,9 @@
 namespace silurus::rtree {
 namespace {
 
-/// Chunks that an erasure needs at worst: a copy of each node on the path and of a sibling of each,
+/// Nodes that an erasure needs at worst: a copy of each node on the path and of a sibling of each,
 /// and of the children that take the place of roots.
-std::uint64_t chunks_to_erase(std::uint64_t height) { return 3 * height; }
+NodeCounts nodes_to_erase(NodeCounts path) { return path * 3; }
 
 template <int D>
 std::uint32_t minimum_of(const Node<D>& node) {
@@ -100,9 +100,7 @@ Status Tree<D>::erase(const Entry<D>& entry) {
     return fail(ErrorCode::kNotFound,
                 "no entry with id " + std::to_string(entry.id) + " and that box");
   }
-  if (Status reserved = reserve(chunks_to_erase(node(root_).level() + 1), 0); !reserved) {
-    return reserved;
-  }
+  if (Status room = reserve(nodes_to_erase(path()), {}); !room) return room;
   erase_found(*found);
   return {};
 }
@@ -115,13 +113,12 @@ Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to) {
   if (!found) {
     return fail(ErrorCode::kNotFound, "no entry with id " + std::to_string(id) + " and that box");
   }
-  const std::uint64_t height = node(root_).level() + 1;
-  const std::uint64_t chunks = chunks_to_erase(height) + 2 * height + 1;
-  const bool is_tight = !reserve(chunks, reserved_chunks());
+  const NodeCounts nodes = nodes_to_erase(path()) + path() * 2 + NodeCounts{0, 1};
+  const bool is_tight = !reserve(nodes, reserved());
   // Of which the leaves beside the new place may be packed, if there is as much.
-  const bool may_pack = is_tight && reserve(chunks + kInnerFanout<D>, reserved_chunks() / 4);
+  const bool may_pack = is_tight && reserve(nodes + NodeCounts{kInnerFanout<D>, 0}, reserved() / 4);
   if (is_tight && !may_pack) {
-    if (Status reserved = reserve(chunks, reserved_chunks() / 4); !reserved) return reserved;
+    if (Status room = reserve(nodes, reserved() / 4); !room) return room;
   }
   erase_found(*found);
   if (may_pack) pack_beside(to);

@@ -12,7 +12,7 @@ Status Tree<D>::insert(const Entry<D>& entry) {
   // At worst every node on the path is copied and split, and a new root made.
   const std::uint64_t height = node(root_).level() + 1;
   if (height > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree is too high");
-  if (Status reserved = reserve(2 * height + 1, reserved_chunks()); !reserved) return reserved;
+  if (Status room = reserve(path() * 2 + NodeCounts{0, 1}, reserved()); !room) return room;
   insert_reserved(entry);
   return {};
 }

@@ -51,7 +51,9 @@ const Node<D>* check_node(std::span<const std::byte> bytes, WantedNode expected,
     for (std::uint32_t i = 0; i < header.count; ++i) {
       const NodeRef child = node->child(i);
       if (child.birth() == 0 && child.chunk() == 0) return nullptr;
-      if (child.chunk() >= chunk_count) return nullptr;
+      const std::uint32_t chunks = chunks_of<D>(header.level - 1);
+      if (std::uint64_t{child.chunk()} + chunks > chunk_count) return nullptr;
+      if (kChunkShape<D>.spans_slabs(child.chunk(), chunks)) return nullptr;
     }
   }
   if (verify_checksum && header.checksum != node_checksum(*node)) return nullptr;

@@ -3,11 +3,13 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <type_traits>
 
 #include "common/result.h"
 #include "rtree/cells.h"
+#include "rtree/free_chunks.h"
 #include "rtree/geometry.h"
 #include "rtree/keys.h"
 #include "rtree/node_ref.h"
@@ -43,11 +45,9 @@ struct NodeHeader {
 };
 static_assert(sizeof(NodeHeader) == 32 && std::has_unique_object_representations_v<NodeHeader>);
 
-/// Bytes of the header and of the node's own box, before the entries or children: an odd number of
-/// cache lines, see kChunkBytes.
+/// Bytes of the header and of the node's own box, before the entries or children.
 template <int D>
-inline constexpr std::size_t kHeadBytes = ((sizeof(NodeHeader) + sizeof(Box<D>) + 63) / 64 | 1) *
-                                          64;
+inline constexpr std::size_t kHeadBytes = (sizeof(NodeHeader) + sizeof(Box<D>) + 63) / 64 * 64;
 
 /// A leaf, structure of arrays. A coordinate is held as the high and the low word of its order_key:
 /// the high words and the ids, the hot part, come first; the low words are looked at only where a
@@ -69,9 +69,10 @@ struct InnerBody {
   std::uint64_t children[kInnerFanout<D>];
 };
 
-/// A node as it lies in a chunk, in memory and on the wire: no pointers, no padding, little-endian,
-/// fixed size, 64-byte aligned. Immutable once published, so any thread may read it as long as its
-/// version is pinned (or its time lease lasts).
+/// A node as it lies in memory and on the wire: no pointers, no padding, little-endian, 64-byte
+/// aligned. Immutable once published, so any thread may read it as long as its version is pinned
+/// (or its time lease lasts). In an arena, or in a peer's memory, it ends with the body of its
+/// kind, after node_bytes(level): copy_node() copies no more.
 template <int D>
 struct alignas(64) Node {
   NodeHeader header;
@@ -170,22 +171,49 @@ struct alignas(64) Node {
   }
 };
 
-/// Bytes of a chunk: what the arena's addresses are multiples of. An odd number of cache lines, so
-/// that the same line of different nodes doesn't compete for the same set of a cache.
-template <int D>
-inline constexpr std::size_t kChunkBytes = sizeof(Node<D>);
-
-/// Bytes of a node of that level to read (a prefix of its chunk); kAnyLevel: enough for each.
+/// Bytes of a node of that level; kAnyLevel: enough for each.
 template <int D>
 constexpr std::size_t node_bytes(std::uint32_t level) {
-  if (level == kAnyLevel) return kChunkBytes<D>;
+  if (level == kAnyLevel) return sizeof(Node<D>);
   return kHeadBytes<D> + (level == 0 ? sizeof(LeafBody<D>) : sizeof(InnerBody<D>));
 }
 
-/// Chunks of a slab (arena.h); the node in chunk c lies in slab c / kChunksPerSlab.
+/// Bytes of a chunk, which is what a leaf takes, and what the arena's addresses are multiples of.
+/// An odd number of cache lines, so that the same line of different nodes doesn't compete for the
+/// same set of a cache.
+template <int D>
+inline constexpr std::size_t kChunkBytes = (node_bytes<D>(0) + 63) / 128 * 128 + 64;
+/// Successive chunks of an inner node, which is named by the first (docs/decisions/0132).
+template <int D>
+inline constexpr std::uint32_t kInnerChunks =
+    static_cast<std::uint32_t>((node_bytes<D>(1) + kChunkBytes<D> - 1) / kChunkBytes<D>);
+/// Chunks of a node of that level.
+template <int D>
+constexpr std::uint32_t chunks_of(std::uint32_t level) {
+  return level == 0 ? 1 : kInnerChunks<D>;
+}
+
+/// Chunks of a slab (arena.h); a node whose first chunk is c lies in slab c / kChunksPerSlab.
 inline constexpr std::uint32_t kChunksPerSlab = 1 << 14;
 template <int D>
 inline constexpr std::size_t kSlabBytes = kChunkBytes<D>* kChunksPerSlab;
+template <int D>
+inline constexpr ChunkShape kChunkShape = {kInnerChunks<D>, kChunksPerSlab};
+
+/// Where the node of that name begins in its slab, in bytes.
+template <int D>
+constexpr std::uint64_t offset_in_slab(std::uint32_t chunk) {
+  return std::uint64_t{chunk % kChunksPerSlab} * kChunkBytes<D>;
+}
+/// Bytes to read of a node: all of it; of a root whose level isn't known yet enough for each, but
+/// no more than its slab has.
+template <int D>
+constexpr std::size_t bytes_to_read(WantedNode wanted) {
+  const std::size_t bytes = node_bytes<D>(wanted.level);
+  if (wanted.level != kAnyLevel) return bytes;
+  const std::size_t in_slab = kSlabBytes<D> - offset_in_slab<D>(wanted.ref.chunk());
+  return bytes < in_slab ? bytes : in_slab;
+}
 
 /// Identifies all of the above, for the handshake of two programs: layout, fanouts, chunk size,
 /// dimension. Count kNodeLayout up when the meaning of the bytes changes.
@@ -202,7 +230,16 @@ static_assert(sizeof(InnerBody<2>) % 64 == 0 && sizeof(InnerBody<3>) % 64 == 0);
 static_assert(kLeafFanout<2> <= 64 && kLeafFanout<3> <= 64, "a leaf's mask is one word");
 static_assert(kInnerFanout<2> <= kMaxFanout && kInnerFanout<3> <= kMaxFanout);
 static_assert(kChunkBytes<2> % 128 == 64 && kChunkBytes<3> % 128 == 64);
+static_assert(node_bytes<2>(0) % 64 == 0 && node_bytes<3>(0) % 64 == 0, "aligned within slots");
+static_assert(node_bytes<2>(1) % 64 == 0 && node_bytes<3>(1) % 64 == 0, "aligned within caches");
+static_assert(kInnerChunks<2> >= 1 && kInnerChunks<3> >= 1);
 static_assert(std::is_trivially_copyable_v<Node<2>> && std::is_trivially_copyable_v<Node<3>>);
+
+/// Copies a node, of whose level its header tells.
+template <int D>
+void copy_node(Node<D>& to, const Node<D>& from) {
+  std::memcpy(static_cast<void*>(&to), &from, node_bytes<D>(from.level()));
+}
 
 /// The checksum that the header should hold (never 0). Reads the node's header for its level.
 template <int D>
@@ -210,10 +247,10 @@ std::uint64_t node_checksum(const Node<D>& node);
 
 /// Whether the bytes (64-byte aligned, node_bytes(level) of them at least) are an intact node of
 /// that name: birth, level (any, if kAnyLevel is expected), count within the fanout, a box of
-/// finite numbers with the grid that belongs to it, children's references within `chunk_count`;
-/// with `verify_checksum`, its checksum too (which a tree stores if TreeOptions::checksums).
-/// Returns it, or nullptr. What a reader of a peer's memory calls, on its own copy, before it
-/// believes.
+/// finite numbers with the grid that belongs to it, children's references within `chunk_count`, and
+/// none to an inner node that would span slabs; with `verify_checksum`, its checksum too (which a
+/// tree stores if TreeOptions::checksums). Returns it, or nullptr. What a reader of a peer's memory
+/// calls, on its own copy, before it believes.
 template <int D>
 const Node<D>* check_node(std::span<const std::byte> bytes, WantedNode expected,
                           std::uint64_t chunk_count, bool verify_checksum);

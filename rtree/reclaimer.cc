@@ -5,7 +5,10 @@
 namespace silurus::rtree {
 
 void Reclaimer::retire(std::span<const RetiredNode> nodes, Nanoseconds now) {
-  for (const RetiredNode& node : nodes) waiting_.push_back({node, now});
+  for (const RetiredNode& node : nodes) {
+    waiting_.push_back({node, now});
+    waiting_chunks_ += node.chunks;
+  }
 }
 
 void Reclaimer::settle(const RetiredNode& node, std::span<const Version> pinned) {
@@ -13,13 +16,13 @@ void Reclaimer::settle(const RetiredNode& node, std::span<const Version> pinned)
   if (pin != pinned.end() && *pin < node.death) {
     held_[*pin].push_back(node);
     ++held_count_;
+    held_chunks_ += node.chunks;
   } else {
-    freed_.push_back(node.chunk);
+    freed_.push_back(node);
   }
 }
 
-std::span<const std::uint32_t> Reclaimer::collect(Nanoseconds now,
-                                                  std::span<const Version> pinned) {
+std::span<const RetiredNode> Reclaimer::collect(Nanoseconds now, std::span<const Version> pinned) {
   freed_.clear();
   for (auto bucket = held_.begin(); bucket != held_.end();) {
     if (std::binary_search(pinned.begin(), pinned.end(), bucket->first)) {
@@ -29,9 +32,13 @@ std::span<const std::uint32_t> Reclaimer::collect(Nanoseconds now,
     const std::vector<RetiredNode> nodes = std::move(bucket->second);
     bucket = held_.erase(bucket);
     held_count_ -= nodes.size();
-    for (const RetiredNode& node : nodes) settle(node, pinned);
+    for (const RetiredNode& node : nodes) {
+      held_chunks_ -= node.chunks;
+      settle(node, pinned);
+    }
   }
   while (!waiting_.empty() && waiting_.front().published + grace_ <= now) {
+    waiting_chunks_ -= waiting_.front().node.chunks;
     settle(waiting_.front().node, pinned);
     waiting_.pop_front();
   }

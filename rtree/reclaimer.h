@@ -15,6 +15,7 @@ namespace silurus::rtree {
 /// A node that the current version no longer holds. It belongs to the versions [birth, death).
 struct RetiredNode {
   std::uint32_t chunk;
+  std::uint32_t chunks;  ///< successive ones, from that on
   Version birth;
   Version death;
 };
@@ -34,14 +35,17 @@ class Reclaimer {
   /// go back.
   void retire(std::span<const RetiredNode> nodes, Nanoseconds now);
 
-  /// The chunks that may be recycled, given the versions pinned (in ascending order); valid until
-  /// the next call. The current version needs no pin.
-  std::span<const std::uint32_t> collect(Nanoseconds now, std::span<const Version> pinned);
+  /// The nodes whose chunks may be recycled, given the versions pinned (in ascending order); valid
+  /// until the next call. The current version needs no pin.
+  std::span<const RetiredNode> collect(Nanoseconds now, std::span<const Version> pinned);
 
   /// Nodes retired and not yet handed out by collect().
   std::size_t retired_count() const { return waiting_.size() + held_count_; }
   /// Of them, those that a pin holds.
   std::size_t held_count() const { return held_count_; }
+  /// The chunks of both.
+  std::uint64_t retired_chunks() const { return waiting_chunks_ + held_chunks_; }
+  std::uint64_t held_chunks() const { return held_chunks_; }
   /// When the grace of the oldest waiting node ends; 0 if none waits.
   Nanoseconds next_deadline() const {
     return waiting_.empty() ? 0 : waiting_.front().published + grace_;
@@ -58,7 +62,9 @@ class Reclaimer {
   std::deque<Waiting> waiting_;
   std::map<Version, std::vector<RetiredNode>> held_;  ///< by a pin that holds them
   std::size_t held_count_ = 0;
-  std::vector<std::uint32_t> freed_;
+  std::uint64_t waiting_chunks_ = 0;
+  std::uint64_t held_chunks_ = 0;
+  std::vector<RetiredNode> freed_;
 };
 
 }  // namespace silurus::rtree

@@ -64,30 +64,42 @@ class Restorer {
   /// be in one.
   Status place(NodeRef root, const Run* run) {
     std::vector<NodeRef> level{root};
-    for (std::uint32_t expected = kAnyLevel; !level.empty();) {
-      if (Status claimed = claim(level, run); !claimed) return claimed;
+    for (std::uint32_t expected = level_of(root);; --expected) {
+      if (Status claimed = claim(level, expected, run); !claimed) return claimed;
       if (Status copied = copy(level, expected); !copied) return copied;
       done_ += level.size();
-      expected = tree_.node(level.front()).level();
-      if (expected-- == 0) break;
+      if (expected == 0) break;
       level = children_of(level);
     }
     return {};
   }
 
  private:
-  /// Marks the chunks of a level, each of which must be free.
-  Status claim(const std::vector<NodeRef>& level, const Run* run) {
+  /// The level that the root says it is of, nothing being checked yet but that there is such one.
+  std::uint32_t level_of(NodeRef root) const {
+    NodeHeader header{};
+    const std::span<const std::byte> bytes = nodes_.find(root);
+    if (bytes.size() >= sizeof header) std::memcpy(&header, bytes.data(), sizeof header);
+    return std::min(header.level, kMaxLevel);
+  }
+
+  /// Marks the chunks of the nodes of a level, each of which must be free.
+  Status claim(const std::vector<NodeRef>& level, std::uint32_t of_level, const Run* run) {
+    const std::uint32_t chunks = chunks_of<D>(of_level);
     std::uint32_t highest = 0;
     for (const NodeRef ref : level) {
-      if (run != nullptr && !run->has(ref)) return damaged(ref, "is none of its run");
+      if (run != nullptr && !run->has(ref, chunks)) return damaged(ref, "is none of its run");
+      if (kChunkShape<D>.spans_slabs(ref.chunk(), chunks)) return damaged(ref, "spans two slabs");
       highest = std::max(highest, ref.chunk());
     }
-    if (Status covered = tree_.arena_.cover(std::uint64_t{highest} + 1); !covered) return covered;
-    if (used_.size() <= highest) used_.resize(std::size_t{highest} + 1);
+    const std::uint64_t end = std::uint64_t{highest} + chunks;
+    if (Status covered = tree_.arena_.cover(end); !covered) return covered;
+    if (used_.size() < end) used_.resize(end);
     for (const NodeRef ref : level) {
-      if (ref.chunk() < kRootChunks<D> || used_[ref.chunk()]) return damaged(ref, "is named twice");
-      used_[ref.chunk()] = true;
+      for (std::uint32_t chunk = ref.chunk(); chunk < ref.chunk() + chunks; ++chunk) {
+        if (chunk < kRootChunks<D> || used_[chunk]) return damaged(ref, "is named twice");
+        used_[chunk] = true;
+      }
     }
     return {};
   }
@@ -114,11 +126,12 @@ class Restorer {
 
   bool copy_node(NodeRef ref, std::uint32_t expected) {
     const std::span<const std::byte> bytes = nodes_.find(ref);
-    if (bytes.size() < kChunkBytes<D>) return false;
+    const std::size_t size = node_bytes<D>(expected);
+    if (bytes.size() < size) return false;
     Node<D>& node = tree_.arena_.mutable_node(ref.chunk());
-    std::memcpy(static_cast<void*>(&node), bytes.data(), kChunkBytes<D>);
-    return check_node<D>({reinterpret_cast<const std::byte*>(&node), kChunkBytes<D>},
-                         {ref, expected}, NodeRef::kMaxChunks, true) != nullptr;
+    std::memcpy(static_cast<void*>(&node), bytes.data(), size);
+    return check_node<D>({reinterpret_cast<const std::byte*>(&node), size}, {ref, expected},
+                         NodeRef::kMaxChunks, true) != nullptr;
   }
 
   std::vector<NodeRef> children_of(const std::vector<NodeRef>& level) const {
@@ -133,7 +146,7 @@ class Restorer {
 
   /// All nodes are in place: makes them the tree.
   Status adopt(NodeRef root) {
-    tree_.arena_.set_used(used_);
+    tree_.arena_.set_used(used_, done_);
     tree_.root_ = root;
     tree_.current_ = tree_.node(root).birth();
     tree_.pending_ = tree_.current_ + 1;

@@ -20,7 +20,7 @@ RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chun
   }
   const auto* mirrored = reinterpret_cast<const std::byte*>(&mirror.node);
   const Node<D>* node =
-      check_node<D>({mirrored, kChunkBytes<D>}, {root, kAnyLevel}, chunk_count, false);
+      check_node<D>({mirrored, sizeof(Node<D>)}, {root, kAnyLevel}, chunk_count, false);
   if (node == nullptr || mirror.checksum != node_checksum(*node)) return {root, nullptr};
   return {root, node};
 }

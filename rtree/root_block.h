@@ -51,7 +51,7 @@ struct alignas(64) RootBlock {
 };
 static_assert(sizeof(std::atomic<std::uint64_t>) == 8 &&
               std::atomic<std::uint64_t>::is_always_lock_free);
-static_assert(sizeof(RootMirror<2>) == 128 + kChunkBytes<2>);
+static_assert(sizeof(RootMirror<2>) == 128 + sizeof(Node<2>));
 static_assert(sizeof(RootBlock<2>) == 64 + 2 * sizeof(RootMirror<2>));
 
 /// The first chunks of slab 0, which hold the RootBlock and no nodes.

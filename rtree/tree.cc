@@ -33,7 +33,7 @@ Result<std::unique_ptr<Tree<D>>> Tree<D>::create_bare(const TreeOptions& options
   }
   const std::uint64_t chunks =
       std::min(options.memory_budget_bytes / kChunkBytes<D>, NodeRef::kMaxChunks);
-  auto arena = Arena<D>::create(slabs, static_cast<std::uint32_t>(chunks));
+  auto arena = Arena<D>::create(slabs, static_cast<std::uint32_t>(chunks), kGreatestReserve);
   if (!arena) return fail(arena.error());
   new (arena->root_block()) RootBlock<D>();
   return std::unique_ptr<Tree>(new Tree(options, std::move(*arena), clock));
@@ -45,8 +45,8 @@ Result<std::unique_ptr<Tree<D>>> Tree<D>::create(const TreeOptions& options, Sla
   auto bare = create_bare(options, slabs, clock);
   if (!bare) return bare;
   std::unique_ptr<Tree> tree = std::move(*bare);
-  if (Status reserved = tree->arena_.reserve(1, kLeastReserve); !reserved) {
-    return fail(reserved.error());
+  if (Status room = tree->arena_.reserve({1, 0}, tree->reserved()); !room) {
+    return fail(room.error());
   }
   tree->root_ = tree->new_node(0);
   tree->publish();
@@ -54,10 +54,10 @@ Result<std::unique_ptr<Tree<D>>> Tree<D>::create(const TreeOptions& options, Sla
 }
 
 template <int D>
-Status Tree<D>::reserve(std::uint64_t chunks, std::uint64_t spare) {
-  if (Status reserved = arena_.reserve(chunks, spare); reserved) return reserved;
+Status Tree<D>::reserve(NodeCounts nodes, NodeCounts spare) {
+  if (Status reserved = arena_.reserve(nodes, spare); reserved) return reserved;
   reclaim();
-  Status reserved = arena_.reserve(chunks, spare);
+  Status reserved = arena_.reserve(nodes, spare);
   if (!reserved && reserved.error().code == ErrorCode::kOutOfMemory) {
     reserved.error().message += memory_text();
   }
@@ -65,23 +65,27 @@ Status Tree<D>::reserve(std::uint64_t chunks, std::uint64_t spare) {
 }
 
 template <int D>
-std::uint32_t Tree<D>::reserved_chunks() const {
-  return std::clamp(arena_.max_chunks() / 16, kLeastReserve, kGreatestReserve);
+NodeCounts Tree<D>::reserved() const {
+  const std::uint64_t of_each =
+      std::clamp(arena_.max_chunks() / 16 / (1 + kInnerChunks<D>), kLeastReserve, kGreatestReserve);
+  return {of_each, of_each};
 }
 
 /// What the budget is used for.
 template <int D>
 std::string Tree<D>::memory_text() const {
   const auto size = [](std::uint64_t chunks) { return format_size(chunks * kChunkBytes<D>); };
-  const std::uint64_t retired = reclaimer_.retired_count() + retired_.size();
-  return ": " + size(arena_.used() - arena_.free_count() - retired) + " by the tree, " +
-         size(retired) + " by older versions (" + size(reclaimer_.held_count()) +
-         " of them held for readers), and " + size(reserved_chunks()) + " are kept for erasures";
+  std::uint64_t retired = reclaimer_.retired_chunks();
+  for (const RetiredNode& node : retired_) retired += node.chunks;
+  return ": " + size(arena_.used_chunks() - retired) + " by the tree, " + size(retired) +
+         " by older versions (" + size(reclaimer_.held_chunks()) +
+         " of them held for readers), and " + size(chunks_for(reserved())) +
+         " are kept for erasures";
 }
 
 template <int D>
 NodeRef Tree<D>::new_node(std::uint32_t level) {
-  const NodeRef ref(arena_.allocate(), pending_);
+  const NodeRef ref(arena_.allocate(level), pending_);
   Node<D>& made = own_node(ref);
   made.reset(pending_, level);
   born_.push_back(ref);
@@ -92,13 +96,13 @@ template <int D>
 NodeRef Tree<D>::own(NodeRef ref) {
   if (is_own(ref)) return ref;
   const Node<D>& old = node(ref);
-  const NodeRef copy(arena_.allocate(), pending_);
+  const NodeRef copy(arena_.allocate(old.level()), pending_);
   Node<D>& made = own_node(copy);
-  std::memcpy(static_cast<void*>(&made), &old, node_bytes<D>(old.level()));
+  copy_node(made, old);
   made.header.birth = pending_;
   made.header.checksum = 0;
   born_.push_back(copy);
-  retired_.push_back({ref.chunk(), old.birth(), pending_});
+  retired_.push_back(retired(ref));
   counters_.copied.store(counters_.copied.load(std::memory_order_relaxed) + 1,
                          std::memory_order_relaxed);
   return copy;
@@ -108,9 +112,9 @@ template <int D>
 void Tree<D>::drop(NodeRef ref) {
   if (is_own(ref)) {
     own_node(ref).header.birth = 0;
-    arena_.release(ref.chunk());
+    arena_.release(ref.chunk(), chunks_of<D>(node(ref).level()));
   } else {
-    retired_.push_back({ref.chunk(), node(ref).birth(), pending_});
+    retired_.push_back(retired(ref));
   }
 }
 
@@ -152,18 +156,21 @@ template <int D>
 void Tree<D>::free_born() {
   std::vector<std::uint32_t> chunks;
   for (const NodeRef ref : born_) chunks.push_back(ref.chunk());
-  for (std::uint32_t i = 0; i < run_chunks_; ++i) chunks.push_back(run_ + i);
+  if (run_) {
+    const RunLayout layout(*run_, kChunkShape<D>);
+    for (std::uint64_t i = 0; i < layout.nodes(); ++i) chunks.push_back(layout.node(i));
+  }
   std::sort(chunks.begin(), chunks.end(), std::greater());  // the lowest is reused first
   // A chunk that was dropped in the batch and used again is there twice.
   chunks.erase(std::unique(chunks.begin(), chunks.end()), chunks.end());
   for (const std::uint32_t chunk : chunks) {
-    Version& birth = arena_.mutable_node(chunk).header.birth;
-    if (birth != pending_) continue;  // dropped, and free already
-    birth = 0;
-    arena_.give_back(chunk);
+    NodeHeader& header = arena_.mutable_node(chunk).header;
+    if (header.birth != pending_) continue;  // dropped, and free already
+    header.birth = 0;
+    arena_.give_back(chunk, chunks_of<D>(header.level));
   }
   born_.clear();
-  run_chunks_ = 0;
+  run_.reset();
 }
 
 template <int D>
@@ -172,7 +179,7 @@ Version Tree<D>::publish() {
   SILURUS_CHECK(root_node().header.birth == pending_);
   seal_batch();
   born_.clear();
-  run_chunks_ = 0;
+  run_.reset();
   publish_root(root_block(), root_, root_node());
   current_ = pending_++;
   // The clock is read after publication: grace must not begin before it.
@@ -195,11 +202,11 @@ Nanoseconds Tree<D>::reclaim() {
   }
   std::sort(pinned_.begin(), pinned_.end());
   const auto freed = reclaimer_.collect(now, pinned_);
-  for (const std::uint32_t chunk : freed) arena_.release(chunk);
+  for (const RetiredNode& node : freed) arena_.release(node.chunk, node.chunks);
   counters_.recycled.store(counters_.recycled.load(std::memory_order_relaxed) + freed.size(),
                            std::memory_order_relaxed);
   update_stats();
-  if (reclaimer_.retired_count() * kChunkBytes<D> <= retired_limit_bytes()) return 0;
+  if (reclaimer_.retired_chunks() * kChunkBytes<D> <= retired_limit_bytes()) return 0;
   // What snapshots hold comes back at nobody knows when: look again in a millisecond.
   const Nanoseconds deadline = reclaimer_.next_deadline();
   return deadline > now ? deadline - now : kMillisecond;
@@ -207,12 +214,18 @@ Nanoseconds Tree<D>::reclaim() {
 
 template <int D>
 void Tree<D>::update_stats() {
-  const std::uint64_t retired = reclaimer_.retired_count();
-  const std::uint64_t nodes = arena_.used() - kRootChunks<D> - arena_.free_count() - retired;
-  counters_.nodes.store(nodes, std::memory_order_relaxed);
-  counters_.retired.store(retired, std::memory_order_relaxed);
-  counters_.held.store(reclaimer_.held_count(), std::memory_order_relaxed);
-  counters_.slabs.store(arena_.slab_count(), std::memory_order_relaxed);
+  const auto set = [](std::atomic<std::uint64_t>& counter, std::uint64_t value) {
+    counter.store(value, std::memory_order_relaxed);
+  };
+  const ChunkRoom room = arena_.room();
+  set(counters_.nodes, arena_.nodes() - reclaimer_.retired_count());
+  set(counters_.chunks, arena_.used_chunks() - reclaimer_.retired_chunks());
+  set(counters_.retired, reclaimer_.retired_chunks());
+  set(counters_.held, reclaimer_.held_chunks());
+  set(counters_.singles, room.singles);
+  set(counters_.groups, room.groups);
+  set(counters_.next, room.next);
+  set(counters_.slabs, arena_.slab_count());
 }
 
 template <int D>
@@ -251,12 +264,18 @@ TreeStats Tree<D>::stats() const {
   stats.entries = now.size();
   stats.height = now.root().level + 1;
   stats.nodes = read(counters_.nodes);
-  stats.bytes_used = (stats.nodes + kRootChunks<D>)*kChunkBytes<D>;
+  stats.bytes_used = read(counters_.chunks) * kChunkBytes<D>;
   stats.bytes_retired = read(counters_.retired) * kChunkBytes<D>;
   stats.bytes_held = read(counters_.held) * kChunkBytes<D>;
   stats.bytes_budget = options_.memory_budget_bytes;
   stats.bytes_retired_limit = retired_limit_bytes();
-  stats.bytes_reserved = std::uint64_t{reserved_chunks()} * kChunkBytes<D>;
+  stats.reserved = reserved();
+  stats.bytes_reserved = chunks_for(stats.reserved) * kChunkBytes<D>;
+  stats.room = {.shape = kChunkShape<D>,
+                .singles = read(counters_.singles),
+                .groups = read(counters_.groups),
+                .next = read(counters_.next),
+                .limit = arena_.max_chunks()};
   stats.slabs = static_cast<std::uint32_t>(read(counters_.slabs));
   stats.copied_nodes = read(counters_.copied);
   stats.split_nodes = read(counters_.split);

@@ -58,7 +58,9 @@ struct TreeStats {
   std::uint64_t bytes_held = 0;     ///< of those, what snapshots hold
   std::uint64_t bytes_budget = 0;
   std::uint64_t bytes_retired_limit = 0;  ///< more than that retired: reclaim() asks for a wait
-  std::uint64_t bytes_reserved = 0;       ///< what inserts leave to erasures
+  std::uint64_t bytes_reserved = 0;       ///< what inserts leave to erasures:
+  NodeCounts reserved;                    ///< room for so many nodes
+  ChunkRoom room;                         ///< what nothing uses
   std::uint32_t slabs = 0;
   std::uint64_t copied_nodes = 0;  ///< since creation: copies on write
   std::uint64_t split_nodes = 0;
@@ -83,7 +85,8 @@ inline constexpr std::uint64_t kCompacted = UINT64_MAX;
 /// What one step of a compaction came to (Tree::compact).
 struct CompactStep {
   std::uint64_t next = 0;         ///< cursor of the next step, or kCompacted
-  std::uint32_t saved_nodes = 0;  ///< nodes that the tree has fewer
+  std::uint32_t saved_nodes = 0;  ///< nodes that the tree has fewer,
+  std::uint64_t saved_bytes = 0;  ///< and the memory that they took
   bool is_short = false;          ///< free memory did not suffice: the step has ended early
   double share = 0;               ///< how much of the compaction lies behind `next`: in [0, 1]
 };
@@ -93,8 +96,9 @@ template <int D>
 class StoredNodes {
  public:
   virtual ~StoredNodes() = default;
-  /// The bytes stored under that name, kChunkBytes<D> of them; empty if there are none. Whether
-  /// they are that node is the caller's to check.
+  /// The bytes stored from the beginning of that node's chunk on: as many as a node of any level
+  /// may have, fewer where that is all there is. Whether they are that node is the caller's to
+  /// check.
   virtual std::span<const std::byte> find(NodeRef ref) const = 0;
 };
 
@@ -143,10 +147,11 @@ class Tree {
   Tree(const Tree&) = delete;
   Tree& operator=(const Tree&) = delete;
 
-  /// Bounds of the reserve (reserved_chunks()).
-  static constexpr std::uint32_t kLeastReserve = 128;
-  static constexpr std::uint32_t kGreatestReserve = 8192;
-  static constexpr std::uint64_t kMinimumBudgetBytes = 4 * kLeastReserve * kChunkBytes<D>;
+  /// Bounds of the reserve (reserved()), in nodes of each kind.
+  static constexpr std::uint32_t kLeastReserve = 64;
+  static constexpr std::uint32_t kGreatestReserve = 4096;
+  static constexpr std::uint64_t kMinimumBudgetBytes =
+      4 * kLeastReserve * (1 + kInnerChunks<D>)*kChunkBytes<D>;
 
   // --- the writer: one thread at a time (the caller's promise). A call that fails changes nothing.
 
@@ -161,10 +166,10 @@ class Tree {
   /// Three quarters of the reserve serve updates, too. One that needs them packs the leaves beside
   /// the new place, if that is worthwhile: so updates need no more memory in the end.
   Status update(std::uint64_t id, const Box<D>& from, const Box<D>& to);
-  /// Chunks of the budget that inserts leave to erasures, updates and compactions (and the copies,
-  /// retired nodes and held versions that come of these), so that a full tree can be thinned out: a
-  /// sixteenth of the budget, within bounds.
-  std::uint32_t reserved_chunks() const;
+  /// The nodes for which inserts leave room of the budget to erasures, updates and compactions (and
+  /// the copies, retired nodes and held versions that come of these), so that a full tree can be
+  /// thinned out: a sixteenth of the budget, within bounds; as many leaves as inner nodes.
+  NodeCounts reserved() const;
   /// Packs nodes that are emptier than `fill` (in (0, 1]; 0: kCompactFill) asks for, from `cursor`
   /// on, 0 being the beginning: the children of one node after the other, about kWorkOfACompaction
   /// in all. Entries stay the same. There is a batch to publish in any case, so that trees that
@@ -190,16 +195,20 @@ class Tree {
   // A tree that is made beside this one, in a run of chunks that nothing else uses meanwhile: by
   // the writer reserved, and adopted or released; in between, filled by any one thread.
 
-  /// Nodes of the tree that build_run() makes of that number of entries.
-  static std::uint64_t nodes_of(std::uint64_t entries, const BulkLoadOptions& options);
-  /// The first of all chunks that were never in use.
-  std::uint32_t unused_chunk() const { return arena_.used(); }
+  /// Nodes of the tree that build_run() makes of that number of entries,
+  static NodeCounts nodes_of(std::uint64_t entries, const BulkLoadOptions& options);
+  /// and the chunks that they take.
+  static std::uint64_t chunks_for(NodeCounts nodes) {
+    return nodes.leaves + nodes.inners * kInnerChunks<D>;
+  }
+  /// The first chunk at which a run may begin: none from it on was ever in use.
+  std::uint32_t unused_chunk() const { return arena_.unused(); }
   /// One step of what makes the chunks of the run nobody else's; true: they are. To be called again
   /// until then, with batches in between if need be. kConflict if others have some of them,
-  /// kOutOfMemory.
+  /// kOutOfMemory, kInvalidArgument if no tree lies in such a run.
   Result<bool> reserve_run(const Run& run);
   /// Builds a tree of all entries, whose boxes are good (check_box), in a reserved run that has
-  /// nodes_of() chunks.
+  /// nodes_of() them.
   void build_run(const Run& run, std::vector<Entry<D>> entries, const BulkLoadOptions& options);
   /// The same of a stored tree: its nodes at their places. kProtocol if one is missing or damaged,
   /// or is none of the run.
@@ -278,7 +287,9 @@ class Tree {
   bool is_own(NodeRef ref) const { return ref.is_born_in(pending_); }
   Node<D>& root_node() { return own_node(root_); }
 
-  Status reserve(std::uint64_t chunks, std::uint64_t spare);
+  Status reserve(NodeCounts nodes, NodeCounts spare);
+  /// One node of each level up to the root's.
+  NodeCounts path() const { return {1, node(root_).level()}; }
   std::string memory_text() const;
   NodeRef new_node(std::uint32_t level);
   /// The node itself if it was born in the batch, else its copy in the batch.
@@ -313,6 +324,10 @@ class Tree {
   void pack_beside(const Box<D>& box);
   void pack_children(Path& path, std::uint32_t level, std::uint32_t parts);
 
+  RetiredNode retired(NodeRef ref) const {
+    const Node<D>& old = node(ref);
+    return {ref.chunk(), chunks_of<D>(old.level()), old.birth(), pending_};
+  }
   void seal_batch();
   void free_born();
   void update_stats();
@@ -328,12 +343,11 @@ class Tree {
   Reclaimer reclaimer_;
 
   // The batch.
-  Version current_ = 0;           ///< published
-  Version pending_ = 1;           ///< the batch's
-  NodeRef root_;                  ///< of the batch; the published one while nothing has changed
-  std::vector<NodeRef> born_;     ///< in the batch; may name dropped nodes
-  std::uint32_t run_ = 0;         ///< first chunk of a bulk load in the batch,
-  std::uint32_t run_chunks_ = 0;  ///< and how many; 0: there is none
+  Version current_ = 0;        ///< published
+  Version pending_ = 1;        ///< the batch's
+  NodeRef root_;               ///< of the batch; the published one while nothing has changed
+  std::vector<NodeRef> born_;  ///< in the batch; may name dropped nodes
+  std::optional<Run> run_;     ///< of a bulk load in the batch
   std::vector<RetiredNode> retired_;
   std::vector<std::uint64_t> pinned_words_;
   std::vector<Version> pinned_;
@@ -342,8 +356,12 @@ class Tree {
   /// Written by the writer, read by stats(): relaxed, each true by itself.
   struct Counters {
     std::atomic<std::uint64_t> nodes{0};
-    std::atomic<std::uint64_t> retired{0};
-    std::atomic<std::uint64_t> held{0};
+    std::atomic<std::uint64_t> chunks{0};   ///< of those and the RootBlock
+    std::atomic<std::uint64_t> retired{0};  ///< chunks
+    std::atomic<std::uint64_t> held{0};     ///< chunks
+    std::atomic<std::uint64_t> singles{0};
+    std::atomic<std::uint64_t> groups{0};
+    std::atomic<std::uint64_t> next{0};
     std::atomic<std::uint64_t> slabs{0};
     std::atomic<std::uint64_t> copied{0};
     std::atomic<std::uint64_t> split{0};

@@ -91,10 +91,13 @@ Status Snapshot<D>::validate() const {
   while (!stack.empty()) {
     const NodeRef ref = stack.back();
     stack.pop_back();
-    if (seen.size() <= ref.chunk()) seen.resize(std::size_t{ref.chunk()} * 2 + 1);
-    if (seen[ref.chunk()]) return broken(ref, "lies in a chunk that is used twice");
-    seen[ref.chunk()] = true;
     const Node<D>& here = node(ref);
+    const std::size_t end = std::size_t{ref.chunk()} + chunks_of<D>(here.level());
+    if (seen.size() < end) seen.resize(end * 2);
+    for (std::size_t chunk = ref.chunk(); chunk < end; ++chunk) {
+      if (seen[chunk]) return broken(ref, "lies in a chunk that is used twice");
+      seen[chunk] = true;
+    }
     const bool checksums = tree_->options_.checksums;
     if (Status alone = check_alone(here, ref, ref == root_, version, checksums); !alone) {
       return alone;
@@ -107,7 +110,9 @@ Status Snapshot<D>::validate() const {
     Box<D> bounds;
     for (std::uint32_t i = 0; i < here.count(); ++i) {
       const NodeRef child = here.child(i);
-      if (child.chunk() < kRootChunks<D> || child.chunk() >= tree_->arena_.max_chunks()) {
+      const std::uint32_t chunks = chunks_of<D>(here.level() - 1);
+      if (child.chunk() < kRootChunks<D> || kChunkShape<D>.spans_slabs(child.chunk(), chunks) ||
+          std::uint64_t{child.chunk()} + chunks > tree_->arena_.max_chunks()) {
         return broken(child, "lies outside the chunks for nodes");
       }
       if (Status fits = check_child(here, ref, i, node(child)); !fits) return fits;

@@ -57,12 +57,13 @@ struct GroupLoad<D>::Build {
     tree.build_run(run, load->take_entries(), options);
     is_built.store(true, std::memory_order_release);  // pairs with the acquire in GroupLoad::build
     world.wake();
-    for (std::uint32_t i = 0; i < run.chunks; ++i) {
+    const rtree::RunLayout layout(run, rtree::kChunkShape<D>);
+    for (std::uint64_t i = 0; i < layout.nodes(); ++i) {
       // Relaxed: a wish.
       if (is_given_up.load(std::memory_order_relaxed)) {
         return fail(ErrorCode::kUnavailable, "the load was given up");
       }
-      const rtree::NodeRef ref(run.first + i, run.birth);
+      const rtree::NodeRef ref(layout.node(i), run.birth);
       if (Status taken = store.take_of_run(ref, tree.batch_node(ref)); !taken) return taken;
     }
     return store.keep_run(run);
@@ -107,7 +108,7 @@ void GroupLoad<D>::tell() {
                                 "copying", "committing",       ""};
   const char* const phase = phases[static_cast<int>(phase_)];
   if (*phase == 0) return parts_.standing.note_load({});
-  parts_.standing.note_load({phase, load_.entries, load_.chunks, least_copied_});
+  parts_.standing.note_load({phase, load_.entries, nodes_, least_copied_});
 }
 
 template <int D>
@@ -216,16 +217,20 @@ Status GroupLoad<D>::plan(Nanoseconds now, std::uint64_t first) {
   }
   const std::uint64_t count = build_->load->count();
   if (count == 0) return {};
-  const std::uint64_t nodes = rtree::Tree<D>::nodes_of(count, options);
+  const rtree::NodeCounts nodes = rtree::Tree<D>::nodes_of(count, options);
+  const std::uint64_t chunks = rtree::Tree<D>::chunks_for(nodes);
   const replication::LogPosition end = parts_.store.log().end();
   load_ = {.id = (end.chain ^ (std::uint64_t{parts_.member.epoch()} << 32 | end.lsn)) | 1,
            .first = first,
-           .chunks = nodes,
+           .chunks = chunks,
+           .inners = nodes.inners,
            .version = parts_.tree.next_version(),
            .entries = count};
-  if (nodes > rtree::NodeRef::kMaxChunks - first) {
-    return fail(ErrorCode::kTooLarge, "the tree would have " + std::to_string(nodes) + " nodes");
+  if (chunks > rtree::NodeRef::kMaxChunks - first) {
+    return fail(ErrorCode::kTooLarge,
+                "the tree would have " + std::to_string(nodes.leaves + nodes.inners) + " nodes");
   }
+  nodes_ = nodes.leaves + nodes.inners;
   build_->run = replication::run_of(load_);
   return {};
 }
@@ -293,7 +298,7 @@ Result<bool> GroupLoad<D>::are_copied(Nanoseconds now) {
   std::size_t whole = 1;  // ours
   std::string others;
   bool is_pending = false;
-  least_copied_ = load_.chunks;
+  least_copied_ = nodes_;
   for (const auto& member : view.members) {
     if (member.id == parts_.self) continue;
     const auto row = parts_.member.load_at(member.id);

@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "protocol/messages.h"
+#include "rtree/free_chunks.h"
 #include "rtree/geometry.h"
 #include "transport/limits.h"
 #include "transport/ring.h"
@@ -88,8 +89,8 @@ constexpr std::uint64_t kMaxQueuedOperations = std::uint64_t{1} << 18;
 /// Nodes that an operation, and a batch on top of its operations, may copy or add: what must be
 /// free before a batch begins, if waiting for retired memory can free it. Searched again after
 /// kMemoryRetry.
-constexpr std::uint64_t kChunksOfAnOperation = 3;
-constexpr std::uint64_t kChunksOfABatch = 16;
+constexpr rtree::NodeCounts kNodesOfAnOperation = {.leaves = 2, .inners = 1};
+constexpr rtree::NodeCounts kNodesOfABatch = {.leaves = 4, .inners = 12};
 constexpr Nanoseconds kMemoryRetry = 2 * kMillisecond;
 /// A compaction goes on when no more than this share of the budget is retired and comes back: a
 /// quarter of what makes writers wait.

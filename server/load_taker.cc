@@ -24,7 +24,7 @@ class LoadTaker<D>::Sink final : public CopySink<D> {
     return parts_.store.begin_run(run_);
   }
   Status take(rtree::NodeRef ref, const rtree::Node<D>& node) override {
-    if (!run_.has(ref)) {
+    if (!run_.has(ref, rtree::chunks_of<D>(node.level()))) {
       return fail(ErrorCode::kProtocol, "a node that does not belong to the bulk load");
     }
     parts_.tree.put_node(ref, node);
@@ -32,8 +32,9 @@ class LoadTaker<D>::Sink final : public CopySink<D> {
     return parts_.store.take_of_run(ref, node);
   }
   Status finish(const group::TreeFacts&) override {
-    if (nodes() != run_.chunks) {
-      return fail(ErrorCode::kProtocol, "a bulk load of " + std::to_string(run_.chunks) +
+    const std::uint64_t all = rtree::RunLayout(run_, rtree::kChunkShape<D>).nodes();
+    if (nodes() != all) {
+      return fail(ErrorCode::kProtocol, "a bulk load of " + std::to_string(all) +
                                             " nodes, of which only " + std::to_string(nodes()) +
                                             " can be reached from its root");
     }
@@ -126,7 +127,7 @@ void LoadTaker<D>::end(const Status& outcome) {
     parts_.runs.keep(load_->id);
     outcome_ = group::kLoadIsWhole;
     ++taken_;
-    log::info("has copied the " + std::to_string(load_->chunks) + " nodes of a bulk load");
+    log::info("has copied the " + std::to_string(sink_->nodes()) + " nodes of a bulk load");
   } else {
     parts_.runs.give_up(load_->id);
     outcome_ = group::kLoadFailed + static_cast<std::uint64_t>(outcome.error().code);

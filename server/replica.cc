@@ -319,12 +319,12 @@ Nanoseconds Replica<D>::wait_for_joiners() const {
 template <int D>
 Nanoseconds Replica<D>::must_wait() {
   std::uint64_t operations = 1;  // so that an order finds room, too
-  std::uint64_t kept = 0;
+  rtree::NodeCounts kept;
   const rtree::TreeStats before = parts_.tree.stats();
   for (const WriteJob<D>* job : backlog_) {
     operations += job->operations.size();
     for (const auto& one : job->operations) {
-      kept = std::max(kept, kept_chunks<D>(before, one.kind));
+      kept = largest(kept, kept_nodes(before, one.kind));
     }
     if (operations >= kMaxCombinedOperations) break;
   }
@@ -338,16 +338,15 @@ Nanoseconds Replica<D>::must_wait() {
     join_waits_.add();
     return wait;
   }
-  const std::uint64_t spare = kChunksOfABatch + kChunksOfAnOperation * operations_in_flight_;
-  const std::uint64_t wanted = spare + kept + kChunksOfAnOperation * operations;
+  taken_ = kNodesOfABatch + kNodesOfAnOperation * operations_in_flight_;
+  const rtree::NodeCounts wanted = taken_ + kept + kNodesOfAnOperation * operations;
   // What is retired may be free by now; while no batch is applied, nobody else looks.
-  if (chunks_left<D>(before) < wanted) parts_.tree.reclaim();
+  if (!before.room.holds(wanted)) parts_.tree.reclaim();
   const rtree::TreeStats stats = parts_.tree.stats();
-  const std::uint64_t left = chunks_left<D>(stats);
-  room_ = left > spare ? left - spare : 0;
-  kept_by_inserts_ = kept_chunks<D>(stats, protocol::OperationKind::kInsert);
-  kept_by_updates_ = kept_chunks<D>(stats, protocol::OperationKind::kUpdate);
-  return left < wanted && has_more_to_come(stats) ? kMemoryRetry : 0;
+  room_ = stats.room;
+  kept_by_inserts_ = kept_nodes(stats, protocol::OperationKind::kInsert);
+  kept_by_updates_ = kept_nodes(stats, protocol::OperationKind::kUpdate);
+  return !room_.holds(wanted) && has_more_to_come(stats) ? kMemoryRetry : 0;
 }
 
 template <int D>
@@ -434,11 +433,12 @@ void Replica<D>::log_operation(const protocol::Operation<D>& operation) {
   const bool is_erasure = good && operation.kind == protocol::OperationKind::kErase;
   if (good && !is_erasure) {
     const bool is_update = operation.kind == protocol::OperationKind::kUpdate;
-    const std::uint64_t kept = is_update ? kept_by_updates_ : kept_by_inserts_;
-    if (room_ < kept + kChunksOfAnOperation) {
+    const rtree::NodeCounts kept = is_update ? kept_by_updates_ : kept_by_inserts_;
+    const rtree::NodeCounts with_this = taken_ + kNodesOfAnOperation;
+    if (!room_.holds(with_this + kept)) {
       good = fail(ErrorCode::kOutOfMemory, "the tree is full");
     } else {
-      room_ -= kChunksOfAnOperation;
+      taken_ = with_this;
     }
   }
   if (!good) {

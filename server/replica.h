@@ -206,9 +206,10 @@ class Replica {
   std::size_t last_batch_ = 0;         ///< jobs in it
   std::size_t last_backlog_ = 0;       ///< when it was looked at last,
   Nanoseconds last_arrival_ = 0;       ///< and when it last changed
-  std::uint64_t room_ = 0;             ///< chunks that nothing uses, when a batch is logged,
-  std::uint64_t kept_by_inserts_ = 0;  ///< and those that operations leave alone (kept_chunks)
-  std::uint64_t kept_by_updates_ = 0;
+  rtree::ChunkRoom room_;              ///< what nothing uses, when a batch is logged,
+  rtree::NodeCounts taken_;            ///< what the logged operations may take of it,
+  rtree::NodeCounts kept_by_inserts_;  ///< and what operations leave alone (kept_nodes)
+  rtree::NodeCounts kept_by_updates_;
   replication::group::Epoch reign_ = 0;       ///< View::since of the flights
   std::optional<Error> obstacle_;             ///< see note_obstacle()
   bool is_log_full_ = false;                  ///< when must_wait() looked last

@@ -13,21 +13,13 @@
 
 namespace silurus::server {
 
-/// Chunks of the budget that nothing uses.
-template <int D>
-std::uint64_t chunks_left(const rtree::TreeStats& stats) {
-  const std::uint64_t used = stats.bytes_used + stats.bytes_retired;
-  return (stats.bytes_budget - std::min(used, stats.bytes_budget)) / rtree::kChunkBytes<D>;
-}
-
-/// Chunks of the reserve that an operation of that kind leaves alone
-/// (rtree::Tree::reserved_chunks): all, a quarter for an update, which needs no more in the end,
-/// none for an erasure.
-template <int D>
-std::uint64_t kept_chunks(const rtree::TreeStats& stats, protocol::OperationKind kind) {
-  const std::uint64_t reserved = stats.bytes_reserved / rtree::kChunkBytes<D>;
-  if (kind == protocol::OperationKind::kErase) return 0;
-  return kind == protocol::OperationKind::kUpdate ? reserved / 4 + kChunksOfABatch : reserved;
+/// The nodes of the reserve for which an operation of that kind leaves room
+/// (rtree::Tree::reserved): all, a quarter for an update, which needs no more in the end, none for
+/// an erasure.
+inline rtree::NodeCounts kept_nodes(const rtree::TreeStats& stats, protocol::OperationKind kind) {
+  if (kind == protocol::OperationKind::kErase) return {};
+  return kind == protocol::OperationKind::kUpdate ? stats.reserved / 4 + kNodesOfABatch
+                                                  : stats.reserved;
 }
 
 /// Whether memory comes back that no reader holds.
@@ -43,8 +35,7 @@ bool compaction_must_wait(rtree::Tree<D>& tree) {
     const std::uint64_t waiting =
         stats.bytes_retired - std::min(stats.bytes_held, stats.bytes_retired);
     return waiting > stats.bytes_budget / kCompactionShare ||
-           (has_more_to_come(stats) &&
-            chunks_left<D>(stats) * rtree::kChunkBytes<D> < stats.bytes_reserved / 2);
+           (has_more_to_come(stats) && !stats.room.holds(stats.reserved / 2));
   };
   if (!is_short(tree.stats())) return false;
   tree.reclaim();

@@ -53,7 +53,7 @@ std::string compaction_json(const rtree::CompactStep& step, rtree::Version versi
               {"must_wait", step.is_short},
               {"share", step.share},
               {"saved_nodes", step.saved_nodes},
-              {"saved_bytes", step.saved_nodes * rtree::kChunkBytes<D>},
+              {"saved_bytes", step.saved_bytes},
               {"version", version},
               {"nodes", stats.nodes},
               {"bytes", stats.bytes_used},

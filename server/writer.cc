@@ -129,22 +129,21 @@ void Writer<D>::collect() {
 
 template <int D>
 bool Writer<D>::should_wait_for_memory() {
-  std::uint64_t chunks = 0;
-  for (const WriteJob<D>* job : batch_) chunks += kChunksOfAnOperation * job->operations.size();
-  if (chunks == 0) return false;
-  chunks += kChunksOfABatch;
+  std::uint64_t operations = 0;
+  for (const WriteJob<D>* job : batch_) operations += job->operations.size();
+  if (operations == 0) return false;
+  const rtree::NodeCounts wanted = kNodesOfAnOperation * operations + kNodesOfABatch;
   const auto is_short = [&](const rtree::TreeStats& stats) {
     if (!has_more_to_come(stats)) return false;
-    const std::uint64_t left = chunks_left<D>(stats);
     // Enough for whatever it is, as nearly always.
-    if (left >= chunks + stats.bytes_reserved / rtree::kChunkBytes<D>) return false;
-    std::uint64_t kept = 0;
+    if (stats.room.holds(wanted + stats.reserved)) return false;
+    rtree::NodeCounts kept;
     for (const WriteJob<D>* job : batch_) {
       for (const auto& one : job->operations) {
-        kept = std::max(kept, kept_chunks<D>(stats, one.kind));
+        kept = largest(kept, kept_nodes(stats, one.kind));
       }
     }
-    return left < chunks + kept;
+    return !stats.room.holds(wanted + kept);
   };
   if (!is_short(tree_.stats())) return false;
   tree_.reclaim();

@@ -163,8 +163,8 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
       for (std::uint32_t i = 0; !node.is_leaf() && i < node.count(); ++i) {
         known_.emplace(node.child(i).word(), true);
       }
-      const auto bytes = std::as_bytes(std::span(&node, 1));
-      answers_.push_back({kNodes, word, {bytes.begin(), bytes.end()}});
+      const auto* const bytes = reinterpret_cast<const std::byte*>(&node);
+      answers_.push_back({kNodes, word, {bytes, bytes + rtree::node_bytes<D>(node.level())}});
       ++source_.counters_.nodes;
     }
     return answers_.size() <= 2 * kMaxAskedNodes;
@@ -247,13 +247,14 @@ template <int D>
 std::span<const std::byte> CopiedTree<D>::find(rtree::NodeRef ref) const {
   const auto found = places_.find(ref);
   if (found == places_.end()) return {};
-  return std::as_bytes(std::span(&nodes_[found->second], 1));
+  const rtree::Node<D>& node = nodes_[found->second];
+  return {reinterpret_cast<const std::byte*>(&node), rtree::node_bytes<D>(node.level())};
 }
 
 template <int D>
 Status CopiedTree<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
   places_.emplace(ref, nodes_.size());
-  nodes_.push_back(node);
+  rtree::copy_node(nodes_.emplace_back(), node);
   return {};
 }
 
@@ -287,15 +288,15 @@ void TreeCopier<D>::begin(std::unique_ptr<transport::Connection> connection) {
   connection_ = std::move(connection);
   const auto said = decode_hello(options_.group, rtree::kNodeFormat<D>, connection_->peer_hello());
   const transport::ConnectionLimits& limits = connection_->limits();
-  if (!said || limits.max_message_bytes < sizeof(GuestHead) + rtree::kChunkBytes<D> ||
+  if (!said || limits.max_message_bytes < sizeof(GuestHead) + sizeof(rtree::Node<D>) ||
       limits.max_message_bytes < sizeof(GuestHead) + kExtraPiece) {
     return fail_with({ErrorCode::kProtocol, connection_->peer() + " offers no copy of its tree"});
   }
   const std::size_t reads =
       std::min<std::size_t>(options_.reads_in_flight, limits.max_reads_in_flight);
   if (said->first_region != kNoRegions && reads > 0 &&
-      limits.max_read_bytes >= rtree::kChunkBytes<D>) {
-    auto buffer = poller_.allocate_buffer(reads * rtree::kChunkBytes<D>);
+      limits.max_read_bytes >= sizeof(rtree::Node<D>)) {
+    auto buffer = poller_.allocate_buffer(reads * sizeof(rtree::Node<D>));
     if (!buffer) return fail_with(buffer.error());
     buffer_ = std::move(*buffer);
     first_region_ = said->first_region;
@@ -348,10 +349,10 @@ void TreeCopier<D>::read_more() {
     const std::uint32_t chunk = node.ref.chunk();
     const transport::ReadRequest request{
         .region = *first_region_ + chunk / rtree::kChunksPerSlab,
-        .offset = std::uint64_t{chunk % rtree::kChunksPerSlab} * rtree::kChunkBytes<D>,
-        .length = static_cast<std::uint32_t>(rtree::kChunkBytes<D>),
+        .offset = rtree::offset_in_slab<D>(chunk),
+        .length = static_cast<std::uint32_t>(rtree::bytes_to_read<D>(node)),
         .buffer = buffer_.get(),
-        .buffer_offset = slot * rtree::kChunkBytes<D>,
+        .buffer_offset = slot * sizeof(rtree::Node<D>),
         .cookie = slot};
     const auto [posted, status] = connection_->post_reads(std::span(&request, 1));
     if (status == transport::PostStatus::kInvalid) {
@@ -387,16 +388,20 @@ void TreeCopier<D>::on_read(transport::Connection&, std::uint64_t cookie, bool o
   under_way_.erase(found);
   free_slots_.push_back(cookie);
   ++nodes_read_;
-  on_node(node, buffer_->bytes().subspan(cookie * rtree::kChunkBytes<D>, rtree::kChunkBytes<D>));
+  on_node(node,
+          buffer_->bytes().subspan(cookie * sizeof(rtree::Node<D>), rtree::bytes_to_read<D>(node)));
 }
 
-/// A tree names each chunk once; so a copy ends, whatever the source says.
+/// A tree has each chunk in one node; so a copy ends, whatever the source says.
 template <int D>
-bool TreeCopier<D>::claim(rtree::NodeRef ref) {
-  const std::uint32_t chunk = ref.chunk();
-  if (named_.size() <= chunk) named_.resize(std::size_t{chunk} + 1);
-  if (chunk < rtree::kRootChunks<D> || named_[chunk]) return false;
-  return named_[chunk] = true;
+bool TreeCopier<D>::claim(rtree::NodeRef ref, std::uint32_t level) {
+  const std::size_t end = std::size_t{ref.chunk()} + rtree::chunks_of<D>(level);
+  if (named_.size() < end) named_.resize(end);
+  for (std::size_t chunk = ref.chunk(); chunk < end; ++chunk) {
+    if (chunk < rtree::kRootChunks<D> || named_[chunk]) return false;
+    named_[chunk] = true;
+  }
+  return true;
 }
 
 template <int D>
@@ -406,12 +411,14 @@ void TreeCopier<D>::on_node(const rtree::WantedNode& wanted, std::span<const std
   if (node == nullptr) {
     return fail_with({ErrorCode::kProtocol, connection_->peer() + ": not a node of the held tree"});
   }
+  bool is_new = wanted.level != rtree::kAnyLevel || claim(wanted.ref, node->level());
   for (std::uint32_t i = 0; !node->is_leaf() && i < node->count(); ++i) {
-    if (!claim(node->child(i))) {
-      return fail_with(
-          {ErrorCode::kProtocol, connection_->peer() + ": a node that is named twice"});
-    }
+    is_new = is_new && claim(node->child(i), node->level() - 1);
+    if (!is_new) break;
     wanted_.push_back({node->child(i), node->level() - 1});
+  }
+  if (!is_new) {
+    return fail_with({ErrorCode::kProtocol, connection_->peer() + ": a node that is named twice"});
   }
   if (Status taken = take_(wanted.ref, *node); !taken) return fail_with(taken.error());
   ++nodes_;
@@ -428,7 +435,7 @@ void TreeCopier<D>::on_held(std::span<const std::byte> payload) {
   }
   std::memcpy(&head, payload.data(), sizeof head);
   const auto root = rtree::NodeRef::from_word(head.root);
-  if (head.extra_bytes > kMaxExtraBytes || !root || !claim(root) || head.lsn % 8 != 0) {
+  if (head.extra_bytes > kMaxExtraBytes || !root || head.lsn % 8 != 0) {
     return fail_with({ErrorCode::kProtocol, connection_->peer() + ": a tree that cannot be"});
   }
   if (head.epoch < options_.epoch || head.lsn < options_.at_least) {
@@ -479,10 +486,11 @@ void TreeCopier<D>::on_message(transport::Connection&, std::span<const std::byte
       const rtree::WantedNode node = found->second;
       under_way_.erase(found);
       // Aligned, as a node wants to be.
-      alignas(64) std::byte bytes[rtree::kChunkBytes<D>];
-      if (taken->payload.size() != sizeof bytes) break;
-      std::memcpy(bytes, taken->payload.data(), sizeof bytes);
-      return on_node(node, bytes);
+      alignas(64) std::byte bytes[sizeof(rtree::Node<D>)];
+      const std::span<const std::byte> payload = taken->payload;
+      if (payload.empty() || payload.size() > sizeof bytes) break;
+      std::memcpy(bytes, payload.data(), payload.size());
+      return on_node(node, std::span<const std::byte>(bytes).first(payload.size()));
     }
     default:
       break;

@@ -176,7 +176,7 @@ class TreeCopier final : public transport::ConnectionHandler {
   void go_on();
   void on_held(std::span<const std::byte> payload);
   void on_node(const rtree::WantedNode& node, std::span<const std::byte> bytes);
-  bool claim(rtree::NodeRef ref);
+  bool claim(rtree::NodeRef ref, std::uint32_t level);
   void on_extra(std::uint64_t offset, std::span<const std::byte> bytes);
   bool read_one_sidedly() const { return first_region_.has_value(); }
   void read_more();

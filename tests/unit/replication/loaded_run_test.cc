@@ -54,9 +54,11 @@ class LoadedRunTest : public testing::Test {
       const auto x = static_cast<double>(i);
       entries.push_back({i, {{x, 0}, {x, 1}}});
     }
+    const rtree::NodeCounts nodes = rtree::Tree<2>::nodes_of(kEntries, {});
     load_ = {.id = 42,
              .first = tree().unused_chunk() + 7,
-             .chunks = rtree::Tree<2>::nodes_of(kEntries, {}),
+             .chunks = rtree::Tree<2>::chunks_for(nodes),
+             .inners = nodes.inners,
              .version = tree().next_version(),
              .entries = kEntries};
     for (auto more = runs_->reserve(load_); !*more; more = runs_->reserve(load_)) {
@@ -65,8 +67,9 @@ class LoadedRunTest : public testing::Test {
     const rtree::Run run = run_of(load_);
     tree().build_run(run, entries, {.threads = 1});
     ASSERT_TRUE(store().begin_run(run));
-    for (std::uint32_t i = 0; i < run.chunks; ++i) {
-      const rtree::NodeRef ref(run.first + i, run.birth);
+    const rtree::RunLayout layout(run, rtree::kChunkShape<2>);
+    for (std::uint64_t i = 0; i < layout.nodes(); ++i) {
+      const rtree::NodeRef ref(layout.node(i), run.birth);
       ASSERT_TRUE(store().take_of_run(ref, tree().batch_node(ref)));
     }
     ASSERT_TRUE(store().keep_run(run));

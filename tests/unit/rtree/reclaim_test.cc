@@ -18,13 +18,15 @@ using testing::UnorderedElementsAre;
 std::vector<std::uint32_t> collect(Reclaimer& reclaimer, Nanoseconds now,
                                    std::vector<Version> pinned) {
   const auto freed = reclaimer.collect(now, pinned);
-  return {freed.begin(), freed.end()};
+  std::vector<std::uint32_t> chunks;
+  for (const RetiredNode& node : freed) chunks.push_back(node.chunk);
+  return chunks;
 }
 
 TEST(Reclaimer, WaitsForTheGraceSincePublication) {
   Reclaimer reclaimer(100);
-  reclaimer.retire(std::vector<RetiredNode>{{7, 1, 2}}, 1000);
-  reclaimer.retire(std::vector<RetiredNode>{{8, 2, 3}}, 1050);
+  reclaimer.retire(std::vector<RetiredNode>{{7, 1, 1, 2}}, 1000);
+  reclaimer.retire(std::vector<RetiredNode>{{8, 1, 2, 3}}, 1050);
   EXPECT_THAT(collect(reclaimer, 1099, {}), IsEmpty());
   EXPECT_EQ(reclaimer.next_deadline(), 1100);
   EXPECT_THAT(collect(reclaimer, 1100, {}), ElementsAre(7));
@@ -36,17 +38,30 @@ TEST(Reclaimer, WaitsForTheGraceSincePublication) {
 TEST(Reclaimer, KeepsWhatAPinnedVersionHolds) {
   Reclaimer reclaimer(0);
   // Versions 3 to 6; 5 to 6; 7.
-  reclaimer.retire(std::vector<RetiredNode>{{30, 3, 7}, {50, 5, 7}}, 0);
-  reclaimer.retire(std::vector<RetiredNode>{{70, 7, 8}}, 0);
+  reclaimer.retire(std::vector<RetiredNode>{{30, 1, 3, 7}, {50, 1, 5, 7}}, 0);
+  reclaimer.retire(std::vector<RetiredNode>{{70, 1, 7, 8}}, 0);
   EXPECT_THAT(collect(reclaimer, 0, {4, 8}), UnorderedElementsAre(50, 70));
   EXPECT_EQ(reclaimer.held_count(), 1u);
   EXPECT_THAT(collect(reclaimer, 0, {4, 9}), IsEmpty());
   EXPECT_THAT(collect(reclaimer, 0, {9}), ElementsAre(30));
 }
 
+TEST(Reclaimer, CountsTheChunksOfWhatIsRetiredAndOfWhatIsHeld) {
+  Reclaimer reclaimer(100);
+  reclaimer.retire(std::vector<RetiredNode>{{10, 3, 1, 4}, {20, 1, 3, 4}}, 0);
+  EXPECT_EQ(reclaimer.retired_chunks(), 4u);
+  EXPECT_EQ(reclaimer.held_chunks(), 0u);
+  EXPECT_THAT(collect(reclaimer, 100, {2}), ElementsAre(20));
+  EXPECT_EQ(reclaimer.retired_chunks(), 3u);
+  EXPECT_EQ(reclaimer.held_chunks(), 3u);
+  EXPECT_THAT(collect(reclaimer, 100, {}), ElementsAre(10));
+  EXPECT_EQ(reclaimer.retired_chunks(), 0u);
+  EXPECT_EQ(reclaimer.held_chunks(), 0u);
+}
+
 TEST(Reclaimer, HandsANodeFromPinToPin) {
   Reclaimer reclaimer(0);
-  reclaimer.retire(std::vector<RetiredNode>{{1, 2, 9}}, 0);
+  reclaimer.retire(std::vector<RetiredNode>{{1, 1, 2, 9}}, 0);
   EXPECT_THAT(collect(reclaimer, 0, {3, 8}), IsEmpty());
   EXPECT_THAT(collect(reclaimer, 0, {8}), IsEmpty());
   EXPECT_THAT(collect(reclaimer, 0, {9}), ElementsAre(1));

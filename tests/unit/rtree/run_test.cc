@@ -22,7 +22,12 @@ class RunTest : public testing::Test {
     return std::move(*Tree<2>::create({.memory_budget_bytes = budget}, slabs_, clock_));
   }
   static rtree::Run run_for(const Tree<2>& tree, std::size_t count, std::uint32_t first) {
-    return {first, static_cast<std::uint32_t>(Tree<2>::nodes_of(count, {})), tree.next_version()};
+    const NodeCounts nodes = Tree<2>::nodes_of(count, {});
+    return {first, static_cast<std::uint32_t>(Tree<2>::chunks_for(nodes)),
+            static_cast<std::uint32_t>(nodes.inners), tree.next_version()};
+  }
+  static std::uint64_t nodes_in(const rtree::Run& run) {
+    return RunLayout(run, kChunkShape<2>).nodes();
   }
   static Status reserve(Tree<2>& tree, const rtree::Run& run) {
     for (;;) {
@@ -72,8 +77,9 @@ TEST_F(RunTest, CopiedNodeByNodeIsTheSameTreeUnderTheSameNames) {
   ASSERT_TRUE(reserve(*source, run));
   ASSERT_TRUE(reserve(*copy, run));
   source->build_run(run, entries(5'000), {});
-  for (std::uint32_t i = run.chunks; i-- > 0;) {
-    const NodeRef ref(run.first + i, run.birth);
+  const RunLayout layout(run, kChunkShape<2>);
+  for (std::uint64_t i = layout.nodes(); i-- > 0;) {
+    const NodeRef ref(layout.node(i), run.birth);
     copy->put_node(ref, source->batch_node(ref));
   }
   for (const auto& tree : {source.get(), copy.get()}) {
@@ -91,10 +97,15 @@ TEST_F(RunTest, IsRefusedWhereOthersHaveItsChunksOrThereIsNoRoom) {
             ErrorCode::kConflict);
   EXPECT_EQ(reserve(*tree, run_for(*tree, 1'000'000, tree->unused_chunk())).error().code,
             ErrorCode::kOutOfMemory);
+  rtree::Run unsound = run_for(*tree, 1'000, tree->unused_chunk());
+  unsound.inners = unsound.chunks;
+  EXPECT_EQ(reserve(*tree, unsound).error().code, ErrorCode::kInvalidArgument) << "without leaves";
   const std::uint64_t before = tree->stats().nodes;
+  const std::uint64_t bytes = tree->stats().bytes_used;
   const rtree::Run run = run_for(*tree, 1'000, tree->unused_chunk());
   ASSERT_TRUE(reserve(*tree, run));
-  EXPECT_EQ(tree->stats().nodes, before + run.chunks) << "they count as in use";
+  EXPECT_EQ(tree->stats().nodes, before + nodes_in(run)) << "they count as in use";
+  EXPECT_EQ(tree->stats().bytes_used, bytes + run.chunks * kChunkBytes<2>);
 }
 
 TEST_F(RunTest, LeavesItsChunksToOthersWhenItIsReleased) {
@@ -109,7 +120,7 @@ TEST_F(RunTest, LeavesItsChunksToOthersWhenItIsReleased) {
   tree->publish();  // which took a chunk behind it
   const std::uint64_t nodes = tree->stats().nodes;
   tree->release_run(run);
-  EXPECT_EQ(tree->stats().nodes, nodes - run.chunks);
+  EXPECT_EQ(tree->stats().nodes, nodes - nodes_in(run));
   for (const auto& entry : entries(20'000)) ASSERT_TRUE(tree->insert(entry));
   tree->publish();
   EXPECT_TRUE(tree->snapshot().validate());
