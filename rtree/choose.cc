@@ -13,6 +13,9 @@ namespace silurus::rtree {
 namespace HWY_NAMESPACE {
 namespace {
 
+namespace hn = hwy::HWY_NAMESPACE;
+using Floats = hn::CappedTag<float, 16>;
+
 // Plain loops over rows, for the compiler to vectorise with the instruction set of the target.
 
 /// Candidates whose overlap is compared, at most.
@@ -58,16 +61,27 @@ HWY_INLINE void make_scene(const Node<D>& node, const Box<D>& box, Scene<D>& sce
   }
 }
 
+/// Loops go over whole rows, so that they are unrolled and leave no rest. Places beyond the count
+/// are infinitely far away: growth is infinite there, overlap 0.
+template <int D>
+HWY_INLINE void cut_scene(Scene<D>& scene, std::uint32_t count) {
+  for (auto& row : scene.rows) {
+    for (std::uint32_t i = count; i < kInnerFanout<D>; ++i) {
+      row[i] = std::numeric_limits<float>::infinity();
+    }
+  }
+}
+
 /// By how much each child's margin grows to take the box: 0 only if it covers it.
 template <int D>
-HWY_INLINE void margin_growth(const Scene<D>& scene, std::uint32_t count, float* growth) {
-  for (std::uint32_t i = 0; i < count; ++i) growth[i] = 0;
+HWY_INLINE void margin_growth(const Scene<D>& scene, float* growth) {
+  for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) growth[i] = 0;
   for (int d = 0; d < D; ++d) {
     const float* min = scene.rows[2 * d];
     const float* max = scene.rows[2 * d + 1];
     const float box_min = scene.min[d];
     const float box_max = scene.max[d];
-    for (std::uint32_t i = 0; i < count; ++i) {
+    for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) {
       growth[i] += larger(min[i] - box_min, 0) + larger(box_max - max[i], 0);
     }
   }
@@ -76,10 +90,9 @@ HWY_INLINE void margin_growth(const Scene<D>& scene, std::uint32_t count, float*
 /// By how much the overlap of child `index` with each other child grows if it takes the box; their
 /// sum is returned.
 template <int D>
-HWY_INLINE float overlap_growth(const Scene<D>& scene, std::uint32_t count, std::uint32_t index,
-                                float* growth) {
+HWY_INLINE float overlap_growth(const Scene<D>& scene, std::uint32_t index, float* growth) {
   alignas(64) float before[kInnerFanout<D>];
-  for (std::uint32_t i = 0; i < count; ++i) before[i] = growth[i] = 1;
+  for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) before[i] = growth[i] = 1;
   for (int d = 0; d < D; ++d) {
     const float* min = scene.rows[2 * d];
     const float* max = scene.rows[2 * d + 1];
@@ -87,64 +100,76 @@ HWY_INLINE float overlap_growth(const Scene<D>& scene, std::uint32_t count, std:
     const float old_max = max[index];
     const float new_min = smaller(old_min, scene.min[d]);
     const float new_max = larger(old_max, scene.max[d]);
-    for (std::uint32_t i = 0; i < count; ++i) {
+    for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) {
       before[i] *= larger(smaller(max[i], old_max) - larger(min[i], old_min), 0);
       growth[i] *= larger(smaller(max[i], new_max) - larger(min[i], new_min), 0);
     }
   }
-  float sum = 0;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    growth[i] = i == index ? 0 : growth[i] - before[i];
-    sum += growth[i];
+  for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) growth[i] -= before[i];
+  growth[index] = 0;
+  const Floats tag;
+  const std::uint32_t lanes = hn::Lanes(tag);
+  auto sum = hn::Zero(tag);
+  for (std::uint32_t i = 0; i < kInnerFanout<D>; i += lanes) {
+    sum = hn::Add(sum, hn::Load(tag, growth + i));
   }
-  return sum;
+  return hn::GetLane(hn::SumOfLanes(tag, sum));
 }
 
+/// The first of the least of numbers, as many as an inner node has children.
 template <int D>
-HWY_INLINE std::uint32_t smallest_covering(const Scene<D>& scene, std::uint32_t count,
-                                           const float* growth) {
-  std::uint32_t best = kInnerFanout<D>;
-  float best_area = 0;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    if (growth[i] != 0) continue;
-    float area = 1;
-    for (int d = 0; d < D; ++d) area *= scene.rows[2 * d + 1][i] - scene.rows[2 * d][i];
-    if (best == kInnerFanout<D> || area < best_area) {
-      best = i;
-      best_area = area;
-    }
+HWY_INLINE std::uint32_t index_of_least(const float* values) {
+  const Floats tag;
+  const std::uint32_t lanes = hn::Lanes(tag);
+  auto least = hn::Load(tag, values);
+  for (std::uint32_t i = lanes; i < kInnerFanout<D>; i += lanes) {
+    least = hn::Min(least, hn::Load(tag, values + i));
   }
-  return best;
+  const auto everywhere = hn::MinOfLanes(tag, least);
+  for (std::uint32_t i = 0; i < kInnerFanout<D>; i += lanes) {
+    const auto at = hn::FindFirstTrue(tag, hn::Eq(hn::Load(tag, values + i), everywhere));
+    if (at >= 0) return i + static_cast<std::uint32_t>(at);
+  }
+  return 0;
 }
 
-HWY_INLINE std::uint32_t index_of_least(const float* values, std::uint32_t count) {
-  std::uint32_t best = 0;
-  for (std::uint32_t i = 1; i < count; ++i)
-    if (values[i] < values[best]) best = i;
-  return best;
+/// The smallest child that covers the box: whose margin doesn't grow. Any, if there is none.
+template <int D>
+HWY_INLINE std::uint32_t smallest_covering(const Scene<D>& scene, const float* growth) {
+  alignas(64) float areas[kInnerFanout<D>];
+  for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) areas[i] = 1;
+  for (int d = 0; d < D; ++d) {
+    const float* min = scene.rows[2 * d];
+    const float* max = scene.rows[2 * d + 1];
+    for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) areas[i] *= max[i] - min[i];
+  }
+  for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) {
+    areas[i] = growth[i] == 0 ? areas[i] : std::numeric_limits<float>::infinity();
+  }
+  return index_of_least<D>(areas);
 }
 
 template <int D>
 std::uint32_t choose(const Node<D>& node, const Box<D>& box) {
   alignas(64) float margin[kInnerFanout<D>];
   alignas(64) float overlap[kInnerFanout<D>];
-  const std::uint32_t count = node.header.count;
   Scene<D> scene;
   make_scene(node, box, scene);
-  margin_growth(scene, count, margin);
-  const std::uint32_t covering = smallest_covering(scene, count, margin);
-  if (covering != kInnerFanout<D>) return covering;
-  std::uint32_t candidate = index_of_least(margin, count);
+  cut_scene(scene, node.header.count);
+  margin_growth(scene, margin);
+  std::uint32_t candidate = index_of_least<D>(margin);
+  if (margin[candidate] == 0) return smallest_covering(scene, margin);
   std::uint32_t best = candidate;
-  float best_growth = overlap_growth(scene, count, candidate, overlap);
+  float best_growth = overlap_growth(scene, candidate, overlap);
   float farthest = 0;  // children beyond it don't matter to the first candidate's overlap
-  for (std::uint32_t i = 0; i < count; ++i)
-    if (overlap[i] > 0) farthest = larger(farthest, margin[i]);
+  for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) {
+    farthest = larger(farthest, overlap[i] > 0 ? margin[i] : 0);
+  }
   for (int tried = 1; tried < kMaxCandidates && best_growth > 0; ++tried) {
     margin[candidate] = std::numeric_limits<float>::infinity();
-    candidate = index_of_least(margin, count);
+    candidate = index_of_least<D>(margin);
     if (!(margin[candidate] <= farthest)) break;
-    const float growth = overlap_growth(scene, count, candidate, overlap);
+    const float growth = overlap_growth(scene, candidate, overlap);
     if (growth < best_growth) {
       best = candidate;
       best_growth = growth;

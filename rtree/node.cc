@@ -1,6 +1,10 @@
 #include "rtree/node.h"
 
+#ifdef SILURUS_XXHASH_CHOOSES
+#include <xxh_x86dispatch.h>  // the same hashes
+#else
 #include <xxhash.h>
+#endif
 
 #include <cmath>
 
