@@ -21,7 +21,7 @@ static_assert(std::endian::native == std::endian::little, "nodes travel as they 
 /// Entries of a leaf, children of an inner node: chosen by silurus-bench tree (docs/decisions/
 /// 0010). Multiples of what a vector of any width holds, so that every scan is of whole vectors.
 template <int D>
-inline constexpr std::uint32_t kLeafFanout = 48;
+inline constexpr std::uint32_t kLeafFanout = 32;
 template <int D>
 inline constexpr std::uint32_t kInnerFanout = 64;
 /// What a scan's mask has room for.

@@ -44,7 +44,7 @@ struct BulkLoadOptions {
   unsigned threads = 0;  ///< 0: all cores
 };
 
-/// 50 bytes an entry in all, in 2-D; a leaf takes seven more entries before it splits.
+/// 51 bytes an entry in all, in 2-D; a leaf takes five more entries before it splits.
 inline constexpr double kDefaultFill = 0.85;
 
 /// Figures of a tree, each true at some moment not long ago.

@@ -222,11 +222,12 @@ TEST_F(ReclamationTest, ASnapshotThatHasOutlivedItsThreadKeepsItsSlot) {
 }
 
 TEST_F(ReclamationTest, AsksTheWriterToWaitWhenTooMuchIsRetired) {
+  constexpr std::uint32_t kFirst = kLeafFanout<2> - 8;
   open({.grace = 50 * kMillisecond,
         .memory_budget_bytes = 64 << 20,
-        .retired_limit_bytes = 45 * kChunkBytes<2>});
+        .retired_limit_bytes = (kFirst + 5) * kChunkBytes<2>});
   EXPECT_EQ(tree_->reclaim(), 0);
-  insert_and_publish(40);  // each retires the leaf that is all of the tree
+  insert_and_publish(kFirst);  // each retires the leaf that is all of the tree
   EXPECT_EQ(tree_->reclaim(), 0);
   clock_.advance(20 * kMillisecond);
   insert_and_publish(8);
