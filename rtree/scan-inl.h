@@ -196,6 +196,11 @@ HWY_NOINLINE std::uint64_t resolve(const Node<D>& node, const RangeLimits<D>& li
     const int i = std::countr_zero(open);
     bool in = true;
     for (int d = 0; d < D; ++d) {
+      // The low words lie in lines of their own: they are read where the high words leave it open.
+      if (node.leaf.high[2 * d][i] != high_word(limits.min_key[d]) &&
+          node.leaf.high[2 * d + 1][i] != high_word(limits.max_key[d])) {
+        continue;
+      }
       const auto min = join_words(node.leaf.high[2 * d][i], node.leaf.low[2 * d][i]);
       const auto max = join_words(node.leaf.high[2 * d + 1][i], node.leaf.low[2 * d + 1][i]);
       in &= limits.within ? min >= limits.min_key[d] && max <= limits.max_key[d]
