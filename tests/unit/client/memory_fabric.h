@@ -105,6 +105,9 @@ class MemoryConnection final : public transport::Connection {
       if (request.region >= slabs_.regions().size()) {
         return {posted, transport::PostStatus::kUnknownRegion};
       }
+      if (request.offset + request.length > slabs_.regions()[request.region].size()) {
+        return {posted, transport::PostStatus::kInvalid};
+      }
       reads_.push_back({request, 0});
       ++posted;
       ++counters_.reads;

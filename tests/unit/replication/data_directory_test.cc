@@ -297,7 +297,7 @@ TEST_F(DataDirectoryTest, RefusesFilesThatWereCutShort) {
   for (const char* name : {"log", "nodes.0"}) {
     fs::remove_all(path_);
     make_store();
-    fs::resize_file(of(name), 4096);
+    fs::resize_file(of(name), 64);
     EXPECT_FALSE(open()) << name;
   }
 }

@@ -113,7 +113,7 @@ TEST_F(CompactTest, ErasingHalfAtRandomGivesAThirdOfTheNodesBack) {
               static_cast<unsigned long long>(stats.nodes), visited,
               static_cast<unsigned long long>(nodes_visited()),
               static_cast<unsigned long long>(stats.joined_nodes));
-  EXPECT_LE(static_cast<double>(stats.nodes), 0.65 * nodes);
+  EXPECT_LE(static_cast<double>(stats.nodes), 2.0 / 3 * nodes);
   EXPECT_LE(static_cast<double>(nodes_visited()), 0.9 * visited);
   EXPECT_GT(stats.joined_nodes, 0u);
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <vector>
 
+#include "common/check.h"
 #include "common/random.h"
 #include "rtree/tree.h"
 
@@ -27,7 +28,7 @@ class CopiedNodes final : public StoredNodes<2> {
  private:
   void copy(const Snapshot<2>& snapshot, NodeRef ref) {
     const Node<2>& node = snapshot.node(ref);
-    std::memcpy(static_cast<void*>(&nodes[ref.word()]), &node, sizeof node);
+    copy_node(nodes[ref.word()], node);
     if (node.is_leaf()) return;
     for (std::uint32_t i = 0; i < node.count(); ++i) copy(snapshot, node.child(i));
   }
@@ -99,7 +100,7 @@ TEST_F(RestoreTest, GivesATreeThatCanBeChanged) {
 TEST_F(RestoreTest, RefusesANodeWithAnyByteChanged) {
   CopiedNodes nodes(tree_->snapshot());
   auto& node = std::next(nodes.nodes.begin(), 77)->second;
-  for (std::size_t at = 0; at < sizeof node; at += 61) {
+  for (std::size_t at = 0; at < node_bytes<2>(node.level()); at += 61) {
     auto* byte = reinterpret_cast<unsigned char*>(&node) + at;
     *byte ^= 0x10;
     const auto restored = restore(nodes);
@@ -153,6 +154,83 @@ TEST_F(RestoreTest, RefusesATreeInWhichANodeHasTwoPlaces) {
     ASSERT_FALSE(restored) << "level " << level;
     EXPECT_EQ(restored.error().code, ErrorCode::kProtocol);
     EXPECT_NE(restored.error().message.find("is named twice"), std::string::npos);
+  }
+}
+
+/// A tree of three levels at least, of whose nodes some were changed by a stranger.
+class StrangeTreeTest : public RestoreTest {
+ protected:
+  StrangeTreeTest() : nodes_(tree_->snapshot()) {
+    SILURUS_CHECK(tree_->stats().height >= 3);
+    root_ = &nodes_.nodes.at(tree_->snapshot().root().ref.word());
+  }
+  /// Has a child of the root lie elsewhere.
+  void move(std::uint32_t index, std::uint32_t chunk) {
+    const NodeRef from = root_->child(index);
+    const NodeRef to(chunk, from.birth());
+    copy_node(nodes_.nodes[to.word()], nodes_.nodes.at(from.word()));
+    root_->inner.children[index] = to.word();
+    root_->header.checksum = node_checksum(*root_);
+  }
+  void expect_refused(const char* why) {
+    const auto restored = restore(nodes_);
+    ASSERT_FALSE(restored);
+    EXPECT_EQ(restored.error().code, ErrorCode::kProtocol);
+    EXPECT_NE(restored.error().message.find(why), std::string::npos) << restored.error().message;
+  }
+
+  CopiedNodes nodes_;
+  Node<2>* root_;
+};
+
+TEST_F(StrangeTreeTest, IsTakenIfItsNodesLieElsewhereSideBySide) {
+  const std::uint32_t free = 2 * kChunksPerSlab;
+  move(0, free);
+  move(1, free + kInnerChunks<2>);
+  const auto restored = restore(nodes_);
+  ASSERT_TRUE(restored) << restored.error().message;
+  EXPECT_TRUE((*restored)->snapshot().validate());
+  EXPECT_EQ(all_ids(**restored), all_ids(*tree_));
+}
+
+TEST_F(StrangeTreeTest, IsRefusedIfTwoInnerNodesShareAChunk) {
+  if (kInnerChunks<2> == 1) GTEST_SKIP() << "inner nodes of this build take one chunk";
+  const std::uint32_t free = 2 * kChunksPerSlab;
+  move(0, free);
+  move(1, free + kInnerChunks<2> - 1);
+  expect_refused("is named twice");
+}
+
+TEST_F(StrangeTreeTest, IsRefusedIfALeafLiesInAnInnerNode) {
+  if (kInnerChunks<2> == 1) GTEST_SKIP() << "inner nodes of this build take one chunk";
+  Node<2>* parent = root_;
+  while (parent->level() > 1) parent = &nodes_.nodes.at(parent->child(0).word());
+  move(1, parent->child(0).chunk() - kInnerChunks<2> + 1);
+  expect_refused("is named twice");
+}
+
+TEST_F(StrangeTreeTest, IsRefusedIfAnInnerNodeLiesInTwoSlabs) {
+  if (kInnerChunks<2> == 1) GTEST_SKIP() << "inner nodes of this build take one chunk";
+  move(0, 2 * kChunksPerSlab - 1);
+  expect_refused("is missing or damaged");
+}
+
+TEST_F(StrangeTreeTest, IsRefusedIfANodeIsOfAnotherLevelThanItsParentSays) {
+  Node<2>& child = nodes_.nodes.at(root_->child(0).word());
+  for (const std::uint32_t level : {root_->level(), root_->level() - 2}) {
+    const std::uint32_t before = std::exchange(child.header.level, level);
+    child.header.checksum = node_checksum(child);
+    expect_refused("is missing or damaged");
+    child.header.level = before;
+  }
+}
+
+TEST_F(StrangeTreeTest, IsRefusedIfItsRootIsOfNoLevelThatThereIs) {
+  for (const std::uint32_t level : {kMaxLevel + 1, kAnyLevel, 0u}) {
+    const std::uint32_t before = std::exchange(root_->header.level, level);
+    root_->header.checksum = level == kAnyLevel ? 1 : node_checksum(*root_);
+    expect_refused("is missing or damaged");
+    root_->header.level = before;
   }
 }
 
@@ -269,7 +347,7 @@ TEST_F(RestoreTest, SealsABatchWithTheChecksumsOfItsNodes) {
 
 TEST_F(RestoreTest, TakesBackABulkLoadAndHasItsRoomForAnother) {
   AnonymousSlabs slabs;
-  const std::uint64_t budget = 1000 * kChunkBytes<2>;
+  const std::uint64_t budget = 20'000 * 100;
   auto tree = std::move(*Tree<2>::create({.memory_budget_bytes = budget}, slabs, clock_));
   std::vector<Entry<2>> entries;  // of more than half of the budget
   for (std::uint64_t id = 0; id < 20'000; ++id) entries.push_back({id, box_of(id)});

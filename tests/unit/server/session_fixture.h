@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "common/log.h"
+#include "server/limits.h"
 #include "tests/unit/server/world.h"
 
 namespace silurus::server::test {
@@ -14,6 +15,8 @@ class SessionTest : public testing::Test {
  protected:
   SessionTest() { log::set_level(log::Level::kOff); }
   ~SessionTest() override { log::set_level(log::Level::kInfo); }
+  /// Entries that a stream counts in some thirty slices, a leaf being fuller than half.
+  static constexpr std::uint64_t kOfManySlices = 25 * kSliceNodes * rtree::kLeafFanout<2>;
   void fill(std::uint64_t entries) { SILURUS_CHECK(world_.shard->load(row(entries)).has_value()); }
 
   World world_;

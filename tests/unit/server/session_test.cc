@@ -154,12 +154,13 @@ struct TickingClock final : Clock {
 
 TEST_F(SessionTest, StreamsTakeTurnsOverSeveralSweeps) {
   const TickingClock slow(kSlicesTime);
-  fill(100000);
+  fill(kOfManySlices);
   std::vector<Loopback*> clients;
   for (int i = 0; i < 20; ++i) clients.push_back(&world_.connect());
   world_.team.clock = &slow;
   for (Loopback* client : clients) {
-    ask_range(*client, 1, {.window = window_of(0, 100000), .shape = rtree::ResultShape::kCount});
+    ask_range(*client, 1,
+              {.window = window_of(0, kOfManySlices), .shape = rtree::ResultShape::kCount});
   }
   std::vector<int> answered_in;
   for (int sweep = 0; sweep < 2000 && answered_in.size() < clients.size(); ++sweep) {
@@ -167,7 +168,7 @@ TEST_F(SessionTest, StreamsTakeTurnsOverSeveralSweeps) {
     int answered = 0;
     for (Loopback* client : clients) {
       if (client->waiting() == 0) continue;
-      EXPECT_EQ(client->receive().answer.count, 100000u);
+      EXPECT_EQ(client->receive().answer.count, kOfManySlices);
       ++answered;
       answered_in.push_back(sweep);
     }
@@ -598,16 +599,17 @@ TEST_F(SessionTest, GivesUpAStreamWhoseClientTakesNothing) {
 }
 
 TEST_F(SessionTest, DoesNotGiveUpAStreamThatIsSlowItself) {
-  fill(100000);
+  fill(kOfManySlices);
   Loopback& client = world_.connect();
-  ask_range(client, 1, {.window = window_of(0, 100000), .shape = rtree::ResultShape::kCount});
+  ask_range(client, 1,
+            {.window = window_of(0, kOfManySlices), .shape = rtree::ResultShape::kCount});
   Nanoseconds took = 0;
   for (; client.waiting() == 0; took += kSecond) {
     world_.worker().sweep();
     world_.clock.advance(kSecond);
   }
   EXPECT_GT(took, 2 * kMaxStreamStall) << "or it shows nothing";
-  EXPECT_EQ(client.receive().answer.count, 100000u);
+  EXPECT_EQ(client.receive().answer.count, kOfManySlices);
 }
 
 TEST_F(SessionTest, StatisticsComeAsText) {
