@@ -24,7 +24,7 @@ using GroupId = std::uint64_t;
 GroupId group_id(std::string_view cluster, std::uint32_t shard);
 
 constexpr std::uint32_t kGroupMagic = 0x474c4953;  // "SILG"
-constexpr std::uint32_t kGroupFormat = 4;
+constexpr std::uint32_t kGroupFormat = 5;
 
 enum class Kind : std::uint8_t {
   kLog = 1,      ///< primary to all: LogBody, then bytes of the log; without any, a heartbeat
