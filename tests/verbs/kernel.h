@@ -3,6 +3,10 @@
 #include <array>
 #include <cstdio>
 #include <string>
+#include <utility>
+
+#include "tests/support/patience.h"
+#include "transport/verbs/queues.h"
 
 namespace silurus::transport::verbs::testing {
 
@@ -15,6 +19,19 @@ inline std::string rdma_resources() {
     pclose(pipe);
   }
   return text;
+}
+
+/// The same, once it has stayed the same for a while: what ended connections had is destroyed a
+/// moment after their end.
+inline std::string settled_rdma_resources() {
+  std::string last = rdma_resources();
+  for (int looks_alike = 0; looks_alike < 4;) {
+    testing_support::pace(kLongestRetirement);  // pacing: what is under way gets done
+    std::string now = rdma_resources();
+    looks_alike = now == last ? looks_alike + 1 : 0;
+    last = std::move(now);
+  }
+  return last;
 }
 
 }  // namespace silurus::transport::verbs::testing

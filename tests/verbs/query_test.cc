@@ -135,12 +135,9 @@ TEST_F(Query, ByMessageIsOneWriteAndOneDoorbell) {
 }
 
 TEST_F(Query, AllocatesAndRegistersNothingOnEitherSide) {
-  std::string resources;
   for (const Mode mode : {Mode::kMessaging, Mode::kOffload}) {
     connect(mode);
-    if (resources.empty()) resources = rdma_resources();
-    // What the connection before had is destroyed a moment later.
-    ASSERT_TRUE(testing_support::wait_until([&] { return rdma_resources() == resources; }));
+    const std::string resources = settled_rdma_resources();
     const std::uint64_t allocated = allocations_of_all_threads();
     for (int i = 0; i < kQueries; ++i) ask(small_window());
     EXPECT_EQ(allocations_of_all_threads(), allocated) << (mode == Mode::kOffload);

@@ -445,6 +445,32 @@ TEST(SimMulticast, HoldsBackAndRefuses) {
             ErrorCode::kUnavailable);
 }
 
+TEST(SimMulticast, TakesABurstAndSendsItAtOnceWhenFlushed) {
+  World world(testing_support::seed(7));
+  Node sender(world, world.add_host("sender"));
+  Node receiver(world, world.add_host("receiver"));
+  const Address address{"sim", "group", "1", ""};
+  Group sends;
+  Group receives;
+  sends.membership = std::move(*sender.fabric.join(address, {}, *sender.poller, sends));
+  receives.membership = std::move(*receiver.fabric.join(address, {}, *receiver.poller, receives));
+  const std::string datagram(sends.membership->max_datagram_bytes(), 'x');
+  for (int round = 0; round < 2; ++round) {
+    for (std::size_t sent = 0; sent < kMulticastBurstBytes; sent += datagram.size()) {
+      ASSERT_EQ(sends.membership->send(bytes_of(datagram)), PostStatus::kPosted) << sent;
+    }
+    EXPECT_EQ(sends.membership->send(bytes_of("x")), PostStatus::kWouldBlock);
+    const std::uint64_t doorbells = sends.membership->counters().doorbells;
+    sends.membership->flush();
+    EXPECT_EQ(sends.membership->counters().doorbells, doorbells + 1);
+    EXPECT_EQ(sends.membership->send(bytes_of("x")), PostStatus::kWouldBlock) << "it is under way";
+    world.run_for(kMillisecond);  // the poller's progress() among others
+    sends.membership->flush();
+    EXPECT_EQ(sends.membership->counters().doorbells, doorbells + 1) << "there is nothing to send";
+  }
+  EXPECT_EQ(receives.datagrams.size(), 2 * kMulticastBurstBytes / datagram.size());
+}
+
 TEST(SimMulticast, ReachesAllOtherMembersUnlessLost) {
   World world(testing_support::seed(5));
   world.set_default_link({.jitter = 5000, .loss = 0.1, .duplicate = 0.1});
@@ -455,6 +481,7 @@ TEST(SimMulticast, ReachesAllOtherMembersUnlessLost) {
     members[i].membership = std::move(
         *nodes[i]->fabric.join({"sim", "group", "1", ""}, {}, *nodes[i]->poller, members[i]));
   }
+  nodes[0]->host.set_multicast({.slots = 1000});
   for (int i = 0; i < 1000; ++i) {
     EXPECT_EQ(members[0].membership->send(bytes_of(std::to_string(i))), PostStatus::kPosted);
   }
