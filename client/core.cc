@@ -107,7 +107,7 @@ ClientCore<D>::~ClientCore() {
   calls_.stop_repeating();  // callbacks may begin operations: those are refused from here on
   primary_ = nullptr;
   finder_.give_up(why);
-  for (auto& peer : peers_) peer.link.reset();
+  std::exchange(peers_, {}).clear();  // their callbacks find none
   calls_.end_queue(why);
 }
 
@@ -400,7 +400,8 @@ Result<Link<D>*> ClientCore<D>::dial(Member& member, Nanoseconds longest) {
 template <int D>
 void ClientCore<D>::ask(Member& member) {
   Link<D>* const link = link_of(member);
-  if (!link->connected() || !calls_.check_room()) return finder_.not_asked(member, clock_.now());
+  if (!link->connected() || !calls_.has_room_for_own())
+    return finder_.not_asked(member, clock_.now());
   const auto heard = [this, &member](const Result<StatsAnswer*>& answer) {
     const auto action = finder_.heard(
         member, answer ? parse_cluster_info((*answer)->json) : fail(answer.error()), clock_.now());

@@ -106,6 +106,7 @@ void Link<D>::resume(std::uint32_t index) {
     calls_.note_deadline(call, clock_.now());
   }
   if (call.is_search()) return begin_search(index);
+  SILURUS_CHECK(!call.message.empty());
   if (call.message.size() > connection_->limits().max_message_bytes) {
     const Error error{ErrorCode::kTooLarge,
                       "the connection to " + connection_->peer() + " takes no messages of " +
@@ -198,8 +199,7 @@ void Link<D>::send_bytes(std::uint32_t index, std::size_t bytes, Encode&& encode
   call.bytes = bytes;
   if (waiting_first_ == waiting_.size() && may_send()) {
     if (auto room = connection_->reserve(bytes); !room.empty()) {
-      if (call.is_write() ? is_of_group() : call.is_repeatable) {
-        // Perhaps it must be sent again, to the next primary.
+      if (!call.is_search() && keeps_message(call)) {
         call.message.resize(bytes);
         encode(std::span(call.message));
         std::memcpy(room.data(), call.message.data(), bytes);

@@ -102,6 +102,10 @@ class Link final : public transport::ConnectionHandler {
   template <typename Encode>
   void send_bytes(std::uint32_t index, std::size_t bytes, Encode&& encode);
   void send_waiting();
+  /// Whether the message of a call is kept, so that it can be sent to another member.
+  bool keeps_message(const Call<D>& call) const {
+    return call.is_repeatable || (is_of_group() && !call.is_own && call.kind() != CallKind::kLoad);
+  }
   bool may_send() const { return unanswered_ < protocol::kMaxRequestsInFlight; }
   void count_sent(Call<D>& call);
 

@@ -62,25 +62,24 @@ void Link<D>::on_message(transport::Connection&, std::span<const std::byte> mess
 template <int D>
 void Link<D>::on_error(std::uint32_t index, const protocol::Answer& answer) {
   Call<D>& call = calls_[index];
-  Error error = protocol::answer_error(answer);
-  call.error_text += error.message;
+  call.error_text.append(reinterpret_cast<const char*>(answer.payload.data()),
+                         answer.payload.size());
   if (call.error_text.size() > protocol::kMaxErrorText) {
     return break_off({ErrorCode::kProtocol, "an error of endless text"});
   }
   if (answer.more()) return;
   --unanswered_;
+  const Error error = error_of_peer(answer.header.code, call.error_text);
   if (call.holding && error.code == ErrorCode::kUnavailable) {
     return send_by_message_instead(index);
   }
-  const bool may_go_elsewhere =
-      !call.is_own && (call.kind() != CallKind::kLoad || call.is_repeatable);
+  const bool may_go_elsewhere = call.is_search() || keeps_message(call);
   if (error.code == ErrorCode::kNotPrimary && calls_.is_repeating() && may_go_elsewhere) {
     // Nothing has happened here: it is for another member.
     denies_to_be_primary_ = denies_to_be_primary_ || !call.any;
     leave(index);
     return calls_.put_back(index);
   }
-  error.message = call.error_text;
   finish(index, &error);
 }
 

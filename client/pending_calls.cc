@@ -23,7 +23,7 @@ PendingCalls<D>::PendingCalls(const Clock& clock, const ClientOptions& options)
 
 template <int D>
 Status PendingCalls<D>::check_room() const {
-  if (!free_.empty() || calls_.size() < kMaxInFlight) return {};
+  if (calls_.size() - free_.size() < kMaxInFlight) return {};
   return fail(ErrorCode::kUnavailable,
               std::to_string(kMaxInFlight) +
                   " operations are in flight on this client: wait for some of them");
@@ -53,6 +53,7 @@ std::uint32_t PendingCalls<D>::open(AnyCallback<D>&& callback, const Treatment& 
   call.patience = treatment.is_patient ? patience_ : 0;
   call.deadline = now + (treatment.is_patient ? patience_ : deadline_);
   call.bytes = 0;
+  call.message.clear();
   call.cost = {};
   call.set_access(Access::kMessaging);
   call.clear_answer();
@@ -63,7 +64,7 @@ std::uint32_t PendingCalls<D>::open(AnyCallback<D>&& callback, const Treatment& 
 
 template <int D>
 std::optional<std::uint32_t> PendingCalls<D>::find(std::uint32_t name) const {
-  const std::uint32_t index = name & (kMaxInFlight - 1);
+  const std::uint32_t index = name & (kMostCalls - 1);
   if (index >= size() || id(index) != name) return std::nullopt;
   return index;
 }

@@ -30,12 +30,16 @@ template <int D>
 class PendingCalls {
  public:
   static constexpr std::uint32_t kMaxInFlight = 4096;
+  static constexpr std::uint32_t kIndexBits = 13;
+  static constexpr std::uint32_t kMostCalls = 1u << kIndexBits;  ///< with the client's own
 
   /// `options.reconnect_for`: 0 if there is no next link.
   PendingCalls(const Clock& clock, const ClientOptions& options);
 
   /// kUnavailable: every slot is taken.
   Status check_room() const;
+  /// Whether a call of the client's own finds room: also while all calls of its user are under way.
+  bool has_room_for_own() const { return !free_.empty() || calls_.size() < kMostCalls; }
   /// Takes a slot for a call with this callback. check_room() was fine.
   std::uint32_t open(AnyCallback<D>&& callback, const Treatment& treatment, Nanoseconds now);
   /// Calls the callback, and gives the slot back unless an answer is yet to come.
@@ -101,8 +105,7 @@ class PendingCalls {
   ClientStatistics statistics;  ///< what was counted on all links
 
  private:
-  static constexpr std::uint32_t kIndexBits = 12;
-  static_assert(kMaxInFlight == 1u << kIndexBits);
+  static_assert(kMaxInFlight < kMostCalls, "the client's own calls find room, too");
 
   bool may_repeat(const Call<D>& call, const Error& why, bool remembers) const;
   void forget_ended();

@@ -150,7 +150,7 @@ PrimaryFinder::Action PrimaryFinder::heard(Member& member, const Result<ClusterI
   const bool was_asked = asked_ == &member;
   if (was_asked) asked_ = nullptr;
   if (!info) {
-    last_error_ = info.error();
+    if (was_asked) last_error_ = info.error();
     return {};
   }
   std::vector<std::string> others;

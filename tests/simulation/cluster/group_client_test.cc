@@ -223,6 +223,73 @@ TEST_F(GroupClientTest, LeavesAPrimaryThatIsNoneAnyMore) {
   EXPECT_EQ(members_[1]->searches, 1u);
 }
 
+TEST_F(GroupClientTest, AnOrderThatNothingRepeatsGoesWholeToTheNextPrimary) {
+  connect();
+  write();  // its slot is that of the order afterwards
+  ASSERT_TRUE(finish());
+  promote(1);
+  std::string outcome;
+  ASSERT_TRUE(group_->submit(
+      client::request::Task{.kind = protocol::TaskKind::kBackup, .text = "/somewhere"},
+      [&](auto answer) { outcome = answer ? "done" : answer.error().message; }));
+  run(kSecond, [&] { return !outcome.empty(); });
+  EXPECT_EQ(outcome, "done");
+  EXPECT_EQ(members_[0]->refused, 1u);
+  EXPECT_EQ(members_[1]->tasks, 1u);
+  EXPECT_EQ(state_.order.size(), 1u) << "and nothing else was sent again";
+}
+
+TEST_F(GroupClientTest, AWriteThatAServerWithoutAGroupRefusesIsNotSentAgain) {
+  state_.epoch = 0;  // a server that remembers no writes
+  connect();
+  write();
+  ASSERT_TRUE(finish());
+  state_.primary = -1;
+  write();
+  ASSERT_TRUE(finish());
+  EXPECT_EQ(writes_[1].error, ErrorCode::kNotPrimary);
+  EXPECT_EQ(state_.order.size(), 1u);
+}
+
+TEST_F(GroupClientTest, FailsOverWithAsManyCallsUnderWayAsThereMayBe) {
+  connect();
+  members_[0]->answers = false;
+  for (std::size_t i = 0; i < client::PendingCalls<2>::kMaxInFlight; ++i) search();
+  EXPECT_EQ(group_->submit(client::request::Range<2>{{.window = {{0, 0}, {1, 1}}}}, [](auto) {})
+                .error()
+                .code,
+            ErrorCode::kUnavailable);
+  run(kMillisecond);
+  crash_primary();
+  promote(1);
+  ASSERT_TRUE(finish());
+  EXPECT_EQ(versions_.size(), client::PendingCalls<2>::kMaxInFlight);
+}
+
+TEST_F(GroupClientTest, CallbacksMayBeginSearchesWhileTheClientIsDestroyed) {
+  for (auto& member : members_) member->staleness = 0;
+  connect({.read = {.from = ReadFrom::kAny, .max_staleness = 50 * kMillisecond}});
+  run(50 * kMillisecond);
+  ASSERT_EQ(group_->connections(), 3u);
+  for (auto& member : members_) member->answers = false;
+  std::size_t ended = 0;
+  std::size_t refused = 0;
+  const client::request::Range<2> query{{.window = {{0, 0}, {1, 1}}}};
+  for (int i = 0; i < 30; ++i) {
+    ASSERT_TRUE(group_->submit(query, [&](auto answer) {
+      EXPECT_FALSE(answer);
+      ++ended;
+      if (!group_->submit(query, [](auto) { ADD_FAILURE() << "it was refused"; })) ++refused;
+    }));
+  }
+  run(kMillisecond);
+  // Not reset(): callbacks find the client where it was.
+  delete group_.get();
+  (void)group_.release();
+  EXPECT_EQ(ended, 30u);
+  EXPECT_EQ(refused, 30u);
+}
+
 TEST_F(GroupClientTest, GivesUpAPrimaryThatHasFallenSilent) {
   connect({.silence = 100 * kMillisecond});
   members_[0]->answers = false;

@@ -32,6 +32,11 @@ class ScriptedMember::Session final : public transport::ConnectionHandler {
       return send(protocol::AnswerEncoder::text(to, json));
     }
     if (header->type == MessageType::kWrite) return on_write(message, to);
+    if (header->type == MessageType::kTask) {
+      if (!member_.leads()) return refuse(to);
+      ++member_.tasks;
+      return send(protocol::AnswerEncoder::text(to, "{}"));
+    }
     SILURUS_CHECK(header->type == MessageType::kRange);
     const auto range = protocol::decode_range<2>(message);
     SILURUS_CHECK(range.has_value());

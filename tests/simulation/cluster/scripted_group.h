@@ -48,6 +48,7 @@ class ScriptedMember final : public transport::AcceptHandler {
   // --- what it saw
   std::size_t searches = 0;
   std::size_t refused = 0;
+  std::size_t tasks = 0;
   std::uint64_t forgettable = 0;  ///< below it, by the last write
 
   Result<std::vector<std::byte>> on_hello(std::span<const std::byte> hello) override;
