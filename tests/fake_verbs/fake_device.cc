@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "common/check.h"
 
@@ -53,7 +54,7 @@ struct FakeVerbs {
     if (std::exchange(state.is_in_error, true)) return;
     while (state.unfinished > 0) {
       --state.unfinished;
-      the_device->complete(pair.qp_num, IBV_WC_WR_FLUSH_ERR);
+      the_device->complete(pair.qp_num, IBV_WC_WR_FLUSH_ERR, the_device->receive_number_);
     }
     the_device->last_receives_.push_back(pair.qp_num);
   }
@@ -91,7 +92,7 @@ bool FakeDevice::deliver(const ibv_qp& pair, bool is_whole) {
   if (receives_ == 0) return false;
   --receives_;
   if (is_whole) {
-    complete(pair.qp_num, IBV_WC_SUCCESS);
+    complete(pair.qp_num, IBV_WC_SUCCESS, receive_number_);
   } else {
     ++FakeVerbs::find(pair).unfinished;
   }
@@ -99,9 +100,11 @@ bool FakeDevice::deliver(const ibv_qp& pair, bool is_whole) {
   return true;
 }
 
-void FakeDevice::complete(std::uint32_t pair_number, ibv_wc_status status) {
+void FakeDevice::complete_send(const ibv_qp& pair) { complete(pair.qp_num, IBV_WC_SUCCESS, 0); }
+
+void FakeDevice::complete(std::uint32_t pair_number, ibv_wc_status status, std::uint64_t number) {
   ibv_wc completion{};
-  completion.wr_id = receive_number_;
+  completion.wr_id = number;
   completion.status = status;
   completion.qp_num = pair_number;
   completions_.push_back(completion);

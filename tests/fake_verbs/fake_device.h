@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace silurus::testing_support {
@@ -26,6 +27,8 @@ class FakeDevice {
   /// there is a completion now; else there is one when the pair goes to the error state. False:
   /// there is no receive, and the sender has to wait.
   bool deliver(const ibv_qp& pair, bool is_whole = true);
+  /// A work request of the pair has been sent: it completes.
+  void complete_send(const ibv_qp& pair);
   /// Receives in the shared queue.
   std::uint32_t receives() const { return receives_; }
   std::size_t pairs() const { return pairs_.size(); }
@@ -41,7 +44,7 @@ class FakeDevice {
     std::uint32_t unfinished = 0;  ///< receives of messages that are not whole
     bool is_in_error = false;
   };
-  void complete(std::uint32_t pair_number, ibv_wc_status status);
+  void complete(std::uint32_t pair_number, ibv_wc_status status, std::uint64_t number);
   void look_at_limit();
 
   ibv_device device_{};

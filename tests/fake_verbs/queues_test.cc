@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "common/log.h"
 #include "tests/fake_verbs/fake_device.h"
 
@@ -68,6 +70,54 @@ TEST_F(VerbsQueues, ReceivesOfRetiredPairsComeBack) {
   EXPECT_GE(device_.receives() + kOwedAtMost, all_);
   EXPECT_EQ(queues_->lost_receives(), 0u);
   EXPECT_EQ(told_, 0u) << "nothing is told of a pair that is retired";
+}
+
+TEST_F(VerbsQueues, WhatAPairThatGoesHasSentIsNoReceive) {
+  QueuePair other = connect();
+  for (std::uint32_t i = 0; i < 3 * all_; ++i) {
+    QueuePair pair = connect();
+    // Before and behind completions of the pair that goes lie those of another one.
+    ASSERT_TRUE(device_.deliver(*other)) << "after " << i << " pairs: a client would hang";
+    for (int sent = 0; sent < 3; ++sent) device_.complete_send(*pair);
+    ASSERT_TRUE(device_.deliver(*pair));
+    ASSERT_TRUE(device_.deliver(*other));
+    if (i % 2 == 0) {
+      queues_->destroy(std::move(pair));
+      queues_->give_back(kEntries);
+    } else {
+      queues_->retire(std::move(pair), kEntries, 0);
+      tell_events();
+      queues_->bury(1);
+    }
+    poll_all();
+    ASSERT_LE(device_.receives(), all_) << "never more: completions would not find room";
+  }
+  EXPECT_GE(device_.receives() + kOwedAtMost, all_);
+  EXPECT_EQ(queues_->lost_receives(), 0u);
+  EXPECT_EQ(told_, 6 * all_);
+  queues_->retire(std::move(other), kEntries, 0);
+}
+
+TEST_F(VerbsQueues, RetiredPairsHoldReceivesThatAreNotLost) {
+  QueuePair other = connect();
+  std::vector<QueuePair> going;
+  for (std::uint32_t i = 0; i < all_ / 16; ++i) {
+    going.push_back(connect());
+    for (int held = 0; held < 16; ++held) device_.deliver(*going.back(), false);
+  }
+  ASSERT_TRUE(device_.take_few_receives());
+  for (QueuePair& pair : going) queues_->retire(std::move(pair), kEntries, 0);
+  queues_->on_few_receives();
+  EXPECT_EQ(queues_->lost_receives(), 0u);
+  while (device_.pairs() > 1) queues_->bury(kLongestRetirement);
+  poll_all();
+  EXPECT_EQ(queues_->lost_receives(), 0u);
+  EXPECT_LE(device_.receives(), all_);
+  EXPECT_GE(device_.receives() + kOwedAtMost, all_);
+  while (device_.deliver(*other)) continue;
+  EXPECT_TRUE(device_.take_few_receives()) << "it is watched again";
+  poll_all();
+  queues_->retire(std::move(other), kEntries, 0);
 }
 
 TEST_F(VerbsQueues, RetiredPairsAreDestroyedInTimeIfTheDeviceSaysNothing) {

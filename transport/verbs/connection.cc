@@ -123,7 +123,10 @@ Result<std::unique_ptr<VerbsConnection>> VerbsConnection::create(VerbsPoller& po
   poller.add_load(1);
   auto created =
       connection->queues_->create_pair({IBV_QPT_RC, sends, 0, kInlineWish}, connection->owner_);
-  if (!created) return fail(std::move(created.error()));
+  if (!created) {
+    connection->options_.listener.reset();  // the caller gives back what it took
+    return fail(std::move(created.error()));
+  }
   connection->pair_ = std::move(created->pair);
   connection->max_inline_bytes_ = created->max_inline_bytes;
   return connection;
@@ -138,7 +141,9 @@ VerbsConnection::~VerbsConnection() {
 }
 
 void VerbsConnection::release() {
-  if (pair_ && (reads_in_flight_ != 0 || !started_)) {
+  if (pair_ && !started_) {
+    queues_->discard(std::move(pair_));  // on the control's thread, perhaps
+  } else if (pair_ && reads_in_flight_ != 0) {
     queues_->destroy(std::move(pair_));  // now: then nothing lands in a buffer any more
   } else if (pair_) {
     const Nanoseconds now = SystemClock().now();

@@ -145,14 +145,20 @@ void Queues::destroy(QueuePair pair) {
   pair.reset();
   owners_.erase(number);
   take_completions();
-  const auto removed = std::remove_if(found_.begin(), found_.end(),
-                                      [&](const ibv_wc& wc) { return wc.qp_num == number; });
-  const auto receives = static_cast<std::uint32_t>(std::count_if(
-      removed, found_.end(), [](const ibv_wc& wc) { return wc.wr_id == kSharedReceive; }));
+  const auto is_of_pair = [&](const ibv_wc& wc) { return wc.qp_num == number; };
+  const auto receives = static_cast<std::uint32_t>(std::ranges::count_if(
+      found_, [&](const ibv_wc& wc) { return is_of_pair(wc) && wc.wr_id == kSharedReceive; }));
   owed_ += receives;
   completed_ += receives;
-  found_.erase(removed, found_.end());
+  std::erase_if(found_, is_of_pair);
   if (owed_ >= kReplenishBatch) static_cast<void>(post_receives(owed_));
+}
+
+void Queues::discard(QueuePair pair) {
+  const std::lock_guard lock(pairs_mutex_);
+  const std::uint32_t number = pair->qp_num;
+  pair.reset();
+  owners_.erase(number);
 }
 
 void Queues::retire(QueuePair pair, std::uint32_t entries, Nanoseconds now) {
@@ -181,6 +187,7 @@ Nanoseconds Queues::bury(Nanoseconds now) {
     }
   }
   retired_ = std::move(still);
+  watch_again();
   return next;
 }
 
@@ -191,13 +198,12 @@ void Queues::on_last_receive(std::uint32_t number) {
 }
 
 std::size_t Queues::poll() {
-  std::size_t told = 0;
   if (!found_.empty()) {
     // A sink may destroy a queue pair, and so add to found_ or take out of it.
     std::vector<ibv_wc> batch;
     batch.swap(found_);
-    for (const ibv_wc& completion : batch) tell(completion);
-    told = batch.size();
+    tell_all(batch);
+    const std::size_t told = batch.size();
     if (found_.empty()) {
       batch.clear();
       batch.swap(found_);  // keeps the memory
@@ -206,15 +212,33 @@ std::size_t Queues::poll() {
   }
   std::array<ibv_wc, kBatch> batch;
   const int count = ibv_poll_cq(completions_.get(), kBatch, batch.data());
-  for (int i = 0; i < count; ++i) tell(batch[static_cast<std::size_t>(i)]);
-  return count > 0 ? static_cast<std::size_t>(count) : 0;
+  if (count <= 0) return 0;
+  tell_all(std::span(batch).first(static_cast<std::size_t>(count)));
+  return static_cast<std::size_t>(count);
+}
+
+void Queues::tell_all(std::span<const ibv_wc> completions) {
+  is_telling_ = true;
+  for (const ibv_wc& completion : completions) tell(completion);
+  is_telling_ = false;
+  watch_again();
+}
+
+/// If few receives were left at a moment at which that could not be judged.
+void Queues::watch_again() {
+  if (!is_few_ || !retired_.empty() || is_telling_) return;
+  is_few_ = false;
+  watch_receives();
+}
+
+bool Queues::is_retired(std::uint32_t number) const {
+  return std::ranges::any_of(
+      retired_, [&](const Retired& retired) { return retired.pair->qp_num == number; });
 }
 
 void Queues::tell(const ibv_wc& completion) {
   auto found = sinks_.find(completion.qp_num);
-  const bool is_retired = std::ranges::any_of(
-      retired_, [&](const Retired& retired) { return retired.pair->qp_num == completion.qp_num; });
-  if (found == sinks_.end() && !is_retired) {
+  if (found == sinks_.end() && !is_retired(completion.qp_num)) {
     // A client may be quicker than the task that adds its queue pair here, which was posted before
     // the client was accepted.
     loop_->poll();
@@ -246,11 +270,14 @@ Status Queues::post_receives(std::uint32_t count) {
       chain_[i].next = i + 1 < batch ? &chain_[i + 1] : nullptr;
     }
     ibv_recv_wr* bad = nullptr;
-    if (const int error = ibv_post_srq_recv(receives_.get(), chain_.data(), &bad); error != 0) {
+    const int error = ibv_post_srq_recv(receives_.get(), chain_.data(), &bad);
+    const auto done = error == 0 ? batch : static_cast<std::size_t>(bad - chain_.data());
+    owed_ -= static_cast<std::uint32_t>(done);
+    posted_ += done;
+    if (error == ENOMEM) owed_ = 0;  // the queue is full: there is nothing that it lacks
+    if (error != 0) {
       return fail(call_error("ibv_post_srq_recv", "on " + device_->name(), error));
     }
-    owed_ -= static_cast<std::uint32_t>(batch);
-    posted_ += batch;
   }
   return {};
 }
@@ -263,12 +290,18 @@ void Queues::watch_receives() {
 }
 
 void Queues::on_few_receives() {
+  // Retired pairs are about to give back what they have.
+  is_few_ = !retired_.empty() || is_telling_;
+  if (is_few_) {
+    if (owed_ > 0) static_cast<void>(post_receives(owed_));
+    return;
+  }
   // Only what is said of a queue that nothing was posted to since may be compared with our count.
   const bool is_of_now = posted_ == posted_when_watched_;
   take_completions();
   const auto untold = std::ranges::count(found_, kSharedReceive, &ibv_wc::wr_id);
-  const std::uint64_t expected = posted_ - completed_ - static_cast<std::uint64_t>(untold);
-  const std::uint64_t few = receive_count_ / kFewReceives;
+  const auto expected = static_cast<std::int64_t>(posted_ - completed_) - untold;
+  const std::int64_t few = receive_count_ / kFewReceives;
   if (is_of_now && expected > few) {
     const auto lost = static_cast<std::uint32_t>(expected - few);
     log::warning(device_->name() + " has lost " + std::to_string(lost) +

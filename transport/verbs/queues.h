@@ -4,6 +4,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -75,6 +76,8 @@ class Queues final : private EventSink {
   /// Destroys the pair now: no completion of it will be told any more, also if the number is used
   /// again. Receives that it has taken from the shared queue may be lost.
   void destroy(QueuePair pair);
+  /// Any thread: destroys a pair that was never added, and to which nothing was posted or sent.
+  void discard(QueuePair pair);
   /// Destroys the pair when what it has taken from the shared receive queue has come back
   /// (InfiniBand Architecture Specification 1.3, section 10.3.1: the "last WQE reached" event of a
   /// pair in the error state), or after kLongestRetirement. No completion of it will be told any
@@ -108,6 +111,9 @@ class Queues final : private EventSink {
   Status post_receives(std::uint32_t count);
   void watch_receives();
   void take_completions();
+  void watch_again();
+  bool is_retired(std::uint32_t number) const;
+  void tell_all(std::span<const ibv_wc> completions);
   void tell(const ibv_wc& completion);
 
   static constexpr int kBatch = 32;
@@ -135,6 +141,8 @@ class Queues final : private EventSink {
   std::uint64_t posted_ = 0;     ///< receives, ever
   std::uint64_t completed_ = 0;  ///< receives told of or found to be lost, ever
   std::uint64_t lost_ = 0;
+  bool is_telling_ = false;                ///< some completions are neither in found_ nor told yet
+  bool is_few_ = false;                    ///< on_few_receives() could not judge
   std::uint64_t posted_when_watched_ = 0;  ///< posted_ when watch_receives() was called last
   std::vector<ibv_recv_wr> chain_;
   EventLoop* loop_ = nullptr;
