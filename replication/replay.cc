@@ -1,8 +1,6 @@
 #include "replication/replay.h"
 
-#include <chrono>
 #include <string>
-#include <thread>
 #include <utility>
 
 namespace silurus::replication {
@@ -67,16 +65,26 @@ Status Replay<D>::end_batch(const Record& record) {
   if ((record.header.flags & kBatchEnd) == 0 || !std::exchange(batch_has_steps_, false)) return {};
   ++batches_;
   ++batches_in_steps_;
-  return steps_.size() < kOperationsPerVersion ? Status{} : finish();
+  return steps_.size() < kOperationsPerVersion && !is_tight() ? Status{} : finish();
+}
+
+/// Whether the copies that a merged version makes, which are all there at once, might be too many:
+/// then each batch is a version of its own, as it was when it was logged.
+template <int D>
+bool Replay<D>::is_tight() const {
+  constexpr rtree::NodeCounts kNodesOfAnOperation = {4, 3};
+  const rtree::TreeStats stats = tree_.stats();
+  return !stats.room.holds(stats.reserved + kNodesOfAnOperation * (2 * kOperationsPerVersion));
 }
 
 template <int D>
 Status Replay<D>::finish() {
   if (steps_.empty()) return {};
+  if (is_tight()) tree_.reclaim_unread();
   // The batches' versions, one after the other, of which only the last one is made.
   tree_.skip_to(tree_.next_version() + batches_in_steps_ - 1);
   for (const Step& step : steps_) {
-    if (Status applied = apply_patiently(step); !applied) return applied;
+    if (Status applied = apply_again(step); !applied) return applied;
   }
   tree_.publish();
   steps_.clear();
@@ -85,24 +93,27 @@ Status Replay<D>::finish() {
 }
 
 template <int D>
-Status Replay<D>::apply_patiently(const Step& step) {
-  Status applied = apply(step);
-  // Retired nodes wait for readers that cannot exist yet: let their grace pass.
-  for (int turn = 0; !applied && applied.error().code == ErrorCode::kOutOfMemory && turn < 100;
-       ++turn) {
-    tree_.reclaim();
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    applied = apply(step);
+Status Replay<D>::apply_again(const Step& step) {
+  using Room = typename rtree::Tree<D>::Room;
+  const auto is_full = [](const Status& status) {
+    return !status && status.error().code == ErrorCode::kOutOfMemory;
+  };
+  Status applied = apply(step, Room::kBudget);
+  if (is_full(applied)) {
+    tree_.reclaim_unread();
+    applied = apply(step, Room::kBudget);
   }
-  if (applied || applied.error().code == ErrorCode::kOutOfMemory) return applied;
+  // It was done once: so there is enough, if not as the tree's nodes lie now.
+  if (is_full(applied)) applied = apply(step, Room::kAdmitted);
+  if (applied || is_full(applied)) return applied;
   return nonsense(step.lsn, applied.error().message);
 }
 
 template <int D>
-Status Replay<D>::apply(const Step& step) {
+Status Replay<D>::apply(const Step& step, typename rtree::Tree<D>::Room room) {
   switch (step.type) {
     case RecordType::kInsert:
-      return tree_.insert({.id = step.id, .box = step.box});
+      return tree_.insert({.id = step.id, .box = step.box}, room);
     case RecordType::kErase:
       return tree_.erase({.id = step.id, .box = step.box});
     case RecordType::kCompact: {
@@ -111,7 +122,7 @@ Status Replay<D>::apply(const Step& step) {
       return packed ? Status() : fail(packed.error());
     }
     default:
-      return tree_.update(step.id, step.box, step.to);
+      return tree_.update(step.id, step.box, step.to, room);
   }
 }
 

@@ -39,8 +39,9 @@ class Replay {
     CompactPayload compaction;
   };
   Status end_batch(const Record& record);
-  Status apply(const Step& step);
-  Status apply_patiently(const Step& step);
+  bool is_tight() const;
+  Status apply(const Step& step, typename rtree::Tree<D>::Room room);
+  Status apply_again(const Step& step);
 
   rtree::Tree<D>& tree_;
   std::vector<Step> steps_;  ///< whole batches, not applied yet

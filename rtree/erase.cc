@@ -106,7 +106,7 @@ Status Tree<D>::erase(const Entry<D>& entry) {
 }
 
 template <int D>
-Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to) {
+Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to, Room room) {
   if (Status checked = check_box(from, "from"); !checked) return checked;
   if (Status checked = check_box(to, "to"); !checked) return checked;
   std::optional<Found> found = find({id, from});
@@ -115,10 +115,13 @@ Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to) {
   }
   const NodeCounts nodes = nodes_to_erase(path()) + path() * 2 + NodeCounts{0, 1};
   const bool is_tight = !reserve(nodes, reserved());
-  // Of which the leaves beside the new place may be packed, if there is as much.
-  const bool may_pack = is_tight && reserve(nodes + NodeCounts{kInnerFanout<D>, 0}, reserved() / 4);
+  // Of which the leaves beside the new place may be packed, if there is as much, and nobody counts
+  // on it.
+  const bool may_pack = is_tight && room != Room::kAdmitted &&
+                        reserve(nodes + NodeCounts{kInnerFanout<D>, 0}, reserved() / 4);
   if (is_tight && !may_pack) {
-    if (Status room = reserve(nodes, reserved() / 4); !room) return room;
+    const NodeCounts spare = room == Room::kBudget ? reserved() / 4 : NodeCounts{};
+    if (Status enough = reserve(nodes, spare); !enough) return enough;
   }
   erase_found(*found);
   if (may_pack) pack_beside(to);
@@ -297,7 +300,7 @@ template bool Tree<2>::look_for(const Entry<2>&, std::uint32_t&);
 template bool Tree<3>::look_for(const Entry<3>&, std::uint32_t&);
 template Status Tree<2>::erase(const Entry<2>&);
 template Status Tree<3>::erase(const Entry<3>&);
-template Status Tree<2>::update(std::uint64_t, const Box<2>&, const Box<2>&);
-template Status Tree<3>::update(std::uint64_t, const Box<3>&, const Box<3>&);
+template Status Tree<2>::update(std::uint64_t, const Box<2>&, const Box<2>&, Room);
+template Status Tree<3>::update(std::uint64_t, const Box<3>&, const Box<3>&, Room);
 
 }  // namespace silurus::rtree

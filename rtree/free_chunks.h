@@ -16,6 +16,9 @@ struct NodeCounts {
   friend constexpr NodeCounts operator+(NodeCounts a, NodeCounts b) {
     return {a.leaves + b.leaves, a.inners + b.inners};
   }
+  friend constexpr NodeCounts operator-(NodeCounts a, NodeCounts b) {
+    return {a.leaves - b.leaves, a.inners - b.inners};
+  }
   friend constexpr NodeCounts operator*(NodeCounts a, std::uint64_t times) {
     return {a.leaves * times, a.inners * times};
   }

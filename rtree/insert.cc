@@ -7,12 +7,13 @@
 
 namespace silurus::rtree {
 template <int D>
-Status Tree<D>::insert(const Entry<D>& entry) {
+Status Tree<D>::insert(const Entry<D>& entry, Room room) {
   if (Status checked = check_box(entry.box); !checked) return checked;
   // At worst every node on the path is copied and split, and a new root made.
   const std::uint64_t height = node(root_).level() + 1;
   if (height > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree is too high");
-  if (Status room = reserve(path() * 2 + NodeCounts{0, 1}, reserved()); !room) return room;
+  const NodeCounts spare = room == Room::kBudget ? reserved() : NodeCounts{};
+  if (Status enough = reserve(path() * 2 + NodeCounts{0, 1}, spare); !enough) return enough;
   insert_reserved(entry);
   return {};
 }
@@ -159,8 +160,8 @@ void Tree<D>::set_items(Node<D>& made, std::span<const SplitItem<D>> items) {
   }
 }
 
-template Status Tree<2>::insert(const Entry<2>&);
-template Status Tree<3>::insert(const Entry<3>&);
+template Status Tree<2>::insert(const Entry<2>&, Room);
+template Status Tree<3>::insert(const Entry<3>&, Room);
 template Tree<2>::Path Tree<2>::choose_leaf(const Box<2>&) const;
 template Tree<3>::Path Tree<3>::choose_leaf(const Box<3>&) const;
 template void Tree<2>::insert_reserved(const Entry<2>&);

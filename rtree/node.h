@@ -194,7 +194,7 @@ constexpr std::uint32_t chunks_of(std::uint32_t level) {
 }
 
 /// Chunks of a slab (arena.h); a node whose first chunk is c lies in slab c / kChunksPerSlab.
-inline constexpr std::uint32_t kChunksPerSlab = 1 << 14;
+inline constexpr std::uint32_t kChunksPerSlab = 1 << 15;
 template <int D>
 inline constexpr std::size_t kSlabBytes = kChunkBytes<D>* kChunksPerSlab;
 template <int D>

@@ -192,6 +192,20 @@ Version Tree<D>::publish() {
 template <int D>
 Nanoseconds Tree<D>::reclaim() {
   const Nanoseconds now = options_.grace == 0 ? 0 : clock_->now();
+  recycle(now);
+  if (reclaimer_.retired_chunks() * kChunkBytes<D> <= retired_limit_bytes()) return 0;
+  // What snapshots hold comes back at nobody knows when: look again in a millisecond.
+  const Nanoseconds deadline = reclaimer_.next_deadline();
+  return deadline > now ? deadline - now : kMillisecond;
+}
+
+template <int D>
+void Tree<D>::reclaim_unread() {
+  recycle(INT64_MAX - options_.grace);
+}
+
+template <int D>
+void Tree<D>::recycle(Nanoseconds now) {
   slots_->collect(pinned_words_);
   pinned_.clear();
   for (const std::uint64_t word : pinned_words_) {
@@ -206,10 +220,6 @@ Nanoseconds Tree<D>::reclaim() {
   counters_.recycled.store(counters_.recycled.load(std::memory_order_relaxed) + freed.size(),
                            std::memory_order_relaxed);
   update_stats();
-  if (reclaimer_.retired_chunks() * kChunkBytes<D> <= retired_limit_bytes()) return 0;
-  // What snapshots hold comes back at nobody knows when: look again in a millisecond.
-  const Nanoseconds deadline = reclaimer_.next_deadline();
-  return deadline > now ? deadline - now : kMillisecond;
 }
 
 template <int D>

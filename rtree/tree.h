@@ -155,8 +155,14 @@ class Tree {
 
   // --- the writer: one thread at a time (the caller's promise). A call that fails changes nothing.
 
+  /// What an operation finds its memory by.
+  enum class Room : std::uint8_t {
+    kBudget,        ///< the budget, less the reserve
+    kAdmitted,      ///< all of the budget: it was made sure beforehand that there is enough
+    kAdmittedLast,  ///< the same, and the batch ends with it: what is left may serve to pack nodes
+  };
   /// Adds an entry to the batch. kInvalidArgument (check_box), kOutOfMemory.
-  Status insert(const Entry<D>& entry);
+  Status insert(const Entry<D>& entry, Room room = Room::kBudget);
   /// Removes one such (id, box) from the batch. kNotFound if there is none, kInvalidArgument;
   /// kOutOfMemory only if so much is retired that even the reserve is used up. A node that it
   /// leaves less than half as full as a join may make one is joined with a sibling, if both fit
@@ -165,7 +171,7 @@ class Tree {
   /// Moves an entry: readers see it at the old box or at the new one, never at both or neither.
   /// Three quarters of the reserve serve updates, too. One that needs them packs the leaves beside
   /// the new place, if that is worthwhile: so updates need no more memory in the end.
-  Status update(std::uint64_t id, const Box<D>& from, const Box<D>& to);
+  Status update(std::uint64_t id, const Box<D>& from, const Box<D>& to, Room room = Room::kBudget);
   /// The nodes for which inserts leave room of the budget to erasures, updates and compactions (and
   /// the copies, retired nodes and held versions that come of these), so that a full tree can be
   /// thinned out: a sixteenth of the budget, within bounds; as many leaves as inner nodes.
@@ -237,6 +243,8 @@ class Tree {
   /// Recycles what may be recycled (publish() does so too); returns how long the writer should wait
   /// before it goes on, because too much is retired (0: not at all).
   Nanoseconds reclaim();
+  /// The same without the grace: while nobody can read the tree from afar, as in recovery.
+  void reclaim_unread();
   /// Whether remote readers are turned away (RootBlock::retired): a read of the root that is posted
   /// after this returns finds none. Snapshots don't care.
   void set_retired(bool retired) {
@@ -288,6 +296,7 @@ class Tree {
   Node<D>& root_node() { return own_node(root_); }
 
   Status reserve(NodeCounts nodes, NodeCounts spare);
+  void recycle(Nanoseconds now);
   /// One node of each level up to the root's.
   NodeCounts path() const { return {1, node(root_).level()}; }
   std::string memory_text() const;

@@ -153,6 +153,7 @@ void GroupLoad<D>::take_next(Nanoseconds now) {
   build_->options = current_->job->options;
   reign_ = parts_.member.view().since;
   load_ = {};
+  nodes_ = 0;
   least_copied_ = 0;
   is_offered_ = false;
   progress_.clear();

@@ -90,6 +90,7 @@ constexpr std::uint64_t kMaxQueuedOperations = std::uint64_t{1} << 18;
 /// free before a batch begins, if waiting for retired memory can free it. Searched again after
 /// kMemoryRetry.
 constexpr rtree::NodeCounts kNodesOfAnOperation = {.leaves = 2, .inners = 1};
+constexpr rtree::NodeCounts kNodesOfAnUpdate = {.leaves = 4, .inners = 2};  ///< both its places
 constexpr rtree::NodeCounts kNodesOfABatch = {.leaves = 4, .inners = 12};
 constexpr Nanoseconds kMemoryRetry = 2 * kMillisecond;
 /// A compaction goes on when no more than this share of the budget is retired and comes back: a
@@ -115,9 +116,9 @@ constexpr Nanoseconds kMaxRetain = 7 * 24 * 3600 * kSecond;
 constexpr std::uint64_t kMaxRetainVersions = 4096;
 
 // --- a member of a group
-/// While a view is younger than that and has too few members (--min-members), writes wait for
-/// others to join it; then they are refused.
-constexpr Nanoseconds kYoungView = 3 * kSecond;
+/// When a group has too few members (--min-members), writes wait for so long for others to join it;
+/// then they are refused, and those that are applied are in doubt.
+constexpr Nanoseconds kMembersMayJoin = 3 * kSecond;
 /// Batches that are logged and not committed yet: one on its way, and the next one right behind it.
 constexpr std::size_t kMaxBatchesInFlight = 2;
 /// Clients that send a batch of writes leave no longer a gap between two of them.

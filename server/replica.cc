@@ -98,11 +98,12 @@ void Replica<D>::note_view(Nanoseconds now) {
   if (!leads() || member_->view().since != reign_) {
     lose_writes();
     reign_ = member_->view().since;
+    is_short_ = false;
   }
-  if (member_->view().epoch != view_epoch_) {
-    view_epoch_ = member_->view().epoch;
-    view_since_ = now;
-  }
+  // Since when there are too few members, whichever views come and go meanwhile.
+  const bool is_short = leads() && !member_->view().has_enough();
+  if (is_short && !is_short_) short_since_ = now;
+  is_short_ = is_short;
 }
 
 /// Of what is under way, the next primary knows what becomes of it.
@@ -112,7 +113,7 @@ void Replica<D>::lose_writes() {
   unproven_.clear();
   for (Flight& flight : in_flight_) lose(flight);
   in_flight_.clear();
-  operations_in_flight_ = 0;
+  nodes_in_flight_ = {};
 }
 
 template <int D>
@@ -148,8 +149,8 @@ Status Replica<D>::log_batches(Nanoseconds now) {
     if (!member_->view().has_enough()) {
       if (has_writes_on_their_way()) break;  // one of them may be this one, which comes again
       // After a fail-over, a primary is alone until the others have joined it again.
-      if (now - view_since_ < kYoungView) {
-        again_at_ = view_since_ + kYoungView;
+      if (now - short_since_ < kMembersMayJoin) {
+        again_at_ = short_since_ + kMembersMayJoin;
         break;
       }
       backlog_.pop_front();
@@ -319,12 +320,14 @@ Nanoseconds Replica<D>::wait_for_joiners() const {
 template <int D>
 Nanoseconds Replica<D>::must_wait() {
   std::uint64_t operations = 1;  // so that an order finds room, too
+  rtree::NodeCounts asked = kNodesOfAnOperation;
   rtree::NodeCounts kept;
   const rtree::TreeStats before = parts_.tree.stats();
   for (const WriteJob<D>* job : backlog_) {
     operations += job->operations.size();
     for (const auto& one : job->operations) {
       kept = largest(kept, kept_nodes(before, one.kind));
+      asked = asked + nodes_of(one.kind);
     }
     if (operations >= kMaxCombinedOperations) break;
   }
@@ -338,8 +341,8 @@ Nanoseconds Replica<D>::must_wait() {
     join_waits_.add();
     return wait;
   }
-  taken_ = kNodesOfABatch + kNodesOfAnOperation * operations_in_flight_;
-  const rtree::NodeCounts wanted = taken_ + kept + kNodesOfAnOperation * operations;
+  taken_ = kNodesOfABatch + nodes_in_flight_;
+  const rtree::NodeCounts wanted = taken_ + kept + asked;
   // What is retired may be free by now; while no batch is applied, nobody else looks.
   if (!before.room.holds(wanted)) parts_.tree.reclaim();
   const rtree::TreeStats stats = parts_.tree.stats();
@@ -390,11 +393,13 @@ Status Replica<D>::log_batch(Nanoseconds now) {
     backlog_.pop_front();
   }
   last_batch_ = flight.jobs.size();
+  flight.nodes = batch_nodes_;
   return end_batch(std::move(flight));
 }
 
 template <int D>
 void Replica<D>::begin_batch() {
+  batch_nodes_ = {};
   clock_.observe(machine_.stamp());
   batch_stamp_ = clock_.next(parts_.history.unix_ns());
 }
@@ -414,7 +419,7 @@ Status Replica<D>::end_batch(Flight flight) {
   flight.end = parts_.store.log().end();
   batched_at_ = now_;
   batch_bytes_ = flight.end.lsn - before_batch;
-  operations_in_flight_ += flight.operations;
+  nodes_in_flight_ = nodes_in_flight_ + flight.nodes;
   in_flight_.push_back(std::move(flight));
   batches_.add();
   return {};
@@ -434,7 +439,7 @@ void Replica<D>::log_operation(const protocol::Operation<D>& operation) {
   if (good && !is_erasure) {
     const bool is_update = operation.kind == protocol::OperationKind::kUpdate;
     const rtree::NodeCounts kept = is_update ? kept_by_updates_ : kept_by_inserts_;
-    const rtree::NodeCounts with_this = taken_ + kNodesOfAnOperation;
+    const rtree::NodeCounts with_this = taken_ + nodes_of(operation.kind);
     if (!room_.holds(with_this + kept)) {
       good = fail(ErrorCode::kOutOfMemory, "the tree is full");
     } else {
@@ -445,6 +450,7 @@ void Replica<D>::log_operation(const protocol::Operation<D>& operation) {
     const auto code = static_cast<std::uint64_t>(good.error().code);
     return append(RecordType::kRefused, replication::RefusedPayload{code});
   }
+  batch_nodes_ = batch_nodes_ + nodes_of(operation.kind);
   if (operation.kind == protocol::OperationKind::kUpdate) {
     return append(RecordType::kUpdate,
                   replication::UpdatePayload<D>{operation.id, operation.box, operation.to});
@@ -477,7 +483,7 @@ void Replica<D>::on_batch(const AppliedBatch& batch) {
   if (batch.has_changed) parts_.history.add(parts_.tree, batch.stamp);
   while (!in_flight_.empty() && in_flight_.front().end.lsn <= batch.end.lsn) {
     Flight& flight = in_flight_.front();
-    operations_in_flight_ -= flight.operations;
+    nodes_in_flight_ = nodes_in_flight_ - flight.nodes;
     // What lies at our place of the log may be another primary's.
     if (flight.end == batch.end) {
       finish(flight, batch);
@@ -545,8 +551,8 @@ void Replica<D>::answer_proven(Nanoseconds now) {
   while (!unproven_.empty()) {
     const bool is_proven = unproven_.front().end <= member_->acknowledged();
     if (!is_proven && member_->view().has_enough()) return;  // the members are about to have it
-    if (!is_proven && now - view_since_ < kYoungView) {
-      again_at_ = view_since_ + kYoungView;
+    if (!is_proven && now - short_since_ < kMembersMayJoin) {
+      again_at_ = short_since_ + kMembersMayJoin;
       return;
     }
     answer(unproven_.front(), is_proven ? std::optional<Error>() : too_few_copies());

@@ -131,8 +131,9 @@ class Replica {
     replication::LogPosition end;
     std::vector<WriteJob<D>*> jobs;  ///< of an order: who gave it, or nobody
     std::size_t operations = 0;
-    bool is_order = false;  ///< or a bulk load's
-    Ended ended = {};       ///< for a bulk load
+    rtree::NodeCounts nodes = {};  ///< that they may take
+    bool is_order = false;         ///< or a bulk load's
+    Ended ended = {};              ///< for a bulk load
   };
   /// What a batch came to that is applied here, and not durable at enough members yet.
   struct Unproven {
@@ -202,21 +203,22 @@ class Replica {
   bool is_held_back_ = false;
   std::deque<Adopted> adopted_;
   std::function<void(const replication::LoadPayload&)> on_offer_;
-  std::size_t operations_in_flight_ = 0;
+  rtree::NodeCounts nodes_in_flight_;  ///< that what is logged and not applied may take
   std::size_t last_batch_ = 0;         ///< jobs in it
   std::size_t last_backlog_ = 0;       ///< when it was looked at last,
   Nanoseconds last_arrival_ = 0;       ///< and when it last changed
   rtree::ChunkRoom room_;              ///< what nothing uses, when a batch is logged,
   rtree::NodeCounts taken_;            ///< what the logged operations may take of it,
+  rtree::NodeCounts batch_nodes_;      ///< and those of this batch, erasures among them,
   rtree::NodeCounts kept_by_inserts_;  ///< and what operations leave alone (kept_nodes)
   rtree::NodeCounts kept_by_updates_;
-  replication::group::Epoch reign_ = 0;       ///< View::since of the flights
-  std::optional<Error> obstacle_;             ///< see note_obstacle()
-  bool is_log_full_ = false;                  ///< when must_wait() looked last
-  replication::group::Epoch view_epoch_ = 0;  ///< what note_view() saw last,
-  Nanoseconds view_since_ = 0;                ///< and since when
-  Nanoseconds batched_at_ = 0;                ///< when the last batch was logged,
-  std::uint64_t batch_bytes_ = 0;             ///< and how long it was
+  replication::group::Epoch reign_ = 0;  ///< View::since of the flights
+  std::optional<Error> obstacle_;        ///< see note_obstacle()
+  bool is_log_full_ = false;             ///< when must_wait() looked last
+  bool is_short_ = false;                ///< the view has too few members,
+  Nanoseconds short_since_ = 0;          ///< and since when
+  Nanoseconds batched_at_ = 0;           ///< when the last batch was logged,
+  std::uint64_t batch_bytes_ = 0;        ///< and how long it was
   mutable std::mutex refusal_mutex_;
   std::string refusal_;  ///< written by the group's thread
   std::optional<Nanoseconds> again_at_;

@@ -22,6 +22,11 @@ inline rtree::NodeCounts kept_nodes(const rtree::TreeStats& stats, protocol::Ope
                                                   : stats.reserved;
 }
 
+/// The nodes that an operation of that kind may copy or add.
+constexpr rtree::NodeCounts nodes_of(protocol::OperationKind kind) {
+  return kind == protocol::OperationKind::kUpdate ? kNodesOfAnUpdate : kNodesOfAnOperation;
+}
+
 /// Whether memory comes back that no reader holds.
 inline bool has_more_to_come(const rtree::TreeStats& stats) {
   return stats.bytes_retired > stats.bytes_held;

@@ -160,18 +160,23 @@ bool TreeMachine<D>::look_for(const Record& record) {
 
 template <int D>
 Status TreeMachine<D>::change(const Record& record) {
+  using Room = typename rtree::Tree<D>::Room;
+  // The primary has made sure that there is enough for all of the batch.
+  const bool is_last = (record.header.flags & kBatchEnd) != 0;
+  const Room room = is_last ? Room::kAdmittedLast : Room::kAdmitted;
   switch (record.header.type) {
     case RecordType::kInsert:
     case RecordType::kErase: {
       const auto payload = payload_as<EntryPayload<D>>(record);
       if (!payload) return nonsense(record, "its length");
       const rtree::Entry<D> entry{.id = payload->id, .box = payload->box};
-      return record.header.type == RecordType::kInsert ? tree_.insert(entry) : tree_.erase(entry);
+      return record.header.type == RecordType::kInsert ? tree_.insert(entry, room)
+                                                       : tree_.erase(entry);
     }
     case RecordType::kUpdate: {
       const auto payload = payload_as<UpdatePayload<D>>(record);
       if (!payload) return nonsense(record, "its length");
-      return tree_.update(payload->id, payload->from, payload->to);
+      return tree_.update(payload->id, payload->from, payload->to, room);
     }
     case RecordType::kCompact:
       return compact(record);

@@ -93,7 +93,7 @@ TEST_F(FewMembers, WritesOnTheirWayWaitForMembersThatComeBack) {
   isolate_backups();
   ASSERT_TRUE(wait_for_view(1));
   const std::uint64_t alone = client_->counters().operations;
-  world_.run_for(server::kYoungView / 2);
+  world_.run_for(server::kMembersMayJoin / 2);
   world_.heal_all();
   ASSERT_TRUE(wait_for_view(kGroupOfThree));
   client_->finish_with(3);
@@ -109,9 +109,9 @@ TEST_F(FewMembers, WritesOnTheirWayAreInDoubtWhenNoMemberComesBack) {
   world_.run_for(20 * kMillisecond);
   isolate_backups();
   ASSERT_TRUE(wait_for_view(1));
-  world_.run_for(server::kYoungView / 2);
+  world_.run_for(server::kMembersMayJoin / 2);
   EXPECT_EQ(client_->counters().in_doubt + client_->counters().failed, 0u);
-  world_.run_for(server::kYoungView);
+  world_.run_for(server::kMembersMayJoin);
   EXPECT_GT(client_->counters().in_doubt, 0u) << "those that were applied";
   EXPECT_GT(client_->counters().failed, 0u) << "those that came later are refused";
 }
