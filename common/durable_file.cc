@@ -25,10 +25,10 @@ Status sync_directory_of(const std::string& path) {
 }
 
 /// 0, or the errno value of what failed.
-int write_all(const std::string& path, std::string_view text) {
+int write_all(const std::string& path, std::string_view text, mode_t mode) {
   // Made by us: what lies there already may be a link that somebody else has planted.
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return errno;
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
   if (fd < 0) return errno;
   int error = 0;
   while (!text.empty() && error == 0) {
@@ -46,9 +46,9 @@ int write_all(const std::string& path, std::string_view text) {
 
 }  // namespace
 
-Status write_durably(const std::string& path, std::string_view text) {
+Status write_durably(const std::string& path, std::string_view text, mode_t mode) {
   const std::string draft = path + ".new";
-  int error = write_all(draft, text);
+  int error = write_all(draft, text, mode);
   if (error == 0 && std::rename(draft.c_str(), path.c_str()) != 0) error = errno;
   if (error == 0) return sync_directory_of(path);
   ::unlink(draft.c_str());  // it takes room

@@ -11,8 +11,6 @@
 namespace silurus::protocol {
 namespace {
 
-std::string temporary_folder(unsigned uid) { return "/tmp/silurus-" + std::to_string(uid); }
-
 /// The path of this user's own socket.
 std::string own_socket(const Surroundings& around) {
   const std::string uid = std::to_string(around.uid);
@@ -22,6 +20,8 @@ std::string own_socket(const Surroundings& around) {
 }
 
 }  // namespace
+
+std::string temporary_folder(unsigned uid) { return "/tmp/silurus-" + std::to_string(uid); }
 
 Surroundings surroundings() {
   const char* variable = std::getenv("SILURUS_SERVER");

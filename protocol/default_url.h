@@ -33,6 +33,8 @@ SILURUS_API std::string default_url();
 Result<std::string> default_listen_url(const Surroundings& around);
 Result<std::string> default_listen_url();
 
+/// Where the socket of a user without a login session lies: "/tmp/silurus-UID".
+SILURUS_API std::string temporary_folder(unsigned uid);
 /// Makes the folder of the socket at /tmp/silurus-UID if that is where `url` is. kPermission if
 /// there is something of that name that is not the user's own folder, or that others may write.
 Status make_default_folder(const std::string& url, unsigned uid);

@@ -83,11 +83,12 @@ void allow_many_descriptors() {
   setrlimit(RLIMIT_NOFILE, &limit);  // without it, fewer clients find room: no reason not to serve
 }
 
-/// All of the file or nothing: whoever waits for it may read it as soon as it is there.
+/// All of the file or nothing, for all users to read: what waits for it may read it as soon as it
+/// is there.
 Status write_ready_file(const std::string& path, const Server& server) {
   std::string text;
   for (const std::string& address : server.addresses()) text += address + '\n';
-  return silurus::write_durably(path, text);
+  return silurus::write_durably(path, text, 0666);
 }
 
 void set_up_log(const silurus::server::LogOptions& options) {

@@ -38,15 +38,15 @@ Result<Address> Address::parse(std::string_view text) {
                          "://; addresses of servers begin with shm://, tcp:// or rdma://");
   }
   if (address.scheme == "shm") {
-    if (rest.empty() || rest.front() != '/' || rest.back() == '/') {
-      return bad(text, "expected the absolute path of a socket, as in shm:///run/silurus.sock");
-    }
     constexpr std::string_view kPeer = "?peer=";
     const std::size_t query = rest.rfind(kPeer);
     if (query != std::string_view::npos) {
       address.peer = rest.substr(query + kPeer.size());
       rest = rest.substr(0, query);
       if (address.peer.empty()) return bad(text, "?peer= names no user");
+    }
+    if (rest.empty() || rest.front() != '/' || rest.back() == '/') {
+      return bad(text, "expected the absolute path of a socket, as in shm:///run/silurus.sock");
     }
     address.path = rest;
     return address;

@@ -9,6 +9,9 @@
 #include <fstream>
 #include <sstream>
 
+#include "protocol/default_url.h"
+#include "transport/fabric.h"
+
 namespace silurus::tool::doctor {
 namespace {
 
@@ -142,17 +145,21 @@ MachineFacts read_machine(const SystemTree& tree) {
 
 SocketFacts read_socket(const SystemTree& tree, const std::string& url, bool named_by_environment,
                         std::uint32_t user) {
-  constexpr std::string_view kScheme = "shm://";
   SocketFacts facts{.url = url, .named_by_environment = named_by_environment, .user = user};
-  if (!url.starts_with(kScheme) || url.find(',') != std::string::npos) return facts;
-  facts.path = url.substr(kScheme.size());
+  if (url.find(',') != std::string::npos) return facts;
+  const auto address = transport::Address::parse(url);
+  if (!address || address->path.empty()) return facts;
+  facts.path = address->path;
+  facts.names_owner = !address->peer.empty();
   struct stat status {};
   if (::lstat(tree.whole(facts.path).c_str(), &status) == 0) {
     facts.exists = true;
     facts.is_socket = S_ISSOCK(status.st_mode);
     facts.owner = status.st_uid;
   }
-  facts.folder_is_writable = tree.may_use(std::filesystem::path(facts.path).parent_path().string());
+  const std::string folder = std::filesystem::path(facts.path).parent_path();
+  const bool is_made_by_server = folder == protocol::temporary_folder(user);
+  facts.folder_is_writable = tree.may_use(folder) || (is_made_by_server && tree.may_use("/tmp"));
   return facts;
 }
 

@@ -64,6 +64,7 @@ struct SocketFacts {
   std::string url;
   bool named_by_environment = false;  ///< SILURUS_SERVER is set
   std::string path = {};              ///< empty: no shm:// address
+  bool names_owner = false;           ///< the URL says whose server it is (?peer=)
   bool exists = false;
   bool is_socket = false;
   std::uint32_t owner = 0;

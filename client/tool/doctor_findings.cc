@@ -283,10 +283,13 @@ Finding advise_socket(const SocketFacts& socket) {
   } else if (socket.exists && !socket.is_socket) {
     finding.verdict = Verdict::kError;
     finding.advice = "something else has that name: mv " + socket.path + " elsewhere";
-  } else if (socket.exists && socket.owner != socket.user) {
+  } else if (socket.exists && socket.owner != socket.user && socket.owner != 0 &&
+             !socket.names_owner) {
     finding.verdict = Verdict::kWarning;
     finding.advice = "it belongs to the user of number " + std::to_string(socket.owner) +
-                     ": name a server that you trust, with --server or SILURUS_SERVER";
+                     ", and clients refuse it: if that is the server that you mean, export "
+                     "SILURUS_SERVER=" +
+                     socket.url + "?peer=" + std::to_string(socket.owner);
   } else if (!socket.exists && !socket.folder_is_writable) {
     finding.verdict = Verdict::kWarning;
     finding.advice =

@@ -112,10 +112,13 @@ Result<std::unique_ptr<VerbsListener>> VerbsListener::create(std::shared_ptr<Con
   auto at = resolve(address, true, RDMA_PS_TCP);
   if (!at) return fail(std::move(at.error()));
   const std::string name = address.to_string();
-  if (!options.allow_other_users && !is_loopback(*(*at)->ai_src_addr)) {
-    return fail(
-        ErrorCode::kPermission,
-        name + " is reachable from other hosts: say --allow-other-users, or listen on 127.0.0.1");
+  if (!options.allow_other_users) {
+    return fail(ErrorCode::kPermission,
+                name +
+                    (is_loopback(*(*at)->ai_src_addr)
+                         ? " is reachable by other users, whom RDMA does not tell apart"
+                         : " is reachable from other hosts") +
+                    ": say --allow-other-users, or listen on shm:// or tcp://127.0.0.1");
   }
   rdma_cm_id* raw = nullptr;
   if (rdma_create_id(control->channel(), &raw, nullptr, RDMA_PS_TCP) != 0) {

@@ -14,6 +14,7 @@
 #include "client/tool/arguments.h"
 #include "client/tool/doctor_facts.h"
 #include "client/tool/doctor_findings.h"
+#include "protocol/default_url.h"
 #include "tests/support/server_process.h"
 
 // `silurus doctor` of machines that are made up: folders with the files that /sys and /proc have.
@@ -325,6 +326,17 @@ TEST_F(DoctorTest, TheDefaultSocketMustBeThisUsersOwn) {
                            .owner = 17,
                            .user = 1000};
   EXPECT_EQ(advise_socket(others).verdict, Verdict::kWarning);
+  EXPECT_NE(advise_socket(others).advice.find("shm:///run/s?peer=17"), std::string::npos);
+  SocketFacts named = others;
+  named.names_owner = true;
+  EXPECT_EQ(advise_socket(named).verdict, Verdict::kOk);
+  EXPECT_TRUE(read_socket(tree(), "shm:///run/silurus.sock?peer=silurus", false, 1).names_owner);
+  EXPECT_EQ(read_socket(tree(), "shm:///run/silurus.sock?peer=x", false, 1).path,
+            "/run/silurus.sock");
+  std::filesystem::create_directory(folder_ / "tmp");
+  EXPECT_EQ(look("shm://" + protocol::temporary_folder(geteuid()) + "/silurus.sock").verdict,
+            Verdict::kOk)
+      << "the server makes the folder";
 }
 
 TEST(DoctorArguments, ACardAndAServerMayBeNamed) {

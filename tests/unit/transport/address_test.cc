@@ -48,6 +48,7 @@ TEST(Address, ThatIsMalformedSaysWhatIsWrong) {
       {"shm://relative/path", "absolute path"},
       {"shm:///directory/", "absolute path"},
       {"shm:///a.sock?peer=", "no user"},
+      {"shm:///directory/?peer=x", "absolute path"},
       {"http://host:80", "shm://, tcp:// or rdma://"},
       {"ftp:///path", "shm://, tcp:// or rdma://"},
       {"tcp://", "no host"},
