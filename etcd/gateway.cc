@@ -8,6 +8,8 @@
 #include <optional>
 #include <utility>
 
+#include "etcd/answers.h"
+
 namespace silurus::etcd {
 namespace {
 
@@ -16,63 +18,6 @@ using nlohmann::json;
 constexpr std::size_t kMaxAnswerBytes = std::size_t{1} << 20;
 constexpr std::size_t kMaxNameBytes = 64;
 constexpr std::size_t kMaxEndpoints = 16;
-
-constexpr std::string_view kAlphabet =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-std::string to_base64(std::string_view text) {
-  std::string encoded;
-  for (std::size_t i = 0; i < text.size(); i += 3) {
-    std::uint32_t bits = 0;
-    for (std::size_t j = 0; j < 3; ++j) {
-      bits = bits << 8 | (i + j < text.size() ? static_cast<unsigned char>(text[i + j]) : 0u);
-    }
-    for (std::size_t j = 0; j < 4; ++j) {
-      encoded += i + j > text.size() ? '=' : kAlphabet[bits >> (18 - 6 * j) & 63];
-    }
-  }
-  return encoded;
-}
-
-std::optional<std::string> from_base64(std::string_view encoded) {
-  std::string text;
-  std::uint32_t bits = 0;
-  int count = 0;
-  while (!encoded.empty() && encoded.back() == '=') encoded.remove_suffix(1);
-  for (const char c : encoded) {
-    const std::size_t value = kAlphabet.find(c);
-    if (value == std::string_view::npos) return std::nullopt;
-    bits = bits << 6 | static_cast<std::uint32_t>(value);
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    text += static_cast<char>(bits >> count & 255);
-  }
-  return text;
-}
-
-/// A 64-bit number as the gateway writes it: text, or left out if it is 0.
-std::uint64_t number(const json& object, const char* name) {
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  if (!object.is_object() || found == object.end()) return 0;
-  if (found->is_number_unsigned()) return found->get<std::uint64_t>();
-  if (!found->is_string()) return 0;
-  const auto& digits = found->get_ref<const std::string&>();
-  std::uint64_t value = 0;
-  for (const char c : digits) {
-    if (c < '0' || c > '9' || __builtin_mul_overflow(value, std::uint64_t{10}, &value) ||
-        __builtin_add_overflow(value, static_cast<std::uint64_t>(c - '0'), &value)) {
-      return 0;
-    }
-  }
-  return value;
-}
-
-std::optional<std::string> text(const json& object, const char* name) {
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  if (!object.is_object() || found == object.end() || !found->is_string()) return std::nullopt;
-  return from_base64(found->get_ref<const std::string&>());
-}
 
 std::size_t take_bytes(char* bytes, std::size_t size, std::size_t count, void* to) {
   auto& answer = *static_cast<std::string*>(to);
@@ -122,14 +67,7 @@ class CurlGateway final : public Gateway {
                  {"mod_revision", std::to_string(revision)}}}},
               {"success", {{{"request_put", {{"key", name}, {"value", to_base64(value)}}}}}}});
     if (!answer) return fail(answer.error());
-    const auto succeeded = answer->find("succeeded");
-    if (succeeded == answer->end() || !succeeded->is_boolean() || !succeeded->get<bool>()) {
-      return std::uint64_t{0};
-    }
-    const auto header = answer->find("header");
-    const std::uint64_t now = header == answer->end() ? 0 : number(*header, "revision");
-    if (now == 0) return fail(ErrorCode::kProtocol, "etcd answers with no revision");
-    return now;
+    return revision_of(*answer);
   }
 
   Status put(const std::string& key, const std::string& value, std::uint64_t lease) override {
@@ -142,34 +80,20 @@ class CurlGateway final : public Gateway {
   Result<std::uint64_t> grant(std::int64_t seconds) override {
     const auto granted = post("/v3/lease/grant", {{"TTL", std::to_string(seconds)}});
     if (!granted) return fail(granted.error());
-    const std::uint64_t lease = number(*granted, "ID");
-    if (lease == 0) return fail(ErrorCode::kProtocol, "etcd grants no lease");
-    return lease;
+    return lease_of(*granted);
   }
 
   Result<bool> renew(std::uint64_t lease) override {
     const auto kept = post("/v3/lease/keepalive", {{"ID", std::to_string(lease)}});
     if (!kept) return fail(kept.error());
-    const auto result = kept->find("result");
-    return result != kept->end() && number(*result, "TTL") != 0;
+    return is_renewed(*kept);
   }
 
  private:
   Result<std::vector<KeyValue>> range(const json& body, const std::string& prefix) {
     const auto answer = post("/v3/kv/range", body);
     if (!answer) return fail(answer.error());
-    std::vector<KeyValue> all;
-    const auto found = answer->find("kvs");
-    if (found == answer->end() || !found->is_array()) return all;
-    for (const json& one : *found) {
-      auto key = text(one, "key");
-      auto value = text(one, "value");
-      if (!key || !value || !key->starts_with(prefix)) {
-        return fail(ErrorCode::kProtocol, "etcd answers with no key or value");
-      }
-      all.push_back({std::move(*key), std::move(*value), number(one, "mod_revision")});
-    }
-    return all;
+    return key_values_of(*answer, prefix);
   }
 
   /// kUnavailable if no endpoint answers: the request may have been carried out all the same.
@@ -203,8 +127,8 @@ class CurlGateway final : public Gateway {
     }
     long status = 0;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    json parsed = json::parse(answer, nullptr, false);
-    if (status != 200 || !parsed.is_object()) {
+    auto parsed = parse_answer(answer);
+    if (status != 200 || !parsed) {
       why = url + ": status " + std::to_string(status) + ", " + answer.substr(0, 200);
       return std::nullopt;
     }
