@@ -194,6 +194,18 @@ TEST(ServerOptions, WhatIsPrintedAsConfigurationIsTakenBack) {
   EXPECT_EQ(run.log.format, log::Format::kJson);
 }
 
+TEST(ServerOptions, AFileMayHoldTextOfAnyLanguage) {
+  const ConfigFile file(
+      "# größer, Ελλάδα, Ёлка, 日本\nlisten = \"shm:///tmp/ä\" # für alle\nmemory = '64M'ё\n");
+  EXPECT_THAT(refusal({"--config", file.path()}), ::testing::HasSubstr(":3: "));
+  const ConfigFile good("# größer, Ελλάδα, Ёлка, 日本\nlisten = \"shm:///tmp/ä\" # für alle\n");
+  const auto command = parse({"--config", good.path()});
+  ASSERT_TRUE(command) << command.error().message;
+  EXPECT_EQ(std::get<RunCommand>(*command).server.listen.front(), "shm:///tmp/ä");
+  const ConfigFile unknown("größe = 1\n");
+  EXPECT_THAT(refusal({"--config", unknown.path()}), ::testing::HasSubstr(":1: "));
+}
+
 TEST(ServerOptions, AMemberIsToldHowManyMembersAreNeededOrNothing) {
   const auto min_members = [](std::vector<const char*> more) {
     std::vector<const char*> all = {"--cluster", "etcd://127.0.0.1:1/x", "--data", "/tmp/d"};
