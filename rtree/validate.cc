@@ -1,3 +1,4 @@
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -70,8 +71,9 @@ Status check_child(const Node<D>& parent, NodeRef ref, std::uint32_t index, cons
   if (child.birth() > parent.birth()) return broken(ref, which + " is younger than it");
   for (int d = 0; d < D; ++d) {
     const auto is_cell = [&](int row, double x) {
-      return parent.inner.cells[row][index] ==
-             cell_of(x, parent.bounds.min[d], parent.inner.scale[d]);
+      // A child is looked at before it is checked: its box may hold anything.
+      return std::isfinite(x) && parent.inner.cells[row][index] ==
+                                     cell_of(x, parent.bounds.min[d], parent.inner.scale[d]);
     };
     if (!is_cell(2 * d, child.bounds.min[d]) || !is_cell(2 * d + 1, child.bounds.max[d])) {
       return broken(ref, which + "'s cells are not those of its box");

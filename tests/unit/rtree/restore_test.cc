@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <vector>
 
@@ -131,6 +132,22 @@ TEST_F(RestoreTest, RefusesDamageOfTheLastOfManyLeaves) {
   EXPECT_EQ(restored.error().code, ErrorCode::kProtocol);
   *byte ^= 1;
   EXPECT_TRUE(restore(nodes));
+}
+
+TEST_F(RestoreTest, ALeafWhoseBoxIsNotOfNumbersIsFoundByValidation) {
+  for (const double bad :
+       {std::numeric_limits<double>::quiet_NaN(), -std::numeric_limits<double>::infinity()}) {
+    CopiedNodes nodes(tree_->snapshot());
+    const auto leaf =
+        std::ranges::find_if(nodes.nodes, [](const auto& one) { return one.second.is_leaf(); });
+    leaf->second.bounds.min[1] = bad;
+    leaf->second.header.checksum = node_checksum(leaf->second);
+    const auto restored = restore(nodes);
+    ASSERT_TRUE(restored);
+    const Status valid = (*restored)->snapshot().validate();
+    ASSERT_FALSE(valid);
+    EXPECT_EQ(valid.error().code, ErrorCode::kProtocol);
+  }
 }
 
 TEST_F(RestoreTest, RefusesATreeWithANodeMissing) {
