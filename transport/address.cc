@@ -65,6 +65,7 @@ Result<Address> Address::parse(std::string_view text) {
     }
   }
   if (host.empty()) return bad(text, "it names no host");
+  if (host.find_first_of("[]") != std::string_view::npos) return bad(text, "a bracket in a host");
   if (rest.empty() || rest.front() != ':') return bad(text, "expected host:port");
   rest.remove_prefix(1);
   if (!is_port(rest)) return bad(text, "the port must be a number from 0 to 65535");

@@ -48,7 +48,8 @@ TEST(Address, ThatIsMalformedSaysWhatIsWrong) {
       {"shm://relative/path", "absolute path"},
       {"shm:///directory/", "absolute path"},
       {"shm:///a.sock?peer=", "no user"},
-      {"shm:///directory/?peer=x", "absolute path"},
+      {"shm:///directory/?peer=silurus", "absolute path"},
+      {"shm:///?peer=silurus", "absolute path"},
       {"http://host:80", "shm://, tcp:// or rdma://"},
       {"ftp:///path", "shm://, tcp:// or rdma://"},
       {"tcp://", "no host"},
@@ -62,6 +63,8 @@ TEST(Address, ThatIsMalformedSaysWhatIsWrong) {
       {"tcp://::1:7470", "brackets"},
       {"tcp://[::1:7470", "']'"},
       {"tcp://[]:7470", "no host"},
+      {"tcp://[[a]:7470", "a bracket in a host"},
+      {"tcp://a]:7470", "a bracket in a host"},
       {"tcp://[::1]7470", "host:port"},
   };
   for (const auto& [text, why] : bad) {
