@@ -28,9 +28,17 @@ template <int D>
 Result<std::vector<rtree::Entry<D>>> read(const MemoryFile& file, const CsvOptions& options) {
   auto source = open_csv<D>(file.path(), options);
   if (!source) return fail(source.error());
-  auto entries = read_all(**source);
+  std::vector<rtree::Entry<D>> entries;
+  std::vector<rtree::Entry<D>> batch(20);
+  for (;;) {
+    const auto count = (*source)->read(batch);
+    if (!count) return fail(count.error());
+    if (*count == 0) break;
+    entries.insert(entries.end(), batch.begin(),
+                   batch.begin() + static_cast<std::ptrdiff_t>(*count));
+  }
   static_cast<void>((*source)->description());
-  if (entries) SILURUS_CHECK((*source)->first_skipped().empty() == ((*source)->skipped() == 0));
+  SILURUS_CHECK((*source)->first_skipped().empty() == ((*source)->skipped() == 0));
   return entries;
 }
 
