@@ -117,7 +117,7 @@ std::string value_of(const flags::Values& values, const flags::Option& option) {
     return list.empty() ? "" : "[" + list + "]";
   }
   const std::string text = values.text(option.name);
-  if (text.empty()) return "";
+  if (text.empty()) return values.has(option.name) ? quoted(text) : "";
   return is_number(text) ? text : quoted(text);
 }
 

@@ -194,6 +194,13 @@ TEST(ServerOptions, WhatIsPrintedAsConfigurationIsTakenBack) {
   EXPECT_EQ(run.log.format, log::Format::kJson);
 }
 
+TEST(ServerOptions, AnEmptyValueIsPrintedAsOne) {
+  const ConfigFile file("ready-file = \"\"\n");
+  const auto printed = parse({"--config", file.path(), "--print-config"});
+  ASSERT_TRUE(printed) << printed.error().message;
+  EXPECT_THAT(std::get<PrintCommand>(*printed).text, ::testing::HasSubstr("\nready-file = \"\"\n"));
+}
+
 TEST(ServerOptions, AFileMayHoldTextOfAnyLanguage) {
   const ConfigFile file(
       "# größer, Ελλάδα, Ёлка, 日本\nlisten = \"shm:///tmp/ä\" # für alle\nmemory = '64M'ё\n");
