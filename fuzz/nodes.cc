@@ -8,7 +8,7 @@
 // a hostile server can compute), is given to searches, which must end, and answer in their shape.
 //
 // An input: Head, then the images of nodes, one after the other. A node that a search wants is one
-// of them, with name, level and grid put right unless Head::raw says otherwise.
+// of them, with name, level, counts and grid put right unless Head::raw says otherwise.
 
 namespace silurus::fuzz {
 namespace {
@@ -17,9 +17,14 @@ using namespace rtree;
 constexpr std::size_t kMaxFed = 64;  ///< a client would stop at its deadline
 constexpr std::uint64_t kChunks = kChunksPerSlab;
 
+// Head::raw
+constexpr std::uint8_t kRawRoot = 1;    ///< its level is that of Head, not kAnyLevel
+constexpr std::uint8_t kRawCounts = 2;  ///< counts are as they are
+constexpr std::uint8_t kRawImages = 4;  ///< everything is as it is
+
 struct Head {
   std::uint8_t dimensions;  ///< odd: 3
-  std::uint8_t raw;         ///< 0: images are put right
+  std::uint8_t raw;         ///< bits: kRawRoot, kRawCounts, kRawImages
   std::uint8_t predicate;
   std::uint8_t shape;
   std::uint32_t root;  ///< chunk
@@ -34,8 +39,7 @@ static_assert(sizeof(Head) == 72);
 template <int D>
 class Server {
  public:
-  Server(const Head& head, std::span<const std::byte> images)
-      : is_raw_(head.raw != 0), images_(images) {}
+  Server(const Head& head, std::span<const std::byte> images) : raw_(head.raw), images_(images) {}
 
   /// Gives a search the nodes that it wants, each from memory that ends behind it.
   template <typename Cursor>
@@ -44,9 +48,12 @@ class Server {
       const auto wanted = cursor.take();
       SILURUS_CHECK(wanted.has_value());
       const AlignedCopy copy(image(*wanted), bytes_to_read<D>(*wanted));
-      if (!is_raw_) put_right(*reinterpret_cast<Node<D>*>(copy.bytes().data()), *wanted);
+      if ((raw_ & kRawImages) == 0) {
+        put_right(*reinterpret_cast<Node<D>*>(copy.bytes().data()), *wanted);
+      }
       const Node<D>* node = check_node<D>(copy.bytes(), *wanted, kChunks, false);
       if (node == nullptr) return;
+      check_accepted(*node);
       const AlignedCopy exact(copy.bytes(), node_bytes<D>(node->level()));
       cursor.feed(*reinterpret_cast<const Node<D>*>(exact.bytes().data()));
     }
@@ -59,18 +66,13 @@ class Server {
     return images_.subspan(std::min(images_.size(), wanted.ref.chunk() % count * sizeof(Node<D>)));
   }
 
-  static void put_right(Node<D>& node, WantedNode wanted) {
+  void put_right(Node<D>& node, WantedNode wanted) const {
     NodeHeader& header = node.header;
     header.birth = wanted.ref.birth();
     header.level = wanted.level == kAnyLevel ? header.level % 3 : wanted.level;
     if (header.level > kMaxLevel) return;
-    if (header.level == 0) {
-      header.count %= kLeafFanout<D> + 1;
-      header.entries = header.count;
-      return;
-    }
-    header.count = 1 + header.count % kInnerFanout<D>;
-    header.entries = std::max<std::uint64_t>(header.entries, header.count);
+    if ((raw_ & kRawCounts) == 0) put_counts_right(header);
+    if (header.level == 0) return;
     for (int d = 0; d < D; ++d) {
       if (!std::isfinite(node.bounds.min[d])) node.bounds.min[d] = 0;
       if (!(node.bounds.max[d] >= node.bounds.min[d]) || !std::isfinite(node.bounds.max[d])) {
@@ -78,13 +80,36 @@ class Server {
       }
       node.inner.scale[d] = cell_scale(node.bounds.min[d], node.bounds.max[d]);
     }
-    for (std::uint32_t i = 0; i < header.count; ++i) {
+    for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) {
       const NodeRef child = node.child(i);
       node.inner.children[i] = NodeRef(1 + child.chunk() % (kChunks / 2), child.birth()).word();
     }
   }
 
-  bool is_raw_;
+  static void put_counts_right(NodeHeader& header) {
+    if (header.level == 0) {
+      header.count %= kLeafFanout<D> + 1;
+      header.entries = header.count;
+    } else {
+      header.count = 1 + header.count % kInnerFanout<D>;
+      header.entries = std::max<std::uint64_t>(header.entries, header.count);
+    }
+  }
+
+  /// What searches rely on.
+  static void check_accepted(const Node<D>& node) {
+    SILURUS_CHECK(node.level() <= kMaxLevel);
+    SILURUS_CHECK(node.count() <= (node.is_leaf() ? kLeafFanout<D> : kInnerFanout<D>));
+    if (node.is_leaf()) return;
+    SILURUS_CHECK(node.count() != 0);
+    for (std::uint32_t i = 0; i < node.count(); ++i) {
+      SILURUS_CHECK(node.child(i) && node.child(i).chunk() < kChunks);
+      for (const double value : node.child_box(i).min) SILURUS_CHECK(!std::isnan(value));
+      for (const double value : node.child_box(i).max) SILURUS_CHECK(!std::isnan(value));
+    }
+  }
+
+  std::uint8_t raw_;
   std::span<const std::byte> images_;
 };
 
@@ -132,7 +157,7 @@ void try_nearest(const Head& head, WantedNode root, Server<D> server) {
 template <int D>
 void try_dimension(const Head& head, std::span<const std::byte> images) {
   const WantedNode root{NodeRef(1 + head.root % (kChunks / 2), 1 + head.root % 7),
-                        head.raw % 2 == 0 ? kAnyLevel : head.level % (kMaxLevel + 1)};
+                        (head.raw & kRawRoot) == 0 ? kAnyLevel : head.level % (kMaxLevel + 1)};
   try_range<D>(head, root, Server<D>(head, images));
   try_nearest<D>(head, root, Server<D>(head, images));
 }
@@ -179,8 +204,8 @@ void try_input(std::span<const std::byte> bytes) {
 }
 
 std::vector<std::string> seeds() {
-  return {tree_of_two_levels<2>(0), tree_of_two_levels<3>(0), tree_of_two_levels<2>(2),
-          tree_of_two_levels<3>(2)};
+  return {tree_of_two_levels<2>(0), tree_of_two_levels<3>(0), tree_of_two_levels<2>(kRawCounts),
+          tree_of_two_levels<3>(kRawImages)};
 }
 
 }  // namespace silurus::fuzz
