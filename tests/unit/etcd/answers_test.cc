@@ -41,6 +41,8 @@ TEST(EtcdAnswers, PairsAreThoseOfThePrefix) {
 TEST(EtcdAnswers, ATransactionSaysItsRevisionOrThatItDidNothing) {
   EXPECT_EQ(*revision_of(*parse_answer(R"({"succeeded": true, "header": {"revision": "9"}})")), 9u);
   EXPECT_EQ(*revision_of(*parse_answer(R"({"header": {"revision": "9"}})")), 0u);
+  EXPECT_EQ(*revision_of(*parse_answer(R"({"succeeded": false, "header": {"revision": "9"}})")),
+            0u);
   EXPECT_FALSE(revision_of(*parse_answer(R"({"succeeded": true, "header": 9})")));
 }
 
