@@ -129,7 +129,7 @@ class CurlGateway final : public Gateway {
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     auto parsed = parse_answer(answer);
     if (status != 200 || !parsed) {
-      why = url + ": status " + std::to_string(status) + ", " + answer.substr(0, 200);
+      why = url + ": status " + std::to_string(status) + ", " + printable(answer.substr(0, 200));
       return std::nullopt;
     }
     return parsed;
