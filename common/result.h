@@ -46,7 +46,7 @@ bool is_no_space(int errno_value);
 /// (errno 28): make room on the disk of /x (df /x)". kNoSpace.
 Error no_space_error(std::string what, const std::string& path, int errno_value);
 
-/// `text` as a terminal may show it, whoever wrote it: control characters (of one byte, and those
+/// `text` as a terminal may show it, from any source: control characters (of one byte, and those
 /// of two in UTF-8) and what is no UTF-8 become '?'.
 std::string printable(std::string_view text);
 /// An error that a peer tells: a code that we do not know is kProtocol, the text is made printable.

@@ -20,7 +20,7 @@ constexpr std::uint8_t kForgedHere = 253;
 
 struct Step {
   std::uint8_t what;
-  std::uint8_t words;    ///< of the piece
+  std::uint8_t words;    ///< words of 8 bytes in the piece
   std::uint16_t offset;  ///< in words
 };
 static_assert(sizeof(Step) == 4);

@@ -19,7 +19,7 @@ struct Step {
   std::uint8_t what;  ///< 0: changes the ring; 1: goes on elsewhere; else writes a record
   std::uint8_t type;
   std::uint8_t flags;
-  std::uint8_t words;  ///< of payload
+  std::uint8_t words;  ///< words of 8 bytes in the payload
   std::uint32_t number;
 };
 static_assert(sizeof(Step) == 8);

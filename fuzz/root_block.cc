@@ -13,7 +13,7 @@ using namespace rtree;
 struct Head {
   std::uint8_t dimensions;  ///< odd: 3
   std::uint8_t raw;
-  std::uint16_t bytes;  ///< of the block that is shown; 0: all
+  std::uint16_t bytes;  ///< length of the block that is shown; 0: all
   std::uint32_t chunks;
 };
 

@@ -30,7 +30,7 @@ struct Head {
 struct NodeHead {
   std::uint8_t chunk;
   std::uint8_t is_raw;  ///< not 0: its checksum is as it was
-  std::uint16_t bytes;  ///< of the image
+  std::uint16_t bytes;  ///< length of the image
   std::uint32_t reserved;
 };
 static_assert(sizeof(Head) == 56 && sizeof(NodeHead) == 8);

@@ -126,7 +126,7 @@ struct LoadPayload {
   std::uint64_t id;       ///< random
   std::uint64_t first;    ///< chunk, where the root begins
   std::uint64_t chunks;   ///< successive ones
-  std::uint64_t inners;   ///< of the nodes, those that are not leaves
+  std::uint64_t inners;   ///< inner nodes among them
   std::uint64_t version;  ///< that it becomes
   std::uint64_t entries;
 };

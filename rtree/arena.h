@@ -44,7 +44,7 @@ template <int D>
 class Arena {
  public:
   /// With slab 0 allocated. `max_chunks` limits chunks in use, those of the RootBlock included;
-  /// `kept_inners`: of so many inner nodes the room is not left to leaves without need.
+  /// `kept_inners`: the number of inner nodes whose room goes to leaves only if there is no other.
   static Result<Arena> create(SlabSource& slabs, std::uint32_t max_chunks,
                               std::uint64_t kept_inners);
 
@@ -63,7 +63,7 @@ class Arena {
   /// the limit left: kInvalidArgument if it can be none, kConflict if a chunk was handed out,
   /// kOutOfMemory.
   Status check_run(const Run& run, NodeCounts spare) const;
-  /// kOutOfMemory: so many nodes and chunks do not fit.
+  /// kOutOfMemory: that number of nodes and chunks does not fit.
   Status too_large(std::uint64_t nodes, std::uint64_t chunks) const;
   /// Adds the next slab that such a run lacks, if it lacks one; whether it lacked none.
   Result<bool> add_slab_of_run(const Run& run);

@@ -110,7 +110,7 @@ Result<CompactStep> Tree<D>::compact(std::uint64_t cursor, double fill) {
     return fail(ErrorCode::kInvalidArgument,
                 "the fill of a compaction is not in (0, 1], nor 0 for the default");
   }
-  if (Status room = reserve({1, 1}, reserved() / 4); !room) return fail(room.error());
+  if (Status room = reserve({1, 1}, {}); !room) return fail(room.error());
   lookup_.reset();
   root_ = own(root_);
   Packing packing{.place = Place::of(cursor), .fill = fill == 0 ? kCompactFill : fill};

@@ -35,7 +35,7 @@ constexpr NodeCounts largest(NodeCounts a, NodeCounts b) {
 /// How chunks are grouped. An inner node never spans two slabs: what is left of a slab then serves
 /// leaves.
 struct ChunkShape {
-  std::uint32_t inner_chunks;     ///< of an inner node; at least 1
+  std::uint32_t inner_chunks;     ///< chunks of an inner node; at least 1
   std::uint32_t chunks_per_slab;  ///< at least inner_chunks
 
   constexpr bool spans_slabs(std::uint64_t chunk, std::uint32_t chunks) const {
@@ -57,11 +57,11 @@ struct ChunkShape {
 struct ChunkRoom {
   ChunkShape shape = {1, 1};
   std::uint64_t singles = 0;
-  std::uint64_t groups = 0;  ///< of shape.inner_chunks
+  std::uint64_t groups = 0;  ///< groups of shape.inner_chunks
   std::uint64_t next = 0;    ///< first chunk never used,
   std::uint64_t limit = 0;   ///< and the end of those that may be
 
-  /// Whether there is room for so many nodes of each kind.
+  /// Whether there is room for that number of nodes of each kind.
   bool holds(NodeCounts wanted) const { return fresh_end(wanted, true) <= limit; }
   /// The end of the chunks never used that these nodes take. A group serves leaves only if
   /// `splits`, and no inner node needs it.
@@ -77,8 +77,8 @@ struct ChunkRoom {
 /// (docs/decisions/0132). A group may be taken apart. Of the tree's writer.
 class FreeChunks {
  public:
-  /// Chunks [0, first) are nobody's; `kept_groups`: what is given back in one piece is left in one
-  /// piece until there are so many groups.
+  /// Chunks [0, first) are in use by none; `kept_groups`: what is given back in one piece is left
+  /// in one piece until there is that number of groups.
   FreeChunks(ChunkShape shape, std::uint32_t first, std::uint32_t limit, std::uint64_t kept_groups)
       : shape_(shape), next_(first), limit_(limit), kept_groups_(kept_groups) {}
 

@@ -12,10 +12,10 @@ namespace silurus::rtree {
 struct Run {
   std::uint32_t first = 0;
   std::uint32_t chunks = 0;
-  std::uint32_t inners = 0;  ///< of its nodes, those that are not leaves
+  std::uint32_t inners = 0;  ///< its inner nodes
   Version birth = 0;         ///< the version that it is to be
   NodeRef root() const { return {first, birth}; }
-  /// Whether it can have a node of that name and so many chunks.
+  /// Whether a node of that name and number of chunks can lie in it.
   bool has(NodeRef ref, std::uint32_t of_node) const {
     return ref.chunk() >= first && of_node <= chunks && ref.chunk() - first <= chunks - of_node &&
            ref.is_born_in(birth);

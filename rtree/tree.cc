@@ -194,7 +194,7 @@ Nanoseconds Tree<D>::reclaim() {
   const Nanoseconds now = options_.grace == 0 ? 0 : clock_->now();
   recycle(now);
   if (reclaimer_.retired_chunks() * kChunkBytes<D> <= retired_limit_bytes()) return 0;
-  // What snapshots hold comes back at nobody knows when: look again in a millisecond.
+  // When snapshots give back what they hold is not known: look again in a millisecond.
   const Nanoseconds deadline = reclaimer_.next_deadline();
   return deadline > now ? deadline - now : kMillisecond;
 }

@@ -59,7 +59,7 @@ struct TreeStats {
   std::uint64_t bytes_budget = 0;
   std::uint64_t bytes_retired_limit = 0;  ///< more than that retired: reclaim() asks for a wait
   std::uint64_t bytes_reserved = 0;       ///< what inserts leave to erasures:
-  NodeCounts reserved;                    ///< room for so many nodes
+  NodeCounts reserved;                    ///< nodes for which room is kept
   ChunkRoom room;                         ///< what nothing uses
   std::uint32_t slabs = 0;
   std::uint64_t copied_nodes = 0;  ///< since creation: copies on write
@@ -243,7 +243,7 @@ class Tree {
   /// Recycles what may be recycled (publish() does so too); returns how long the writer should wait
   /// before it goes on, because too much is retired (0: not at all).
   Nanoseconds reclaim();
-  /// The same without the grace: while nobody can read the tree from afar, as in recovery.
+  /// The same without the grace: while the tree cannot be read from afar, as in recovery.
   void reclaim_unread();
   /// Whether remote readers are turned away (RootBlock::retired): a read of the root that is posted
   /// after this returns finds none. Snapshots don't care.

@@ -109,7 +109,7 @@ class GroupLoad {
   replication::group::Epoch reign_ = 0;  ///< View::since
   bool is_offered_ = false;
   Nanoseconds began_ = 0;           ///< the phase
-  std::uint64_t nodes_ = 0;         ///< of the tree that is loaded,
+  std::uint64_t nodes_ = 0;         ///< nodes of the tree that is loaded,
   std::uint64_t least_copied_ = 0;  ///< and of them, those that each member waited for has
   std::map<replication::group::MemberId, Progress> progress_;
 };

@@ -43,7 +43,7 @@ struct Address {
   std::string port;  ///< empty for shm
   std::string path;  ///< shm only
   /// shm only: the user whom a client takes for the server, beside itself and root; a name or a
-  /// number, or empty: nobody else. "shm:///run/silurus/default.sock?peer=silurus"
+  /// number, or empty: no other. "shm:///run/silurus/default.sock?peer=silurus"
   std::string peer = {};
   static Result<Address> parse(std::string_view text);
   std::string to_string() const;

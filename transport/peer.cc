@@ -119,7 +119,7 @@ Result<std::optional<uid_t>> user_of_tcp_peer(int socket) {
   }
   inet_diag_msg found{};
   std::memcpy(&found, answer.data() + sizeof(header), sizeof(found));
-  // A socket that was closed is nobody's, and shown as root's.
+  // A socket that was closed has no user, and is shown as root's.
   if (found.idiag_state != TCP_ESTABLISHED || found.idiag_inode == 0) return std::nullopt;
   return found.idiag_uid;
 }

@@ -21,14 +21,14 @@ struct Voice {
 
 struct ReplicatorCounters {
   std::uint64_t datagrams = 0;          ///< sent to all, heartbeats included
-  std::uint64_t refused_datagrams = 0;  ///< of those: that multicast had no room for
+  std::uint64_t refused_datagrams = 0;  ///< datagrams that multicast had no room for
   std::uint64_t dropped = 0;            ///< messages to one member that found no room
   std::uint64_t bytes_sent = 0;         ///< a datagram counts once
-  std::uint64_t bytes_read = 0;         ///< of the primary's log, one-sidedly
+  std::uint64_t bytes_read = 0;         ///< bytes of the primary's log, one-sidedly
   std::uint64_t reads = 0;              ///< fetches by one-sided read
   std::uint64_t messages = 0;           ///< fetches by message
   std::uint64_t fetched_bytes = 0;      ///< that were of use
-  std::uint64_t truncations = 0;        ///< of a log that was not the primary's
+  std::uint64_t truncations = 0;        ///< parts of a log that was not the primary's
   std::uint64_t refused = 0;            ///< pieces that were no part of the log that we follow
   std::uint64_t pushed = 0;             ///< messages found in our window
   std::uint64_t forwarded = 0;          ///< pieces passed on to the next member

@@ -13,7 +13,7 @@ namespace silurus::transport::verbs {
 namespace {
 
 constexpr std::uint32_t kCompletions = 8192;
-constexpr std::uint32_t kEntries = 16;  ///< of a pair
+constexpr std::uint32_t kEntries = 16;  ///< completions of a pair
 /// Receives are posted again in batches: those that are not there yet.
 constexpr std::uint32_t kOwedAtMost = 64;
 

@@ -138,7 +138,7 @@ void Queues::take_completions() {
 
 void Queues::destroy(QueuePair pair) {
   const std::uint32_t number = pair->qp_num;
-  // Nobody gets the number again before what is left of its completions has been taken out.
+  // No pair gets the number again before what is left of its completions has been taken out.
   const std::lock_guard lock(pairs_mutex_);
   sinks_.erase(number);
   take_completions();  // a device may throw away those of a pair that is destroyed

@@ -368,6 +368,34 @@ TEST_F(FullTest, CanBeCompacted) {
   }
 }
 
+/// What a log has was done once: it finds room though only the reserve is left, and so does the
+/// compaction that comes after it.
+TEST_F(FullTest, WhatWasAdmittedMayUseTheReserveAndACompactionFollows) {
+  Random random(seed(56));
+  open(kBudget);
+  fill(random);
+  const auto before = entries_.size();
+  for (std::uint64_t id = before; tree_->stats().room.holds(tree_->reserved() / 4); ++id) {
+    entries_.push_back(entry(id, random));
+    ASSERT_FALSE(tree_->insert(entries_.back())) << "the reserve is not for inserts";
+    const Status inserted = tree_->insert(entries_.back(), Tree<2>::Room::kAdmitted);
+    ASSERT_TRUE(inserted) << inserted.error().message;
+    publish_and_wait();
+  }
+  EXPECT_GT(entries_.size(), before + Tree<2>::kLeastReserve);
+  const auto step = tree_->compact(0, 1);
+  ASSERT_TRUE(step) << step.error().message;
+  tree_->publish();
+  EXPECT_EQ(all_ids().size(), entries_.size());
+  EXPECT_TRUE(tree_->snapshot().validate());
+  for (int i = 0; i < 100; ++i) {
+    const Status erased = tree_->erase(entries_.back());
+    ASSERT_TRUE(erased) << erased.error().message;
+    entries_.pop_back();
+    publish_and_wait();
+  }
+}
+
 TEST_F(FullTest, ACompactionThatIsShortOfMemoryEndsEarlyAndChangesNothing) {
   Random random(seed(55));
   open(Tree<2>::kMinimumBudgetBytes, 50 * kMillisecond);

@@ -418,15 +418,24 @@ class Group : public MulticastHandler {
   std::unique_ptr<MulticastGroup> membership;
 };
 
-TEST(SimMulticast, HoldsBackAndRefuses) {
-  World world(testing_support::seed(6));
-  Node sender(world, world.add_host("sender"));
-  Node receiver(world, world.add_host("receiver"));
+/// Two members of a group.
+struct TwoMembers {
+  explicit TwoMembers(std::uint64_t seed) : world(testing_support::seed(seed)) {
+    sends.membership = std::move(*sender.fabric.join(address, {}, *sender.poller, sends));
+    receives.membership = std::move(*receiver.fabric.join(address, {}, *receiver.poller, receives));
+  }
+
+  World world;
+  Node sender{world, world.add_host("sender")};
+  Node receiver{world, world.add_host("receiver")};
   const Address address{"sim", "group", "1", ""};
   Group sends;
   Group receives;
-  sends.membership = std::move(*sender.fabric.join(address, {}, *sender.poller, sends));
-  receives.membership = std::move(*receiver.fabric.join(address, {}, *receiver.poller, receives));
+};
+
+TEST(SimMulticast, HoldsBackAndRefuses) {
+  TwoMembers members(6);
+  auto& [world, sender, receiver, address, sends, receives] = members;
   receiver.host.set_multicast({.holds_back = true});
   std::vector<std::string> sent;
   for (int i = 0; i < 100; ++i) {
@@ -446,14 +455,8 @@ TEST(SimMulticast, HoldsBackAndRefuses) {
 }
 
 TEST(SimMulticast, TakesABurstAndSendsItAtOnceWhenFlushed) {
-  World world(testing_support::seed(7));
-  Node sender(world, world.add_host("sender"));
-  Node receiver(world, world.add_host("receiver"));
-  const Address address{"sim", "group", "1", ""};
-  Group sends;
-  Group receives;
-  sends.membership = std::move(*sender.fabric.join(address, {}, *sender.poller, sends));
-  receives.membership = std::move(*receiver.fabric.join(address, {}, *receiver.poller, receives));
+  TwoMembers members(7);
+  auto& [world, sender, receiver, address, sends, receives] = members;
   const std::string datagram(sends.membership->max_datagram_bytes(), 'x');
   for (int round = 0; round < 2; ++round) {
     for (std::size_t sent = 0; sent < kMulticastBurstBytes; sent += datagram.size()) {
