@@ -9,13 +9,13 @@ namespace silurus::replication::group {
 
 template <int D>
 LoadedRuns<D>::LoadedRuns(rtree::Tree<D>& tree, std::vector<LoadPayload> kept) : tree_(tree) {
-  for (const LoadPayload& load : kept) runs_.emplace(load.id, One{load, true, false});
+  for (const LoadPayload& load : kept) runs_.emplace(load.id, One{load, true, false, true});
 }
 
 template <int D>
 Result<bool> LoadedRuns<D>::reserve(const LoadPayload& load) {
   const auto reserved = tree_.reserve_run(run_of(load));
-  if (reserved && *reserved) runs_.emplace(load.id, One{load, false, false});
+  if (reserved && *reserved) runs_.emplace(load.id, One{load, false, false, false});
   return reserved;
 }
 
@@ -61,7 +61,8 @@ void LoadedRuns<D>::drop_stale() {
 template <int D>
 void LoadedRuns<D>::drop_others(const LoadPayload& load) {
   for (auto one = runs_.begin(); one != runs_.end();) {
-    const bool is_other = one->first != load.id && one->second.load.version <= load.version;
+    const bool is_other =
+        one->first != load.id && !one->second.is_logged && one->second.load.version <= load.version;
     one = is_other ? drop(one) : std::next(one);
   }
 }

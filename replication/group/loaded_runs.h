@@ -31,7 +31,8 @@ class LoadedRuns {
   void drop(std::uint64_t id);
   /// The same of all that can't be the next version, nor one that comes later.
   void drop_stale();
-  /// The same of all that were offered for the same version as another one, or an earlier one.
+  /// The same of all that were offered for the same version as another one, or an earlier one; but
+  /// of none that was there from the beginning: the log has its record already, behind this offer.
   void drop_others(const LoadPayload& load);
 
   /// Whether its nodes are there, and durable, or on their way.
@@ -48,6 +49,7 @@ class LoadedRuns {
     LoadPayload load;
     bool is_whole;
     bool is_dropped;
+    bool is_logged;  ///< RecordType::kLoad, when this member started
   };
   typename std::map<std::uint64_t, One>::iterator drop(
       typename std::map<std::uint64_t, One>::iterator one);

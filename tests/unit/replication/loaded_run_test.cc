@@ -130,6 +130,19 @@ TEST_F(LoadedRunTest, IsFoundAgainByItsRecord) {
   expect_loaded();
 }
 
+/// A member that starts again reads offers from before once more, behind its checkpoint.
+TEST_F(LoadedRunTest, IsNotGivenUpForAnOfferFromBeforeItsRecord) {
+  stage();
+  log_it();
+  ASSERT_TRUE(open());
+  LoadPayload earlier = load_;
+  earlier.id = 41;
+  runs_->drop_others(earlier);
+  ASSERT_TRUE(runs_->is_whole(load_.id));
+  apply();
+  expect_loaded();
+}
+
 TEST_F(LoadedRunTest, IsForgottenIfNoRecordSpeaksOfIt) {
   stage();
   ASSERT_TRUE(open());
