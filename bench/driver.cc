@@ -57,6 +57,11 @@ double Figures::work_requests() const {
 }
 double Figures::bytes() const { return per_search(&client::AccessStatistics::bytes); }
 
+double Figures::wire_bytes() const {
+  constexpr double kHeaderBytes = 60;
+  return bytes() + kHeaderBytes * per_search(&client::AccessStatistics::reads);
+}
+
 Row Runs::rate_row(std::string name) const {
   Histogram latency;
   for (const Figures& one : figures) latency.merge(one.all_searches().latency);

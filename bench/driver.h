@@ -56,7 +56,11 @@ struct Figures {
   double p50_us() const;
   double p99_us() const;
   double round_trips() const;  ///< per search
-  double bytes() const;        ///< per search
+  /// Bytes that one-sided reads bring over a card's link per search: with the headers of an answer
+  /// of RoCE (Ethernet 18, IP 20, UDP 8, BTH 12, AETH 4, less the frame's checksum, which both
+  /// have).
+  double wire_bytes() const;
+  double bytes() const;  ///< per search
   // Of the clients' connections:
   double doorbells() const;      ///< per operation
   double work_requests() const;  ///< per operation

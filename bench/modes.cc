@@ -154,6 +154,12 @@ void record_lone_client(const CellName& name, const Cell& cell, double bare_ns, 
               .spread = cell.at("offload").all(&Figures::round_trips),
               .bar = name.insert_share == 0 ? 1.005 : 1.5,
               .bar_is_upper = true});
+  report.add({.name = name.row("offload") + "/wire-bytes-per-search",
+              .value = cell.at("offload").middle(&Figures::wire_bytes),
+              .unit = "bytes",
+              .spread = cell.at("offload").all(&Figures::wire_bytes),
+              .bar = name.insert_share == 0 ? 200 : 700,
+              .bar_is_upper = true});
 }
 
 /// CPU that the server uses while clients are connected and say nothing.

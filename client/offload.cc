@@ -23,6 +23,9 @@ constexpr double kChangeRate = 1.0 / 16;
 /// So long a search waits for a region to be announced, before it is given back.
 constexpr Nanoseconds kRegionPatience = 50 * kMillisecond;
 
+/// Of a leaf, this number of pieces is read at most; more are read as one, with what lies between.
+constexpr std::uint32_t kMostPieces = 2;
+
 /// What a node of any level has room in: where it lands, and where it is cached.
 template <int D>
 constexpr std::size_t kLargestNode = sizeof(rtree::Node<D>);
@@ -80,8 +83,8 @@ Offloader<D>::Offloader(const OffloadOptions& options, const protocol::ServerHel
       cache_(options.cache_bytes, kLargestNode<D>),
       slots_(options.slots) {
   for (std::uint32_t slot = options.slots; slot-- > 0;) free_slots_.push_back(slot);
-  queued_slots_.reserve(options.slots);
-  batch_.reserve(options.slots + 1);
+  queued_reads_.reserve(std::size_t{options.slots} * kMostPieces);
+  batch_.reserve(std::size_t{options.slots} * kMostPieces + 1);
 }
 
 template <int D>
@@ -92,8 +95,17 @@ std::byte* Offloader<D>::slot_bytes(std::uint32_t slot) {
 template <int D>
 std::span<std::byte> Offloader<D>::root_bytes(std::uint32_t read) {
   const std::size_t at = slots_.size() * kLargestNode<D> + read * sizeof(rtree::RootBlock<D>);
-  return buffer_->bytes().subspan(
-      at, root_reads_[read].whole ? sizeof(rtree::RootBlock<D>) : rtree::kRootWordBytes);
+  return buffer_->bytes().subspan(at, root_reads_[read].bytes);
+}
+
+/// The root word alone; or with what tells the root node too, if it changes often.
+template <int D>
+std::uint32_t Offloader<D>::bytes_of_root_read() const {
+  const std::size_t whole =
+      known_level_ >= 2 ? rtree::kRootMirrorBytes<D> : sizeof(rtree::RootBlock<D>);
+  const bool wants_node =
+      root_changes_ > kWholeBlockAbove && connection_.limits().max_read_bytes >= whole;
+  return static_cast<std::uint32_t>(wants_node ? whole : rtree::kRootWordBytes);
 }
 
 // --- searches -----------------------------------------------------------------------------------
@@ -150,6 +162,7 @@ void Offloader<D>::start(std::uint32_t index, const std::optional<HeldRoot>& hel
   if (may_trust) {
     search.lease_start = known_started_;
   } else {
+    search.lease_start = clock_.now();  // until the root word is here, which is asked for later
     request_root(index, false);
   }
   if (!known_root_) return;
@@ -233,10 +246,14 @@ void Offloader<D>::request_root(std::uint32_t index, bool renewal) {
 
 template <int D>
 void Offloader<D>::on_root(RootRead& read, std::span<const std::byte> bytes) {
-  const auto view = rtree::read_root_block<D>(bytes, rtree::NodeRef::kMaxChunks);
+  const auto view = rtree::read_root_block<D>(bytes, rtree::NodeRef::kMaxChunks, mirrored_root_);
   const auto* block = reinterpret_cast<const rtree::RootBlock<D>*>(bytes.data());
   // Our own copy, which nobody writes: relaxed loads pair with nothing.
   cache_.observe(block->version.load(std::memory_order_relaxed));
+  if (bytes.size() > rtree::kRootWordBytes) {
+    const std::uint64_t level = block->level.load(std::memory_order_relaxed);
+    known_level_ = level <= rtree::kMaxLevel ? static_cast<std::uint32_t>(level) : 0;
+  }
   if (view.root) {
     root_changes_ += kChangeRate * ((view.root == known_root_ ? 0.0 : 1.0) - root_changes_);
     known_root_ = view.root;
@@ -334,6 +351,7 @@ void Offloader<D>::advance_with(std::uint32_t index, Cursor& cursor) {
     }
     if (const auto slot = find_read_ahead(search, node)) {
       slots_[*slot].wanted_now = true;
+      slots_[*slot].node.groups = node.groups;
       search.pending.reset();
       if (search.state == SearchState::kAwaitingRoot) return;
       if (slots_[*slot].state == SlotState::kLanded && !feed(index, *slot)) return;
@@ -360,7 +378,8 @@ template <int D>
 std::optional<std::uint32_t> Offloader<D>::find_read_ahead(const Search& search,
                                                            rtree::WantedNode node) const {
   const auto found = std::ranges::find_if(search.slots, [&](std::uint32_t slot) {
-    return !slots_[slot].wanted_now && slots_[slot].node.ref == node.ref;
+    const Slot& read = slots_[slot];
+    return !read.wanted_now && read.node.ref == node.ref && read.has(node.groups);
   });
   return found == search.slots.end() ? std::nullopt : std::optional(*found);
 }
@@ -394,8 +413,8 @@ bool Offloader<D>::needs_checksums(const Search& search) const {
          clock_.now() - search.lease_start >= lease_ / 8;
 }
 
-/// Gives a landed node to its cursor. False if the search has left its walk instead: finished, or
-/// waiting for a root.
+/// Gives a landed node to its cursor, or reads it again. False if the search has left its walk
+/// instead: finished, or waiting for a root.
 template <int D>
 bool Offloader<D>::feed(std::uint32_t index, std::uint32_t slot_index) {
   Search& search = *searches_[index];
@@ -407,12 +426,19 @@ bool Offloader<D>::feed(std::uint32_t index, std::uint32_t slot_index) {
   }
   if (lease == Lease::kShort && search.state == SearchState::kWalking) request_root(index, true);
   const rtree::Node<D>* node = slot.content;
+  if (node == nullptr && slot.has_groups_alone) {  // the whole leaf has a checksum
+    slot.state = SlotState::kReading;
+    slot.has_groups_alone = false;
+    ++slot.depth;
+    queue_reads(slot_index);
+    return true;
+  }
   if (node == nullptr) {
     begin_again(index);
     return false;
   }
   if (slot.node.ref == search.root) search.version = node->birth();
-  if (!node->is_leaf()) {
+  if (!slot.has_groups_alone && !node->is_leaf()) {
     ++search.cost.cache_misses;
     cache_.put(slot.node.ref,
                {reinterpret_cast<const std::byte*>(node), rtree::node_bytes<D>(node->level())});
@@ -422,6 +448,8 @@ bool Offloader<D>::feed(std::uint32_t index, std::uint32_t slot_index) {
   --search.outstanding;
   if (search.nearest) {
     search.nearest_cursor.feed(*node);
+  } else if (slot.has_groups_alone) {
+    search.range.feed_groups(*node, slot.node.groups);
   } else {
     search.range.feed(*node);
   }
@@ -461,16 +489,61 @@ bool Offloader<D>::acquire_slot(std::uint32_t index, rtree::WantedNode node) {
   }
   const std::uint32_t slot = free_slots_.back();
   free_slots_.pop_back();
-  slots_[slot] = {.state = SlotState::kQueued,
-                  .wanted_now = true,
-                  .orphan = false,
-                  .search = index,
-                  .depth = search.depth + 1,
-                  .node = node,
-                  .content = nullptr};
+  slots_[slot] = Slot{};
+  slots_[slot].state = SlotState::kReading;
+  slots_[slot].wanted_now = true;
+  slots_[slot].search = index;
+  slots_[slot].depth = search.depth + 1;
+  slots_[slot].node = node;
+  slots_[slot].has_groups_alone = may_read_groups(search, node);
   search.slots.push_back(slot);
-  queued_slots_.push_back(slot);
+  queue_reads(slot);
   return true;
+}
+
+/// Whether groups of a leaf do: they have no header by which to check them.
+template <int D>
+bool Offloader<D>::may_read_groups(const Search& search, rtree::WantedNode node) const {
+  return node.level == 0 && node.groups != rtree::kAllGroups && !search.nearest &&
+         !needs_checksums(search);
+}
+
+template <int D>
+void Offloader<D>::queue_reads(std::uint32_t slot_index) {
+  Slot& slot = slots_[slot_index];
+  if (slot.has_groups_alone) return queue_groups(slot_index);
+  std::size_t bytes = rtree::bytes_to_read<D>(slot.node);
+  if (slot.node.level == rtree::kAnyLevel && known_level_ >= 2) {
+    bytes = std::min(bytes, rtree::node_bytes<D>(known_level_));
+  }
+  slot.bytes = static_cast<std::uint32_t>(bytes);
+  slot.unposted = 1;
+  queued_reads_.push_back({slot_index, 0, slot.bytes});
+}
+
+/// Queues reads of the groups that are wanted, of those side by side together.
+template <int D>
+void Offloader<D>::queue_groups(std::uint32_t slot_index) {
+  Slot& slot = slots_[slot_index];
+  const auto queue = [&](int first, int end) {
+    const auto from = static_cast<std::uint32_t>(first);
+    const auto offset = static_cast<std::uint32_t>(rtree::group_offset<D>(from));
+    const auto length = static_cast<std::uint32_t>((end - first) * sizeof(rtree::LeafGroup<D>));
+    queued_reads_.push_back({slot_index, offset, length});
+    ++slot.unposted;
+  };
+  const std::uint32_t wanted = slot.node.groups;
+  if (std::popcount(wanted & ~(wanted << 1)) > static_cast<int>(kMostPieces)) {
+    const int end = std::bit_width(wanted);
+    slot.node.groups = static_cast<rtree::GroupMask>((1u << end) - (wanted & ~(wanted - 1)));
+    return queue(std::countr_zero(wanted), end);
+  }
+  for (std::uint32_t rest = wanted; rest != 0;) {
+    const int first = std::countr_zero(rest);
+    const int end = first + std::countr_one(rest >> first);
+    queue(first, end);
+    rest &= ~std::uint32_t{0} << end;
+  }
 }
 
 template <int D>
@@ -510,7 +583,7 @@ void Offloader<D>::feed_starving() {
 template <int D>
 void Offloader<D>::flush() {
   feed_starving();
-  if (root_waiters_.empty() && queued_slots_.empty()) {
+  if (root_waiters_.empty() && queued_reads_.empty()) {
     unknown_since_ = 0;
     return;
   }
@@ -526,8 +599,7 @@ void Offloader<D>::add_root_request() {
   for (std::uint32_t i = 0; i < kRootReads; ++i) {
     RootRead& read = root_reads_[i];
     if (read.busy) continue;
-    read.whole = root_changes_ > kWholeBlockAbove &&
-                 connection_.limits().max_read_bytes >= sizeof(rtree::RootBlock<D>);
+    read.bytes = bytes_of_root_read();
     // The lease begins before the read is posted: t0.
     read.started = clock_.now();
     const std::span<std::byte> bytes = root_bytes(i);
@@ -544,44 +616,56 @@ void Offloader<D>::add_root_request() {
 
 template <int D>
 void Offloader<D>::add_node_requests() {
-  std::erase_if(queued_slots_, [&](std::uint32_t slot) {
-    if (!slots_[slot].orphan) return false;
-    release_slot(slot);
+  std::erase_if(queued_reads_, [&](const QueuedRead& read) {
+    Slot& slot = slots_[read.slot];
+    if (!slot.orphan) return false;
+    --slot.unposted;
+    if (!slot.has_reads_left()) release_slot(read.slot);
     return true;
   });
-  for (const std::uint32_t slot : queued_slots_) {
-    const rtree::WantedNode node = slots_[slot].node;
-    const std::uint32_t chunk = node.ref.chunk();
+  for (const QueuedRead& read : queued_reads_) {
+    const std::uint32_t chunk = slots_[read.slot].node.ref.chunk();
     batch_.push_back({.region = chunk / rtree::kChunksPerSlab,
-                      .offset = rtree::offset_in_slab<D>(chunk),
-                      .length = static_cast<std::uint32_t>(rtree::bytes_to_read<D>(node)),
+                      .offset = rtree::offset_in_slab<D>(chunk) + read.offset,
+                      .length = read.length,
                       .buffer = buffer_.get(),
-                      .buffer_offset = std::uint64_t{slot} * kLargestNode<D>,
-                      .cookie = slot});
+                      .buffer_offset = std::uint64_t{read.slot} * kLargestNode<D> + read.offset,
+                      .cookie = read.slot});
   }
+}
+
+template <int D>
+void Offloader<D>::mark_posted(const transport::ReadRequest& request) {
+  if ((request.cookie & kRootCookie) != 0) {
+    RootRead& read = root_reads_[request.cookie & ~kRootCookie];
+    read.busy = true;
+    read.waiters.swap(root_waiters_);
+    const auto first = std::ranges::find_if(
+        read.waiters, [&](const Waiter& waiter) { return is_waiting(waiter); });
+    if (first == read.waiters.end()) return;
+    SearchCost& cost = searches_[first->search]->cost;
+    ++cost.reads;
+    cost.bytes_read += request.length;
+    return;
+  }
+  Slot& slot = slots_[request.cookie];
+  --slot.unposted;
+  ++slot.in_flight;
+  if (slot.orphan) return;
+  SearchCost& cost = searches_[slot.search]->cost;
+  if (slot.unposted == 0) ++cost.nodes_read;
+  ++cost.reads;
+  cost.bytes_read += request.length;
 }
 
 template <int D>
 void Offloader<D>::post() {
   std::size_t posted = 0;
   bool refused = false;
+  const std::size_t of_nodes = queued_reads_.size();
   while (posted < batch_.size()) {
     const auto result = connection_.post_reads(std::span(batch_).subspan(posted));
-    for (std::size_t i = posted; i < posted + result.posted; ++i) {
-      const std::uint64_t cookie = batch_[i].cookie;
-      if ((cookie & kRootCookie) != 0) {
-        RootRead& read = root_reads_[cookie & ~kRootCookie];
-        read.busy = true;
-        read.waiters.swap(root_waiters_);
-      } else {
-        Slot& slot = slots_[cookie];
-        slot.state = SlotState::kPosted;
-        if (slot.orphan) continue;
-        SearchCost& cost = searches_[slot.search]->cost;
-        ++cost.nodes_read;
-        cost.bytes_read += batch_[i].length;
-      }
-    }
+    for (std::size_t i = posted; i < posted + result.posted; ++i) mark_posted(batch_[i]);
     posted += result.posted;
     if (result.posted > 0) unknown_since_ = 0;
     if (result.status != transport::PostStatus::kUnknownRegion &&
@@ -598,8 +682,10 @@ void Offloader<D>::post() {
     ++posted;
     refused = true;
   }
-  std::erase_if(queued_slots_,
-                [&](std::uint32_t slot) { return slots_[slot].state != SlotState::kQueued; });
+  // Those of nodes come behind that of a root. A search that was finished here has queued none.
+  const std::size_t done = posted - std::min(posted, batch_.size() - of_nodes);
+  queued_reads_.erase(queued_reads_.begin(),
+                      queued_reads_.begin() + static_cast<std::ptrdiff_t>(done));
   if (refused) feed_starving();
 }
 
@@ -613,9 +699,11 @@ void Offloader<D>::drop_unpostable(const transport::ReadRequest& request) {
     root_waiters_.clear();
     return;
   }
-  const auto slot = static_cast<std::uint32_t>(request.cookie);
-  if (!slots_[slot].orphan) finish(slots_[slot].search, true);
-  release_slot(slot);
+  const auto index = static_cast<std::uint32_t>(request.cookie);
+  Slot& slot = slots_[index];
+  if (!slot.orphan) finish(slot.search, true);
+  --slot.unposted;
+  if (!slot.has_reads_left()) release_slot(index);
 }
 
 template <int D>
@@ -626,20 +714,34 @@ void Offloader<D>::on_read(std::uint64_t cookie) {
     on_root(root_reads_[read], root_bytes(read));
     return;
   }
-  SILURUS_CHECK(cookie < slots_.size() && slots_[cookie].state == SlotState::kPosted);
+  SILURUS_CHECK(cookie < slots_.size() && slots_[cookie].in_flight != 0);
   const auto index = static_cast<std::uint32_t>(cookie);
   Slot& slot = slots_[index];
+  --slot.in_flight;
+  if (slot.has_reads_left()) return;
   if (slot.orphan) {
     release_slot(index);
     return;
   }
   slot.state = SlotState::kLanded;
-  slot.content =
-      rtree::check_node<D>({slot_bytes(index), rtree::bytes_to_read<D>(slot.node)}, slot.node,
-                           rtree::NodeRef::kMaxChunks, needs_checksums(*searches_[slot.search]));
+  slot.content = landed(index);
   if (searches_[slot.search]->state == SearchState::kAwaitingRoot || !slot.wanted_now) return;
   const std::uint32_t search = slot.search;
   if (feed(search, index)) advance(search);
+}
+
+/// What a slot holds now that all of it is here; nullptr if it is not to be believed.
+template <int D>
+const rtree::Node<D>* Offloader<D>::landed(std::uint32_t index) {
+  const Slot& slot = slots_[index];
+  const bool needs_checksum = needs_checksums(*searches_[slot.search]);
+  if (slot.has_groups_alone) {
+    return needs_checksum ? nullptr : reinterpret_cast<const rtree::Node<D>*>(slot_bytes(index));
+  }
+  const auto* node = rtree::check_node<D>({slot_bytes(index), slot.bytes}, slot.node,
+                                          rtree::NodeRef::kMaxChunks, needs_checksum);
+  if (node == nullptr && slot.node.level == rtree::kAnyLevel) known_level_ = 0;
+  return node;
 }
 
 template class Offloader<2>;

@@ -24,8 +24,10 @@ namespace silurus::client {
 /// What one search took.
 struct SearchCost {
   std::uint32_t round_trips = 0;  ///< one after the other, the first included
-  std::uint32_t nodes_read = 0;
-  std::uint64_t bytes_read = 0;
+  std::uint32_t nodes_read = 0;   ///< or parts of leaves
+  std::uint32_t reads = 0;        ///< of nodes or parts of them, and of roots; where several
+                                  ///< searches share one of a root, the first has it
+  std::uint64_t bytes_read = 0;   ///< by those reads
   std::uint32_t cache_hits = 0;
   std::uint32_t cache_misses = 0;  ///< inner nodes that had to be read
   std::uint32_t restarts = 0;      ///< times that all was thrown away
@@ -46,6 +48,11 @@ struct SearchCost {
 /// until the root word is here. Same root: they are fed. Another root: the search starts over from
 /// there, and those of them that the new tree still names are used, the others dropped. When the
 /// root is seen to change often, the whole RootBlock is read, with a copy of the root node.
+///
+/// Of a leaf, a range search reads the groups of entries that may hold answers, and no header: the
+/// time lease vouches for them as for a node. Where it alone is not trusted (checksums are asked
+/// for, the search has paused, an old version), and by searches for neighbours, whole leaves are
+/// read.
 ///
 /// max_staleness > 0 lets a search use the root that was read at most so long ago (and still within
 /// its lease) without looking: the answer is then that of a version that was current at most so
@@ -130,8 +137,8 @@ class Offloader {
     rtree::NearestCursor<D> nearest_cursor;
   };
 
-  enum class SlotState : std::uint8_t { kFree, kQueued, kPosted, kLanded };
-  /// Where one node lands.
+  enum class SlotState : std::uint8_t { kFree, kReading, kLanded };
+  /// Where one node lands, or the groups that are wanted of a leaf.
   struct Slot {
     SlotState state = SlotState::kFree;
     bool wanted_now = false;  ///< by the cursor as it stands; else read on speculation
@@ -139,7 +146,22 @@ class Offloader {
     std::uint32_t search = 0;
     std::uint32_t depth = 0;
     rtree::WantedNode node{};
+    bool has_groups_alone = false;            ///< of a leaf: no header
+    std::uint32_t bytes = 0;                  ///< of a whole node: as many as are read
+    std::uint32_t unposted = 0;               ///< reads not yet posted,
+    std::uint32_t in_flight = 0;              ///< and those that have not landed
     const rtree::Node<D>* content = nullptr;  ///< once landed, if intact
+
+    bool has_reads_left() const { return unposted != 0 || in_flight != 0; }
+    bool has(rtree::GroupMask groups) const {
+      return !has_groups_alone || (groups & ~node.groups) == 0;
+    }
+  };
+  /// A part of a node to be read, in bytes.
+  struct QueuedRead {
+    std::uint32_t slot;
+    std::uint32_t offset;
+    std::uint32_t length;
   };
 
   struct Waiter {
@@ -150,7 +172,7 @@ class Offloader {
   /// Where one root word (or block) lands, and who waits for it.
   struct RootRead {
     bool busy = false;
-    bool whole = false;
+    std::uint32_t bytes = 0;
     Nanoseconds started = 0;
     std::vector<Waiter> waiters;
   };
@@ -175,6 +197,7 @@ class Offloader {
   void leave_walk(std::uint32_t index);
   bool is_waiting(const Waiter& waiter) const;
   bool needs_checksums(const Search& search) const;
+  const rtree::Node<D>* landed(std::uint32_t slot);
   bool feed(std::uint32_t index, std::uint32_t slot);
   void feed_landed(std::uint32_t index);
   void begin_again(std::uint32_t index);
@@ -182,12 +205,17 @@ class Offloader {
 
   const rtree::Node<D>* find_cached(rtree::WantedNode node);
   bool acquire_slot(std::uint32_t index, rtree::WantedNode node);
+  void queue_reads(std::uint32_t slot);
+  void queue_groups(std::uint32_t slot);
+  bool may_read_groups(const Search& search, rtree::WantedNode node) const;
+  std::uint32_t bytes_of_root_read() const;
   void release_slot(std::uint32_t slot);
   void abandon_slots(Search& search, bool only_read_ahead);
   void feed_starving();
   void add_root_request();
   void add_node_requests();
   void post();
+  void mark_posted(const transport::ReadRequest& request);
   void drop_unpostable(const transport::ReadRequest& request);
   std::byte* slot_bytes(std::uint32_t slot);
   std::span<std::byte> root_bytes(std::uint32_t read);
@@ -203,7 +231,7 @@ class Offloader {
   std::vector<std::unique_ptr<Search>> searches_;  ///< by number; kept for their memory
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_slots_;
-  std::vector<std::uint32_t> queued_slots_;
+  std::vector<QueuedRead> queued_reads_;
   std::vector<Waiter> starving_;  ///< searches with a pending node, in order of arrival
   std::vector<Waiter> starving_now_;
   RootRead root_reads_[kRootReads];
@@ -215,7 +243,9 @@ class Offloader {
   Nanoseconds unknown_since_ = 0;  ///< a region not announced yet is being waited for; 0: none
   rtree::NodeRef known_root_;      ///< the newest one seen
   Nanoseconds known_started_ = 0;  ///< before it was read
-  double root_changes_ = 1;        ///< moving average: share of root reads that find another root
+  std::uint32_t known_level_ = 0;  ///< of a root seen lately; 0: not known, or not worth knowing
+  rtree::Node<D> mirrored_root_;
+  double root_changes_ = 1;  ///< moving average: share of root reads that find another root
 };
 
 }  // namespace silurus::client

@@ -121,6 +121,7 @@ void PendingCalls<D>::record(const Call<D>& call, bool has_failed, Nanoseconds n
   of.round_trips += call.cost.round_trips;
   of.bytes += call.bytes + call.cost.bytes_read;
   of.nodes_read += call.cost.nodes_read;
+  of.reads += call.cost.reads;
   of.cache_hits += call.cost.cache_hits;
   of.cache_misses += call.cost.cache_misses;
   of.restarts += call.cost.restarts;

@@ -55,7 +55,14 @@ class Server {
       if (node == nullptr) return;
       check_accepted(*node);
       const AlignedCopy exact(copy.bytes(), node_bytes<D>(node->level()));
-      cursor.feed(*reinterpret_cast<const Node<D>*>(exact.bytes().data()));
+      const auto& given = *reinterpret_cast<const Node<D>*>(exact.bytes().data());
+      if constexpr (requires { cursor.feed_groups(given, wanted->groups); }) {
+        if (wanted->level == 0 && wanted->groups != kAllGroups) {
+          cursor.feed_groups(given, wanted->groups);
+          continue;
+        }
+      }
+      cursor.feed(given);
     }
   }
 

@@ -1,5 +1,7 @@
 #include "rtree/root_block.h"
 
+#include <cstring>
+
 #include "fuzz/target.h"
 
 // The block by which a client finds the root. An input: Head, then the bytes of a block. Unless
@@ -21,11 +23,18 @@ template <int D>
 void put_right(RootBlock<D>& block) {
   const NodeRef root = NodeRef::from_word(block.root.load());
   RootMirror<D>& mirror = block.mirrors[root.birth() & 1];
-  if (mirror.node.header.level > kMaxLevel) return;
-  mirror.node.header.birth = root.birth();
+  const AlignedCopy copy({mirror.node, kMirroredBytes<D>}, sizeof(Node<D>));
+  auto& node = *reinterpret_cast<Node<D>*>(copy.bytes().data());
+  if (node.header.level > kMaxLevel) return;
+  if (node.header.level == 1) {
+    const auto& directories = block.directories[root.birth() & 1];
+    std::memcpy(copy.bytes().data() + node_bytes<D>(2), directories, sizeof directories);
+  }
+  node.header.birth = root.birth();
+  std::memcpy(mirror.node, copy.bytes().data(), sizeof(NodeHeader));
   mirror.version.store(root.birth());
   mirror.version_again.store(root.birth());
-  mirror.checksum = node_checksum(mirror.node);
+  mirror.checksum = node_checksum(node);
 }
 
 template <int D>
@@ -34,7 +43,8 @@ void try_dimension(const Head& head, std::span<const std::byte> bytes) {
   if (head.raw == 0) put_right(*reinterpret_cast<RootBlock<D>*>(whole.bytes().data()));
   const std::size_t shown = head.bytes == 0 ? sizeof(RootBlock<D>) : head.bytes / 8 * 8;
   const AlignedCopy block(whole.bytes(), std::min(shown, sizeof(RootBlock<D>)));
-  const auto view = read_root_block<D>(block.bytes(), head.chunks);
+  Node<D> room;
+  const auto view = read_root_block<D>(block.bytes(), head.chunks, room);
   if (view.node == nullptr) return;
   SILURUS_CHECK(view.root && view.root.is_born_in(view.node->birth()));
   // What it shows, it shows again when it is published.
@@ -45,7 +55,8 @@ void try_dimension(const Head& head, std::span<const std::byte> bytes) {
   copy_node(root, *view.node);
   root.header.checksum = 0;  // computed anew
   publish_root(published, view.root, root);
-  const auto seen = read_root_block<D>(again.bytes(), head.chunks);
+  Node<D> room_again;
+  const auto seen = read_root_block<D>(again.bytes(), head.chunks, room_again);
   SILURUS_CHECK(seen.root == view.root && seen.node != nullptr);
   const std::size_t size = node_bytes<D>(root.level());
   SILURUS_CHECK(

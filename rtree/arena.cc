@@ -12,9 +12,6 @@
 
 namespace silurus::rtree {
 
-static_assert(kInnerChunks<2> == 1 && kInnerChunks<3> == 1,
-              "ChunkRoom::holds() is right for nodes that are allocated in any order; with several "
-              "chunks only for inner nodes before leaves: what is left of a slab must be counted");
 namespace {
 
 constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;

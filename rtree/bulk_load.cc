@@ -8,6 +8,7 @@
 
 #include "common/check.h"
 #include "common/units.h"
+#include "rtree/grouping.h"
 #include "rtree/pack.h"
 #include "rtree/split.h"
 #include "rtree/tree.h"
@@ -102,6 +103,7 @@ class Packer {
       node.header.count = static_cast<std::uint32_t>(entries.size());
       for (std::uint32_t i = 0; i < entries.size(); ++i) node.set_entry(i, entries[i]);
       node.bounds = bounds_of_entries(node);
+      group_entries(node);
     } else {
       const std::size_t parts = shape_.children(entries.size(), level);
       node.header.count = static_cast<std::uint32_t>(parts);
@@ -132,7 +134,12 @@ class Packer {
     Box<D> box = box_of(0);
     for (std::uint32_t i = 1; i < node.count(); ++i) extend(box, box_of(i));
     node.fit(box);
-    for (std::uint32_t i = 0; i < node.count(); ++i) node.set_child_box(i, box_of(i));
+    for (std::uint32_t i = 0; i < node.count(); ++i) {
+      node.set_child_box(i, box_of(i));
+      if (node.level() == 1) {
+        node.inner.directories[i] = directory_of(node, i, arena_.node(node.child(i).chunk()));
+      }
+    }
   }
 
   /// Children [first, last) of a node, out of all its entries: halves them along the longer side of

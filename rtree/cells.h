@@ -32,10 +32,14 @@ constexpr double cell_scale(double low, double high) {
   return kCellSteps / std::min(std::max(high - low, kLeastExtent), kGreatestExtent);
 }
 
+/// How far into the grid x lies, in cells: from 0 to kCellSteps.
+constexpr double steps_of(double x, double low, double scale) {
+  return std::min(std::max((x - low) * scale, 0.0), kCellSteps);
+}
+
 /// The cell that holds x, or the nearest one if x lies beyond the grid. x and low are finite.
 constexpr Cell cell_of(double x, double low, double scale) {
-  const double steps = std::min(std::max((x - low) * scale, 0.0), kCellSteps);
-  return static_cast<Cell>(static_cast<std::int32_t>(steps) + kLeastCell);
+  return static_cast<Cell>(static_cast<std::int32_t>(steps_of(x, low, scale)) + kLeastCell);
 }
 
 /// No number of the cell is less. `step` is 1 / scale; the number is that of the node's own box.
@@ -45,6 +49,48 @@ constexpr double least_of(Cell cell, double low, double step) {
 /// No number of the cell, up to the node's edge `high`, is greater.
 constexpr double greatest_of(Cell cell, double low, double high, double step) {
   return std::min(high, low + (static_cast<double>(cell - kLeastCell) + 1 + kCellMargin) * step);
+}
+
+/// A child's cells along one axis are the frame of a finer grid: 256 cells, in which the boxes of a
+/// leaf's groups are held. As with cell_of(), group_cell_of() never decreases where the steps
+/// increase, and that is all that a search needs.
+using GroupCell = std::int8_t;
+inline constexpr std::int32_t kLeastGroupCell = std::numeric_limits<GroupCell>::min();
+inline constexpr std::int32_t kGreatestGroupCell = std::numeric_limits<GroupCell>::max();
+inline constexpr std::int32_t kAllGroupCells = kGreatestGroupCell - kLeastGroupCell + 1;
+inline constexpr double kGroupCells = kAllGroupCells;
+
+struct GroupGrid {
+  double first;  ///< steps at which it begins
+  double scale;  ///< group cells in a step
+
+  /// Of a child that reaches from one cell to another; any cells, a stranger's too.
+  static constexpr GroupGrid of(Cell least, Cell greatest) {
+    return {static_cast<double>(least - kLeastCell),
+            kGroupCells / std::max(greatest - least + 1, 1)};
+  }
+};
+
+/// The group cell of a place, given in steps_of() the node's grid.
+constexpr GroupCell group_cell_of(double steps, const GroupGrid& grid) {
+  const double cells = std::min(std::max((steps - grid.first) * grid.scale, 0.0), kGroupCells - 1);
+  return static_cast<GroupCell>(static_cast<std::int32_t>(cells) + kLeastGroupCell);
+}
+
+/// Whether the extent of a grid of that scale is neither bounded by kLeastExtent or kGreatestExtent
+/// nor near to it.
+constexpr bool is_plain_scale(double scale) {
+  return scale > kCellSteps / (kGreatestExtent * 1e-8) && scale < kCellSteps / (kLeastExtent * 1e8);
+}
+
+/// By how many group cells, at most, the place of a number in a child's grid differs if the node's
+/// grid is another one, and so the child's cells, though neither the number nor the child's box has
+/// changed (docs/decisions/0015). `before`, `after`: how many cells the child takes. Both grids are
+/// of a plain scale.
+constexpr std::int32_t group_cells_of_doubt(std::int32_t before, std::int32_t after) {
+  const std::int32_t least = std::min(before - 2, after);
+  if (least <= 0) return kAllGroupCells;
+  return std::min(kAllGroupCells, (kAllGroupCells + least - 1) / least + 1);
 }
 
 }  // namespace silurus::rtree

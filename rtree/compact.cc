@@ -206,7 +206,7 @@ void Tree<D>::pack_children(Path& path, std::uint32_t level, std::uint32_t parts
     const Node<D>& child = node(parent.child(c));
     for (std::uint32_t i = 0; i < child.count(); ++i) {
       items.push_back(child.is_leaf()
-                          ? SplitItem<D>{child.entry_box(i), child.leaf.ids[i]}
+                          ? SplitItem<D>{child.entry_box(i), child.id(i)}
                           : SplitItem<D>{node(child.child(i)).bounds, child.inner.children[i]});
     }
   }

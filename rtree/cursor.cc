@@ -21,8 +21,7 @@ void RangeCursor<D>::start(const RangeQuery<D>& query, WantedNode root, RangeRes
   if (query.limit == 0) return state_.finish_if_done();
   if (root.level == 0) {
     state_.make_room_for_leaves();
-    state_.leaves[0] = root.ref.word();
-    state_.leaf_hints[0] = kAloneHint;
+    state_.leaves[0] = {root.ref.word(), kAllGroups, false};
     state_.leaf_end = 1;
   } else {
     state_.make_room_for_inner();
@@ -33,28 +32,37 @@ void RangeCursor<D>::start(const RangeQuery<D>& query, WantedNode root, RangeRes
 
 template <int D>
 void RangeCursor<D>::feed(const Node<D>& node) {
-  --state_.in_flight;
   const std::uint32_t level = node.level();
-  if (level == 0) {
-    const EntryMask found = kernels_->scan_leaf(node, state_.limits, 0);
-    if (state_.keeps_ids_alone()) {
-      state_.result->count += kernels_->gather(node.leaf.ids, found, state_.room_for_ids());
-    } else {
-      state_.keep(node, found);
-    }
-  } else if (level == 1) {
+  if (level == 0) return feed_leaf(node, kAllGroups);
+  --state_.in_flight;
+  if (level == 1) {
     state_.make_room_for_leaves();
-    const std::size_t end = state_.leaf_end;
-    state_.leaf_end += kernels_->gather_inner(node, state_.limits, state_.leaves.data() + end,
-                                              state_.leaf_hints.data() + end);
+    state_.leaf_end +=
+        kernels_->gather_leaves(node, state_.limits, state_.leaves.data() + state_.leaf_end);
   } else {
     std::uint64_t words[RangeState<D>::kRoom];
-    std::uint8_t hints[RangeState<D>::kRoom];
-    const std::uint32_t count = kernels_->gather_inner(node, state_.limits, words, hints);
+    const std::uint32_t count = kernels_->gather_inner(node, state_.limits, words);
     state_.make_room_for_inner();
     for (std::uint32_t i = 0; i < count; ++i) {
       state_.inner[state_.inner_count++] = {words[i], level - 1};
     }
+  }
+  state_.finish_if_done();
+}
+
+template <int D>
+void RangeCursor<D>::feed_groups(const Node<D>& leaf, GroupMask groups) {
+  feed_leaf(leaf, groups);
+}
+
+template <int D>
+void RangeCursor<D>::feed_leaf(const Node<D>& leaf, GroupMask groups) {
+  --state_.in_flight;
+  const EntryMask found = kernels_->scan_leaf(leaf, state_.limits, groups);
+  if (state_.keeps_ids_alone()) {
+    state_.result->count += kernels_->gather_ids(leaf, found, state_.room_for_ids());
+  } else {
+    state_.keep(leaf, found);
   }
   state_.finish_if_done();
 }
@@ -65,12 +73,10 @@ void RangeState<D>::move_leaves() {
   const auto begin = static_cast<std::ptrdiff_t>(leaf_begin);
   const auto end = static_cast<std::ptrdiff_t>(leaf_end);
   std::copy(leaves.begin() + begin, leaves.begin() + end, leaves.begin());
-  std::copy(leaf_hints.begin() + begin, leaf_hints.begin() + end, leaf_hints.begin());
   leaf_end -= leaf_begin;
   leaf_begin = 0;
   if (leaves.size() >= 2 * (leaf_end + kRoom)) return;
   leaves.resize(4 * (leaf_end + kRoom));
-  leaf_hints.resize(leaves.size());
 }
 
 template <int D>
@@ -80,7 +86,7 @@ void RangeState<D>::keep(const Node<D>& leaf, EntryMask found) {
   } else {
     found.for_each([&](std::uint32_t i) {
       if (result->count == limit) return;
-      *room_for_ids() = leaf.leaf.ids[i];
+      *room_for_ids() = leaf.id(i);
       ++result->count;
       if (shape == ResultShape::kEntries) result->boxes.push_back(leaf.entry_box(i));
     });
@@ -204,8 +210,8 @@ void NearestCursor<D>::feed_leaf(const Node<D>& leaf) {
   }
   const std::size_t before = candidates_;
   near.for_each([&](std::uint32_t i) {
-    if (has_worst_ && distances[i] == worst_.distance && leaf.leaf.ids[i] >= worst_.id) return;
-    ids_[candidates_] = leaf.leaf.ids[i];
+    if (has_worst_ && distances[i] == worst_.distance && leaf.id(i) >= worst_.id) return;
+    ids_[candidates_] = leaf.id(i);
     distances_[candidates_++] = distances[i];
     if (distances[i] < kLeastSquare && distance(query_.point, leaf.entry_box(i)) != 0) {
       has_tiny_gaps_ = true;

@@ -22,6 +22,9 @@
 //     while (auto wanted = cursor.take()) fetch(*wanted);           // all at once: multi-issue
 //     cursor.feed(*some_fetched_node);                               // in any order
 //   }
+//
+// Of a leaf, a range search wants some groups of entries: whoever fetches no more gives it those,
+// by feed_groups().
 
 namespace silurus::rtree {
 
@@ -41,7 +44,9 @@ struct RangeState {
   /// Whether an inner node comes next.
   bool wants_inner() const { return inner_count != 0 && leaf_end - leaf_begin < kEnoughLeaves; }
   bool has_leaves() const { return leaf_begin != leaf_end; }
-  bool done() const { return inner_count == 0 && leaf_begin == leaf_end && in_flight == 0; }
+  bool done() const {
+    return inner_count == 0 && leaf_begin == leaf_end && in_flight == 0 && parent == 0;
+  }
   /// Makes room for the children of one node.
   void make_room_for_inner() {
     if (inner.size() < inner_count + kRoom) inner.resize(2 * (inner_count + kRoom));
@@ -63,7 +68,10 @@ struct RangeState {
   }
   /// Adds entries of a leaf to the result in any shape, up to the limit.
   void keep(const Node<D>& leaf, EntryMask found);
-  void drop_all() { inner_count = leaf_begin = leaf_end = in_flight = 0; }
+  void drop_all() {
+    inner_count = leaf_begin = leaf_end = in_flight = 0;
+    parent = 0;
+  }
   /// Cuts the result to what was found if it is complete.
   void finish_if_done() {
     if (done()) result->ids.resize(shape == ResultShape::kCount ? 0 : result->count);
@@ -76,10 +84,13 @@ struct RangeState {
   std::size_t in_flight = 0;     ///< nodes taken and not yet fed
   std::vector<InnerNode> inner;  ///< a stack: the first inner_count
   std::size_t inner_count = 0;
-  std::vector<std::uint64_t> leaves;     ///< a queue of names: from leaf_begin to leaf_end
-  std::vector<std::uint8_t> leaf_hints;  ///< parallel: see Kernels::gather_inner
+  std::vector<WantedLeaf> leaves;  ///< a queue: from leaf_begin to leaf_end
   std::size_t leaf_begin = 0;
   std::size_t leaf_end = 0;
+  /// A node of level 1 whose directories walks() have prefetched and not looked at: its name, or 0;
+  /// and its children that may hold answers.
+  std::uint64_t parent = 0;
+  EntryMask wanted;
 };
 
 /// A range search (see RangeQuery). Takes inner nodes first as long as few leaves are known, so
@@ -102,10 +113,14 @@ class RangeCursor {
     }
     if (!state_.has_leaves()) return std::nullopt;
     ++state_.in_flight;
-    return WantedNode{NodeRef::from_word(state_.leaves[state_.leaf_begin++]), 0};
+    const WantedLeaf& leaf = state_.leaves[state_.leaf_begin++];
+    return WantedNode{NodeRef::from_word(leaf.word), 0, leaf.groups};
   }
   /// Gives it the content of a node that was taken; checked by the caller (check_node).
   void feed(const Node<D>& node);
+  /// Gives it the groups that were wanted of a leaf that was taken. `leaf`: those groups at their
+  /// places, and anything else.
+  void feed_groups(const Node<D>& leaf, GroupMask groups);
 
   /// Whether the result is complete: nothing left to take, nothing taken but not fed, or the limit
   /// is reached (nodes still in flight may then be dropped).
@@ -123,6 +138,8 @@ class RangeCursor {
   RangeState<D>& state() { return state_; }
 
  private:
+  void feed_leaf(const Node<D>& leaf, GroupMask groups);
+
   const Kernels<D>* kernels_;
   RangeState<D> state_;
 };

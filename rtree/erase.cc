@@ -23,7 +23,7 @@ std::uint32_t minimum_of(const Node<D>& node) {
 template <int D>
 std::optional<std::uint32_t> index_of(const Node<D>& leaf, const Entry<D>& entry) {
   for (std::uint32_t i = 0; i < leaf.count(); ++i) {
-    if (leaf.leaf.ids[i] == entry.id && leaf.entry_box(i) == entry.box) return i;
+    if (leaf.id(i) == entry.id && leaf.entry_box(i) == entry.box) return i;
   }
   return std::nullopt;
 }
@@ -194,11 +194,20 @@ void Tree<D>::erase_found(Found& found) {
   const Box<D> erased = leaf.entry_box(found.index);
   --leaf.header.count;
   --leaf.header.entries;
-  leaf.copy_entry(found.index, leaf.count());
+  if (found.index != leaf.count()) leaf.copy_entry(found.index, leaf.count());
+  leaf.clear_entry(leaf.count());
   if (leaf.count() != 0 && touches_an_edge(erased, before)) leaf.bounds = bounds_of_entries(leaf);
   const std::uint32_t top = root_node().level();
   for (std::uint32_t level = 1; level <= top; ++level) {
     --own_node(found.path.nodes[level]).header.entries;
+  }
+  if (top != 0) {
+    Node<D>& parent = own_node(found.path.nodes[1]);
+    if (leaf.count() % kGroupFanout == 0) {
+      parent.forget_directory(found.path.child[1]);
+    } else {
+      parent.set_stale(found.path.child[1]);
+    }
   }
   repair_underflow(found.path, before);
   shrink_root();
@@ -257,7 +266,7 @@ void Tree<D>::join(Node<D>& parent, std::uint32_t index, std::uint32_t sibling) 
   std::uint32_t count = 0;
   for (const Node<D>* from : {&rich, &poor}) {
     for (std::uint32_t i = 0; i < from->count(); ++i) {
-      items[count++] = is_leaf ? SplitItem<D>{from->entry_box(i), from->leaf.ids[i]}
+      items[count++] = is_leaf ? SplitItem<D>{from->entry_box(i), from->id(i)}
                                : SplitItem<D>{node(from->child(i)).bounds, from->inner.children[i]};
     }
   }
@@ -266,6 +275,7 @@ void Tree<D>::join(Node<D>& parent, std::uint32_t index, std::uint32_t sibling) 
   const std::uint32_t kept = count <= fanout ? count : split_items<D>(all, fanout * 2 / 5, fanout);
   set_items(rich, all.first(kept));
   parent.set_child_box(sibling, rich.bounds);
+  parent.forget_directory(sibling);
   if (kept == count) {
     drop(parent.child(index));
     remove_child(parent, index);
@@ -274,6 +284,7 @@ void Tree<D>::join(Node<D>& parent, std::uint32_t index, std::uint32_t sibling) 
   } else {
     set_items(poor, all.subspan(kept));
     parent.set_child_box(index, poor.bounds);
+    parent.forget_directory(index);
   }
 }
 

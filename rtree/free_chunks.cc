@@ -8,11 +8,17 @@ std::uint64_t ChunkRoom::fresh_end(NodeCounts wanted, bool splits) const {
   const auto less = [](std::uint64_t a, std::uint64_t b) { return a - std::min(a, b); };
   if (shape.inner_chunks == 1) return next + less(wanted.leaves + wanted.inners, singles);
   const std::uint64_t inners = less(wanted.inners, groups);
-  const std::uint64_t end = inners == 0 ? next : shape.end_of_inners(next, inners);
-  const std::uint64_t gaps = end - next - inners * shape.inner_chunks;
   std::uint64_t leaves = less(wanted.leaves, singles);
   if (splits) leaves = less(leaves, less(groups, wanted.inners) * shape.inner_chunks);
-  return end + less(leaves, gaps);
+  std::uint64_t end = next + inners * shape.inner_chunks + leaves;
+  if (inners == 0) return end;
+  // At the end of each slab an inner node may leave chunks over, when no leaf is to come any more.
+  for (std::uint64_t counted = 0;;) {
+    const std::uint64_t ends = (end - 1) / shape.chunks_per_slab - next / shape.chunks_per_slab;
+    if (ends == counted) return end;
+    end += (ends - counted) * (shape.inner_chunks - 1);
+    counted = ends;
+  }
 }
 
 std::uint32_t FreeChunks::take_leaf(std::uint64_t covered) {

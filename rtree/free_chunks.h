@@ -63,8 +63,8 @@ struct ChunkRoom {
 
   /// Whether there is room for that number of nodes of each kind.
   bool holds(NodeCounts wanted) const { return fresh_end(wanted, true) <= limit; }
-  /// The end of the chunks never used that these nodes take. A group serves leaves only if
-  /// `splits`, and no inner node needs it.
+  /// The end of the chunks never used that these nodes take at most, in whatever order they come. A
+  /// group serves leaves only if `splits`, and no inner node needs it.
   std::uint64_t fresh_end(NodeCounts wanted, bool splits) const;
   /// All of them together.
   std::uint64_t chunks() const {

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "rtree/choose.h"
+#include "rtree/grouping.h"
 #include "rtree/split.h"
 #include "rtree/tree.h"
 
@@ -37,6 +38,7 @@ void Tree<D>::insert_reserved(const Entry<D>& entry) {
   own_path(path, 0);
   Node<D>& leaf = own_node(path.nodes[0]);
   bool grown = leaf.count() == 0 || extend(leaf.bounds, entry.box);
+  const bool has_grown = grown;
   if (leaf.count() == 0) leaf.bounds = entry.box;
   const std::uint32_t top = root_node().level();
   for (std::uint32_t level = 1; level <= top; ++level) {
@@ -51,12 +53,20 @@ void Tree<D>::insert_reserved(const Entry<D>& entry) {
       inner.set_child_box(path.child[level], node(path.nodes[level - 1]).bounds);
     }
   }
-  if (leaf.count() < kLeafFanout<D>) {
-    leaf.set_entry(leaf.header.count++, entry);
-    ++leaf.header.entries;
-    return;
+  if (leaf.count() == kLeafFanout<D>) return add_child(path, 1, split_leaf(leaf, entry));
+  const std::uint32_t index = leaf.header.count++;
+  leaf.set_entry(index, entry);
+  ++leaf.header.entries;
+  if (top == 0) return;
+  // Grouping takes longer than the rest of an insert: it waits until the last group is full.
+  Node<D>& parent = own_node(path.nodes[1]);
+  if (index % kGroupFanout == kGroupFanout - 1) {
+    parent.forget_directory(path.child[1]);
+  } else if (has_grown) {
+    parent.set_stale(path.child[1]);
+  } else {
+    parent.add_to_directory(path.child[1], index / kGroupFanout, entry.box);
   }
-  add_child(path, 1, split_leaf(leaf, entry));
 }
 
 /// Gives an inner node another box, and its children their cells in it.
@@ -65,8 +75,7 @@ void Tree<D>::refit(Node<D>& inner, const Box<D>& box) {
   const std::uint32_t count = inner.count();
   // The boxes are read from the children themselves: cells of cells would grow with each change.
   for (std::uint32_t i = 0; i < count; ++i) __builtin_prefetch(&node(inner.child(i)));
-  inner.fit(box);
-  for (std::uint32_t i = 0; i < count; ++i) inner.set_child_box(i, node(inner.child(i)).bounds);
+  inner.refit(box, [&](std::uint32_t i) { return node(inner.child(i)).bounds; });
 }
 
 /// The box of all children of an inner node.
@@ -84,6 +93,7 @@ void Tree<D>::add_child(Path& path, std::uint32_t level, NodeRef added) {
     if (level > root_node().level()) return grow_root(added);
     Node<D>& parent = own_node(path.nodes[level]);
     parent.set_child_box(path.child[level], split.bounds);
+    parent.forget_directory(path.child[level]);
     if (parent.count() < kInnerFanout<D>) {
       parent.set_child(parent.header.count++, added, node(added).bounds);
       return;
@@ -110,7 +120,7 @@ template <int D>
 NodeRef Tree<D>::split_leaf(Node<D>& leaf, const Entry<D>& entry) {
   std::array<SplitItem<D>, kLeafFanout<D> + 1> items;
   for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) {
-    items[i] = {leaf.entry_box(i), leaf.leaf.ids[i]};
+    items[i] = {leaf.entry_box(i), leaf.id(i)};
   }
   items[kLeafFanout<D>] = {entry.box, entry.id};
   const std::uint32_t kept = split_items<D>(items, kLeafFanout<D> * 2 / 5, kLeafFanout<D>);
@@ -156,8 +166,12 @@ void Tree<D>::set_items(Node<D>& made, std::span<const SplitItem<D>> items) {
     }
     const NodeRef child = NodeRef::from_word(items[i].word);
     made.set_child(i, child, items[i].box);
+    if (made.level() == 1 && !is_own(child)) {
+      made.inner.directories[i] = directory_of(made, i, node(child));
+    }
     made.header.entries += node(child).header.entries;
   }
+  for (auto i = made.count(); made.is_leaf() && i < kLeafFanout<D>; ++i) made.clear_entry(i);
 }
 
 template Status Tree<2>::insert(const Entry<2>&, Room);

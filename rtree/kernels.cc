@@ -17,36 +17,39 @@ namespace {
 
 template <int D>
 EntryMask scan_inner(const Node<D>& node, const RangeLimits<D>& limits) {
-  return mask_of<kInnerFanout<D>>(wanted_children(node, limits));
+  WindowCells<D> window;
+  return mask_of<kInnerFanout<D>>(wanted_children(node, limits, window));
 }
 
-template <int D, bool kByDimension>
-EntryMask scan_leaf(const Node<D>& node, const RangeLimits<D>& limits, std::uint32_t covered) {
-  return EntryMask{{limits.within ? answers_of<D, true, kByDimension>(node, limits, covered)
-                                  : answers_of<D, false, kByDimension>(node, limits, covered)}};
+template <int D>
+EntryMask scan_leaf(const Node<D>& node, const RangeLimits<D>& limits, GroupMask groups) {
+  return EntryMask{{answers_of(node, limits, groups)}};
 }
 
-std::uint32_t gather(const std::uint64_t* words, const EntryMask& mask, std::uint64_t* out) {
-  std::uint64_t* const begin = out;
-  for (const std::uint64_t word : mask.words) {
-    out = gather_word(words, word, out);
-    words += 64;
-  }
+template <int D>
+std::uint32_t gather_inner(const Node<D>& node, const RangeLimits<D>& limits, std::uint64_t* out) {
+  WindowCells<D> window;
+  const Bits<kInnerFanout<D>> wanted = wanted_children(node, limits, window);
+  for_each_bit(wanted, [&](std::uint32_t i) { *out++ = node.inner.children[i]; });
+  return count_of<kInnerFanout<D>>(wanted);
+}
+
+template <int D>
+std::uint32_t gather_leaves(const Node<D>& node, const RangeLimits<D>& limits, WantedLeaf* out) {
+  WindowCells<D> window;
+  const Bits<kInnerFanout<D>> wanted = wanted_children(node, limits, window);
+  const Cover<D> cover(node, limits);
+  const WantedLeaf* const begin = out;
+  for_each_bit(wanted, [&](std::uint32_t i) {
+    *out = {node.inner.children[i], wanted_groups(node, i, window), cover.has(i)};
+    out += out->groups != 0 ? 1 : 0;
+  });
   return static_cast<std::uint32_t>(out - begin);
 }
 
 template <int D>
-std::uint32_t gather_inner(const Node<D>& node, const RangeLimits<D>& limits, std::uint64_t* out,
-                           std::uint8_t* hints) {
-  const Bits<kInnerFanout<D>> wanted = wanted_children(node, limits);
-  const std::uint32_t count = count_of<kInnerFanout<D>>(wanted);
-  const bool is_alone = count <= kFewWanted;
-  const Cover<D> cover(node, limits);
-  for_each_bit(wanted, [&](std::uint32_t i) {
-    *out++ = node.inner.children[i];
-    *hints++ = is_alone ? kAloneHint : cover.of(i);
-  });
-  return count;
+std::uint32_t gather_ids_of(const Node<D>& leaf, const EntryMask& mask, std::uint64_t* out) {
+  return static_cast<std::uint32_t>(gather_ids(leaf, mask.words[0], out) - out);
 }
 
 template <int D>
@@ -70,7 +73,7 @@ void inner_distances(const Node<D>& node, const Point<D>& point, double* distanc
       const auto above = hn::Add(steps(2 * d + 1), hn::Set(tag, -kLeastCell + 1 + kCellMargin));
       const auto min = hn::Max(low, hn::Add(low, hn::Mul(below, step)));
       const auto max = hn::Min(high, hn::Add(low, hn::Mul(above, step)));
-      sum = hn::Add(sum, squared_gap(min, max, hn::Set(tag, point.at[d])));
+      sum = hn::Add(sum, squared_gap(tag, min, max, hn::Set(tag, point.at[d])));
     }
     hn::Store(sum, tag, distances + i);
   }
@@ -149,10 +152,10 @@ template <int D>
 const Kernels<D>* table() {
   static constexpr Kernels<D> kTable{
       &scan_inner<D>,
-      &scan_leaf<D, false>,
-      &scan_leaf<D, true>,
+      &scan_leaf<D>,
       &gather_inner<D>,
-      &gather,
+      &gather_leaves<D>,
+      &gather_ids_of<D>,
       &inner_distances<D>,
       &leaf_distances<D>,
       &least,
@@ -204,6 +207,16 @@ RangeLimits<D> RangeLimits<D>::of(const Box<D>& window, Predicate predicate) {
     limits.lower[d] = lower;
     limits.min_key[d] = limits.within ? lower_key(window.min[d]) : upper_key(upper);
     limits.max_key[d] = limits.within ? upper_key(window.max[d]) : lower_key(lower);
+  }
+  for (std::uint32_t i = 0; i < 4 * kGroupFanout; ++i) {
+    const bool is_max = i / kGroupFanout % 2 != 0;
+    // Flipped, what is less becomes more: of max, or of min if entries must lie within.
+    limits.flip[i] = is_max == limits.within ? 0 : -1;
+    if (i >= 2 * kGroupFanout) continue;
+    for (int d = 0; d < D; ++d) {
+      const std::int64_t key = is_max ? limits.max_key[d] : limits.min_key[d];
+      limits.bound[d][i] = high_word(key) ^ limits.flip[i];
+    }
   }
   return limits;
 }

@@ -55,15 +55,22 @@ struct RangeLimits {
   std::array<std::int64_t, D> min_key;
   std::array<std::int64_t, D> max_key;
   bool within;
-  /// Whether a box within the window in some dimension settles that dimension (not kContains).
+  /// Whether a box within the window is an answer for that alone (not kContains).
   bool can_cover;
+  /// The high words of the keys as both rows of a dimension of a LeafGroup are compared with them:
+  /// an entry is no answer if word ^ flip > bound at one of its places.
+  alignas(64) std::int32_t bound[D][2 * kGroupFanout];
+  alignas(64) std::int32_t flip[4 * kGroupFanout];  ///< the same for each dimension
 
   static RangeLimits of(const Box<D>& window, Predicate predicate);
 };
 
-/// See Kernels::gather_inner. Hints are given where more children than that are wanted.
-inline constexpr std::uint8_t kAloneHint = 0x80;
-inline constexpr std::uint32_t kFewWanted = 2;
+/// A leaf that a search needs, and what of it.
+struct WantedLeaf {
+  std::uint64_t word;  ///< its name
+  GroupMask groups;    ///< that may hold answers; not 0
+  bool is_covered;     ///< the window covers it: all of its entries are answers
+};
 
 /// What kth_least and rank take at most; kMaxRanked places may be read and written.
 inline constexpr std::uint32_t kMaxRanked = 128;
@@ -72,22 +79,19 @@ template <int D>
 struct Kernels {
   /// Children that may hold answers.
   EntryMask (*scan_inner)(const Node<D>& node, const RangeLimits<D>& limits);
-  /// Entries that are answers, exactly. Dimension d is not looked at if bit d of `covered` says
-  /// that the leaf lies within the window in it.
-  EntryMask (*scan_leaf)(const Node<D>& node, const RangeLimits<D>& limits, std::uint32_t covered);
-  /// The same, dimension by dimension: a small window leaves few leaves with anything to test in
-  /// the second, and the lines of memory that it lies in are not touched. Better where bandwidth
-  /// counts (many searches in flight), worse where latency does (the lines are fetched later).
-  EntryMask (*scan_leaf_by_dimension)(const Node<D>& node, const RangeLimits<D>& limits,
-                                      std::uint32_t covered);
-  /// As scan_inner, but appends the names of those children at `out`, and at `hints` in which
-  /// dimensions the window covers each; in both there must be room for four more than there are.
-  /// Returns how many. Where only one or two are wanted, the hint is kAloneHint: more isn't worth
-  /// knowing.
+  /// Entries of some groups of a leaf that are answers, exactly. Looks at nothing else of the leaf:
+  /// places without an entry are known by kNoEntry.
+  EntryMask (*scan_leaf)(const Node<D>& node, const RangeLimits<D>& limits, GroupMask groups);
+  /// As scan_inner, but appends the names of those children at `out`, where there must be room for
+  /// all. Returns how many.
   std::uint32_t (*gather_inner)(const Node<D>& node, const RangeLimits<D>& limits,
-                                std::uint64_t* out, std::uint8_t* hints);
-  /// Appends the words (ids) in the mask, likewise.
-  std::uint32_t (*gather)(const std::uint64_t* words, const EntryMask& mask, std::uint64_t* out);
+                                std::uint64_t* out);
+  /// The same of a node of level 1, but for leaves without groups that may hold answers.
+  std::uint32_t (*gather_leaves)(const Node<D>& node, const RangeLimits<D>& limits,
+                                 WantedLeaf* out);
+  /// Appends the ids of those in the mask at `out`, where there must be room for four more than
+  /// there are. Returns how many.
+  std::uint32_t (*gather_ids)(const Node<D>& leaf, const EntryMask& mask, std::uint64_t* out);
   /// squared_distance of the point from each child's (entry's) box; kMaxFanout places, 64-byte
   /// aligned. Rounding is monotonous, so a child's is never above that of an entry below it.
   void (*inner_distances)(const Node<D>& node, const Point<D>& point, double* distances);

@@ -6,6 +6,7 @@
 #include <xxhash.h>
 #endif
 
+#include <algorithm>
 #include <cmath>
 
 namespace silurus::rtree {
@@ -78,6 +79,46 @@ const Node<D>* check_node(std::span<const std::byte> bytes, WantedNode expected,
   return node;
 }
 
+template <int D>
+void Node<D>::add_to_directory(std::uint32_t index, std::uint32_t group, const Box<D>& box) {
+  LeafDirectory<D>& directory = inner.directories[index];
+  if (directory_state(index) != DirectoryState::kRight) return;
+  for (int d = 0; d < D; ++d) {
+    const GroupGrid grid = group_grid(index, d);
+    const auto cell_of = [&](double x) {
+      return group_cell_of(steps_of(x, bounds.min[d], inner.scale[d]), grid);
+    };
+    GroupCell& min = directory.cells[2 * d][group];
+    GroupCell& max = directory.cells[2 * d + 1][group];
+    min = std::min(min, cell_of(box.min[d]));
+    max = std::max(max, cell_of(box.max[d]));
+  }
+}
+
+template <int D>
+void Node<D>::move_child_box(std::uint32_t index, const Box<D>& box, const bool* is_plain) {
+  std::int32_t before[D];
+  for (int d = 0; d < D; ++d) {
+    before[d] = inner.cells[2 * d + 1][index] - inner.cells[2 * d][index] + 1;
+  }
+  set_child_box(index, box);
+  if (level() != 1 || directory_state(index) == DirectoryState::kStale) return;
+  for (int d = 0; d < D; ++d) {
+    const std::int32_t after = inner.cells[2 * d + 1][index] - inner.cells[2 * d][index] + 1;
+    const std::int32_t doubt =
+        is_plain[d] ? group_cells_of_doubt(before[d], after) : kAllGroupCells;
+    LeafDirectory<D>& directory = inner.directories[index];
+    for (std::uint32_t g = 0; g < kLeafGroups<D>; ++g) {
+      directory.cells[2 * d][g] =
+          static_cast<GroupCell>(std::max(directory.cells[2 * d][g] - doubt, kLeastGroupCell));
+      directory.cells[2 * d + 1][g] = static_cast<GroupCell>(
+          std::min(directory.cells[2 * d + 1][g] + doubt, kGreatestGroupCell));
+    }
+  }
+}
+
+template struct Node<2>;
+template struct Node<3>;
 template std::uint64_t node_checksum(const Node<2>&);
 template std::uint64_t node_checksum(const Node<3>&);
 template const Node<2>* check_node(std::span<const std::byte>, WantedNode, std::uint64_t, bool);

@@ -26,6 +26,12 @@ template <int D>
 inline constexpr std::uint32_t kInnerFanout = 64;
 /// What a scan's mask has room for.
 inline constexpr std::uint32_t kMaxFanout = 128;
+/// Entries of a leaf lie in groups of as many, each with a box in the leaf's parent
+/// (docs/decisions/ 0015).
+inline constexpr std::uint32_t kGroupFanout = 4;
+template <int D>
+inline constexpr std::uint32_t kLeafGroups = kLeafFanout<D> / kGroupFanout;
+static_assert(kLeafGroups<2> == 8 && kLeafGroups<3> == 8, "as many as a GroupMask has bits");
 /// A node other than the root holds no fewer (the revised R*-tree's 20 %: Beckmann and Seeger,
 /// SIGMOD 2009, section 4).
 template <int D>
@@ -49,15 +55,43 @@ static_assert(sizeof(NodeHeader) == 32 && std::has_unique_object_representations
 template <int D>
 inline constexpr std::size_t kHeadBytes = (sizeof(NodeHeader) + sizeof(Box<D>) + 63) / 64 * 64;
 
-/// A leaf, structure of arrays. A coordinate is held as the high and the low word of its order_key:
-/// the high words and the ids, the hot part, come first; the low words are looked at only where a
-/// high word equals the window's (docs/decisions/0010).
+/// A group of entries of a leaf that lie close to each other: what a search reads of a leaf, from
+/// afar too. A coordinate is held as the high and the low word of its order_key; the low words are
+/// looked at only where a high word equals the window's (docs/decisions/0010). High words of places
+/// without an entry are kNoEntry, so that a group can be searched without the leaf's header.
+template <int D>
+struct LeafGroup {
+  std::int32_t high[2 * D][kGroupFanout];  ///< row 2 d: of min[d]; 2 d + 1: of max[d]
+  std::uint64_t ids[kGroupFanout];
+  std::uint32_t low[2 * D][kGroupFanout];
+};
+/// More than the high word of any coordinate or of any bound of a window.
+inline constexpr std::int32_t kNoEntry = INT32_MAX;
+
+/// A leaf: entry i is entry i % kGroupFanout of group i / kGroupFanout.
 template <int D>
 struct LeafBody {
-  std::int32_t high[2 * D][kLeafFanout<D>];  ///< row 2 d: of min[d]; 2 d + 1: of max[d]
-  std::uint64_t ids[kLeafFanout<D>];
-  std::uint32_t low[2 * D][kLeafFanout<D>];
+  LeafGroup<D> groups[kLeafGroups<D>];
 };
+
+/// The boxes of the groups of a leaf, as the leaf's parent holds them: in cells of a grid over the
+/// leaf's own cells in the parent (group_cell_of). They cover the groups' boxes; a group without
+/// entries has any box. Row 2 d: of min[d]; 2 d + 1: of max[d].
+template <int D>
+struct LeafDirectory {
+  GroupCell cells[2 * D][kLeafGroups<D>];
+};
+
+/// Of a leaf whose groups are not known: boxes that cover all of it.
+template <int D>
+inline constexpr LeafDirectory<D> kUnknownDirectory = [] {
+  LeafDirectory<D> directory{};
+  for (int d = 0; d < D; ++d) {
+    for (GroupCell& cell : directory.cells[2 * d]) cell = kLeastGroupCell;
+    for (GroupCell& cell : directory.cells[2 * d + 1]) cell = kGreatestGroupCell;
+  }
+  return directory;
+}();
 
 /// An inner node: its children's boxes as cells of a grid over the node's own box (cells.h), and
 /// their names.
@@ -67,6 +101,7 @@ struct InnerBody {
   std::uint8_t reserved[64 - D * sizeof(double)];
   Cell cells[2 * D][kInnerFanout<D>];  ///< row 2 d: of min[d]; 2 d + 1: of max[d]
   std::uint64_t children[kInnerFanout<D>];
+  LeafDirectory<D> directories[kInnerFanout<D>];  ///< of a node of level 1 alone
 };
 
 /// A node as it lies in memory and on the wire: no pointers, no padding, little-endian, 64-byte
@@ -90,7 +125,10 @@ struct alignas(64) Node {
   Version birth() const { return header.birth; }
 
   /// Entry `index` of a leaf, exactly as it was inserted.
-  Entry<D> entry(std::uint32_t index) const { return {leaf.ids[index], entry_box(index)}; }
+  Entry<D> entry(std::uint32_t index) const { return {id(index), entry_box(index)}; }
+  std::uint64_t id(std::uint32_t index) const {
+    return leaf.groups[index / kGroupFanout].ids[index % kGroupFanout];
+  }
   Box<D> entry_box(std::uint32_t index) const {
     Box<D> box;
     for (int d = 0; d < D; ++d) {
@@ -100,18 +138,22 @@ struct alignas(64) Node {
     return box;
   }
   void set_entry(std::uint32_t index, const Entry<D>& entry) {
-    leaf.ids[index] = entry.id;
+    leaf.groups[index / kGroupFanout].ids[index % kGroupFanout] = entry.id;
     for (int d = 0; d < D; ++d) {
       set_coordinate(2 * d, index, entry.box.min[d]);
       set_coordinate(2 * d + 1, index, entry.box.max[d]);
     }
   }
-  void copy_entry(std::uint32_t to, std::uint32_t from) {
-    leaf.ids[to] = leaf.ids[from];
-    for (int row = 0; row < 2 * D; ++row) {
-      leaf.high[row][to] = leaf.high[row][from];
-      leaf.low[row][to] = leaf.low[row][from];
-    }
+  void copy_entry(std::uint32_t to, std::uint32_t from) { set_entry(to, entry(from)); }
+  /// The place holds no entry any more.
+  void clear_entry(std::uint32_t index) {
+    for (auto& row : leaf.groups[index / kGroupFanout].high) row[index % kGroupFanout] = kNoEntry;
+  }
+  /// The key of a coordinate of an entry (keys.h); row 2 d: of min[d]; 2 d + 1: of max[d].
+  std::int64_t key(int row, std::uint32_t index) const {
+    const LeafGroup<D>& group = leaf.groups[index / kGroupFanout];
+    const std::uint32_t at = index % kGroupFanout;
+    return join_words(group.high[row][at], group.low[row][at]);
   }
 
   /// Child `index` of an inner node.
@@ -126,10 +168,12 @@ struct alignas(64) Node {
     }
     return out;
   }
-  /// The box of the child lies within the node's own, for which fit() was called.
+  /// The box of the child lies within the node's own, for which fit() was called. Of a leaf: any of
+  /// its groups may lie anywhere in it (forget_directory).
   void set_child(std::uint32_t index, NodeRef ref, const Box<D>& box) {
     inner.children[index] = ref.word();
     set_child_box(index, box);
+    forget_directory(index);
   }
   void set_child_box(std::uint32_t index, const Box<D>& box) {
     for (int d = 0; d < D; ++d) {
@@ -140,6 +184,50 @@ struct alignas(64) Node {
   void copy_child(std::uint32_t to, std::uint32_t from) {
     inner.children[to] = inner.children[from];
     for (auto& row : inner.cells) row[to] = row[from];
+    if (level() == 1) inner.directories[to] = inner.directories[from];
+  }
+
+  // Directories, of a node of level 1. Where a batch has changed a leaf, its directory waits for
+  // the end of the batch (Tree::seal_batch), and until then says what is to be done.
+
+  enum class DirectoryState : std::uint8_t {
+    kRight,      ///< it covers the leaf's groups
+    kStale,      ///< it is to be made anew
+    kUngrouped,  ///< ... and the leaf is to be put into groups before
+  };
+  DirectoryState directory_state(std::uint32_t index) const {
+    const auto& cells = inner.directories[index].cells;  // group 0 is never empty
+    if (cells[0][0] == kGreatestGroupCell && cells[1][0] == kLeastGroupCell) {
+      return DirectoryState::kStale;
+    }
+    const bool knows_nothing = cells[0][0] == kLeastGroupCell && cells[1][0] == kGreatestGroupCell;
+    return knows_nothing ? DirectoryState::kUngrouped : DirectoryState::kRight;
+  }
+  /// Nothing is known of the leaf but its box: right, and kUngrouped. Also of other levels, where
+  /// it does nothing.
+  void forget_directory(std::uint32_t index) {
+    if (level() == 1) inner.directories[index] = kUnknownDirectory<D>;
+  }
+  void set_stale(std::uint32_t index) {
+    if (directory_state(index) == DirectoryState::kUngrouped) return;
+    inner.directories[index].cells[0][0] = static_cast<GroupCell>(kGreatestGroupCell);
+    inner.directories[index].cells[1][0] = static_cast<GroupCell>(kLeastGroupCell);
+  }
+  /// The leaf that is child `index`, whose box has not changed, has an entry more in that group.
+  void add_to_directory(std::uint32_t index, std::uint32_t group, const Box<D>& box);
+  /// Gives an inner node another box, and its children, none of which has changed, their cells in
+  /// it: box_of(i) is the box of child i. Directories stay right, and get a little wider.
+  template <typename BoxOf>
+  void refit(const Box<D>& box, BoxOf&& box_of) {
+    bool is_plain[D];
+    for (int d = 0; d < D; ++d) is_plain[d] = is_plain_scale(inner.scale[d]);
+    fit(box);
+    for (int d = 0; d < D; ++d) is_plain[d] &= is_plain_scale(inner.scale[d]);
+    for (std::uint32_t i = 0; i < header.count; ++i) move_child_box(i, box_of(i), is_plain);
+  }
+  /// Cells of child `index` along axis d, as group_cell_of() takes them.
+  GroupGrid group_grid(std::uint32_t index, int d) const {
+    return GroupGrid::of(inner.cells[2 * d][index], inner.cells[2 * d + 1][index]);
   }
   /// Gives an inner node its own box. The cells of children that it holds mean nothing any more.
   void fit(const Box<D>& box) {
@@ -154,20 +242,21 @@ struct alignas(64) Node {
     header.level = level;
     bounds = Box<D>{};
     for (std::uint8_t& byte : reserved) byte = 0;
-    if (level != 0) {
+    if (level == 0) {
+      for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) clear_entry(i);
+    } else {
       fit(bounds);
       for (std::uint8_t& byte : inner.reserved) byte = 0;
     }
   }
 
  private:
-  double coordinate(int row, std::uint32_t index) const {
-    return from_order_key(join_words(leaf.high[row][index], leaf.low[row][index]));
-  }
+  void move_child_box(std::uint32_t index, const Box<D>& box, const bool* is_plain);
+  double coordinate(int row, std::uint32_t index) const { return from_order_key(key(row, index)); }
   void set_coordinate(int row, std::uint32_t index, double value) {
-    const std::int64_t key = order_key(value);
-    leaf.high[row][index] = high_word(key);
-    leaf.low[row][index] = low_word(key);
+    LeafGroup<D>& group = leaf.groups[index / kGroupFanout];
+    group.high[row][index % kGroupFanout] = high_word(order_key(value));
+    group.low[row][index % kGroupFanout] = low_word(order_key(value));
   }
 };
 
@@ -175,7 +264,15 @@ struct alignas(64) Node {
 template <int D>
 constexpr std::size_t node_bytes(std::uint32_t level) {
   if (level == kAnyLevel) return sizeof(Node<D>);
-  return kHeadBytes<D> + (level == 0 ? sizeof(LeafBody<D>) : sizeof(InnerBody<D>));
+  if (level == 0) return kHeadBytes<D> + sizeof(LeafBody<D>);
+  const std::size_t directories = level == 1 ? 0 : sizeof(LeafDirectory<D>) * kInnerFanout<D>;
+  return kHeadBytes<D> + sizeof(InnerBody<D>) - directories;
+}
+
+/// Where group `group` of a leaf begins in its node, in bytes.
+template <int D>
+constexpr std::size_t group_offset(std::uint32_t group) {
+  return kHeadBytes<D> + group * sizeof(LeafGroup<D>);
 }
 
 /// Bytes of a chunk, which is what a leaf takes, and what the arena's addresses are multiples of.
@@ -217,21 +314,22 @@ constexpr std::size_t bytes_to_read(WantedNode wanted) {
 
 /// Identifies all of the above, for the handshake of two programs: layout, fanouts, chunk size,
 /// dimension. Count kNodeLayout up when the meaning of the bytes changes.
-inline constexpr std::uint32_t kNodeLayout = 2;
+inline constexpr std::uint32_t kNodeLayout = 3;
 template <int D>
 inline constexpr std::uint32_t kNodeFormat =
     (kNodeLayout << 24) | (kLeafFanout<D> << 16) | (kInnerFanout<D> << 8) |
     (static_cast<std::uint32_t>(D) << 4) | std::countr_zero(kChunksPerSlab) % 16;
 
 static_assert(kNodeLayout < 256 && kLeafFanout<2> < 256 && kInnerFanout<2> < 256);
-static_assert(kLeafFanout<2> % 16 == 0 && kInnerFanout<2> % 32 == 0);
-static_assert(kLeafFanout<3> % 16 == 0 && kInnerFanout<3> % 32 == 0);
+static_assert(kInnerFanout<2> % 32 == 0 && kInnerFanout<3> % 32 == 0);
+static_assert(sizeof(LeafGroup<2>) % 32 == 0 && sizeof(LeafGroup<3>) % 32 == 0, "rows are aligned");
 static_assert(sizeof(InnerBody<2>) % 64 == 0 && sizeof(InnerBody<3>) % 64 == 0);
 static_assert(kLeafFanout<2> <= 64 && kLeafFanout<3> <= 64, "a leaf's mask is one word");
 static_assert(kInnerFanout<2> <= kMaxFanout && kInnerFanout<3> <= kMaxFanout);
 static_assert(kChunkBytes<2> % 128 == 64 && kChunkBytes<3> % 128 == 64);
 static_assert(node_bytes<2>(0) % 64 == 0 && node_bytes<3>(0) % 64 == 0, "aligned within slots");
 static_assert(node_bytes<2>(1) % 64 == 0 && node_bytes<3>(1) % 64 == 0, "aligned within caches");
+static_assert(node_bytes<2>(2) % 64 == 0 && node_bytes<3>(2) % 64 == 0);
 static_assert(kInnerChunks<2> >= 1 && kInnerChunks<3> >= 1);
 static_assert(std::is_trivially_copyable_v<Node<2>> && std::is_trivially_copyable_v<Node<3>>);
 

@@ -48,11 +48,16 @@ static_assert(sizeof(NodeRef) == 8);
 /// Stands for the level of a root that isn't known yet: only its name is published.
 constexpr std::uint32_t kAnyLevel = UINT32_MAX;
 
+/// Groups of entries of a leaf: bit g is group g (node.h).
+using GroupMask = std::uint8_t;
+inline constexpr GroupMask kAllGroups = 0xFF;
+
 /// A node that a search needs. Level 0 is a leaf; the level tells how many bytes to fetch. Of a
 /// root it may be kAnyLevel.
 struct WantedNode {
   NodeRef ref;
   std::uint32_t level;
+  GroupMask groups = kAllGroups;  ///< of a leaf: those that are wanted
   friend constexpr bool operator==(const WantedNode&, const WantedNode&) = default;
 };
 

@@ -5,22 +5,31 @@
 namespace silurus::rtree {
 
 template <int D>
-RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chunk_count) {
+RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chunk_count,
+                            Node<D>& room) {
   if (bytes.size() < kRootWordBytes) return {NodeRef(), nullptr};
   const auto* block = reinterpret_cast<const RootBlock<D>*>(bytes.data());
   // The copy is the reader's own: nobody writes it, so relaxed loads pair with nothing.
   if (block->retired.load(std::memory_order_relaxed) != 0) return {NodeRef(), nullptr};
   const NodeRef root = NodeRef::from_word(block->root.load(std::memory_order_relaxed));
-  if (!root || bytes.size() < sizeof(RootBlock<D>)) return {root, nullptr};
-  const RootMirror<D>& mirror = block->mirrors[root.birth() & 1];
+  if (!root || bytes.size() < kRootMirrorBytes<D>) return {root, nullptr};
+  const std::size_t which = root.birth() & 1;
+  const RootMirror<D>& mirror = block->mirrors[which];
   const Version version = mirror.version.load(std::memory_order_relaxed);
   if (version != mirror.version_again.load(std::memory_order_relaxed) ||
-      !root.is_born_in(version) || mirror.node.header.birth != version) {
+      !root.is_born_in(version)) {
     return {root, nullptr};
   }
-  const auto* mirrored = reinterpret_cast<const std::byte*>(&mirror.node);
-  const Node<D>* node =
-      check_node<D>({mirrored, sizeof(Node<D>)}, {root, kAnyLevel}, chunk_count, false);
+  auto* to = reinterpret_cast<std::byte*>(&room);
+  std::memcpy(to, mirror.node, kMirroredBytes<D>);
+  if (room.header.birth != version) return {root, nullptr};
+  std::size_t size = kMirroredBytes<D>;
+  if (room.header.level == 1) {
+    if (bytes.size() < sizeof(RootBlock<D>)) return {root, nullptr};
+    size = node_bytes<D>(1);
+    std::memcpy(to + node_bytes<D>(2), block->directories[which], size - node_bytes<D>(2));
+  }
+  const Node<D>* node = check_node<D>({to, size}, {root, kAnyLevel}, chunk_count, false);
   if (node == nullptr || mirror.checksum != node_checksum(*node)) return {root, nullptr};
   return {root, node};
 }
@@ -33,7 +42,12 @@ void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node) {
   // order binds: the checksum decides, the versions only find most torn copies at no cost.
   mirror.version.store(0, std::memory_order_release);
   mirror.version_again.store(0, std::memory_order_release);
-  std::memcpy(static_cast<void*>(&mirror.node), &node, node_bytes<D>(node.header.level));
+  const auto* bytes = reinterpret_cast<const std::byte*>(&node);
+  const std::size_t size = node_bytes<D>(node.header.level);
+  std::memcpy(mirror.node, bytes, std::min(size, kMirroredBytes<D>));
+  if (node.header.level == 1) {
+    std::memcpy(block.directories[version & 1], bytes + node_bytes<D>(2), size - node_bytes<D>(2));
+  }
   mirror.checksum = node.header.checksum != 0 ? node.header.checksum : node_checksum(node);
   mirror.version.store(version, std::memory_order_release);
   mirror.version_again.store(version, std::memory_order_release);
@@ -44,8 +58,8 @@ void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node) {
   block.root.store(root.word(), std::memory_order_seq_cst);
 }
 
-template RootView<2> read_root_block(std::span<const std::byte>, std::uint64_t);
-template RootView<3> read_root_block(std::span<const std::byte>, std::uint64_t);
+template RootView<2> read_root_block(std::span<const std::byte>, std::uint64_t, Node<2>&);
+template RootView<3> read_root_block(std::span<const std::byte>, std::uint64_t, Node<3>&);
 template void publish_root(RootBlock<2>&, NodeRef, const Node<2>&);
 template void publish_root(RootBlock<3>&, NodeRef, const Node<3>&);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -10,13 +11,18 @@
 
 namespace silurus::rtree {
 
+/// Bytes of a root node that lie in its mirror: all of it, but for the directories of a node of
+/// level 1.
+template <int D>
+inline constexpr std::size_t kMirroredBytes = std::max(node_bytes<D>(0), node_bytes<D>(2));
+
 /// One of the two copies of the root node in a RootBlock.
 template <int D>
 struct RootMirror {
   std::atomic<Version> version;  ///< that this copy is of; 0 while it is being written
   std::uint64_t checksum;        ///< node_checksum(node), whether or not nodes hold checksums
   std::uint8_t reserved[48];
-  Node<D> node;
+  std::byte node[kMirroredBytes<D>];
   std::atomic<Version> version_again;  ///< the same, written last
   std::uint8_t reserved_again[56];
 };
@@ -43,37 +49,46 @@ struct RootMirror {
 template <int D>
 struct alignas(64) RootBlock {
   std::atomic<std::uint64_t> root;  ///< NodeRef::word()
+  std::atomic<std::uint64_t> retired;
   std::atomic<Version> version;
   std::atomic<std::uint64_t> level;
-  std::atomic<std::uint64_t> retired;
   std::uint8_t reserved[32];
   RootMirror<D> mirrors[2];
+  /// What the mirrors of roots of level 1 leave out: few trees are so low, so it lies at the end,
+  /// where it is read only if wanted.
+  std::byte directories[2][node_bytes<D>(1) - node_bytes<D>(2)];
 };
 static_assert(sizeof(std::atomic<std::uint64_t>) == 8 &&
               std::atomic<std::uint64_t>::is_always_lock_free);
-static_assert(sizeof(RootMirror<2>) == 128 + sizeof(Node<2>));
-static_assert(sizeof(RootBlock<2>) == 64 + 2 * sizeof(RootMirror<2>));
+static_assert(sizeof(RootMirror<2>) == 128 + kMirroredBytes<2>);
+static_assert(offsetof(RootBlock<2>, directories) == 64 + 2 * sizeof(RootMirror<2>));
 
 /// The first chunks of slab 0, which hold the RootBlock and no nodes.
 template <int D>
 inline constexpr std::uint32_t kRootChunks =
     static_cast<std::uint32_t>((sizeof(RootBlock<D>) + kChunkBytes<D> - 1) / kChunkBytes<D>);
 
-/// Bytes of the part of a RootBlock that holds the root word: where only that is wanted.
-inline constexpr std::size_t kRootWordBytes = 64;
+/// Bytes of the part of a RootBlock to read where only the root word is wanted: it, `retired` and
+/// `version`.
+inline constexpr std::size_t kRootWordBytes = 24;
+/// The same with the mirrors of a root that is known to be of level 2 or more.
+template <int D>
+inline constexpr std::size_t kRootMirrorBytes = offsetof(RootBlock<D>, directories);
 
 /// What a copy of a RootBlock says.
 template <int D>
 struct RootView {
   NodeRef root;         ///< the current root; null if the tree isn't published yet, or retired
-  const Node<D>* node;  ///< that node, within the copy; nullptr if its mirror is torn or absent
+  const Node<D>* node;  ///< that node, in `room`; nullptr if its mirror is torn or was not read
 };
 
-/// Looks at a reader's own copy (64-byte aligned) of a RootBlock: kRootWordBytes of it for the root
-/// word alone, all of it for the mirrored root node too. The node, if there is one, has passed
-/// check_node with the checksum of its mirror.
+/// Looks at a reader's own copy (64-byte aligned) of the beginning of a RootBlock: kRootWordBytes
+/// of it for the root word alone, kRootMirrorBytes or all of it for the mirrored root node too,
+/// which is copied into `room`. The node, if there is one, has passed check_node with the checksum
+/// of its mirror.
 template <int D>
-RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chunk_count);
+RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chunk_count,
+                            Node<D>& room);
 
 /// Writes the mirror of a root and then the root word. The root's content must not change any more.
 /// Only the writer of the tree.

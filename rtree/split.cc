@@ -117,13 +117,11 @@ template <int D>
 Box<D> bounds_of_entries(const Node<D>& leaf) {
   Box<D> bounds;
   for (int d = 0; d < D; ++d) {
-    const int min_row = 2 * d;
-    const int max_row = 2 * d + 1;
     std::int64_t min = INT64_MAX;
     std::int64_t max = INT64_MIN;
     for (std::uint32_t i = 0; i < leaf.count(); ++i) {
-      min = std::min(min, join_words(leaf.leaf.high[min_row][i], leaf.leaf.low[min_row][i]));
-      max = std::max(max, join_words(leaf.leaf.high[max_row][i], leaf.leaf.low[max_row][i]));
+      min = std::min(min, leaf.key(2 * d, i));
+      max = std::max(max, leaf.key(2 * d + 1, i));
     }
     bounds.min[d] = from_order_key(min);
     bounds.max[d] = from_order_key(max);

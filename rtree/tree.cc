@@ -8,6 +8,7 @@
 
 #include "common/check.h"
 #include "common/units.h"
+#include "rtree/grouping.h"
 
 namespace silurus::rtree {
 
@@ -67,7 +68,7 @@ Status Tree<D>::reserve(NodeCounts nodes, NodeCounts spare) {
 template <int D>
 NodeCounts Tree<D>::reserved() const {
   const std::uint64_t of_each =
-      std::clamp(arena_.max_chunks() / 16 / (1 + kInnerChunks<D>), kLeastReserve, kGreatestReserve);
+      std::clamp(arena_.max_chunks() / 8 / (1 + kInnerChunks<D>), kLeastReserve, kGreatestReserve);
   return {of_each, of_each};
 }
 
@@ -132,8 +133,27 @@ void Tree<D>::own_path(Path& path, std::uint32_t down_to_level) {
   }
 }
 
+/// Groups the leaves below a node of level 1 that the batch has changed, as far as they are to be,
+/// and makes their directories.
+template <int D>
+void Tree<D>::seal_directories(Node<D>& parent) {
+  using State = typename Node<D>::DirectoryState;
+  for (std::uint32_t i = 0; i < parent.count(); ++i) {
+    if (!is_own(parent.child(i))) continue;
+    const State state = parent.directory_state(i);
+    if (state == State::kRight) continue;
+    Node<D>& leaf = own_node(parent.child(i));
+    if (state == State::kUngrouped) group_entries(leaf);
+    parent.inner.directories[i] = directory_of(parent, i, leaf);
+  }
+}
+
 template <int D>
 void Tree<D>::seal_batch() {
+  for (const NodeRef ref : born_) {
+    Node<D>& made = own_node(ref);
+    if (made.header.birth == pending_ && made.level() == 1) seal_directories(made);
+  }
   if (options_.checksums) {
     for (const NodeRef ref : born_) {
       Node<D>& made = own_node(ref);

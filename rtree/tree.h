@@ -174,7 +174,7 @@ class Tree {
   Status update(std::uint64_t id, const Box<D>& from, const Box<D>& to, Room room = Room::kBudget);
   /// The nodes for which inserts leave room of the budget to erasures, updates and compactions (and
   /// the copies, retired nodes and held versions that come of these), so that a full tree can be
-  /// thinned out: a sixteenth of the budget, within bounds; as many leaves as inner nodes.
+  /// thinned out: an eighth of the budget, within bounds; as many leaves as inner nodes.
   NodeCounts reserved() const;
   /// Packs nodes that are emptier than `fill` (in (0, 1]; 0: kCompactFill) asks for, from `cursor`
   /// on, 0 being the beginning: the children of one node after the other, about kWorkOfACompaction
@@ -337,6 +337,7 @@ class Tree {
     const Node<D>& old = node(ref);
     return {ref.chunk(), chunks_of<D>(old.level()), old.birth(), pending_};
   }
+  void seal_directories(Node<D>& parent);
   void seal_batch();
   void free_born();
   void update_stats();

@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "rtree/grouping.h"
 #include "rtree/split.h"
 #include "rtree/tree.h"
 
@@ -57,7 +58,26 @@ Status check_alone(const Node<D>& node, NodeRef ref, bool is_root, Version versi
       return broken(ref, "entry " + std::to_string(i) + ": " + checked.error().message);
     }
   }
+  for (std::uint32_t i = node.count(); i < kLeafFanout<D>; ++i) {
+    for (const auto& row : node.leaf.groups[i / kGroupFanout].high) {
+      if (row[i % kGroupFanout] != kNoEntry) return broken(ref, "has words where no entry is");
+    }
+  }
   return {};
+}
+
+/// Whether a parent's directory of a leaf covers all entries.
+template <int D>
+bool covers(const Node<D>& parent, std::uint32_t index, const Node<D>& leaf) {
+  const LeafDirectory<D> exact = directory_of(parent, index, leaf);
+  const LeafDirectory<D>& held = parent.inner.directories[index];
+  for (std::uint32_t g = 0; g * kGroupFanout < leaf.count(); ++g) {
+    for (int d = 0; d < D; ++d) {
+      if (held.cells[2 * d][g] > exact.cells[2 * d][g]) return false;
+      if (held.cells[2 * d + 1][g] < exact.cells[2 * d + 1][g]) return false;
+    }
+  }
+  return true;
 }
 
 /// What must be true between a node and its child.
@@ -78,6 +98,9 @@ Status check_child(const Node<D>& parent, NodeRef ref, std::uint32_t index, cons
     if (!is_cell(2 * d, child.bounds.min[d]) || !is_cell(2 * d + 1, child.bounds.max[d])) {
       return broken(ref, which + "'s cells are not those of its box");
     }
+  }
+  if (child.is_leaf() && child.count() <= kLeafFanout<D> && !covers(parent, index, child)) {
+    return broken(ref, which + "'s groups reach beyond its directory");
   }
   return {};
 }

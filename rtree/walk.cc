@@ -32,52 +32,72 @@ HWY_INLINE void prefetch(const void* from, std::size_t bytes) {
 template <int D>
 struct WalkOf {
   using State = RangeState<D>;
-  /// Bit d of a leaf's hints: the window covers the leaf in dimension d.
-  static constexpr std::uint32_t kCovered = (1 << D) - 1;
+  /// Of no more wanted leaves than that it does not pay to know which the window covers.
+  static constexpr std::uint32_t kFewWanted = 2;
 
-  /// Looks into the inner node that comes next, and prefetches what it leads to.
+  /// Looks into the inner node that comes next, and prefetches what it leads to. kInTurns: other
+  /// searches run until the directories of leaves are here.
+  template <bool kInTurns>
   HWY_INLINE static void visit_inner(State& state, const Snapshot<D>& snapshot) {
     const auto taken = state.inner[--state.inner_count];
     const Node<D>& node = snapshot.node(NodeRef::from_word(taken.word));
-    const Bits<kInnerFanout<D>> wanted = wanted_children(node, state.limits);
-    if (taken.level == 1) {
-      add_leaves(state, snapshot, node, wanted);
-    } else {
+    WindowCells<D> window;
+    const Bits<kInnerFanout<D>> wanted = wanted_children(node, state.limits, window);
+    if (taken.level != 1) {
       add_inner(state, snapshot, node, wanted, taken.level - 1);
+    } else if (!kInTurns) {
+      add_leaves(state, snapshot, node, wanted, window);
+    } else {
+      state.parent = taken.word;
+      state.wanted = mask_of<kInnerFanout<D>>(wanted);
+      for_each_bit(wanted, [&](std::uint32_t i) {
+        prefetch(&node.inner.directories[i], sizeof(LeafDirectory<D>));
+      });
     }
   }
 
+  /// Goes on with the node of level 1 whose directories are here.
+  HWY_INLINE static void visit_directories(State& state, const Snapshot<D>& snapshot) {
+    const Node<D>& node = snapshot.node(NodeRef::from_word(state.parent));
+    state.parent = 0;
+    WindowCells<D> window;
+    Bits<kInnerFanout<D>> wanted;
+    for (std::uint32_t w = 0; w < wanted.size(); ++w) wanted[w] = state.wanted.words[w];
+    if (make_cells(node, state.limits, window)) add_leaves(state, snapshot, node, wanted, window);
+  }
+
   HWY_INLINE static void add_leaves(State& state, const Snapshot<D>& snapshot, const Node<D>& node,
-                                    const Bits<kInnerFanout<D>>& wanted) {
-    constexpr std::size_t kAxisBytes = 2 * sizeof(node.leaf.high[0]);
+                                    const Bits<kInnerFanout<D>>& wanted,
+                                    const WindowCells<D>& window) {
     state.make_room_for_leaves();
-    std::uint64_t* out = state.leaves.data() + state.leaf_end;
-    std::uint8_t* hints = state.leaf_hints.data() + state.leaf_end;
-    const std::uint32_t count = count_of<kInnerFanout<D>>(wanted);
-    state.leaf_end += count;
-    if (count <= kFewWanted) {
-      for_each_bit(wanted, [&](std::uint32_t i) {
-        // A small window: a search seldom gets further than the first dimension.
-        const Node<D>& leaf = snapshot.node(node.child(i));
-        prefetch(&leaf, kHeadBytes<D> + kAxisBytes);
-        *out++ = node.inner.children[i];
-        *hints++ = kAloneHint;
-      });
+    WantedLeaf* out = state.leaves.data() + state.leaf_end;
+    const WantedLeaf* const begin = out;
+    const auto add = [&](std::uint32_t i, bool is_covered) {
+      *out = {node.inner.children[i], wanted_groups(node, i, window), is_covered};
+      prefetch_groups(snapshot.node(node.child(i)), out->groups);
+      out += out->groups != 0 ? 1 : 0;
+    };
+    if (count_of<kInnerFanout<D>>(wanted) <= kFewWanted) {
+      for_each_bit(wanted, [&](std::uint32_t i) { add(i, false); });
+    } else {
+      const Cover<D> cover(node, state.limits);
+      for_each_bit(wanted, [&](std::uint32_t i) { add(i, cover.has(i)); });
+    }
+    state.leaf_end += static_cast<std::size_t>(out - begin);
+  }
+
+  /// All but the low words, which are seldom read.
+  HWY_INLINE static void prefetch_groups(const Node<D>& leaf, GroupMask groups) {
+    constexpr std::size_t kBytes = offsetof(LeafGroup<D>, low);
+    if (std::popcount(groups) > kFewGroups) {
+      __builtin_prefetch(&leaf);
+      HWY_UNROLL(8)
+      for (const LeafGroup<D>& group : leaf.leaf.groups) prefetch(&group, kBytes);
       return;
     }
-    const Cover<D> covers(node, state.limits);
-    for_each_bit(wanted, [&](std::uint32_t i) {
-      // Of many leaves all is read but the low words and what the window covers.
-      const Node<D>& leaf = snapshot.node(node.child(i));
-      const std::uint8_t cover = covers.of(i);
-      __builtin_prefetch(&leaf);
-      for (int d = 0; d < D; ++d) {
-        if ((cover >> d & 1) == 0) prefetch(leaf.leaf.high[2 * d], kAxisBytes);
-      }
-      prefetch(leaf.leaf.ids, sizeof(leaf.leaf.ids));
-      *out++ = node.inner.children[i];
-      *hints++ = cover;
-    });
+    for (std::uint32_t rest = groups; rest != 0; rest &= rest - 1) {
+      prefetch(&leaf.leaf.groups[std::countr_zero(rest)], kBytes);
+    }
   }
 
   HWY_INLINE static void add_inner(State& state, const Snapshot<D>& snapshot, const Node<D>& node,
@@ -86,36 +106,35 @@ struct WalkOf {
     auto* out = state.inner.data() + state.inner_count;
     state.inner_count += count_of<kInnerFanout<D>>(wanted);
     for_each_bit(wanted, [&](std::uint32_t i) {
-      prefetch(&snapshot.node(node.child(i)), node_bytes<D>(1));
+      prefetch(&snapshot.node(node.child(i)), node_bytes<D>(2));  // directories are seldom read
       *out++ = {node.inner.children[i], level};
     });
   }
 
   /// Looks into the leaf that comes next.
-  template <bool kWithin, bool kByDimension>
   HWY_INLINE static void visit_leaf(State& state, const Snapshot<D>& snapshot) {
-    const std::size_t at = state.leaf_begin++;
-    const Node<D>& leaf = snapshot.node(NodeRef::from_word(state.leaves[at]));
-    const std::uint64_t found =
-        answers_of<D, kWithin, kByDimension>(leaf, state.limits, state.leaf_hints[at] & kCovered);
+    const WantedLeaf& wanted = state.leaves[state.leaf_begin++];
+    const Node<D>& leaf = snapshot.node(NodeRef::from_word(wanted.word));
+    const std::uint64_t found = wanted.is_covered ? first_bits(leaf.header.count)
+                                                  : answers_of(leaf, state.limits, wanted.groups);
     if (found == 0) return;
     if (state.keeps_ids_alone()) {
       RangeResult<D>& result = *state.result;
       std::uint64_t* const begin = state.room_for_ids();
-      result.count += static_cast<std::uint64_t>(gather_word(leaf.leaf.ids, found, begin) - begin);
+      result.count += static_cast<std::uint64_t>(gather_ids(leaf, found, begin) - begin);
     } else {
       state.keep(leaf, EntryMask{{found}});
     }
   }
 
-  template <bool kWithin>
-  static bool go_on_as(State& state, const Snapshot<D>& snapshot, std::uint32_t most_nodes,
-                       std::uint64_t enough) {
+  static bool go_on(State& state, const Snapshot<D>& snapshot, std::uint32_t most_nodes,
+                    std::uint64_t enough) {
     for (; most_nodes != 0 && state.result->count < enough; --most_nodes) {
+      if (state.parent != 0) visit_directories(state, snapshot);
       if (state.wants_inner()) {
-        visit_inner(state, snapshot);
+        visit_inner<false>(state, snapshot);
       } else if (state.has_leaves()) {
-        visit_leaf<kWithin, false>(state, snapshot);
+        visit_leaf(state, snapshot);
       } else {
         break;
       }
@@ -124,23 +143,20 @@ struct WalkOf {
     return state.done();
   }
 
-  static bool go_on(State& state, const Snapshot<D>& snapshot, std::uint32_t most_nodes,
-                    std::uint64_t enough) {
-    return state.limits.within ? go_on_as<true>(state, snapshot, most_nodes, enough)
-                               : go_on_as<false>(state, snapshot, most_nodes, enough);
-  }
-
-  /// One inner node, or all leaves that are on their way; returns how many.
-  template <bool kWithin>
-  HWY_INLINE static std::uint32_t turn_as(State& state, const Snapshot<D>& snapshot,
+  /// One inner node, its directories, or all leaves that are on their way; returns how many nodes.
+  HWY_INLINE static std::uint32_t turn_of(State& state, const Snapshot<D>& snapshot,
                                           std::uint32_t most_nodes, std::uint64_t enough) {
+    if (state.parent != 0) {
+      visit_directories(state, snapshot);
+      return 0;
+    }
     if (state.wants_inner()) {
-      visit_inner(state, snapshot);
+      visit_inner<true>(state, snapshot);
       return 1;
     }
     std::uint32_t visited = 0;
     for (; state.has_leaves() && visited != most_nodes; ++visited) {
-      visit_leaf<kWithin, true>(state, snapshot);
+      visit_leaf(state, snapshot);
       if (state.result->count >= enough) return visited + 1;
     }
     return visited;
@@ -149,10 +165,7 @@ struct WalkOf {
   static void turn(std::span<RangeLane<D>> lanes, const Snapshot<D>& snapshot) {
     for (RangeLane<D>& lane : lanes) {
       if (!lane.is_running) continue;
-      lane.nodes_left -=
-          lane.cursor.state().limits.within
-              ? turn_as<true>(lane.cursor.state(), snapshot, lane.nodes_left, lane.enough)
-              : turn_as<false>(lane.cursor.state(), snapshot, lane.nodes_left, lane.enough);
+      lane.nodes_left -= turn_of(lane.cursor.state(), snapshot, lane.nodes_left, lane.enough);
     }
   }
 };
@@ -281,7 +294,7 @@ class NearestWalk {
     if (node.header.level == 1) {  // each of a fixed length
       prefetch(&child, node_bytes<D>(0));
     } else {
-      prefetch(&child, node_bytes<D>(1));
+      prefetch(&child, node_bytes<D>(2));
     }
     return {ref, distance};
   }
@@ -295,7 +308,7 @@ class NearestWalk {
     double greatest = 0;
     for (std::uint64_t rest = near.words[0]; rest != 0; rest &= rest - 1) {
       const auto i = static_cast<std::uint32_t>(std::countr_zero(rest));
-      ids_[count_] = leaf.leaf.ids[i];
+      ids_[count_] = leaf.id(i);
       distances_[count_++] = distances[i];
       least = std::min(least, distances[i]);
       greatest = std::max(greatest, distances[i]);

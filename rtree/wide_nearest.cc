@@ -41,7 +41,7 @@ void WideNearestCursor<D>::feed(const Node<D>& node) {
   --in_flight_;
   for (std::uint32_t i = 0; i < node.count(); ++i) {
     if (node.is_leaf()) {
-      keep({node.leaf.ids[i], distance(query_.point, node.entry_box(i))});
+      keep({node.id(i), distance(query_.point, node.entry_box(i))});
       continue;
     }
     known_.push_back(

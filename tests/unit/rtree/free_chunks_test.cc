@@ -31,12 +31,13 @@ TEST(ChunkRoom, CountsEachKindInTheMemoryThatCanHoldIt) {
   EXPECT_FALSE(room(1, 1, 10, 15).holds({4, 2}));
 }
 
-TEST(ChunkRoom, LeavesTheRestOfASlabToLeaves) {
-  // Chunks 62 and 63 are too few for an inner node, which goes to 64 to 66.
-  EXPECT_TRUE(room(0, 0, 62, 67).holds({2, 1}));
-  EXPECT_FALSE(room(0, 0, 62, 66).holds({0, 1}));
-  EXPECT_EQ(room(0, 0, 62, 99).fresh_end({2, 1}, true), 67u);
-  EXPECT_EQ(room(0, 0, 62, 99).fresh_end({3, 1}, true), 68u);
+TEST(ChunkRoom, CountsWhatMayBeLeftOverAtTheEndOfASlab) {
+  // A leaf takes 61. The inner node that follows goes to 64 to 66, and 62 and 63 are left over.
+  EXPECT_TRUE(room(0, 0, 61, 67).holds({1, 1}));
+  EXPECT_FALSE(room(0, 0, 61, 66).holds({1, 1}));
+  EXPECT_EQ(room(0, 0, 61, 99).fresh_end({0, 1}, true), 64u);
+  EXPECT_EQ(room(0, 0, 0, 999).fresh_end({2, 41}, true), 2 + 3 * 41 + 2u) << "one end of a slab";
+  EXPECT_EQ(room(0, 0, 61, 99).fresh_end({9, 0}, true), 70u) << "leaves lie anywhere";
 }
 
 TEST(FreeChunks, NeverLetAnInnerNodeSpanTwoSlabs) {

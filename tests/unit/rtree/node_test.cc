@@ -16,6 +16,7 @@
 #include "common/random.h"
 #include "rtree/cursor.h"
 #include "rtree/geometry.h"
+#include "rtree/grouping.h"
 #include "rtree/kernels.h"
 #include "rtree/split.h"
 #include "tests/support/seed.h"
@@ -192,7 +193,7 @@ TYPED_TEST(NodeOf, GivesBackEntriesExactly) {
   constexpr int D = TypeParam::kD;
   Random random(testing_support::seed(4));
   auto node = std::make_unique<Node<D>>();
-  node->header = {};
+  node->reset(1, 0);
   std::array<Entry<D>, kLeafFanout<D>> entries;
   for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) {
     entries[i] = {random(), any_box<D>(random)};
@@ -210,7 +211,7 @@ TYPED_TEST(NodeOf, ScansAsPlainComparisonsDo) {
   auto leaf = std::make_unique<Node<D>>();
   auto inner = std::make_unique<Node<D>>();
   for (int round = 0; round < 400; ++round) {
-    leaf->header = {};
+    leaf->reset(1, 0);
     leaf->header.count = static_cast<std::uint32_t>(random.below(kLeafFanout<D> + 1));
     std::vector<Box<D>> boxes(1 + random.below(kInnerFanout<D>));
     for (Box<D>& box : boxes) box = any_box<D>(random);
@@ -224,8 +225,13 @@ TYPED_TEST(NodeOf, ScansAsPlainComparisonsDo) {
          {Predicate::kIntersects, Predicate::kWithin, Predicate::kContains}) {
       query.predicate = predicate;
       const auto limits = RangeLimits<D>::of(query.window, predicate);
-      const EntryMask found = kernels<D>().scan_leaf(*leaf, limits, 0);
-      EXPECT_EQ(found.words, kernels<D>().scan_leaf_by_dimension(*leaf, limits, 0).words);
+      const EntryMask found = kernels<D>().scan_leaf(*leaf, limits, kAllGroups);
+      const auto groups = static_cast<GroupMask>(random());
+      std::uint64_t of_groups = 0;
+      for (std::uint32_t g = 0; g < kLeafGroups<D>; ++g) {
+        if ((groups >> g & 1) != 0) of_groups |= std::uint64_t{0xF} << (g * kGroupFanout);
+      }
+      EXPECT_EQ(kernels<D>().scan_leaf(*leaf, limits, groups).words[0], found.words[0] & of_groups);
       for (std::uint32_t i = 0; i < 64; ++i) {
         const bool expected = i < leaf->count() && matches(query, leaf->entry_box(i));
         ASSERT_EQ((found.words[0] >> i & 1) != 0, expected);
@@ -245,7 +251,7 @@ TYPED_TEST(NodeOf, ScansAsPlainComparisonsDo) {
 TYPED_TEST(NodeOf, TakesZerosOfBothSignsForTheSame) {
   constexpr int D = TypeParam::kD;
   auto leaf = std::make_unique<Node<D>>();
-  leaf->header = {};
+  leaf->reset(1, 0);
   leaf->header.count = 1;
   const auto box_between = [](double min, double max) {
     Box<D> box;
@@ -258,8 +264,7 @@ TYPED_TEST(NodeOf, TakesZerosOfBothSignsForTheSame) {
     for (const auto predicate :
          {Predicate::kIntersects, Predicate::kWithin, Predicate::kContains}) {
       const auto limits = RangeLimits<D>::of(window, predicate);
-      EXPECT_EQ(kernels<D>().scan_leaf(*leaf, limits, 0).words[0], 1u) << int(predicate);
-      EXPECT_EQ(kernels<D>().scan_leaf_by_dimension(*leaf, limits, 0).words[0], 1u);
+      EXPECT_EQ(kernels<D>().scan_leaf(*leaf, limits, kAllGroups).words[0], 1u) << int(predicate);
     }
   };
   for (const double zero : {0.0, -0.0}) {
@@ -308,11 +313,11 @@ TYPED_TEST(NodeOf, PassesOverNodesThatLieApartFromTheWindow) {
   }
 }
 
-TYPED_TEST(NodeOf, HintsAtWhatTheWindowCovers) {
+TYPED_TEST(NodeOf, TellsWhichLeavesTheWindowCovers) {
   constexpr int D = TypeParam::kD;
   Random random(testing_support::seed(8));
   auto inner = std::make_unique<Node<D>>();
-  std::uint64_t hinted = 0;
+  std::uint64_t told = 0;
   std::uint64_t covered = 0;
   for (int round = 0; round < 600; ++round) {
     const bool is_plain = round % 2 == 0;  // else of every exponent, mostly in the same few cells
@@ -330,27 +335,119 @@ TYPED_TEST(NodeOf, HintsAtWhatTheWindowCovers) {
     for (Box<D>& box : boxes) box = is_plain ? plain_box(0.1) : any_box<D>(random);
     set_children(*inner, boxes, 0);
     const auto predicate = static_cast<Predicate>(round % 3);
-    std::uint64_t words[kInnerFanout<D> + 4];
-    std::uint8_t hints[kInnerFanout<D> + 4];
+    WantedLeaf wanted[kInnerFanout<D>];
     const auto limits = RangeLimits<D>::of(window, predicate);
-    const std::uint32_t count = kernels<D>().gather_inner(*inner, limits, words, hints);
+    const std::uint32_t count = kernels<D>().gather_leaves(*inner, limits, wanted);
     ASSERT_EQ(count, kernels<D>().scan_inner(*inner, limits).count());
     for (std::uint32_t i = 0; i < count; ++i) {
-      ASSERT_EQ((hints[i] & kAloneHint) != 0, count <= 2);
-      if (count <= 2) continue;
-      const Box<D>& box = boxes[NodeRef::from_word(words[i]).chunk()];
-      for (int d = 0; d < D; ++d) {
-        const bool within = box.min[d] >= window.min[d] && box.max[d] <= window.max[d];
-        const bool is_hinted = (hints[i] >> d & 1) != 0;
-        ASSERT_TRUE(!is_hinted || (within && predicate != Predicate::kContains));
-        hinted += is_plain && is_hinted ? 1 : 0;
-        covered += is_plain && within && predicate != Predicate::kContains ? 1 : 0;
-      }
+      ASSERT_EQ(wanted[i].groups, kAllGroups) << "no directory is known";
+      const Box<D>& box = boxes[NodeRef::from_word(wanted[i].word).chunk()];
+      const bool is_within = contains(window, box) && predicate != Predicate::kContains;
+      ASSERT_TRUE(!wanted[i].is_covered || is_within);
+      told += is_plain && wanted[i].is_covered ? 1 : 0;
+      covered += is_plain && is_within ? 1 : 0;
     }
   }
   // Only edges in the same cell are not told apart.
-  EXPECT_GE(static_cast<double>(hinted), 0.99 * static_cast<double>(covered));
+  EXPECT_GE(static_cast<double>(told), 0.99 * static_cast<double>(covered));
   EXPECT_GT(covered, 100u);
+}
+
+/// A leaf of random entries within a box.
+template <int D>
+void fill_leaf(Node<D>& leaf, const Box<D>& within, Random& random) {
+  leaf.reset(1, 0);
+  leaf.header.count = static_cast<std::uint32_t>(1 + random.below(kLeafFanout<D>));
+  leaf.header.entries = leaf.header.count;
+  for (std::uint32_t i = 0; i < leaf.count(); ++i) {
+    Box<D> box;
+    for (int d = 0; d < D; ++d) {
+      const double a = number_in(random, within.min[d], within.max[d]);
+      const double b = random.below(3) == 0 ? a : number_in(random, within.min[d], within.max[d]);
+      std::tie(box.min[d], box.max[d]) = std::minmax(a, b);
+    }
+    leaf.set_entry(i, {i, box});
+  }
+  leaf.bounds = bounds_of_entries(leaf);
+}
+
+/// A parent of some leaves, with their directories.
+template <int D>
+class Family {
+ public:
+  Family(Random& random, int round) {
+    parent.reset(1, 1);
+    leaves.resize(1 + random.below(8));
+    std::array<std::pair<double, double>, D> sides;
+    for (auto& side : sides) side = any_interval(random, round);
+    for (Node<D>& leaf : leaves) {
+      Box<D> within;
+      for (int d = 0; d < D; ++d) {
+        const double a = number_in(random, sides[d].first, sides[d].second);
+        const double b = number_in(random, sides[d].first, sides[d].second);
+        std::tie(within.min[d], within.max[d]) = std::minmax(a, b);
+      }
+      fill_leaf(leaf, within, random);
+    }
+    parent.header.count = static_cast<std::uint32_t>(leaves.size());
+    Box<D> bounds = leaves[0].bounds;
+    for (const Node<D>& leaf : leaves) extend(bounds, leaf.bounds);
+    parent.fit(bounds);
+    for (std::uint32_t i = 0; i < parent.count(); ++i) {
+      parent.set_child(i, NodeRef(i, 1), leaves[i].bounds);
+      parent.inner.directories[i] = directory_of(parent, i, leaves[i]);
+    }
+  }
+  /// Makes the parent's box wider, or narrower again.
+  void move(Random& random, int round) {
+    Box<D> bounds = leaves[0].bounds;
+    for (const Node<D>& leaf : leaves) extend(bounds, leaf.bounds);
+    for (int d = 0; d < D; ++d) {
+      const auto [low, high] = any_interval(random, round);
+      if (random.below(3) == 0) bounds.min[d] = std::min(bounds.min[d], low);
+      if (random.below(3) == 0) bounds.max[d] = std::max(bounds.max[d], high);
+    }
+    parent.refit(bounds, [&](std::uint32_t i) { return leaves[i].bounds; });
+  }
+
+  Node<D> parent;
+  std::vector<Node<D>> leaves;
+};
+
+TYPED_TEST(NodeOf, MissesNoGroupThatHoldsAnAnswer) {
+  constexpr int D = TypeParam::kD;
+  Random random(testing_support::seed(12));
+  std::uint64_t answers = 0;
+  std::uint64_t left_out = 0;
+  for (int round = 0; round < 4000; ++round) {
+    Family<D> family(random, round);
+    const std::uint64_t moves = random.below(4);
+    for (std::uint64_t i = 0; i < moves; ++i) family.move(random, round);
+    const Node<D>& some = family.leaves[random.below(family.leaves.size())];
+    for (const auto predicate :
+         {Predicate::kIntersects, Predicate::kWithin, Predicate::kContains}) {
+      RangeQuery<D> query{.window = some.entry_box(0), .predicate = predicate};
+      const auto limits = RangeLimits<D>::of(query.window, predicate);
+      WantedLeaf wanted[kInnerFanout<D>];
+      const std::uint32_t count = kernels<D>().gather_leaves(family.parent, limits, wanted);
+      std::vector<GroupMask> groups(family.leaves.size());
+      for (std::uint32_t i = 0; i < count; ++i) {
+        groups[NodeRef::from_word(wanted[i].word).chunk()] = wanted[i].groups;
+      }
+      for (std::size_t l = 0; l < family.leaves.size(); ++l) {
+        const Node<D>& leaf = family.leaves[l];
+        for (std::uint32_t i = 0; i < leaf.count(); ++i) {
+          const bool is_wanted = (groups[l] >> (i / kGroupFanout) & 1) != 0;
+          const bool is_answer = matches(query, leaf.entry_box(i));
+          ASSERT_TRUE(is_wanted || !is_answer) << "round " << round << ", " << moves << " moves";
+          answers += is_answer ? 1 : 0;
+          left_out += is_wanted ? 0 : 1;
+        }
+      }
+    }
+  }
+  EXPECT_GT(answers, 4000u);
+  EXPECT_GT(left_out, 4000u) << "directories tell something";
 }
 
 TYPED_TEST(NodeOf, MeasuresDistancesAsSquaredDistanceDoes) {
@@ -359,7 +456,7 @@ TYPED_TEST(NodeOf, MeasuresDistancesAsSquaredDistanceDoes) {
   auto leaf = std::make_unique<Node<D>>();
   auto inner = std::make_unique<Node<D>>();
   for (int round = 0; round < 200; ++round) {
-    leaf->header = {};
+    leaf->reset(1, 0);
     leaf->header.count = kLeafFanout<D>;
     std::vector<Box<D>> boxes(kLeafFanout<D>);
     for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) {
@@ -494,7 +591,10 @@ TEST(CheckNode, RefusesEveryCorruptedField) {
         level, [](Node<2>& node) { node.header.checksum ^= 1; }, true));
     // A place that is not in use: the checksum covers it, too.
     EXPECT_TRUE(refused(
-        level, [&](Node<2>& node) { (level == 0 ? node.leaf.ids : node.inner.children)[40] ^= 1; },
+        level,
+        [&](Node<2>& node) {
+          (level == 0 ? node.leaf.groups[7].ids[3] : node.inner.children[40]) ^= 1;
+        },
         true));
   }
   EXPECT_TRUE(refused(1, [](Node<2>& node) { node.bounds.max[1] = std::nan(""); }));

@@ -34,13 +34,16 @@ class RootBlockTest : public testing::Test {
     std::memcpy(made->bytes.data(), slabs_.slabs[0].data(), made->bytes.size());
     return made;
   }
-  static RootView<2> look(const Copy& copy) { return read_root_block<2>(copy.bytes, 1000); }
+  RootView<2> look(const Copy& copy, std::size_t bytes = sizeof(RootBlock<2>)) {
+    return read_root_block<2>(std::span(copy.bytes).first(bytes), 1000, room_);
+  }
   static RootBlock<2>& block(Copy& copy) {
     return *reinterpret_cast<RootBlock<2>*>(copy.bytes.data());
   }
 
   testing_support::VisibleSlabs slabs_;
   SystemClock clock_;
+  Node<2> room_;
   std::unique_ptr<Tree<2>> tree_;
   std::uint64_t next_ = 0;
 };
@@ -61,9 +64,22 @@ TEST_F(RootBlockTest, GivesWordAndNodeInOneRead) {
 
 TEST_F(RootBlockTest, GivesTheWordAloneFromItsFirstLine) {
   const auto seen = copy();
-  const RootView<2> view = read_root_block<2>(std::span(seen->bytes).first(kRootWordBytes), 1000);
+  const RootView<2> view = look(*seen, kRootWordBytes);
   EXPECT_EQ(view.root, tree_->snapshot().root().ref);
   EXPECT_EQ(view.node, nullptr);
+}
+
+TEST_F(RootBlockTest, NeedsNoDirectoriesForARootThatHasNone) {
+  insert_and_publish(500);
+  ASSERT_EQ(tree_->snapshot().root().level, 1u);
+  EXPECT_EQ(look(*copy(), kRootMirrorBytes<2>).node, nullptr);
+  const auto seen = copy();
+  block(*seen).directories[tree_->snapshot().version() & 1][100] ^= std::byte{1};
+  EXPECT_EQ(look(*seen).node, nullptr) << "the checksum covers them, too";
+  insert_and_publish(5000);
+  ASSERT_EQ(tree_->snapshot().root().level, 2u);
+  ASSERT_NE(look(*copy(), kRootMirrorBytes<2>).node, nullptr);
+  EXPECT_EQ(look(*copy(), kRootMirrorBytes<2>).node->header.entries, 5500u);
 }
 
 TEST_F(RootBlockTest, GivesNoRootOfATreeThatIsRetired) {
@@ -89,8 +105,8 @@ TEST_F(RootBlockTest, DoesNotBelieveATornMirror) {
   EXPECT_TRUE(torn([](Mirror& mirror) { mirror.version_again.store(0); }));
   EXPECT_TRUE(torn([](Mirror& mirror) { mirror.version.store(mirror.version.load() - 2); }));
   EXPECT_TRUE(torn([](Mirror& mirror) { mirror.checksum ^= 1; }));
-  EXPECT_TRUE(torn([](Mirror& mirror) { mirror.node.inner.cells[0][1] ^= 1; }));
-  EXPECT_TRUE(torn([](Mirror& mirror) { mirror.node.header.birth -= 2; }));
+  EXPECT_TRUE(torn([](Mirror& mirror) { mirror.node[kMirroredBytes<2> / 2] ^= std::byte{1}; }));
+  EXPECT_TRUE(torn([](Mirror& mirror) { reinterpret_cast<NodeHeader*>(mirror.node)->birth -= 2; }));
   // Both versions already those of the next but one, the word not yet: half a version ahead.
   EXPECT_TRUE(torn([](Mirror& mirror) {
     mirror.version.store(mirror.version.load() + 2);

@@ -64,7 +64,8 @@ class World {
   /// The root as one-sided readers find it; null: they find none.
   rtree::NodeRef shown_root() const {
     const auto bytes = std::span(slabs_.slabs.front()).first(rtree::kRootWordBytes);
-    return rtree::read_root_block<2>(bytes, rtree::NodeRef::kMaxChunks).root;
+    rtree::Node<2> room;
+    return rtree::read_root_block<2>(bytes, rtree::NodeRef::kMaxChunks, room).root;
   }
   /// Until nobody has anything to do.
   void run() {
