@@ -4,6 +4,7 @@
 
 #include "bench/plan_hosts.h"
 #include "protocol/decode.h"
+#include "server/combiner.h"
 #include "server/limits.h"
 
 namespace silurus::bench {
@@ -64,7 +65,7 @@ void PlanServer::turn(std::size_t index) {
   in_this_turn_ = 0;
   host_.charge(on_core(run_.model, run_.costs.server.sweep_ns));
   const bool is_busy = worker.sweep();
-  if (core_->shard().writer().batches() != batches_) hold_writer();
+  if (core_->shard().writes().batches() != batches_) hold_writer();
   if (is_busy) return processes_[index]->wake();
   if (const auto deadline = worker.deadline()) processes_[index]->wake_at(*deadline);
 }
@@ -97,14 +98,14 @@ Nanoseconds PlanServer::work_of(std::span<const std::byte> message) {
 /// A batch has just been applied, in no time; what it costs is charged already where its operations
 /// came in. The role is kept until that time has passed.
 void PlanServer::hold_writer() {
-  auto& writer = core_->worker(0).shard().writer();
-  batches_ = writer.batches();
+  auto& combiner = core_->worker(0).shard().combiner();
+  batches_ = combiner.batches();
   const auto applied = static_cast<double>(std::exchange(queued_inserts_, 0));
   const Nanoseconds publish = on_core(run_.model, run_.costs.writer.publish_ns);
   host_.charge(publish);
-  if (!writer.try_acquire()) return;
+  if (!combiner.try_acquire()) return;
   world_.after(publish + on_core(run_.model, run_.costs.writer.operation_ns * applied), [this] {
-    auto& released = core_->worker(0).shard().writer();
+    auto& released = core_->worker(0).shard().combiner();
     released.release();
     // Whoever took the role sees to it that what has queued up meanwhile is done.
     if (!released.pending()) return;

@@ -57,14 +57,9 @@ Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, con
 template <int D>
 Core<D>::~Core() {
   stop_listening();
-  if (shard_ != nullptr) shard_->stop_writing();
+  if (shard_ != nullptr) stop_writing();
   // Sessions before the pollers that drive them and the tree that their streams read.
   for (auto& worker : team_.workers) worker->drop_sessions();
-  if (shard_ != nullptr) {
-    for (WriteJob<D>* job = shard_->writer().abandon(); job != nullptr;) {
-      delete std::exchange(job, job->next);
-    }
-  }
   doors_.clear();
   team_.workers.clear();
 }
@@ -176,15 +171,15 @@ std::string Core<D>::stats_json() const {
                    .tree = shard_->tree().stats(),
                    .state = to_string(shard_->gate().at()),
                    .clock_lead = shard_->clock_lead(),
-                   .writer_batches = shard_->batches(),
-                   .writer_delays = std::as_const(*shard_).writer().delays()};
+                   .writer_batches = shard().writes().batches(),
+                   .writer_delays = shard().writes().delays()};
   for (const auto& door : doors_) {
     input.listeners.push_back(
         {door->address, door->clients.load(std::memory_order_relaxed),
          door->listener ? door->listener->ring_bytes() : 0,
          door->listener ? door->listener->refusals() : transport::RefusalCounts{}});
   }
-  input.durability = shard_->durability_stats();
+  input.durability = shard_->writes().durability_stats();
   if (const Standing* standing = shard_->standing(); standing != nullptr) {
     input.group = standing->facts(clock_.now());
   }
@@ -207,7 +202,7 @@ std::string Core<D>::cluster_json() const {
   }
   std::vector<std::string> addresses;
   for (const auto& door : doors_) addresses.push_back(door->address);
-  const auto durability = shard_->durability_stats();
+  const auto durability = shard_->writes().durability_stats();
   return render_cluster(addresses, durability ? durability->log_end : 0);
 }
 

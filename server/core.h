@@ -69,7 +69,7 @@ class Core {
   /// Once it listens: takes part in the group, if it is a member of one.
   Status join_group();
   /// With no worker running any more: ends writing and leaves what is durable in good order.
-  void stop_writing() { shard_->stop_writing(); }
+  void stop_writing() { shard_->writes().stop(); }
   /// Backups and diffs under way give up.
   void cancel_tasks() { shard_->cancel_tasks(); }
   /// Takes no more clients.

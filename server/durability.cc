@@ -87,7 +87,7 @@ Result<typename Durability<D>::Opened> Durability<D>::open(const DurabilityOptio
 // --- of the writer
 
 template <int D>
-bool Durability<D>::has_room(std::size_t operations) {
+bool Durability<D>::find_room(std::size_t operations) {
   const replication::Log& log = store_->log();
   const std::uint64_t used = log.end().lsn - log.start();
   if (static_cast<double>(used) > kLogShareToCheckpoint * static_cast<double>(log.capacity())) {
@@ -126,7 +126,7 @@ void Durability<D>::append(RecordType type, std::span<const std::byte> payload) 
                                           .type = type,
                                           .flags = 0},
                                          payload);
-  SILURUS_CHECK(fits);  // has_room() said so
+  SILURUS_CHECK(fits);  // find_room() said so
 }
 
 template <int D>

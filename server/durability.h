@@ -40,7 +40,7 @@ struct DurabilityStats {
   replication::RecoveryReport recovery;
 };
 
-/// Makes a tree's writes durable: what its Writer asks between applying a batch and showing it, and
+/// Makes a tree's writes durable: what its Combiner asks between applying a batch and showing it, and
 /// the background thread that takes checkpoints. Functions "of the writer" belong to the holder of
 /// the writer's role.
 template <int D>
@@ -61,10 +61,10 @@ class Durability {
   bool waits_for_device() const { return store_->waits_for_device(); }
 
   // --- of the writer
-  /// Whether a batch of so many operations finds room in the log. If not, a checkpoint is on its
-  /// way.
-  bool has_room(std::size_t operations);
-  /// After has_room() said no: why it is of no use to wait for a checkpoint, since they fail, and
+  /// Asks for room in the log for a batch of that number of operations; whether there is. If not, a
+  /// checkpoint is on its way.
+  bool find_room(std::size_t operations);
+  /// After find_room() said no: why it is of no use to wait for a checkpoint, since they fail, and
   /// the writes are to be refused; nothing: one is on its way. From then on nothing has room until
   /// a checkpoint succeeds.
   std::optional<Error> refusal();

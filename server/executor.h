@@ -1,6 +1,6 @@
 #pragma once
 
-#include <functional>
+#include "common/inline_function.h"
 
 namespace silurus::server {
 
@@ -8,15 +8,16 @@ namespace silurus::server {
 /// has a thread for it; a simulation runs it on the spot. Any thread.
 class Executor {
  public:
+  using Task = InlineFunction<void()>;
   virtual ~Executor() = default;
   /// Runs the task, now or later, once.
-  virtual void run(std::function<void()> task) = 0;
+  virtual void run(Task task) = 0;
 };
 
 /// Runs tasks within run().
 class InlineExecutor final : public Executor {
  public:
-  void run(std::function<void()> task) override { task(); }
+  void run(Task task) override { task(); }
 };
 
 }  // namespace silurus::server

@@ -78,10 +78,10 @@ GroupLoad<D>::~GroupLoad() {
 }
 
 template <int D>
-void GroupLoad<D>::submit(LoadJob<D>& job, std::function<void()> done) {
+void GroupLoad<D>::submit(std::unique_ptr<LoadJob<D>> job) {
   {
     const std::lock_guard lock(mutex_);
-    asked_.emplace(Asked{&job, std::move(done)});
+    asked_ = std::move(job);
   }
   world_.wake();
 }
@@ -146,11 +146,11 @@ void GroupLoad<D>::take_next(Nanoseconds now) {
   {
     const std::lock_guard lock(mutex_);
     if (!asked_) return;
-    current_ = std::exchange(asked_, std::nullopt);
+    current_ = std::move(asked_);
   }
   build_ = std::make_shared<Build>();
-  build_->load = std::move(current_->job->load);
-  build_->options = current_->job->options;
+  build_->load = std::move(current_->load);
+  build_->options = current_->options;
   reign_ = parts_.member.view().since;
   load_ = {};
   nodes_ = 0;
@@ -177,7 +177,7 @@ void GroupLoad<D>::settle(Nanoseconds now) {
   const Status planned = plan(now, first);
   if (!planned) return refuse(planned.error());
   if (build_->load->count() == 0) {
-    current_->job->version = parts_.tree.next_version() - 1;
+    current_->version = parts_.tree.next_version() - 1;
     return answer();
   }
   phase_ = Phase::kReserving;
@@ -206,7 +206,7 @@ Status GroupLoad<D>::plan(Nanoseconds now, std::uint64_t first) {
     return fail(ErrorCode::kInvalidArgument, "fill = " + format_number(options.fill) +
                                                  " is not in (0, 1], nor 0 for the default");
   }
-  if (Status admitted = parts_.replica.admit(current_->job->ticket, now); !admitted) {
+  if (Status admitted = parts_.replica.admit(current_->ticket, now); !admitted) {
     return admitted;
   }
   if (const group::View& view = parts_.member.view(); !view.has_enough()) {
@@ -328,7 +328,7 @@ Result<bool> GroupLoad<D>::are_copied(Nanoseconds now) {
 
 template <int D>
 Status GroupLoad<D>::log_load(Nanoseconds now) {
-  if (Status admitted = parts_.replica.admit(current_->job->ticket, now); !admitted) {
+  if (Status admitted = parts_.replica.admit(current_->ticket, now); !admitted) {
     refuse(admitted.error());
     return {};
   }
@@ -353,7 +353,7 @@ void GroupLoad<D>::on_end(Result<rtree::Version> version) {
                    "this member lost its place as primary while the load was being made the tree: "
                    "ask the next primary what it has");
   }
-  current_->job->version = std::move(version);
+  current_->version = std::move(version);
   answer();
 }
 
@@ -361,7 +361,7 @@ template <int D>
 void GroupLoad<D>::refuse(const Error& error) {
   withdraw();
   if (parts_.runs.is_whole(load_.id)) parts_.runs.drop(load_.id);
-  current_->job->version = fail(refused(error));
+  current_->version = fail(refused(error));
   answer();
 }
 
@@ -371,13 +371,12 @@ void GroupLoad<D>::answer() {
   parts_.replica.hold_back(false);
   parts_.standing.note_load({});
   build_->is_given_up.store(true, std::memory_order_relaxed);
-  current_->job->entries = parts_.tree.snapshot().size();
-  if (current_->job->version) {
+  current_->entries = parts_.tree.snapshot().size();
+  if (current_->version) {
     log::info("bulk load of " + std::to_string(load_.entries) + " entries: version " +
-              std::to_string(*current_->job->version));
+              std::to_string(*current_->version));
   }
-  const auto done = std::move(current_->done);
-  current_.reset();
+  auto job = std::move(current_);
   // A client that is told that it has ended may write. Acquire: pairs with the releases in Build.
   if (build_->is_left.load(std::memory_order_acquire) ||
       build_->is_built.load(std::memory_order_acquire)) {
@@ -386,7 +385,8 @@ void GroupLoad<D>::answer() {
   phase_ = Phase::kEnding;
   end_build();
   world_.wake();  // what was held back goes on
-  done();
+  if (!job->version) job->version = fail(with_remedy(job->version.error()));
+  give_back(std::move(job));
 }
 
 /// The nodes that others have copied are not needed.
@@ -413,7 +413,7 @@ void GroupLoad<D>::give_up(const Error& error) {
   if (phase_ == Phase::kEnding) end_build();
   if (phase_ == Phase::kIdle) take_next(0);
   if (!current_) return;
-  current_->job->version = fail(error);
+  current_->version = fail(error);
   answer();
 }
 

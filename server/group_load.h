@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -47,9 +46,8 @@ class GroupLoad {
   GroupLoad(const GroupLoad&) = delete;
   GroupLoad& operator=(const GroupLoad&) = delete;
 
-  /// Any thread: the next load. `done` is called by step() or give_up(), with the outcome in the
-  /// job.
-  void submit(LoadJob<D>& job, std::function<void()> done);
+  /// Any thread: the next load. step() or give_up() gives it back to its owner, with its outcome.
+  void submit(std::unique_ptr<LoadJob<D>> job);
   /// An error is final, as the replica's.
   Status step(Nanoseconds now);
   /// Whether step() is to be called at once.
@@ -96,14 +94,10 @@ class GroupLoad {
   const Parts parts_;
   const LoadWorld<D>& world_;
   std::mutex mutex_;
-  struct Asked {
-    LoadJob<D>* job;
-    std::function<void()> done;
-  };
-  std::optional<Asked> asked_;  ///< by any thread; one at most, since a load holds the slot
+  std::unique_ptr<LoadJob<D>> asked_;  ///< by any thread; one at most, since a load holds the slot
 
   Phase phase_ = Phase::kIdle;
-  std::optional<Asked> current_;
+  std::unique_ptr<LoadJob<D>> current_;
   std::shared_ptr<Build> build_;
   replication::LoadPayload load_{};
   replication::group::Epoch reign_ = 0;  ///< View::since

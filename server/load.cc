@@ -13,6 +13,13 @@ Error load_is_under_way() {
   return {ErrorCode::kConflict, "a bulk load is under way: writes are taken again when it is done"};
 }
 
+Error with_remedy(Error error) {
+  if (error.code == ErrorCode::kOutOfMemory) {
+    error.message += ": start the server with a larger --memory";
+  }
+  return error;
+}
+
 template <int D>
 Result<std::unique_ptr<Load<D>>> Load<D>::begin(LoadSlot& slot) {
   if (!slot.try_take()) {

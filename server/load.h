@@ -9,6 +9,7 @@
 #include "protocol/decode.h"
 #include "rtree/geometry.h"
 #include "rtree/tree.h"
+#include "server/job_list.h"
 
 namespace silurus::server {
 
@@ -39,6 +40,8 @@ class LoadSlot {
 
 /// What is said of writes while a bulk load is under way.
 Error load_is_under_way();
+/// The error, with what to do about it if it is a tree that does not fit its memory.
+Error with_remedy(Error error);
 
 /// A bulk load under way: holds the slot from begin() until it is destroyed, and the entries staged
 /// so far. Belongs to one session, then to the task that builds.
@@ -71,6 +74,7 @@ class Load {
 template <int D>
 struct LoadJob {
   LoadJob* next = nullptr;
+  JobOwner<LoadJob>* owner = nullptr;  ///< the worker, to which it is given back
   std::uint64_t session = 0;
   std::uint32_t request_id = 0;
   std::uint64_t ticket = 0;  ///< of the connection (Gate)

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "server/worker.h"
-
 namespace silurus::server {
 
 using replication::group::MachineState;
@@ -38,11 +36,10 @@ Membership<D>::Membership(Found& found, const std::string& cluster, std::uint32_
       loads_at_start_(std::move(found.store.loads)) {}
 
 template <int D>
-Replica<D>& Membership<D>::make_replica(rtree::Tree<D>& tree, Writer<D>& writer,
-                                        History<D>& history) {
+Replica<D>& Membership<D>::make_replica(const Joined& joined) {
   replica_ = std::make_unique<Replica<D>>(
-      typename Replica<D>::Parts{*store_, tree, writer, history, standing_,
-                                 [](WriteJob<D>* job) { job->owner->complete(job); }},
+      typename Replica<D>::Parts{*store_, joined.tree, queue_, joined.gate, joined.history,
+                                 standing_, joined.slice},
       std::move(*state_), stamp_at_start_, applied_at_start_, std::move(loads_at_start_));
   state_.reset();
   return *replica_;
@@ -77,13 +74,24 @@ void Membership<D>::offer_loads(rtree::Tree<D>& tree, const Linked& linked, Load
 }
 
 template <int D>
-void Membership<D>::load(LoadJob<D>& job, std::function<void()> done) {
+std::unique_ptr<WriteJob<D>> Membership<D>::submit(std::unique_ptr<WriteJob<D>> job) {
+  auto [refused, is_first] = queue_.submit(std::move(job));
+  if (is_first) wake();
+  return std::move(refused);
+}
+
+template <int D>
+std::unique_ptr<LoadJob<D>> Membership<D>::load(std::unique_ptr<LoadJob<D>> job) {
   {
     const std::lock_guard lock(load_mutex_);
-    if (group_load_ != nullptr) return group_load_->submit(job, std::move(done));
+    if (group_load_ != nullptr) {
+      group_load_->submit(std::move(job));
+      return nullptr;
+    }
   }
-  job.version = fail(ErrorCode::kNotPrimary, "this member is shutting down");
-  done();
+  job->version = fail(ErrorCode::kNotPrimary, "this member is shutting down");
+  give_back(std::move(job));
+  return nullptr;
 }
 
 template <int D>

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -13,47 +12,54 @@
 #include "server/copies.h"
 #include "server/durability.h"
 #include "server/executor.h"
+#include "server/gate.h"
 #include "server/group_load.h"
 #include "server/load_taker.h"
 #include "server/opened_membership.h"
 #include "server/replica.h"
 #include "server/standing.h"
+#include "server/write_driver.h"
 
 namespace silurus::server {
 
 /// A server's part in a group of replicas: its store, what it says of itself, and what it does in
-/// each of its turns. What gives it turns, an etcd and a way to the others is a subclass's: a
-/// thread of its own (ReplicaThread), or a simulated world. Owned by the shard; any thread may call
-/// what is not said to be of set-up.
+/// each of its turns, among which the log decides of what clients write. What gives it turns, an
+/// etcd and a way to the others is a subclass's: a thread of its own (ReplicaThread), or a
+/// simulated world. Owned by the shard; any thread may call what is not said to be of set-up.
 template <int D>
-class Membership {
+class Membership : public WriteDriver<D> {
  public:
-  virtual ~Membership() = default;
   Membership(const Membership&) = delete;
   Membership& operator=(const Membership&) = delete;
 
   // --- set-up
+  /// What the group's log changes of the shard.
+  struct Joined {
+    rtree::Tree<D>& tree;
+    Gate& gate;
+    History<D>& history;
+    std::uint32_t slice;  ///< of work on batches in one step
+  };
   /// How other members may come to read the tree one-sidedly, to copy it.
   void expose_by(ExposeTree expose) { expose_ = std::move(expose); }
   /// Where the trees of bulk loads are built; must outlive it. Before join().
   void build_on(Executor& executor) { executor_ = &executor; }
   /// Takes part in the group from now on. `clients`: where this server listens, as clients are to
   /// be told. All that is given must outlive it. kUnavailable if etcd does not answer.
-  virtual Status join(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history,
-                      const std::string& clients) = 0;
-  /// Leaves without a word. No worker is running; jobs come back once more.
-  virtual void stop() = 0;
+  virtual Status join(const Joined& joined, const std::string& clients) = 0;
 
   // --- any thread
-  /// Takes a bulk load, once it has joined: see GroupLoad::submit().
-  void load(LoadJob<D>& job, std::function<void()> done);
   const Standing& standing() const { return standing_; }
-  virtual DurabilityStats stats() const;
-  std::uint64_t batches() const { return replica_ != nullptr ? replica_->batches() : 0; }
-  /// Of the version published last, or of the next one: never older than that of a version seen.
-  replication::Stamp stamp() const {
+  std::unique_ptr<WriteJob<D>> submit(std::unique_ptr<WriteJob<D>> job) override;
+  /// Does nothing: batches are the group's thread's.
+  WriteTurn<D> turn(Nanoseconds, bool) override { return {}; }
+  std::unique_ptr<LoadJob<D>> load(std::unique_ptr<LoadJob<D>> job) override;
+  std::uint64_t batches() const override { return replica_ != nullptr ? replica_->batches() : 0; }
+  /// Or of the next one: never older than that of a version seen.
+  replication::Stamp stamp() const override {
     return replica_ != nullptr ? replica_->machine().stamp() : stamp_at_start_;
   }
+  std::optional<DurabilityStats> durability_stats() const override { return stats(); }
 
  protected:
   /// A store as it was found, with what its last checkpoint remembers beside the tree.
@@ -65,8 +71,12 @@ class Membership {
   /// Takes all but the tree out of `found`. `cluster`, `shard`: for people.
   Membership(Found& found, const std::string& cluster, std::uint32_t shard);
 
+  virtual DurabilityStats stats() const;
+  /// Any thread: the group's thread is to take a step soon.
+  virtual void wake() = 0;
+
   /// Once, in join(), before there is a member; all must outlive this.
-  Replica<D>& make_replica(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history);
+  Replica<D>& make_replica(const Joined& joined);
   /// A member that others find by its links.
   struct Linked {
     replication::group::Member& member;
@@ -111,6 +121,7 @@ class Membership {
   ExposeTree expose_;
   Executor* executor_ = nullptr;
   std::vector<replication::LoadPayload> loads_at_start_;  ///< until join()
+  WriteQueue<D> queue_;
   std::unique_ptr<Replica<D>> replica_;
   std::unique_ptr<Copies<D>> copies_;
   LoadWorld<D> load_world_;

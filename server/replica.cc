@@ -48,11 +48,10 @@ Replica<D>::Replica(const Parts& parts, replication::group::MachineState state,
                     replication::Stamp stamp, replication::LogPosition applied,
                     std::vector<replication::LoadPayload> loads)
     : parts_(parts),
-      gate_(*parts.writer.gate()),
       runs_(parts.tree, std::move(loads)),
       machine_(
           parts.tree, std::move(state), stamp,
-          [this](const AppliedBatch& batch) { on_batch(batch); }, parts.writer.slice()),
+          [this](const AppliedBatch& batch) { on_batch(batch); }, parts.slice),
       applied_(applied) {
   machine_.take_loads_from(runs_);
   parts_.store.log().admit_copied([this](const replication::Record& record) {
@@ -60,8 +59,8 @@ Replica<D>::Replica(const Parts& parts, replication::group::MachineState state,
     const auto load = replication::payload_as<replication::LoadPayload>(record);
     return load && runs_.is_whole(load->id);
   });
-  gate_.follow(machine_.state().gate, 0);
-  parts_.tree.set_retired(gate_.retired());
+  parts_.gate.follow(machine_.state().gate, 0);
+  parts_.tree.set_retired(parts_.gate.retired());
   const std::uint64_t log_bytes = parts_.store.log().capacity();
   parts_.store.keep_log(log_bytes / kKeptLogShare, room_for_joiners(log_bytes));
 }
@@ -86,7 +85,7 @@ Status Replica<D>::step(Nanoseconds now) {
     done = log_batches(now);
   } else if (!backlog_.empty()) {
     const Error error = parts_.standing.not_primary();
-    for (; !backlog_.empty(); backlog_.pop_front()) refuse(backlog_.front(), error);
+    while (!backlog_.empty()) refuse(take_next(), error);
   }
   if (machine_.waits_for_memory()) again_at_ = now + kMemoryRetry;
   parts_.standing.update(*member_, now);
@@ -121,31 +120,38 @@ void Replica<D>::give_up(const Error& error) {
   parts_.standing.give_up(error);
   lose_writes();
   take_arrivals();
-  for (; !backlog_.empty(); backlog_.pop_front()) refuse(backlog_.front(), error);
+  while (!backlog_.empty()) refuse(take_next(), error);
 }
 
 template <int D>
 void Replica<D>::take_arrivals() {
-  for (WriteJob<D>* job = parts_.writer.take(); job != nullptr; job = job->next) {
-    backlog_.push_back(job);
-  }
+  auto arrivals = parts_.queue.take_all();
+  while (auto job = arrivals.pop_front()) backlog_.push_back(std::move(job));
+}
+
+template <int D>
+std::unique_ptr<WriteJob<D>> Replica<D>::take_next() {
+  auto job = std::move(backlog_.front());
+  backlog_.pop_front();
+  return job;
 }
 
 // --- the primary
 
 template <int D>
 Status Replica<D>::log_batches(Nanoseconds now) {
-  refuse_late();
+  end_late_jobs();
   if (is_held_back_) return {};
-  if (more_writes_are_coming(now)) {
-    again_at_ = last_arrival_ + kGroupWriteGap;
+  pace_.note_waiting(backlog_.size(), now);
+  if (!backlog_.empty() && pace_.more_are_coming(now)) {
+    again_at_ = pace_.gap_ends();
     return {};
   }
   bool any = false;
   while (!backlog_.empty() && in_flight_.size() < kMaxBatchesInFlight && !waits_for_order() &&
          member_->may_write()) {
-    WriteJob<D>* const next = backlog_.front();
-    if (next->is_late) break;
+    const Job& next = *backlog_.front();
+    if (next.is_late) break;
     if (!member_->view().has_enough()) {
       if (has_writes_on_their_way()) break;  // one of them may be this one, which comes again
       // After a fail-over, a primary is alone until the others have joined it again.
@@ -153,28 +159,26 @@ Status Replica<D>::log_batches(Nanoseconds now) {
         again_at_ = short_since_ + kMembersMayJoin;
         break;
       }
-      backlog_.pop_front();
-      refuse_with_too_few_members(*next, now);
+      end(take_next(), outcome_without_members(next, now));
       continue;
     }
-    if (!unproven_.empty() && is_done(*next)) break;  // it may be one of those, which comes again
-    const bool has_lapsed = gate_.has_lapsed(now);
-    if (!has_lapsed && (answer_from_table(*next) || refuse_by_gate(*next, now) || put_off(*next))) {
-      backlog_.pop_front();
+    if (!unproven_.empty() && is_done(next)) break;  // it may be one of those, which comes again
+    const bool has_lapsed = parts_.gate.has_lapsed(now);
+    if (auto outcome = has_lapsed ? std::nullopt : outcome_without_log(next, now)) {
+      end(take_next(), std::move(*outcome));
       continue;
     }
-    const Nanoseconds wait = must_wait();
-    if (is_log_full_ && obstacle_) {
-      backlog_.pop_front();
+    const Obstacle obstacle = prepare_batch();
+    if (obstacle.is_log_full && obstacle_) {
       note_refusal(full_log(*obstacle_));
-      refuse(next, {obstacle_->code, full_log(*obstacle_)});
+      refuse(take_next(), {obstacle_->code, full_log(*obstacle_)});
       continue;
     }
-    if (wait != 0) {
-      again_at_ = now + wait;
+    if (obstacle.wait != 0) {
+      again_at_ = now + obstacle.wait;
       break;
     }
-    if (Status logged = log_next(next, has_lapsed, now); !logged) {
+    if (Status logged = log_next(has_lapsed, now); !logged) {
       if (logged.error().code != ErrorCode::kNoSpace) return logged;
       continue;  // refused
     }
@@ -184,33 +188,31 @@ Status Replica<D>::log_batches(Nanoseconds now) {
   return any ? member_->wrote() : Status{};
 }
 
-/// Refuses writes that came while a bulk load is under way; but one that comes again may have been
+/// Ends writes that came while a bulk load is under way; but one that comes again may have been
 /// done, which the table says as soon as none is on its way.
 template <int D>
-void Replica<D>::refuse_late() {
+void Replica<D>::end_late_jobs() {
   while (!backlog_.empty() && backlog_.front()->is_late && member_->may_write() &&
          !has_writes_on_their_way()) {
-    WriteJob<D>* const job = backlog_.front();
-    backlog_.pop_front();
-    if (!answer_from_table(*job)) refuse(job, load_is_under_way());
+    auto job = take_next();
+    auto known = known_outcome(*job);
+    end(std::move(job), known ? std::move(*known) : Outcome{.error = load_is_under_way()});
   }
 }
 
 /// Logs what comes next in the backlog. kNoSpace: the medium has no room, nothing is logged, and
 /// the jobs that it was for are refused.
 template <int D>
-Status Replica<D>::log_next(WriteJob<D>* next, bool has_lapsed, Nanoseconds now) {
-  if (!has_lapsed && !next->order) return log_batch(now);
-  if (!has_lapsed) {
-    backlog_.pop_front();
-    return log_order(*next->order, next);
+Status Replica<D>::log_next(bool has_lapsed, Nanoseconds now) {
+  if (has_lapsed) {
+    Status logged = log_order({replication::GateAction::kLapse, parts_.gate.ticket(), 0}, nullptr);
+    if (!logged && logged.error().code == ErrorCode::kNoSpace) refuse(take_next(), logged.error());
+    return logged;
   }
-  Status logged = log_order({replication::GateAction::kLapse, gate_.ticket(), 0}, nullptr);
-  if (!logged && logged.error().code == ErrorCode::kNoSpace) {
-    backlog_.pop_front();
-    refuse(next, logged.error());
-  }
-  return logged;
+  if (!backlog_.front()->order) return log_batch(now);
+  auto job = take_next();
+  const replication::GatePayload order = *job->order;
+  return log_order(order, std::move(job));
 }
 
 template <int D>
@@ -225,28 +227,18 @@ void Replica<D>::note_refusal(const std::string& why) {
   refusal_ = why;
 }
 
-/// Whether clients that had a batch of writes answered are still sending the next ones: then one
-/// flush does for all.
-template <int D>
-bool Replica<D>::more_writes_are_coming(Nanoseconds now) {
-  if (backlog_.size() != last_backlog_) {
-    last_backlog_ = backlog_.size();
-    last_arrival_ = now;
-  }
-  return !backlog_.empty() && backlog_.size() < last_batch_ && now - last_arrival_ < kGroupWriteGap;
-}
-
 /// While the group has fewer members than a write has to be durable at. One that was done before is
 /// answered as then if it surely was durable at enough. What belongs to other servers now is sent
 /// there.
 template <int D>
-void Replica<D>::refuse_with_too_few_members(WriteJob<D>& job, Nanoseconds now) {
-  const bool was_done = is_done(job);
-  const bool is_durable = member_->acknowledged() >= applied_.lsn;
-  if (was_done && is_durable && answer_from_table(job)) return;
-  if (!was_done && refuse_by_gate(job, now)) return;
-  refuse(&job, was_done ? too_few_copies()
-                        : Error{ErrorCode::kUnavailable, too_few_members(member_->view())});
+typename Replica<D>::Outcome Replica<D>::outcome_without_members(const Job& job,
+                                                                 Nanoseconds now) const {
+  if (auto known = known_outcome(job)) {
+    const bool is_durable = member_->acknowledged() >= applied_.lsn;
+    return is_durable ? std::move(*known) : Outcome{.error = too_few_copies()};
+  }
+  if (auto turned_away = outcome_by_gate(job, now)) return std::move(*turned_away);
+  return {.error = Error{ErrorCode::kUnavailable, too_few_members(member_->view())}};
 }
 
 template <int D>
@@ -256,50 +248,49 @@ bool Replica<D>::has_writes_on_their_way() const {
 
 /// Whether the write comes again, and was committed.
 template <int D>
-bool Replica<D>::is_done(const WriteJob<D>& job) const {
+bool Replica<D>::is_done(const Job& job) const {
   return job.request.client != 0 &&
          machine_.requests().is_done(job.request.client, job.request.sequence);
 }
 
-/// Answers a write that is done as it was answered then; returns whether it was.
+/// How a write that is done was answered then.
 template <int D>
-bool Replica<D>::answer_from_table(WriteJob<D>& job) {
-  if (!is_done(job)) return false;
-  const auto& requests = machine_.requests();
-  const auto* known = requests.find(job.request.client, job.request.sequence);
+std::optional<typename Replica<D>::Outcome> Replica<D>::known_outcome(const Job& job) const {
+  if (!is_done(job)) return std::nullopt;
+  const auto* known = machine_.requests().find(job.request.client, job.request.sequence);
   if (known == nullptr) {
-    refuse(&job, {ErrorCode::kConflict,
-                  "write " + std::to_string(job.request.sequence) +
-                      " was done, and its client said that it knows what came of it"});
-    return true;
+    return Outcome{.error = Error{ErrorCode::kConflict,
+                                  "write " + std::to_string(job.request.sequence) +
+                                      " was done, and its client said that it knows what came "
+                                      "of it"}};
   }
-  job.version = known->version;
-  job.failed.clear();
-  for (const auto& failure : known->failed) job.failed.push_back({failure.index, failure.code});
-  job.error.reset();
-  give_back(&job);
-  return true;
+  Outcome outcome{.version = known->version};
+  for (const auto& failure : known->failed) {
+    outcome.failed.push_back({failure.index, failure.code});
+  }
+  return outcome;
 }
 
-/// A write that does not come from whom the gate lets in now. Of one that was done before, the
-/// table has been asked.
+/// How a write ends that does not come from where the gate lets in now. Of one that was done
+/// before, the table has been asked.
 template <int D>
-bool Replica<D>::refuse_by_gate(WriteJob<D>& job, Nanoseconds now) {
-  if (job.order) return false;
-  const Status admitted = gate_.admit(job.ticket, now);
-  if (!admitted) refuse(&job, admitted.error());
-  return !admitted;
+std::optional<typename Replica<D>::Outcome> Replica<D>::outcome_by_gate(const Job& job,
+                                                                        Nanoseconds now) const {
+  if (job.order) return std::nullopt;
+  const Status admitted = parts_.gate.admit(job.ticket, now);
+  if (admitted) return std::nullopt;
+  return Outcome{.error = admitted.error()};
 }
 
-/// A step of a compaction that would take memory from those who write is answered, but not done.
+/// How a job ends that is not to be logged, or nothing.
 template <int D>
-bool Replica<D>::put_off(WriteJob<D>& job) {
-  if (!job.compaction || !compaction_must_wait(parts_.tree)) return false;
-  job.compaction->step = {.next = job.compaction->payload.cursor, .is_short = true};
-  job.version = parts_.tree.next_version() - 1;
-  job.error.reset();
-  give_back(&job);
-  return true;
+std::optional<typename Replica<D>::Outcome> Replica<D>::outcome_without_log(const Job& job,
+                                                                            Nanoseconds now) const {
+  if (auto known = known_outcome(job)) return known;
+  if (auto turned_away = outcome_by_gate(job, now)) return turned_away;
+  // A step that would take memory from those that write is answered, but not done.
+  if (!job.compaction || make_room_for_compaction(parts_.tree)) return std::nullopt;
+  return Outcome{.version = parts_.tree.next_version() - 1};
 }
 
 /// How long the next batch has to wait behind the last one, so that no member that joins loses the
@@ -317,13 +308,15 @@ Nanoseconds Replica<D>::wait_for_joiners() const {
   return batched_at_ + static_cast<Nanoseconds>(std::min(pause, longest)) - now_;
 }
 
+/// Looks at what the next batch needs of the log, of members that join, and of the memory, in this
+/// order.
 template <int D>
-Nanoseconds Replica<D>::must_wait() {
+typename Replica<D>::Obstacle Replica<D>::prepare_batch() {
   std::uint64_t operations = 1;  // so that an order finds room, too
   rtree::NodeCounts asked = kNodesOfAnOperation;
   rtree::NodeCounts kept;
   const rtree::TreeStats before = parts_.tree.stats();
-  for (const WriteJob<D>* job : backlog_) {
+  for (const auto& job : backlog_) {
     operations += job->operations.size();
     for (const auto& one : job->operations) {
       kept = largest(kept, kept_nodes(before, one.kind));
@@ -332,14 +325,13 @@ Nanoseconds Replica<D>::must_wait() {
     if (operations >= kMaxCombinedOperations) break;
   }
   const replication::Log& log = parts_.store.log();
-  is_log_full_ = !log.has_room(operations * (replication::kMaxRecordBytes + kRequestBytes));
-  if (is_log_full_) {
+  if (!log.has_room(operations * (replication::kMaxRecordBytes + kRequestBytes))) {
     log_full_waits_.add();
-    return kFullLogWait;  // for a checkpoint, which is on its way
+    return {.wait = kFullLogWait, .is_log_full = true};  // for a checkpoint, which is on its way
   }
   if (const Nanoseconds wait = wait_for_joiners(); wait > 0) {
     join_waits_.add();
-    return wait;
+    return {.wait = wait};
   }
   taken_ = kNodesOfABatch + nodes_in_flight_;
   const rtree::NodeCounts wanted = taken_ + kept + asked;
@@ -349,15 +341,15 @@ Nanoseconds Replica<D>::must_wait() {
   room_ = stats.room;
   kept_by_inserts_ = kept_nodes(stats, protocol::OperationKind::kInsert);
   kept_by_updates_ = kept_nodes(stats, protocol::OperationKind::kUpdate);
-  return !room_.holds(wanted) && has_more_to_come(stats) ? kMemoryRetry : 0;
+  return {.wait = !room_.holds(wanted) && has_more_to_come(stats) ? kMemoryRetry : 0};
 }
 
 template <int D>
-Status Replica<D>::log_order(const replication::GatePayload& order, WriteJob<D>* job) {
+Status Replica<D>::log_order(const replication::GatePayload& order, std::unique_ptr<Job> job) {
   begin_batch();
   append(RecordType::kGate, order);
   Flight flight{.end = {}, .jobs = {}, .operations = 0, .is_order = true};
-  if (job != nullptr) flight.jobs.push_back(job);
+  if (job != nullptr) flight.jobs.push_back(std::move(job));
   return end_batch(std::move(flight));
 }
 
@@ -381,18 +373,17 @@ Status Replica<D>::log_batch(Nanoseconds now) {
   begin_batch();
   Flight flight;
   while (!backlog_.empty()) {
-    WriteJob<D>* job = backlog_.front();
+    const Job& job = *backlog_.front();
     if (!flight.jobs.empty() &&
-        (flight.operations + job->operations.size() > kMaxCombinedOperations || job->order ||
-         job->compaction || job->is_late || !gate_.admit(job->ticket, now))) {
+        (flight.operations + job.operations.size() > kMaxCombinedOperations || job.order ||
+         job.compaction || job.is_late || !parts_.gate.admit(job.ticket, now))) {
       break;
     }
-    log_job(*job);
-    flight.jobs.push_back(job);
-    flight.operations += job->operations.size();
-    backlog_.pop_front();
+    log_job(job);
+    flight.operations += job.operations.size();
+    flight.jobs.push_back(take_next());
   }
-  last_batch_ = flight.jobs.size();
+  pace_.note_batch(flight.jobs.size());
   flight.nodes = batch_nodes_;
   return end_batch(std::move(flight));
 }
@@ -411,8 +402,8 @@ Status Replica<D>::end_batch(Flight flight) {
   if (Status settled = parts_.store.log().settle_batch(); !settled) {
     const bool is_taken_back = settled.error().code == ErrorCode::kNoSpace;
     if (is_taken_back) note_refusal(settled.error().message + "; then writing goes on by itself");
-    for (WriteJob<D>* job : flight.jobs) {
-      refuse(job, is_taken_back ? settled.error() : lost_place());
+    for (auto& job : flight.jobs) {
+      refuse(std::move(job), is_taken_back ? settled.error() : lost_place());
     }
     return settled;
   }
@@ -426,7 +417,7 @@ Status Replica<D>::end_batch(Flight flight) {
 }
 
 template <int D>
-void Replica<D>::log_job(const WriteJob<D>& job) {
+void Replica<D>::log_job(const Job& job) {
   append(RecordType::kRequest, job.request);
   if (job.compaction) append(RecordType::kCompact, job.compaction->payload);
   for (const auto& operation : job.operations) log_operation(operation);
@@ -470,7 +461,7 @@ void Replica<D>::append(RecordType type, const Payload& payload) {
                                                .type = type,
                                                .flags = 0},
                                               std::as_bytes(std::span(&payload, 1)));
-  SILURUS_CHECK(fits);  // must_wait() said so
+  SILURUS_CHECK(fits);  // prepare_batch() said so
 }
 
 // --- any member
@@ -498,8 +489,9 @@ void Replica<D>::on_batch(const AppliedBatch& batch) {
 /// leads when it is over.
 template <int D>
 void Replica<D>::on_order(const AppliedBatch& batch) {
-  gate_.follow(machine_.state().gate, now_ + static_cast<Nanoseconds>(batch.order->freeze_ns));
-  parts_.tree.set_retired(gate_.retired());
+  parts_.gate.follow(machine_.state().gate,
+                     now_ + static_cast<Nanoseconds>(batch.order->freeze_ns));
+  parts_.tree.set_retired(parts_.gate.retired());
 }
 
 template <int D>
@@ -514,7 +506,7 @@ void Replica<D>::on_load(const AppliedBatch& batch) {
 template <int D>
 void Replica<D>::finish(Flight& flight, const AppliedBatch& batch) {
   if (flight.is_order) {
-    for (WriteJob<D>* job : flight.jobs) {
+    for (const auto& job : flight.jobs) {
       job->version = batch.version;
       job->error.reset();
       if (!batch.turned) job->error = batch.turned.error();
@@ -531,7 +523,7 @@ void Replica<D>::finish(Flight& flight, const AppliedBatch& batch) {
 
 /// Writes down what an applied request came to.
 template <int D>
-void Replica<D>::take_outcome(WriteJob<D>& job, const replication::group::AppliedRequest& applied) {
+void Replica<D>::take_outcome(Job& job, const replication::group::AppliedRequest& applied) {
   job.version = applied.outcome.version;
   job.failed.clear();
   for (const auto& failure : applied.outcome.failed) {
@@ -562,9 +554,9 @@ void Replica<D>::answer_proven(Nanoseconds now) {
 
 template <int D>
 void Replica<D>::answer(Unproven& unproven, const std::optional<Error>& error) {
-  for (WriteJob<D>* job : unproven.jobs) {
+  for (auto& job : unproven.jobs) {
     if (error) job->error = error;
-    give_back(job);
+    give_back(std::move(job));
   }
   if (!unproven.ended) return;
   if (error) {
@@ -576,21 +568,28 @@ void Replica<D>::answer(Unproven& unproven, const std::optional<Error>& error) {
 
 template <int D>
 void Replica<D>::lose(Flight& flight) {
-  for (WriteJob<D>* job : flight.jobs) refuse(job, lost_place());
+  for (auto& job : flight.jobs) refuse(std::move(job), lost_place());
   if (flight.ended) flight.ended(fail(lost_place()));
 }
 
 template <int D>
-void Replica<D>::give_back(WriteJob<D>* job) {
-  parts_.writer.count_off(*job);
-  parts_.give_back(job);
+void Replica<D>::give_back(std::unique_ptr<Job> job) {
+  parts_.queue.count_off(parts_.queue.weight_of(*job));
+  server::give_back(std::move(job));
+}
+
+/// Gives back a job that was not logged.
+template <int D>
+void Replica<D>::end(std::unique_ptr<Job> job, Outcome outcome) {
+  job->version = outcome.version;
+  job->failed = std::move(outcome.failed);
+  job->error = std::move(outcome.error);
+  give_back(std::move(job));
 }
 
 template <int D>
-void Replica<D>::refuse(WriteJob<D>* job, const Error& error) {
-  job->failed.clear();
-  job->error = error;
-  give_back(job);
+void Replica<D>::refuse(std::unique_ptr<Job> job, const Error& error) {
+  end(std::move(job), {.error = error});
 }
 
 // --- checkpoints

@@ -19,19 +19,20 @@
 #include "replication/group/tree_machine.h"
 #include "replication/hybrid_clock.h"
 #include "replication/store.h"
+#include "server/batch_pace.h"
 #include "server/checkpoints.h"
 #include "server/gate.h"
 #include "server/history.h"
 #include "server/standing.h"
-#include "server/writer.h"
+#include "server/write_queue.h"
 
 namespace silurus::server {
 
 /// Of a write that is done, and was not known to be durable at enough members before some left.
 Error too_few_copies();
 
-/// The server's side of one member of a group, between its Writer and the group's Member: as the
-/// primary it logs what clients write, at any member it applies what is committed, and it gives
+/// The server's side of one member of a group, between its WriteQueue and the group's Member: as
+/// the primary it logs what clients write, at any member it applies what is committed, and it gives
 /// jobs back when they are. Has no thread: whoever owns the member calls step() after each of the
 /// member's steps, on the same thread. Everything but standing() belongs to that thread.
 ///
@@ -46,15 +47,16 @@ Error too_few_copies();
 template <int D>
 class Replica {
  public:
-  using GiveBack = std::function<void(WriteJob<D>* job)>;
+  using Job = WriteJob<D>;
   using AppliedBatch = replication::group::AppliedBatch;
   struct Parts {
     replication::Store<D>& store;
     rtree::Tree<D>& tree;
-    Writer<D>& writer;  ///< one that has a gate
+    WriteQueue<D>& queue;
+    Gate& gate;
     History<D>& history;
     Standing& standing;
-    GiveBack give_back;  ///< a job with its outcome; from within step() or the member's
+    std::uint32_t slice;  ///< of work on batches in one step
   };
   /// `state`, `stamp`: as of the place in the log that the tree is at. `loads`: see
   /// Store::OpenedMember. All parts must outlive it.
@@ -87,7 +89,7 @@ class Replica {
   /// Whether what clients write waits, instead of being logged.
   void hold_back(bool held_back) { is_held_back_ = held_back; }
   /// Whether what came by a connection with this ticket (Gate) is let in now.
-  Status admit(std::uint64_t ticket, Nanoseconds now) { return gate_.admit(ticket, now); }
+  Status admit(std::uint64_t ticket, Nanoseconds now) { return parts_.gate.admit(ticket, now); }
   /// Whether a record of a load can be logged now.
   bool may_log_load() const;
   using Ended = std::function<void(Result<rtree::Version>)>;
@@ -129,7 +131,7 @@ class Replica {
   /// A batch that is logged and not applied yet.
   struct Flight {
     replication::LogPosition end;
-    std::vector<WriteJob<D>*> jobs;  ///< of an order: who gave it, or nobody
+    std::vector<std::unique_ptr<Job>> jobs;  ///< of an order: who gave it, or nobody
     std::size_t operations = 0;
     rtree::NodeCounts nodes = {};  ///< that they may take
     bool is_order = false;         ///< or a bulk load's
@@ -138,8 +140,8 @@ class Replica {
   /// What a batch came to that is applied here, and not durable at enough members yet.
   struct Unproven {
     replication::Lsn end;
-    std::vector<WriteJob<D>*> jobs;  ///< with their outcomes
-    Ended ended;                     ///< for a bulk load, or empty
+    std::vector<std::unique_ptr<Job>> jobs;  ///< with their outcomes
+    Ended ended;                             ///< for a bulk load, or empty
     rtree::Version version;
   };
   /// A load that is the tree, and in no checkpoint yet.
@@ -151,62 +153,71 @@ class Replica {
     rtree::Snapshot<D> pin;
   };
 
+  /// How a job ends.
+  struct Outcome {
+    rtree::Version version = 0;
+    std::vector<protocol::FailedOperation> failed = {};
+    std::optional<Error> error = {};
+  };
+  /// What keeps a batch from being logged now.
+  struct Obstacle {
+    Nanoseconds wait = 0;      ///< how long to wait before the next look; 0: nothing does
+    bool is_log_full = false;  ///< it is room in the log that it waits for
+  };
+
   bool leads() const;
   void note_view(Nanoseconds now);
   void lose_writes();
   void take_arrivals();
   Status log_batches(Nanoseconds now);
-  void refuse_late();
-  bool more_writes_are_coming(Nanoseconds now);
-  /// How long the next batch has to wait; 0: it need not.
-  Nanoseconds must_wait();
+  std::unique_ptr<Job> take_next();
+  void end_late_jobs();
+  Obstacle prepare_batch();
   Nanoseconds wait_for_joiners() const;
   bool waits_for_order() const { return !in_flight_.empty() && in_flight_.back().is_order; }
-  bool refuse_by_gate(WriteJob<D>& job, Nanoseconds now);
-  Status log_next(WriteJob<D>* next, bool has_lapsed, Nanoseconds now);
-  Status log_order(const replication::GatePayload& order, WriteJob<D>* job);
+  std::optional<Outcome> outcome_without_log(const Job& job, Nanoseconds now) const;
+  std::optional<Outcome> outcome_by_gate(const Job& job, Nanoseconds now) const;
+  Outcome outcome_without_members(const Job& job, Nanoseconds now) const;
+  std::optional<Outcome> known_outcome(const Job& job) const;
+  Status log_next(bool has_lapsed, Nanoseconds now);
+  Status log_order(const replication::GatePayload& order, std::unique_ptr<Job> job);
   Status log_batch(Nanoseconds now);
   void begin_batch();
   Status end_batch(Flight flight);
   void note_refusal(const std::string& why);
-  bool put_off(WriteJob<D>& job);
-  void log_job(const WriteJob<D>& job);
+  void log_job(const Job& job);
   void log_operation(const protocol::Operation<D>& operation);
   template <typename Payload>
   void append(replication::RecordType type, const Payload& payload);
-  void refuse_with_too_few_members(WriteJob<D>& job, Nanoseconds now);
   bool has_writes_on_their_way() const;
-  bool is_done(const WriteJob<D>& job) const;
-  bool answer_from_table(WriteJob<D>& job);
+  bool is_done(const Job& job) const;
   void on_batch(const replication::group::AppliedBatch& batch);
   void on_order(const replication::group::AppliedBatch& batch);
   void on_load(const replication::group::AppliedBatch& batch);
   void finish(Flight& flight, const replication::group::AppliedBatch& batch);
-  void take_outcome(WriteJob<D>& job, const replication::group::AppliedRequest& applied);
+  void take_outcome(Job& job, const replication::group::AppliedRequest& applied);
   void answer(Unproven& unproven, const std::optional<Error>& error);
   void answer_proven(Nanoseconds now);
   void lose(Flight& flight);
-  void give_back(WriteJob<D>* job);
-  void refuse(WriteJob<D>* job, const Error& error);
+  void give_back(std::unique_ptr<Job> job);
+  void end(std::unique_ptr<Job> job, Outcome outcome);
+  void refuse(std::unique_ptr<Job> job, const Error& error);
 
   const Parts parts_;
-  Gate& gate_;
   replication::group::LoadedRuns<D> runs_;
   replication::group::TreeMachine<D> machine_;
   replication::group::Member* member_ = nullptr;
   replication::HybridClock clock_;
   replication::Stamp batch_stamp_ = 0;
   replication::LogPosition applied_;  ///< behind the last batch
-  std::deque<WriteJob<D>*> backlog_;
+  std::deque<std::unique_ptr<Job>> backlog_;
   std::deque<Flight> in_flight_;
   std::deque<Unproven> unproven_;  ///< in the log's order
   bool is_held_back_ = false;
   std::deque<Adopted> adopted_;
   std::function<void(const replication::LoadPayload&)> on_offer_;
   rtree::NodeCounts nodes_in_flight_;  ///< that what is logged and not applied may take
-  std::size_t last_batch_ = 0;         ///< jobs in it
-  std::size_t last_backlog_ = 0;       ///< when it was looked at last,
-  Nanoseconds last_arrival_ = 0;       ///< and when it last changed
+  BatchPace pace_{kGroupWriteGap};
   rtree::ChunkRoom room_;              ///< what nothing uses, when a batch is logged,
   rtree::NodeCounts taken_;            ///< what the logged operations may take of it,
   rtree::NodeCounts batch_nodes_;      ///< and those of this batch, erasures among them,
@@ -214,7 +225,6 @@ class Replica {
   rtree::NodeCounts kept_by_updates_;
   replication::group::Epoch reign_ = 0;  ///< View::since of the flights
   std::optional<Error> obstacle_;        ///< see note_obstacle()
-  bool is_log_full_ = false;             ///< when must_wait() looked last
   bool is_short_ = false;                ///< the view has too few members,
   Nanoseconds short_since_ = 0;          ///< and since when
   Nanoseconds batched_at_ = 0;           ///< when the last batch was logged,

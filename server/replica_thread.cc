@@ -104,9 +104,9 @@ Result<typename ReplicaThread<D>::Opened> ReplicaThread<D>::open(
 }
 
 template <int D>
-Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history,
-                              const std::string& clients) {
-  Replica<D>& replica = this->make_replica(tree, writer, history);
+Status ReplicaThread<D>::join(const Joined& joined, const std::string& clients) {
+  rtree::Tree<D>& tree = joined.tree;
+  Replica<D>& replica = this->make_replica(joined);
   const auto* const group = std::get_if<replication::group::StaticGroup>(&agreement_);
   auto driver = replication::group::Driver::create(
       {.agreement = agreement_,
@@ -128,7 +128,7 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
   replica.attach(driver_->member());
   const typename Membership<D>::Linked linked{driver_->member(), driver_->links(), driver_->group(),
                                               driver_->reads_one_sidedly()};
-  const auto wake = [this] { driver_->wake(); };
+  const auto wake = [this] { this->wake(); };
   const auto make_fetch = [wake, id = this->id()](CopySink<D>& sink) {
     return std::make_unique<TreeFetch<D>>(sink, "member " + std::to_string(id), wake);
   };
@@ -142,7 +142,6 @@ Status ReplicaThread<D>::join(rtree::Tree<D>& tree, Writer<D>& writer, History<D
                      .pause_checkpoints = [this] { checkpoints_->pause(); },
                      .resume_checkpoints = [this] { checkpoints_->resume(); },
                      .wake = wake});
-  writer.hand_to(wake);
   if (Status found = wait_for_views(); !found) return found;
   is_running_.store(true, std::memory_order_relaxed);  // before there is any other thread
   checkpoints_->start(tree,
@@ -198,7 +197,7 @@ void ReplicaThread<D>::run(std::stop_token stop) {
       std::this_thread::sleep_for(kLookAgain);
       continue;
     }
-    if (Status done = turn(); !done) {
+    if (Status done = take_turn(); !done) {
       ended_ = Error{ErrorCode::kUnavailable,
                      "this member of the group was given up, restart it: " + done.error().message};
       log::error(driver_->member().label() + ": " + ended_->message);
@@ -208,7 +207,7 @@ void ReplicaThread<D>::run(std::stop_token stop) {
 }
 
 template <int D>
-Status ReplicaThread<D>::turn() {
+Status ReplicaThread<D>::take_turn() {
   Nanoseconds wait = kLongestTurn;
   if (const auto at = this->deadline(clock_.now())) {
     wait = std::clamp<Nanoseconds>(*at - clock_.now(), 0, kLongestTurn);

@@ -39,13 +39,16 @@ class ReplicaThread final : public Membership<D> {
     this->end_copies();  // of one that has never joined, too: they use the driver
   }
 
-  Status join(rtree::Tree<D>& tree, Writer<D>& writer, History<D>& history,
-              const std::string& clients) override;
+  using Joined = typename Membership<D>::Joined;
+  Status join(const Joined& joined, const std::string& clients) override;
   /// With a last checkpoint.
   void stop() override;
-  DurabilityStats stats() const override;
 
  private:
+  DurabilityStats stats() const override;
+  void wake() override {
+    if (driver_ != nullptr) driver_->wake();
+  }
   using Found = typename Membership<D>::Found;
   ReplicaThread(const DurabilityOptions& durability, const GroupOptions& group,
                 replication::group::Agreement agreement, replication::DirectoryLock lock,
@@ -53,7 +56,7 @@ class ReplicaThread final : public Membership<D> {
   Status wait_for_views();
   std::unique_ptr<CopySink<D>> make_sink(std::uint64_t tree_bytes);
   void run(std::stop_token stop);
-  Status turn();
+  Status take_turn();
   void serve_checkpoints();
   Result<std::optional<CheckpointBasis<D>>> ask_for_basis(const std::atomic<bool>& cancel);
 

@@ -32,19 +32,19 @@ inline bool has_more_to_come(const rtree::TreeStats& stats) {
   return stats.bytes_retired > stats.bytes_held;
 }
 
-/// Whether a step of a compaction is to be put off until retired memory has come back: so that it
-/// takes none from those who write. Of the writer.
+/// Frees what memory it can for a step of a compaction, which is to take none from those that
+/// write: whether there is enough now. If not, the step is put off. Of the writer.
 template <int D>
-bool compaction_must_wait(rtree::Tree<D>& tree) {
+bool make_room_for_compaction(rtree::Tree<D>& tree) {
   const auto is_short = [](const rtree::TreeStats& stats) {
     const std::uint64_t waiting =
         stats.bytes_retired - std::min(stats.bytes_held, stats.bytes_retired);
     return waiting > stats.bytes_budget / kCompactionShare ||
            (has_more_to_come(stats) && !stats.room.holds(stats.reserved / 2));
   };
-  if (!is_short(tree.stats())) return false;
+  if (!is_short(tree.stats())) return true;
   tree.reclaim();
-  return is_short(tree.stats());
+  return !is_short(tree.stats());
 }
 
 }  // namespace silurus::server

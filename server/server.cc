@@ -70,7 +70,7 @@ std::uint64_t random_instance() {
 class ThreadExecutor final : public Executor {
  public:
   ~ThreadExecutor() override { join(); }
-  void run(std::function<void()> task) override {
+  void run(Task task) override {
     const std::lock_guard lock(mutex_);
     tasks_.push_back(std::move(task));
     if (!thread_.joinable()) thread_ = std::jthread([this] { work(); });
@@ -92,7 +92,7 @@ class ThreadExecutor final : public Executor {
     for (;;) {
       changed_.wait(lock, [this] { return ending_ || !tasks_.empty(); });
       if (tasks_.empty()) return;
-      const std::function<void()> task = std::move(tasks_.front());
+      Task task = std::move(tasks_.front());
       tasks_.pop_front();
       lock.unlock();
       task();
@@ -102,7 +102,7 @@ class ThreadExecutor final : public Executor {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::function<void()>> tasks_;
+  std::deque<Task> tasks_;
   bool ending_ = false;
   std::jthread thread_;
 };

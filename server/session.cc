@@ -320,7 +320,8 @@ void Session<D>::on_task(std::span<const std::byte> message, const Header& heade
   job->session = id_;
   job->request_id = header.request_id;
   if (const Status ok = prepare_task(*job, *task); !ok) return refuse(header, ok.error());
-  if (const Status ok = worker_.run_task(std::move(job), *task); !ok) refuse(header, ok.error());
+  job->task = *task;
+  if (const Status ok = worker_.run_task(std::move(job)); !ok) refuse(header, ok.error());
 }
 
 /// Whether this server does for strangers what touches its machine, or who it is.
@@ -371,7 +372,8 @@ void Session<D>::on_compact(const protocol::TaskMessage& task) {
   job->request = {};
   job->ticket = fill_ticket_;
   job->operations.clear();
-  job->compaction = {{.cursor = task.from, .fill_permyriad = task.to}};
+  job->compaction.emplace(
+      replication::CompactPayload{.cursor = task.from, .fill_permyriad = task.to});
   if (const Status ok = worker_.submit(std::move(job)); !ok) refuse(task.header, ok.error());
 }
 

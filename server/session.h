@@ -14,7 +14,7 @@
 #include "server/load.h"
 #include "server/stream.h"
 #include "server/tasks.h"
-#include "server/writer.h"
+#include "server/write_queue.h"
 #include "transport/fabric.h"
 
 namespace silurus::server {

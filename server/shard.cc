@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/units.h"
+#include "server/combiner.h"
 #include "server/durability.h"
 #include "server/executor.h"
 #include "server/limits.h"
@@ -17,14 +18,6 @@ namespace {
 
 std::uint64_t staging_bytes(std::uint64_t memory_budget_bytes) {
   return static_cast<std::uint64_t>(static_cast<double>(memory_budget_bytes) * kLoadStagingShare);
-}
-
-/// The error, with what to do about it if it is a tree that does not fit its memory.
-Error with_remedy(Error error) {
-  if (error.code == ErrorCode::kOutOfMemory) {
-    error.message += ": start the server with a larger --memory";
-  }
-  return error;
 }
 
 /// Where a server of its own remembers that it is retired; nowhere, if its entries are nowhere
@@ -41,12 +34,9 @@ std::string gate_path(const ShardOptions& options) {
 
 template <int D>
 Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tree,
-                std::unique_ptr<Durability<D>> durability, std::unique_ptr<Membership<D>> replica,
                 const Clock& clock, Executor& executor)
     : options_(options),
       tree_(std::move(tree)),
-      durability_(std::move(durability)),
-      replica_(std::move(replica)),
       history_({.age = options.history.age,
                 .versions = options.history.versions,
                 .held_bytes = std::min(options.history.held_bytes,
@@ -57,45 +47,73 @@ Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tre
       clock_(clock),
       executor_(executor),
       gate_(gate_path(options)),
-      writer_(*tree_, durability_.get(), &history_, &gate_, options.slice),
-      load_slot_(staging_bytes(options.memory_budget_bytes)) {
-  if (replica_ == nullptr) {
-    writer_.remember();
-  } else if (history_.enabled()) {
-    history_.add(*tree_, replica_->stamp());
-  }
-  if (durability_ == nullptr) return;
-  durability_->start(*tree_);
-  if (durability_->waits_for_device()) writer_thread_ = std::make_unique<WriterThread<D>>(writer_);
-}
+      load_slot_(staging_bytes(options.memory_budget_bytes)) {}
 
 template <int D>
 Result<std::unique_ptr<Shard<D>>> Shard<D>::create(const ShardOptions& options,
                                                    rtree::SlabSource& slabs, const Clock& clock,
                                                    Executor& executor,
                                                    const MembershipOpener<D>& member) {
-  const rtree::TreeOptions tree_options{.grace = options.grace,
-                                        .memory_budget_bytes = options.memory_budget_bytes};
+  const replication::TreePlace place{
+      {.grace = options.grace, .memory_budget_bytes = options.memory_budget_bytes}, slabs, clock};
+  const auto make = [&](std::unique_ptr<rtree::Tree<D>> tree) {
+    return std::unique_ptr<Shard>(new Shard(options, std::move(tree), clock, executor));
+  };
   if (options.group || member) {
-    const replication::TreePlace place{tree_options, slabs, clock};
     auto opened =
         member ? member(place) : ReplicaThread<D>::open(*options.durability, *options.group, place);
     if (!opened) return fail(with_remedy(opened.error()));
-    return std::unique_ptr<Shard>(new Shard(options, std::move(opened->tree), nullptr,
-                                            std::move(opened->membership), clock, executor));
-  }
-  if (options.durability) {
-    auto opened = Durability<D>::open(*options.durability, {tree_options, slabs, clock});
-    if (!opened) return fail(with_remedy(opened.error()));
-    std::unique_ptr<Shard> shard(new Shard(
-        options, std::move(opened->tree), std::move(opened->durability), nullptr, clock, executor));
-    if (auto ok = shard->recover_gate(); !ok) return fail(ok.error());
+    auto shard = make(std::move(opened->tree));
+    shard->write_by_group(std::move(opened->membership));
     return shard;
   }
-  auto tree = rtree::Tree<D>::create(tree_options, slabs, clock);
+  if (options.durability) {
+    auto opened = Durability<D>::open(*options.durability, place);
+    if (!opened) return fail(with_remedy(opened.error()));
+    auto shard = make(std::move(opened->tree));
+    if (auto ok = shard->write_durably(std::move(opened->durability)); !ok) return fail(ok.error());
+    return shard;
+  }
+  auto tree = rtree::Tree<D>::create(place.options, slabs, clock);
   if (!tree) return fail(tree.error());
-  return std::unique_ptr<Shard>(
-      new Shard(options, std::move(*tree), nullptr, nullptr, clock, executor));
+  auto shard = make(std::move(*tree));
+  shard->write_in_memory();
+  return shard;
+}
+
+template <int D>
+std::unique_ptr<Combiner<D>> Shard<D>::make_combiner(Durability<D>* durability) {
+  auto combiner = std::make_unique<Combiner<D>>(typename Combiner<D>::Parts{
+      *tree_, gate_, history_, durability, clock_, executor_, options_.slice});
+  combiner_ = combiner.get();
+  return combiner;
+}
+
+template <int D>
+void Shard<D>::write_in_memory() {
+  driver_ = make_combiner(nullptr);
+}
+
+template <int D>
+Status Shard<D>::write_durably(std::unique_ptr<Durability<D>> durability) {
+  durability_ = std::move(durability);
+  if (auto ok = gate_.recover(); !ok) return ok;
+  tree_->set_retired(gate_.retired());
+  auto combiner = make_combiner(durability_.get());
+  durability_->start(*tree_);
+  if (durability_->waits_for_device()) {
+    driver_ = std::make_unique<WriterThread<D>>(std::move(combiner));
+  } else {
+    driver_ = std::move(combiner);
+  }
+  return {};
+}
+
+template <int D>
+void Shard<D>::write_by_group(std::unique_ptr<Membership<D>> member) {
+  member_ = member.get();
+  driver_ = std::move(member);
+  if (history_.enabled()) history_.add(*tree_, member_->stamp());
 }
 
 template <int D>
@@ -103,91 +121,51 @@ Shard<D>::~Shard() = default;
 
 template <int D>
 const Standing* Shard<D>::standing() const {
-  return replica_ == nullptr ? nullptr : &replica_->standing();
-}
-
-template <int D>
-std::uint64_t Shard<D>::batches() const {
-  return replica_ == nullptr ? writer_.batches() : replica_->batches();
-}
-
-template <int D>
-Status Shard<D>::recover_gate() {
-  if (auto ok = gate_.recover(); !ok) return ok;
-  tree_->set_retired(gate_.retired());
-  return {};
+  return member_ == nullptr ? nullptr : &member_->standing();
 }
 
 template <int D>
 Status Shard<D>::join_group(const std::string& clients, ExposeTree expose) {
-  if (replica_ == nullptr) return {};
-  replica_->expose_by(std::move(expose));
-  replica_->build_on(executor_);
-  return replica_->join(*tree_, writer_, history_, clients);
-}
-
-template <int D>
-std::optional<DurabilityStats> Shard<D>::durability_stats() const {
-  if (replica_ != nullptr) return replica_->stats();
-  if (durability_ != nullptr) return durability_->stats();
-  return std::nullopt;
-}
-
-template <int D>
-replication::Stamp Shard<D>::stamp() const {
-  if (replica_ != nullptr) return replica_->stamp();
-  return durability_ != nullptr ? durability_->stamp() : 0;
+  if (member_ == nullptr) return {};
+  member_->expose_by(std::move(expose));
+  member_->build_on(executor_);
+  return member_->join({*tree_, gate_, history_, options_.slice}, clients);
 }
 
 template <int D>
 Nanoseconds Shard<D>::clock_lead() const {
-  return replication::HybridClock::lead_ns(std::max(stamp(), history_.stamp()), history_.unix_ns());
+  return replication::HybridClock::lead_ns(std::max(driver_->stamp(), history_.stamp()),
+                                           history_.unix_ns());
 }
 
 template <int D>
-void Shard<D>::stop_writing() {
-  writer_thread_.reset();
-  if (replica_ != nullptr) replica_->stop();
-  if (durability_ != nullptr) durability_->stop();
-}
-
-template <int D>
-Result<rtree::Version> Shard<D>::load_tree(std::vector<rtree::Entry<D>> entries,
-                                           const rtree::BulkLoadOptions& options) {
-  auto version = durability_ != nullptr ? durability_->load(*tree_, std::move(entries), options)
-                                        : tree_->bulk_load(std::move(entries), options);
-  if (!version) return fail(with_remedy(version.error()));
-  writer_.remember();
-  return version;
-}
-
-template <int D>
-Status Shard<D>::run_task(TaskJob& job, const protocol::TaskMessage& task,
-                          std::function<void()> done) {
+Status Shard<D>::run_task(std::unique_ptr<TaskJob> job) {
   // Relaxed: only a count.
   if (tasks_.fetch_add(1, std::memory_order_relaxed) >= kMaxTasks) {
     tasks_.fetch_sub(1, std::memory_order_relaxed);
     return fail(ErrorCode::kUnavailable,
                 std::to_string(kMaxTasks) + " backups and diffs are waiting already: try later");
   }
-  using protocol::TaskKind;
-  executor_.run([this, &job, task, done = std::move(done)] {
-    if (task.kind == TaskKind::kDiff) {
-      job.text = diff_json(history_, task.from, task.to);
-    } else if (task.kind == TaskKind::kBackup) {
-      const auto durable = durability_stats();
-      job.text = backup_json(
-          *tree_, [this] { return stamp(); },
-          durable ? durable->log_capacity_bytes : replication::kDefaultLogBytes, task.text,
-          cancel_tasks_);
-    } else {
-      job.text = job.exporting->run(task);
-    }
-    job.exporting.reset();  // pins nothing on its way back
+  executor_.run([this, job = std::move(job)]() mutable {
+    job->text = run(*job);
+    job->exporting.reset();  // pins nothing on its way back
     tasks_.fetch_sub(1, std::memory_order_relaxed);
-    done();
+    give_back(std::move(job));
   });
   return {};
+}
+
+template <int D>
+Result<std::string> Shard<D>::run(const TaskJob& job) {
+  using protocol::TaskKind;
+  const protocol::TaskMessage& task = job.task;
+  if (task.kind == TaskKind::kDiff) return diff_json(history_, task.from, task.to);
+  if (task.kind != TaskKind::kBackup) return job.exporting->run(task);
+  const auto durable = driver_->durability_stats();
+  return backup_json(
+      *tree_, [this] { return driver_->stamp(); },
+      durable ? durable->log_capacity_bytes : replication::kDefaultLogBytes, task.text,
+      cancel_tasks_);
 }
 
 template <int D>
@@ -217,26 +195,9 @@ Result<replication::GatePayload> Shard<D>::order_of(const protocol::TaskMessage&
 }
 
 template <int D>
-void Shard<D>::build(LoadJob<D>& job, std::function<void()> done) {
-  job.options.threads = options_.build_threads;
-  if (replica_ != nullptr) {
-    writer_.release();  // what else is written is the replica's to hold back
-    return replica_->load(job, [&job, done = std::move(done)] {
-      if (!job.version) job.version = fail(with_remedy(job.version.error()));
-      done();
-    });
-  }
-  executor_.run([this, &job, done = std::move(done)] {
-    if (const Status ok = gate_.admit(job.ticket, clock_.now()); ok) {
-      job.version = load_tree(job.load->take_entries(), job.options);
-    } else {
-      job.version = fail(ok.error());
-    }
-    job.entries = tree_->snapshot().size();
-    writer_.release();
-    job.load.reset();  // gives the slot back: from here on others may load and write
-    done();
-  });
+std::unique_ptr<LoadJob<D>> Shard<D>::begin_load(std::unique_ptr<LoadJob<D>> job) {
+  job->options.threads = options_.build_threads;
+  return driver_->load(std::move(job));
 }
 
 template <int D>
@@ -248,7 +209,7 @@ Result<rtree::Version> Shard<D>::load(std::vector<rtree::Entry<D>> entries) {
                     ") are more than a memory budget of " +
                     format_size(options_.memory_budget_bytes) + " can load: raise --memory");
   }
-  return load_tree(std::move(entries), {.threads = options_.build_threads});
+  return combiner_->load_now(std::move(entries), {.threads = options_.build_threads});
 }
 
 template class Shard<2>;

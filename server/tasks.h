@@ -7,11 +7,13 @@
 #include <string>
 
 #include "common/result.h"
+#include "protocol/decode.h"
 #include "protocol/messages.h"
 #include "replication/hybrid_clock.h"
 #include "server/export.h"
 #include "server/gate.h"
 #include "server/history.h"
+#include "server/job_list.h"
 
 namespace silurus::server {
 
@@ -23,8 +25,10 @@ constexpr std::uint32_t kMaxTasks = 64;
 /// A task on its way through the executor and back to its worker.
 struct TaskJob {
   TaskJob* next = nullptr;
+  JobOwner<TaskJob>* owner = nullptr;  ///< the worker, to which it is given back
   std::uint64_t session = 0;
   std::uint32_t request_id = 0;
+  protocol::TaskMessage task;
   std::shared_ptr<Exporting> exporting;  ///< of the connection
   Result<std::string> text;              ///< the outcome: JSON
 };

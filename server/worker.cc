@@ -19,15 +19,6 @@ Worker<D>::Worker(Team<D>& team, std::size_t index)
       last_tick_(last_now_) {}
 
 template <int D>
-Worker<D>::~Worker() {
-  // Jobs that came back after the last sweep.
-  for (WriteJob<D>* job = written_.take_all(); job != nullptr;)
-    delete std::exchange(job, job->next);
-  for (LoadJob<D>* job = built_.take_all(); job != nullptr;) delete std::exchange(job, job->next);
-  for (TaskJob* job = tasks_.take_all(); job != nullptr;) delete std::exchange(job, job->next);
-}
-
-template <int D>
 transport::Poller& Worker<D>::add_poller(std::unique_ptr<transport::Poller> poller) {
   return *pollers_.emplace_back(std::move(poller));
 }
@@ -66,7 +57,10 @@ bool Worker<D>::sweep() {
   ++sweep_number_;
   for (const auto& poller : pollers_) any |= poller->progress() != 0;
   any |= take_completions();
-  if (!builds_.empty()) any |= start_builds();
+  if (build_ != nullptr) {
+    any = true;
+    begin_build();
+  }
   if (outstanding_ != 0 || writer_needs_me_) any |= take_writer_turn();
   fresh_nearests_ = nearests_.size();
   if (!runnable_.empty()) any |= run_sessions();
@@ -330,57 +324,61 @@ Status Worker<D>::submit(std::unique_ptr<WriteJob<D>> job) {
   job->owner = this;
   job->arrived = team_.clock->now();
   const std::size_t operations = job->operations.size();
-  if (!team_.shard->writer().submit(job.get())) {
-    free_jobs_.push_back(std::move(job));
+  if (auto refused = team_.shard->writes().submit(std::move(job)); refused != nullptr) {
+    free_jobs_.push_back(std::move(refused));
     return fail(ErrorCode::kUnavailable, "too many writes are waiting: try again later");
   }
-  static_cast<void>(job.release());  // the writer's now; comes back through finish()
   ++outstanding_;
   counters_.write_operations.add(operations);
   return {};
 }
 
 template <int D>
-void Worker<D>::complete(WriteJob<D>* job) {
-  if (written_.push(job) && waker_) waker_();
+void Worker<D>::complete(std::unique_ptr<WriteJob<D>> job) {
+  if (written_.push(std::move(job)) && waker_) waker_();
 }
 
 template <int D>
-void Worker<D>::complete(LoadJob<D>* job) {
-  if (built_.push(job) && waker_) waker_();
+void Worker<D>::complete(std::unique_ptr<LoadJob<D>> job) {
+  if (built_.push(std::move(job)) && waker_) waker_();
 }
 
 template <int D>
-void Worker<D>::complete(TaskJob* job) {
-  if (tasks_.push(job) && waker_) waker_();
+void Worker<D>::complete(std::unique_ptr<TaskJob> job) {
+  if (tasks_.push(std::move(job)) && waker_) waker_();
 }
 
 template <int D>
-Status Worker<D>::run_task(std::unique_ptr<TaskJob> job, const protocol::TaskMessage& task) {
-  TaskJob* given = job.get();
-  const Status taken = team_.shard->run_task(*given, task, [this, given] { complete(given); });
-  if (taken) (void)job.release();  // comes back through complete()
-  return taken;
+Status Worker<D>::run_task(std::unique_ptr<TaskJob> job) {
+  job->owner = this;
+  return team_.shard->run_task(std::move(job));
+}
+
+template <int D>
+void Worker<D>::build(std::unique_ptr<LoadJob<D>> job) {
+  job->owner = this;
+  build_ = std::move(job);
 }
 
 template <int D>
 bool Worker<D>::take_completions() {
   bool any = false;
-  for (TaskJob* job = tasks_.take_all(); job != nullptr;) {
+  auto tasks = tasks_.take_all();
+  while (const auto job = tasks.pop_front()) {
     any = true;
-    const std::unique_ptr<TaskJob> done(std::exchange(job, job->next));
-    if (Session<D>* session = find(done->session)) session->answer_task(*done);
+    if (Session<D>* session = find(job->session)) session->answer_task(*job);
   }
-  for (WriteJob<D>* job = written_.take_all(); job != nullptr;) {
+  auto written = written_.take_all();
+  while (auto job = written.pop_front()) {
     any = true;
-    finish(std::exchange(job, job->next));
+    finish(std::move(job));
   }
-  for (LoadJob<D>* job = built_.take_all(); job != nullptr;) {
+  auto built = built_.take_all();
+  while (const auto job = built.pop_front()) {
     any = true;
-    const std::unique_ptr<LoadJob<D>> done(std::exchange(job, job->next));
     // Writes may have queued up while the build had the writer's role.
     writer_needs_me_ = true;
-    if (Session<D>* session = find(done->session)) session->answer_load(*done);
+    if (Session<D>* session = find(job->session)) session->answer_load(*job);
   }
   return any;
 }
@@ -388,56 +386,43 @@ bool Worker<D>::take_completions() {
 template <int D>
 bool Worker<D>::take_writer_turn() {
   const Nanoseconds now = team_.clock->now();
-  // A lone client that only writes has nobody beside it to be kept waiting.
+  WriteDriver<D>& writes = team_.shard->writes();
+  // A lone client that only writes has none beside it to be kept waiting.
   const bool may_wait = sessions_.size() == 1 && now - last_search_ >= kSearchPause;
-  if (may_wait && more_writes_are_coming(now)) return true;
-  auto turn = team_.shard->writer().turn(now, may_wait);
+  if (may_wait && writes.waits_for_device()) {
+    pace_.note_waiting(outstanding_, now);
+    if (pace_.more_are_coming(now)) return true;
+  }
+  auto turn = writes.turn(now, may_wait);
   writer_needs_me_ = turn.must_return;
   writer_again_at_ = turn.again_at;
-  if (turn.done != nullptr) last_batch_ = 0;
-  for (WriteJob<D>* job = turn.done; job != nullptr; ++last_batch_) {
-    WriteJob<D>* done = std::exchange(job, job->next);
-    if (done->owner == this) {
-      finish(done);
+  if (turn.done.empty()) return turn.has_worked;
+  std::size_t jobs = 0;
+  for (; auto job = turn.done.pop_front(); ++jobs) {
+    if (job->owner == this) {
+      finish(std::move(job));
     } else {
-      done->owner->complete(done);
+      server::give_back(std::move(job));
     }
   }
+  pace_.note_batch(jobs);
   return turn.has_worked;
 }
 
 template <int D>
-bool Worker<D>::more_writes_are_coming(Nanoseconds now) {
-  if (!team_.shard->writer().waits_for_device()) return false;
-  if (outstanding_ != last_outstanding_) {
-    last_outstanding_ = outstanding_;
-    last_arrival_ = now;
-  }
-  return outstanding_ < last_batch_ && now - last_arrival_ < kWriteGap;
-}
-
-template <int D>
-void Worker<D>::finish(WriteJob<D>* job) {
-  std::unique_ptr<WriteJob<D>> done(job);
+void Worker<D>::finish(std::unique_ptr<WriteJob<D>> job) {
   --outstanding_;
-  counters_.failed_operations.add(done->failed.size());
-  if (Session<D>* session = find(done->session)) session->answer_write(*done);
+  counters_.failed_operations.add(job->failed.size());
+  if (Session<D>* session = find(job->session)) session->answer_write(*job);
   counters_.write_ns.add(
-      static_cast<std::uint64_t>(std::max<Nanoseconds>(team_.clock->now() - done->arrived, 0)));
-  free_jobs_.push_back(std::move(done));
+      static_cast<std::uint64_t>(std::max<Nanoseconds>(team_.clock->now() - job->arrived, 0)));
+  free_jobs_.push_back(std::move(job));
 }
 
 template <int D>
-bool Worker<D>::start_builds() {
-  // One at most waits on a server, since a load holds the slot.
-  if (!team_.shard->writer().try_acquire()) {
-    writer_needs_me_ = true;  // for the batch under way
-    return true;
-  }
-  LoadJob<D>* job = builds_.back().release();
-  builds_.pop_back();
-  team_.shard->build(*job, [this, job] { complete(job); });
-  return true;
+void Worker<D>::begin_build() {
+  build_ = team_.shard->begin_load(std::move(build_));
+  if (build_ != nullptr) writer_needs_me_ = true;  // for the batch under way
 }
 
 // --- sessions

@@ -14,7 +14,9 @@
 
 #include "common/clock.h"
 #include "common/log_limiter.h"
+#include "server/batch_pace.h"
 #include "server/counters.h"
+#include "server/limits.h"
 #include "server/session.h"
 #include "server/shard.h"
 #include "transport/fabric.h"
@@ -48,10 +50,11 @@ struct Team {
 /// whenever something may have happened and at deadline() at the latest. Everything but complete()
 /// and counters() belongs to that thread.
 template <int D>
-class Worker {
+class Worker final : public JobOwner<WriteJob<D>>,
+                     public JobOwner<LoadJob<D>>,
+                     public JobOwner<TaskJob> {
  public:
   Worker(Team<D>& team, std::size_t index);
-  ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
@@ -76,9 +79,9 @@ class Worker {
   std::optional<Nanoseconds> deadline() const;
 
   // --- any thread
-  void complete(WriteJob<D>* job);
-  void complete(LoadJob<D>* job);
-  void complete(TaskJob* job);
+  void complete(std::unique_ptr<WriteJob<D>> job) override;
+  void complete(std::unique_ptr<LoadJob<D>> job) override;
+  void complete(std::unique_ptr<TaskJob> job) override;
   const WorkerCounters& counters() const { return counters_; }
 
   // --- from its sessions
@@ -104,8 +107,8 @@ class Worker {
   /// kUnavailable if too many writes wait.
   Status submit(std::unique_ptr<WriteJob<D>> job);
   /// kUnavailable if too many tasks wait.
-  Status run_task(std::unique_ptr<TaskJob> job, const protocol::TaskMessage& task);
-  void build(std::unique_ptr<LoadJob<D>> job) { builds_.push_back(std::move(job)); }
+  Status run_task(std::unique_ptr<TaskJob> job);
+  void build(std::unique_ptr<LoadJob<D>> job);
   /// The session has something to flush; something to do; has heard from its client; is over.
   void touch(Session<D>& session);
   void make_runnable(Session<D>& session);
@@ -145,11 +148,8 @@ class Worker {
   void stop(const Asked<Query>& asked, decltype(Of::cursor)& cursor, decltype(Of::found)& found);
   bool take_completions();
   bool take_writer_turn();
-  /// Whether a client that had a batch of writes answered is still sending the next one: then one
-  /// flush does for all.
-  bool more_writes_are_coming(Nanoseconds now);
-  bool start_builds();
-  void finish(WriteJob<D>* job);
+  void begin_build();
+  void finish(std::unique_ptr<WriteJob<D>> job);
   bool run_sessions();
   void go_on_with_stopped(rtree::Snapshot<D> snapshot);
   void put_first();
@@ -188,10 +188,9 @@ class Worker {
   std::size_t outstanding_ = 0;   ///< jobs submitted and not back yet
   bool writer_needs_me_ = false;  ///< jobs are left that no other thread will see to
   Nanoseconds writer_again_at_ = 0;
-  std::size_t last_batch_ = 0;                       ///< jobs in the last one that this thread ran
-  std::size_t last_outstanding_ = 0;                 ///< when it was looked at last,
-  Nanoseconds last_arrival_ = 0;                     ///< and when it last changed
-  std::vector<std::unique_ptr<LoadJob<D>>> builds_;  ///< that wait for the writer's role
+  BatchPace pace_{kWriteGap};  ///< of the batches that this thread ran
+  /// Waits until it can begin. There is one on a server at most, since a load holds the slot.
+  std::unique_ptr<LoadJob<D>> build_;
   Handover<WriteJob<D>> written_;
   Handover<LoadJob<D>> built_;
   Handover<TaskJob> tasks_;

@@ -4,25 +4,50 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
-#include "server/worker.h"
+#include "server/durability.h"
 
 namespace silurus::server {
 
 template <int D>
-WriterThread<D>::WriterThread(Writer<D>& writer) : writer_(writer) {
-  writer_.leave_to([this] { wake(); });
+WriterThread<D>::WriterThread(std::unique_ptr<Combiner<D>> combiner)
+    : combiner_(std::move(combiner)) {
   thread_ = std::jthread([this] { run(); });
   pthread_setname_np(thread_.native_handle(), "silurus-writer");
 }
 
 template <int D>
-WriterThread<D>::~WriterThread() {
+void WriterThread<D>::end() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+template <int D>
+void WriterThread<D>::stop() {
+  end();
+  combiner_->stop();
+}
+
+template <int D>
+std::optional<DurabilityStats> WriterThread<D>::durability_stats() const {
+  return combiner_->durability_stats();
+}
+
+template <int D>
+WriteTurn<D> WriterThread<D>::turn(Nanoseconds now, bool may_wait) {
+  if (!may_wait) {
+    wake();
+    return {};
+  }
+  WriteTurn<D> turn = combiner_->turn(now, true);
+  if (combiner_->pending() || turn.flush_at != 0) wake();  // the rest is the thread's
+  turn.must_return = false;
+  return turn;
 }
 
 template <int D>
@@ -51,11 +76,8 @@ void WriterThread<D>::wait(Nanoseconds until) {
 template <int D>
 void WriterThread<D>::run() {
   for (;;) {
-    const auto turn = writer_.run_turn(clock_.now());
-    for (WriteJob<D>* job = turn.done; job != nullptr;) {
-      WriteJob<D>* done = std::exchange(job, job->next);
-      done->owner->complete(done);
-    }
+    auto turn = combiner_->turn(clock_.now(), true);
+    while (auto job = turn.done.pop_front()) give_back(std::move(job));
     {
       const std::lock_guard lock(mutex_);
       if (stopping_) return;

@@ -290,15 +290,13 @@ class ServerLife::Part final : public server::Membership<2> {
         random_(seed) {}
   ~Part() override { stop(); }
 
-  Status join(rtree::Tree<2>& tree, server::Writer<2>& writer, server::History<2>& history,
-              const std::string& clients) override {
+  Status join(const Joined& joined, const std::string& clients) override {
+    rtree::Tree<2>& tree = joined.tree;
     tree_ = &tree;
-    server::Replica<2>& replica = make_replica(tree, writer, history);
+    server::Replica<2>& replica = make_replica(joined);
     const std::uint64_t kept_log = life_.service_.kept_log;
     if (kept_log != 0) store().keep_log(kept_log, 2 * kept_log);
-    const auto wake = [this] {
-      if (process_ != nullptr) process_->wake();
-    };
+    const auto wake = [this] { this->wake(); };
     driver_ = std::make_unique<SimDriver>(
         life_.service_.group, life_.host_,
         SimDriver::Options{.id = id(), .seed = seed_, .clients = clients}, store().log(),
@@ -324,10 +322,12 @@ class ServerLife::Part final : public server::Membership<2> {
                  .resume_checkpoints = [this] { --checkpoint_pauses_; },
                  .wake = wake,
                  .patience = life_.service_.copies.patience});
-    writer.hand_to(wake);
-    process_ = life_.host_.spawn("group", [this](sim::Process& process) { turn(process); });
+    process_ = life_.host_.spawn("group", [this](sim::Process& process) { take_turn(process); });
     process_->watch(driver_->poller());
     return {};
+  }
+  void wake() override {
+    if (process_ != nullptr) process_->wake();
   }
   void stop() override {
     if (process_ == nullptr) return;
@@ -342,7 +342,7 @@ class ServerLife::Part final : public server::Membership<2> {
   using Membership<2>::load_taker;
 
  private:
-  void turn(sim::Process& process) {
+  void take_turn(sim::Process& process) {
     if (has_failed_) return;
     life_.host_.charge(life_.turn);
     Status done = driver_->turn();

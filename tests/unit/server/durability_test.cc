@@ -25,7 +25,7 @@ TEST(Durability, AFullLogIsCountedAndACheckpointMakesRoom) {
   // No checkpoints are taken yet, so that nothing but the log's size ends this.
   constexpr std::size_t kBatch = 500;
   std::uint64_t id = 0;
-  while (durability.has_room(kBatch)) {
+  while (durability.find_room(kBatch)) {
     ASSERT_LT(id, 100'000u) << "a log without end";
     for (std::size_t i = 0; i < kBatch; ++i) {
       const rtree::Box<2> box{{0.5, 0.5}, {0.5, 0.5}};
@@ -38,7 +38,7 @@ TEST(Durability, AFullLogIsCountedAndACheckpointMakesRoom) {
   EXPECT_LE(durability.stats().log_used_bytes, durability.stats().log_capacity_bytes);
   durability.start(tree);
   durability.stop();  // with a last checkpoint
-  EXPECT_TRUE(durability.has_room(kBatch));
+  EXPECT_TRUE(durability.find_room(kBatch));
   EXPECT_EQ(durability.stats().log_full_waits, 1u);
 }
 

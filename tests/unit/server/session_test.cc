@@ -9,6 +9,7 @@
 #include <set>
 #include <vector>
 
+#include "server/combiner.h"
 #include "server/limits.h"
 #include "server/standing.h"
 #include "tests/unit/server/session_fixture.h"
@@ -439,17 +440,12 @@ TEST_F(SessionTest, AWriteOfAClientThatHasGoneIsDoneAndItsAnswerDropped) {
 }
 
 TEST_F(SessionTest, OnlyTheEndOfTheConnectionAnswersAWriteWhoseFateIsNotKnown) {
-  Writer<2>& writer = world_.shard->writer();
-  writer.hand_to([] {});
-  Loopback& client = world_.connect();
-  ask_write(client, 1, {insert_of(1)});
-  world_.run();
-  WriteJob<2>* const job = writer.take();
-  ASSERT_NE(job, nullptr);
-  writer.count_off(*job);
-  job->error = Error{ErrorCode::kConnectionLost, "this member was voted out"};
-  job->owner->complete(job);
-  world_.run();
+  auto connection = std::make_unique<Loopback>(4096);
+  const Loopback& client = *connection;
+  Session<2> session(world_.worker(), 1, 0, std::move(connection));
+  WriteJob<2> job;
+  job.error = Error{ErrorCode::kConnectionLost, "this member was voted out"};
+  session.answer_write(job);
   EXPECT_TRUE(client.closed());
   EXPECT_EQ(client.waiting(), 0u) << "an error would say that it was not done";
 }
@@ -565,7 +561,7 @@ TEST_F(SessionTest, WhoWaitsForALongAnswerHearsHeartbeats) {
   ask_load_entries(client, 2, row(5));
   world_.run();
   ASSERT_EQ(client.waiting(), 2u);
-  ASSERT_TRUE(world_.shard->writer().try_acquire());  // so that the tree can't be built
+  ASSERT_TRUE(world_.shard->combiner().try_acquire());  // so that the tree can't be built
   ask_load_commit(client, 3, 5);
   world_.worker().sweep();
   world_.clock.advance(2 * kActiveFor);
@@ -576,7 +572,7 @@ TEST_F(SessionTest, WhoWaitsForALongAnswerHearsHeartbeats) {
     world_.worker().sweep();
     ASSERT_GT(client.heartbeats(), before);
   }
-  world_.shard->writer().release();
+  world_.shard->combiner().release();
   world_.run();
   EXPECT_EQ(client.waiting(), 3u);
 }

@@ -109,12 +109,11 @@ TEST_F(StreamTest, StopsAtTheLimit) {
 TEST_F(StreamTest, AnswersFromTheVersionThatItBeganWith) {
   Stream<2> stream({9, rtree::RangeQuery<2>{.window = window_of(0, kEntries)}}, pinned(), 4096);
   stream.advance();
-  WriteJob<2> job;
-  for (std::uint64_t id = 0; id < 1000; ++id) job.operations.push_back(test::erase_of(id * 20));
-  ASSERT_TRUE(world_.shard->writer().submit(&job));
-  while (world_.shard->writer().turn(0).done == nullptr) {
-  }
-  ASSERT_TRUE(job.failed.empty());
+  auto job = std::make_unique<WriteJob<2>>();
+  for (std::uint64_t id = 0; id < 1000; ++id) job->operations.push_back(test::erase_of(id * 20));
+  ASSERT_EQ(world_.shard->writes().submit(std::move(job)), nullptr);
+  while (job == nullptr) job = world_.shard->writes().turn(0, false).done.pop_front();
+  ASSERT_TRUE(job->failed.empty());
   EXPECT_EQ(ids_of(run(stream, 4096)).size(), kEntries);
   EXPECT_EQ(world_.shard->tree().snapshot().size(), kEntries - 1000);
 }
