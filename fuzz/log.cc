@@ -1,7 +1,7 @@
 #include "replication/log.h"
 
 #include "fuzz/target.h"
-#include "replication/gate_state.h"
+#include "replication/admission_state.h"
 
 // The operation log: a ring of records that were written, then damaged, with checksums right or
 // wrong. What a reader takes it writes again, byte for byte; the end that it finds is one.
@@ -52,9 +52,8 @@ void try_record(LogPosition at, const Record& record) {
   try_payload<EntryPayload<3>>(record);
   try_payload<UpdatePayload<2>>(record);
   try_payload<LoadPayload>(record);
-  if (const auto gate = payload_as<GatePayload>(record)) {
-    GateState state;
-    static_cast<void>(state.turn(*gate));
+  if (const auto order = payload_as<AdmissionOrder>(record)) {
+    static_cast<void>(transition({}, *order));
     SILURUS_CHECK(state.is_sound());
   }
 }
@@ -111,15 +110,15 @@ std::vector<std::string> seeds() {
         record(RecordType::kInsert, i % 3 == 0 ? kAfterFlush : 0, bytes_of(EntryPayload<2>{1, {}}));
     batches += record(RecordType::kUpdate, kBatchEnd, bytes_of(UpdatePayload<2>{1, {}, {}}));
   }
-  const std::string gate =
-      record(RecordType::kGate, kBatchEnd, bytes_of(GatePayload{GateAction::kFreeze, 1, 1}));
+  const std::string order = record(RecordType::kAdmission, kBatchEnd,
+                                   bytes_of(AdmissionOrder{AdmissionAction::kFreeze, 1, 1}));
   std::byte plain[kMaxRecordBytes];
   const RecordHeader header{.type = RecordType::kRestart, .flags = kBatchEnd};
   const RestartPayload restart{.nonce = 5};
   const auto end = encode_record({}, header, std::as_bytes(std::span(&restart, 1)), plain);
   const std::string whole = as_seed(std::span(plain).first(end.lsn));
-  return {batches, batches + gate, batches + bytes_of(Step{0, 0, 9, 0, 100}),
-          batches + bytes_of(Step{1, 0, 0, 0, 0}) + gate, whole + std::string(256, '\0')};
+  return {batches, batches + order, batches + bytes_of(Step{0, 0, 9, 0, 100}),
+          batches + bytes_of(Step{1, 0, 0, 0, 0}) + order, whole + std::string(256, '\0')};
 }
 
 }  // namespace silurus::fuzz

@@ -42,8 +42,8 @@ enum class RecordType : std::uint8_t {
   kRequest = 16,
   /// An operation that the primary refused before it logged it, in its place: RefusedPayload.
   kRefused = 17,
-  /// The gate of a group's members is turned: GatePayload. A batch of its own.
-  kGate = 18,
+  /// The admission state of a group's members changes: AdmissionOrder. A batch of its own.
+  kAdmission = 18,
   /// The primary has built the tree of a bulk load: all members copy its nodes, into the same
   /// chunks. LoadPayload; without chunks, they are not needed any more. A batch of its own.
   kLoadOffer = 19,
@@ -106,8 +106,8 @@ struct CompactPayload {
   std::uint64_t fill_permyriad;  ///< 0: the default
 };
 
-/// What the gate can be told to do (gate_state.h).
-enum class GateAction : std::uint64_t {
+/// What changes an admission state (admission_state.h).
+enum class AdmissionAction : std::uint64_t {
   kFill = 1,    ///< let nobody write but the connection by which this came
   kFreeze = 2,  ///< let nobody write, for a while
   kRetire = 3,  ///< let nobody write or read, if it was frozen until now
@@ -115,8 +115,8 @@ enum class GateAction : std::uint64_t {
   kLapse = 5,   ///< a freeze's time is over
 };
 
-struct GatePayload {
-  GateAction action;
+struct AdmissionOrder {
+  AdmissionAction action;
   std::uint64_t ticket;
   std::uint64_t freeze_ns;  ///< of a kFreeze: for so long at most, on the primary's clock
 };
@@ -149,7 +149,7 @@ static_assert(std::has_unique_object_representations_v<RecordHeader> &&
               std::has_unique_object_representations_v<RestartPayload> &&
               std::has_unique_object_representations_v<RequestPayload> &&
               std::has_unique_object_representations_v<CompactPayload> &&
-              std::has_unique_object_representations_v<GatePayload> &&
+              std::has_unique_object_representations_v<AdmissionOrder> &&
               std::has_unique_object_representations_v<LoadPayload>);
 static_assert(sizeof(RecordHeader) + sizeof(EntryPayload<2>) <= kMaxInsertBytes);
 

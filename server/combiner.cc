@@ -131,9 +131,9 @@ bool Combiner<D>::find_room() {
 
 template <int D>
 Status Combiner<D>::let_in(const Job& job, Nanoseconds now) {
-  if (!job.order) return parts_.gate.admit(job.ticket, now);
-  if (auto ok = parts_.gate.turn(*job.order, now); !ok) return ok;
-  parts_.tree.set_retired(parts_.gate.retired());
+  if (!job.order) return parts_.admission.admit(job.ticket, now);
+  if (auto ok = parts_.admission.obey(*job.order, now); !ok) return ok;
+  parts_.tree.set_retired(parts_.admission.retired());
   return {};
 }
 
@@ -228,7 +228,7 @@ JobList<WriteJob<D>> Combiner<D>::finish(const Result<rtree::Version>& version) 
       job->version = *version;
     } else if (job->order && version.error().code == ErrorCode::kNoSpace) {
       job->version =
-          parts_.tree.next_version() - 1;  // the gate has turned, whatever became of the rest
+          parts_.tree.next_version() - 1;  // the order was obeyed, whatever became of the rest
     } else {
       job->error = version.error();
     }
@@ -270,7 +270,7 @@ template <int D>
 std::unique_ptr<LoadJob<D>> Combiner<D>::load(std::unique_ptr<LoadJob<D>> job) {
   if (!try_acquire()) return job;
   parts_.executor.run([this, job = std::move(job)]() mutable {
-    if (const Status ok = parts_.gate.admit(job->ticket, parts_.clock.now()); ok) {
+    if (const Status ok = parts_.admission.admit(job->ticket, parts_.clock.now()); ok) {
       job->version = load_now(job->load->take_entries(), job->options);
     } else {
       job->version = fail(ok.error());

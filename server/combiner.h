@@ -10,8 +10,8 @@
 #include "common/clock.h"
 #include "common/counters.h"
 #include "rtree/tree.h"
+#include "server/admission.h"
 #include "server/executor.h"
-#include "server/gate.h"
 #include "server/history.h"
 #include "server/write_driver.h"
 
@@ -38,7 +38,7 @@ class Combiner final : public WriteDriver<D> {
   using Turn = WriteTurn<D>;
   struct Parts {
     rtree::Tree<D>& tree;
-    Gate& gate;  ///< turned by jobs that are orders
+    AdmissionControl& admission;  ///< obeys jobs that are orders
     History<D>& history;
     Durability<D>* durability;  ///< nullptr: writes need not outlive the process
     const Clock& clock;
@@ -95,12 +95,13 @@ class Combiner final : public WriteDriver<D> {
   /// Keeps the version just published for those that ask for it later.
   void remember();
   JobList<Job> finish(const Result<rtree::Version>& version);
-  /// Ends the batch without a version: its writes with that error, its orders as the gate says.
+  /// Ends the batch without a version: its writes with that error, its orders are obeyed all the
+  /// same.
   JobList<Job> refuse(const Error& error, Nanoseconds now);
   JobList<Job> take_batch();
 
   Status apply_operation(const protocol::Operation<D>& operation);
-  /// Whether the job's operations are to be done; turns the gate if it is an order.
+  /// Whether the job's operations are to be done; obeys it if it is an order.
   Status let_in(const Job& job, Nanoseconds now);
 
   const Parts parts_;

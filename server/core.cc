@@ -169,7 +169,7 @@ std::string Core<D>::stats_json() const {
                    .huge_pages = slabs_.huge(),
                    .staged_bytes = shard_->load_slot().staged_bytes(),
                    .tree = shard_->tree().stats(),
-                   .state = to_string(shard_->gate().at()),
+                   .state = to_string(shard_->admission().state()),
                    .clock_lead = shard_->clock_lead(),
                    .writer_batches = shard().writes().batches(),
                    .writer_delays = shard().writes().delays()};

@@ -40,9 +40,9 @@ struct DurabilityStats {
   replication::RecoveryReport recovery;
 };
 
-/// Makes a tree's writes durable: what its Combiner asks between applying a batch and showing it, and
-/// the background thread that takes checkpoints. Functions "of the writer" belong to the holder of
-/// the writer's role.
+/// Makes a tree's writes durable: what its Combiner asks between applying a batch and showing it,
+/// and the background thread that takes checkpoints. Functions "of the writer" belong to the holder
+/// of the writer's role.
 template <int D>
 class Durability {
  public:

@@ -38,7 +38,7 @@ Membership<D>::Membership(Found& found, const std::string& cluster, std::uint32_
 template <int D>
 Replica<D>& Membership<D>::make_replica(const Joined& joined) {
   replica_ = std::make_unique<Replica<D>>(
-      typename Replica<D>::Parts{*store_, joined.tree, queue_, joined.gate, joined.history,
+      typename Replica<D>::Parts{*store_, joined.tree, queue_, joined.admission, joined.history,
                                  standing_, joined.slice},
       std::move(*state_), stamp_at_start_, applied_at_start_, std::move(loads_at_start_));
   state_.reset();

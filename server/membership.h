@@ -9,10 +9,10 @@
 
 #include "common/result.h"
 #include "replication/group/member.h"
+#include "server/admission.h"
 #include "server/copies.h"
 #include "server/durability.h"
 #include "server/executor.h"
-#include "server/gate.h"
 #include "server/group_load.h"
 #include "server/load_taker.h"
 #include "server/opened_membership.h"
@@ -36,7 +36,7 @@ class Membership : public WriteDriver<D> {
   /// What the group's log changes of the shard.
   struct Joined {
     rtree::Tree<D>& tree;
-    Gate& gate;
+    AdmissionControl& admission;
     History<D>& history;
     std::uint32_t slice;  ///< of work on batches in one step
   };

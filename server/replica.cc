@@ -59,8 +59,8 @@ Replica<D>::Replica(const Parts& parts, replication::group::MachineState state,
     const auto load = replication::payload_as<replication::LoadPayload>(record);
     return load && runs_.is_whole(load->id);
   });
-  parts_.gate.follow(machine_.state().gate, 0);
-  parts_.tree.set_retired(parts_.gate.retired());
+  parts_.admission.follow(machine_.state().admission, 0);
+  parts_.tree.set_retired(parts_.admission.retired());
   const std::uint64_t log_bytes = parts_.store.log().capacity();
   parts_.store.keep_log(log_bytes / kKeptLogShare, room_for_joiners(log_bytes));
 }
@@ -163,7 +163,7 @@ Status Replica<D>::log_batches(Nanoseconds now) {
       continue;
     }
     if (!unproven_.empty() && is_done(next)) break;  // it may be one of those, which comes again
-    const bool has_lapsed = parts_.gate.has_lapsed(now);
+    const bool has_lapsed = parts_.admission.has_lapsed(now);
     if (auto outcome = has_lapsed ? std::nullopt : outcome_without_log(next, now)) {
       end(take_next(), std::move(*outcome));
       continue;
@@ -205,13 +205,14 @@ void Replica<D>::end_late_jobs() {
 template <int D>
 Status Replica<D>::log_next(bool has_lapsed, Nanoseconds now) {
   if (has_lapsed) {
-    Status logged = log_order({replication::GateAction::kLapse, parts_.gate.ticket(), 0}, nullptr);
+    Status logged =
+        log_order({replication::AdmissionAction::kLapse, parts_.admission.ticket(), 0}, nullptr);
     if (!logged && logged.error().code == ErrorCode::kNoSpace) refuse(take_next(), logged.error());
     return logged;
   }
   if (!backlog_.front()->order) return log_batch(now);
   auto job = take_next();
-  const replication::GatePayload order = *job->order;
+  const replication::AdmissionOrder order = *job->order;
   return log_order(order, std::move(job));
 }
 
@@ -237,7 +238,7 @@ typename Replica<D>::Outcome Replica<D>::outcome_without_members(const Job& job,
     const bool is_durable = member_->acknowledged() >= applied_.lsn;
     return is_durable ? std::move(*known) : Outcome{.error = too_few_copies()};
   }
-  if (auto turned_away = outcome_by_gate(job, now)) return std::move(*turned_away);
+  if (auto turned_away = outcome_by_admission(job, now)) return std::move(*turned_away);
   return {.error = Error{ErrorCode::kUnavailable, too_few_members(member_->view())}};
 }
 
@@ -271,13 +272,13 @@ std::optional<typename Replica<D>::Outcome> Replica<D>::known_outcome(const Job&
   return outcome;
 }
 
-/// How a write ends that does not come from where the gate lets in now. Of one that was done
+/// How a write ends that is not admitted now. Of one that was done
 /// before, the table has been asked.
 template <int D>
-std::optional<typename Replica<D>::Outcome> Replica<D>::outcome_by_gate(const Job& job,
-                                                                        Nanoseconds now) const {
+std::optional<typename Replica<D>::Outcome> Replica<D>::outcome_by_admission(
+    const Job& job, Nanoseconds now) const {
   if (job.order) return std::nullopt;
-  const Status admitted = parts_.gate.admit(job.ticket, now);
+  const Status admitted = parts_.admission.admit(job.ticket, now);
   if (admitted) return std::nullopt;
   return Outcome{.error = admitted.error()};
 }
@@ -287,7 +288,7 @@ template <int D>
 std::optional<typename Replica<D>::Outcome> Replica<D>::outcome_without_log(const Job& job,
                                                                             Nanoseconds now) const {
   if (auto known = known_outcome(job)) return known;
-  if (auto turned_away = outcome_by_gate(job, now)) return turned_away;
+  if (auto turned_away = outcome_by_admission(job, now)) return turned_away;
   // A step that would take memory from those that write is answered, but not done.
   if (!job.compaction || make_room_for_compaction(parts_.tree)) return std::nullopt;
   return Outcome{.version = parts_.tree.next_version() - 1};
@@ -345,9 +346,9 @@ typename Replica<D>::Obstacle Replica<D>::prepare_batch() {
 }
 
 template <int D>
-Status Replica<D>::log_order(const replication::GatePayload& order, std::unique_ptr<Job> job) {
+Status Replica<D>::log_order(const replication::AdmissionOrder& order, std::unique_ptr<Job> job) {
   begin_batch();
-  append(RecordType::kGate, order);
+  append(RecordType::kAdmission, order);
   Flight flight{.end = {}, .jobs = {}, .operations = 0, .is_order = true};
   if (job != nullptr) flight.jobs.push_back(std::move(job));
   return end_batch(std::move(flight));
@@ -376,7 +377,7 @@ Status Replica<D>::log_batch(Nanoseconds now) {
     const Job& job = *backlog_.front();
     if (!flight.jobs.empty() &&
         (flight.operations + job.operations.size() > kMaxCombinedOperations || job.order ||
-         job.compaction || job.is_late || !parts_.gate.admit(job.ticket, now))) {
+         job.compaction || job.is_late || !parts_.admission.admit(job.ticket, now))) {
       break;
     }
     log_job(job);
@@ -469,7 +470,7 @@ void Replica<D>::append(RecordType type, const Payload& payload) {
 template <int D>
 void Replica<D>::on_batch(const AppliedBatch& batch) {
   applied_ = batch.end;
-  if (batch.order && batch.turned) on_order(batch);
+  if (batch.order && batch.obeyed) on_order(batch);
   if (batch.load) on_load(batch);
   if (batch.has_changed) parts_.history.add(parts_.tree, batch.stamp);
   while (!in_flight_.empty() && in_flight_.front().end.lsn <= batch.end.lsn) {
@@ -485,13 +486,13 @@ void Replica<D>::on_batch(const AppliedBatch& batch) {
   }
 }
 
-/// All members turn their gates; the lease of a freeze counts on each one's own clock, for whoever
+/// All members obey; the lease of a freeze counts on each one's own clock, for whoever
 /// leads when it is over.
 template <int D>
 void Replica<D>::on_order(const AppliedBatch& batch) {
-  parts_.gate.follow(machine_.state().gate,
-                     now_ + static_cast<Nanoseconds>(batch.order->freeze_ns));
-  parts_.tree.set_retired(parts_.gate.retired());
+  parts_.admission.follow(machine_.state().admission,
+                          now_ + static_cast<Nanoseconds>(batch.order->freeze_ns));
+  parts_.tree.set_retired(parts_.admission.retired());
 }
 
 template <int D>
@@ -509,7 +510,7 @@ void Replica<D>::finish(Flight& flight, const AppliedBatch& batch) {
     for (const auto& job : flight.jobs) {
       job->version = batch.version;
       job->error.reset();
-      if (!batch.turned) job->error = batch.turned.error();
+      if (!batch.obeyed) job->error = batch.obeyed.error();
     }
   } else {
     SILURUS_CHECK(flight.jobs.size() == batch.requests.size());

@@ -19,9 +19,9 @@
 #include "replication/group/tree_machine.h"
 #include "replication/hybrid_clock.h"
 #include "replication/store.h"
+#include "server/admission.h"
 #include "server/batch_pace.h"
 #include "server/checkpoints.h"
-#include "server/gate.h"
 #include "server/history.h"
 #include "server/standing.h"
 #include "server/write_queue.h"
@@ -41,8 +41,8 @@ Error too_few_copies();
 /// so a primary that loses its place has nothing to take back: jobs that it has logged end with
 /// kConnectionLost (whether they are done, the next primary knows), all others with kNotPrimary.
 ///
-/// An order to the gate is a batch of its own, behind which nothing is logged before it is applied:
-/// so whatever is logged is admitted by the gate as all members will have it at that place of the
+/// An admission order is a batch of its own, behind which nothing is logged before it is applied:
+/// so whatever is logged is admitted by the state that all members will have at that place of the
 /// log, and the next primary's is no other (decision 0115).
 template <int D>
 class Replica {
@@ -53,7 +53,7 @@ class Replica {
     replication::Store<D>& store;
     rtree::Tree<D>& tree;
     WriteQueue<D>& queue;
-    Gate& gate;
+    AdmissionControl& admission;
     History<D>& history;
     Standing& standing;
     std::uint32_t slice;  ///< of work on batches in one step
@@ -88,8 +88,10 @@ class Replica {
   }
   /// Whether what clients write waits, instead of being logged.
   void hold_back(bool held_back) { is_held_back_ = held_back; }
-  /// Whether what came by a connection with this ticket (Gate) is let in now.
-  Status admit(std::uint64_t ticket, Nanoseconds now) { return parts_.gate.admit(ticket, now); }
+  /// Whether what came by a connection with this ticket (AdmissionControl) is let in now.
+  Status admit(std::uint64_t ticket, Nanoseconds now) {
+    return parts_.admission.admit(ticket, now);
+  }
   /// Whether a record of a load can be logged now.
   bool may_log_load() const;
   using Ended = std::function<void(Result<rtree::Version>)>;
@@ -176,11 +178,11 @@ class Replica {
   Nanoseconds wait_for_joiners() const;
   bool waits_for_order() const { return !in_flight_.empty() && in_flight_.back().is_order; }
   std::optional<Outcome> outcome_without_log(const Job& job, Nanoseconds now) const;
-  std::optional<Outcome> outcome_by_gate(const Job& job, Nanoseconds now) const;
+  std::optional<Outcome> outcome_by_admission(const Job& job, Nanoseconds now) const;
   Outcome outcome_without_members(const Job& job, Nanoseconds now) const;
   std::optional<Outcome> known_outcome(const Job& job) const;
   Status log_next(bool has_lapsed, Nanoseconds now);
-  Status log_order(const replication::GatePayload& order, std::unique_ptr<Job> job);
+  Status log_order(const replication::AdmissionOrder& order, std::unique_ptr<Job> job);
   Status log_batch(Nanoseconds now);
   void begin_batch();
   Status end_batch(Flight flight);

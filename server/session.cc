@@ -82,7 +82,7 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
 
 template <int D>
 bool Session<D>::may_search(const Header& header) {
-  if (!worker_.shard().gate().retired()) return true;
+  if (!worker_.shard().admission().retired()) return true;
   refuse(header, retired_error());
   return false;
 }
@@ -180,7 +180,7 @@ Status Session<D>::begin_load() {
   if (load_ != nullptr) {
     return fail(ErrorCode::kConflict, "this connection has begun a bulk load already");
   }
-  if (worker_.shard().gate().retired()) return fail(retired_error());
+  if (worker_.shard().admission().retired()) return fail(retired_error());
   auto load = Load<D>::begin(worker_.shard().load_slot());
   if (!load) return fail(load.error());
   // Asked only now: whoever has the slot keeps all others from writing.
@@ -340,7 +340,7 @@ Status Session<D>::check_permission(const protocol::TaskMessage& task) {
               "was started with --allow-orders");
 }
 
-/// The gate is turned by the writer, in its turn.
+/// An admission order is obeyed by the writer, in its turn.
 template <int D>
 void Session<D>::on_order(const protocol::TaskMessage& task) {
   if (const Status ok = check_permission(task); !ok) return refuse(task.header, ok.error());
@@ -491,9 +491,9 @@ void Session<D>::answer_write(WriteJob<D>& job) {
 
 template <int D>
 void Session<D>::answer_order(const WriteJob<D>& job) {
-  if (job.order->action == replication::GateAction::kFill) fill_ticket_ = job.order->ticket;
+  if (job.order->action == replication::AdmissionAction::kFill) fill_ticket_ = job.order->ticket;
   const rtree::Snapshot<D> now = worker_.shard().tree().snapshot();
-  send_text(job.request_id, order_json(worker_.shard().gate(), now.version(), now.size()));
+  send_text(job.request_id, order_json(worker_.shard().admission(), now.version(), now.size()));
 }
 
 template <int D>

@@ -22,7 +22,7 @@ std::uint64_t staging_bytes(std::uint64_t memory_budget_bytes) {
 
 /// Where a server of its own remembers that it is retired; nowhere, if its entries are nowhere
 /// either, or on a device, which has no files beside them (see Shard::order_of).
-std::string gate_path(const ShardOptions& options) {
+std::string retired_path(const ShardOptions& options) {
   if (options.group || !options.durability ||
       !std::filesystem::is_directory(options.durability->path)) {
     return {};
@@ -46,7 +46,7 @@ Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tre
                 .now = [&clock] { return clock.now(); }}),
       clock_(clock),
       executor_(executor),
-      gate_(gate_path(options)),
+      admission_(retired_path(options)),
       load_slot_(staging_bytes(options.memory_budget_bytes)) {}
 
 template <int D>
@@ -84,7 +84,7 @@ Result<std::unique_ptr<Shard<D>>> Shard<D>::create(const ShardOptions& options,
 template <int D>
 std::unique_ptr<Combiner<D>> Shard<D>::make_combiner(Durability<D>* durability) {
   auto combiner = std::make_unique<Combiner<D>>(typename Combiner<D>::Parts{
-      *tree_, gate_, history_, durability, clock_, executor_, options_.slice});
+      *tree_, admission_, history_, durability, clock_, executor_, options_.slice});
   combiner_ = combiner.get();
   return combiner;
 }
@@ -97,8 +97,8 @@ void Shard<D>::write_in_memory() {
 template <int D>
 Status Shard<D>::write_durably(std::unique_ptr<Durability<D>> durability) {
   durability_ = std::move(durability);
-  if (auto ok = gate_.recover(); !ok) return ok;
-  tree_->set_retired(gate_.retired());
+  if (auto ok = admission_.recover(); !ok) return ok;
+  tree_->set_retired(admission_.retired());
   auto combiner = make_combiner(durability_.get());
   durability_->start(*tree_);
   if (durability_->waits_for_device()) {
@@ -129,7 +129,7 @@ Status Shard<D>::join_group(const std::string& clients, ExposeTree expose) {
   if (member_ == nullptr) return {};
   member_->expose_by(std::move(expose));
   member_->build_on(executor_);
-  return member_->join({*tree_, gate_, history_, options_.slice}, clients);
+  return member_->join({*tree_, admission_, history_, options_.slice}, clients);
 }
 
 template <int D>
@@ -169,13 +169,13 @@ Result<std::string> Shard<D>::run(const TaskJob& job) {
 }
 
 template <int D>
-Result<replication::GatePayload> Shard<D>::order_of(const protocol::TaskMessage& task) const {
-  using replication::GateAction;
+Result<replication::AdmissionOrder> Shard<D>::order_of(const protocol::TaskMessage& task) const {
+  using replication::AdmissionAction;
   switch (task.kind) {
     case protocol::TaskKind::kFill:
-      return replication::GatePayload{GateAction::kFill, task.from, 0};
+      return replication::AdmissionOrder{AdmissionAction::kFill, task.from, 0};
     case protocol::TaskKind::kFreeze:
-      if (durability_ != nullptr && gate_path(options_).empty()) {
+      if (durability_ != nullptr && retired_path(options_).empty()) {
         return fail(ErrorCode::kUnsupported,
                     "a server whose data lie on a device cannot be replaced: it could not remember "
                     "that it was");
@@ -184,13 +184,13 @@ Result<replication::GatePayload> Shard<D>::order_of(const protocol::TaskMessage&
         return fail(ErrorCode::kInvalidArgument,
                     "a server is frozen for at most " + format_duration(kMaxFreeze));
       }
-      return replication::GatePayload{GateAction::kFreeze, task.from, task.to};
+      return replication::AdmissionOrder{AdmissionAction::kFreeze, task.from, task.to};
     case protocol::TaskKind::kRetire:
-      return replication::GatePayload{GateAction::kRetire, task.from, 0};
+      return replication::AdmissionOrder{AdmissionAction::kRetire, task.from, 0};
     case protocol::TaskKind::kServe:
-      return replication::GatePayload{GateAction::kServe, task.from, 0};
+      return replication::AdmissionOrder{AdmissionAction::kServe, task.from, 0};
     default:
-      return fail(ErrorCode::kUnsupported, "that turns no gate");
+      return fail(ErrorCode::kUnsupported, "that is no admission order");
   }
 }
 

@@ -10,8 +10,8 @@
 #include "common/result.h"
 #include "protocol/decode.h"
 #include "rtree/tree.h"
+#include "server/admission.h"
 #include "server/durability_options.h"
-#include "server/gate.h"
 #include "server/group_options.h"
 #include "server/history.h"
 #include "server/load.h"
@@ -67,10 +67,10 @@ class Shard {
   /// `expose`: see Membership.
   Status join_group(const std::string& clients, ExposeTree expose);
   const History<D>& history() const { return history_; }
-  const Gate& gate() const { return gate_; }
-  /// What a command that turns the gate comes to, which the writer then does; kUnsupported if this
+  const AdmissionControl& admission() const { return admission_; }
+  /// The admission order that a command comes to, which the writer then obeys; kUnsupported if this
   /// server cannot be turned so.
-  Result<replication::GatePayload> order_of(const protocol::TaskMessage& task) const;
+  Result<replication::AdmissionOrder> order_of(const protocol::TaskMessage& task) const;
   /// Runs a diff, a backup, or part of an export on the executor, which gives the job back to its
   /// owner with the outcome. kUnavailable if too many wait already: then there is no job any more.
   Status run_task(std::unique_ptr<TaskJob> job);
@@ -102,7 +102,7 @@ class Shard {
   std::atomic<std::uint32_t> tasks_{0};  ///< waiting or under way
   const Clock& clock_;
   Executor& executor_;
-  Gate gate_;
+  AdmissionControl admission_;
   LoadSlot load_slot_;
   std::unique_ptr<WriteDriver<D>> driver_;
   Combiner<D>* combiner_ = nullptr;  ///< of the driver, if the server is one of its own

@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "common/json.h"
-#include "server/gate.h"
+#include "server/admission.h"
 
 namespace silurus::server {
 namespace {
@@ -186,10 +186,10 @@ Json cluster_of(const Standing::Facts& facts) {
   return json;
 }
 
-/// A gate that is turned says more than too few members or a medium that is full: nothing is
-/// written then either.
+/// An admission state other than serving says more than too few members or a medium that is full:
+/// nothing is written then either.
 std::string state_of(const StatsInput& input) {
-  const bool is_serving = input.state == to_string(Gate::Turn::kServing);
+  const bool is_serving = input.state == to_string(replication::AdmissionState::kServing);
   if (is_serving && input.group && !input.group->refusal.empty()) {
     return "read-only: " + input.group->refusal;
   }

@@ -37,9 +37,10 @@ std::string history_json(const History<D>& history) {
   return Json{{"versions", versions}}.dump();
 }
 
-std::string order_json(const Gate& gate, rtree::Version version, std::uint64_t entries) {
-  return Json{{"state", to_string(gate.at())},
-              {"ticket", gate.ticket()},
+std::string order_json(const AdmissionControl& admission, rtree::Version version,
+                       std::uint64_t entries) {
+  return Json{{"state", to_string(admission.state())},
+              {"ticket", admission.ticket()},
               {"version", version},
               {"entries", entries}}
       .dump();

@@ -10,8 +10,8 @@
 #include "protocol/decode.h"
 #include "protocol/messages.h"
 #include "replication/hybrid_clock.h"
+#include "server/admission.h"
 #include "server/export.h"
-#include "server/gate.h"
 #include "server/history.h"
 #include "server/job_list.h"
 
@@ -42,8 +42,9 @@ std::string history_json(const History<D>& history);
 template <int D>
 Result<std::string> diff_json(const History<D>& history, protocol::Moment from,
                               protocol::Moment to);
-/// Of an order to the gate, once it is turned: {"state", "ticket", "version", "entries"}.
-std::string order_json(const Gate& gate, rtree::Version version, std::uint64_t entries);
+/// Of an admission order that was obeyed: {"state", "ticket", "version", "entries"}.
+std::string order_json(const AdmissionControl& admission, rtree::Version version,
+                       std::uint64_t entries);
 /// Of a step of a compaction that made that version: {"next": the cursor, "done", "must_wait",
 /// "share", "saved_nodes", "saved_bytes", "version", "nodes", "bytes", "bytes_retired",
 /// "bytes_held"}.

@@ -32,13 +32,13 @@ struct WriteJob {
   JobOwner<WriteJob>* owner = nullptr;  ///< the worker, to which it is given back
   std::uint64_t session = 0;            ///< at the owner: whom to answer, if still there
   std::uint32_t request_id = 0;
-  std::uint64_t ticket = 0;  ///< of the connection (Gate)
+  std::uint64_t ticket = 0;  ///< of the connection (AdmissionControl)
   Nanoseconds arrived = 0;
   /// Whose write it is, so that a group does it once; client 0: of nobody.
   replication::RequestPayload request{};
   std::vector<protocol::Operation<D>> operations;
-  std::optional<replication::GatePayload> order;  ///< to the gate, instead of operations
-  std::optional<Compaction> compaction = {};      ///< instead of operations
+  std::optional<replication::AdmissionOrder> order;  ///< instead of operations
+  std::optional<Compaction> compaction = {};         ///< instead of operations
   /// Of a group: it came while a bulk load is under way, and is to be refused unless it repeats one
   /// that was done.
   bool is_late = false;

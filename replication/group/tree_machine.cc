@@ -18,8 +18,8 @@ Status nonsense(const Record& record, const std::string& why) {
 }  // namespace
 
 std::vector<std::byte> MachineState::encode() const {
-  std::vector<std::byte> bytes(sizeof gate);
-  std::memcpy(bytes.data(), &gate, sizeof gate);
+  std::vector<std::byte> bytes(sizeof admission);
+  std::memcpy(bytes.data(), &admission, sizeof admission);
   const std::vector<std::byte> table = requests.encode();
   bytes.insert(bytes.end(), table.begin(), table.end());
   return bytes;
@@ -28,11 +28,12 @@ std::vector<std::byte> MachineState::encode() const {
 Result<MachineState> MachineState::decode(std::span<const std::byte> bytes) {
   MachineState state;
   if (bytes.empty()) return state;
-  if (bytes.size() >= sizeof state.gate) std::memcpy(&state.gate, bytes.data(), sizeof state.gate);
-  if (bytes.size() < sizeof state.gate || !state.gate.is_sound()) {
-    return fail(ErrorCode::kProtocol, "the state of a member's gate is not one");
+  if (bytes.size() >= sizeof state.admission)
+    std::memcpy(&state.admission, bytes.data(), sizeof state.admission);
+  if (bytes.size() < sizeof state.admission || !state.admission.is_sound()) {
+    return fail(ErrorCode::kProtocol, "the admission state of a member is not one");
   }
-  auto table = RequestTable::decode(bytes.subspan(sizeof state.gate));
+  auto table = RequestTable::decode(bytes.subspan(sizeof state.admission));
   if (!table) return fail(table.error());
   state.requests = std::move(*table);
   return state;
@@ -101,17 +102,25 @@ Status TreeMachine<D>::take(const Record& record) {
       if (known != nullptr) applied.outcome = *known;
       return {};
     }
-    case RecordType::kGate:
-      order_ = payload_as<GatePayload>(record);
+    case RecordType::kAdmission:
+      order_ = payload_as<AdmissionOrder>(record);
       if (!order_) return nonsense(record, "its length");
-      turned_ = state_.gate.turn(*order_);
-      return {};
+      return take_order();
     case RecordType::kLoadOffer:
     case RecordType::kLoad:
       return take_load(record);
     default:
       return take_operation(record);
   }
+}
+
+/// What the order comes to is told with its batch.
+template <int D>
+Status TreeMachine<D>::take_order() {
+  const auto next = transition(state_.admission, *order_);
+  obeyed_ = next ? Status() : fail(next.error());
+  if (next) state_.admission = *next;
+  return {};
 }
 
 template <int D>
@@ -231,7 +240,7 @@ void TreeMachine<D>::finish_batch(const Record& record, LogPosition end) {
   }
   if (runs_ != nullptr && version == next) runs_->drop_stale();
   const bool is_offer = record.header.type == RecordType::kLoadOffer;
-  on_batch_({end, stamp, version, version == next, batch_, order_, turned_, load_, is_offer});
+  on_batch_({end, stamp, version, version == next, batch_, order_, obeyed_, load_, is_offer});
   batch_.clear();
   order_.reset();
   load_.reset();

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "replication/gate_state.h"
+#include "replication/admission_state.h"
 #include "replication/group/loaded_runs.h"
 #include "replication/group/member.h"
 #include "replication/group/requests.h"
@@ -32,16 +32,16 @@ struct AppliedBatch {
   rtree::Version version;  ///< after it
   bool has_changed;        ///< whether that is a version of its own
   std::span<const AppliedRequest> requests;
-  std::optional<GatePayload> order = {};  ///< to the gate, instead of requests, ...
-  Status turned = {};                     ///< ... and what came of it
-  std::optional<LoadPayload> load = {};   ///< that was offered, or has become the tree
+  std::optional<AdmissionOrder> order = {};  ///< instead of requests, ...
+  Status obeyed = {};                        ///< ... and what came of it
+  std::optional<LoadPayload> load = {};      ///< that was offered, or has become the tree
   bool is_offer = false;
 };
 
 /// What the log has led to beside the tree: part of each checkpoint, and of each copy.
 struct MachineState {
   RequestTable requests;
-  GateState gate;
+  Admission admission;
 
   std::vector<std::byte> encode() const;
   /// kProtocol if the bytes are neither empty nor what encode() made.
@@ -80,6 +80,7 @@ class TreeMachine final : public Machine {
 
  private:
   Status take(const Record& record);
+  Status take_order();
   Status take_operation(const Record& record);
   Status take_load(const Record& record);
   bool look_for(const Record& record);
@@ -101,9 +102,9 @@ class TreeMachine final : public Machine {
   std::uint32_t operation_ = 0;        ///< of the last request in it
   bool waits_for_memory_ = false;
   bool has_more_ = false;
-  std::uint32_t work_ = 0;            ///< left of the slice
-  std::optional<GatePayload> order_;  ///< in the batch being applied
-  Status turned_;
+  std::uint32_t work_ = 0;               ///< left of the slice
+  std::optional<AdmissionOrder> order_;  ///< in the batch being applied
+  Status obeyed_;
   std::optional<LoadPayload> load_;  ///< in the batch being applied
   LoadedRuns<D>* runs_ = nullptr;
 };

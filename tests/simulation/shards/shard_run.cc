@@ -162,7 +162,7 @@ void ShardRun::look_after_coordinators() {
     host.restart();
     start_coordinator(i);
   }
-  servers_->look_at_gates(freeze_);
+  servers_->look_at_freezes(freeze_);
   if (!is_finished()) world_.after(kLook, [this] { look_after_coordinators(); });
 }
 

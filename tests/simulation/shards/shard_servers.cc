@@ -18,7 +18,7 @@ constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
 constexpr std::uint64_t kStoresToLive = 40;
 /// Files there outlive a process, and wait for no device.
 constexpr const char* kMemory = "/dev/shm";
-/// Between two looks at a gate.
+/// Between two looks at whether a server is frozen.
 constexpr Nanoseconds kLookTolerance = 5 * kMillisecond;
 
 }  // namespace
@@ -187,15 +187,15 @@ std::string ShardServers::complaint() const {
   return "";
 }
 
-void ShardServers::look_at_gates(Nanoseconds freeze) {
-  using Turn = server::Gate::Turn;
+void ShardServers::look_at_freezes(Nanoseconds freeze) {
+  using State = server::AdmissionControl::State;
   for (Node& node : nodes_) {
     const server::Core<2>* const core = node.core();
     const Nanoseconds now = node.host->clock().now();
     if (core == nullptr) continue;
-    const server::Gate& gate = core->shard().gate();
-    const bool is_frozen = gate.at() == Turn::kFrozen && !gate.has_lapsed(now);
-    if (!is_frozen || gate.ticket() != std::exchange(node.frozen_by, gate.ticket())) {
+    const server::AdmissionControl& admission = core->shard().admission();
+    const bool is_frozen = admission.state() == State::kFrozen && !admission.has_lapsed(now);
+    if (!is_frozen || admission.ticket() != std::exchange(node.frozen_by, admission.ticket())) {
       node.frozen_since = now;
       if (!is_frozen) node.frozen_by = 0;
     } else if (now - node.frozen_since > freeze + kLookTolerance) {
@@ -210,8 +210,8 @@ std::string ShardServers::to_string() const {
     const server::Core<2>* const core = node.core();
     if (core == nullptr) continue;
     text += node.host->name() + ": " +
-            std::string(replication::to_string(core->shard().gate().at())) + ", ticket " +
-            std::to_string(core->shard().gate().ticket()) + ", " +
+            std::string(replication::to_string(core->shard().admission().state())) + ", ticket " +
+            std::to_string(core->shard().admission().ticket()) + ", " +
             std::to_string(core->shard().tree().snapshot().size()) + " entries";
     if (node.life != nullptr) {
       const group::Member& member = node.life->driver().member();

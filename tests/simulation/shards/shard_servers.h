@@ -37,8 +37,8 @@ class ShardServers final : public Faults::Victims {
   void end_faults();
   /// What is wrong with any of them, or nothing.
   std::string complaint() const;
-  /// Looks at all gates: whether a freeze lasts no longer than it may.
-  void look_at_gates(Nanoseconds freeze);
+  /// Looks at all admission states: whether a freeze lasts no longer than it may.
+  void look_at_freezes(Nanoseconds freeze);
   /// For people.
   std::string to_string() const;
 

@@ -24,7 +24,7 @@ class CombinerTest : public testing::Test {
     SILURUS_CHECK(made.has_value());
     tree_ = std::move(*made);
     combiner_ = std::make_unique<Combiner<2>>(
-        Combiner<2>::Parts{*tree_, gate_, history_, nullptr, clock_, executor_});
+        Combiner<2>::Parts{*tree_, admission_, history_, nullptr, clock_, executor_});
   }
 
   using Done = std::vector<std::unique_ptr<WriteJob<2>>>;
@@ -55,7 +55,7 @@ class CombinerTest : public testing::Test {
   rtree::AnonymousSlabs slabs_;
   ManualClock clock_;
   std::unique_ptr<rtree::Tree<2>> tree_;
-  Gate gate_;
+  AdmissionControl admission_;
   History<2> history_{{}};
   InlineExecutor executor_;
   std::unique_ptr<Combiner<2>> combiner_;

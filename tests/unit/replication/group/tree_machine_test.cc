@@ -35,14 +35,14 @@ class TreeMachineTest : public testing::Test {
                 EXPECT_EQ(machine.stamp(), batch.stamp)
                     << "whoever sees the version sees its stamp";
                 for (const AppliedRequest& one : batch.requests) requests.push_back(one);
-                if (batch.order) turned.push_back(batch.turned.has_value());
+                if (batch.order) obeyed.push_back(batch.obeyed.has_value());
               },
               slice) {}
     rtree::AnonymousSlabs slabs;
     std::unique_ptr<rtree::Tree<2>> tree;
     std::vector<rtree::Version> versions;
     std::vector<AppliedRequest> requests;
-    std::vector<bool> turned;  ///< the gate, by the orders to it
+    std::vector<bool> obeyed;  ///< for each admission order
     TreeMachine<2> machine;
   };
 
@@ -305,43 +305,43 @@ TEST_F(TreeMachineTest, StopsAfterASliceOfWorkAndGoesOnFromThere) {
   EXPECT_EQ(in_slices.tree->snapshot().size(), 2999u);
 }
 
-TEST_F(TreeMachineTest, TurnsTheGateInTheOrderOfTheLogAndRemembersIt) {
-  const auto order = [&](GateAction action, std::uint64_t ticket) {
-    put(RecordType::kGate, GatePayload{action, ticket, 0});
+TEST_F(TreeMachineTest, ObeysAdmissionOrdersInTheOrderOfTheLogAndRemembersThem) {
+  const auto order = [&](AdmissionAction action, std::uint64_t ticket) {
+    put(RecordType::kAdmission, AdmissionOrder{action, ticket, 0});
     end_batch();
   };
   request(1, 1);
   insert(10);
   end_batch();
-  order(GateAction::kFreeze, 7);
-  order(GateAction::kRetire, 6);  // too late
-  order(GateAction::kLapse, 7);
-  order(GateAction::kRetire, 7);  // not frozen any more
-  order(GateAction::kFreeze, 7);
-  order(GateAction::kRetire, 7);
+  order(AdmissionAction::kFreeze, 7);
+  order(AdmissionAction::kRetire, 6);  // too late
+  order(AdmissionAction::kLapse, 7);
+  order(AdmissionAction::kRetire, 7);  // not frozen any more
+  order(AdmissionAction::kFreeze, 7);
+  order(AdmissionAction::kRetire, 7);
   Member member(clock_);
   apply(member, kStartOfTree, log_->end().lsn);
   const std::vector<bool> turned{true, false, true, false, true, true};
-  EXPECT_EQ(member.turned, turned);
-  EXPECT_EQ(member.machine.state().gate.at(), GateState::Turn::kRetired);
+  EXPECT_EQ(member.obeyed, turned);
+  EXPECT_EQ(member.machine.state().admission.state, AdmissionState::kRetired);
   EXPECT_EQ(member.tree->snapshot().size(), 1u);
   const std::vector<std::byte> bytes = member.machine.state().encode();
   const auto again = MachineState::decode(bytes);
   ASSERT_TRUE(again);
-  EXPECT_EQ(again->gate, member.machine.state().gate);
+  EXPECT_EQ(again->admission, member.machine.state().admission);
   EXPECT_TRUE(again->requests.is_done(1, 1));
   for (std::size_t length = 1; length < bytes.size(); ++length) {
     EXPECT_FALSE(MachineState::decode(std::span(bytes).first(length))) << length;
   }
-  EXPECT_EQ(MachineState::decode({})->gate, GateState());
+  EXPECT_EQ(MachineState::decode({})->admission, Admission());
 }
 
-TEST_F(TreeMachineTest, TellsAnOrderToTheGateWithItsOwnBatchAlone) {
-  put(RecordType::kGate, GatePayload{GateAction::kFreeze, 7, 0});
+TEST_F(TreeMachineTest, TellsAnAdmissionOrderWithItsOwnBatchAlone) {
+  put(RecordType::kAdmission, AdmissionOrder{AdmissionAction::kFreeze, 7, 0});
   end_batch();
   Member member(clock_);
   LogPosition at = apply(member, kStartOfTree, log_->end().lsn);
-  EXPECT_EQ(member.turned.size(), 1u);
+  EXPECT_EQ(member.obeyed.size(), 1u);
   EXPECT_FALSE(member.machine.is_within_batch());
   request(1, 1);
   insert(10);
@@ -349,7 +349,7 @@ TEST_F(TreeMachineTest, TellsAnOrderToTheGateWithItsOwnBatchAlone) {
   at = apply(member, at, log_->end().lsn);
   EXPECT_EQ(at, log_->end());
   EXPECT_EQ(member.requests.size(), 1u);
-  EXPECT_EQ(member.turned.size(), 1u);
+  EXPECT_EQ(member.obeyed.size(), 1u);
   EXPECT_FALSE(member.machine.is_within_batch());
 }
 

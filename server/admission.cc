@@ -1,4 +1,4 @@
-#include "server/gate.h"
+#include "server/admission.h"
 
 #include <fstream>
 
@@ -7,9 +7,9 @@
 namespace silurus::server {
 namespace {
 
-using replication::GateAction;
-using replication::GatePayload;
-using replication::GateState;
+using replication::Admission;
+using replication::AdmissionAction;
+using replication::AdmissionOrder;
 
 constexpr std::string_view kRetiredWord = "retired";
 
@@ -20,7 +20,7 @@ Error retired_error() {
           "this server is retired: what it held has moved to others (silurus cluster status)"};
 }
 
-Status Gate::recover() {
+Status AdmissionControl::recover() {
   if (path_.empty()) return {};
   std::ifstream file(path_);
   if (!file.is_open()) return {};
@@ -31,63 +31,60 @@ Status Gate::recover() {
                                           " does not say that this server is retired, as it "
                                           "should if it is there");
   }
-  GateState state;
-  for (const GateAction action : {GateAction::kFreeze, GateAction::kRetire}) {
-    if (auto ok = state.turn({action, ticket, 0}); !ok) return ok;
-  }
-  follow(state, 0);
+  follow({State::kRetired, ticket}, 0);
   return {};
 }
 
-void Gate::follow(const GateState& state, Nanoseconds frozen_until) {
-  state_ = state;
+void AdmissionControl::follow(const Admission& admission, Nanoseconds frozen_until) {
   frozen_until_ = frozen_until;
-  ticket_.store(state.ticket(), std::memory_order_relaxed);
-  // Release: pairs with the acquire in at().
-  at_.store(state.at(), std::memory_order_release);
+  ticket_.store(admission.ticket, std::memory_order_relaxed);
+  // Release: pairs with the acquire in state().
+  state_.store(admission.state, std::memory_order_release);
 }
 
-Status Gate::turn(const GatePayload& order, Nanoseconds now) {
-  GateState next = state_;
+Status AdmissionControl::obey(const AdmissionOrder& order, Nanoseconds now) {
+  Admission before{state(), ticket()};
   if (has_lapsed(now)) {
-    if (auto ok = next.turn({GateAction::kLapse, next.ticket(), 0}); !ok) return ok;
+    const auto lapsed = transition(before, {AdmissionAction::kLapse, before.ticket, 0});
+    if (!lapsed) return fail(lapsed.error());
+    before = *lapsed;
   }
-  const GateState::Turn before = next.at();
-  if (auto ok = next.turn(order); !ok) return ok;
-  if (!path_.empty() && next.at() != before) {
-    if (next.at() == Turn::kRetired) {
+  const auto next = transition(before, order);
+  if (!next) return fail(next.error());
+  if (!path_.empty() && next->state != before.state) {
+    if (next->state == State::kRetired) {
       const std::string text =
-          std::string(kRetiredWord) + " " + std::to_string(next.ticket()) + "\n";
+          std::string(kRetiredWord) + " " + std::to_string(next->ticket) + "\n";
       if (auto ok = write_durably(path_, text); !ok) {
         // It may be there nevertheless, and would be believed at the next start.
         [[maybe_unused]] const Status removed = remove_durably(path_);
         return ok;
       }
-    } else if (before == Turn::kRetired) {
+    } else if (before.state == State::kRetired) {
       if (auto ok = remove_durably(path_); !ok) return ok;
     }
   }
-  follow(next, now + static_cast<Nanoseconds>(order.freeze_ns));
+  follow(*next, now + static_cast<Nanoseconds>(order.freeze_ns));
   return {};
 }
 
-Status Gate::admit(std::uint64_t ticket, Nanoseconds now) const {
-  switch (at()) {
-    case Turn::kServing:
+Status AdmissionControl::admit(std::uint64_t ticket, Nanoseconds now) const {
+  switch (state()) {
+    case State::kServing:
       if (ticket == 0) return {};
       return fail(ErrorCode::kConflict, "this connection does not fill this server any more");
-    case Turn::kFilling:
+    case State::kFilling:
       if (ticket != 0 && ticket == this->ticket()) return {};
       if (ticket == 0) {
         return fail(ErrorCode::kMoved,
                     "this server is being filled: it takes writes when it is complete");
       }
       return fail(ErrorCode::kConflict, "another connection fills this server now");
-    case Turn::kFrozen:
+    case State::kFrozen:
       if (ticket == 0 && has_lapsed(now)) return {};
       return fail(ErrorCode::kMoved,
                   "this server is about to hand over what it holds: write again a little later");
-    case Turn::kRetired:
+    case State::kRetired:
       break;
   }
   return fail(retired_error());

@@ -1,9 +1,11 @@
-#include "server/gate.h"
+#include "server/admission.h"
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <set>
 
 #include "common/log.h"
@@ -19,80 +21,135 @@ using protocol::TaskKind;
 using test::Loopback;
 using test::World;
 
-using replication::GateAction;
+using replication::AdmissionAction;
 
-Status turn(Gate& gate, GateAction action, std::uint64_t ticket, Nanoseconds now = 0) {
-  const bool freezes = action == GateAction::kFreeze;
-  return gate.turn({action, ticket, freezes ? std::uint64_t{kSecond} : 0}, now);
+Status obey(AdmissionControl& admission, AdmissionAction action, std::uint64_t ticket,
+            Nanoseconds now = 0) {
+  const bool freezes = action == AdmissionAction::kFreeze;
+  return admission.obey({action, ticket, freezes ? std::uint64_t{kSecond} : 0}, now);
 }
 /// Why it is refused.
-ErrorCode refusal(Gate& gate, GateAction action, std::uint64_t ticket, Nanoseconds now = 0) {
-  const Status turned = turn(gate, action, ticket, now);
-  return turned ? ErrorCode{} : turned.error().code;
+ErrorCode refusal(AdmissionControl& admission, AdmissionAction action, std::uint64_t ticket,
+                  Nanoseconds now = 0) {
+  const Status obeyed = obey(admission, action, ticket, now);
+  return obeyed ? ErrorCode{} : obeyed.error().code;
 }
 
-TEST(Gate, RefusesTicketsThatWereOvertaken) {
-  Gate gate;
-  ASSERT_TRUE(turn(gate, GateAction::kFreeze, 7));
-  EXPECT_EQ(refusal(gate, GateAction::kFreeze, 6), ErrorCode::kConflict);
-  EXPECT_EQ(refusal(gate, GateAction::kRetire, 6), ErrorCode::kConflict);
-  EXPECT_EQ(refusal(gate, GateAction::kServe, 6), ErrorCode::kConflict);
-  EXPECT_EQ(refusal(gate, GateAction::kFill, 0), ErrorCode::kConflict);
-  EXPECT_TRUE(turn(gate, GateAction::kServe, 8));
-  EXPECT_EQ(refusal(gate, GateAction::kRetire, 7), ErrorCode::kConflict);
+using replication::Admission;
+using enum replication::AdmissionState;
+
+constexpr std::array kStates{kServing, kFilling, kFrozen, kRetired};
+constexpr std::array kActions{AdmissionAction::kFill, AdmissionAction::kFreeze,
+                              AdmissionAction::kRetire, AdmissionAction::kServe,
+                              AdmissionAction::kLapse};
+/// What each action, by its column, makes of each state, by its row; nothing: it is refused.
+using Table = std::array<std::array<std::optional<replication::AdmissionState>, 5>, 4>;
+
+Table table_of(std::uint64_t ticket_before, std::uint64_t ticket) {
+  Table table;
+  for (std::size_t state = 0; state < kStates.size(); ++state) {
+    for (std::size_t action = 0; action < kActions.size(); ++action) {
+      const auto next = replication::transition({kStates[state], ticket_before},
+                                                {kActions[action], ticket, kSecond});
+      if (next) table[state][action] = next->state;
+    }
+  }
+  return table;
 }
 
-TEST(Gate, AFreezeThatHasLapsedCannotBecomeARetirement) {
-  Gate gate;
-  ASSERT_TRUE(turn(gate, GateAction::kFreeze, 1));
-  EXPECT_EQ(gate.admit(0, kSecond - 1).error().code, ErrorCode::kMoved);
-  EXPECT_TRUE(gate.admit(0, kSecond));
-  EXPECT_EQ(refusal(gate, GateAction::kRetire, 1, kSecond), ErrorCode::kConflict);
-  EXPECT_FALSE(gate.retired());
+TEST(AdmissionTransition, IsThisTableForAnOrderWithTheSameTicket) {
+  constexpr std::nullopt_t kRefused = std::nullopt;
+  EXPECT_EQ(table_of(7, 7), (Table{{{kFilling, kFrozen, kRefused, kServing, kRefused},
+                                    {kFilling, kRefused, kRefused, kServing, kRefused},
+                                    {kRefused, kFrozen, kRetired, kServing, kServing},
+                                    {kRefused, kRefused, kRetired, kServing, kRefused}}}));
 }
 
-TEST(Gate, WhileItIsFilledOnlyTheNewestFillerMayWrite) {
-  Gate gate;
-  ASSERT_TRUE(turn(gate, GateAction::kFill, 3));
-  EXPECT_TRUE(gate.admit(3, 0));
-  EXPECT_EQ(gate.admit(0, 0).error().code, ErrorCode::kMoved);
-  ASSERT_TRUE(turn(gate, GateAction::kFill, 4));
-  EXPECT_EQ(gate.admit(3, 0).error().code, ErrorCode::kConflict);
-  ASSERT_TRUE(turn(gate, GateAction::kServe, 4));
-  EXPECT_EQ(gate.admit(4, 0).error().code, ErrorCode::kConflict);
-  EXPECT_TRUE(gate.admit(0, 0));
+TEST(AdmissionTransition, WithAGreaterTicketNeitherRetiresNorLapses) {
+  constexpr std::nullopt_t kRefused = std::nullopt;
+  EXPECT_EQ(table_of(7, 8), (Table{{{kFilling, kFrozen, kRefused, kServing, kRefused},
+                                    {kFilling, kRefused, kRefused, kServing, kRefused},
+                                    {kRefused, kFrozen, kRefused, kServing, kRefused},
+                                    {kRefused, kRefused, kRefused, kServing, kRefused}}}));
 }
 
-TEST(Gate, RemembersThatItIsRetired) {
+TEST(AdmissionTransition, RefusesEveryOrderWithALesserTicketOrNone) {
+  EXPECT_EQ(table_of(7, 6), Table());
+  EXPECT_EQ(table_of(0, 0), Table());
+}
+
+TEST(AdmissionTransition, KeepsTheTicketOfTheOrder) {
+  EXPECT_EQ(replication::transition({kServing, 3}, {AdmissionAction::kFreeze, 9, 0}).value(),
+            (Admission{kFrozen, 9}));
+}
+
+TEST(AdmissionTransition, RefusesAnActionThatItDoesNotKnow) {
+  const auto next = replication::transition({}, {static_cast<AdmissionAction>(6), 1, 0});
+  EXPECT_EQ(next.error().code, ErrorCode::kUnsupported);
+}
+
+TEST(Admission, RefusesTicketsThatWereOvertaken) {
+  AdmissionControl admission;
+  ASSERT_TRUE(obey(admission, AdmissionAction::kFreeze, 7));
+  EXPECT_EQ(refusal(admission, AdmissionAction::kFreeze, 6), ErrorCode::kConflict);
+  EXPECT_EQ(refusal(admission, AdmissionAction::kRetire, 6), ErrorCode::kConflict);
+  EXPECT_EQ(refusal(admission, AdmissionAction::kServe, 6), ErrorCode::kConflict);
+  EXPECT_EQ(refusal(admission, AdmissionAction::kFill, 0), ErrorCode::kConflict);
+  EXPECT_TRUE(obey(admission, AdmissionAction::kServe, 8));
+  EXPECT_EQ(refusal(admission, AdmissionAction::kRetire, 7), ErrorCode::kConflict);
+}
+
+TEST(Admission, AFreezeThatHasLapsedCannotBecomeARetirement) {
+  AdmissionControl admission;
+  ASSERT_TRUE(obey(admission, AdmissionAction::kFreeze, 1));
+  EXPECT_EQ(admission.admit(0, kSecond - 1).error().code, ErrorCode::kMoved);
+  EXPECT_TRUE(admission.admit(0, kSecond));
+  EXPECT_EQ(refusal(admission, AdmissionAction::kRetire, 1, kSecond), ErrorCode::kConflict);
+  EXPECT_FALSE(admission.retired());
+}
+
+TEST(Admission, WhileItIsFilledOnlyTheNewestFillerMayWrite) {
+  AdmissionControl admission;
+  ASSERT_TRUE(obey(admission, AdmissionAction::kFill, 3));
+  EXPECT_TRUE(admission.admit(3, 0));
+  EXPECT_EQ(admission.admit(0, 0).error().code, ErrorCode::kMoved);
+  ASSERT_TRUE(obey(admission, AdmissionAction::kFill, 4));
+  EXPECT_EQ(admission.admit(3, 0).error().code, ErrorCode::kConflict);
+  ASSERT_TRUE(obey(admission, AdmissionAction::kServe, 4));
+  EXPECT_EQ(admission.admit(4, 0).error().code, ErrorCode::kConflict);
+  EXPECT_TRUE(admission.admit(0, 0));
+}
+
+TEST(Admission, RemembersThatItIsRetired) {
   const testing_support::TemporaryFolder folder;
   const std::string path = folder / "retired";
   {
-    Gate gate(path);
-    ASSERT_TRUE(gate.recover());
-    ASSERT_TRUE(turn(gate, GateAction::kFreeze, 5));
-    ASSERT_TRUE(turn(gate, GateAction::kRetire, 5, 1));
-    EXPECT_TRUE(turn(gate, GateAction::kRetire, 5, 2)) << "said again";
+    AdmissionControl admission(path);
+    ASSERT_TRUE(admission.recover());
+    ASSERT_TRUE(obey(admission, AdmissionAction::kFreeze, 5));
+    ASSERT_TRUE(obey(admission, AdmissionAction::kRetire, 5, 1));
+    EXPECT_TRUE(obey(admission, AdmissionAction::kRetire, 5, 2)) << "said again";
   }
-  Gate again(path);
+  AdmissionControl again(path);
   ASSERT_TRUE(again.recover());
   EXPECT_TRUE(again.retired());
   EXPECT_EQ(again.admit(0, 0).error().code, ErrorCode::kMoved);
-  EXPECT_FALSE(turn(again, GateAction::kServe, 4));
-  ASSERT_TRUE(turn(again, GateAction::kServe, 6));
-  Gate third(path);
+  EXPECT_FALSE(obey(again, AdmissionAction::kServe, 4));
+  ASSERT_TRUE(obey(again, AdmissionAction::kServe, 6));
+  AdmissionControl third(path);
   ASSERT_TRUE(third.recover());
   EXPECT_FALSE(third.retired());
   std::ofstream(path) << "nonsense";
-  EXPECT_EQ(Gate(path).recover().error().code, ErrorCode::kProtocol);
+  EXPECT_EQ(AdmissionControl(path).recover().error().code, ErrorCode::kProtocol);
 }
 
-class GatedServer : public testing::Test {
+class AdmittingServer : public testing::Test {
  protected:
-  GatedServer() {
+  AdmittingServer() {
     log::set_level(log::Level::kOff);
     world_.team.allow_orders = true;
   }
-  ~GatedServer() override { log::set_level(log::Level::kInfo); }
+  ~AdmittingServer() override { log::set_level(log::Level::kInfo); }
 
   /// The whole answer: its error's code, or 0 and the text.
   std::pair<std::uint16_t, std::string> command(Loopback& client, TaskKind kind,
@@ -120,7 +177,7 @@ class GatedServer : public testing::Test {
   World world_;
 };
 
-TEST_F(GatedServer, ExportsAVersionAndThenWhatHasChanged) {
+TEST_F(AdmittingServer, ExportsAVersionAndThenWhatHasChanged) {
   constexpr std::uint64_t kEntries = 20'000;
   ASSERT_TRUE(world_.shard->load(test::row(kEntries)));
   Loopback& client = world_.connect();
@@ -147,7 +204,7 @@ TEST_F(GatedServer, ExportsAVersionAndThenWhatHasChanged) {
   EXPECT_EQ(changes[1].kind, protocol::OperationKind::kErase);
 }
 
-TEST_F(GatedServer, EachListOfChangesGoesOnWhereTheOneBeforeEnded) {
+TEST_F(AdmittingServer, EachListOfChangesGoesOnWhereTheOneBeforeEnded) {
   ASSERT_TRUE(world_.shard->load(test::row(100)));
   Loopback& client = world_.connect();
   ASSERT_EQ(command(client, TaskKind::kExport).first, 0);
@@ -163,7 +220,7 @@ TEST_F(GatedServer, EachListOfChangesGoesOnWhereTheOneBeforeEnded) {
   }
 }
 
-TEST_F(GatedServer, TasksThatAreDoneKeepNoOthersFromBeingTaken) {
+TEST_F(AdmittingServer, TasksThatAreDoneKeepNoOthersFromBeingTaken) {
   ASSERT_TRUE(world_.shard->load(test::row(10)));
   Loopback& client = world_.connect();
   for (std::uint32_t i = 0; i < 2 * kMaxTasks; ++i) {
@@ -171,7 +228,7 @@ TEST_F(GatedServer, TasksThatAreDoneKeepNoOthersFromBeingTaken) {
   }
 }
 
-TEST_F(GatedServer, AnExportThatNobodyAsksForIsGivenUp) {
+TEST_F(AdmittingServer, AnExportThatNobodyAsksForIsGivenUp) {
   ASSERT_TRUE(world_.shard->load(test::row(10)));
   Loopback& client = world_.connect();
   ASSERT_EQ(command(client, TaskKind::kExport).first, 0);
@@ -184,7 +241,7 @@ TEST_F(GatedServer, AnExportThatNobodyAsksForIsGivenUp) {
             static_cast<std::uint16_t>(ErrorCode::kConflict));
 }
 
-TEST_F(GatedServer, ARetiredServerAnswersNobodyAndShowsNoRoot) {
+TEST_F(AdmittingServer, ARetiredServerAnswersNobodyAndShowsNoRoot) {
   ASSERT_TRUE(world_.shard->load(test::row(10)));
   Loopback& client = world_.connect();
   ASSERT_EQ(command(client, TaskKind::kFreeze, 1, kSecond).first, 0);
@@ -208,7 +265,7 @@ TEST_F(GatedServer, ARetiredServerAnswersNobodyAndShowsNoRoot) {
   EXPECT_EQ(world_.shown_root(), world_.shard->tree().snapshot().root().ref);
 }
 
-TEST_F(GatedServer, OnlyTheConnectionThatFillsMayWrite) {
+TEST_F(AdmittingServer, OnlyTheConnectionThatFillsMayWrite) {
   Loopback& filler = world_.connect();
   Loopback& other = world_.connect();
   ASSERT_EQ(command(filler, TaskKind::kFill, 9).first, 0);
@@ -220,7 +277,7 @@ TEST_F(GatedServer, OnlyTheConnectionThatFillsMayWrite) {
   EXPECT_EQ(world_.shard->tree().snapshot().size(), 1u);
 }
 
-TEST_F(GatedServer, ALoadOfAFillerThatWasOvertakenFillsNothing) {
+TEST_F(AdmittingServer, ALoadOfAFillerThatWasOvertakenFillsNothing) {
   Loopback& filler = world_.connect();
   Loopback& rival = world_.connect();
   ASSERT_EQ(command(filler, TaskKind::kFill, 3).first, 0);
@@ -235,7 +292,7 @@ TEST_F(GatedServer, ALoadOfAFillerThatWasOvertakenFillsNothing) {
   EXPECT_EQ(world_.shard->tree().snapshot().size(), 0u);
 }
 
-TEST_F(GatedServer, TakesNoOrdersOfStrangers) {
+TEST_F(AdmittingServer, TakesNoOrdersOfStrangers) {
   world_.team.allow_orders = false;
   Loopback& client = world_.connect();
   for (const auto kind : {TaskKind::kExport, TaskKind::kFill, TaskKind::kFreeze, TaskKind::kRetire,
