@@ -88,36 +88,39 @@ Status check_request_header(const Header& header, MessageType type) {
   return {};
 }
 
-/// A message that is exactly one T.
+/// The fixed part of a request of that type, which is longer than that only if it `may_go_on`.
 template <typename T>
-Result<T> decode_exact(std::span<const std::byte> message, MessageType type) {
-  T request;
-  if (message.size() != sizeof(T) || !copy_front(message, request)) {
-    return wrong_length(type, message.size(), sizeof(T));
+Result<T> decode_fixed(const Request& request, MessageType type, bool may_go_on = false) {
+  static_assert(offsetof(T, header) == 0);
+  const std::size_t size = request.bytes.size();
+  if (size < sizeof(T) || (size != sizeof(T) && !may_go_on)) {
+    return wrong_length(type, size, sizeof(T));
   }
   if (auto ok = check_request_header(request.header, type); !ok) return fail(ok.error());
-  return request;
+  T fixed;
+  std::memcpy(static_cast<void*>(&fixed), request.bytes.data(), sizeof(T));
+  fixed.header = request.header;
+  return fixed;
 }
 
 /// A message that is a T followed by T::count elements, at least one.
 template <typename T, typename Element>
-Result<std::pair<T, Array<Element>>> decode_counted(std::span<const std::byte> message,
-                                                    MessageType type, std::uint32_t max_count) {
-  T request;
-  if (!copy_front(message, request)) return wrong_length(type, message.size(), sizeof(T));
-  if (auto ok = check_request_header(request.header, type); !ok) return fail(ok.error());
-  if constexpr (requires { request.reserved; }) {
-    if (request.reserved != 0) return broken(std::string(name(type)) + ": reserved field is not 0");
+Result<std::pair<T, Array<Element>>> decode_counted(const Request& request, MessageType type,
+                                                    std::uint32_t max_count) {
+  const auto fixed = decode_fixed<T>(request, type, true);
+  if (!fixed) return fail(fixed.error());
+  if constexpr (requires { fixed->reserved; }) {
+    if (fixed->reserved != 0) return broken(std::string(name(type)) + ": reserved field is not 0");
   }
-  if (request.count == 0) return broken(std::string(name(type)) + " request of no elements");
-  if (request.count > max_count) {
+  if (fixed->count == 0) return broken(std::string(name(type)) + " request of no elements");
+  if (fixed->count > max_count) {
     return fail(ErrorCode::kTooLarge, std::string(name(type)) + " request of " +
-                                          std::to_string(request.count) +
+                                          std::to_string(fixed->count) +
                                           " elements; the limit is " + std::to_string(max_count));
   }
-  const std::size_t should = sizeof(T) + std::size_t{request.count} * sizeof(Element);
-  if (message.size() != should) return wrong_length(type, message.size(), should);
-  return std::pair{request, Array<Element>(message.subspan(sizeof(T)), request.count)};
+  const std::size_t should = sizeof(T) + std::size_t{fixed->count} * sizeof(Element);
+  if (request.bytes.size() != should) return wrong_length(type, request.bytes.size(), should);
+  return std::pair{*fixed, Array<Element>(request.bytes.subspan(sizeof(T)), fixed->count)};
 }
 
 Status check_identity(std::string_view who, std::uint32_t magic, std::uint32_t version) {
@@ -147,40 +150,40 @@ Result<Header> decode_header(std::span<const std::byte> message) {
 }
 
 template <int D>
-Result<RangeMessage<D>> decode_range(std::span<const std::byte> message) {
-  const auto request = decode_exact<RangeRequest<D>>(message, MessageType::kRange);
-  if (!request) return fail(request.error());
-  if (request->predicate > rtree::Predicate::kContains) {
+Result<RangeMessage<D>> decode_range(const Request& request) {
+  const auto fixed = decode_fixed<RangeRequest<D>>(request, MessageType::kRange);
+  if (!fixed) return fail(fixed.error());
+  if (fixed->predicate > rtree::Predicate::kContains) {
     return broken("range request with unknown predicate " +
-                  std::to_string(static_cast<unsigned>(request->predicate)));
+                  std::to_string(static_cast<unsigned>(fixed->predicate)));
   }
-  if (request->shape > rtree::ResultShape::kEntries) {
+  if (fixed->shape > rtree::ResultShape::kEntries) {
     return broken("range request with unknown result shape " +
-                  std::to_string(static_cast<unsigned>(request->shape)));
+                  std::to_string(static_cast<unsigned>(fixed->shape)));
   }
-  if (request->reserved != 0) return broken("range request: reserved field is not 0");
-  if (auto ok = rtree::check_box(request->window, "window"); !ok) return fail(ok.error());
-  return RangeMessage<D>{request->header,
-                         {.window = request->window,
-                          .predicate = request->predicate,
-                          .shape = request->shape,
-                          .limit = request->limit == kNoLimit ? UINT64_MAX : request->limit}};
+  if (fixed->reserved != 0) return broken("range request: reserved field is not 0");
+  if (auto ok = rtree::check_box(fixed->window, "window"); !ok) return fail(ok.error());
+  return RangeMessage<D>{fixed->header,
+                         {.window = fixed->window,
+                          .predicate = fixed->predicate,
+                          .shape = fixed->shape,
+                          .limit = fixed->limit == kNoLimit ? UINT64_MAX : fixed->limit}};
 }
 
 template <int D>
-Result<NearestMessage<D>> decode_nearest(std::span<const std::byte> message) {
-  const auto request = decode_exact<NearestRequest<D>>(message, MessageType::kNearest);
-  if (!request) return fail(request.error());
-  if (request->reserved != 0) return broken("nearest request: reserved field is not 0");
-  if (request->k == 0) return fail(ErrorCode::kInvalidArgument, "k is 0: it must be at least 1");
-  if (auto ok = rtree::check_point(request->point); !ok) return fail(ok.error());
-  return NearestMessage<D>{request->header, {.point = request->point, .k = request->k}};
+Result<NearestMessage<D>> decode_nearest(const Request& request) {
+  const auto fixed = decode_fixed<NearestRequest<D>>(request, MessageType::kNearest);
+  if (!fixed) return fail(fixed.error());
+  if (fixed->reserved != 0) return broken("nearest request: reserved field is not 0");
+  if (fixed->k == 0) return fail(ErrorCode::kInvalidArgument, "k is 0: it must be at least 1");
+  if (auto ok = rtree::check_point(fixed->point); !ok) return fail(ok.error());
+  return NearestMessage<D>{fixed->header, {.point = fixed->point, .k = fixed->k}};
 }
 
 template <int D>
-Result<WriteMessage<D>> decode_write(std::span<const std::byte> message, std::uint32_t max_batch) {
+Result<WriteMessage<D>> decode_write(const Request& request, std::uint32_t max_batch) {
   auto decoded =
-      decode_counted<WriteRequest, Operation<D>>(message, MessageType::kWrite, max_batch);
+      decode_counted<WriteRequest, Operation<D>>(request, MessageType::kWrite, max_batch);
   if (!decoded) return fail(decoded.error());
   const WriteRequest& fixed = decoded->first;
   if (fixed.outstanding != 0 && fixed.outstanding >= fixed.sequence) {
@@ -216,9 +219,9 @@ Status check_operation(const Operation<D>& operation) {
 }
 
 template <int D>
-Result<LoadEntriesMessage<D>> decode_load_entries(std::span<const std::byte> message) {
+Result<LoadEntriesMessage<D>> decode_load_entries(const Request& request) {
   auto decoded =
-      decode_counted<LoadEntries, rtree::Entry<D>>(message, MessageType::kLoadEntries, UINT32_MAX);
+      decode_counted<LoadEntries, rtree::Entry<D>>(request, MessageType::kLoadEntries, UINT32_MAX);
   if (!decoded) return fail(decoded.error());
   return LoadEntriesMessage<D>{decoded->first.header, decoded->second};
 }
@@ -239,60 +242,47 @@ Status append_entries(const Array<rtree::Entry<D>>& from, std::vector<rtree::Ent
   return {};
 }
 
-Result<LoadCommit> decode_load_commit(std::span<const std::byte> message) {
-  const auto request = decode_exact<LoadCommit>(message, MessageType::kLoadCommit);
-  if (!request) return fail(request.error());
-  if (!(request->fill >= 0 && request->fill <= 1)) {
+Result<LoadCommit> decode_load_commit(const Request& request) {
+  const auto fixed = decode_fixed<LoadCommit>(request, MessageType::kLoadCommit);
+  if (!fixed) return fail(fixed.error());
+  if (!(fixed->fill >= 0 && fixed->fill <= 1)) {
     return fail(ErrorCode::kInvalidArgument,
-                "fill is " + format_number(request->fill) +
+                "fill is " + format_number(fixed->fill) +
                     ": it must be above 0 and at most 1, or 0 for the server's default");
   }
-  return request;
+  return fixed;
 }
 
-Result<Header> decode_bare(std::span<const std::byte> message) {
-  const auto header = decode_header(message);
-  if (!header) return header;
-  if (message.size() != sizeof(Header)) {
-    return wrong_length(header->type, message.size(), sizeof(Header));
+Result<Header> decode_bare(const Request& request) {
+  const MessageType type = request.header.type;
+  if (request.bytes.size() != sizeof(Header)) {
+    return wrong_length(type, request.bytes.size(), sizeof(Header));
   }
-  if (header->type != MessageType::kStats && header->type != MessageType::kCluster &&
-      header->type != MessageType::kLoadBegin && header->type != MessageType::kLoadAbort) {
-    return broken(std::string(name(header->type)) + " message without its content");
+  if (type != MessageType::kStats && type != MessageType::kCluster &&
+      type != MessageType::kLoadBegin && type != MessageType::kLoadAbort) {
+    return broken(std::string(name(type)) + " message without its content");
   }
-  if (auto ok = check_request_header(*header, header->type); !ok) return fail(ok.error());
-  return header;
+  if (auto ok = check_request_header(request.header, type); !ok) return fail(ok.error());
+  return request.header;
 }
 
-Result<AtMessage> decode_at(std::span<const std::byte> message) {
-  AtRequest request;
-  if (!copy_front(message, request)) {
-    return wrong_length(MessageType::kAt, message.size(), sizeof(AtRequest));
-  }
-  if (auto ok = check_request_header(request.header, MessageType::kAt); !ok) {
-    return fail(ok.error());
-  }
-  const auto search = message.subspan(sizeof request);
+Result<AtMessage> decode_at(const Request& request) {
+  const auto fixed = decode_fixed<AtRequest>(request, MessageType::kAt, true);
+  if (!fixed) return fail(fixed.error());
+  const auto search = request.bytes.subspan(sizeof(AtRequest));
   const auto header = decode_header(search);
   if (!header) return fail(header.error());
   if (header->type != MessageType::kRange && header->type != MessageType::kNearest) {
     return broken("an at message with a " + std::string(name(header->type)) + " in it");
   }
-  if (header->request_id != request.header.request_id) {
+  if (header->request_id != fixed->header.request_id) {
     return broken("an at message with another request id than the search in it");
   }
-  return AtMessage{request.header, request.moment, search, header->type};
+  return AtMessage{fixed->header, fixed->moment, Request(*header, search)};
 }
 
-Result<HoldRequest> decode_hold(std::span<const std::byte> message) {
-  HoldRequest request;
-  if (!copy_front(message, request) || message.size() != sizeof request) {
-    return wrong_length(MessageType::kHold, message.size(), sizeof request);
-  }
-  if (auto ok = check_request_header(request.header, MessageType::kHold); !ok) {
-    return fail(ok.error());
-  }
-  return request;
+Result<HoldRequest> decode_hold(const Request& request) {
+  return decode_fixed<HoldRequest>(request, MessageType::kHold);
 }
 
 Result<HeldVersion> decode_held(const Answer& answer) {
@@ -306,29 +296,25 @@ Result<HeldVersion> decode_held(const Answer& answer) {
   return version;
 }
 
-Result<TaskMessage> decode_task(std::span<const std::byte> message) {
-  TaskRequest request;
-  if (!copy_front(message, request)) {
-    return wrong_length(MessageType::kTask, message.size(), sizeof(TaskRequest));
-  }
-  if (auto ok = check_request_header(request.header, MessageType::kTask); !ok) {
-    return fail(ok.error());
-  }
-  if (request.kind < TaskKind::kHistory || request.kind > kLastTaskKind) {
+Result<TaskMessage> decode_task(const Request& request) {
+  const auto fixed = decode_fixed<TaskRequest>(request, MessageType::kTask, true);
+  if (!fixed) return fail(fixed.error());
+  if (fixed->kind < TaskKind::kHistory || fixed->kind > kLastTaskKind) {
     return broken("task request of unknown kind " +
-                  std::to_string(static_cast<unsigned>(request.kind)));
+                  std::to_string(static_cast<unsigned>(fixed->kind)));
   }
-  if (request.text_bytes > kMaxTaskText) {
+  if (fixed->text_bytes > kMaxTaskText) {
     return fail(ErrorCode::kTooLarge, "task request with a text of " +
-                                          std::to_string(request.text_bytes) +
+                                          std::to_string(fixed->text_bytes) +
                                           " bytes; the limit is " + std::to_string(kMaxTaskText));
   }
-  const std::size_t should = sizeof request + request.text_bytes;
-  if (message.size() != should) return wrong_length(MessageType::kTask, message.size(), should);
-  TaskMessage task{request.header, request.kind, request.from, request.to, {}};
-  task.text.resize(request.text_bytes);
+  const std::size_t should = sizeof(TaskRequest) + fixed->text_bytes;
+  if (request.bytes.size() != should)
+    return wrong_length(MessageType::kTask, request.bytes.size(), should);
+  TaskMessage task{fixed->header, fixed->kind, fixed->from, fixed->to, {}};
+  task.text.resize(fixed->text_bytes);
   if (!task.text.empty()) {
-    std::memcpy(task.text.data(), message.data() + sizeof request, task.text.size());
+    std::memcpy(task.text.data(), request.bytes.data() + sizeof(TaskRequest), task.text.size());
   }
   return task;
 }
@@ -393,12 +379,12 @@ Result<ServerHello> decode_server_hello(std::span<const std::byte> bytes,
   return hello;
 }
 
-#define SILURUS_INSTANTIATE(D)                                                                 \
-  template Result<RangeMessage<D>> decode_range<D>(std::span<const std::byte>);                \
-  template Result<NearestMessage<D>> decode_nearest<D>(std::span<const std::byte>);            \
-  template Result<WriteMessage<D>> decode_write<D>(std::span<const std::byte>, std::uint32_t); \
-  template Status check_operation<D>(const Operation<D>&);                                     \
-  template Result<LoadEntriesMessage<D>> decode_load_entries<D>(std::span<const std::byte>);   \
+#define SILURUS_INSTANTIATE(D)                                                     \
+  template Result<RangeMessage<D>> decode_range<D>(const Request&);                \
+  template Result<NearestMessage<D>> decode_nearest<D>(const Request&);            \
+  template Result<WriteMessage<D>> decode_write<D>(const Request&, std::uint32_t); \
+  template Status check_operation<D>(const Operation<D>&);                         \
+  template Result<LoadEntriesMessage<D>> decode_load_entries<D>(const Request&);   \
   template Status append_entries<D>(const Array<rtree::Entry<D>>&, std::vector<rtree::Entry<D>>&);
 SILURUS_INSTANTIATE(2)
 SILURUS_INSTANTIATE(3)

@@ -57,13 +57,32 @@ Result<Header> decode_header(std::span<const std::byte> message);
 
 // --- requests, as the server sees them ----------------------------------------------------------
 
+/// A message with its header, which is read once: what follows is decoded by that copy, whatever
+/// the peer makes of the bytes meanwhile.
+struct Request {
+  Request(const Header& decoded, std::span<const std::byte> message)
+      : header(decoded), bytes(message) {}
+  /// A message whose header was not looked at. What is too short for one is refused by its length.
+  template <typename Bytes>
+  requires std::is_convertible_v<const Bytes&, std::span<const std::byte>> Request(
+      const Bytes& message)  // NOLINT: implicit, a message is a request
+      : header{}, bytes(message) {
+    if (bytes.size() >= sizeof header) std::memcpy(&header, bytes.data(), sizeof header);
+  }
+  /// Whether any member of a group may answer it.
+  bool takes_any_member() const { return (header.flags & kAnyMember) != 0; }
+
+  Header header;
+  std::span<const std::byte> bytes;  ///< of all of the message
+};
+
 template <int D>
 struct RangeMessage {
   Header header;
   rtree::RangeQuery<D> query;  ///< checked: can be given to a cursor
 };
 template <int D>
-Result<RangeMessage<D>> decode_range(std::span<const std::byte> message);
+Result<RangeMessage<D>> decode_range(const Request& request);
 
 template <int D>
 struct NearestMessage {
@@ -71,7 +90,7 @@ struct NearestMessage {
   rtree::NearestQuery<D> query;  ///< checked: k >= 1, the point finite
 };
 template <int D>
-Result<NearestMessage<D>> decode_nearest(std::span<const std::byte> message);
+Result<NearestMessage<D>> decode_nearest(const Request& request);
 
 template <int D>
 struct WriteMessage {
@@ -81,7 +100,7 @@ struct WriteMessage {
   Array<Operation<D>> operations;  ///< 1 .. max_batch; each still to be checked (check_operation)
 };
 template <int D>
-Result<WriteMessage<D>> decode_write(std::span<const std::byte> message, std::uint32_t max_batch);
+Result<WriteMessage<D>> decode_write(const Request& request, std::uint32_t max_batch);
 
 /// How many neighbours a search asks for: 1 to kMaxK.
 Status check_k(std::uint32_t k);
@@ -96,7 +115,7 @@ struct LoadEntriesMessage {
   Array<rtree::Entry<D>> entries;  ///< at least 1; each still to be checked (append_entries)
 };
 template <int D>
-Result<LoadEntriesMessage<D>> decode_load_entries(std::span<const std::byte> message);
+Result<LoadEntriesMessage<D>> decode_load_entries(const Request& request);
 
 /// Copies the entries to the end of `entries`. At the first bad box (named by its place in the
 /// message) nothing of the message stays in it.
@@ -104,20 +123,19 @@ template <int D>
 Status append_entries(const Array<rtree::Entry<D>>& from, std::vector<rtree::Entry<D>>& entries);
 
 /// fill is 0 or in (0, 1].
-Result<LoadCommit> decode_load_commit(std::span<const std::byte> message);
+Result<LoadCommit> decode_load_commit(const Request& request);
 
 /// A request that is a Header and nothing more: kStats, kCluster, kLoadBegin, kLoadAbort.
-Result<Header> decode_bare(std::span<const std::byte> message);
+Result<Header> decode_bare(const Request& request);
 
 struct AtMessage {
   Header header;
   Moment moment;
-  std::span<const std::byte> search;  ///< a kRange or kNearest message, still to be decoded
-  MessageType type;                   ///< of it
+  Request search;  ///< a kRange or kNearest, still to be decoded
 };
-Result<AtMessage> decode_at(std::span<const std::byte> message);
+Result<AtMessage> decode_at(const Request& request);
 
-Result<HoldRequest> decode_hold(std::span<const std::byte> message);
+Result<HoldRequest> decode_hold(const Request& request);
 
 struct TaskMessage {
   Header header;
@@ -126,7 +144,7 @@ struct TaskMessage {
   Moment to;
   std::string text;
 };
-Result<TaskMessage> decode_task(std::span<const std::byte> message);
+Result<TaskMessage> decode_task(const Request& request);
 
 // --- answers, as the client sees them -----------------------------------------------------------
 

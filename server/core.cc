@@ -37,12 +37,11 @@ Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, con
   if (!shard) return fail(shard.error());
   core->shard_ = std::move(*shard);
   core->team_.shard = core->shard_.get();
-  core->team_.clock = &clock;
-  core->team_.standing = core->shard_->standing();
+  core->team_.served = core->shard_->served();
+  core->team_.served.allow_backup = options.allow_backup;
+  core->team_.served.allow_orders = options.allow_orders;
   core->team_.heartbeat = options.heartbeat;
   core->team_.idle_timeout = options.idle_timeout;
-  core->team_.allow_backup = options.allow_backup;
-  core->team_.allow_orders = options.allow_orders;
   core->team_.stats = [core = core.get()] { return core->stats_json(); };
   core->team_.cluster = [core = core.get()] { return core->cluster_json(); };
   core->team_.on_session_closed = [core = core.get()](std::size_t door) {

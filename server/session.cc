@@ -7,20 +7,21 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "server/limits.h"
-#include "server/standing.h"
-#include "server/worker.h"
 
 namespace silurus::server {
 
 using protocol::AnswerEncoder;
 using protocol::AnswerTo;
-using protocol::Header;
 using protocol::MessageType;
+using protocol::Request;
 
 template <int D>
-Session<D>::Session(Worker<D>& worker, std::uint64_t id, std::size_t listener,
+Session<D>::Session(SessionHost<D>& host, std::uint64_t id, std::size_t listener,
                     std::unique_ptr<transport::Connection> connection)
-    : worker_(worker),
+    : host_(host),
+      served_(host.served()),
+      sweep_(host.current_sweep()),
+      counters_(host.counters()),
       id_(id),
       listener_(listener),
       connection_(std::move(connection)),
@@ -36,6 +37,29 @@ Session<D>::Session(Worker<D>& worker, std::uint64_t id, std::size_t listener,
 template <int D>
 Session<D>::~Session() = default;
 
+namespace {
+
+Error too_many_neighbours(std::uint32_t k) {
+  return {ErrorCode::kTooLarge, "k is " + std::to_string(k) + ": this server gives at most " +
+                                    std::to_string(kMaxK) + " neighbours"};
+}
+
+/// The search in a request of an old version.
+template <int D>
+Result<decltype(Search<D>::query)> decode_query(const Request& request) {
+  if (request.header.type == MessageType::kRange) {
+    const auto range = protocol::decode_range<D>(request);
+    if (!range) return fail(range.error());
+    return range->query;
+  }
+  const auto nearest = protocol::decode_nearest<D>(request);
+  if (!nearest) return fail(nearest.error());
+  if (nearest->query.k > kMaxK) return fail(too_many_neighbours(nearest->query.k));
+  return nearest->query;
+}
+
+}  // namespace
+
 // --- requests
 
 template <int D>
@@ -43,37 +67,38 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
   if (closed_) return;
   got_message_ = true;
   ++received_;
-  if (!in_active) worker_.make_active(*this);
+  ask(in_active, SessionHost<D>::Need::kHeartbeats);
   const auto header = protocol::decode_header(message);
   if (!header) return disconnect(header.error());
-  worker_.counters().requests[static_cast<std::size_t>(header->type)].add();
+  counters_.requests[static_cast<std::size_t>(header->type)].add();
   if (++in_flight_ > protocol::kMaxRequestsInFlight) {
     return disconnect(
         {ErrorCode::kTooLarge,
          "more than " + std::to_string(protocol::kMaxRequestsInFlight) + " requests unanswered"});
   }
+  const Request request(*header, message);
   switch (header->type) {
     case MessageType::kRange:
-      return on_range(message, *header);
+      return on_range(request);
     case MessageType::kNearest:
-      return on_nearest(message, *header);
+      return on_nearest(request);
     case MessageType::kWrite:
-      return on_write(message, *header);
+      return on_write(request);
     case MessageType::kStats:
     case MessageType::kCluster:
     case MessageType::kLoadBegin:
     case MessageType::kLoadAbort:
-      return on_bare(message, *header);
+      return on_bare(request);
     case MessageType::kLoadEntries:
-      return on_load_entries(message, *header);
+      return on_load_entries(request);
     case MessageType::kLoadCommit:
-      return on_load_commit(message, *header);
+      return on_load_commit(request);
     case MessageType::kAt:
-      return on_at(message, *header);
+      return on_at(request);
     case MessageType::kTask:
-      return on_task(message, *header);
+      return on_task(request);
     case MessageType::kHold:
-      return on_hold(message, *header);
+      return on_hold(request);
     case MessageType::kAnswer:
       break;
   }
@@ -81,260 +106,240 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
 }
 
 template <int D>
-bool Session<D>::may_search(const Header& header) {
-  if (!worker_.shard().admission().retired()) return true;
-  refuse(header, retired_error());
-  return false;
+void Session<D>::on_range(const Request& request) {
+  const std::uint32_t id = request.header.request_id;
+  const auto asked = protocol::decode_range<D>(request);
+  if (!asked) return refuse(id, asked.error());
+  if (served_.admission->retired()) return refuse(id, retired_error());
+  search(id, request.takes_any_member(), asked->query);
 }
 
 template <int D>
-void Session<D>::on_range(std::span<const std::byte> message, const Header& header) {
-  const auto request = protocol::decode_range<D>(message);
-  if (!request) return refuse(header, request.error());
-  if (!may_search(header)) return;
-  const bool any_member = (header.flags & protocol::kAnyMember) != 0;
-  search(header.request_id, any_member, request->query);
+void Session<D>::on_nearest(const Request& request) {
+  const std::uint32_t id = request.header.request_id;
+  const auto asked = protocol::decode_nearest<D>(request);
+  if (!asked) return refuse(id, asked.error());
+  if (served_.admission->retired()) return refuse(id, retired_error());
+  if (asked->query.k > kMaxK) return refuse(id, too_many_neighbours(asked->query.k));
+  search(id, request.takes_any_member(), asked->query);
 }
 
+/// A job to fill in, with what all have.
 template <int D>
-void Session<D>::on_nearest(std::span<const std::byte> message, const Header& header) {
-  const auto request = protocol::decode_nearest<D>(message);
-  if (!request) return refuse(header, request.error());
-  if (!may_search(header)) return;
-  if (request->query.k > kMaxK) {
-    return refuse(header, {ErrorCode::kTooLarge, "k is " + std::to_string(request->query.k) +
-                                                     ": this server gives at most " +
-                                                     std::to_string(kMaxK) + " neighbours"});
-  }
-  const bool any_member = (header.flags & protocol::kAnyMember) != 0;
-  search(header.request_id, any_member, request->query);
-}
-
-template <int D>
-Status Session<D>::may_write() const {
-  if (worker_.shard().load_slot().taken()) return fail(load_is_under_way());
-  if (const Standing* standing = worker_.team().standing; standing && !standing->is_primary()) {
-    return fail(standing->not_primary());
-  }
-  return {};
-}
-
-template <int D>
-void Session<D>::on_write(std::span<const std::byte> message, const Header& header) {
-  const auto request = protocol::decode_write<D>(message, kMaxBatchOperations);
-  if (!request) return refuse(header, request.error());
-  const Standing* const standing = worker_.team().standing;
-  const bool is_late = worker_.shard().load_slot().taken();
-  if (is_late && standing == nullptr) return refuse(header, load_is_under_way());
-  if (standing != nullptr && !standing->is_primary()) {
-    return refuse(header, standing->not_primary());
-  }
-  auto job = worker_.new_job();
-  job->is_late = is_late;
+std::unique_ptr<WriteJob<D>> Session<D>::write_job(std::uint32_t request_id) {
+  auto job = host_.new_job();
   job->session = id_;
-  job->request_id = header.request_id;
-  // Who doesn't number its writes has no name either.
-  job->request = {request->sequence == 0 ? 0 : client_, request->sequence, request->oldest};
+  job->request_id = request_id;
+  job->request = {};
   job->ticket = fill_ticket_;
-  job->operations.resize(request->operations.size());
-  for (std::size_t i = 0; i < job->operations.size(); ++i) {
-    job->operations[i] = request->operations[i];
-  }
-  if (const Status ok = worker_.submit(std::move(job)); !ok) refuse(header, ok.error());
+  job->operations.clear();
+  return job;
 }
 
 template <int D>
-void Session<D>::on_bare(std::span<const std::byte> message, const Header& header) {
-  if (const auto ok = protocol::decode_bare(message); !ok) return refuse(header, ok.error());
-  if (header.type == MessageType::kStats) return send_stats(header.request_id);
-  if (header.type == MessageType::kCluster) {
-    return send_text(header.request_id, worker_.team().cluster());
+void Session<D>::submit(std::unique_ptr<WriteJob<D>> job) {
+  const std::uint32_t request_id = job->request_id;
+  if (const Status ok = host_.submit(std::move(job)); !ok) refuse(request_id, ok.error());
+}
+
+template <int D>
+void Session<D>::on_write(const Request& request) {
+  const std::uint32_t id = request.header.request_id;
+  const auto asked = protocol::decode_write<D>(request, kMaxBatchOperations);
+  if (!asked) return refuse(id, asked.error());
+  const bool is_late = served_.load_slot->taken();
+  if (is_late && served_.standing == nullptr) return refuse(id, load_is_under_way());
+  if (const Status ok = served_.check_primary(); !ok) return refuse(id, ok.error());
+  auto job = write_job(id);
+  job->is_late = is_late;
+  // A client that doesn't number its writes has no name either.
+  job->request = {asked->sequence == 0 ? 0 : client_, asked->sequence, asked->oldest};
+  job->operations.resize(asked->operations.size());
+  for (std::size_t i = 0; i < job->operations.size(); ++i) {
+    job->operations[i] = asked->operations[i];
   }
-  if (header.type == MessageType::kLoadBegin) {
-    if (const Status ok = begin_load(); !ok) return refuse(header, ok.error());
+  submit(std::move(job));
+}
+
+template <int D>
+void Session<D>::on_bare(const Request& request) {
+  const std::uint32_t id = request.header.request_id;
+  const MessageType type = request.header.type;
+  if (const auto ok = protocol::decode_bare(request); !ok) return refuse(id, ok.error());
+  if (type == MessageType::kStats || type == MessageType::kCluster) {
+    return send_text(id, host_.text(type));
+  }
+  if (type == MessageType::kLoadBegin) {
+    if (const Status ok = begin_load(); !ok) return refuse(id, ok.error());
   } else if (load_ == nullptr) {
-    return refuse(header, {ErrorCode::kConflict, "this connection has no bulk load to abort"});
+    return refuse(id, {ErrorCode::kConflict, "this connection has no bulk load to abort"});
   } else {
     load_.reset();
   }
-  send_count(header.request_id, 0, worker_.version());
-}
-
-template <int D>
-bool Session<D>::may_answer(const Header& header) {
-  if (worker_.may_answer((header.flags & protocol::kAnyMember) != 0)) return true;
-  refuse(header, worker_.team().standing->not_primary());
-  return false;
+  send_count(id, 0, served_.version());
 }
 
 template <int D>
 void Session<D>::refuse_read(std::uint32_t request_id) {
-  if (!closed_) send_error(request_id, worker_.team().standing->not_primary());
+  if (!closed_) send_error(request_id, served_.standing->not_primary());
 }
 
 template <int D>
 Status Session<D>::begin_load() {
-  if (const Standing* standing = worker_.team().standing; standing && !standing->is_primary()) {
-    return fail(standing->not_primary());
-  }
+  if (const Status ok = served_.check_primary(); !ok) return ok;
   if (load_ != nullptr) {
     return fail(ErrorCode::kConflict, "this connection has begun a bulk load already");
   }
-  if (worker_.shard().admission().retired()) return fail(retired_error());
-  auto load = Load<D>::begin(worker_.shard().load_slot());
+  if (served_.admission->retired()) return fail(retired_error());
+  auto load = Load<D>::begin(*served_.load_slot);
   if (!load) return fail(load.error());
-  // Asked only now: whoever has the slot keeps all others from writing.
-  if (const std::uint64_t entries = worker_.shard().tree().snapshot().size(); entries != 0) {
+  // Asked only now: the session that has the slot keeps all others from writing.
+  if (const std::uint64_t entries = served_.tree->snapshot().size(); entries != 0) {
     return fail(ErrorCode::kConflict, "the tree holds " + std::to_string(entries) +
                                           " entries: a bulk load needs an empty one");
   }
   load_ = std::move(*load);
-  last_load_message_ = worker_.now();
+  last_load_message_ = sweep_.now;
   return {};
 }
 
 template <int D>
-void Session<D>::on_load_entries(std::span<const std::byte> message, const Header& header) {
-  const auto request = protocol::decode_load_entries<D>(message);
-  if (!request) return refuse(header, request.error());
+void Session<D>::on_load_entries(const Request& request) {
+  const std::uint32_t id = request.header.request_id;
+  const auto asked = protocol::decode_load_entries<D>(request);
+  if (!asked) return refuse(id, asked.error());
   if (load_ == nullptr) {
-    return refuse(header, {ErrorCode::kConflict, "no bulk load is under way on this connection"});
+    return refuse(id, {ErrorCode::kConflict, "no bulk load is under way on this connection"});
   }
-  last_load_message_ = worker_.now();
-  if (const Status ok = load_->stage(request->entries); !ok) return refuse(header, ok.error());
-  send_count(header.request_id, 0, worker_.version());
+  last_load_message_ = sweep_.now;
+  if (const Status ok = load_->stage(asked->entries); !ok) return refuse(id, ok.error());
+  send_count(id, 0, served_.version());
 }
 
 template <int D>
-void Session<D>::on_load_commit(std::span<const std::byte> message, const Header& header) {
-  const auto request = protocol::decode_load_commit(message);
-  if (!request) return refuse(header, request.error());
+void Session<D>::on_load_commit(const Request& request) {
+  const std::uint32_t id = request.header.request_id;
+  const auto asked = protocol::decode_load_commit(request);
+  if (!asked) return refuse(id, asked.error());
   if (load_ == nullptr) {
-    return refuse(header, {ErrorCode::kConflict, "no bulk load is under way on this connection"});
+    return refuse(id, {ErrorCode::kConflict, "no bulk load is under way on this connection"});
   }
   const auto load_count = load_->count();
   auto job = std::make_unique<LoadJob<D>>();
   job->load = std::move(load_);
-  if (request->entries != load_count) {
-    return refuse(
-        header, {ErrorCode::kInvalidArgument,
-                 "the load says that it has " + std::to_string(request->entries) + " entries but " +
-                     std::to_string(load_count) + " were taken: it is given up"});
+  if (asked->entries != load_count) {
+    return refuse(id,
+                  {ErrorCode::kInvalidArgument,
+                   "the load says that it has " + std::to_string(asked->entries) + " entries but " +
+                       std::to_string(load_count) + " were taken: it is given up"});
   }
   job->session = id_;
-  job->request_id = header.request_id;
+  job->request_id = id;
   job->ticket = fill_ticket_;
-  job->options.fill = request->fill;
-  worker_.build(std::move(job));
+  job->options.fill = asked->fill;
+  host_.submit(std::move(job));
 }
 
 /// A search of an old version: as a stream, whatever its size.
 template <int D>
-void Session<D>::on_at(std::span<const std::byte> message, const Header& header) {
-  const auto request = protocol::decode_at(message);
-  if (!request) return refuse(header, request.error());
-  if (!may_search(header)) return;
+void Session<D>::on_at(const Request& request) {
+  const std::uint32_t id = request.header.request_id;
+  const auto asked = protocol::decode_at(request);
+  if (!asked) return refuse(id, asked.error());
+  if (served_.admission->retired()) return refuse(id, retired_error());
+  auto query = decode_query<D>(asked->search);
+  if (!query) return refuse(id, query.error());
   // Refused now if the version is not there. It is pinned when the search's turn comes: what waits
   // holds nothing.
-  const auto is_there = [&] {
-    if (const auto snapshot = worker_.shard().history().at(request->moment); !snapshot) {
-      refuse(header, snapshot.error());
-      return false;
-    }
-    return may_answer(header);
-  };
-  const bool any_member = (header.flags & protocol::kAnyMember) != 0;
-  if (request->type == MessageType::kRange) {
-    const auto search = protocol::decode_range<D>(request->search);
-    if (!search) return refuse(header, search.error());
-    if (is_there()) stream({header.request_id, search->query, any_member, request->moment});
-    return;
+  const bool any_member = request.takes_any_member();
+  if (const auto snapshot = served_.history->at(asked->moment); !snapshot) {
+    return refuse(id, snapshot.error());
   }
-  const auto search = protocol::decode_nearest<D>(request->search);
-  if (!search) return refuse(header, search.error());
-  if (search->query.k > kMaxK) {
-    return refuse(header, {ErrorCode::kTooLarge, "k is " + std::to_string(search->query.k) +
-                                                     ": this server gives at most " +
-                                                     std::to_string(kMaxK) + " neighbours"});
-  }
-  if (is_there()) stream({header.request_id, search->query, any_member, request->moment});
+  if (const Status ok = served_.check_lease(any_member); !ok) return refuse(id, ok.error());
+  stream({id, std::move(*query), any_member, asked->moment});
 }
 
 template <int D>
-void Session<D>::on_hold(std::span<const std::byte> message, const Header& header) {
-  const auto request = protocol::decode_hold(message);
-  if (!request) return refuse(header, request.error());
-  if (!may_search(header)) return;
-  const History<D>& history = worker_.shard().history();
+void Session<D>::on_hold(const Request& request) {
+  const std::uint32_t id = request.header.request_id;
+  const auto asked = protocol::decode_hold(request);
+  if (!asked) return refuse(id, asked.error());
+  if (served_.admission->retired()) return refuse(id, retired_error());
+  const History<D>& history = *served_.history;
   // Now, and not at the last sweep: the client's lease begins when it asked, before this.
-  const Nanoseconds now = worker_.team().clock->now();
+  const Nanoseconds now = served_.clock->now();
   const Nanoseconds until = now + history.hold_lease();
   // A hold is renewed though the history has forgotten the version meanwhile.
   auto held = std::ranges::find_if(held_, [&](const Held& one) {
-    return one.snapshot.version() == request->moment && one.until >= now;
+    return one.snapshot.version() == asked->moment && one.until >= now;
   });
-  if (held != held_.end()) {
-    if (!may_answer(header)) return;
-    held->until = until;
-  } else {
-    auto snapshot = history.at(request->moment);
-    if (!snapshot) return refuse(header, snapshot.error());
-    if (!may_answer(header)) return;
-    if (!hold_version(std::move(*snapshot), now, until)) {
-      return refuse(header, {ErrorCode::kUnavailable,
-                             std::to_string(protocol::kMaxHeldVersions) +
-                                 " versions are held for this client already: ask by message"});
+  std::optional<rtree::Snapshot<D>> found;
+  if (held == held_.end()) {
+    auto snapshot = history.at(asked->moment);
+    if (!snapshot) return refuse(id, snapshot.error());
+    found = std::move(*snapshot);
+  }
+  const Status leased = served_.check_lease(request.takes_any_member());
+  if (!leased) return refuse(id, leased.error());
+  if (found) {
+    if (const Status ok = hold_version(std::move(*found), now, until); !ok) {
+      return refuse(id, ok.error());
     }
     held = held_.end() - 1;
   }
+  held->until = until;
   auto owed = std::make_unique<Owed>();
   owed->held = {.root = held->snapshot.root().ref.word(),
                 .lease_ns = static_cast<std::uint64_t>(history.hold_lease())};
-  owed->encoder = AnswerEncoder::held({header.request_id, held->snapshot.version()}, owed->held);
+  owed->encoder = AnswerEncoder::held({id, held->snapshot.version()}, owed->held);
   owe(std::move(owed));
 }
 
 template <int D>
-bool Session<D>::hold_version(rtree::Snapshot<D> snapshot, Nanoseconds now, Nanoseconds until) {
+Status Session<D>::hold_version(rtree::Snapshot<D> snapshot, Nanoseconds now, Nanoseconds until) {
   std::erase_if(held_, [&](const Held& held) {
     return held.until < now || held.snapshot.version() == snapshot.version();
   });
-  if (held_.size() >= protocol::kMaxHeldVersions) return false;
+  if (held_.size() >= protocol::kMaxHeldVersions) {
+    return fail(ErrorCode::kUnavailable,
+                std::to_string(protocol::kMaxHeldVersions) +
+                    " versions are held for this client already: ask by message");
+  }
   held_.push_back({std::move(snapshot), until});
-  return true;
+  return {};
 }
 
 template <int D>
-void Session<D>::on_task(std::span<const std::byte> message, const Header& header) {
-  const auto task = protocol::decode_task(message);
-  if (!task) return refuse(header, task.error());
-  if (task->kind == protocol::TaskKind::kHistory) {
-    const std::string text = history_json(worker_.shard().history());
-    if (may_answer(header)) send_text(header.request_id, text);
-    return;
-  }
+void Session<D>::on_task(const Request& request) {
+  const std::uint32_t id = request.header.request_id;
+  auto task = protocol::decode_task(request);
+  if (!task) return refuse(id, task.error());
   if (task->kind == protocol::TaskKind::kCompact) return on_compact(*task);
   if (task->kind >= protocol::TaskKind::kFill) return on_order(*task);
-  if (!may_answer(header)) return;
+  const bool asks_history = task->kind == protocol::TaskKind::kHistory;
+  std::string text = asks_history ? history_json(*served_.history) : std::string();
+  const Status leased = served_.check_lease(request.takes_any_member());
+  if (!leased) return refuse(id, leased.error());
+  if (asks_history) return send_text(id, std::move(text));
   auto job = std::make_unique<TaskJob>();
   job->session = id_;
-  job->request_id = header.request_id;
-  if (const Status ok = prepare_task(*job, *task); !ok) return refuse(header, ok.error());
-  job->task = *task;
-  if (const Status ok = worker_.run_task(std::move(job)); !ok) refuse(header, ok.error());
+  job->request_id = id;
+  if (const Status ok = prepare_task(*job, *task); !ok) return refuse(id, ok.error());
+  job->task = std::move(*task);
+  if (const Status ok = host_.submit(std::move(job)); !ok) refuse(id, ok.error());
 }
 
-/// Whether this server does for strangers what touches its machine, or who it is.
+/// Why this server does not do for strangers what touches its machine, or who it is.
 template <int D>
-Status Session<D>::check_permission(const protocol::TaskMessage& task) {
+Status Session<D>::check_permission(const protocol::TaskMessage& task) const {
   using protocol::TaskKind;
   if (task.kind == TaskKind::kDiff) return {};
   if (task.kind == TaskKind::kBackup) {
-    if (worker_.team().allow_backup) return {};
+    if (served_.allow_backup) return {};
     return fail(ErrorCode::kPermission,
                 "a server that lets other users connect writes no files for them");
   }
-  if (worker_.team().allow_orders) return {};
+  if (served_.allow_orders) return {};
   return fail(ErrorCode::kPermission,
               "a server that lets other users connect is not replaced by their order, unless it "
               "was started with --allow-orders");
@@ -343,38 +348,35 @@ Status Session<D>::check_permission(const protocol::TaskMessage& task) {
 /// An admission order is obeyed by the writer, in its turn.
 template <int D>
 void Session<D>::on_order(const protocol::TaskMessage& task) {
-  if (const Status ok = check_permission(task); !ok) return refuse(task.header, ok.error());
-  const auto order = worker_.shard().order_of(task);
-  if (!order) return refuse(task.header, order.error());
-  if (const Standing* standing = worker_.team().standing; standing && !standing->is_primary()) {
-    return refuse(task.header, standing->not_primary());
-  }
-  auto job = worker_.new_job();
-  job->session = id_;
-  job->request_id = task.header.request_id;
-  job->request = {};
-  job->operations.clear();
+  const std::uint32_t id = task.header.request_id;
+  if (const Status ok = check_permission(task); !ok) return refuse(id, ok.error());
+  const auto order = order_of(task, served_.remembers_retirement);
+  if (!order) return refuse(id, order.error());
+  if (const Status ok = served_.check_primary(); !ok) return refuse(id, ok.error());
+  auto job = write_job(id);
   job->order = *order;
-  if (const Status ok = worker_.submit(std::move(job)); !ok) refuse(task.header, ok.error());
+  submit(std::move(job));
 }
 
 /// A step of a compaction is a write that changes no entry.
 template <int D>
 void Session<D>::on_compact(const protocol::TaskMessage& task) {
+  const std::uint32_t id = task.header.request_id;
   if (task.to > 10'000) {
-    return refuse(task.header, {ErrorCode::kInvalidArgument,
-                                "nodes cannot be filled to more than all of their room"});
+    return refuse(
+        id, {ErrorCode::kInvalidArgument, "nodes cannot be filled to more than all of their room"});
   }
-  if (const Status ok = may_write(); !ok) return refuse(task.header, ok.error());
-  auto job = worker_.new_job();
-  job->session = id_;
-  job->request_id = task.header.request_id;
-  job->request = {};
-  job->ticket = fill_ticket_;
-  job->operations.clear();
+  if (const Status ok = check_compaction(); !ok) return refuse(id, ok.error());
+  auto job = write_job(id);
   job->compaction.emplace(
       replication::CompactPayload{.cursor = task.from, .fill_permyriad = task.to});
-  if (const Status ok = worker_.submit(std::move(job)); !ok) refuse(task.header, ok.error());
+  submit(std::move(job));
+}
+
+template <int D>
+Status Session<D>::check_compaction() const {
+  if (served_.load_slot->taken()) return fail(load_is_under_way());
+  return served_.check_primary();
 }
 
 template <int D>
@@ -382,7 +384,7 @@ Status Session<D>::prepare_task(TaskJob& job, const protocol::TaskMessage& task)
   using protocol::TaskKind;
   if (auto ok = check_permission(task); !ok) return ok;
   if (task.kind == TaskKind::kExport) {
-    exporting_ = std::make_shared<Export<D>>(worker_.shard().tree());
+    exporting_ = std::make_shared<Export<D>>(*served_.tree);
   }
   if (task.kind == TaskKind::kExportChanges || task.kind == TaskKind::kExportPage) {
     if (exporting_ == nullptr) {
@@ -390,7 +392,7 @@ Status Session<D>::prepare_task(TaskJob& job, const protocol::TaskMessage& task)
     }
   }
   job.exporting = exporting_;
-  last_export_ = worker_.now();
+  last_export_ = sweep_.now;
   return {};
 }
 
@@ -403,8 +405,8 @@ std::span<std::byte> Session<D>::reserve(std::size_t bytes) {
     blocked_ = true;
     return {};
   }
-  last_progress_ = worker_.now();
-  worker_.touch(*this);
+  last_progress_ = sweep_.now;
+  ask(in_touched, SessionHost<D>::Need::kFlush);
   return room.first(bytes);
 }
 
@@ -492,14 +494,14 @@ void Session<D>::answer_write(WriteJob<D>& job) {
 template <int D>
 void Session<D>::answer_order(const WriteJob<D>& job) {
   if (job.order->action == replication::AdmissionAction::kFill) fill_ticket_ = job.order->ticket;
-  const rtree::Snapshot<D> now = worker_.shard().tree().snapshot();
-  send_text(job.request_id, order_json(worker_.shard().admission(), now.version(), now.size()));
+  const rtree::Snapshot<D> now = served_.tree->snapshot();
+  send_text(job.request_id, order_json(*served_.admission, now.version(), now.size()));
 }
 
 template <int D>
 void Session<D>::answer_compaction(const WriteJob<D>& job) {
   send_text(job.request_id,
-            compaction_json<D>(job.compaction->step, job.version, worker_.shard().tree().stats()));
+            compaction_json<D>(job.compaction->step, job.version, served_.tree->stats()));
 }
 
 template <int D>
@@ -519,7 +521,7 @@ void Session<D>::send_count(std::uint32_t request_id, std::uint64_t count, rtree
 template <int D>
 void Session<D>::answer_task(const TaskJob& job) {
   if (closed_) return;
-  if (job.exporting != nullptr) last_export_ = worker_.now();
+  if (job.exporting != nullptr) last_export_ = sweep_.now;
   if (!job.text) return send_error(job.request_id, job.text.error());
   send_text(job.request_id, *job.text);
 }
@@ -528,40 +530,40 @@ template <int D>
 void Session<D>::send_text(std::uint32_t request_id, std::string text) {
   auto owed = std::make_unique<Owed>();
   owed->text = std::move(text);
-  owed->encoder = AnswerEncoder::text({request_id, worker_.version()}, owed->text);
+  owed->encoder = AnswerEncoder::text({request_id, served_.version()}, owed->text);
   owe(std::move(owed));
-}
-
-template <int D>
-void Session<D>::send_stats(std::uint32_t request_id) {
-  send_text(request_id, worker_.team().stats ? worker_.team().stats() : "{}");
 }
 
 template <int D>
 void Session<D>::send_error(std::uint32_t request_id, const Error& error) {
-  worker_.counters().errors.add();
+  counters_.errors.add();
   auto owed = std::make_unique<Owed>();
   owed->error = error;
-  owed->encoder = AnswerEncoder::error({request_id, worker_.version()}, owed->error);
+  owed->encoder = AnswerEncoder::error({request_id, served_.version()}, owed->error);
   owe(std::move(owed));
 }
 
 template <int D>
-void Session<D>::refuse(const Header& header, const Error& error) {
+void Session<D>::refuse(std::uint32_t request_id, const Error& error) {
   if (error.code == ErrorCode::kProtocol) return disconnect(error);
-  send_error(header.request_id, error);
+  send_error(request_id, error);
 }
 
 template <int D>
 void Session<D>::disconnect(const Error& reason) {
-  worker_.warn_of(*connection_, "disconnecting " + connection_->peer() + ": " + reason.message);
-  worker_.counters().disconnects.add();
+  host_.warn_of(*connection_, "disconnecting " + connection_->peer() + ": " + reason.message);
+  counters_.disconnects.add();
   closed_ = true;
+  let_go();
+  connection_->close();
+}
+
+template <int D>
+void Session<D>::let_go() {
   load_.reset();
   stream_.reset();
   held_.clear();
   exporting_.reset();
-  connection_->close();
 }
 
 // --- what goes on
@@ -569,18 +571,15 @@ void Session<D>::disconnect(const Error& reason) {
 template <int D>
 void Session<D>::on_writable(transport::Connection&) {
   blocked_ = false;
-  if (runnable()) worker_.make_runnable(*this);
+  if (runnable()) ask_to_run();
 }
 
 template <int D>
 void Session<D>::on_closed(transport::Connection&, const Error& reason) {
   if (!closed_) log::debug(connection_->peer() + " has gone: " + reason.message);
   closed_ = true;
-  load_.reset();
-  stream_.reset();
-  held_.clear();
-  exporting_.reset();
-  worker_.bury(*this);
+  let_go();
+  host_.look_after(*this, SessionHost<D>::Need::kEnd);
 }
 
 template <int D>
@@ -594,7 +593,7 @@ void Session<D>::work(bool may_stream) {
     waiting_.pop_front();
     std::visit(
         [&](const auto& query) {
-          worker_.enqueue(*this, search.request_id, search.any_member, query);
+          host_.search(*this, search.request_id, search.any_member, query);
         },
         search.query);
   }
@@ -602,16 +601,16 @@ void Session<D>::work(bool may_stream) {
   if (!streaming()) return;
   if (may_stream) return work_on_stream();
   // It is not the client who takes nothing.
-  if (stream_ != nullptr && !stream_->has_message()) last_progress_ = worker_.now();
+  if (stream_ != nullptr && !stream_->has_message()) last_progress_ = sweep_.now;
 }
 
 template <int D>
 bool Session<D>::take_share() {
-  if (share_of_ != worker_.sweep_number()) {
-    share_of_ = worker_.sweep_number();
+  if (share_of_ != sweep_.number) {
+    share_of_ = sweep_.number;
     share_taken_ = 0;
   }
-  return share_taken_++ < worker_.share();
+  return share_taken_++ < sweep_.share;
 }
 
 template <int D>
@@ -628,16 +627,16 @@ void Session<D>::go_on(Search<D> search, Begun<D> begun, typename Stream<D>::Pin
   if (!may_begin_stream()) return stream(std::move(search));
   begin_stream(
       std::make_unique<Stream<D>>(search, std::move(snapshot), message_bytes_, std::move(begun)));
-  worker_.make_runnable(*this);
+  ask_to_run();
 }
 
 template <int D>
 void Session<D>::begin_stream(std::unique_ptr<Stream<D>> stream) {
   stream_ = std::move(stream);
-  stream_started_ = worker_.now();
+  stream_started_ = sweep_.now;
   last_progress_ = stream_started_;
-  worker_.counters().streams.add();
-  if (!in_active) worker_.make_active(*this);
+  counters_.streams.add();
+  ask(in_active, SessionHost<D>::Need::kHeartbeats);
 }
 
 template <int D>
@@ -645,16 +644,18 @@ void Session<D>::work_on_stream() {
   if (stream_ == nullptr) {
     const Search<D> search = std::move(big_.front());
     big_.pop_front();
-    auto snapshot = search.at ? worker_.shard().history().at(*search.at)
-                              : Result<rtree::Snapshot<D>>(worker_.shard().tree().snapshot());
+    auto snapshot = search.at ? served_.history->at(*search.at)
+                              : Result<rtree::Snapshot<D>>(served_.tree->snapshot());
     if (!snapshot) return send_error(search.request_id, snapshot.error());
-    if (!search.at && !worker_.may_answer(search.any_member)) return refuse_read(search.request_id);
+    // One of an old version was asked about when it came.
+    const Status leased = served_.check_lease(search.at.has_value() || search.any_member);
+    if (!leased) return send_error(search.request_id, leased.error());
     begin_stream(std::make_unique<Stream<D>>(
         search, std::make_shared<const rtree::Snapshot<D>>(std::move(*snapshot)), message_bytes_));
   }
   if (!stream_->has_message()) {
     stream_->advance();
-    last_progress_ = worker_.now();
+    last_progress_ = sweep_.now;
   }
   while (stream_->has_message()) {
     const auto room = reserve(stream_->next_bytes(message_bytes_));
@@ -687,16 +688,16 @@ bool Session<D>::tick(Nanoseconds now) {
                                                   format_duration(kMaxStreamTime) +
                                                   ": ask for less at once"});
   } else if (stream_ != nullptr && now - stream_started_ > kStreamTimeWhenShort &&
-             worker_.is_short_of_memory_of(stream_->version())) {
+             is_short_of_memory_of(stream_->version())) {
     end_stream({ErrorCode::kUnavailable,
                 "the server needs the memory of the version that this answer is of, after " +
                     format_duration(kStreamTimeWhenShort) + ": ask again, for less at once"});
   }
   if (load_ != nullptr && now - last_load_message_ > kMaxLoadIdle) {
-    worker_.warn_of(*connection_, "bulk load of " + connection_->peer() +
-                                      " is given up: nothing came for " +
-                                      format_duration(kMaxLoadIdle));
-    worker_.counters().idle_loads.add();
+    host_.warn_of(*connection_, "bulk load of " + connection_->peer() +
+                                    " is given up: nothing came for " +
+                                    format_duration(kMaxLoadIdle));
+    counters_.idle_loads.add();
     load_.reset();
   }
   if (exporting_ != nullptr && now - last_export_ > kMaxExportIdle) exporting_.reset();
@@ -704,6 +705,14 @@ bool Session<D>::tick(Nanoseconds now) {
   // Who waits for an answer hears that it is being worked on.
   return stream_ != nullptr || load_ != nullptr || exporting_ != nullptr || !held_.empty() ||
          in_flight_ > 0 || now - last_message_ < kActiveFor;
+}
+
+/// Whether old versions take so much memory that writers will soon have to wait, and that version
+/// is one of them.
+template <int D>
+bool Session<D>::is_short_of_memory_of(rtree::Version version) const {
+  const rtree::TreeStats stats = served_.tree->stats();
+  return version != stats.version && stats.bytes_retired > stats.bytes_retired_limit / 4 * 3;
 }
 
 template <int D>
@@ -714,7 +723,7 @@ void Session<D>::end_if_idle(Nanoseconds now, Nanoseconds timeout) {
     busy_at_look_ = now;
   }
   if (now - busy_at_look_ < timeout) return;
-  worker_.counters().idle_clients.add();
+  counters_.idle_clients.add();
   log::debug("disconnecting " + connection_->peer() + ": nothing came for " +
              format_duration(timeout) + " (--idle-timeout)");
   closed_ = true;

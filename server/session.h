@@ -4,26 +4,23 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "protocol/decode.h"
 #include "protocol/encode.h"
 #include "server/export.h"
-#include "server/load.h"
+#include "server/session_host.h"
 #include "server/stream.h"
-#include "server/tasks.h"
-#include "server/write_queue.h"
 #include "transport/fabric.h"
 
 namespace silurus::server {
 
-template <int D>
-class Worker;
-
 /// One connection of a client: takes its requests apart, and gives it its answers as fast as it
-/// takes them. Belongs to a worker and its thread.
+/// takes them. Belongs to a host (a worker) and its thread.
 ///
 /// What a client can make it hold is bounded: once kMaxHeldAnswers find no room, further requests
 /// are left in its ring; at most kMaxRequestsInFlight requests otherwise (a client that has more
@@ -33,7 +30,7 @@ class Worker;
 template <int D>
 class Session final : public transport::ConnectionHandler {
  public:
-  Session(Worker<D>& worker, std::uint64_t id, std::size_t listener,
+  Session(SessionHost<D>& host, std::uint64_t id, std::size_t listener,
           std::unique_ptr<transport::Connection> connection);
   ~Session() override;
 
@@ -48,7 +45,7 @@ class Session final : public transport::ConnectionHandler {
   void on_writable(transport::Connection&) override;
   void on_closed(transport::Connection&, const Error& reason) override;
 
-  // --- from the worker
+  // --- from the host
   /// The results of a search. Takes them if it can't send them.
   void answer_range(std::uint32_t request_id, bool any_member, const rtree::RangeQuery<D>& query,
                     rtree::RangeResult<D>& result, rtree::Version version);
@@ -60,7 +57,7 @@ class Session final : public transport::ConnectionHandler {
   void take_back(std::uint32_t request_id, bool any_member, const Query& query) {
     if (closed_) return;
     waiting_.push_front({request_id, query, any_member, {}});
-    worker_.make_runnable(*this);
+    ask_to_run();
   }
   /// A search that is the primary's to answer.
   void refuse_read(std::uint32_t request_id);
@@ -68,7 +65,7 @@ class Session final : public transport::ConnectionHandler {
   void stream(Search<D> search) {
     if (closed_) return;
     big_.push_back(std::move(search));
-    worker_.make_runnable(*this);
+    ask_to_run();
   }
   /// Whether a search that a sweep has stopped can go on at once as a stream. Else it is begun
   /// again when its turn comes, so that a session holds one half-done search at most.
@@ -96,7 +93,7 @@ class Session final : public transport::ConnectionHandler {
   void flush() { connection_->flush(); }
   void write_heartbeat(protocol::Heartbeat heartbeat);
 
-  // Marks of the worker's lists.
+  // Marks of the host's lists, which it clears.
   bool in_touched = false;
   bool in_runnable = false;
   bool in_active = false;
@@ -114,34 +111,32 @@ class Session final : public transport::ConnectionHandler {
     rtree::NearestResult nearest;
   };
 
-  void on_range(std::span<const std::byte> message, const protocol::Header& header);
-  void on_nearest(std::span<const std::byte> message, const protocol::Header& header);
-  void on_write(std::span<const std::byte> message, const protocol::Header& header);
-  void on_bare(std::span<const std::byte> message, const protocol::Header& header);
-  void on_load_entries(std::span<const std::byte> message, const protocol::Header& header);
-  void on_load_commit(std::span<const std::byte> message, const protocol::Header& header);
-  void on_at(std::span<const std::byte> message, const protocol::Header& header);
-  void on_hold(std::span<const std::byte> message, const protocol::Header& header);
-  void on_task(std::span<const std::byte> message, const protocol::Header& header);
+  void on_range(const protocol::Request& request);
+  void on_nearest(const protocol::Request& request);
+  void on_write(const protocol::Request& request);
+  void on_bare(const protocol::Request& request);
+  void on_load_entries(const protocol::Request& request);
+  void on_load_commit(const protocol::Request& request);
+  void on_at(const protocol::Request& request);
+  void on_hold(const protocol::Request& request);
+  void on_task(const protocol::Request& request);
+  std::unique_ptr<WriteJob<D>> write_job(std::uint32_t request_id);
+  void submit(std::unique_ptr<WriteJob<D>> job);
   Status begin_load();
-  /// Whether this request may be answered here with a snapshot taken before; if not, it is refused.
-  bool may_answer(const protocol::Header& header);
-  /// Whether searches are answered here; if not, this one is.
-  bool may_search(const protocol::Header& header);
-  Status may_write() const;
-  Status check_permission(const protocol::TaskMessage& task);
+  /// Why a compaction cannot change the tree now.
+  Status check_compaction() const;
+  Status check_permission(const protocol::TaskMessage& task) const;
   /// What a task needs of this connection.
   Status prepare_task(TaskJob& job, const protocol::TaskMessage& task);
   void on_order(const protocol::TaskMessage& task);
   void on_compact(const protocol::TaskMessage& task);
   void answer_order(const WriteJob<D>& job);
   void answer_compaction(const WriteJob<D>& job);
-  void send_stats(std::uint32_t request_id);
   void send_text(std::uint32_t request_id, std::string text);
 
   /// A request that cannot be done: answered, or the end of the connection if the peer does not
   /// keep to the protocol.
-  void refuse(const protocol::Header& header, const Error& error);
+  void refuse(std::uint32_t request_id, const Error& error);
   void send_error(std::uint32_t request_id, const Error& error);
   void send_count(std::uint32_t request_id, std::uint64_t count, rtree::Version version);
   void disconnect(const Error& reason);
@@ -159,24 +154,34 @@ class Session final : public transport::ConnectionHandler {
   template <typename Query>
   void search(std::uint32_t request_id, bool any_member, const Query& query) {
     if (blocked_ || !waiting_.empty() || !take_share()) return later(request_id, any_member, query);
-    worker_.enqueue(*this, request_id, any_member, query);
+    host_.search(*this, request_id, any_member, query);
   }
   /// To be run when there is room, and when it is this session's turn.
   template <typename Query>
   void later(std::uint32_t request_id, bool any_member, const Query& query) {
     waiting_.push_back({request_id, query, any_member, {}});
     update_pause();
-    if (runnable()) worker_.make_runnable(*this);
+    if (runnable()) ask_to_run();
   }
   /// Whether one more search may be run in this sweep: then it counts.
   bool take_share();
-  /// Holds a version for this client until then; false if it has too many held.
-  bool hold_version(rtree::Snapshot<D> snapshot, Nanoseconds now, Nanoseconds until);
+  /// Holds a version for this client until then. kUnavailable: it has too many held.
+  Status hold_version(rtree::Snapshot<D> snapshot, Nanoseconds now, Nanoseconds until);
+  /// What this connection has of the server's is given back.
+  void let_go();
+  void ask_to_run() { ask(in_runnable, SessionHost<D>::Need::kRun); }
+  void ask(bool& mark, typename SessionHost<D>::Need need) {
+    if (!std::exchange(mark, true)) host_.look_after(*this, need);
+  }
   void begin_stream(std::unique_ptr<Stream<D>> stream);
   void work_on_stream();
   void end_stream(Error reason);
+  bool is_short_of_memory_of(rtree::Version version) const;
 
-  Worker<D>& worker_;
+  SessionHost<D>& host_;
+  const Served<D>& served_;
+  const Sweep& sweep_;
+  WorkerCounters& counters_;
   const std::uint64_t id_;
   const std::size_t listener_;
   std::unique_ptr<transport::Connection> connection_;

@@ -21,7 +21,7 @@ std::uint64_t staging_bytes(std::uint64_t memory_budget_bytes) {
 }
 
 /// Where a server of its own remembers that it is retired; nowhere, if its entries are nowhere
-/// either, or on a device, which has no files beside them (see Shard::order_of).
+/// either, or on a device, which has no files beside them (see order_of()).
 std::string retired_path(const ShardOptions& options) {
   if (options.group || !options.durability ||
       !std::filesystem::is_directory(options.durability->path)) {
@@ -125,6 +125,17 @@ const Standing* Shard<D>::standing() const {
 }
 
 template <int D>
+Served<D> Shard<D>::served() {
+  return {.tree = tree_.get(),
+          .history = &history_,
+          .admission = &admission_,
+          .load_slot = &load_slot_,
+          .clock = &clock_,
+          .standing = standing(),
+          .remembers_retirement = durability_ == nullptr || !retired_path(options_).empty()};
+}
+
+template <int D>
 Status Shard<D>::join_group(const std::string& clients, ExposeTree expose) {
   if (member_ == nullptr) return {};
   member_->expose_by(std::move(expose));
@@ -166,32 +177,6 @@ Result<std::string> Shard<D>::run(const TaskJob& job) {
       *tree_, [this] { return driver_->stamp(); },
       durable ? durable->log_capacity_bytes : replication::kDefaultLogBytes, task.text,
       cancel_tasks_);
-}
-
-template <int D>
-Result<replication::AdmissionOrder> Shard<D>::order_of(const protocol::TaskMessage& task) const {
-  using replication::AdmissionAction;
-  switch (task.kind) {
-    case protocol::TaskKind::kFill:
-      return replication::AdmissionOrder{AdmissionAction::kFill, task.from, 0};
-    case protocol::TaskKind::kFreeze:
-      if (durability_ != nullptr && retired_path(options_).empty()) {
-        return fail(ErrorCode::kUnsupported,
-                    "a server whose data lie on a device cannot be replaced: it could not remember "
-                    "that it was");
-      }
-      if (task.to == 0 || task.to > static_cast<std::uint64_t>(kMaxFreeze)) {
-        return fail(ErrorCode::kInvalidArgument,
-                    "a server is frozen for at most " + format_duration(kMaxFreeze));
-      }
-      return replication::AdmissionOrder{AdmissionAction::kFreeze, task.from, task.to};
-    case protocol::TaskKind::kRetire:
-      return replication::AdmissionOrder{AdmissionAction::kRetire, task.from, 0};
-    case protocol::TaskKind::kServe:
-      return replication::AdmissionOrder{AdmissionAction::kServe, task.from, 0};
-    default:
-      return fail(ErrorCode::kUnsupported, "that is no admission order");
-  }
 }
 
 template <int D>

@@ -16,6 +16,7 @@
 #include "server/history.h"
 #include "server/load.h"
 #include "server/opened_membership.h"
+#include "server/session_host.h"
 #include "server/tasks.h"
 #include "server/write_driver.h"
 
@@ -68,9 +69,8 @@ class Shard {
   Status join_group(const std::string& clients, ExposeTree expose);
   const History<D>& history() const { return history_; }
   const AdmissionControl& admission() const { return admission_; }
-  /// The admission order that a command comes to, which the writer then obeys; kUnsupported if this
-  /// server cannot be turned so.
-  Result<replication::AdmissionOrder> order_of(const protocol::TaskMessage& task) const;
+  /// What sessions see of it.
+  Served<D> served();
   /// Runs a diff, a backup, or part of an export on the executor, which gives the job back to its
   /// owner with the outcome. kUnavailable if too many wait already: then there is no job any more.
   Status run_task(std::unique_ptr<TaskJob> job);

@@ -7,6 +7,9 @@
 #include "rtree/diff.h"
 
 namespace silurus::server {
+
+using replication::AdmissionAction;
+using replication::AdmissionOrder;
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -24,6 +27,30 @@ std::string utc(std::int64_t unix_ns) {
 }
 
 }  // namespace
+
+Result<AdmissionOrder> order_of(const protocol::TaskMessage& task, bool remembers_retirement) {
+  switch (task.kind) {
+    case protocol::TaskKind::kFill:
+      return AdmissionOrder{AdmissionAction::kFill, task.from, 0};
+    case protocol::TaskKind::kFreeze:
+      if (!remembers_retirement) {
+        return fail(ErrorCode::kUnsupported,
+                    "a server whose data lie on a device cannot be replaced: it could not remember "
+                    "that it was");
+      }
+      if (task.to == 0 || task.to > static_cast<std::uint64_t>(kMaxFreeze)) {
+        return fail(ErrorCode::kInvalidArgument,
+                    "a server is frozen for at most " + format_duration(kMaxFreeze));
+      }
+      return AdmissionOrder{AdmissionAction::kFreeze, task.from, task.to};
+    case protocol::TaskKind::kRetire:
+      return AdmissionOrder{AdmissionAction::kRetire, task.from, 0};
+    case protocol::TaskKind::kServe:
+      return AdmissionOrder{AdmissionAction::kServe, task.from, 0};
+    default:
+      return fail(ErrorCode::kUnsupported, "that is no admission order");
+  }
+}
 
 template <int D>
 std::string history_json(const History<D>& history) {

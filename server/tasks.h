@@ -33,6 +33,11 @@ struct TaskJob {
   Result<std::string> text;              ///< the outcome: JSON
 };
 
+/// The admission order that a command comes to. kUnsupported: none, or the server could not
+/// remember that it was retired.
+Result<replication::AdmissionOrder> order_of(const protocol::TaskMessage& task,
+                                             bool remembers_retirement);
+
 // What tasks answer, as JSON. Any thread.
 
 /// {"versions": [{"version", "time", "unix_ns", "entries"}, ...]}, oldest first.

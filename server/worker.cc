@@ -12,11 +12,12 @@ namespace silurus::server {
 
 template <int D>
 Worker<D>::Worker(Team<D>& team, std::size_t index)
-    : team_(team),
+    : SessionHost<D>(team.served, sweep_, counters_),
+      team_(team),
       index_(index),
       results_(kMaxSearchBatch),
-      last_now_(team.clock->now()),
-      last_tick_(last_now_) {}
+      sweep_{.now = team.served.clock->now()},
+      last_tick_(sweep_.now) {}
 
 template <int D>
 transport::Poller& Worker<D>::add_poller(std::unique_ptr<transport::Poller> poller) {
@@ -54,7 +55,7 @@ Session<D>* Worker<D>::find(std::uint64_t id) {
 template <int D>
 bool Worker<D>::sweep() {
   bool any = false;
-  ++sweep_number_;
+  ++sweep_.number;
   for (const auto& poller : pollers_) any |= poller->progress() != 0;
   any |= take_completions();
   if (build_ != nullptr) {
@@ -69,9 +70,9 @@ bool Worker<D>::sweep() {
   flush_touched();
   if (!dead_.empty()) bury_dead();
 
-  const Nanoseconds now = team_.clock->now();
-  const Nanoseconds spent = now - last_now_;
-  last_now_ = now;
+  const Nanoseconds now = team_.served.clock->now();
+  const Nanoseconds spent = now - sweep_.now;
+  sweep_.now = now;
   if (any) {
     // Relaxed: a figure for heartbeats and statistics.
     counters_.busy_ns.store(counters_.busy_ns.load(std::memory_order_relaxed) + spent,
@@ -106,14 +107,14 @@ std::optional<Nanoseconds> Worker<D>::deadline() const {
 // --- searches
 
 template <int D>
-void Worker<D>::enqueue(Session<D>& session, std::uint32_t request_id, bool any_member,
-                        const rtree::RangeQuery<D>& query) {
+void Worker<D>::search(Session<D>& session, std::uint32_t request_id, bool any_member,
+                       const rtree::RangeQuery<D>& query) {
   ranges_.push_back({&session, request_id, any_member, query});
 }
 
 template <int D>
-void Worker<D>::enqueue(Session<D>& session, std::uint32_t request_id, bool any_member,
-                        const rtree::NearestQuery<D>& query) {
+void Worker<D>::search(Session<D>& session, std::uint32_t request_id, bool any_member,
+                       const rtree::NearestQuery<D>& query) {
   nearests_.push_back({&session, request_id, any_member, query});
 }
 
@@ -122,16 +123,16 @@ std::size_t Worker<D>::run_searches() {
   const std::size_t count = ranges_.size() + nearests_.size();
   if (count == 0) return 0;
   rtree::Snapshot<D> snapshot = team_.shard->tree().snapshot();
-  if (!may_answer(false)) {
+  if (!team_.served.check_lease(false)) {
     refuse_what_needs_the_primary(ranges_);
     refuse_what_needs_the_primary(nearests_);
   }
-  searches_begun_ = team_.clock->now();
+  searches_begun_ = team_.served.clock->now();
   if (!ranges_.empty()) run_ranges(snapshot);
   if (!nearests_.empty()) run_nearests(snapshot);
   if (!begun_.empty()) go_on_with_stopped(std::move(snapshot));
-  if (team_.clock->now() - searches_begun_ < kSearchTime / 2) {
-    share_ = std::min<std::size_t>(2 * share_, protocol::kMaxRequestsInFlight);
+  if (team_.served.clock->now() - searches_begun_ < kSearchTime / 2) {
+    sweep_.share = std::min<std::size_t>(2 * sweep_.share, protocol::kMaxRequestsInFlight);
   }
   return count;
 }
@@ -139,13 +140,13 @@ std::size_t Worker<D>::run_searches() {
 /// Whether the rest is to wait for the next sweep. But one search of each session is run.
 template <int D>
 bool Worker<D>::is_out_of_time() {
-  return share_ > 1 && team_.clock->now() - searches_begun_ >= kSearchTime;
+  return sweep_.share > 1 && team_.served.clock->now() - searches_begun_ >= kSearchTime;
 }
 
 template <int D>
 template <typename Query>
 void Worker<D>::give_back(std::vector<Asked<Query>>& asked, std::size_t first, std::size_t last) {
-  share_ = 1;
+  sweep_.share = 1;
   for (std::size_t i = last; i > first; --i) {
     const Asked<Query>& one = asked[i - 1];
     one.session->take_back(one.request_id, one.any_member, one.query);
@@ -199,7 +200,7 @@ std::size_t Worker<D>::run_nearests(const rtree::Snapshot<D>& snapshot, std::siz
   bool was_long = false;
   for (std::size_t i = first; i < last; ++i) {
     const bool look = was_long || (i - first) % kNearestBatch == 0;
-    if (look && i != first && team_.clock->now() - searches_begun_ >= time) return i;
+    if (look && i != first && team_.served.clock->now() - searches_begun_ >= time) return i;
     was_long = !run_nearest(snapshot, nearests_[i]);
   }
   return last;
@@ -297,17 +298,6 @@ void Worker<D>::go_on_with_stopped(rtree::Snapshot<D> snapshot) {
 // --- writes and loads
 
 template <int D>
-bool Worker<D>::may_answer(bool any_member) const {
-  return any_member || team_.standing == nullptr || team_.standing->may_read(team_.clock->now());
-}
-
-template <int D>
-bool Worker<D>::is_short_of_memory_of(rtree::Version version) const {
-  const rtree::TreeStats stats = team_.shard->tree().stats();
-  return version != stats.version && stats.bytes_retired > stats.bytes_retired_limit / 4 * 3;
-}
-
-template <int D>
 std::unique_ptr<WriteJob<D>> Worker<D>::new_job() {
   if (free_jobs_.empty()) return std::make_unique<WriteJob<D>>();
   auto job = std::move(free_jobs_.back());
@@ -322,7 +312,7 @@ std::unique_ptr<WriteJob<D>> Worker<D>::new_job() {
 template <int D>
 Status Worker<D>::submit(std::unique_ptr<WriteJob<D>> job) {
   job->owner = this;
-  job->arrived = team_.clock->now();
+  job->arrived = team_.served.clock->now();
   const std::size_t operations = job->operations.size();
   if (auto refused = team_.shard->writes().submit(std::move(job)); refused != nullptr) {
     free_jobs_.push_back(std::move(refused));
@@ -349,13 +339,13 @@ void Worker<D>::complete(std::unique_ptr<TaskJob> job) {
 }
 
 template <int D>
-Status Worker<D>::run_task(std::unique_ptr<TaskJob> job) {
+Status Worker<D>::submit(std::unique_ptr<TaskJob> job) {
   job->owner = this;
   return team_.shard->run_task(std::move(job));
 }
 
 template <int D>
-void Worker<D>::build(std::unique_ptr<LoadJob<D>> job) {
+void Worker<D>::submit(std::unique_ptr<LoadJob<D>> job) {
   job->owner = this;
   build_ = std::move(job);
 }
@@ -385,7 +375,7 @@ bool Worker<D>::take_completions() {
 
 template <int D>
 bool Worker<D>::take_writer_turn() {
-  const Nanoseconds now = team_.clock->now();
+  const Nanoseconds now = team_.served.clock->now();
   WriteDriver<D>& writes = team_.shard->writes();
   // A lone client that only writes has none beside it to be kept waiting.
   const bool may_wait = sessions_.size() == 1 && now - last_search_ >= kSearchPause;
@@ -414,8 +404,8 @@ void Worker<D>::finish(std::unique_ptr<WriteJob<D>> job) {
   --outstanding_;
   counters_.failed_operations.add(job->failed.size());
   if (Session<D>* session = find(job->session)) session->answer_write(*job);
-  counters_.write_ns.add(
-      static_cast<std::uint64_t>(std::max<Nanoseconds>(team_.clock->now() - job->arrived, 0)));
+  counters_.write_ns.add(static_cast<std::uint64_t>(
+      std::max<Nanoseconds>(team_.served.clock->now() - job->arrived, 0)));
   free_jobs_.push_back(std::move(job));
 }
 
@@ -428,32 +418,34 @@ void Worker<D>::begin_build() {
 // --- sessions
 
 template <int D>
-void Worker<D>::touch(Session<D>& session) {
-  if (std::exchange(session.in_touched, true)) return;
-  touched_.push_back(&session);
-}
-
-template <int D>
-void Worker<D>::make_runnable(Session<D>& session) {
-  if (std::exchange(session.in_runnable, true)) return;
-  runnable_.push_back(&session);
-}
-
-template <int D>
-void Worker<D>::make_active(Session<D>& session) {
-  if (std::exchange(session.in_active, true)) return;
-  // The first one after a pause: let the interval begin now.
-  if (active_.empty()) {
-    last_tick_ = last_now_;
-    team_busy_at_tick_ = team_busy();
+void Worker<D>::look_after(Session<D>& session, typename SessionHost<D>::Need need) {
+  switch (need) {
+    case SessionHost<D>::Need::kFlush:
+      return touched_.push_back(&session);
+    case SessionHost<D>::Need::kRun:
+      return runnable_.push_back(&session);
+    case SessionHost<D>::Need::kHeartbeats:
+      // The first one after a pause: let the interval begin now.
+      if (active_.empty()) {
+        last_tick_ = sweep_.now;
+        team_busy_at_tick_ = team_busy();
+      }
+      return active_.push_back(&session);
+    case SessionHost<D>::Need::kEnd:
+      return dead_.push_back(session.id());
   }
-  active_.push_back(&session);
+}
+
+template <int D>
+std::string Worker<D>::text(protocol::MessageType type) {
+  if (type == protocol::MessageType::kCluster) return team_.cluster();
+  return team_.stats ? team_.stats() : "{}";
 }
 
 template <int D>
 bool Worker<D>::run_sessions() {
   running_.swap(runnable_);
-  const Nanoseconds begun = team_.clock->now();
+  const Nanoseconds begun = team_.served.clock->now();
   bool has_time = true;
   for (Session<D>* session : running_) {
     session->in_runnable = false;
@@ -461,12 +453,12 @@ bool Worker<D>::run_sessions() {
     const bool streams = session->streaming();
     const bool is_put_off = streams && !has_time;
     session->work(has_time);
-    if (streams && has_time) has_time = team_.clock->now() - begun < kSlicesTime;
+    if (streams && has_time) has_time = team_.served.clock->now() - begun < kSlicesTime;
     if (!session->runnable()) continue;
     if (is_put_off && !std::exchange(session->in_runnable, true)) {
       first_.push_back(session);
-    } else {
-      make_runnable(*session);
+    } else if (!std::exchange(session->in_runnable, true)) {
+      runnable_.push_back(session);
     }
   }
   running_.clear();
@@ -512,31 +504,31 @@ Nanoseconds Worker<D>::team_busy() const {
 
 template <int D>
 void Worker<D>::tick() {
-  const Nanoseconds elapsed = last_now_ - last_tick_;
+  const Nanoseconds elapsed = sweep_.now - last_tick_;
   const Nanoseconds busy = team_busy();
   const double share = static_cast<double>(busy - team_busy_at_tick_) /
                        (static_cast<double>(elapsed) *
                         static_cast<double>(std::max<std::size_t>(team_.workers.size(), 1)));
   team_busy_at_tick_ = busy;
-  last_tick_ = last_now_;
+  last_tick_ = sweep_.now;
   // The version is read after what is said of it.
-  const Standing* const standing = team_.standing;
+  const Standing* const standing = team_.served.standing;
   const Nanoseconds until = standing == nullptr ? INT64_MAX : standing->told_until();
-  const std::uint64_t staleness_ns = standing == nullptr ? 0 : standing->staleness_ns(last_now_);
+  const std::uint64_t staleness_ns = standing == nullptr ? 0 : standing->staleness_ns(sweep_.now);
   const protocol::Heartbeat heartbeat{
       .sequence = ++heartbeats_,
-      .version = version(),
+      .version = team_.served.version(),
       .cpu_busy_permyriad = static_cast<std::uint32_t>(std::clamp(share, 0.0, 1.0) * 10'000),
       .queued = std::exchange(queued_, 0),
       // Outside of any group, it has the newest version for ever.
       .lease_ns = standing == nullptr ? protocol::kNoEnd
-                                      : static_cast<std::uint64_t>(
-                                            std::max<Nanoseconds>(until - team_.clock->now(), 0)),
+                                      : static_cast<std::uint64_t>(std::max<Nanoseconds>(
+                                            until - team_.served.clock->now(), 0)),
       .staleness_ns = staleness_ns,
       .epoch = standing == nullptr ? 0 : std::uint64_t{standing->epoch()},
       .received = 0};  // each session's own
   std::erase_if(active_, [&](Session<D>* session) {
-    session->in_active = session->tick(last_now_);
+    session->in_active = session->tick(sweep_.now);
     if (session->in_active) session->write_heartbeat(heartbeat);
     return !session->in_active;
   });
@@ -545,13 +537,13 @@ void Worker<D>::tick() {
 
 template <int D>
 void Worker<D>::end_idle_sessions() {
-  last_idle_look_ = last_now_;
-  for (auto& [id, session] : sessions_) session->end_if_idle(last_now_, team_.idle_timeout);
+  last_idle_look_ = sweep_.now;
+  for (auto& [id, session] : sessions_) session->end_if_idle(sweep_.now, team_.idle_timeout);
 }
 
 template <int D>
 void Worker<D>::warn_of(const transport::Connection& connection, std::string_view message) {
-  if (const auto line = limiter_.line(connection.owner(), message, last_now_)) log::warning(*line);
+  if (const auto line = limiter_.line(connection.owner(), message, sweep_.now)) log::warning(*line);
 }
 
 template class Worker<2>;

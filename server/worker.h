@@ -18,6 +18,7 @@
 #include "server/counters.h"
 #include "server/limits.h"
 #include "server/session.h"
+#include "server/session_host.h"
 #include "server/shard.h"
 #include "transport/fabric.h"
 
@@ -25,17 +26,16 @@ namespace silurus::server {
 
 class Standing;
 
+template <int D>
+class Worker;
+
 /// What all workers of a server know of each other and of it. Set up before they run.
 template <int D>
 struct Team {
   Shard<D>* shard = nullptr;
-  const Clock* clock = nullptr;
+  Served<D> served;              ///< of the shard
   Nanoseconds heartbeat = 0;     ///< interval
   Nanoseconds idle_timeout = 0;  ///< for clients that send nothing; 0: none
-  bool allow_backup = false;     ///< whether clients may name directories to write
-  bool allow_orders = false;     ///< whether clients may replace the shard by others
-  /// As the member of a group; nullptr: it is not.
-  const Standing* standing = nullptr;
   /// Text of statistics for a client; any thread.
   std::function<std::string()> stats;
   /// What kCluster is answered with. Called by any worker.
@@ -50,7 +50,8 @@ struct Team {
 /// whenever something may have happened and at deadline() at the latest. Everything but complete()
 /// and counters() belongs to that thread.
 template <int D>
-class Worker final : public JobOwner<WriteJob<D>>,
+class Worker final : public SessionHost<D>,
+                     public JobOwner<WriteJob<D>>,
                      public JobOwner<LoadJob<D>>,
                      public JobOwner<TaskJob> {
  public:
@@ -74,7 +75,7 @@ class Worker final : public JobOwner<WriteJob<D>>,
   /// whether there was anything, or is more to do at once.
   bool sweep();
   /// To be called after sleeping, so that sleep isn't counted as work.
-  void woke() { last_now_ = team_.clock->now(); }
+  void woke() { sweep_.now = team_.served.clock->now(); }
   /// When sweep() must be called though nothing arrives; nothing: never.
   std::optional<Nanoseconds> deadline() const;
 
@@ -82,40 +83,22 @@ class Worker final : public JobOwner<WriteJob<D>>,
   void complete(std::unique_ptr<WriteJob<D>> job) override;
   void complete(std::unique_ptr<LoadJob<D>> job) override;
   void complete(std::unique_ptr<TaskJob> job) override;
-  const WorkerCounters& counters() const { return counters_; }
+  using SessionHost<D>::counters;
 
   // --- from its sessions
-  const Team<D>& team() const { return team_; }
   Shard<D>& shard() { return *team_.shard; }
-  Nanoseconds now() const { return last_now_; }
-  WorkerCounters& counters() { return counters_; }
-  rtree::Version version() const { return team_.shard->tree().snapshot().version(); }
-  void enqueue(Session<D>& session, std::uint32_t request_id, bool any_member,
-               const rtree::RangeQuery<D>& query);
-  void enqueue(Session<D>& session, std::uint32_t request_id, bool any_member,
-               const rtree::NearestQuery<D>& query);
-  /// The sweep under way, and how many searches each session may have run in it.
-  std::uint64_t sweep_number() const { return sweep_number_; }
-  std::size_t share() const { return share_; }
-  /// Whether a snapshot taken before this call may be answered with: it is what the group has now,
-  /// or any member's will do.
-  bool may_answer(bool any_member) const;
-  /// Whether old versions take so much memory that writers will soon have to wait, and that version
-  /// is one of them.
-  bool is_short_of_memory_of(rtree::Version version) const;
-  std::unique_ptr<WriteJob<D>> new_job();
-  /// kUnavailable if too many writes wait.
-  Status submit(std::unique_ptr<WriteJob<D>> job);
-  /// kUnavailable if too many tasks wait.
-  Status run_task(std::unique_ptr<TaskJob> job);
-  void build(std::unique_ptr<LoadJob<D>> job);
-  /// The session has something to flush; something to do; has heard from its client; is over.
-  void touch(Session<D>& session);
-  void make_runnable(Session<D>& session);
-  void make_active(Session<D>& session);
-  void bury(Session<D>& session) { dead_.push_back(session.id()); }
-  /// A line about a client, of those that one peer may fill the log with.
-  void warn_of(const transport::Connection& connection, std::string_view message);
+  Nanoseconds now() const { return sweep_.now; }
+  void search(Session<D>& session, std::uint32_t request_id, bool any_member,
+              const rtree::RangeQuery<D>& query) override;
+  void search(Session<D>& session, std::uint32_t request_id, bool any_member,
+              const rtree::NearestQuery<D>& query) override;
+  std::unique_ptr<WriteJob<D>> new_job() override;
+  Status submit(std::unique_ptr<WriteJob<D>> job) override;
+  Status submit(std::unique_ptr<TaskJob> job) override;
+  void submit(std::unique_ptr<LoadJob<D>> job) override;
+  void look_after(Session<D>& session, typename SessionHost<D>::Need need) override;
+  std::string text(protocol::MessageType type) override;
+  void warn_of(const transport::Connection& connection, std::string_view message) override;
 
  private:
   template <typename Query>
@@ -179,9 +162,8 @@ class Worker final : public JobOwner<WriteJob<D>>,
   rtree::NearestResult neighbors_;
   /// The first nearest searches have come in this sweep, the others have waited for it.
   std::size_t fresh_nearests_ = 0;
-  std::uint64_t sweep_number_ = 0;
+  Sweep sweep_;
   Nanoseconds searches_begun_ = 0;
-  std::size_t share_ = protocol::kMaxRequestsInFlight;
 
   // Writing.
   std::vector<std::unique_ptr<WriteJob<D>>> free_jobs_;
@@ -203,7 +185,6 @@ class Worker final : public JobOwner<WriteJob<D>>,
   std::vector<std::uint64_t> dead_;
 
   // Time.
-  Nanoseconds last_now_;
   Nanoseconds last_tick_;
   Nanoseconds last_idle_look_ = 0;
   Nanoseconds last_search_ = 0;

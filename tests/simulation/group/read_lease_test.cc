@@ -23,7 +23,7 @@ TEST_F(ReadLease, EndsForSearchesThatComeAfterItBeforeTheNextSweep) {
   standing.update(primary()->member(), until - kMillisecond);
   server::test::World served;
   ASSERT_TRUE(served.shard->load(server::test::row(10)));
-  served.team.standing = &standing;
+  served.team.served.standing = &standing;
   auto& client = served.connect();
   served.clock.advance(until - kMillisecond - served.clock.now());
   ask_range(client, 1, {.window = window_of(0, 3)});

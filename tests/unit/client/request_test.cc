@@ -63,7 +63,7 @@ TEST(Request, ASearchOfAnOlderVersionHasItsMomentInFront) {
   const auto at = protocol::decode_at(message);
   ASSERT_TRUE(at) << at.error().message;
   EXPECT_EQ(at->moment, 99u);
-  ASSERT_EQ(at->type, protocol::MessageType::kNearest);
+  ASSERT_EQ(at->search.header.type, protocol::MessageType::kNearest);
   const auto read = protocol::decode_nearest<2>(at->search);
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(read->header.request_id, kId);

@@ -445,7 +445,7 @@ TEST(Decode, ASearchAtAMomentComesBack) {
   const auto at = decode_at(message);
   ASSERT_TRUE(at);
   EXPECT_EQ(at->moment, 812u);
-  EXPECT_EQ(at->type, MessageType::kNearest);
+  EXPECT_EQ(at->search.header.type, MessageType::kNearest);
   EXPECT_EQ(decode_nearest<2>(at->search)->query.k, 3u);
 }
 
@@ -600,6 +600,18 @@ TEST(Hello, ExposedMemoryMustBeDescribed) {
   EXPECT_TRUE(refused(&ServerHello::chunks_per_region, 0u));
   EXPECT_TRUE(refused(&ServerHello::root_offset, std::uint64_t{32}));
   EXPECT_TRUE(refused(&ServerHello::one_sided, 2u));
+}
+
+TEST(Decode, BelievesTheHeaderThatWasReadWhateverThePeerMakesOfItsBytes) {
+  std::vector<std::byte> message = nearest_message({.point = {{1, 2}}, .k = 3});
+  const Request request(*decode_header(message), message);
+  Header other = request.header;
+  other.request_id += 1;
+  other.type = MessageType::kWrite;
+  std::memcpy(message.data(), &other, sizeof other);
+  const auto nearest = decode_nearest<2>(request);
+  ASSERT_TRUE(nearest);
+  EXPECT_EQ(nearest->header.request_id, request.header.request_id);
 }
 
 }  // namespace

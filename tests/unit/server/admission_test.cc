@@ -147,7 +147,7 @@ class AdmittingServer : public testing::Test {
  protected:
   AdmittingServer() {
     log::set_level(log::Level::kOff);
-    world_.team.allow_orders = true;
+    world_.team.served.allow_orders = true;
   }
   ~AdmittingServer() override { log::set_level(log::Level::kInfo); }
 
@@ -293,7 +293,7 @@ TEST_F(AdmittingServer, ALoadOfAFillerThatWasOvertakenFillsNothing) {
 }
 
 TEST_F(AdmittingServer, TakesNoOrdersOfStrangers) {
-  world_.team.allow_orders = false;
+  world_.team.served.allow_orders = false;
   Loopback& client = world_.connect();
   for (const auto kind : {TaskKind::kExport, TaskKind::kFill, TaskKind::kFreeze, TaskKind::kRetire,
                           TaskKind::kServe}) {

@@ -115,7 +115,7 @@ TEST_F(SessionTest, AHoldThatIsOverHoldsNothingThoughItsClientIsThere) {
 TEST_F(SessionTest, TheVersionOfABulkLoadCanBeAskedLater) {
   World world(1, kMemory, 0, {.age = 600 * kSecond});
   SILURUS_CHECK(world.shard->load(row(1000)).has_value());
-  const rtree::Version loaded = world.worker().version();
+  const rtree::Version loaded = world.team.served.version();
   Loopback& client = world.connect();
   ASSERT_EQ(insert(world, client, 5000), loaded + 1);
   ask_range_at(client, 7, loaded, window_of(0, 10'000));
@@ -172,7 +172,7 @@ TEST_F(SessionTest, SearchesOfOldVersionsThatWaitHoldNothing) {
   };
   for (std::uint32_t request = 0; request < 40; ++request) {
     write(5);
-    ask_range_at(reader, request, world.worker().version(), window_of(0, 30000));
+    ask_range_at(reader, request, world.team.served.version(), window_of(0, 30000));
     world.run();
   }
   write(200);

@@ -109,11 +109,11 @@ TEST_F(SessionTest, GoesOnWithABigSearchInsteadOfBeginningAgain) {
   ask_range(greedy, 1, {.window = window_of(0, 30000)});
   world_.worker().sweep();
   EXPECT_EQ(greedy.waiting(), 0u);
-  const rtree::Version begun = world_.worker().version();
+  const rtree::Version begun = world_.team.served.version();
   ask_write(writer, 2, {erase_of(7)});
   world_.worker().sweep();
   ASSERT_GT(greedy.waiting(), 0u);
-  EXPECT_GT(world_.worker().version(), begun);
+  EXPECT_GT(world_.team.served.version(), begun);
   const auto first = greedy.receive();
   EXPECT_EQ(first.answer.version, begun) << "what the first sweep found is part of the answer";
   world_.run();
@@ -128,7 +128,7 @@ TEST_F(SessionTest, WhoAsksForMuchAtOnceGetsNoMoreThanItsShareOfTheTime) {
   fill(1000);
   Loopback& greedy = world_.connect();
   Loopback& other = world_.connect();
-  world_.team.clock = &slow;
+  world_.team.served.clock = &slow;
   for (std::uint32_t i = 0; i < 500; ++i) ask_range(greedy, i, {.window = window_of(i, 3)});
   ask_range(other, 7, {.window = window_of(5, 1)});
   world_.worker().sweep();
@@ -142,7 +142,7 @@ TEST_F(SessionTest, WhoAsksForMuchAtOnceGetsNoMoreThanItsShareOfTheTime) {
   for (std::uint32_t i = 0; i < 600; ++i) {
     ASSERT_EQ(greedy.receive().answer.header.request_id, i) << "in the order of asking";
   }
-  world_.team.clock = &world_.clock;
+  world_.team.served.clock = &world_.clock;
 }
 
 /// Time that goes on by that much whenever somebody looks at it.
@@ -158,7 +158,7 @@ TEST_F(SessionTest, StreamsTakeTurnsOverSeveralSweeps) {
   fill(kOfManySlices);
   std::vector<Loopback*> clients;
   for (int i = 0; i < 20; ++i) clients.push_back(&world_.connect());
-  world_.team.clock = &slow;
+  world_.team.served.clock = &slow;
   for (Loopback* client : clients) {
     ask_range(*client, 1,
               {.window = window_of(0, kOfManySlices), .shape = rtree::ResultShape::kCount});
@@ -177,7 +177,7 @@ TEST_F(SessionTest, StreamsTakeTurnsOverSeveralSweeps) {
   }
   ASSERT_EQ(answered_in.size(), clients.size());
   EXPECT_LE(answered_in.back() - answered_in.front(), 40) << "somebody was passed over";
-  world_.team.clock = &world_.clock;
+  world_.team.served.clock = &world_.clock;
 }
 
 TEST_F(SessionTest, NearestSearchesTakeTurnsOverSeveralSweeps) {
@@ -186,7 +186,7 @@ TEST_F(SessionTest, NearestSearchesTakeTurnsOverSeveralSweeps) {
   std::vector<Loopback*> clients;
   for (int i = 0; i < 40; ++i) clients.push_back(&world_.connect());
   Loopback& other = world_.connect();
-  world_.team.clock = &slow;
+  world_.team.served.clock = &slow;
   // More than are run between two looks at the clock.
   for (Loopback* client : clients) {
     for (std::uint32_t i = 0; i < 4; ++i) ask_nearest(*client, i, {.point = {{0, 0}}, .k = 1});
@@ -213,7 +213,7 @@ TEST_F(SessionTest, NearestSearchesTakeTurnsOverSeveralSweeps) {
     EXPECT_LE(answers[*most] - answers[*least], 4) << "in sweep " << sweep;
   }
   EXPECT_EQ(all, 160);
-  world_.team.clock = &world_.clock;
+  world_.team.served.clock = &world_.clock;
 }
 
 TEST_F(SessionTest, PacksNodesStepByStepWhenAsked) {
@@ -439,21 +439,10 @@ TEST_F(SessionTest, AWriteOfAClientThatHasGoneIsDoneAndItsAnswerDropped) {
   EXPECT_EQ(world_.worker().counters().sessions.load(), 0u);
 }
 
-TEST_F(SessionTest, OnlyTheEndOfTheConnectionAnswersAWriteWhoseFateIsNotKnown) {
-  auto connection = std::make_unique<Loopback>(4096);
-  const Loopback& client = *connection;
-  Session<2> session(world_.worker(), 1, 0, std::move(connection));
-  WriteJob<2> job;
-  job.error = Error{ErrorCode::kConnectionLost, "this member was voted out"};
-  session.answer_write(job);
-  EXPECT_TRUE(client.closed());
-  EXPECT_EQ(client.waiting(), 0u) << "an error would say that it was not done";
-}
-
 TEST_F(SessionTest, AMemberThatMayNotReadForItsGroupAnswersThoseWhoAskAnyMember) {
   fill(1000);
   const Standing outside("group", 0, 1);
-  world_.team.standing = &outside;
+  world_.team.served.standing = &outside;
   Loopback& client = world_.connect();
   for (const std::uint32_t id : {1u, 2u}) {
     const std::uint8_t flags = id == 1 ? std::uint8_t{0} : protocol::kAnyMember;
@@ -471,7 +460,7 @@ TEST_F(SessionTest, AMemberThatMayNotReadForItsGroupAnswersThoseWhoAskAnyMember)
       EXPECT_EQ(received.answer.count, id == 2 ? 3u : 1u);
     }
   }
-  world_.team.standing = nullptr;
+  world_.team.served.standing = nullptr;
 }
 
 TEST_F(SessionTest, AMemberThatMayNotReadForItsGroupAnyMoreBeginsNoStreamForIt) {
@@ -485,7 +474,7 @@ TEST_F(SessionTest, AMemberThatMayNotReadForItsGroupAnyMoreBeginsNoStreamForIt) 
   }
   world_.run();
   EXPECT_EQ(client.waiting(), 2u);
-  world_.team.standing = &outside;
+  world_.team.served.standing = &outside;
   client.give_room(1000);
   world_.run();
   std::map<std::uint32_t, std::uint64_t> found;
@@ -496,7 +485,7 @@ TEST_F(SessionTest, AMemberThatMayNotReadForItsGroupAnyMoreBeginsNoStreamForIt) 
     if (id != 2) found[id] += received.answer.count;
   }
   EXPECT_EQ(found, (std::map<std::uint32_t, std::uint64_t>{{1, 30000}, {3, 30000}}));
-  world_.team.standing = nullptr;
+  world_.team.served.standing = nullptr;
 }
 
 TEST_F(SessionTest, WritersWaitWhenTooMuchIsRetiredAndReadersDoNot) {

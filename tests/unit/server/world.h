@@ -42,7 +42,7 @@ class World {
     SILURUS_CHECK(made.has_value());
     shard = std::move(*made);
     team.shard = shard.get();
-    team.clock = &clock;
+    team.served = shard->served();
     team.heartbeat = 10 * kMillisecond;
     team.stats = [] { return std::string("{\"entries\":0}"); };
     team.cluster = [] { return std::string("{\"members\":[]}"); };
