@@ -437,7 +437,7 @@ bool Offloader<D>::feed(std::uint32_t index, std::uint32_t slot_index) {
     begin_again(index);
     return false;
   }
-  if (slot.node.ref == search.root) search.version = node->birth();
+  if (slot.node.ref == search.root && !slot.has_groups_alone) search.version = node->birth();
   if (!slot.has_groups_alone && !node->is_leaf()) {
     ++search.cost.cache_misses;
     cache_.put(slot.node.ref,
@@ -513,7 +513,8 @@ void Offloader<D>::queue_reads(std::uint32_t slot_index) {
   Slot& slot = slots_[slot_index];
   if (slot.has_groups_alone) return queue_groups(slot_index);
   std::size_t bytes = rtree::bytes_to_read<D>(slot.node);
-  if (slot.node.level == rtree::kAnyLevel && known_level_ >= 2) {
+  const bool is_current = searches_[slot.search]->held_until == 0;
+  if (slot.node.level == rtree::kAnyLevel && known_level_ >= 2 && is_current) {
     bytes = std::min(bytes, rtree::node_bytes<D>(known_level_));
   }
   slot.bytes = static_cast<std::uint32_t>(bytes);

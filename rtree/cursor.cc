@@ -33,7 +33,11 @@ void RangeCursor<D>::start(const RangeQuery<D>& query, WantedNode root, RangeRes
 template <int D>
 void RangeCursor<D>::feed(const Node<D>& node) {
   const std::uint32_t level = node.level();
-  if (level == 0) return feed_leaf(node, kAllGroups);
+  if (level == 0) {
+    EntryMask found = kernels_->scan_leaf(node, state_.limits, kAllGroups);
+    found.words[0] &= (std::uint64_t{1} << node.count()) - 1;  // whatever lies behind them
+    return feed_leaf(node, found);
+  }
   --state_.in_flight;
   if (level == 1) {
     state_.make_room_for_leaves();
@@ -52,13 +56,12 @@ void RangeCursor<D>::feed(const Node<D>& node) {
 
 template <int D>
 void RangeCursor<D>::feed_groups(const Node<D>& leaf, GroupMask groups) {
-  feed_leaf(leaf, groups);
+  feed_leaf(leaf, kernels_->scan_leaf(leaf, state_.limits, groups));
 }
 
 template <int D>
-void RangeCursor<D>::feed_leaf(const Node<D>& leaf, GroupMask groups) {
+void RangeCursor<D>::feed_leaf(const Node<D>& leaf, const EntryMask& found) {
   --state_.in_flight;
-  const EntryMask found = kernels_->scan_leaf(leaf, state_.limits, groups);
   if (state_.keeps_ids_alone()) {
     state_.result->count += kernels_->gather_ids(leaf, found, state_.room_for_ids());
   } else {

@@ -138,7 +138,7 @@ class RangeCursor {
   RangeState<D>& state() { return state_; }
 
  private:
-  void feed_leaf(const Node<D>& leaf, GroupMask groups);
+  void feed_leaf(const Node<D>& leaf, const EntryMask& found);
 
   const Kernels<D>* kernels_;
   RangeState<D> state_;

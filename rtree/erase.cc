@@ -203,10 +203,11 @@ void Tree<D>::erase_found(Found& found) {
   }
   if (top != 0) {
     Node<D>& parent = own_node(found.path.nodes[1]);
-    if (leaf.count() % kGroupFanout == 0) {
+    if (leaf.count() % kGroupFanout == 0 || leaf.bounds != before) {
       parent.forget_directory(found.path.child[1]);
-    } else {
-      parent.set_stale(found.path.child[1]);
+    } else if (found.index != leaf.count()) {  // another entry has come there
+      parent.add_to_directory(found.path.child[1], found.index / kGroupFanout,
+                              leaf.entry_box(found.index));
     }
   }
   repair_underflow(found.path, before);

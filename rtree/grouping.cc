@@ -146,8 +146,8 @@ LeafDirectory<D> make_directory(const Node<D>& parent, std::uint32_t index, cons
         const auto mins = hn::IfThenElse(is_entry, coordinates(leaf, 2 * d, i), hn::Set(tag, min));
         const auto maxs =
             hn::IfThenElse(is_entry, coordinates(leaf, 2 * d + 1, i), hn::Set(tag, max));
-        min = hn::GetLane(hn::MinOfLanes(tag, mins));
-        max = hn::GetLane(hn::MaxOfLanes(tag, maxs));
+        min = std::min(min, hn::GetLane(hn::MinOfLanes(tag, mins)));
+        max = std::max(max, hn::GetLane(hn::MaxOfLanes(tag, maxs)));
       }
       // A group without entries meets as few windows as cells can tell.
       const bool is_empty = g * kGroupFanout >= leaf.header.count;

@@ -58,12 +58,11 @@ void Tree<D>::insert_reserved(const Entry<D>& entry) {
   leaf.set_entry(index, entry);
   ++leaf.header.entries;
   if (top == 0) return;
-  // Grouping takes longer than the rest of an insert: it waits until the last group is full.
+  // Grouping takes half as long as the rest of an insert: it waits until the last group is full, or
+  // the directory is of no use any more.
   Node<D>& parent = own_node(path.nodes[1]);
-  if (index % kGroupFanout == kGroupFanout - 1) {
+  if (has_grown || index % kGroupFanout == kGroupFanout - 1) {
     parent.forget_directory(path.child[1]);
-  } else if (has_grown) {
-    parent.set_stale(path.child[1]);
   } else {
     parent.add_to_directory(path.child[1], index / kGroupFanout, entry.box);
   }

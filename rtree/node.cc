@@ -82,7 +82,7 @@ const Node<D>* check_node(std::span<const std::byte> bytes, WantedNode expected,
 template <int D>
 void Node<D>::add_to_directory(std::uint32_t index, std::uint32_t group, const Box<D>& box) {
   LeafDirectory<D>& directory = inner.directories[index];
-  if (directory_state(index) != DirectoryState::kRight) return;
+  if (!has_directory(index)) return;
   for (int d = 0; d < D; ++d) {
     const GroupGrid grid = group_grid(index, d);
     const auto cell_of = [&](double x) {
@@ -102,7 +102,7 @@ void Node<D>::move_child_box(std::uint32_t index, const Box<D>& box, const bool*
     before[d] = inner.cells[2 * d + 1][index] - inner.cells[2 * d][index] + 1;
   }
   set_child_box(index, box);
-  if (level() != 1 || directory_state(index) == DirectoryState::kStale) return;
+  if (level() != 1) return;
   for (int d = 0; d < D; ++d) {
     const std::int32_t after = inner.cells[2 * d + 1][index] - inner.cells[2 * d][index] + 1;
     const std::int32_t doubt =

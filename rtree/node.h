@@ -187,31 +187,18 @@ struct alignas(64) Node {
     if (level() == 1) inner.directories[to] = inner.directories[from];
   }
 
-  // Directories, of a node of level 1. Where a batch has changed a leaf, its directory waits for
-  // the end of the batch (Tree::seal_batch), and until then says what is to be done.
+  // Directories, of a node of level 1. Those of leaves that a batch has changed in any other way
+  // than add_to_directory() can tell are forgotten, and made anew at its end (Tree::seal_batch).
 
-  enum class DirectoryState : std::uint8_t {
-    kRight,      ///< it covers the leaf's groups
-    kStale,      ///< it is to be made anew
-    kUngrouped,  ///< ... and the leaf is to be put into groups before
-  };
-  DirectoryState directory_state(std::uint32_t index) const {
-    const auto& cells = inner.directories[index].cells;  // group 0 is never empty
-    if (cells[0][0] == kGreatestGroupCell && cells[1][0] == kLeastGroupCell) {
-      return DirectoryState::kStale;
-    }
-    const bool knows_nothing = cells[0][0] == kLeastGroupCell && cells[1][0] == kGreatestGroupCell;
-    return knows_nothing ? DirectoryState::kUngrouped : DirectoryState::kRight;
+  /// Whether something is known of the leaf's groups; false also if group 0 reaches as far as the
+  /// leaf does along the first axis.
+  bool has_directory(std::uint32_t index) const {
+    const auto& cells = inner.directories[index].cells;
+    return cells[0][0] != kLeastGroupCell || cells[1][0] != kGreatestGroupCell;
   }
-  /// Nothing is known of the leaf but its box: right, and kUngrouped. Also of other levels, where
-  /// it does nothing.
+  /// Any group may hold anything. Of other levels than 1 it does nothing.
   void forget_directory(std::uint32_t index) {
     if (level() == 1) inner.directories[index] = kUnknownDirectory<D>;
-  }
-  void set_stale(std::uint32_t index) {
-    if (directory_state(index) == DirectoryState::kUngrouped) return;
-    inner.directories[index].cells[0][0] = static_cast<GroupCell>(kGreatestGroupCell);
-    inner.directories[index].cells[1][0] = static_cast<GroupCell>(kLeastGroupCell);
   }
   /// The leaf that is child `index`, whose box has not changed, has an entry more in that group.
   void add_to_directory(std::uint32_t index, std::uint32_t group, const Box<D>& box);

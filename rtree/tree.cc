@@ -133,23 +133,21 @@ void Tree<D>::own_path(Path& path, std::uint32_t down_to_level) {
   }
 }
 
-/// Groups the leaves below a node of level 1 that the batch has changed, as far as they are to be,
-/// and makes their directories.
+/// Groups the leaves below a node of level 1 whose directories the batch has forgotten, and makes
+/// these anew.
 template <int D>
 void Tree<D>::seal_directories(Node<D>& parent) {
-  using State = typename Node<D>::DirectoryState;
   for (std::uint32_t i = 0; i < parent.count(); ++i) {
-    if (!is_own(parent.child(i))) continue;
-    const State state = parent.directory_state(i);
-    if (state == State::kRight) continue;
+    if (!is_own(parent.child(i)) || parent.has_directory(i)) continue;
     Node<D>& leaf = own_node(parent.child(i));
-    if (state == State::kUngrouped) group_entries(leaf);
+    group_entries(leaf);
     parent.inner.directories[i] = directory_of(parent, i, leaf);
   }
 }
 
 template <int D>
 void Tree<D>::seal_batch() {
+  lookup_.reset();  // it knows entries by their places, which change
   for (const NodeRef ref : born_) {
     Node<D>& made = own_node(ref);
     if (made.header.birth == pending_ && made.level() == 1) seal_directories(made);

@@ -2,7 +2,6 @@
 #include <string>
 #include <vector>
 
-#include "rtree/grouping.h"
 #include "rtree/split.h"
 #include "rtree/tree.h"
 
@@ -69,12 +68,17 @@ Status check_alone(const Node<D>& node, NodeRef ref, bool is_root, Version versi
 /// Whether a parent's directory of a leaf covers all entries.
 template <int D>
 bool covers(const Node<D>& parent, std::uint32_t index, const Node<D>& leaf) {
-  const LeafDirectory<D> exact = directory_of(parent, index, leaf);
   const LeafDirectory<D>& held = parent.inner.directories[index];
-  for (std::uint32_t g = 0; g * kGroupFanout < leaf.count(); ++g) {
+  for (std::uint32_t i = 0; i < leaf.count(); ++i) {
+    const std::uint32_t g = i / kGroupFanout;
+    const Box<D> box = leaf.entry_box(i);
     for (int d = 0; d < D; ++d) {
-      if (held.cells[2 * d][g] > exact.cells[2 * d][g]) return false;
-      if (held.cells[2 * d + 1][g] < exact.cells[2 * d + 1][g]) return false;
+      const GroupGrid grid = parent.group_grid(index, d);
+      const auto cell_of = [&](double x) {
+        return group_cell_of(steps_of(x, parent.bounds.min[d], parent.inner.scale[d]), grid);
+      };
+      if (held.cells[2 * d][g] > cell_of(box.min[d])) return false;
+      if (held.cells[2 * d + 1][g] < cell_of(box.max[d])) return false;
     }
   }
   return true;

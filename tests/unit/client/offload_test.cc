@@ -620,6 +620,21 @@ TEST(Offload, ADamagedNodeOfAnOldVersionIsNoReasonToAnswerFromTheCurrentOne) {
   EXPECT_TRUE(world.finish().given_back);
 }
 
+TEST(Offload, AnOldVersionIsReadWhoseTreeWasLowerThanTheCurrentOne) {
+  World world(1);
+  world.load(500);
+  const auto old = world.tree->snapshot();
+  ASSERT_EQ(old.root().level, 1u);
+  const auto before = matching(world.entries, kEverything);
+  const HeldRoot held{.root = old.root().ref, .until = world.clock.now() + kSecond};
+  for (int i = 0; i < 4000; ++i) world.insert_one();
+  ASSERT_EQ(world.tree->snapshot().root().level, 2u);
+  ASSERT_FALSE(world.range(kEverything).given_back);
+  world.offloader->start_range(0, kEverything, world.range_result, held);
+  EXPECT_FALSE(world.finish().given_back);
+  EXPECT_EQ(sorted(world.range_result.ids), before);
+}
+
 TEST(Offload, AnOldVersionIsNotReadOnWhenItIsHeldNoLonger) {
   World world(1);
   world.load(20'000);

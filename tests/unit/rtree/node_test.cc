@@ -1,6 +1,7 @@
 #include "rtree/node.h"
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include <algorithm>
 #include <array>
@@ -413,6 +414,37 @@ class Family {
   Node<D> parent;
   std::vector<Node<D>> leaves;
 };
+
+TYPED_TEST(NodeOf, MakesDirectoriesThatCoverAllEntriesWithEachInstructionSet) {
+  constexpr int D = TypeParam::kD;
+  Random random(testing_support::seed(13));
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    for (int round = 0; round < 200; ++round) {
+      Family<D> family(random, round);
+      for (std::uint32_t l = 0; l < family.parent.count(); ++l) {
+        Node<D>& leaf = family.leaves[l];
+        group_entries(leaf);
+        const LeafDirectory<D> directory = directory_of(family.parent, l, leaf);
+        for (std::uint32_t i = 0; i < leaf.count(); ++i) {
+          const Box<D> box = leaf.entry_box(i);
+          for (int d = 0; d < D; ++d) {
+            const GroupGrid grid = family.parent.group_grid(l, d);
+            const auto cell_of = [&](double x) {
+              return group_cell_of(
+                  steps_of(x, family.parent.bounds.min[d], family.parent.inner.scale[d]), grid);
+            };
+            ASSERT_LE(directory.cells[2 * d][i / kGroupFanout], cell_of(box.min[d]))
+                << hwy::TargetName(target);
+            ASSERT_GE(directory.cells[2 * d + 1][i / kGroupFanout], cell_of(box.max[d]))
+                << hwy::TargetName(target);
+          }
+        }
+      }
+    }
+  }
+  hwy::SetSupportedTargetsForTest(0);
+}
 
 TYPED_TEST(NodeOf, MissesNoGroupThatHoldsAnAnswer) {
   constexpr int D = TypeParam::kD;

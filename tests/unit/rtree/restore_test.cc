@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "common/check.h"
@@ -343,6 +344,40 @@ TEST_F(RestoreTest, FindsAnEntryOfTheOldTreeThatWasLookedForInABatchTakenBack) {
   const Status valid = tree_->snapshot().validate();
   EXPECT_TRUE(valid) << valid.error().message;
   EXPECT_EQ(all_ids(*tree_), expected);
+}
+
+/// Entries of a leaf change places when they are grouped at the end of a batch.
+TEST_F(RestoreTest, ErasesTheEntryThatWasLookedForBeforeTheBatchWasPublished) {
+  auto expected = all_ids(*tree_);
+  for (int round = 0; round < 300; ++round) {
+    const std::uint64_t id = 200'000 + static_cast<std::uint64_t>(round);
+    insert(*tree_, id);
+    expected.push_back(id);
+    std::optional<Entry<2>> wanted;
+    {
+      const auto snapshot = tree_->snapshot();
+      NodeRef leaf = snapshot.root().ref;
+      for (int step = round; !snapshot.node(leaf).is_leaf(); ++step) {
+        const Node<2>& inner = snapshot.node(leaf);
+        leaf = inner.child(static_cast<std::uint32_t>(step) % inner.count());
+      }
+      const Node<2>& node = snapshot.node(leaf);
+      wanted = node.entry(static_cast<std::uint32_t>(round) % node.count());
+    }
+    // Something else in that leaf, so that it is grouped anew.
+    ASSERT_TRUE(tree_->insert({300'000 + id, wanted->box}));
+    expected.push_back(300'000 + id);
+    std::uint32_t nodes = UINT32_MAX;
+    ASSERT_TRUE(tree_->look_for(*wanted, nodes));
+    tree_->publish();
+    ASSERT_TRUE(tree_->erase(*wanted));
+    tree_->publish();
+    std::erase(expected, wanted->id);
+  }
+  std::ranges::sort(expected);
+  auto left = all_ids(*tree_);
+  std::ranges::sort(left);
+  EXPECT_EQ(left, expected);
 }
 
 TEST_F(RestoreTest, SealsABatchWithTheChecksumsOfItsNodes) {
