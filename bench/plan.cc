@@ -24,6 +24,7 @@ std::vector<PlanWay> plan_ways() {
       {.name = "offload", .mode = Mode::kOffload},
       {.name = "offload-cached", .mode = Mode::kOffload, .has_cache = true},
       {.name = "catfish", .mode = Mode::kAdaptive, .policy = PolicyKind::kCatfish},
+      {.name = "catfish-doubling", .mode = Mode::kAdaptive, .policy = PolicyKind::kCatfishDoubling},
       {.name = "cost", .mode = Mode::kAdaptive},
       {.name = "cost-cached", .mode = Mode::kAdaptive, .has_cache = true},
   };

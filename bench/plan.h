@@ -16,8 +16,8 @@ struct PlanWay {
   bool has_cache = false;  ///< of inner nodes
 };
 
-/// Fast messaging, offloading (with and without the node cache), the Catfish policy without the
-/// cache, and the cost policy without and with it.
+/// Fast messaging, offloading (with and without the node cache), both rules of the Catfish policy
+/// without the cache, and the cost policy without and with it.
 std::vector<PlanWay> plan_ways();
 
 /// Has a run's clients ask so. Those that adapt are given `warm_up` operations each for it.

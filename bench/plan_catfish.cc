@@ -5,8 +5,8 @@
 #include "bench/plan.h"
 #include "bench/plan_runs.h"
 
-// The experiment of Xiao, Wang, Geng, Guo: "Catfish: Adaptive RDMA-enabled R-Tree for Low Latency
-// and High Throughput", ICDCS 2019.
+// The experiment of Xiao, Wang, Geng, Lee, Zhang: "Catfish: Adaptive RDMA-enabled R-Tree for Low
+// Latency and High Throughput", ICDCS 2019.
 
 namespace silurus::bench {
 namespace {

@@ -8,6 +8,9 @@
 namespace silurus::client {
 namespace {
 
+/// Heartbeats in succession that Catfish counts: three hours of a busy server. Any k is then far
+/// more than a client searches between two of them.
+constexpr std::uint32_t kMaxBusyHeartbeats = std::uint32_t{1} << 20;
 /// Each way of each class is measured at least so often before it is judged.
 constexpr std::uint32_t kFirstSamples = 4;
 constexpr std::uint32_t kFirstUsual = 8;
@@ -94,7 +97,7 @@ Access CatfishPolicy::choose(std::uint8_t) {
     --to_offload_;
     return Access::kOffload;
   }
-  if (busy_) {
+  if (is_busy_ && options_.rule == CatfishRule::kPerWindow) {
     window_ = window_ == 0 ? options_.window : std::min(2 * window_, options_.max_window);
     to_offload_ = 1 + static_cast<std::uint32_t>(random_.below(window_));
   }
@@ -102,11 +105,18 @@ Access CatfishPolicy::choose(std::uint8_t) {
 }
 
 void CatfishPolicy::on_heartbeat(const ServerLoad& load) {
-  busy_ = load.cpu_busy > options_.busy_threshold;
-  if (!busy_) {
+  is_busy_ = load.cpu_busy > options_.busy_threshold;
+  if (!is_busy_) {
+    busy_heartbeats_ = 0;
     window_ = 0;
     to_offload_ = 0;
+    return;
   }
+  if (options_.rule == CatfishRule::kPerWindow) return;
+  busy_heartbeats_ = std::min(busy_heartbeats_ + 1, kMaxBusyHeartbeats);
+  // What is left of the last draw gives way to this one.
+  to_offload_ = (busy_heartbeats_ - 1) * options_.window +
+                static_cast<std::uint32_t>(random_.below(options_.window));
 }
 
 void ReadDelay::add(std::uint8_t search_class, std::uint32_t in_flight, double latency,
@@ -409,7 +419,14 @@ void CostPolicy::judge_trial(bool hopeless) {
 }
 
 std::unique_ptr<AccessPolicy> make_policy(PolicyKind kind, std::uint64_t seed) {
-  if (kind == PolicyKind::kCatfish) return std::make_unique<CatfishPolicy>(seed);
+  switch (kind) {
+    case PolicyKind::kCatfish:
+      return std::make_unique<CatfishPolicy>(seed);
+    case PolicyKind::kCatfishDoubling:
+      return std::make_unique<CatfishPolicy>(seed, CatfishOptions{.rule = CatfishRule::kPerWindow});
+    case PolicyKind::kCost:
+      break;
+  }
   return std::make_unique<CostPolicy>(seed);
 }
 

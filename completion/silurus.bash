@@ -5,7 +5,7 @@
 declare -A _silurus_words=(
   [--mode]="messaging offload adaptive" [-m]="messaging offload adaptive"
   [--format]="text json csv" [-f]="text json csv"
-  [--policy]="cost catfish"
+  [--policy]="cost catfish catfish-doubling"
   [--read]="primary any"
   [--predicate]="intersects within contains"
 )

@@ -26,8 +26,10 @@ namespace {
 constexpr flags::Names<client::Mode, 3> kModes{{{"messaging", client::Mode::kMessaging},
                                                 {"offload", client::Mode::kOffload},
                                                 {"adaptive", client::Mode::kAdaptive}}};
-constexpr flags::Names<client::PolicyKind, 2> kPolicies{
-    {{"cost", client::PolicyKind::kCost}, {"catfish", client::PolicyKind::kCatfish}}};
+constexpr flags::Names<client::PolicyKind, 3> kPolicies{
+    {{"cost", client::PolicyKind::kCost},
+     {"catfish", client::PolicyKind::kCatfish},
+     {"catfish-doubling", client::PolicyKind::kCatfishDoubling}}};
 constexpr flags::Names<client::ReadFrom, 2> kMembers{
     {{"primary", client::ReadFrom::kPrimary}, {"any", client::ReadFrom::kAny}}};
 constexpr flags::Names<Format, 3> kFormats{

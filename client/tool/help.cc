@@ -242,7 +242,9 @@ std::span<const Option> general_options() {
        .fallback = "adaptive"},
       {.name = "policy",
        .argument = "P",
-       .help = "how adaptive decides: cost or catfish",
+       .help = "how adaptive decides: cost (by what searches cost either way, measured), catfish "
+               "(by the server's heartbeats, as the Catfish paper is recalled) or "
+               "catfish-doubling (another reading of that paper, with windows that double)",
        .fallback = "cost"},
       {.name = "read",
        .argument = "FROM",

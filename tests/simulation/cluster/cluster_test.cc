@@ -134,6 +134,7 @@ const std::vector<Workload> kMixed = {
     {.mode = client::Mode::kMessaging, .write_share = 0.5},
     {.mode = client::Mode::kOffload, .write_share = 0.1},
     {.mode = client::Mode::kAdaptive, .policy = client::PolicyKind::kCatfish},
+    {.mode = client::Mode::kAdaptive, .policy = client::PolicyKind::kCatfishDoubling},
     {.mode = client::Mode::kAdaptive, .policy = client::PolicyKind::kCost},
 };
 

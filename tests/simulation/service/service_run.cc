@@ -139,7 +139,10 @@ client::ClientOptions ServiceRun::draw_client() {
   const client::Mode modes[] = {client::Mode::kMessaging, client::Mode::kOffload,
                                 client::Mode::kAdaptive};
   options.mode = modes[is_one_sided ? random_.below(3) : 0];
-  if (random_.below(2) == 0) options.policy = client::PolicyKind::kCatfish;
+  if (random_.below(2) == 0) {
+    options.policy =
+        random_.below(2) == 0 ? client::PolicyKind::kCatfish : client::PolicyKind::kCatfishDoubling;
+  }
   if (random_.below(3) == 0) options.deadline = 60 * kMillisecond;
   if (random_.below(3) == 0) {
     options.read.from = client::ReadFrom::kAny;

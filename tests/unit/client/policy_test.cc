@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
+#include <vector>
 
 #include "common/random.h"
 
@@ -16,40 +18,17 @@ double offloaded_of(AccessPolicy& policy, int searches) {
   return static_cast<double>(offloaded) / searches;
 }
 
-TEST(CatfishPolicy, SendsMessagesWhileTheServerIsNotBusy) {
-  CatfishPolicy policy(1);
-  EXPECT_EQ(offloaded_of(policy, 100), 0);
-  policy.on_heartbeat({.cpu_busy = 0.95});
-  EXPECT_EQ(offloaded_of(policy, 100), 0);
+/// The rule that doubles its window whatever heartbeats say.
+CatfishPolicy doubling(std::uint64_t seed, CatfishOptions options = {}) {
+  options.rule = CatfishRule::kPerWindow;
+  return CatfishPolicy(seed, options);
 }
 
-TEST(CatfishPolicy, BacksOffFurtherWhileTheServerStaysBusy) {
-  CatfishPolicy policy(1);
-  policy.on_heartbeat({.cpu_busy = 1.0});
-  const double at_first = offloaded_of(policy, 20);
-  const double later = offloaded_of(policy, 4'000);
-  EXPECT_GT(at_first, 0);
-  EXPECT_GT(later, 0.98);
-}
-
-TEST(CatfishPolicy, ComesBackAtOnceWhenTheServerIsNoLongerBusy) {
-  CatfishPolicy policy(1);
-  policy.on_heartbeat({.cpu_busy = 1.0});
-  offloaded_of(policy, 1'000);
-  policy.on_heartbeat({.cpu_busy = 0.3});
-  EXPECT_EQ(offloaded_of(policy, 100), 0);
-}
-
-TEST(CatfishPolicy, TheFirstWindowIsNoLongerThanN) {
-  for (std::uint64_t seed = 0; seed < 50; ++seed) {
-    CatfishPolicy policy(seed);
-    policy.on_heartbeat({.cpu_busy = 1.0});
-    EXPECT_EQ(policy.choose(0), Access::kMessaging);
-    int run = 0;
-    while (policy.choose(0) == Access::kOffload) ++run;
-    EXPECT_GE(run, 1);
-    EXPECT_LE(run, 8);
-  }
+/// How many of the next searches are offloaded before one goes by message.
+int run_of_offloads(AccessPolicy& policy) {
+  int run = 0;
+  while (policy.choose(0) == Access::kOffload) ++run;
+  return run;
 }
 
 /// The longest run of offloaded searches among that number.
@@ -63,23 +42,132 @@ int longest_run(AccessPolicy& policy, int searches) {
   return longest;
 }
 
-TEST(CatfishPolicy, TheWindowBeginsAnewWhenTheServerBecomesBusyAgain) {
+TEST(CatfishPolicy, SendsMessagesWhileTheServerIsNotBusy) {
+  for (CatfishPolicy policy : {CatfishPolicy(1), doubling(1)}) {
+    EXPECT_EQ(offloaded_of(policy, 100), 0);
+    policy.on_heartbeat({.cpu_busy = 0.95});
+    EXPECT_EQ(offloaded_of(policy, 100), 0);
+  }
+}
+
+TEST(CatfishPolicy, EachBusyHeartbeatHasTheNextSearchesOffloadedAndNoMore) {
+  CatfishPolicy policy(1);
+  policy.on_heartbeat({.cpu_busy = 1.0});
+  policy.on_heartbeat({.cpu_busy = 1.0});
+  EXPECT_GE(run_of_offloads(policy), 8);
+  EXPECT_EQ(offloaded_of(policy, 1'000), 0) << "until the next heartbeat";
+  policy.on_heartbeat({.cpu_busy = 1.0});
+  EXPECT_GE(run_of_offloads(policy), 16);
+}
+
+/// The r-th of them, of the sizes from (r - 1) N to r N - 1, all of which occur.
+TEST(CatfishPolicy, TheNumberGrowsByNWithEachBusyHeartbeat) {
+  constexpr int kHeartbeats = 6, kWindow = 5;
+  std::vector<std::set<int>> runs(kHeartbeats);
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    CatfishPolicy policy(seed, {.window = kWindow});
+    for (auto& run : runs) {
+      policy.on_heartbeat({.cpu_busy = 1.0});
+      run.insert(run_of_offloads(policy));
+    }
+  }
+  for (int r = 1; r <= kHeartbeats; ++r) {
+    const std::set<int>& seen = runs[r - 1];
+    EXPECT_EQ(seen.size(), std::size_t{kWindow}) << r;
+    EXPECT_EQ(*seen.begin(), (r - 1) * kWindow);
+    EXPECT_EQ(*seen.rbegin(), r * kWindow - 1);
+  }
+}
+
+TEST(CatfishPolicy, AHeartbeatReplacesWhatTheLastOneLeft) {
+  CatfishPolicy policy(1);
+  for (int i = 0; i < 100; ++i) policy.on_heartbeat({.cpu_busy = 1.0});
+  const int run = run_of_offloads(policy);
+  EXPECT_GE(run, 99 * 8);
+  EXPECT_LT(run, 100 * 8);
+}
+
+TEST(CatfishPolicy, TheCounterBeginsAnewWhenTheServerBecomesBusyAgain) {
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
     CatfishPolicy policy(seed);
+    for (int i = 0; i < 20; ++i) policy.on_heartbeat({.cpu_busy = 1.0});
+    policy.on_heartbeat({.cpu_busy = 0.3});
+    policy.on_heartbeat({.cpu_busy = 1.0});
+    EXPECT_LT(run_of_offloads(policy), 8) << "seed " << seed;
+  }
+}
+
+TEST(CatfishPolicy, NoNumberOfHeartbeatsOverflowsTheCounter) {
+  CatfishPolicy policy(1, {.window = 4'000});
+  for (int i = 0; i < 2'200'000; ++i) policy.on_heartbeat({.cpu_busy = 1.0});
+  EXPECT_EQ(offloaded_of(policy, 100'000), 1);
+}
+
+TEST(CatfishPolicy, ComesBackAtOnceWhenTheServerIsNoLongerBusy) {
+  for (CatfishPolicy policy : {CatfishPolicy(1), doubling(1)}) {
+    for (int i = 0; i < 10; ++i) policy.on_heartbeat({.cpu_busy = 1.0});
+    EXPECT_GT(offloaded_of(policy, 40), 0.5);
+    policy.on_heartbeat({.cpu_busy = 0.3});
+    EXPECT_EQ(offloaded_of(policy, 100), 0);
+  }
+}
+
+/// Between two heartbeats a client with short searches runs thousands: with the one rule it
+/// offloads a few, with the other nearly all.
+TEST(CatfishPolicy, TheTwoRulesDifferBetweenTwoHeartbeats) {
+  CatfishPolicy recalled(1);
+  CatfishPolicy other = doubling(1);
+  recalled.on_heartbeat({.cpu_busy = 1.0});
+  other.on_heartbeat({.cpu_busy = 1.0});
+  EXPECT_LT(offloaded_of(recalled, 2'000), 0.005);
+  EXPECT_GT(offloaded_of(other, 2'000), 0.95);
+}
+
+TEST(CatfishPolicy, TheKindsOfPoliciesAreTheTwoRules) {
+  const auto offloaded = [](PolicyKind kind) {
+    const auto policy = make_policy(kind, 1);
+    policy->on_heartbeat({.cpu_busy = 1.0});
+    return offloaded_of(*policy, 2'000);
+  };
+  EXPECT_LT(offloaded(PolicyKind::kCatfish), 0.005);
+  EXPECT_GT(offloaded(PolicyKind::kCatfishDoubling), 0.95);
+}
+
+TEST(CatfishPolicy, DoublingBacksOffFurtherWhileTheServerStaysBusy) {
+  CatfishPolicy policy = doubling(1);
+  policy.on_heartbeat({.cpu_busy = 1.0});
+  const double at_first = offloaded_of(policy, 20);
+  const double later = offloaded_of(policy, 4'000);
+  EXPECT_GT(at_first, 0);
+  EXPECT_GT(later, 0.98);
+}
+
+TEST(CatfishPolicy, DoublingsFirstWindowIsNoLongerThanN) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    CatfishPolicy policy = doubling(seed);
+    policy.on_heartbeat({.cpu_busy = 1.0});
+    EXPECT_EQ(policy.choose(0), Access::kMessaging);
+    const int run = run_of_offloads(policy);
+    EXPECT_GE(run, 1);
+    EXPECT_LE(run, 8);
+  }
+}
+
+TEST(CatfishPolicy, DoublingBeginsAnewWhenTheServerBecomesBusyAgain) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    CatfishPolicy policy = doubling(seed);
     policy.on_heartbeat({.cpu_busy = 1.0});
     EXPECT_GT(longest_run(policy, 10'000), 8);
     policy.on_heartbeat({.cpu_busy = 0.3});
     policy.on_heartbeat({.cpu_busy = 1.0});
     EXPECT_EQ(policy.choose(0), Access::kMessaging);
-    int run = 0;
-    while (policy.choose(0) == Access::kOffload) ++run;
-    EXPECT_LE(run, 8) << "seed " << seed;
+    EXPECT_LE(run_of_offloads(policy), 8) << "seed " << seed;
   }
 }
 
-TEST(CatfishPolicy, NoWindowIsLongerThanTheLongest) {
+TEST(CatfishPolicy, DoublingsWindowsAreNoLongerThanTheLongest) {
   for (std::uint64_t seed = 0; seed < 5; ++seed) {
-    CatfishPolicy policy(seed, {.max_window = 32});
+    CatfishPolicy policy = doubling(seed, {.max_window = 32});
     policy.on_heartbeat({.cpu_busy = 1.0});
     const int longest = longest_run(policy, 20'000);
     EXPECT_GT(longest, 24) << "seed " << seed;

@@ -73,6 +73,8 @@ TEST(ToolArguments, SettingsAreRead) {
   EXPECT_EQ(given.url, "tcp://h:1");
   EXPECT_EQ(given.client.mode, client::Mode::kOffload);
   EXPECT_EQ(given.client.policy, client::PolicyKind::kCatfish);
+  EXPECT_EQ(settings({"--policy", "catfish-doubling", "stats"}).client.policy,
+            client::PolicyKind::kCatfishDoubling);
   EXPECT_EQ(given.format, Format::kJson);
   EXPECT_FALSE(given.ids_as_strings);
   EXPECT_EQ(given.client.read.from, client::ReadFrom::kAny);
