@@ -51,6 +51,12 @@ Status run_scaling_experiment(const PlanExperiment& asked, Report& report);
 /// Searches of one member and of three, with clients enough for either: rows plan/replicas/...
 Status run_replicas_experiment(const PlanExperiment& asked, Report& report);
 
+/// Where each way wins, by cores, cost of a request, card, what clients cache, mix and windows, in
+/// the cluster of run_grid(): rows plan/grid/WINDOWS/MIX/REQUEST/CLIENT/card=GBITS/cores=N, which
+/// compare the best mixture of both ways with the better one, and under them the fixed ways, and of
+/// a sample the cost policy; then both rules of the Catfish policy, rows plan/grid/rules/...
+Status run_grid_experiment(const PlanExperiment& asked, Report& report);
+
 /// Windows by what the command line says: an edge, or "power-law". kInvalidArgument.
 Result<datasets::WindowOptions<2>> plan_windows(const std::string& edge);
 

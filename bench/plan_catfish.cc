@@ -118,6 +118,7 @@ void CatfishExperiment::compare(const Cell& cell, Report& report) const {
                    .bar = bar});
   };
   add("catfish", "better-fixed", fixed, {});
+  add("catfish-doubling", "better-fixed", fixed, {});
   add("cost", "better-fixed", fixed, 0.97);
   add("cost-cached", "better-fixed", fixed, 0.97);
   const bool is_saturated = of("messaging").server_cpu > kSaturated;

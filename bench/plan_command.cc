@@ -85,12 +85,13 @@ Status run(const Asked& asked, Report& report) {
   if (asked.experiment == "catfish") return run_catfish_experiment(experiment, report);
   if (asked.experiment == "scaling") return run_scaling_experiment(experiment, report);
   if (asked.experiment == "replicas") return run_replicas_experiment(experiment, report);
+  if (asked.experiment == "grid") return run_grid_experiment(experiment, report);
   return run_cells(asked, *model, *costs, report);
 }
 
 bool is_sensible(const Asked& asked) {
-  const std::vector<std::string> experiments = {"cells", "xstore", "catfish", "replicas",
-                                                "scaling"};
+  const std::vector<std::string> experiments = {"cells",    "xstore",  "catfish",
+                                                "replicas", "scaling", "grid"};
   for (const auto clients : asked.clients) {
     if (clients == 0 || clients > 4096) return false;
   }
@@ -111,7 +112,7 @@ int plan_command(int argc, char** argv, const std::string& command_line) {
       "cards, links and cores of a model");
   line.option("experiment",
               "cells (what the other options say); or, with options of their own, xstore, "
-              "catfish, replicas, scaling",
+              "catfish, replicas, scaling, grid",
               asked.experiment);
   line.option("model", "cards, network and hosts: a file, or a name in bench/models", asked.model);
   line.option("costs", "what silurus-bench calibrate wrote: a file, or a name in bench/models",
@@ -133,10 +134,11 @@ int plan_command(int argc, char** argv, const std::string& command_line) {
   return line.measure(
       argc, argv, command_line,
       {.sensible = [&] { return is_sensible(asked); },
-       .rule = "--experiment is cells, xstore, catfish, replicas or scaling; --clients are 1 to "
-               "4096, --servers 1 to 16, "
-               "--cores at most 256, --machines 1 to 1024, --in-flight 1 to 64, --inserts 0 to 1, "
-               "--entries at least 1000",
+       .rule =
+           "--experiment is cells, xstore, catfish, replicas, scaling or grid; --clients are 1 to "
+           "4096, --servers 1 to 16, "
+           "--cores at most 256, --machines 1 to 1024, --in-flight 1 to 64, --inserts 0 to 1, "
+           "--entries at least 1000",
        .run = [&](Report& report) { return run(asked, report); }});
 }
 

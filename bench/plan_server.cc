@@ -19,7 +19,7 @@ SearchDemand DemandCounter::count(const rtree::Snapshot<2>& snapshot,
   cursor_.start(counted, snapshot.root(), result_);
   while (!cursor_.done()) {
     const auto wanted = cursor_.take();
-    if (wanted->level == 0) ++demand.leaves;
+    ++(wanted->level == 0 ? demand.leaves : demand.inner);
     cursor_.feed(snapshot.node(wanted->ref));
   }
   demand.results = result_.count;

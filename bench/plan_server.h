@@ -14,6 +14,7 @@ namespace silurus::bench {
 
 /// What a range search makes its server do.
 struct SearchDemand {
+  std::uint64_t inner = 0;  ///< nodes, the root among them
   std::uint64_t leaves = 0;
   std::uint64_t results = 0;
 };

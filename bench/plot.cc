@@ -6,6 +6,7 @@
 #include <map>
 #include <sstream>
 
+#include "bench/plot_grid.h"
 #include "bench/plot_latency.h"
 #include "bench/plot_parts.h"
 
@@ -323,6 +324,9 @@ Result<std::string> gnuplot_script(const Recorded& recorded, PictureFormat forma
                                    const std::string& output, PictureKind kind) {
   const bool is_plan = recorded.bench == "plan";
   if (kind == PictureKind::kLatency && !is_plan) return latency_script(recorded, format, output);
+  if (is_plan && kind == PictureKind::kUsual && has_grid(recorded)) {
+    return grid_script(recorded, format, output);
+  }
   const Panels panels = panels_of(recorded, kind);
   const bool has_lines = kind == PictureKind::kLatency || !panels.lines.empty();
   if (recorded.bench == "modes" || (is_plan && has_lines)) {

@@ -81,6 +81,29 @@ TEST(Plot, DrawsLatenciesOfAPlanAgainstClientsUpToThe99thPercentile) {
   EXPECT_THAT(none.error().message, HasSubstr("no rows of latency against clients"));
 }
 
+TEST(Plot, DrawsAGridOfPlansAsSquaresThatSayWhoWinsAndByHowMuch) {
+  Recorded plan{.bench = "plan", .command = "c", .commit = "abc", .machine = "m"};
+  for (const char* request : {"polled", "woken"}) {
+    for (const int cores : {1, 28}) {
+      plan.rows.push_back({.name = std::string("plan/grid/small/search/") + request +
+                                   "/cache/card=100/cores=" + std::to_string(cores),
+                           .value = 1e6,
+                           .unit = "ops/s",
+                           .baseline = cores == 1 ? "offload" : "messaging",
+                           .ratio = cores == 1 ? 1.74 : 0.5});
+      plan.rows.push_back(
+          {.name = plan.rows.back().name + "/offload", .value = 1, .unit = "ops/s"});
+    }
+  }
+  const auto script = gnuplot_script(plan, PictureFormat::kSvg, "o.svg");
+  ASSERT_TRUE(script.has_value()) << script.error().message;
+  EXPECT_THAT(*script, HasSubstr("'small, search, polled'"));
+  EXPECT_THAT(*script, HasSubstr("'small, search, woken'"));
+  EXPECT_THAT(*script, HasSubstr("o1.7\n"));
+  EXPECT_THAT(*script, HasSubstr("m0.5\n"));
+  EXPECT_THAT(*script, HasSubstr("'cache, 100' 0"));
+}
+
 TEST(Plot, DrawsTheDistributionOfLatenciesOfEachSystem) {
   Recorded peers{.bench = "peers", .command = "c", .commit = "abc", .machine = "m"};
   for (const char* name : {"peers/small/clients=1/redis", "peers/small/clients=1/silurus"}) {

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "bench/model.h"
+#include "client/policy.h"
+#include "common/clock.h"
+#include "common/random.h"
+
+// A cluster for a grid of hundreds of plans: the policies that ship, and queues in virtual time
+// for all else. Each search costs what the formulas of grid_costs() say; run_plan(), which runs the
+// whole server and client, takes a hundred times as long.
+
+namespace silurus::bench {
+
+/// What a client knows beside the tree's root, and so what an offloaded search reads.
+enum class GridClient : std::uint8_t {
+  kNoCache = 0,     ///< the root node and no other
+  kCache = 1,       ///< all inner nodes
+  kGroups = 2,      ///< ... and a box, in 8 bits a side, of each group of four entries of a leaf
+  kEntryBoxes = 3,  ///< ... of each entry
+};
+inline constexpr std::size_t kGridClients = 4;
+const char* grid_client_name(GridClient client);
+
+/// A search of the workload, as counted in a tree.
+struct GridSearch {
+  std::uint8_t search_class = 0;
+  double inner = 0;  ///< nodes of it that are visited below the root
+  double leaves = 0;
+  double results = 0;
+};
+
+/// What a search costs either way; times in ns on the model's cores.
+struct GridCost {
+  double server = 0;         ///< of a core, for a request that finds it idle
+  double server_queued = 0;  ///< ... that is taken up together with others
+  double answer_bytes = 0;   ///< out of the server
+  double client_before = 0;  ///< of the client's core, by message: before the request leaves
+  double client_after = 0;   ///< ... and with the answer
+  double reads = 0;          ///< of each trip, offloaded
+  double read_bytes = 0;     ///< ... on the wire
+  double offload_before = 0;
+  double offload_after = 0;
+  unsigned trips = 1;
+};
+
+struct GridRun {
+  PlanModel model;
+  PlanCosts costs;
+  double wake_ns = 0;  ///< what being woken costs a core, for each request; 0: it polls
+  GridClient client = GridClient::kCache;
+  double insert_share = 0;
+  unsigned levels = 4;  ///< of the tree, that of leaves included
+  unsigned clients = 256;
+  std::span<const GridSearch> searches;  ///< of which each client draws; outlives the run
+  std::uint64_t seed = 1;
+};
+
+GridCost grid_cost(const GridRun& run, const GridSearch& search);
+
+/// How long a run takes: at least so many operations of each client and so much time before what
+/// counts, and so many of all clients and so much time while it does.
+struct GridTime {
+  std::uint64_t warm_up_operations = 0;  ///< of each client, on average
+  Nanoseconds warm_up = 0;
+  std::uint64_t operations = 0;
+  Nanoseconds duration = 0;
+};
+
+struct GridFigures {
+  double ops_per_second = 0;
+  double server_cpu = 0;     ///< share of its cores that worked
+  double network_out = 0;    ///< share of the port's bandwidth
+  double offload_share = 0;  ///< of searches
+  double mean_us = 0;        ///< latency of searches
+};
+
+/// A policy for the client of that number.
+using GridPolicy = std::function<std::unique_ptr<client::AccessPolicy>(unsigned number)>;
+
+/// The same run gives the same figures on every machine. Any thread.
+GridFigures run_grid(const GridRun& run, const GridPolicy& policy, const GridTime& time);
+
+}  // namespace silurus::bench
