@@ -78,8 +78,8 @@ struct CatfishOptions {
 /// T = 95 %, a heartbeat each 10 ms). kPerWindow is another reading of "back-off". Its windows
 /// double many times between two heartbeats, so that clients with short searches offload nearly
 /// everything after the first one, and all come back with the next that says "not busy".
-/// docs/scaling.md compares the two: neither is above both fixed ways by a factor, as CostPolicy
-/// is; kPerHeartbeat does no harm where messages are the better way.
+/// docs/scaling.md compares the two: neither is above both fixed ways by a factor; kPerHeartbeat
+/// does no harm where messages are the better way.
 ///
 /// Either way a heartbeat that says "not busy" ends the back-off at once.
 class SILURUS_API CatfishPolicy final : public AccessPolicy {
