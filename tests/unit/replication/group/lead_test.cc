@@ -123,7 +123,7 @@ TEST_F(Lead, AnOldAnswerOfTheStoreDoesNotSetTheRevisionBack) {
   store_.holds_reads = true;
   run(3 * kTestTiming.silence, rows({2}));
   ASSERT_EQ(member_->epoch(), 6u);
-  store_.release_reads();
+  store_.release_reads();  // and no later one is answered
   run(2 * kMillisecond, rows({2}));
   run(2 * kTestTiming.lease);  // member 2 falls silent, too
   ASSERT_EQ(proposed(), Ids({1}));
@@ -138,8 +138,10 @@ TEST_F(Lead, AProposalWhoseFateIsUnknownStaysOne) {
   run(2 * kTestTiming.silence, rows({2}));
   ASSERT_GE(store_.proposals.size(), 2u);
   const View first = store_.proposals.front().view;
+  const std::size_t tried = store_.proposals.size();
   run(3 * kTestTiming.candidacy, rows({2, 3}));
-  EXPECT_EQ(store_.proposals.back().view, first) << "member 3 is back, but that may be the view";
+  EXPECT_GT(store_.proposals.size(), tried) << "member 3 is back, but that may be the view";
+  EXPECT_EQ(store_.proposals.back().view, first);
 }
 
 TEST_F(Lead, TakesInNoMoreThanTheMostMembers) {

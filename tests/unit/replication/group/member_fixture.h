@@ -113,9 +113,9 @@ class FakeStore final : public ViewStore {
     for (auto now = std::exchange(told, {}); auto& one : now) one();
     return {};
   }
+  /// Answers those held so far.
   void release_reads() {
     for (auto& one : std::exchange(held_reads, {})) told.push_back(std::move(one));
-    holds_reads = false;
   }
 
   struct Proposal {
@@ -139,12 +139,14 @@ class Listens final : public LinksHandler {
     const auto envelope = decode_envelope(kGroupOfOne, bytes);
     ASSERT_TRUE(envelope.has_value());
     if (const auto row = decode_row(*envelope, bytes)) rows.push_back(*row);
+    if (envelope->kind == Kind::kFetch) fetches.push_back(*decode_fetch(*envelope, bytes));
     if (envelope->kind != Kind::kProbe && envelope->kind != Kind::kProbed) return;
     if (const auto probe = decode_probe(*envelope, bytes)) probes.push_back(*probe);
   }
   void on_window_bytes(std::uint64_t, std::span<const std::byte>) override {}
 
   std::vector<Message<RowBody>> rows;
+  std::vector<Message<FetchBody>> fetches;
   std::vector<Message<ProbeBody>> probes;  ///< and answers to them
 };
 
@@ -209,19 +211,20 @@ class MemberTest : public testing::Test {
   }
 
   /// A batch of one record, as the primary of that epoch wrote it; where it ends.
-  Lsn append(Epoch epoch) {
-    const EntryPayload<2> payload{.id = ++entries_, .box = {}};
-    EXPECT_TRUE(log_->append({.checksum = 0,
-                              .lsn = 0,
-                              .stamp = entries_,
-                              .epoch = epoch,
-                              .length = 0,
-                              .type = RecordType::kInsert,
-                              .flags = 0},
-                             std::as_bytes(std::span(&payload, 1))));
-    log_->end_batch();
-    EXPECT_TRUE(log_->commit());
-    return log_->end().lsn;
+  Lsn append(Epoch epoch) { return append(*log_, epoch, ++entries_); }
+  static Lsn append(Log& log, Epoch epoch, std::uint64_t id) {
+    const EntryPayload<2> payload{.id = id, .box = {}};
+    EXPECT_TRUE(log.append({.checksum = 0,
+                            .lsn = 0,
+                            .stamp = id,
+                            .epoch = epoch,
+                            .length = 0,
+                            .type = RecordType::kInsert,
+                            .flags = 0},
+                           std::as_bytes(std::span(&payload, 1))));
+    log.end_batch();
+    EXPECT_TRUE(log.commit());
+    return log.end().lsn;
   }
   /// The member starts, and finds that view.
   void start(const View& view, Leads leads = Leads::kIfElected) {

@@ -181,11 +181,14 @@ TEST(PushRing, BelievesNoReaderThatHasReadWhatWasNeverWritten) {
   Window window(transport::kWindowGrain);
   PushWriter writer;
   const auto message = message_of(1, 1000);
+  std::uint64_t written = 0;
   while (writer.push(window, message)) {
+    written += (message.size() + 7) / 8 * 8 + sizeof(PushTrailer);
   }
-  const std::uint64_t impossible = UINT64_MAX / 2;
-  window.write_mailbox(std::as_bytes(std::span(&impossible, 1)));
-  EXPECT_FALSE(writer.push(window, message));
+  for (const std::uint64_t impossible : {written + 8, UINT64_MAX / 2}) {
+    window.write_mailbox(std::as_bytes(std::span(&impossible, 1)));
+    EXPECT_FALSE(writer.push(window, message)) << impossible;
+  }
 }
 
 }  // namespace
