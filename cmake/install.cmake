@@ -30,7 +30,8 @@ set(public_headers
   common/result.h common/units.h
   protocol/default_url.h protocol/messages.h protocol/moment.h
   rtree/geometry.h rtree/node_ref.h
-  transport/fabric.h transport/limits.h transport/refusals.h transport/unique_fd.h transport/waiter.h)
+  transport/fabric.h transport/limits.h transport/refusals.h transport/unique_fd.h transport/waiter.h
+  transport/wake_flag.h)
 foreach(header ${public_headers})
   get_filename_component(folder ${header} DIRECTORY)
   install(FILES ${PROJECT_SOURCE_DIR}/${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/silurus/${folder})

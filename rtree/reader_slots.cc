@@ -40,9 +40,8 @@ class ReaderSlots::Kept {
     ReaderSlot* slot;
   };
   static void give_back(const Entry& entry) {
-    // Release: pairs with claim(). A snapshot that outlives its thread may still pin the slot;
-    // claim() passes over such slots.
-    entry.slot->owned.store(false, std::memory_order_release);
+    // A snapshot that outlives its thread may still pin the slot; claim_slot() passes over those.
+    give_back_slot(*entry.slot);
   }
 
   std::vector<Entry> entries_;
@@ -77,13 +76,7 @@ HeldSlot ReaderSlots::acquire_slowly() {
 
 ReaderSlot& ReaderSlots::claim() {
   for (Block* block = &first_;;) {
-    for (ReaderSlot& slot : block->slots) {
-      if (slot.owned.load(std::memory_order_relaxed)) continue;
-      // Acquire: pairs with the release store of whoever gave the slot back.
-      if (slot.owned.exchange(true, std::memory_order_acquire)) continue;
-      if (slot.pinned.load(std::memory_order_relaxed) == 0) return slot;
-      slot.owned.store(false, std::memory_order_release);
-    }
+    if (ReaderSlot* const slot = claim_slot(block->slots); slot != nullptr) return *slot;
     // Acquire and release: the block's content, between whoever adds it and whoever finds it.
     Block* next = block->next.load(std::memory_order_acquire);
     if (next == nullptr) {
@@ -101,13 +94,7 @@ ReaderSlot& ReaderSlots::claim() {
 void ReaderSlots::collect(std::vector<std::uint64_t>& pinned) const {
   pinned.clear();
   for (const Block* block = &first_; block != nullptr;) {
-    for (const ReaderSlot& slot : block->slots) {
-      // Sequentially consistent: pairs with the store in Tree::snapshot. Either this sees the pin,
-      // or the reader sees the root published before this scan and pins again. Acquire in it pairs
-      // with release().
-      const std::uint64_t word = slot.pinned.load(std::memory_order_seq_cst);
-      if (word != 0) pinned.push_back(word);
-    }
+    look_at_pins(block->slots, pinned);
     block = block->next.load(std::memory_order_seq_cst);
   }
 }

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "rtree/reader_slots.h"
+
 namespace silurus::rtree {
 
 template <int D>
@@ -53,9 +55,7 @@ void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node) {
   mirror.version_again.store(version, std::memory_order_release);
   block.version.store(version, std::memory_order_relaxed);
   block.level.store(node.header.level, std::memory_order_relaxed);
-  // Sequentially consistent: pairs with the loads in Tree::snapshot (which must see this root, or
-  // have their pin seen by the scan that follows), and releases the nodes of this version to them.
-  block.root.store(root.word(), std::memory_order_seq_cst);
+  name_root(block.root, root.word());
 }
 
 template RootView<2> read_root_block(std::span<const std::byte>, std::uint64_t, Node<2>&);

@@ -259,23 +259,14 @@ void Tree<D>::update_stats() {
 template <int D>
 Snapshot<D> Tree<D>::snapshot() const {
   const HeldSlot held = slots_->acquire();
-  const std::atomic<std::uint64_t>& root = root_block().root;
-  std::uint64_t word = root.load(std::memory_order_relaxed);
-  for (;;) {
-    // Store the pin, then look again (Dekker): sequentially consistent both, paired with the store
-    // of the root in publish_root and the load of the pin in ReaderSlots::collect. If the root is
-    // still this one, the writer's next scan sees the pin. The load acquires the nodes.
-    held.slot->pinned.store(word, std::memory_order_seq_cst);
-    const std::uint64_t again = root.load(std::memory_order_seq_cst);
-    if (again == word) return Snapshot<D>(this, held, NodeRef::from_word(word));
-    word = again;
-  }
+  return Snapshot<D>(this, held,
+                     NodeRef::from_word(pin_root(root_block().root, held.slot->pinned)));
 }
 
 template <int D>
 Snapshot<D> Snapshot<D>::duplicate() const {
   const HeldSlot held = tree_->slots_->acquire();
-  // Sequentially consistent, as in Tree::snapshot. There is nothing to look at again: our own pin
+  // Sequentially consistent, as in pin_root. There is nothing to look at again: our own pin
   // holds the version until the writer itself releases it, and its next scan comes after that.
   held.slot->pinned.store(root_.word(), std::memory_order_seq_cst);
   return Snapshot<D>(tree_, held, root_);

@@ -63,15 +63,9 @@ std::size_t Waiter::progress() {
   return events;
 }
 
-bool Waiter::take_wake() {
-  // acquire: pairs with the store in wake(), so that what its caller did before is seen.
-  return woken_.load(std::memory_order_acquire) &&
-         woken_.exchange(false, std::memory_order_acquire);
-}
-
 std::size_t Waiter::wait(Nanoseconds timeout) {
   std::size_t events = progress();
-  if (events != 0 || take_wake() || timeout == 0) return events;
+  if (events != 0 || flag_.take() || timeout == 0) return events;
   const Nanoseconds start = now();
   const Nanoseconds deadline = timeout < 0 ? kForever : start + timeout;
   if (options_.policy == WaitPolicy::kNap) {
@@ -90,7 +84,7 @@ std::size_t Waiter::wait(Nanoseconds timeout) {
     if (time >= deadline) return 0;
     sleep(deadline == kForever ? -1 : deadline - time);
     events = progress();
-    if (events != 0 || take_wake()) return events;
+    if (events != 0 || flag_.take()) return events;
     if (now() >= deadline) return 0;
   }
 }
@@ -111,7 +105,7 @@ std::size_t Waiter::nap_until(Nanoseconds deadline) {
       naps_->called();
     }
     const std::size_t events = progress();
-    if (events != 0 || take_wake()) return events;
+    if (events != 0 || flag_.take()) return events;
     busy = 0;
   }
 }
@@ -134,7 +128,7 @@ bool Waiter::spin(Nanoseconds until, std::size_t& events) {
   for (;;) {
     for (int i = 0; i < kRoundsPerClockRead; ++i) {
       events = progress();
-      if (events != 0 || take_wake()) return true;
+      if (events != 0 || flag_.take()) return true;
       relax();
     }
     const Nanoseconds time = now();
@@ -152,10 +146,7 @@ void Waiter::sleep(Nanoseconds timeout) {
 }
 
 void Waiter::wait_for(pollfd* fds, std::size_t count, Nanoseconds timeout) {
-  // seq_cst, this store and the load below against the store and the load in wake(): of two
-  // threads that each store and then look at the other's word, at least one sees the other.
-  sleeping_.store(true, std::memory_order_seq_cst);
-  if (!woken_.load(std::memory_order_seq_cst)) {
+  if (flag_.begin_sleep()) {
     timespec time{timeout / kSecond, timeout % kSecond};
     ++sleeps_;
     fds_.back().revents = 0;
@@ -165,17 +156,13 @@ void Waiter::wait_for(pollfd* fds, std::size_t count, Nanoseconds timeout) {
       [[maybe_unused]] const ssize_t got = ::read(wake_fd_.get(), &ignored, sizeof(ignored));
     }
   }
-  // relaxed: a wake() that still sees true writes to the eventfd, and the next sleep ends at once.
-  sleeping_.store(false, std::memory_order_relaxed);
+  flag_.end_sleep();
 }
 
 void Waiter::wake() {
-  // seq_cst: see sleep().
-  woken_.store(true, std::memory_order_seq_cst);
-  if (sleeping_.load(std::memory_order_seq_cst)) {
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(wake_fd_.get(), &one, sizeof(one));
-  }
+  if (!flag_.raise()) return;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_fd_.get(), &one, sizeof(one));
 }
 
 }  // namespace silurus::transport

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,6 +11,7 @@
 #include "common/result.h"
 #include "transport/fabric.h"
 #include "transport/unique_fd.h"
+#include "transport/wake_flag.h"
 
 namespace silurus::transport {
 
@@ -58,7 +58,6 @@ class Waiter {
  private:
   Waiter(const WaiterOptions& options, std::vector<Poller*> pollers, UniqueFd wake);
   std::size_t progress();
-  bool take_wake();
   std::size_t nap_until(Nanoseconds deadline);
   void nap(Nanoseconds time);
   bool spin(Nanoseconds until, std::size_t& events);
@@ -73,8 +72,7 @@ class Waiter {
   std::uint64_t sleeps_ = 0;
   std::unique_ptr<NapPlan> naps_;  ///< of kNap
   Nanoseconds returned_ = 0;       ///< when wait() ended the last time
-  std::atomic<bool> woken_{false};
-  std::atomic<bool> sleeping_{false};
+  WakeFlag<> flag_;
 };
 
 }  // namespace silurus::transport

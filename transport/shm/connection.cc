@@ -10,6 +10,7 @@
 #include "transport/shm/control.h"
 #include "transport/shm/listener.h"
 #include "transport/shm/poller.h"
+#include "transport/shm/sleeping.h"
 
 namespace silurus::transport::shm {
 namespace {
@@ -114,8 +115,7 @@ void ShmConnection::want_bell(Sleep what) {
 void ShmConnection::flush() {
   // Within progress() the poller fences once for all connections, at the end of the round.
   if (bell_wanted_ == 0 || poller_.in_progress()) return;
-  full_fence();  // see SLEEPING
-  ring_if_asleep();
+  look_for_sleepers(full_fence, [this] { ring_if_asleep(); });
 }
 
 void ShmConnection::ring_from_list() {
@@ -126,10 +126,7 @@ void ShmConnection::ring_from_list() {
 void ShmConnection::ring_if_asleep() {
   const std::uint64_t wanted = std::exchange(bell_wanted_, 0);
   if (wanted == 0 || end_reason_) return;
-  std::atomic_ref<std::uint64_t> sleep(theirs().sleep);
-  // relaxed, both: the fences of SLEEPING order them.
-  if ((sleep.load(std::memory_order_relaxed) & wanted) == 0) return;
-  if (sleep.exchange(kAwake, std::memory_order_relaxed) == kAwake) return;
+  if (!must_ring(std::atomic_ref<std::uint64_t>(theirs().sleep), wanted)) return;
   const Packet bell = Packet::kBell;
   // Should the socket be full, then the peer has unheard bells in it already.
   send_packet(endpoint_.control.get(), bytes_of(bell), -1);
@@ -139,14 +136,10 @@ void ShmConnection::ring_if_asleep() {
 void ShmConnection::set_asleep() {
   const std::uint64_t sleep =
       (paused_ ? kAwake : kRingOnMessage) | (blocked_bytes_ != 0 ? kRingOnCredit : kAwake);
-  // relaxed: the caller fences; see SLEEPING.
-  std::atomic_ref<std::uint64_t>(mine().sleep).store(sleep, std::memory_order_relaxed);
+  say_sleep(std::atomic_ref<std::uint64_t>(mine().sleep), sleep);
 }
 
-void ShmConnection::set_awake() {
-  // relaxed: a peer that sees the older value rings once too often.
-  std::atomic_ref<std::uint64_t>(mine().sleep).store(kAwake, std::memory_order_relaxed);
-}
+void ShmConnection::set_awake() { say_sleep(std::atomic_ref<std::uint64_t>(mine().sleep), kAwake); }
 
 bool ShmConnection::has_work() {
   if (!paused_ && in_.ready()) return true;

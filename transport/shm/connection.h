@@ -43,7 +43,7 @@ struct Endpoint {
 /// Side::sleep is 0. To become dormant it stores what it wants to be rung for in Side::sleep, and
 /// then looks at its ring once more; a sender publishes its message and then looks at the peer's
 /// Side::sleep; both with a full fence in between. So either the sender sees that it must ring, or
-/// the sleeper sees the message.
+/// the sleeper sees the message. The steps are in shm/sleeping.h.
 class ShmConnection final : public Connection, private EventSink {
  public:
   static Result<std::unique_ptr<ShmConnection>> create(ShmPoller& poller, Endpoint endpoint);

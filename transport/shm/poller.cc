@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "transport/shm/connection.h"
+#include "transport/shm/sleeping.h"
 
 namespace silurus::transport::shm {
 namespace {
@@ -135,8 +136,9 @@ std::size_t ShmPoller::finish_round() {
 }
 
 void ShmPoller::ring_bells() {
-  full_fence();  // see SLEEPING: one for all that was published since the last
-  bells_.take([](ShmConnection& c) { c.ring_from_list(); });
+  // One fence for all that was published since the last.
+  look_for_sleepers(full_fence,
+                    [this] { bells_.take([](ShmConnection& c) { c.ring_from_list(); }); });
 }
 
 /// Sends connections that have been silent for long to sleep.
@@ -154,30 +156,32 @@ void ShmPoller::look_around() {
       ++i;
       continue;
     }
-    connection->set_asleep();
-    full_fence();  // see SLEEPING
-    if (!connection->has_work()) {
-      deactivate(*connection);  // another one takes its place at i
-    } else if (connection->sweep_index != ShmConnection::kDormant) {
-      connection->set_awake();
-      active_[i++].last_active = now;
-    }  // else it broke the protocol, was cut off, and another one is at i
+    fall_asleep(
+        1, full_fence, [&](std::size_t) { connection->set_asleep(); },
+        [&](std::size_t) {
+          if (!connection->has_work()) {
+            deactivate(*connection);  // another one takes its place at i
+          } else if (connection->sweep_index != ShmConnection::kDormant) {
+            connection->set_awake();
+            active_[i++].last_active = now;
+          }  // else it broke the protocol, was cut off, and another one is at i
+        });
   }
 }
 
 bool ShmPoller::arm() {
   if (!bells_.empty()) ring_bells();
   if (!completions_.empty() || !closing_.empty()) return false;
-  for (const Swept& swept : active_) swept.connection->set_asleep();
-  full_fence();  // see SLEEPING
-  for (std::size_t i = active_.size(); i-- > 0;) {
-    ShmConnection* const connection = active_[i].connection;
-    if (connection->has_work()) {
-      connection->set_awake();
-    } else {
-      deactivate(*connection);
-    }
-  }
+  fall_asleep(
+      active_.size(), full_fence, [this](std::size_t i) { active_[i].connection->set_asleep(); },
+      [this](std::size_t i) {
+        ShmConnection* const connection = active_[i].connection;
+        if (connection->has_work()) {
+          connection->set_awake();
+        } else {
+          deactivate(*connection);
+        }
+      });
   until_look_ = 0;
   return active_.empty() && closing_.empty();
 }
