@@ -80,6 +80,24 @@ TEST_F(ExtremeDistancesTest, ADistanceBeyondTheGreatestNumberIsToldAsThat) {
   EXPECT_EQ(found[2], (Neighbor{2, kGreatest}));
 }
 
+TEST_F(ExtremeDistancesTest, OfTheSameDistanceTheLowestIdGoesFirstThoughSquaresDiffer) {
+  // Two ways to the same distance: (3, 4) and (5, 0) times a number, of which the squares are
+  // rounded differently. The one with the greater square has the lower id.
+  Random random(testing_support::seed(8));
+  int differ = 0;
+  for (int i = 0; i < 2'000; ++i) {
+    const double scale = 1 + random.uniform();
+    const double x = 3 * scale, y = 4 * scale;
+    const double distance = std::sqrt(x * x + y * y);
+    if (distance * distance >= x * x + y * y) continue;  // nothing to tell them apart by
+    entries_.clear();
+    fill({{{x, y}}, {{distance, 0}}});
+    EXPECT_EQ(ids_of_nearest({{0, 0}}, 1), std::vector<std::uint64_t>{0}) << scale;
+    ++differ;
+  }
+  EXPECT_GT(differ, 100);
+}
+
 TEST_F(ExtremeDistancesTest, RandomPointsOfAllMagnitudesAreInOrder) {
   Random random(testing_support::seed(7));
   const auto coordinate = [&] {

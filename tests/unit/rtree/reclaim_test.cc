@@ -274,5 +274,28 @@ TEST_F(ReclamationTest, RefusesABudgetTooSmallForATree) {
   EXPECT_EQ(created.error().code, ErrorCode::kInvalidArgument);
 }
 
+/// Notes which version was current when it was asked for the time.
+class LookingClock final : public Clock {
+ public:
+  Nanoseconds now() const override {
+    if (tree != nullptr) current.push_back(tree->snapshot().version());
+    return kSecond;
+  }
+  const Tree<2>* tree = nullptr;
+  mutable std::vector<Version> current;
+};
+
+TEST(Grace, BeginsNoEarlierThanThePublication) {
+  AnonymousSlabs slabs;
+  LookingClock clock;
+  const auto tree = std::move(*Tree<2>::create({.grace = kSecond}, slabs, clock));
+  ASSERT_TRUE(tree->insert({1, {{0, 0}, {1, 1}}}).has_value());
+  clock.tree = tree.get();
+  const Version published = tree->publish();
+  ASSERT_FALSE(clock.current.empty());
+  EXPECT_EQ(clock.current.front(), published);
+  clock.tree = nullptr;
+}
+
 }  // namespace
 }  // namespace silurus::rtree

@@ -230,6 +230,27 @@ TEST_F(TreeTest, BulkLoadsTheSameTreeOnAnyNumberOfThreads) {
   EXPECT_EQ(node_checksum(left.node(left.root().ref)), node_checksum(right.node(right.root().ref)));
 }
 
+TEST_F(TreeTest, BulkLoadsNodesThatAreExactlyFull) {
+  constexpr std::size_t kLeaf = kLeafFanout<2>;
+  constexpr std::size_t kTwoLevels = kLeaf * kInnerFanout<2>;
+  for (const std::size_t full : {kLeaf, 2 * kLeaf, kTwoLevels, 2 * kTwoLevels}) {
+    for (const std::size_t count : {full - 1, full, full + 1}) {
+      std::vector<Entry<2>> entries(count);
+      for (std::uint64_t id = 0; id < count; ++id) {
+        entries[id] = {id, at(static_cast<double>(id % 61), static_cast<double>(id / 61))};
+      }
+      AnonymousSlabs slabs;
+      auto tree = std::move(*Tree<2>::create({}, slabs, clock_));
+      ASSERT_TRUE(tree->bulk_load(entries, {.fill = 1}).has_value()) << count;
+      const Status valid = tree->snapshot().validate();
+      EXPECT_TRUE(valid.has_value()) << count << ": " << valid.error().message;
+      EXPECT_EQ(tree->snapshot().size(), count);
+      const std::uint32_t height = count <= kLeaf ? 1 : count <= kTwoLevels ? 2 : 3;
+      EXPECT_EQ(tree->stats().height, height) << count;
+    }
+  }
+}
+
 TEST_F(TreeTest, FillsNodesAsToldButNeverBelowTheMinimum) {
   std::vector<Entry<2>> entries(10'000);
   for (std::uint64_t id = 0; id < entries.size(); ++id) {
