@@ -72,7 +72,7 @@ TEST_F(AckRules, APrimaryWithAQuorumOutlivesBothOthers) {
   EXPECT_EQ(leads.member().view().members.size(), 1u);
 }
 
-TEST_F(AckRules, AMemberThatCameBackIsTakenIntoTheNextViewBeforeItCounts) {
+TEST_F(AckRules, AMemberThatCameBackIsTakenIntoTheNextView) {
   begin(kQuick, ReplicationProtocol::kMulticast, Ack::kQuorum);
   MemberLife& leads = *primary();
   ASSERT_TRUE(put_and_wait(leads));

@@ -472,19 +472,21 @@ TEST(Offload, VerifiesNodesWhenItsOwnStepsWereFarApart) {
   EXPECT_EQ(search_with_a_pause_of(kGrace / 5).cost.restarts, 1u) << "then there was no pause";
 }
 
-TEST(Offload, TheLeaseBeginsBeforeTheRootIsAskedFor) {
-  World world(1);
-  world.load(20'000);
-  ASSERT_FALSE(world.range(kSmallWindow).given_back);
-  world.offloader->start_range(0, kSmallWindow, world.range_result);
-  world.offloader->flush();
-  world.connection.copy(is_any);  // the root word and the leaves have been read, and travel on
-  world.clock.advance(2 * kGrace);
-  for (int i = 0; i < 200; ++i) world.insert_one();
-  const auto done = world.finish();
-  ASSERT_FALSE(done.given_back);
-  EXPECT_EQ(done.version, world.version());
-  EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, kSmallWindow));
+TEST(Offload, TheLeaseBeginsBeforeTheRootIsAskedForAndEndsWithTheGrace) {
+  for (const Nanoseconds travel : {kGrace, 2 * kGrace}) {
+    World world(1);
+    world.load(20'000);
+    ASSERT_FALSE(world.range(kSmallWindow).given_back);
+    world.offloader->start_range(0, kSmallWindow, world.range_result);
+    world.offloader->flush();
+    world.connection.copy(is_any);  // the root word and the leaves have been read, and travel on
+    world.clock.advance(travel);
+    for (int i = 0; i < 200; ++i) world.insert_one();
+    const auto done = world.finish();
+    ASSERT_FALSE(done.given_back);
+    EXPECT_EQ(done.version, world.version()) << travel;
+    EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, kSmallWindow));
+  }
 }
 
 TEST(Offload, ANodeOfAnotherNameIsNotBelieved) {

@@ -176,6 +176,16 @@ TEST_F(PendingCallsTest, TheClientsOwnCallsAreNeitherCountedNorSentElsewhere) {
   EXPECT_EQ(calls_->in_flight(), 0u);
 }
 
+TEST_F(PendingCallsTest, WritesThatFailGiveTheirPlacesInTheWindowBack) {
+  create(lasting());
+  for (std::uint32_t i = 0; i < protocol::kMaxOutstandingWrites; ++i) {
+    const std::uint32_t index = open_write();
+    put(index, CallState::kWaiting);
+    calls_->end(index, &kLinkLost, clock_.now());
+  }
+  EXPECT_TRUE(calls_->writes.next()) << "no write is without an outcome";
+}
+
 TEST_F(PendingCallsTest, QueuedCallsEndByTheirDeadline) {
   create(lasting());
   const std::uint32_t index = open<NearestAnswer>();
