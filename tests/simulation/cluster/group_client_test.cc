@@ -447,6 +447,34 @@ TEST_F(GroupClientTest, StaysWithTheMemberThatIsNamedIfItIsTold) {
   EXPECT_EQ(group_->connections(), 1u);
 }
 
+TEST_F(GroupClientTest, AnAnswerOfAMemberIsTooLateWhenWhatItShowsIsTooOldByThen) {
+  for (auto& member : members_) {
+    member->staleness = 30 * kMillisecond;
+    member->behind = 1;
+  }
+  state_.version = 100;
+  connect(
+      {.read = {.from = ReadFrom::kAny, .max_staleness = 50 * kMillisecond, .monotonic = false}});
+  const auto set_latency_of_backups = [this](Nanoseconds latency) {
+    for (std::size_t i = 1; i < members_.size(); ++i) {
+      sim::LinkModel link = world_.link(host_, members_[i]->host());
+      link.latency = latency;
+      world_.set_link(host_, members_[i]->host(), link);
+      world_.set_link(members_[i]->host(), host_, link);
+    }
+  };
+  for (int i = 0; i < 20; ++i) {
+    set_latency_of_backups(kMicrosecond);
+    run(50 * kMillisecond);
+    // There and back takes less than what an answer may be old, but more than is left of that.
+    set_latency_of_backups(13 * kMillisecond);
+    search();
+    ASSERT_TRUE(finish());
+    EXPECT_EQ(versions_.back(), 100u);
+  }
+  EXPECT_GT(members_[1]->searches + members_[2]->searches, 0u) << "they were asked";
+}
+
 TEST_F(GroupClientTest, CountsHowFarBehindInVersions) {
   for (auto& member : members_) {
     member->staleness = 0;
