@@ -77,6 +77,14 @@ TEST_F(CombinerTest, AppliesJobsInTheOrderOfSubmission) {
   EXPECT_EQ(tree_->snapshot().size(), 0u);
 }
 
+TEST_F(CombinerTest, AppliesEveryOperationOfEachJobOfABatch) {
+  for (std::uint64_t id = 0; id < 30; id += 3) {
+    submit({insert_of(id), insert_of(id + 1), insert_of(id + 2)});
+  }
+  EXPECT_EQ(turn().size(), 10u);
+  EXPECT_EQ(tree_->snapshot().size(), 30u);
+}
+
 TEST_F(CombinerTest, PublishesTheRequestsOfABatchAsOneVersion) {
   const auto before = tree_->snapshot().version();
   for (std::uint64_t id = 0; id < 100; ++id) submit({insert_of(id)});
