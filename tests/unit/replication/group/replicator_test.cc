@@ -87,6 +87,8 @@ TEST_F(FallInStep, TakesBackRecordsThatDifferThoughTheyAreAsLong) {
   EXPECT_EQ(replicator_->counters().truncations, 1u);
   EXPECT_EQ(log_->end(), theirs_->end()) << "and takes theirs instead";
   EXPECT_GT(log_->end().lsn, both);
+  const Lsn end = theirs_->end().lsn;
+  EXPECT_TRUE(std::ranges::equal(log_->bytes().first(end), theirs_->bytes().first(end)));
 }
 
 TEST_F(FallInStep, WhatTheLastPrimarySaidOfItsEndIsNotBelievedOfTheNext) {
