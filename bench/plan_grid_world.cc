@@ -18,10 +18,10 @@ constexpr double kRequestBytes = 94;
 constexpr double kAnswerBytes = 62;
 constexpr double kResultBytes = 8;
 
-/// Reads of leaves in part, which no client does yet: what prototypes measured that simulated them
-/// on real trees of 48-entry leaves (issue 16 and the prototypes' table "Offloading: bytes on the
-/// wire of a search": groups of 4, and a box an entry, 8 bits a side). Root word and 60 bytes an
-/// answer are contained.
+/// Reads of leaves in part. Those of groups are what ships (docs/decisions/0015); the figures are
+/// what prototypes measured that simulated them on real trees of 48-entry leaves (issue 16 and the
+/// prototypes' table "Offloading: bytes on the wire of a search": groups of 4, and a box an entry,
+/// 8 bits a side). Root word and 60 bytes an answer are contained.
 struct PartOfLeaves {
   double small_bytes;  ///< of a window with about one result
   double large_bytes;  ///< ... with about 200
@@ -304,7 +304,8 @@ GridCost grid_cost(const GridRun& run, const GridSearch& search) {
                  search.leaves * (static_cast<double>(rtree::node_bytes<2>(0)) + header);
   if (run.client == GridClient::kNoCache) {
     reads += search.inner;
-    bytes += search.inner * (static_cast<double>(rtree::node_bytes<2>(1)) + header);
+    // Without the directories that tell groups: a client that keeps no node has no use for them.
+    bytes += search.inner * (static_cast<double>(rtree::node_bytes<2>(2)) + header);
     cost.trips = std::max(1u, run.levels - 1);
   }
   if (run.client == GridClient::kGroups || run.client == GridClient::kEntryBoxes) {

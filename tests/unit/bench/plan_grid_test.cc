@@ -2,7 +2,7 @@
 
 #include "bench/plan.h"
 #include "bench/plan_grid_world.h"
-#include "rtree/node.h"
+#include "rtree/root_block.h"
 
 namespace silurus::bench {
 namespace {
@@ -68,7 +68,8 @@ TEST(PlanGrid, ACardsPortLimitsWhatIsOffloaded) {
   const GridFigures figures = offloaded(simple_run());
   EXPECT_NEAR(figures.network_out, 1, 0.01);
   EXPECT_EQ(figures.server_cpu, 0);
-  const double bytes = 64 + 46 + static_cast<double>(rtree::node_bytes<2>(0)) + 46;
+  const double bytes =
+      rtree::kRootWordBytes + 46 + static_cast<double>(rtree::node_bytes<2>(0)) + 46;
   EXPECT_NEAR(figures.ops_per_second * bytes, 12.5e9, 0.1e9);
 }
 
@@ -86,7 +87,7 @@ TEST(PlanGrid, WhatClientsCacheSaysHowManyBytesASearchReads) {
     const GridCost cost = grid_cost(run, kOne.front());
     bytes.push_back(cost.read_bytes * cost.trips);
   }
-  EXPECT_GT(bytes[0], bytes[1] + 2 * static_cast<double>(rtree::node_bytes<2>(1)));
+  EXPECT_GT(bytes[0], bytes[1] + 2 * static_cast<double>(rtree::node_bytes<2>(2)));
   EXPECT_NEAR(bytes[2], 187, 1e-9) << "as the prototypes measured";
   EXPECT_NEAR(bytes[3], 69, 1e-9);
 }
@@ -149,6 +150,7 @@ TEST(PlanGrid, AgreesWithTheSimulationOfTheCodeThatShips) {
   grid.model = whole.model;
   grid.costs = whole.costs;
   grid.searches = searches;
+  grid.client = GridClient::kGroups;
   const double messages = run_plan(whole)->ops_per_second;
   EXPECT_NEAR(by_message(grid).ops_per_second / messages, 1, 0.12);
   whole.mode = client::Mode::kOffload;

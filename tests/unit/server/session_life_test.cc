@@ -1,3 +1,4 @@
+#include "server/combiner.h"
 #include "tests/unit/server/session_fixture.h"
 
 // Signs of life of a server to clients that wait.
@@ -7,7 +8,7 @@ namespace {
 
 TEST_F(SessionTest, WhoWaitsForAWriteHearsHeartbeats) {
   Loopback& client = world_.connect();
-  ASSERT_TRUE(world_.shard->writer().try_acquire());  // so that nothing can be written
+  ASSERT_TRUE(world_.shard->combiner().try_acquire());  // so that nothing can be written
   const protocol::Operation<2> insert{1, protocol::OperationKind::kInsert, 0, {{0, 0}, {1, 1}}, {}};
   ask_write(client, 1, {insert});
   world_.worker().sweep();
@@ -19,7 +20,7 @@ TEST_F(SessionTest, WhoWaitsForAWriteHearsHeartbeats) {
     world_.worker().sweep();
     EXPECT_GT(client.heartbeats(), before);
   }
-  world_.shard->writer().release();
+  world_.shard->combiner().release();
   world_.run();
   EXPECT_EQ(client.waiting(), 1u);
 }
