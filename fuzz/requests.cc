@@ -90,8 +90,8 @@ void try_others(std::span<const std::byte> message) {
     const std::size_t bytes =
         encode_at(written, at->header.request_id, at->moment, at->header.flags);
     check_same(message.first(bytes), written, bytes);
-    try_search<2>(at->search);
-    try_search<3>(at->search);
+    try_search<2>(at->search.bytes);
+    try_search<3>(at->search.bytes);
   }
 }
 

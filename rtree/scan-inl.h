@@ -250,13 +250,16 @@ class GroupTest {
                              std::uint64_t& open) const {
     const Words tag;
     const std::uint32_t lanes = hn::Lanes(tag);
+    // All rows, one after the other: pointers to words, not to the words of one row.
+    const std::int32_t* const all_words = &group.high[0][0];
+    const std::int32_t* const all_bounds = &limits_.bound[0][0];
     std::uint64_t out_bits = 0;
     std::uint64_t equal_bits = 0;
     HWY_UNROLL(8)
     for (std::uint32_t i = 0; i < kWords; i += lanes) {
       const auto flip = hn::LoadU(tag, limits_.flip + i % kBoth);
-      const auto words = hn::Xor(hn::LoadU(tag, group.high[0] + i), flip);
-      const auto bound = hn::LoadU(tag, limits_.bound[0] + i);
+      const auto words = hn::Xor(hn::LoadU(tag, all_words + i), flip);
+      const auto bound = hn::LoadU(tag, all_bounds + i);
       const std::uint32_t at = i % kGroupFanout;
       out_bits |= fold(bits_of(tag, hn::Gt(words, bound))) << at;
       equal_bits |= fold(bits_of(tag, hn::Eq(words, bound))) << at;

@@ -73,6 +73,8 @@ bool covers(const Node<D>& parent, std::uint32_t index, const Node<D>& leaf) {
     const std::uint32_t g = i / kGroupFanout;
     const Box<D> box = leaf.entry_box(i);
     for (int d = 0; d < D; ++d) {
+      // A leaf is looked at before it is checked: its entries may be anything.
+      if (!std::isfinite(box.min[d]) || !std::isfinite(box.max[d])) return false;
       const GroupGrid grid = parent.group_grid(index, d);
       const auto cell_of = [&](double x) {
         return group_cell_of(steps_of(x, parent.bounds.min[d], parent.inner.scale[d]), grid);
