@@ -23,7 +23,7 @@ constexpr double kResultBytes = 8;
 /// prototypes' table "Offloading: bytes on the wire of a search": groups of 4, and a box an entry,
 /// 8 bits a side). Root word and 60 bytes an answer are contained.
 struct PartOfLeaves {
-  double small_bytes;  ///< of a window with about one result
+  double small_bytes;  ///< those of a window with about one result
   double large_bytes;  ///< ... with about 200
   double small_reads;  ///< beside that of the root word: 48 % and 98.8 % need no other
   double large_reads;  ///< not measured: one for each leaf and one for each second gap in it
@@ -113,7 +113,7 @@ class GridWorld {
 
   const GridRun& run_;
   Random random_;
-  std::vector<GridCost> costs_;  ///< of each search of the workload
+  std::vector<GridCost> costs_;  ///< one for each search of the workload
   std::vector<Asker> askers_;
   std::vector<Station> cores_;
   Station writer_, port_, reads_, messages_;

@@ -38,12 +38,12 @@ struct GridSearch {
 
 /// What a search costs either way; times in ns on the model's cores.
 struct GridCost {
-  double server = 0;         ///< of a core, for a request that finds it idle
+  double server = 0;         ///< a core's time for a request that finds it idle
   double server_queued = 0;  ///< ... that is taken up together with others
   double answer_bytes = 0;   ///< out of the server
-  double client_before = 0;  ///< of the client's core, by message: before the request leaves
+  double client_before = 0;  ///< the client's core, by message: before the request leaves
   double client_after = 0;   ///< ... and with the answer
-  double reads = 0;          ///< of each trip, offloaded
+  double reads = 0;          ///< offloaded: reads in each trip
   double read_bytes = 0;     ///< ... on the wire
   double offload_before = 0;
   double offload_after = 0;
@@ -56,18 +56,18 @@ struct GridRun {
   double wake_ns = 0;  ///< what being woken costs a core, for each request; 0: it polls
   GridClient client = GridClient::kCache;
   double insert_share = 0;
-  unsigned levels = 4;  ///< of the tree, that of leaves included
+  unsigned levels = 4;  ///< levels of the tree, that of leaves included
   unsigned clients = 256;
-  std::span<const GridSearch> searches;  ///< of which each client draws; outlives the run
+  std::span<const GridSearch> searches;  ///< each client draws from them; they outlive the run
   std::uint64_t seed = 1;
 };
 
 GridCost grid_cost(const GridRun& run, const GridSearch& search);
 
-/// How long a run takes: at least so many operations of each client and so much time before what
-/// counts, and so many of all clients and so much time while it does.
+/// How long a run takes, at least: before what counts, in operations of each client and in time;
+/// and while it counts, in operations of all clients and in time.
 struct GridTime {
-  std::uint64_t warm_up_operations = 0;  ///< of each client, on average
+  std::uint64_t warm_up_operations = 0;  ///< each client's, on average
   Nanoseconds warm_up = 0;
   std::uint64_t operations = 0;
   Nanoseconds duration = 0;
@@ -77,7 +77,7 @@ struct GridFigures {
   double ops_per_second = 0;
   double server_cpu = 0;     ///< share of its cores that worked
   double network_out = 0;    ///< share of the port's bandwidth
-  double offload_share = 0;  ///< of searches
+  double offload_share = 0;  ///< share of the searches
   double mean_us = 0;        ///< latency of searches
 };
 

@@ -25,8 +25,8 @@ namespace silurus::client {
 struct SearchCost {
   std::uint32_t round_trips = 0;  ///< one after the other, the first included
   std::uint32_t nodes_read = 0;   ///< or parts of leaves
-  std::uint32_t reads = 0;        ///< of nodes or parts of them, and of roots; where several
-                                  ///< searches share one of a root, the first has it
+  std::uint32_t reads = 0;        ///< reads of nodes or parts of them, and of roots; where
+                                  ///< several searches share one of a root, the first has it
   std::uint64_t bytes_read = 0;   ///< by those reads
   std::uint32_t cache_hits = 0;
   std::uint32_t cache_misses = 0;  ///< inner nodes that had to be read
@@ -146,8 +146,8 @@ class Offloader {
     std::uint32_t search = 0;
     std::uint32_t depth = 0;
     rtree::WantedNode node{};
-    bool has_groups_alone = false;            ///< of a leaf: no header
-    std::uint32_t bytes = 0;                  ///< of a whole node: as many as are read
+    bool has_groups_alone = false;            ///< a leaf without its header
+    std::uint32_t bytes = 0;                  ///< bytes that are read of a whole node
     std::uint32_t unposted = 0;               ///< reads not yet posted,
     std::uint32_t in_flight = 0;              ///< and those that have not landed
     const rtree::Node<D>* content = nullptr;  ///< once landed, if intact
@@ -243,7 +243,7 @@ class Offloader {
   Nanoseconds unknown_since_ = 0;  ///< a region not announced yet is being waited for; 0: none
   rtree::NodeRef known_root_;      ///< the newest one seen
   Nanoseconds known_started_ = 0;  ///< before it was read
-  std::uint32_t known_level_ = 0;  ///< of a root seen lately; 0: not known, or not worth knowing
+  std::uint32_t known_level_ = 0;  ///< level of a root seen lately; 0: not known
   rtree::Node<D> mirrored_root_;
   double root_changes_ = 1;  ///< moving average: share of root reads that find another root
 };

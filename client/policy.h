@@ -94,8 +94,8 @@ class SILURUS_API CatfishPolicy final : public AccessPolicy {
   Random random_;
   bool is_busy_ = false;               ///< by the last heartbeat
   std::uint32_t busy_heartbeats_ = 0;  ///< r: in succession
-  std::uint32_t window_ = 0;           ///< of the last back-off; 0: there was none
-  std::uint32_t to_offload_ = 0;       ///< of the next searches
+  std::uint32_t window_ = 0;           ///< the last back-off's; 0: there was none
+  std::uint32_t to_offload_ = 0;       ///< number of the next searches to offload
 };
 
 /// How much may be offloaded before reads stand in each other's way, judged by how long they take:

@@ -15,7 +15,7 @@ struct AccessStatistics {
   std::uint64_t bytes = 0;  ///< over the wire: of messages, or of one-sided reads
   // One-sided traversal only:
   std::uint64_t nodes_read = 0;
-  std::uint64_t reads = 0;  ///< of nodes, of parts of leaves, of roots
+  std::uint64_t reads = 0;  ///< reads of nodes, of parts of leaves, of roots
   std::uint64_t cache_hits = 0;
   std::uint64_t cache_misses = 0;  ///< inner nodes that had to be read
   std::uint64_t restarts = 0;      ///< walks thrown away: root changed in mid-walk, lease ran out

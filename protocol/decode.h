@@ -73,7 +73,7 @@ struct Request {
   bool takes_any_member() const { return (header.flags & kAnyMember) != 0; }
 
   Header header;
-  std::span<const std::byte> bytes;  ///< of all of the message
+  std::span<const std::byte> bytes;  ///< the bytes of all of the message
 };
 
 template <int D>

@@ -23,8 +23,8 @@
 //     cursor.feed(*some_fetched_node);                               // in any order
 //   }
 //
-// Of a leaf, a range search wants some groups of entries: whoever fetches no more gives it those,
-// by feed_groups().
+// Of a leaf, a range search wants some groups of entries: a caller that fetches no more gives it
+// those, by feed_groups().
 
 namespace silurus::rtree {
 

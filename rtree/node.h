@@ -101,7 +101,7 @@ struct InnerBody {
   std::uint8_t reserved[64 - D * sizeof(double)];
   Cell cells[2 * D][kInnerFanout<D>];  ///< row 2 d: of min[d]; 2 d + 1: of max[d]
   std::uint64_t children[kInnerFanout<D>];
-  LeafDirectory<D> directories[kInnerFanout<D>];  ///< of a node of level 1 alone
+  LeafDirectory<D> directories[kInnerFanout<D>];  ///< in a node of level 1 alone
 };
 
 /// A node as it lies in memory and on the wire: no pointers, no padding, little-endian, 64-byte

@@ -56,7 +56,7 @@ void look_at_pins(const Slots& slots, std::vector<std::uint64_t>& pinned) {
   }
 }
 
-/// Takes a slot that nobody owns and in which nothing is pinned; nullptr: there is none.
+/// Takes a slot that no thread owns and in which nothing is pinned; nullptr: there is none.
 template <typename Slots>
 auto claim_slot(Slots& slots) -> decltype(&slots[0]) {
   for (auto& slot : slots) {

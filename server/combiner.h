@@ -43,7 +43,7 @@ class Combiner final : public WriteDriver<D> {
     Durability<D>* durability;  ///< nullptr: writes need not outlive the process
     const Clock& clock;
     Executor& executor;                         ///< builds the trees of bulk loads
-    std::uint32_t slice = rtree::kSliceOfWork;  ///< of work in one turn
+    std::uint32_t slice = rtree::kSliceOfWork;  ///< work in one turn
   };
   /// The tree's version now is the first one of the history. All parts must outlive it.
   explicit Combiner(const Parts& parts) : parts_(parts) { remember(); }

@@ -43,7 +43,7 @@ class JobList {
 
  private:
   Job* first_ = nullptr;
-  Job* last_ = nullptr;  ///< of no meaning while the list is empty
+  Job* last_ = nullptr;  ///< has no meaning while the list is empty
 };
 
 /// Jobs handed from many threads to one, without locks: a stack (Treiber, 1986) that is emptied

@@ -77,7 +77,7 @@ struct LoadJob {
   JobOwner<LoadJob>* owner = nullptr;  ///< the worker, to which it is given back
   std::uint64_t session = 0;
   std::uint32_t request_id = 0;
-  std::uint64_t ticket = 0;  ///< of the connection (AdmissionControl)
+  std::uint64_t ticket = 0;  ///< the connection's (AdmissionControl)
   std::unique_ptr<Load<D>> load;
   rtree::BulkLoadOptions options;
   // The outcome.

@@ -38,7 +38,7 @@ class Membership : public WriteDriver<D> {
     rtree::Tree<D>& tree;
     AdmissionControl& admission;
     History<D>& history;
-    std::uint32_t slice;  ///< of work on batches in one step
+    std::uint32_t slice;  ///< work on batches in one step
   };
   /// How other members may come to read the tree one-sidedly, to copy it.
   void expose_by(ExposeTree expose) { expose_ = std::move(expose); }

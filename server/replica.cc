@@ -486,8 +486,8 @@ void Replica<D>::on_batch(const AppliedBatch& batch) {
   }
 }
 
-/// All members obey; the lease of a freeze counts on each one's own clock, for whoever
-/// leads when it is over.
+/// All members obey; the lease of a freeze counts on each one's own clock, for the one
+/// that leads when it is over.
 template <int D>
 void Replica<D>::on_order(const AppliedBatch& batch) {
   parts_.admission.follow(machine_.state().admission,

@@ -56,7 +56,7 @@ class Replica {
     AdmissionControl& admission;
     History<D>& history;
     Standing& standing;
-    std::uint32_t slice;  ///< of work on batches in one step
+    std::uint32_t slice;  ///< work on batches in one step
   };
   /// `state`, `stamp`: as of the place in the log that the tree is at. `loads`: see
   /// Store::OpenedMember. All parts must outlive it.
@@ -133,7 +133,7 @@ class Replica {
   /// A batch that is logged and not applied yet.
   struct Flight {
     replication::LogPosition end;
-    std::vector<std::unique_ptr<Job>> jobs;  ///< of an order: who gave it, or nobody
+    std::vector<std::unique_ptr<Job>> jobs;  ///< jobs of an order: those that gave it, if any
     std::size_t operations = 0;
     rtree::NodeCounts nodes = {};  ///< that they may take
     bool is_order = false;         ///< or a bulk load's

@@ -105,7 +105,7 @@ class Shard {
   AdmissionControl admission_;
   LoadSlot load_slot_;
   std::unique_ptr<WriteDriver<D>> driver_;
-  Combiner<D>* combiner_ = nullptr;  ///< of the driver, if the server is one of its own
+  Combiner<D>* combiner_ = nullptr;  ///< the driver, if the server is one of its own
   Membership<D>* member_ = nullptr;  ///< the driver, if the server is a member of a group
 };
 

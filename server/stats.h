@@ -32,7 +32,7 @@ struct StatsInput {
   bool huge_pages;
   std::uint64_t staged_bytes;
   rtree::TreeStats tree;
-  std::string_view state;  ///< of admission
+  std::string_view state;  ///< the state of admission
   Nanoseconds clock_lead;  ///< what the last version's stamp is ahead of the time of day
   std::uint64_t writer_batches;
   std::uint64_t writer_delays;

@@ -33,7 +33,7 @@ class Worker;
 template <int D>
 struct Team {
   Shard<D>* shard = nullptr;
-  Served<D> served;              ///< of the shard
+  Served<D> served;              ///< what the shard gives to sessions
   Nanoseconds heartbeat = 0;     ///< interval
   Nanoseconds idle_timeout = 0;  ///< for clients that send nothing; 0: none
   /// Text of statistics for a client; any thread.
@@ -170,7 +170,7 @@ class Worker final : public SessionHost<D>,
   std::size_t outstanding_ = 0;   ///< jobs submitted and not back yet
   bool writer_needs_me_ = false;  ///< jobs are left that no other thread will see to
   Nanoseconds writer_again_at_ = 0;
-  BatchPace pace_{kWriteGap};  ///< of the batches that this thread ran
+  BatchPace pace_{kWriteGap};  ///< pace of the batches that this thread ran
   /// Waits until it can begin. There is one on a server at most, since a load holds the slot.
   std::unique_ptr<LoadJob<D>> build_;
   Handover<WriteJob<D>> written_;

@@ -32,9 +32,9 @@ struct WriteJob {
   JobOwner<WriteJob>* owner = nullptr;  ///< the worker, to which it is given back
   std::uint64_t session = 0;            ///< at the owner: whom to answer, if still there
   std::uint32_t request_id = 0;
-  std::uint64_t ticket = 0;  ///< of the connection (AdmissionControl)
+  std::uint64_t ticket = 0;  ///< the connection's (AdmissionControl)
   Nanoseconds arrived = 0;
-  /// Whose write it is, so that a group does it once; client 0: of nobody.
+  /// Whose write it is, so that a group does it once; client 0: of no client.
   replication::RequestPayload request{};
   std::vector<protocol::Operation<D>> operations;
   std::optional<replication::AdmissionOrder> order;  ///< instead of operations

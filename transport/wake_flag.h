@@ -30,7 +30,7 @@ class WakeFlag {
   }
   /// However begin_sleep() has answered.
   void end_sleep() {
-    // relaxed: a raise() that still sees true rouses whoever sleeps next, once in vain.
+    // relaxed: a raise() that still sees true rouses the next sleeper once in vain.
     sleeping_.store(false, std::memory_order_relaxed);
   }
   /// Whether the caller has to rouse the owner.

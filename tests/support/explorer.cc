@@ -132,7 +132,7 @@ Explorer::Outcome Explorer::run() {
       to_visit.push_back(std::move(next));
     }
     if (all_done && !goes_on) ++ends_;
-    if (!all_done && !goes_on) return stop(now, "threads wait, and nobody will wake them,");
+    if (!all_done && !goes_on) return stop(now, "threads wait, and no thread will wake them,");
   }
   return {states_, ends_, ""};
 }

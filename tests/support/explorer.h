@@ -52,7 +52,7 @@ class Explorer {
   using Body = std::function<void()>;
   struct Outcome {
     std::uint64_t states = 0;  ///< that were different
-    std::uint64_t ends = 0;    ///< of them, those at which all threads were through
+    std::uint64_t ends = 0;    ///< those among them at which all threads were through
     /// What was wrong first, and the steps that led there; empty: nothing.
     std::string violation;
   };
@@ -60,7 +60,7 @@ class Explorer {
   /// Bodies are run again and again; Words that they use outlive the explorer.
   explicit Explorer(std::vector<Body> threads) : bodies_(std::move(threads)) {}
   /// All interleavings, or up to the first violation: a requirement that does not hold, or threads
-  /// that wait and that nobody will wake.
+  /// that wait and that no thread will wake.
   Outcome run();
 
   // --- within a body
@@ -75,10 +75,10 @@ class Explorer {
     std::uint64_t value;
   };
   struct State {
-    std::vector<std::vector<std::uint64_t>> results;  ///< of each thread's steps
-    std::vector<std::deque<Store>> buffers;           ///< of stores that others do not see yet
+    std::vector<std::vector<std::uint64_t>> results;  ///< results of each thread's steps
+    std::vector<std::deque<Store>> buffers;           ///< stores that others do not see yet
     std::vector<bool> done;
-    std::map<const Word*, std::uint64_t> memory;  ///< of words that differ from their first value
+    std::map<const Word*, std::uint64_t> memory;  ///< words not as they were at first
     std::string steps;
   };
 

@@ -24,7 +24,7 @@ constexpr std::uint64_t kMessages = 2;
 /// receiver for a message, and each rings the other one.
 struct Direction {
   Word written;   ///< messages
-  Word consumed;  ///< of them
+  Word consumed;  ///< how many of them are consumed
   struct Side {
     Word sleep;
     Word bell;

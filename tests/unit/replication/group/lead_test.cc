@@ -7,8 +7,8 @@ namespace {
 
 class Lead : public MemberTest {
  protected:
-  /// The log of an earlier primary, of which nobody knows what is committed, and the first record
-  /// of this one behind it.
+  /// The log of an earlier primary, of which no member knows what is committed, and the first
+  /// record of this one behind it.
   void lead(const std::vector<MemberId>& members, Ack ack) {
     old_end_ = append(3);
     start(view_of(5, members, ack));

@@ -152,7 +152,7 @@ class Listens final : public LinksHandler {
 
 class MemberTest : public testing::Test {
  protected:
-  static constexpr Incarnation kLife = 11;  ///< of the member; that of member n is 100 + n
+  static constexpr Incarnation kLife = 11;  ///< the member's; that of member n is 100 + n
   static constexpr std::uint64_t kRevision = 40;
 
   struct Side {
