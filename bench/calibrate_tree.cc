@@ -14,7 +14,7 @@ namespace {
 
 /// Distinct ones, so that most leaves are met cold.
 constexpr std::size_t kQueries = std::size_t{1} << 16;
-constexpr std::size_t kBatch = 16;  ///< searches that a busy worker finds together
+constexpr std::size_t kFoundTogether = 16;  ///< searches that a busy worker finds together
 constexpr std::size_t kInserts = 8192;
 constexpr std::size_t kInsertBatch = 64;
 
@@ -44,13 +44,13 @@ double time_single(const rtree::Snapshot<2>& snapshot, const CalibrationWindows&
 }
 
 double time_interleaved(const rtree::Snapshot<2>& snapshot, const CalibrationWindows& windows) {
-  std::vector<rtree::RangeResult<2>> results(kBatch);
+  std::vector<rtree::RangeResult<2>> results(kFoundTogether);
   const Nanoseconds start = ThreadClock().now();
   const std::span queries(windows.queries);
-  for (std::size_t i = 0; i + kBatch <= queries.size(); i += kBatch) {
-    (void)snapshot.range_batch(queries.subspan(i, kBatch), results);
+  for (std::size_t i = 0; i + kFoundTogether <= queries.size(); i += kFoundTogether) {
+    (void)snapshot.range_batch(queries.subspan(i, kFoundTogether), results);
   }
-  return ns_since(start) / static_cast<double>(queries.size() / kBatch * kBatch);
+  return ns_since(start) / static_cast<double>(queries.size() / kFoundTogether * kFoundTogether);
 }
 
 /// Inserts in batches: ns per operation, publication included.

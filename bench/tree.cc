@@ -24,7 +24,7 @@ using rtree::RangeResult;
 
 /// Queries for which one snapshot is taken. Given to range_batch at once, it has 16 of them in
 /// flight; eight are in flight if it is given eight.
-constexpr std::size_t kBatch = 256;
+constexpr std::size_t kSearchBatch = 256;
 constexpr std::size_t kSmallBatch = 8;
 /// Coordinates far from zero: times in milliseconds since 1970, along the first axis.
 constexpr double kFarOffset = 1.7e12;
@@ -62,9 +62,9 @@ struct OurTree {
   std::uint64_t intersects(const std::vector<Box2>& windows) const {
     RangeResult<2> result;
     std::uint64_t results = 0;
-    for (std::size_t first = 0; first < windows.size(); first += kBatch) {
+    for (std::size_t first = 0; first < windows.size(); first += kSearchBatch) {
       const auto snapshot = tree->snapshot();
-      for (std::size_t i = first; i < std::min(first + kBatch, windows.size()); ++i) {
+      for (std::size_t i = first; i < std::min(first + kSearchBatch, windows.size()); ++i) {
         (void)snapshot.range({.window = windows[i]}, result);
         results += result.count;
       }
@@ -87,9 +87,9 @@ struct OurTree {
   std::uint64_t nearest(const std::vector<rtree::Point<2>>& points) const {
     NearestResult result;
     std::uint64_t results = 0;
-    for (std::size_t first = 0; first < points.size(); first += kBatch) {
+    for (std::size_t first = 0; first < points.size(); first += kSearchBatch) {
       const auto snapshot = tree->snapshot();
-      for (std::size_t i = first; i < std::min(first + kBatch, points.size()); ++i) {
+      for (std::size_t i = first; i < std::min(first + kSearchBatch, points.size()); ++i) {
         (void)snapshot.nearest({points[i], kNeighbors}, result);
         results += result.size();
       }
@@ -248,7 +248,7 @@ class TreePart {
                        [&] { sink_ += boost_->intersects(workload_.small); }),
               small, bar(3.5));
     add_rates("small-x16",
-              by_turns([&] { sink_ += ours_.intersects_in_batches(queries, kBatch); },
+              by_turns([&] { sink_ += ours_.intersects_in_batches(queries, kSearchBatch); },
                        [&] { sink_ += boost_->intersects(workload_.small); }),
               small, std::nullopt);
     add_rates("large",

@@ -15,9 +15,9 @@ namespace silurus::replication::group {
 namespace {
 
 /// The view as JSON in the first line, its checksum in the second.
-std::string checksum_line(const std::string& json) {
+std::string checksum_line(const std::string& text) {
   char line[24];
-  std::snprintf(line, sizeof line, "%016" PRIx64 "\n", XXH3_64bits(json.data(), json.size()));
+  std::snprintf(line, sizeof line, "%016" PRIx64 "\n", XXH3_64bits(text.data(), text.size()));
   return line;
 }
 

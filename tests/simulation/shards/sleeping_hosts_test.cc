@@ -13,7 +13,7 @@
 namespace silurus::simulation {
 namespace {
 
-constexpr std::size_t kSearches = 50;
+constexpr std::size_t kSearchesAsleep = 50;
 /// Far longer than any lease.
 constexpr Nanoseconds kSleep = 300 * kMillisecond;
 
@@ -52,7 +52,7 @@ std::size_t count_stale_answers(const Sleepers& sleepers) {
     auto client = Client<2>::connect(url, options, environment);
     ASSERT_TRUE(client) << client.error().message;
     ASSERT_TRUE(client->insert(entry.id, entry.box));
-    for (std::size_t after = 0; after < kSearches && !self.is_over(); ++read) {
+    for (std::size_t after = 0; after < kSearchesAsleep && !self.is_over(); ++read) {
       const bool was_erased = is_erased;
       const auto found = client->range(entry.box);
       ASSERT_TRUE(found) << found.error().message;
@@ -61,7 +61,7 @@ std::size_t count_stale_answers(const Sleepers& sleepers) {
       if (!found->ids.empty()) ++stale;
     }
   });
-  EXPECT_TRUE(world.run_until([&] { return read >= kSearches; }, world.now() + kSecond));
+  EXPECT_TRUE(world.run_until([&] { return read >= kSearchesAsleep; }, world.now() + kSecond));
   sim::Host& primary = *servers.primary();
   if (sleepers.is_primary) primary.suspend();
   if (sleepers.is_client) client_host.suspend();
