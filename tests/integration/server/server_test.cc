@@ -15,6 +15,7 @@
 
 #include "client/client.h"
 #include "common/random.h"
+#include "tests/support/crowd.h"
 #include "tests/support/patience.h"
 #include "tests/support/patient_client.h"
 #include "tests/support/raw_client.h"
@@ -491,7 +492,7 @@ TEST_F(ServerTest, LoadsInBulkWhileOthersSearchAndForgetsALoadWhoseClientDied) {
   EXPECT_FALSE(witness->reply(2000000)->error.has_value());
 }
 
-/// Trackers without a fix all report the same place.
+/// Neither boxes nor ids say where to look for what is absent.
 TEST_F(ServerTest, OneCrowdedSpotStallsNobodyElse) {
   ServerProcess server({"--listen", shm(), "--threads", "1"});
   ASSERT_EQ(server.addresses().size(), 1u) << server.errors();
@@ -502,17 +503,20 @@ TEST_F(ServerTest, OneCrowdedSpotStallsNobodyElse) {
   auto reader = client();
   ASSERT_TRUE(writer && reader);
   const rtree::Box<2> place{{0, 0}, {0, 0}};
-  const rtree::Box<2> elsewhere{{500, 500}, {501, 501}};
+  const rtree::Box<2> elsewhere{{-5e5, -5e5}, {-5e5 + 1, -5e5 + 1}};  // the crowd does not reach it
   constexpr std::uint64_t kCrowd = 100'000;
   constexpr std::uint64_t kBatch = 500;
-  for (std::uint64_t id = 0; id < kCrowd;) {
+  for (std::uint64_t index = 0; index < kCrowd;) {
     WriteBatch<2> batch;
-    for (std::uint64_t i = 0; i < kBatch; ++i) batch.insert(id++, place);
+    for (std::uint64_t i = 0; i < kBatch; ++i) {
+      const auto entry = testing_support::crowd_entry(index++, kCrowd);
+      batch.insert(entry.id, entry.box);
+    }
     ASSERT_TRUE(writer->write(batch));
   }
-  ASSERT_TRUE(writer->insert(kCrowd, elsewhere));
+  ASSERT_TRUE(writer->insert(2 * kCrowd, elsewhere));
   WriteBatch<2> absent;
-  for (std::uint64_t i = 0; i < kBatch; ++i) absent.erase(2 * kCrowd + i, place);
+  for (std::uint64_t i = 0; i < kBatch; ++i) absent.erase(kCrowd + 2 * i + 1, place);
   std::atomic<bool> is_done = false;
   std::size_t failed = 0;
   {
@@ -532,7 +536,7 @@ TEST_F(ServerTest, OneCrowdedSpotStallsNobodyElse) {
   EXPECT_EQ(failed, kBatch);
   const auto nearest = reader->nearest({{0, 0}}, 3);
   ASSERT_TRUE(nearest && nearest->size() == 3);
-  for (std::uint64_t i = 0; i < 3; ++i) EXPECT_EQ((*nearest)[i].id, i);
+  for (std::uint64_t i = 0; i < 3; ++i) EXPECT_EQ((*nearest)[i].id, 2 * i);
 }
 
 TEST_F(ServerTest, BigAnswersAndManyWritersAtOnceStayRight) {

@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "tests/support/crowd.h"
+
 namespace silurus::rtree {
 namespace {
 
@@ -73,29 +75,35 @@ TEST_F(TreeTest, IsAMultiset) {
 }
 
 TEST_F(TreeTest, LooksForAnEntryInSlices) {
-  for (std::uint64_t id = 0; id < 2000; ++id) ASSERT_TRUE(tree_->insert({id, at(0, 0)}));
+  constexpr std::uint64_t kCrowd = 2000;
+  std::vector<Entry<2>> crowd;
+  for (std::uint64_t i = 0; i < kCrowd; ++i) {
+    crowd.push_back(testing_support::crowd_entry(i, kCrowd));
+    ASSERT_TRUE(tree_->insert(crowd.back()));
+  }
   tree_->publish();
-  const auto slices_to_find = [&](std::uint64_t id) {
+  const auto slices_to_find = [&](const Entry<2>& entry) {
     std::uint32_t slices = 1;
-    for (std::uint32_t nodes = 3; !tree_->look_for({id, at(0, 0)}, nodes); nodes = 3) {
+    for (std::uint32_t nodes = 3; !tree_->look_for(entry, nodes); nodes = 3) {
       EXPECT_EQ(nodes, 0u);
       ++slices;
     }
     return slices;
   };
-  const std::uint32_t all = slices_to_find(3000);
+  const Entry<2> absent{1001, {{0, 0}, {0, 0}}};
+  const std::uint32_t all = slices_to_find(absent);
   EXPECT_GE(3 * all, tree_->stats().nodes);
   std::uint32_t nodes = 0;
-  EXPECT_TRUE(tree_->look_for({3000, at(0, 0)}, nodes)) << "it is known not to be there";
-  EXPECT_EQ(tree_->erase({3000, at(0, 0)}).error().code, ErrorCode::kNotFound);
-  EXPECT_LE(slices_to_find(1234), all);
-  ASSERT_TRUE(tree_->erase({1234, at(0, 0)}));
-  EXPECT_FALSE(tree_->look_for({1234, at(0, 0)}, nodes)) << "the tree has changed since";
-  EXPECT_EQ(slices_to_find(1234), all);
-  ASSERT_TRUE(tree_->update(77, at(0, 0), at(5, 5))) << "without a look before";
+  EXPECT_TRUE(tree_->look_for(absent, nodes)) << "it is known not to be there";
+  EXPECT_EQ(tree_->erase(absent).error().code, ErrorCode::kNotFound);
+  EXPECT_LE(slices_to_find(crowd[0]), all);
+  ASSERT_TRUE(tree_->erase(crowd[0]));
+  EXPECT_FALSE(tree_->look_for(crowd[0], nodes)) << "the tree has changed since";
+  EXPECT_GT(slices_to_find(crowd[0]), 1u);
+  ASSERT_TRUE(tree_->update(crowd[77].id, crowd[77].box, at(-9999, 0))) << "without a look before";
   tree_->publish();
-  EXPECT_EQ(tree_->snapshot().size(), 1999u);
-  EXPECT_EQ(ids(at(5, 5)), Ids{77});
+  EXPECT_EQ(tree_->snapshot().size(), kCrowd - 1);
+  EXPECT_EQ(ids(at(-9999, 0)), Ids{crowd[77].id});
   EXPECT_TRUE(tree_->snapshot().validate());
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/limits.h"
+#include "tests/support/crowd.h"
 #include "tests/unit/server/world.h"
 
 namespace silurus::server {
@@ -95,22 +96,25 @@ TEST_F(CombinerTest, PublishesTheRequestsOfABatchAsOneVersion) {
   EXPECT_FALSE(combiner_->pending());
 }
 
-/// Trackers without a fix all report the same place.
+/// Neither boxes nor ids say where to look for what is absent.
 TEST_F(CombinerTest, AppliesABatchThatTakesLongInSlices) {
   constexpr std::uint64_t kCrowd = 200'000;
   const rtree::Box<2> place{{0, 0}, {0, 0}};
   std::vector<rtree::Entry<2>> crowd;
-  for (std::uint64_t id = 0; id < kCrowd; ++id) crowd.push_back({id, place});
+  for (std::uint64_t i = 0; i < kCrowd; ++i) {
+    crowd.push_back(testing_support::crowd_entry(i, kCrowd));
+  }
+  const rtree::Entry<2> present = crowd[7];
   ASSERT_TRUE(tree_->bulk_load(std::move(crowd), {.threads = 1}));
   const std::uint64_t leaves = kCrowd / rtree::kLeafFanout<2>;
   const auto before = tree_->snapshot().version();
   constexpr std::uint64_t kAbsent = 20;
   std::vector<protocol::Operation<2>> operations;
-  const auto erase = [&](std::uint64_t id) {
-    operations.push_back({id, protocol::OperationKind::kErase, 0, place, {}});
+  const auto erase = [&](const rtree::Entry<2>& entry) {
+    operations.push_back({entry.id, protocol::OperationKind::kErase, 0, entry.box, {}});
   };
-  for (std::uint64_t i = 0; i < kAbsent; ++i) erase(kCrowd + i);
-  erase(7);
+  for (std::uint64_t i = 0; i < kAbsent; ++i) erase({kCrowd + 2 * i + 1, place});
+  erase(present);
   operations.push_back(insert_of(1));
   const auto* const long_job = submit(std::move(operations));
   const auto* const next_job = submit({insert_of(2)});

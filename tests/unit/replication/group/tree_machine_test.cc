@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "tests/support/crash_memory.h"
+#include "tests/support/crowd.h"
 
 namespace silurus::replication::group {
 namespace {
@@ -269,20 +270,24 @@ TEST_F(TreeMachineTest, MakesTheSameVersionsWhereverItStops) {
 }
 
 TEST_F(TreeMachineTest, StopsAfterASliceOfWorkAndGoesOnFromThere) {
-  const rtree::Box<2> place{{0, 0}, {0, 0}};
-  const auto put_at_place = [&](RecordType type, std::uint64_t id) {
-    put(type, EntryPayload<2>{id, place});
+  constexpr std::uint64_t kCrowd = 3000;
+  const auto crowd = [](std::uint64_t i) { return testing_support::crowd_entry(i, kCrowd); };
+  const auto put_entry = [&](RecordType type, const rtree::Entry<2>& entry) {
+    put(type, EntryPayload<2>{entry.id, entry.box});
   };
   std::uint64_t sequence = 0;
-  for (std::uint64_t id = 0; id < 3000;) {
-    request(1, ++sequence);
-    for (int i = 0; i < 100; ++i) put_at_place(RecordType::kInsert, id++);
-    end_batch();
+  for (std::uint64_t i = 0; i < kCrowd; ++i) {
+    if (i % 100 == 0) request(1, ++sequence);
+    put_entry(RecordType::kInsert, crowd(i));
+    if (i % 100 == 99) end_batch();
   }
   request(1, ++sequence);
-  for (std::uint64_t id = 0; id < 40; ++id) put_at_place(RecordType::kErase, 5000 + id);
-  put_at_place(RecordType::kErase, 1);
-  put(RecordType::kUpdate, UpdatePayload<2>{2, place, box_of(2)});
+  constexpr std::uint64_t kAbsent = 40;
+  for (std::uint64_t i = 0; i < kAbsent; ++i) {
+    put_entry(RecordType::kErase, {kCrowd + 2 * i + 1, {{0, 0}, {0, 0}}});
+  }
+  put_entry(RecordType::kErase, crowd(1));
+  put(RecordType::kUpdate, UpdatePayload<2>{crowd(2).id, crowd(2).box, box_of(2)});
   end_batch();
   Member at_once(clock_, UINT32_MAX);
   Member in_slices(clock_, 64);
@@ -297,11 +302,12 @@ TEST_F(TreeMachineTest, StopsAfterASliceOfWorkAndGoesOnFromThere) {
     within += in_slices.machine.is_within_batch() ? 1 : 0;
   } while (in_slices.machine.has_more());
   EXPECT_EQ(at, end);
-  EXPECT_GE(slices, 3000 * rtree::kWorkOfAnOperation / 64);
-  EXPECT_GT(within, 3000u / 100);
+  const std::uint64_t work = kCrowd * rtree::kWorkOfAnOperation + kAbsent * kCrowd / 32;
+  EXPECT_GE(slices, work / 64);
+  EXPECT_GT(within, kCrowd / 100);
   EXPECT_EQ(in_slices.versions, at_once.versions);
   EXPECT_EQ(in_slices.machine.state().encode(), at_once.machine.state().encode());
-  EXPECT_EQ(in_slices.requests.back().outcome.failed.size(), 40u);
+  EXPECT_EQ(in_slices.requests.back().outcome.failed.size(), kAbsent);
   EXPECT_EQ(in_slices.tree->snapshot().size(), 2999u);
 }
 
