@@ -45,7 +45,9 @@ HWY_INLINE void make_scene(const Node<D>& node, const Box<D>& box, Scene<D>& sce
   }
   for (int d = 0; d < D; ++d) {
     const double part = (longest > 0 ? halves[d] / longest : 1) / kCellSteps;
-    const auto cell = static_cast<float>(part);
+    // Along an axis on which the node has no extent all lie at the same place, and cells have some
+    // width, so that areas of what lies on a line are its lengths.
+    const auto cell = static_cast<float>(halves[d] > 0 ? part : 1 / kCellSteps);
     for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) {
       const int least = node.inner.cells[2 * d][i] - kLeastCell;
       const int greatest = node.inner.cells[2 * d + 1][i] - kLeastCell + 1;
