@@ -128,18 +128,21 @@ class Packer {
     return level == 0 ? layout_.leaf(before.leaves) : layout_.inner(before.inners);
   }
 
-  /// Gives a node whose children are there its own box, and theirs.
+  /// Gives a node whose children are there its own box and ids, and theirs.
   void fit(Node<D>& node) {
     const auto box_of = [&](std::uint32_t i) { return arena_.node(node.child(i).chunk()).bounds; };
     Box<D> box = box_of(0);
     for (std::uint32_t i = 1; i < node.count(); ++i) extend(box, box_of(i));
     node.fit(box);
+    IdRange ids = kNoIds;
     for (std::uint32_t i = 0; i < node.count(); ++i) {
       node.set_child_box(i, box_of(i));
       if (node.level() == 1) {
         node.inner.directories[i] = directory_of(node, i, arena_.node(node.child(i).chunk()));
       }
+      ids.extend(arena_.node(node.child(i).chunk()).ids());
     }
+    node.set_ids(ids);
   }
 
   /// Children [first, last) of a node, out of all its entries: halves them along the longer side of

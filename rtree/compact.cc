@@ -158,12 +158,12 @@ bool Tree<D>::pack_next(Packing& packing) {
   return true;
 }
 
-/// Packs the leaves beside the one that an entry of that box would go to.
+/// Packs the leaves beside the one that the entry would go to.
 template <int D>
-void Tree<D>::pack_beside(const Box<D>& box) {
+void Tree<D>::pack_beside(const Entry<D>& entry) {
   const std::uint32_t top = node(root_).level();
   if (top == 0) return;
-  Path path = choose_leaf(box);
+  Path path = choose_leaf(entry);
   const Node<D>& parent = node(path.nodes[1]);
   std::uint32_t entries = 0;
   for (std::uint32_t i = 0; i < parent.count(); ++i) entries += node(parent.child(i)).count();
@@ -204,11 +204,7 @@ void Tree<D>::pack_children(Path& path, std::uint32_t level, std::uint32_t parts
   items.reserve(std::size_t{parent.count()} * kInnerFanout<D>);
   for (std::uint32_t c = 0; c < parent.count(); ++c) {
     const Node<D>& child = node(parent.child(c));
-    for (std::uint32_t i = 0; i < child.count(); ++i) {
-      items.push_back(child.is_leaf()
-                          ? SplitItem<D>{child.entry_box(i), child.id(i)}
-                          : SplitItem<D>{node(child.child(i)).bounds, child.inner.children[i]});
-    }
+    for (std::uint32_t i = 0; i < child.count(); ++i) items.push_back(item_of(child, i));
   }
   std::array<NodeRef, kInnerFanout<D>> made;
   for (std::uint32_t i = 0; i < parts; ++i) made[i] = new_node(level - 1);
@@ -233,8 +229,8 @@ void Tree<D>::pack_children(Path& path, std::uint32_t level, std::uint32_t parts
   }
 }
 
-template void Tree<2>::pack_beside(const Box<2>&);
-template void Tree<3>::pack_beside(const Box<3>&);
+template void Tree<2>::pack_beside(const Entry<2>&);
+template void Tree<3>::pack_beside(const Entry<3>&);
 template Result<CompactStep> Tree<2>::compact(std::uint64_t, double);
 template Result<CompactStep> Tree<3>::compact(std::uint64_t, double);
 

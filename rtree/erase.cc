@@ -124,7 +124,7 @@ Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to, R
     if (Status enough = reserve(nodes, spare); !enough) return enough;
   }
   erase_found(*found);
-  if (may_pack) pack_beside(to);
+  if (may_pack) pack_beside({id, to});
   insert_reserved({id, to});
   return {};
 }
@@ -167,7 +167,8 @@ void Tree<D>::go_on(Lookup& lookup, std::uint32_t& nodes) const {
       --nodes;
       lookup.is_fresh = false;
       if (level != 0) {
-        lookup.rest[level] = scan.scan_inner(here, limits);
+        const bool may_hold = here.ids().holds(entry.id);
+        lookup.rest[level] = may_hold ? scan.scan_inner(here, limits) : EntryMask{};
       } else if (const auto index = index_of(here, entry)) {
         lookup.found.index = *index;
         lookup.is_at_end = lookup.has_found = true;
@@ -240,12 +241,17 @@ void Tree<D>::tighten(Node<D>& parent, std::uint32_t index, const Box<D>& before
 }
 
 /// The sibling that a child is to be joined with: the best one with which it fits into one node; if
-/// there is none, the best one, provided that the child has too few to be left alone.
+/// there is none, the best one, provided that the child has too few to be left alone. Where others
+/// have the same box, only the next ones by id are good: else no order of their ids would be left.
 template <int D>
 std::optional<std::uint32_t> Tree<D>::partner_of(const Node<D>& parent, std::uint32_t index) const {
   const Node<D>& here = node(parent.child(index));
   const std::uint32_t limit = join_limit(here);
   if (here.count() > limit / 2 || parent.count() == 1) return std::nullopt;
+  if (const auto sibling = next_by_id(parent, index)) {
+    const bool fits = here.count() + node(parent.child(*sibling)).count() <= limit;
+    return fits || here.count() < minimum_of(here) ? sibling : std::nullopt;
+  }
   std::array<Sibling, kInnerFanout<D>> siblings;
   const std::uint32_t count = best_siblings(parent, index, siblings);
   const double most = kMostGrowth * half_margin(parent.child_box(index));
@@ -266,14 +272,12 @@ void Tree<D>::join(Node<D>& parent, std::uint32_t index, std::uint32_t sibling) 
   std::array<SplitItem<D>, kMaxSplitItems<D>> items;
   std::uint32_t count = 0;
   for (const Node<D>* from : {&rich, &poor}) {
-    for (std::uint32_t i = 0; i < from->count(); ++i) {
-      items[count++] = is_leaf ? SplitItem<D>{from->entry_box(i), from->id(i)}
-                               : SplitItem<D>{node(from->child(i)).bounds, from->inner.children[i]};
-    }
+    for (std::uint32_t i = 0; i < from->count(); ++i) items[count++] = item_of(*from, i);
   }
   const std::uint32_t fanout = is_leaf ? kLeafFanout<D> : kInnerFanout<D>;
   const std::span<SplitItem<D>> all(items.data(), count);
-  const std::uint32_t kept = count <= fanout ? count : split_items<D>(all, fanout * 2 / 5, fanout);
+  const std::uint32_t kept =
+      count <= fanout ? count : split_items<D>(all, fanout * 2 / 5, fanout, false);
   set_items(rich, all.first(kept));
   parent.set_child_box(sibling, rich.bounds);
   parent.forget_directory(sibling);

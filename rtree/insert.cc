@@ -20,21 +20,23 @@ Status Tree<D>::insert(const Entry<D>& entry, Room room) {
 }
 
 template <int D>
-auto Tree<D>::choose_leaf(const Box<D>& box) const -> Path {
+auto Tree<D>::choose_leaf(const Entry<D>& entry) const -> Path {
   Path path;
   NodeRef ref = root_;
   for (std::uint32_t level = node(root_).level();; --level) {
     path.nodes[level] = ref;
     if (level == 0) return path;
     const Node<D>& inner = node(ref);
-    path.child[level] = choose_child(inner, box);
-    ref = inner.child(path.child[level]);
+    std::uint32_t& index = path.child[level];
+    index = choose_child(inner, entry.box);
+    if (node(inner.child(index)).bounds == entry.box) index = choose_by_id(inner, index, entry.id);
+    ref = inner.child(index);
   }
 }
 
 template <int D>
 void Tree<D>::insert_reserved(const Entry<D>& entry) {
-  Path path = choose_leaf(entry.box);
+  Path path = choose_leaf(entry);
   own_path(path, 0);
   Node<D>& leaf = own_node(path.nodes[0]);
   bool grown = leaf.count() == 0 || extend(leaf.bounds, entry.box);
@@ -44,6 +46,7 @@ void Tree<D>::insert_reserved(const Entry<D>& entry) {
   for (std::uint32_t level = 1; level <= top; ++level) {
     Node<D>& inner = own_node(path.nodes[level]);
     ++inner.header.entries;
+    inner.extend_ids({entry.id, entry.id});
     if (!grown) continue;  // then nothing has grown further up
     Box<D> box = inner.bounds;
     grown = extend(box, entry.box);
@@ -113,16 +116,17 @@ void Tree<D>::grow_root(NodeRef added) {
   root.set_child(1, added, node(added).bounds);
   root.header.count = 2;
   root.header.entries = node(old).header.entries + node(added).header.entries;
+  IdRange ids = node(old).ids();
+  ids.extend(node(added).ids());
+  root.set_ids(ids);
 }
 
 template <int D>
 NodeRef Tree<D>::split_leaf(Node<D>& leaf, const Entry<D>& entry) {
   std::array<SplitItem<D>, kLeafFanout<D> + 1> items;
-  for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) {
-    items[i] = {leaf.entry_box(i), leaf.id(i)};
-  }
-  items[kLeafFanout<D>] = {entry.box, entry.id};
-  const std::uint32_t kept = split_items<D>(items, kLeafFanout<D> * 2 / 5, kLeafFanout<D>);
+  for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) items[i] = item_of(leaf, i);
+  items[kLeafFanout<D>] = {entry.box, {entry.id, entry.id}, 0};
+  const std::uint32_t kept = split_items<D>(items, kLeafFanout<D> * 2 / 5, kLeafFanout<D>, true);
   const NodeRef ref = new_node(0);
   set_items(leaf, std::span(items).first(kept));
   set_items(own_node(ref), std::span(items).subspan(kept));
@@ -134,11 +138,9 @@ NodeRef Tree<D>::split_leaf(Node<D>& leaf, const Entry<D>& entry) {
 template <int D>
 NodeRef Tree<D>::split_inner(Node<D>& inner, NodeRef added) {
   std::array<SplitItem<D>, kInnerFanout<D> + 1> items;
-  for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) {
-    items[i] = {node(inner.child(i)).bounds, inner.inner.children[i]};
-  }
-  items[kInnerFanout<D>] = {node(added).bounds, added.word()};
-  const std::uint32_t kept = split_items<D>(items, kInnerFanout<D> * 2 / 5, kInnerFanout<D>);
+  for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) items[i] = item_of(inner, i);
+  items[kInnerFanout<D>] = {node(added).bounds, node(added).ids(), added.word()};
+  const std::uint32_t kept = split_items<D>(items, kInnerFanout<D> * 2 / 5, kInnerFanout<D>, true);
   const NodeRef ref = new_node(inner.level());
   set_items(inner, std::span(items).first(kept));
   set_items(own_node(ref), std::span(items).subspan(kept));
@@ -147,20 +149,33 @@ NodeRef Tree<D>::split_inner(Node<D>& inner, NodeRef added) {
   return ref;
 }
 
+/// Entry or child `index` of a node.
+template <int D>
+SplitItem<D> Tree<D>::item_of(const Node<D>& from, std::uint32_t index) const {
+  if (from.is_leaf()) return {from.entry_box(index), {from.id(index), from.id(index)}, 0};
+  const Node<D>& child = node(from.child(index));
+  return {child.bounds, child.ids(), from.inner.children[index]};
+}
+
 template <int D>
 void Tree<D>::set_items(Node<D>& made, std::span<const SplitItem<D>> items) {
   made.header.count = static_cast<std::uint32_t>(items.size());
   made.header.entries = made.is_leaf() ? items.size() : 0;
   Box<D> box = items[0].box;
-  for (const SplitItem<D>& item : items) extend(box, item.box);
+  IdRange ids = kNoIds;
+  for (const SplitItem<D>& item : items) {
+    extend(box, item.box);
+    ids.extend(item.ids);
+  }
   if (made.is_leaf()) {
     made.bounds = box;
   } else {
     made.fit(box);
+    made.set_ids(ids);
   }
   for (std::uint32_t i = 0; i < items.size(); ++i) {
     if (made.is_leaf()) {
-      made.set_entry(i, {items[i].word, items[i].box});
+      made.set_entry(i, {items[i].ids.least, items[i].box});
       continue;
     }
     const NodeRef child = NodeRef::from_word(items[i].word);
@@ -175,15 +190,17 @@ void Tree<D>::set_items(Node<D>& made, std::span<const SplitItem<D>> items) {
 
 template Status Tree<2>::insert(const Entry<2>&, Room);
 template Status Tree<3>::insert(const Entry<3>&, Room);
-template Tree<2>::Path Tree<2>::choose_leaf(const Box<2>&) const;
-template Tree<3>::Path Tree<3>::choose_leaf(const Box<3>&) const;
+template Tree<2>::Path Tree<2>::choose_leaf(const Entry<2>&) const;
+template Tree<3>::Path Tree<3>::choose_leaf(const Entry<3>&) const;
 template void Tree<2>::insert_reserved(const Entry<2>&);
 template void Tree<3>::insert_reserved(const Entry<3>&);
 template void Tree<2>::refit(Node<2>&, const Box<2>&);
 template void Tree<3>::refit(Node<3>&, const Box<3>&);
 template Box<2> Tree<2>::bounds_of_children(const Node<2>&) const;
 template Box<3> Tree<3>::bounds_of_children(const Node<3>&) const;
+template SplitItem<2> Tree<2>::item_of(const Node<2>&, std::uint32_t) const;
 template void Tree<2>::set_items(Node<2>&, std::span<const SplitItem<2>>);
+template SplitItem<3> Tree<3>::item_of(const Node<3>&, std::uint32_t) const;
 template void Tree<3>::set_items(Node<3>&, std::span<const SplitItem<3>>);
 
 }  // namespace silurus::rtree

@@ -93,12 +93,33 @@ inline constexpr LeafDirectory<D> kUnknownDirectory = [] {
   return directory;
 }();
 
+/// The ids from `least` to `greatest`; none if that is less.
+struct IdRange {
+  std::uint64_t least;
+  std::uint64_t greatest;
+
+  constexpr bool holds(std::uint64_t id) const { return least <= id && id <= greatest; }
+  constexpr bool covers(const IdRange& other) const {
+    return other.least > other.greatest || (least <= other.least && other.greatest <= greatest);
+  }
+  /// Makes it cover another one.
+  constexpr void extend(const IdRange& by) {
+    least = by.least < least ? by.least : least;
+    greatest = by.greatest > greatest ? by.greatest : greatest;
+  }
+  friend constexpr bool operator==(const IdRange&, const IdRange&) = default;
+};
+inline constexpr IdRange kNoIds = {UINT64_MAX, 0};
+inline constexpr IdRange kAllIds = {0, UINT64_MAX};
+
 /// An inner node: its children's boxes as cells of a grid over the node's own box (cells.h), and
 /// their names.
 template <int D>
 struct InnerBody {
-  double scale[D];  ///< cell_scale() of the node's box along each axis
-  std::uint8_t reserved[64 - D * sizeof(double)];
+  double scale[D];    ///< cell_scale() of the node's box along each axis
+  IdRange ids;        ///< that of all entries below, or a wider one (Node::ids)
+  Version ids_birth;  ///< the birth of the node for which `ids` was written
+  std::uint8_t reserved[64 - D * sizeof(double) - sizeof(IdRange) - sizeof(Version)];
   Cell cells[2 * D][kInnerFanout<D>];  ///< row 2 d: of min[d]; 2 d + 1: of max[d]
   std::uint64_t children[kInnerFanout<D>];
   LeafDirectory<D> directories[kInnerFanout<D>];  ///< in a node of level 1 alone
@@ -155,6 +176,31 @@ struct alignas(64) Node {
     const std::uint32_t at = index % kGroupFanout;
     return join_words(group.high[row][at], group.low[row][at]);
   }
+
+  /// A range that holds the ids of all entries below: for a leaf the least one. Only a writer asks
+  /// for it, to look for an entry among many of the same box (docs/decisions/0016). A release that
+  /// does not know of it leaves what it says there, or zeros, in nodes that it makes, whose birth
+  /// is another one: then it is unknown, and any id may be below.
+  IdRange ids() const {
+    if (!is_leaf()) return inner.ids_birth == header.birth ? inner.ids : kAllIds;
+    IdRange range = kNoIds;
+    for (std::uint32_t i = 0; i < header.count; ++i) range.extend({id(i), id(i)});
+    return range;
+  }
+  /// Of an inner node, after its birth.
+  void set_ids(const IdRange& ids) {
+    inner.ids = ids;
+    inner.ids_birth = header.birth;
+  }
+  /// The same, so that they cover `by` too.
+  void extend_ids(const IdRange& by) {
+    IdRange range = ids();
+    range.extend(by);
+    set_ids(range);
+  }
+  /// An id by which the node is told from siblings whose ids are all less or all greater; of a leaf
+  /// that has entries.
+  std::uint64_t some_id() const { return is_leaf() ? id(0) : ids().least; }
 
   /// Child `index` of an inner node.
   NodeRef child(std::uint32_t index) const { return NodeRef::from_word(inner.children[index]); }
@@ -233,6 +279,8 @@ struct alignas(64) Node {
       for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) clear_entry(i);
     } else {
       fit(bounds);
+      inner.ids = {};
+      inner.ids_birth = 0;
       for (std::uint8_t& byte : inner.reserved) byte = 0;
     }
   }

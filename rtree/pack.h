@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 // How packed nodes share what they hold (bulk loads, compactions): evenly, and halved along the
 // longer side of the centres until one node is left, as Boost.Geometry's packing constructor does.
-// Items are anything with a box.
+// Items are anything with a box and an id, or a range of them; what lies at the same place is
+// halved by id, so that an entry can be found among many of the same box (docs/decisions/0016).
 
 namespace silurus::rtree {
 
@@ -40,13 +42,26 @@ int longest_axis(std::span<const Item> items) {
   return longest;
 }
 
+template <typename Item>
+std::uint64_t id_of(const Item& item) {
+  if constexpr (requires { item.id; }) {
+    return item.id;
+  } else {
+    return item.ids.least;
+  }
+}
+
 /// Reorders the items so that the first `cut` lie on one side of the others.
 template <int D, typename Item>
 void halve(std::span<Item> items, std::size_t cut) {
   const int axis = longest_axis<D, Item>(items);
-  std::nth_element(
-      items.begin(), items.begin() + static_cast<std::ptrdiff_t>(cut), items.end(),
-      [axis](const Item& a, const Item& b) { return centre(a, axis) < centre(b, axis); });
+  const auto is_before = [axis](const Item& a, const Item& b) {
+    const double x = centre(a, axis);
+    const double y = centre(b, axis);
+    return x != y ? x < y : id_of(a) < id_of(b);
+  };
+  std::nth_element(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(cut), items.end(),
+                   is_before);
 }
 
 }  // namespace silurus::rtree

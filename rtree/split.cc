@@ -47,7 +47,10 @@ struct Order {
       const Box<D>& right = items[b].box;
       const double x = by_max ? left.max[axis] : left.min[axis];
       const double y = by_max ? right.max[axis] : right.min[axis];
-      return x != y ? x < y : a < b;
+      if (x != y) return x < y;
+      const std::uint64_t left_id = items[a].ids.least;
+      const std::uint64_t right_id = items[b].ids.least;
+      return left_id != right_id ? left_id < right_id : a < b;
     });
     first[0] = items[item[0]].box;
     for (std::uint32_t i = 1; i < n; ++i) {
@@ -63,11 +66,25 @@ struct Order {
 };
 static_assert(kMaxSplitItems<2> <= 256 && kMaxSplitItems<3> <= 256);
 
+/// How good a cut of an order is: the least one is taken.
+struct Cut {
+  double overlap;
+  double area;
+  double margin;
+  std::uint32_t distance;  ///< from where one would cut if all else were equal
+  friend bool operator<(const Cut& a, const Cut& b) {
+    if (a.overlap != b.overlap) return a.overlap < b.overlap;
+    if (a.area != b.area) return a.area < b.area;
+    if (a.margin != b.margin) return a.margin < b.margin;
+    return a.distance < b.distance;
+  }
+};
+
 }  // namespace
 
 template <int D>
 std::uint32_t split_items(std::span<SplitItem<D>> items, std::uint32_t minimum,
-                          std::uint32_t maximum) {
+                          std::uint32_t maximum, bool is_last_new) {
   const auto n = static_cast<std::uint32_t>(items.size());
   const std::uint32_t low = std::max(minimum, n > maximum ? n - maximum : 0);
   const std::uint32_t high = n - low;
@@ -78,23 +95,24 @@ std::uint32_t split_items(std::span<SplitItem<D>> items, std::uint32_t minimum,
   std::uint32_t best_size = 0;
   for (int axis = 0; axis < D; ++axis) {
     double margins = 0;
-    double least_overlap = std::numeric_limits<double>::infinity();
-    double least_area = least_overlap;
+    Cut least{};
     Order<D> axis_order;
     std::uint32_t axis_size = 0;
     for (const bool by_max : {false, true}) {
       order.sort(items, axis, by_max);
+      std::uint32_t middle = n / 2;
+      if (is_last_new && order.item[n - 1] == n - 1) middle = high;
+      if (is_last_new && order.item[0] == n - 1) middle = low;
       bool better = false;
       for (std::uint32_t size = low; size <= high; ++size) {
         const Box<D>& a = order.first[size - 1];
         const Box<D>& b = order.last[size];
-        margins += margin(a) + margin(b);
-        const double shared = overlap(a, b);
-        const double covered = area(a) + area(b);
-        if (axis_size == 0 || shared < least_overlap ||
-            (shared == least_overlap && covered < least_area)) {
-          least_overlap = shared;
-          least_area = covered;
+        const double both_margins = margin(a) + margin(b);
+        margins += both_margins;
+        const Cut cut{overlap(a, b), area(a) + area(b), both_margins,
+                      std::max(size, middle) - std::min(size, middle)};
+        if (axis_size == 0 || cut < least) {
+          least = cut;
           axis_size = size;
           better = true;
         }
@@ -129,8 +147,8 @@ Box<D> bounds_of_entries(const Node<D>& leaf) {
   return bounds;
 }
 
-template std::uint32_t split_items(std::span<SplitItem<2>>, std::uint32_t, std::uint32_t);
-template std::uint32_t split_items(std::span<SplitItem<3>>, std::uint32_t, std::uint32_t);
+template std::uint32_t split_items(std::span<SplitItem<2>>, std::uint32_t, std::uint32_t, bool);
+template std::uint32_t split_items(std::span<SplitItem<3>>, std::uint32_t, std::uint32_t, bool);
 template Box<2> bounds_of_entries(const Node<2>&);
 template Box<3> bounds_of_entries(const Node<3>&);
 

@@ -102,6 +102,7 @@ NodeRef Tree<D>::own(NodeRef ref) {
   copy_node(made, old);
   made.header.birth = pending_;
   made.header.checksum = 0;
+  if (!made.is_leaf()) made.set_ids(old.ids());
   born_.push_back(copy);
   retired_.push_back(retired(ref));
   counters_.copied.store(counters_.copied.load(std::memory_order_relaxed) + 1,

@@ -186,7 +186,9 @@ class Tree {
   /// Looks for the entry that erase() or update() is to be called for, through at most `nodes`
   /// nodes of the tree, from which it takes what it has looked at. False: not at the end yet, the
   /// same call again goes on from there, if nothing has changed. True: erase() and update() of this
-  /// entry will not look for it again. Among n entries of the same box a search may take n.
+  /// entry will not look for it again. Among entries of the same box it is found by its id
+  /// (docs/decisions/0016): a search looks at no more than the children of one node of each level,
+  /// and at those besides that other entries lie in, too.
   bool look_for(const Entry<D>& entry, std::uint32_t& nodes);
   /// Makes the batch the current version; returns its number. Nothing changed: the current one.
   Version publish();
@@ -284,6 +286,12 @@ class Tree {
     bool has_found = false;
   };
 
+  /// Children of a node: those beside an id, in the order of their ids.
+  struct IdNeighbors {
+    std::optional<std::uint32_t> below;
+    std::optional<std::uint32_t> above;
+  };
+
   static Result<std::unique_ptr<Tree>> create_bare(const TreeOptions& options, SlabSource& slabs,
                                                    const Clock& clock);
   Tree(const TreeOptions& options, Arena<D> arena, const Clock& clock);
@@ -306,7 +314,11 @@ class Tree {
   void drop(NodeRef ref);
   void own_path(Path& path, std::uint32_t down_to_level);
 
-  Path choose_leaf(const Box<D>& box) const;
+  Path choose_leaf(const Entry<D>& entry) const;
+  IdNeighbors neighbors_by_id(const Node<D>& parent, std::uint32_t index, std::uint64_t id,
+                              std::uint32_t left_out) const;
+  std::uint32_t choose_by_id(const Node<D>& parent, std::uint32_t index, std::uint64_t id) const;
+  std::optional<std::uint32_t> next_by_id(const Node<D>& parent, std::uint32_t index) const;
   void insert_reserved(const Entry<D>& entry);
   void refit(Node<D>& inner, const Box<D>& box);
   Box<D> bounds_of_children(const Node<D>& inner) const;
@@ -314,6 +326,7 @@ class Tree {
   void grow_root(NodeRef added);
   NodeRef split_leaf(Node<D>& leaf, const Entry<D>& entry);
   NodeRef split_inner(Node<D>& inner, NodeRef added);
+  SplitItem<D> item_of(const Node<D>& from, std::uint32_t index) const;
   void set_items(Node<D>& node, std::span<const SplitItem<D>> items);
 
   std::optional<Found> find(const Entry<D>& entry);
@@ -330,7 +343,7 @@ class Tree {
   struct Packing;
   void find_place(Packing& packing) const;
   bool pack_next(Packing& packing);
-  void pack_beside(const Box<D>& box);
+  void pack_beside(const Entry<D>& entry);
   void pack_children(Path& path, std::uint32_t level, std::uint32_t parts);
 
   RetiredNode retired(NodeRef ref) const {

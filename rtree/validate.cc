@@ -105,7 +105,11 @@ Status check_child(const Node<D>& parent, NodeRef ref, std::uint32_t index, cons
       return broken(ref, which + "'s cells are not those of its box");
     }
   }
-  if (child.is_leaf() && child.count() <= kLeafFanout<D> && !covers(parent, index, child)) {
+  const bool is_bad_leaf = child.is_leaf() && child.count() > kLeafFanout<D>;  // told later
+  if (!is_bad_leaf && !parent.ids().covers(child.ids())) {
+    return broken(ref, which + " has ids beyond those that it says are below it");
+  }
+  if (child.is_leaf() && !is_bad_leaf && !covers(parent, index, child)) {
     return broken(ref, which + "'s groups reach beyond its directory");
   }
   return {};

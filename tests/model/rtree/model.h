@@ -39,7 +39,7 @@ class BruteForce {
 template <int D>
 class Shapes {
  public:
-  enum class Kind { kUniform, kGrid, kExtreme };
+  enum class Kind { kUniform, kGrid, kExtreme, kSpots };
   Shapes(Kind kind, std::uint64_t seed) : kind_(kind), random_(seed) {}
 
   Random& random() { return random_; }
@@ -47,6 +47,7 @@ class Shapes {
   double coordinate() {
     switch (kind_) {
       case Kind::kUniform:
+      case Kind::kSpots:
         return random_.uniform();
       case Kind::kGrid:  // few different numbers: many that are equal, zeros of both signs
         return (static_cast<double>(random_.below(9)) - 4.0) * (random_.below(2) ? 1.0 : -1.0);
@@ -77,9 +78,16 @@ class Shapes {
 
   Box<D> box(double edge) {
     Box<D> box;
+    if (kind_ == Kind::kSpots) {  // many boxes of each of two, and some that are anywhere
+      const std::uint64_t dice = random_.below(8);
+      if (dice < 5) box.max.fill(0);
+      if (dice == 5 || dice == 6) box.max.fill(1);
+      if (dice < 7) return box;
+    }
     for (int d = 0; d < D; ++d) {
       const double a = coordinate();
-      const double b = kind_ == Kind::kUniform ? a + edge * random_.uniform() : coordinate();
+      const bool is_anywhere = kind_ == Kind::kUniform || kind_ == Kind::kSpots;
+      const double b = is_anywhere ? a + edge * random_.uniform() : coordinate();
       box.min[d] = std::min(a, b);
       box.max[d] = std::max(a, b);
     }

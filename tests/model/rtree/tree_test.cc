@@ -26,7 +26,7 @@ class Pair {
   }
 
   void insert() {
-    const Entry<D> entry{next_id_++ % 1000003, shapes.box(edge_)};
+    const Entry<D> entry{next_id_++ * 7919 % 1000003, shapes.box(edge_)};  // in no order
     ASSERT_TRUE(tree->insert(entry).has_value());
     twin.entries.push_back(entry);
   }
@@ -137,6 +137,8 @@ void run_operations(Pair<D>& pair, int operations, std::uint64_t grow) {
       }
     }
     pair.tree->publish();
+    const Status valid = pair.tree->snapshot().validate();
+    ASSERT_TRUE(valid) << valid.error().message;
     if (++batches % 16 != 0) continue;
     pair.check(pair.tree->snapshot(), pair.twin, 12);
     if (old) pair.check(*old, old_twin, 6);
@@ -169,6 +171,12 @@ TEST(TreeModel, AgreesWithBruteForceOnEqualCoordinatesIn2D) {
 }
 TEST(TreeModel, AgreesWithBruteForceOnEqualCoordinatesIn3D) {
   grow_and_shrink<3>(Kind3::kGrid, 0, seed(5));
+}
+TEST(TreeModel, AgreesWithBruteForceOnIdenticalBoxesIn2D) {
+  grow_and_shrink<2>(Kind2::kSpots, 0.01, seed(9));
+}
+TEST(TreeModel, AgreesWithBruteForceOnIdenticalBoxesIn3D) {
+  grow_and_shrink<3>(Kind3::kSpots, 0.1, seed(10));
 }
 TEST(TreeModel, AgreesWithBruteForceOnTheEndsOfDouble) {
   grow_and_shrink<2>(Kind2::kExtreme, 0, seed(6));
