@@ -38,6 +38,11 @@ constexpr rtree::Box<2> kPlace{{-1, -1}, {-1, -1}};
 constexpr rtree::Box<2> kEverything{{-2, -2}, {2, 2}};
 constexpr rtree::Box<2> kSmall{{0.5, 0.5}, {0.5 + kSmallEdge, 0.5 + kSmallEdge}};
 
+/// Ids of the crowd, and of the others, which lie between those: so a search at the crowded spot
+/// for one of the others does not end with the first look at a range of ids.
+constexpr std::uint64_t crowd_id(std::uint64_t index) { return 2 * index; }
+constexpr std::uint64_t other_id(std::uint64_t index) { return 2 * index + 1; }
+
 ClientOptions messaging() {
   ClientOptions options;
   options.mode = Mode::kMessaging;
@@ -81,10 +86,10 @@ void ask_for_equals(const std::string& url) {
 void erase_absent(const std::string& url) {
   auto client = Client<2>::connect(url, messaging());
   if (!client) return;
-  for (std::uint64_t id = UINT64_MAX / 2;;) {
+  for (std::uint64_t index = 0;;) {
     WriteBatch<2> batch;
     const std::size_t most = std::min(kBatch, client->max_batch());
-    for (std::size_t i = 0; i < most; ++i) batch.erase(id++, kPlace);
+    for (std::size_t i = 0; i < most; ++i) batch.erase(other_id(index++), kPlace);
     (void)client->write(batch);
   }
 }
@@ -168,10 +173,10 @@ class FairnessBench {
     entries.reserve(options_.entries + options_.crowd);
     for (std::uint64_t id = 0; id < options_.entries; ++id) {
       const double x = random.uniform(), y = random.uniform();
-      entries.push_back({id, {{x, y}, {x + kSmallEdge, y + kSmallEdge}}});
+      entries.push_back({other_id(id), {{x, y}, {x + kSmallEdge, y + kSmallEdge}}});
     }
     for (std::uint64_t i = 0; i < options_.crowd; ++i) {
-      entries.push_back({options_.entries + i, kPlace});
+      entries.push_back({crowd_id(i), kPlace});
     }
     const auto loaded = client.load(entries);
     return loaded ? Status{} : fail(loaded.error());
