@@ -14,7 +14,7 @@ namespace {
 
 template <int D>
 Status fill(const std::string& path, const rtree::Tree<D>& tree, const rtree::Snapshot<D>& snapshot,
-            Stamp stamp, const DirectoryOptions& options, const std::atomic<bool>* cancel) {
+            Stamp stamp, const DirectoryOptions& options, const std::stop_token& cancel) {
   auto directory = open_directory<D>(path, options);
   if (!directory) return fail(directory.error());
   Volume& volume = directory->volume;
@@ -34,7 +34,7 @@ Status fill(const std::string& path, const rtree::Tree<D>& tree, const rtree::Sn
 template <int D>
 Status write_backup(const std::string& path, const rtree::Tree<D>& tree,
                     const rtree::Snapshot<D>& snapshot, Stamp stamp,
-                    const DirectoryOptions& options, const std::atomic<bool>* cancel) {
+                    const DirectoryOptions& options, const std::stop_token& cancel) {
   namespace fs = std::filesystem;
   std::error_code error;
   const fs::path target = fs::path(path).lexically_normal();

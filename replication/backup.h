@@ -1,7 +1,7 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
+#include <stop_token>
 #include <string>
 
 #include "common/result.h"
@@ -19,6 +19,6 @@ namespace silurus::replication {
 template <int D>
 Status write_backup(const std::string& path, const rtree::Tree<D>& tree,
                     const rtree::Snapshot<D>& snapshot, Stamp stamp,
-                    const DirectoryOptions& options, const std::atomic<bool>* cancel = nullptr);
+                    const DirectoryOptions& options, const std::stop_token& cancel = {});
 
 }  // namespace silurus::replication

@@ -108,7 +108,7 @@ Checkpointer<D>::Checkpointer(Volume& volume, const Superblock& superblock, cons
 
 template <int D>
 Status Checkpointer<D>::write(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition log,
-                              Stamp stamp, const std::atomic<bool>* cancel,
+                              Stamp stamp, const std::stop_token& cancel,
                               std::span<const std::byte> extra) {
   begin();
   if (Status written = write_nodes(tree, root, cancel); !written) return written;
@@ -181,7 +181,7 @@ Status Checkpointer<D>::visit_new(const rtree::Tree<D>& tree, rtree::NodeRef roo
 
 template <int D>
 Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef root,
-                                    const std::atomic<bool>* cancel) {
+                                    const std::stop_token& cancel) {
   return visit_new(tree, root, [&](rtree::NodeRef ref, const rtree::Node<D>& node) -> Status {
     if (lies_beside(ref, node)) {
       note_moved(ref.chunk(), rtree::chunks_of<D>(node.level()));
@@ -189,8 +189,7 @@ Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef r
     }
     if (Status written = take(ref, node); !written) return written;
     // Relaxed: a wish to stop, which orders nothing.
-    if (cancel != nullptr && figures_.nodes % kNodesPerLook == 0 &&
-        cancel->load(std::memory_order_relaxed)) {
+    if (figures_.nodes % kNodesPerLook == 0 && cancel.stop_requested()) {
       return fail(ErrorCode::kUnavailable, "the checkpoint was cancelled");
     }
     return {};

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -108,10 +108,10 @@ class Checkpointer {
   /// Makes the version below `root` durable: nodes of `tree` that a snapshot holds, or an
   /// unpublished batch that is sealed. `log`: the first record that is not in it; `stamp`: its
   /// time; `extra`: what goes with it, where the volume has room for that. After an error, or if
-  /// `cancel` became true (kUnavailable), the last checkpoint is still whole, and after kNoSpace
+  /// a stop was requested (kUnavailable), the last checkpoint is still whole, and after kNoSpace
   /// the last one that recovery finds; another error of the medium itself is final.
   Status write(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition log, Stamp stamp,
-               const std::atomic<bool>* cancel = nullptr, std::span<const std::byte> extra = {});
+               const std::stop_token& cancel = {}, std::span<const std::byte> extra = {});
   /// The same where a run, which is in that version or was in one before it, may lie beside the
   /// last checkpoint (keep_beside()): its nodes are not written again.
   void adopt_beside(const std::optional<rtree::Run>& run) { adopted_ = run; }
@@ -145,7 +145,7 @@ class Checkpointer {
   template <typename Visit>
   Status visit_new(const rtree::Tree<D>& tree, rtree::NodeRef root, Visit&& visit) const;
   Status write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef root,
-                     const std::atomic<bool>* cancel);
+                     const std::stop_token& cancel);
   /// Where a chunk is written next.
   struct Place {
     int area;

@@ -300,7 +300,7 @@ Status Store<D>::restore_loads(const Log::Tail& tail, LogPosition from, const Ar
 
 template <int D>
 Status Store<D>::checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition position,
-                            Stamp stamp, const std::atomic<bool>* cancel,
+                            Stamp stamp, const std::stop_token& cancel,
                             std::span<const std::byte> extra,
                             const std::optional<rtree::Run>& adopted) {
   checkpointer_.adopt_beside(adopted);

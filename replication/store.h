@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -125,7 +126,7 @@ class Store {
   /// `position` is given free, but for what keep_log() says.
   /// `adopted`: see Checkpointer::adopt_beside().
   Status checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition position,
-                    Stamp stamp, const std::atomic<bool>* cancel = nullptr,
+                    Stamp stamp, const std::stop_token& cancel = {},
                     std::span<const std::byte> extra = {},
                     const std::optional<rtree::Run>& adopted = {});
   /// Makes the nodes of a run durable beside the last checkpoint, while there is no checkpoint(),

@@ -6,12 +6,11 @@
 #include <utility>
 
 #include "common/log.h"
+#include "server/limits.h"
 
 namespace silurus::server {
 namespace {
 
-/// How often the background thread looks whether a checkpoint is due by time.
-constexpr auto kTick = std::chrono::seconds(1);
 /// Below the priority of threads that serve.
 constexpr int kBackgroundNice = 10;
 
@@ -38,14 +37,12 @@ template <int D>
 void Checkpoints<D>::stop_thread() {
   if (!thread_.joinable()) return;
   thread_.request_stop();
-  cancel_.store(true, std::memory_order_relaxed);  // the one under way; the last one does it all
   thread_.join();
-  cancel_.store(false, std::memory_order_relaxed);
 }
 
 template <int D>
 Status Checkpoints<D>::take_last() {
-  return take();
+  return take({});
 }
 
 template <int D>
@@ -79,13 +76,14 @@ void Checkpoints<D>::run(std::stop_token stop) {
     {
       std::unique_lock lock(wake_mutex_);
       // Relaxed: see want().
-      wake_.wait_for(lock, stop, kTick, [&] { return wanted_.load(std::memory_order_relaxed); });
+      wake_.wait_for(lock, stop, std::chrono::nanoseconds(kCheckpointLooks),
+                     [&] { return wanted_.load(std::memory_order_relaxed); });
     }
     const bool due = SystemClock().now() - last >= interval_;
     if (stop.stop_requested() || (!due && !wanted_.load(std::memory_order_relaxed))) continue;
-    if (Status made = take(); !made && made.error().code != ErrorCode::kUnavailable) {
+    if (Status made = take(stop); !made && made.error().code != ErrorCode::kUnavailable) {
       std::unique_lock lock(wake_mutex_);
-      wake_.wait_for(lock, stop, kTick, [] { return false; });
+      wake_.wait_for(lock, stop, std::chrono::nanoseconds(kCheckpointLooks), [] { return false; });
       continue;  // it is still due
     }
     last = SystemClock().now();
@@ -94,15 +92,15 @@ void Checkpoints<D>::run(std::stop_token stop) {
 }
 
 template <int D>
-Status Checkpoints<D>::take() {
+Status Checkpoints<D>::take(const std::stop_token& stop) {
   const std::lock_guard lock(one_at_a_time_);
   if (pauses_.load(std::memory_order_relaxed) != 0) return {};
   const Nanoseconds start = SystemClock().now();
-  auto basis = basis_(cancel_);
+  auto basis = basis_(stop);
   if (!basis) return fail(basis.error());
   if (!*basis) return {};
   const CheckpointBasis<D>& of = **basis;
-  Status made = store_.checkpoint(*tree_, of.snapshot.root().ref, of.position, of.stamp, &cancel_,
+  Status made = store_.checkpoint(*tree_, of.snapshot.root().ref, of.position, of.stamp, stop,
                                   of.extra, of.adopted);
   note(made, seconds_since(start));
   return made;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -46,10 +47,9 @@ template <int D>
 class Checkpoints {
  public:
   /// Takes the basis of the next one; nothing if there is nothing new. Called by the background
-  /// thread, and by stop(). It may take its time, but not when `cancel` has become true: then it
-  /// fails (kUnavailable).
-  using Basis =
-      std::function<Result<std::optional<CheckpointBasis<D>>>(const std::atomic<bool>& cancel)>;
+  /// thread, and by stop(). It may take its time, but not once a stop is requested: then it fails
+  /// (kUnavailable).
+  using Basis = std::function<Result<std::optional<CheckpointBasis<D>>>(std::stop_token stop)>;
 
   /// The store must outlive it.
   Checkpoints(replication::Store<D>& store, Nanoseconds interval)
@@ -79,7 +79,7 @@ class Checkpoints {
 
  private:
   void run(std::stop_token stop);
-  Status take();
+  Status take(const std::stop_token& stop);
   void note(const Status& made, double seconds);
 
   replication::Store<D>& store_;
@@ -90,7 +90,6 @@ class Checkpoints {
   std::mutex wake_mutex_;
   std::condition_variable_any wake_;
   std::atomic<bool> wanted_{false};
-  std::atomic<bool> cancel_{false};
   std::atomic<int> pauses_{0};  ///< counted up with one_at_a_time_
   mutable std::mutex stats_mutex_;
   CheckpointStats stats_;

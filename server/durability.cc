@@ -8,6 +8,7 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "server/limits.h"
 
 namespace silurus::server {
 namespace {
@@ -16,11 +17,6 @@ using replication::EntryPayload;
 using replication::LogPosition;
 using replication::RecordType;
 using replication::UpdatePayload;
-
-/// Used share of the log from which on a checkpoint is taken at once.
-constexpr double kLogShareToCheckpoint = 0.5;
-/// Writers that find the log full look again after so long.
-constexpr auto kLookAgain = std::chrono::milliseconds(1);
 
 std::uint64_t random_nonce() {
   std::random_device device;
@@ -198,6 +194,7 @@ Result<rtree::Version> Durability<D>::publish(rtree::Tree<D>& tree) {
   const std::lock_guard lock(published_mutex_);
   published_end_ = log.end();
   stamp_.store(std::exchange(batch_stamp_, 0), std::memory_order_relaxed);
+  if (too_much) flushed_.notify_one();
   return tree.publish();
 }
 
@@ -208,6 +205,8 @@ Nanoseconds Durability<D>::flush_if_due(Nanoseconds now) {
   flush_pending_ = false;
   last_flush_ = now;
   if (Status durable = store_->log().commit(); !durable) fail_for_good(durable.error());
+  const std::lock_guard lock(published_mutex_);
+  flushed_.notify_one();
   return 0;
 }
 
@@ -254,7 +253,7 @@ void Durability<D>::start(const rtree::Tree<D>& tree) {
   tree_ = &tree;
   started_ = true;
   checkpoints_->start(tree,
-                      [this](const std::atomic<bool>& cancel) { return checkpoint_basis(cancel); });
+                      [this](std::stop_token stop) { return checkpoint_basis(std::move(stop)); });
 }
 
 template <int D>
@@ -269,24 +268,18 @@ void Durability<D>::stop() {
 }
 
 template <int D>
-Result<std::optional<CheckpointBasis<D>>> Durability<D>::checkpoint_basis(
-    const std::atomic<bool>& cancel) {
-  std::optional<CheckpointBasis<D>> basis;
-  {
-    const std::lock_guard lock(published_mutex_);
-    basis.emplace(CheckpointBasis<D>{tree_->snapshot(), published_end_,
-                                     stamp_.load(std::memory_order_relaxed)});
-  }
+Result<std::optional<CheckpointBasis<D>>> Durability<D>::checkpoint_basis(std::stop_token stop) {
+  std::unique_lock lock(published_mutex_);
+  std::optional<CheckpointBasis<D>> basis(CheckpointBasis<D>{
+      tree_->snapshot(), published_end_, stamp_.load(std::memory_order_relaxed)});
   // A load makes its checkpoint before it publishes.
   if (basis->snapshot.version() <= store_->checkpointer().last().version) {
     return std::optional<CheckpointBasis<D>>();
   }
   // What isn't durable yet is not to be trimmed.
-  while (store_->log().durable() < basis->position.lsn) {
-    if (cancel.load(std::memory_order_relaxed)) {
-      return fail(ErrorCode::kUnavailable, "the checkpoint was cancelled");
-    }
-    std::this_thread::sleep_for(kLookAgain);
+  const auto is_durable = [&] { return store_->log().durable() >= basis->position.lsn; };
+  if (!flushed_.wait(lock, stop, is_durable)) {
+    return fail(ErrorCode::kUnavailable, "the checkpoint was cancelled");
   }
   return basis;
 }

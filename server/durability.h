@@ -1,10 +1,12 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -102,7 +104,7 @@ class Durability {
   void note_log_obstacle(const std::string& text);
   void append(replication::RecordType type, std::span<const std::byte> payload);
   /// Of the current version, if anything was written since the last checkpoint.
-  Result<std::optional<CheckpointBasis<D>>> checkpoint_basis(const std::atomic<bool>& cancel);
+  Result<std::optional<CheckpointBasis<D>>> checkpoint_basis(std::stop_token stop);
 
   const DurabilityOptions options_;
   replication::DirectoryLock lock_;
@@ -120,6 +122,7 @@ class Durability {
   /// What the current version is, in step with the tree's root: a checkpoint needs both of one
   /// moment.
   mutable std::mutex published_mutex_;
+  std::condition_variable_any flushed_;  ///< of what was published before it was durable
   replication::LogPosition published_end_;
   std::atomic<replication::Stamp> stamp_{0};
 

@@ -17,11 +17,10 @@
 
 namespace silurus::server {
 
-constexpr std::uint64_t kMinRetainVersions = 8;
-
 struct HistoryOptions {
-  Nanoseconds age = 0;         ///< how far back the tree can be asked; 0: only the current version
-  std::size_t versions = 256;  ///< how many are kept at most; at least kMinRetainVersions
+  Nanoseconds age = 0;  ///< how far back the tree can be asked; 0: only the current version
+  std::size_t versions =
+      kDefaultRetainVersions;  ///< how many are kept at most; at least kMinRetainVersions
   std::uint64_t held_bytes = UINT64_MAX;  ///< of nodes that only old versions have: beyond, the
                                           ///< oldest go
   Nanoseconds hold_lease = kDefaultHoldLease;  ///< of a client that reads one one-sidedly

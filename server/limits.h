@@ -44,6 +44,17 @@ constexpr Nanoseconds kMaxGrace = 10 * kSecond;
 constexpr Nanoseconds kMinHeartbeat = 100 * kMicrosecond;
 constexpr Nanoseconds kMaxHeartbeat = 10 * kSecond;
 
+// --- threads and their waiting
+/// Processors of one core, at most: what a machine says it has beyond is not believed.
+constexpr std::uint64_t kMaxThreadsOfACore = 8;
+/// A worker sweeps in vain for so long before it leaves the waiting to its Waiter, which is more
+/// polite but slower to notice: a client that asks its next question at once is met by this.
+constexpr Nanoseconds kSweepInVain = 4 * kMicrosecond;
+/// Before a nap, which will collect what comes: just long enough for a client that asks at once.
+constexpr Nanoseconds kSweepBeforeNap = 1 * kMicrosecond;
+/// A server that could not start again tries once more after so long.
+constexpr Nanoseconds kStartAgainPause = kSecond;
+
 // --- one request
 constexpr std::uint32_t kMaxK = protocol::kMaxK;        ///< neighbours asked for
 constexpr std::uint32_t kMaxBatchOperations = 1024;     ///< operations in one WriteRequest
@@ -97,7 +108,17 @@ constexpr Nanoseconds kMemoryRetry = 2 * kMillisecond;
 /// quarter of what makes writers wait.
 constexpr std::uint64_t kCompactionShare = 16;
 
+// --- tasks: backups and lists of differences
+constexpr std::uint32_t kMaxTasks = 64;  ///< run and waiting at once; they run one after the other
+/// Entries in leaves that differ, which a diff lists at most.
+constexpr std::uint64_t kMaxDiffEntries = std::uint64_t{1} << 18;
+
 // --- durability
+/// A checkpoint is taken at once when this share of the log is used.
+constexpr double kLogShareToCheckpoint = 0.5;
+/// The background thread looks so often whether a checkpoint is due by time; one that failed is
+/// tried again after as long.
+constexpr Nanoseconds kCheckpointLooks = kSecond;
 /// A writer that finds the log full looks again after so long.
 constexpr Nanoseconds kFullLogWait = kMillisecond;
 /// A worker whose only client has not searched for so long waits for flushes itself.
@@ -113,9 +134,19 @@ constexpr std::uint64_t kHistoryShare = 8;
 /// A client that reads an old version one-sidedly has it held for so long each time it asks.
 constexpr Nanoseconds kDefaultHoldLease = 2 * kSecond;
 constexpr Nanoseconds kMaxRetain = 7 * 24 * 3600 * kSecond;
+constexpr std::uint64_t kMinRetainVersions = 8;
+constexpr std::uint64_t kDefaultRetainVersions = 256;
 constexpr std::uint64_t kMaxRetainVersions = 4096;
 
 // --- a member of a group
+/// The group's thread waits at most for so long for something to happen.
+constexpr Nanoseconds kLongestTurn = 100 * kMillisecond;
+/// A server that starts waits for so long for etcd, or for the first member of a static group.
+constexpr Nanoseconds kFirstAnswerWait = 5 * kSecond;
+/// Once a member was given up, those who still write are told so often.
+constexpr Nanoseconds kGivenUpPause = 20 * kMillisecond;
+/// What only people look at (statistics) is brought up to date so often, if nothing else happens.
+constexpr Nanoseconds kStandingInterval = 50 * kMillisecond;
 /// When a group has too few members (--min-members), writes wait for so long for others to join it;
 /// then they are refused, and those that are applied are in doubt.
 constexpr Nanoseconds kMembersMayJoin = 3 * kSecond;

@@ -8,11 +8,10 @@
 #include <string>
 
 #include "common/units.h"
+#include "server/limits.h"
 
 namespace silurus::server {
 namespace {
-
-constexpr std::uint64_t kMaxThreadsOfACore = 8;
 
 /// "0-3,8"
 std::string ranges_of(const std::vector<int>& cpus) {

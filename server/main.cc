@@ -17,6 +17,7 @@
 #include "common/durable_file.h"
 #include "common/log.h"
 #include "protocol/default_url.h"
+#include "server/limits.h"
 #include "server/options.h"
 #include "server/server.h"
 #include "server/service.h"
@@ -39,7 +40,6 @@ using silurus::server::ServiceManager;
 
 constexpr int kCannotServe = 1;
 constexpr int kWrongUsage = 2;
-constexpr int kStartAgainMs = 1000;  ///< after a start in vain of a server that ran before
 
 /// A descriptor that becomes readable when we are asked to stop. Before any thread is started, so
 /// that all of them leave these signals to it.
@@ -168,9 +168,11 @@ Status Service::start_up() {
 }
 
 std::optional<std::string> Service::wait() {
-  const Nanoseconds until = SystemClock().now() + kStartAgainMs * kMillisecond;
+  const Nanoseconds until = SystemClock().now() + silurus::server::kStartAgainPause;
   for (;;) {
-    int milliseconds = server_ != nullptr ? -1 : kStartAgainMs;
+    int milliseconds = server_ != nullptr
+                           ? -1
+                           : static_cast<int>(silurus::server::kStartAgainPause / kMillisecond);
     if (look_ms_ > 0)
       milliseconds = server_ != nullptr ? look_ms_ : std::min(look_ms_, milliseconds);
     const Ended ended = wait_for_end(stop_fd_, renew_fd_, milliseconds);

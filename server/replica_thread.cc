@@ -13,16 +13,7 @@
 #include "server/tree_fetch.h"
 
 namespace silurus::server {
-namespace {
-
-/// How long the group's thread waits at most for something to happen.
-constexpr Nanoseconds kLongestTurn = 100 * kMillisecond;
-/// How long a server that starts waits for etcd, or for the first member of a static group.
-constexpr Nanoseconds kFirstAnswerWait = 5 * kSecond;
-/// What the background thread looks for while it waits for a checkpoint's basis.
-constexpr auto kLookAgain = std::chrono::milliseconds(20);
-
-}  // namespace
+namespace {}  // namespace
 
 Result<replication::group::Agreement> agreement_of(const GroupOptions& group,
                                                    const std::string& data) {
@@ -145,7 +136,7 @@ Status ReplicaThread<D>::join(const Joined& joined, const std::string& clients) 
   if (Status found = wait_for_views(); !found) return found;
   is_running_.store(true, std::memory_order_relaxed);  // before there is any other thread
   checkpoints_->start(tree,
-                      [this](const std::atomic<bool>& cancel) { return ask_for_basis(cancel); });
+                      [this](std::stop_token stop) { return ask_for_basis(std::move(stop)); });
   thread_ = std::jthread([this](std::stop_token stop) { run(std::move(stop)); });
   pthread_setname_np(thread_.native_handle(), "silurus-group");
   return {};
@@ -194,7 +185,7 @@ void ReplicaThread<D>::run(std::stop_token stop) {
   while (!stop.stop_requested()) {
     if (ended_) {  // whoever still writes is told
       this->give_up(*ended_);
-      std::this_thread::sleep_for(kLookAgain);
+      std::this_thread::sleep_for(std::chrono::nanoseconds(kGivenUpPause));
       continue;
     }
     if (Status done = take_turn(); !done) {
@@ -239,8 +230,7 @@ void ReplicaThread<D>::serve_checkpoints() {
 }
 
 template <int D>
-Result<std::optional<CheckpointBasis<D>>> ReplicaThread<D>::ask_for_basis(
-    const std::atomic<bool>& cancel) {
+Result<std::optional<CheckpointBasis<D>>> ReplicaThread<D>::ask_for_basis(std::stop_token stop) {
   // The last one, when the group's thread has ended.
   // Acquire: pairs with the release in stop(), so that all of that thread is seen.
   if (!is_running_.load(std::memory_order_acquire)) return this->replica().checkpoint_basis();
@@ -248,10 +238,8 @@ Result<std::optional<CheckpointBasis<D>>> ReplicaThread<D>::ask_for_basis(
   basis_given_ = false;
   basis_wanted_.store(true, std::memory_order_relaxed);
   driver_->wake();
-  while (!basis_ready_.wait_for(lock, kLookAgain, [this] { return basis_given_; })) {
-    if (cancel.load(std::memory_order_relaxed)) {
-      return fail(ErrorCode::kUnavailable, "the checkpoint was cancelled");
-    }
+  if (!basis_ready_.wait(lock, std::move(stop), [this] { return basis_given_; })) {
+    return fail(ErrorCode::kUnavailable, "the checkpoint was cancelled");
   }
   return std::exchange(basis_, std::nullopt);
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 
@@ -58,7 +59,7 @@ class ReplicaThread final : public Membership<D> {
   void run(std::stop_token stop);
   Status take_turn();
   void serve_checkpoints();
-  Result<std::optional<CheckpointBasis<D>>> ask_for_basis(const std::atomic<bool>& cancel);
+  Result<std::optional<CheckpointBasis<D>>> ask_for_basis(std::stop_token stop);
 
   const DurabilityOptions durability_;
   const GroupOptions options_;
@@ -71,7 +72,7 @@ class ReplicaThread final : public Membership<D> {
 
   // A checkpoint's basis is of one moment of the group's thread: the background thread asks it.
   std::mutex basis_mutex_;
-  std::condition_variable basis_ready_;
+  std::condition_variable_any basis_ready_;
   std::atomic<bool> basis_wanted_{false};
   bool basis_given_ = false;
   std::optional<CheckpointBasis<D>> basis_;

@@ -29,12 +29,6 @@
 namespace silurus::server {
 namespace {
 
-/// How long a worker sweeps in vain before it leaves the waiting to its Waiter, which is more
-/// polite but slower to notice: a client that asks its next question at once is met by this.
-constexpr Nanoseconds kSweepInVain = 4 * kMicrosecond;
-/// Before a nap, which will collect what comes: just long enough for a client that asks at once.
-constexpr Nanoseconds kSweepBeforeNap = 1 * kMicrosecond;
-
 Nanoseconds sweep_in_vain(transport::WaitPolicy policy) {
   switch (policy) {
     case transport::WaitPolicy::kSleep:

@@ -176,7 +176,7 @@ Result<std::string> Shard<D>::run(const TaskJob& job) {
   return backup_json(
       *tree_, [this] { return driver_->stamp(); },
       durable ? durable->log_capacity_bytes : replication::kDefaultLogBytes, task.text,
-      cancel_tasks_);
+      cancel_tasks_.get_token());
 }
 
 template <int D>

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <vector>
 
 #include "common/clock.h"
@@ -75,7 +76,7 @@ class Shard {
   /// owner with the outcome. kUnavailable if too many wait already: then there is no job any more.
   Status run_task(std::unique_ptr<TaskJob> job);
   /// Whether tasks under way shall give up: at the end.
-  void cancel_tasks() { cancel_tasks_.store(true, std::memory_order_relaxed); }
+  void cancel_tasks() { cancel_tasks_.request_stop(); }
   const ShardOptions& options() const { return options_; }
 
   /// Begins to build the tree of a load; returns the job if it cannot begin now
@@ -98,7 +99,7 @@ class Shard {
   std::unique_ptr<rtree::Tree<D>> tree_;
   std::unique_ptr<Durability<D>> durability_;
   History<D> history_;
-  std::atomic<bool> cancel_tasks_{false};
+  std::stop_source cancel_tasks_;
   std::atomic<std::uint32_t> tasks_{0};  ///< waiting or under way
   const Clock& clock_;
   Executor& executor_;

@@ -5,15 +5,9 @@
 
 #include "common/log.h"
 #include "protocol/messages.h"
+#include "server/limits.h"
 
 namespace silurus::server {
-namespace {
-
-/// How often what is only for people is looked at, if nothing is known to have happened.
-constexpr Nanoseconds kLookInterval = 50 * kMillisecond;
-
-}  // namespace
-
 void Standing::update(const replication::group::Member& member, Nanoseconds now) {
   using replication::group::Role;
   // Relaxed, but for read_until_: figures, or hints of what the group's thread decides for good.
@@ -28,7 +22,7 @@ void Standing::update(const replication::group::Member& member, Nanoseconds now)
   told_until_.store(member.told_until(), std::memory_order_release);
   read_until_.store(member.read_until(), std::memory_order_release);
   if (!is_news && now < next_look_) return;
-  next_look_ = now + kLookInterval;
+  next_look_ = now + kStandingInterval;
   const std::lock_guard lock(mutex_);
   if (member.needs_copy() && !facts_.needs_copy) {
     log::info(member.label() +

@@ -112,12 +112,12 @@ template <int D>
 Result<std::string> backup_json(const rtree::Tree<D>& tree,
                                 const std::function<replication::Stamp()>& stamp,
                                 std::uint64_t log_bytes, const std::string& path,
-                                const std::atomic<bool>& cancel) {
+                                const std::stop_token& cancel) {
   const rtree::Snapshot<D> snapshot = tree.snapshot();
   // Asked after the snapshot was taken: what is written to the copy later is stamped later.
   const Status written = replication::write_backup<D>(
       path, tree, snapshot, stamp(),
-      {.log_bytes = log_bytes, .tree_bytes = tree.stats().bytes_budget}, &cancel);
+      {.log_bytes = log_bytes, .tree_bytes = tree.stats().bytes_budget}, cancel);
   if (!written) return fail(written.error());
   return json_text(
       Json{{"path", path}, {"version", snapshot.version()}, {"entries", snapshot.size()}});
@@ -133,9 +133,9 @@ template Result<std::string> diff_json(const History<2>&, protocol::Moment, prot
 template Result<std::string> diff_json(const History<3>&, protocol::Moment, protocol::Moment);
 template Result<std::string> backup_json(const rtree::Tree<2>&,
                                          const std::function<replication::Stamp()>&, std::uint64_t,
-                                         const std::string&, const std::atomic<bool>&);
+                                         const std::string&, const std::stop_token&);
 template Result<std::string> backup_json(const rtree::Tree<3>&,
                                          const std::function<replication::Stamp()>&, std::uint64_t,
-                                         const std::string&, const std::atomic<bool>&);
+                                         const std::string&, const std::stop_token&);
 
 }  // namespace silurus::server

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "common/result.h"
@@ -16,11 +16,6 @@
 #include "server/job_list.h"
 
 namespace silurus::server {
-
-/// Entries in leaves that differ, which a diff lists at most.
-constexpr std::uint64_t kMaxDiffEntries = std::uint64_t{1} << 18;
-/// Tasks that a server runs and has waiting at once; they run one after the other.
-constexpr std::uint32_t kMaxTasks = 64;
 
 /// A task on its way through the executor and back to its worker.
 struct TaskJob {
@@ -62,6 +57,6 @@ template <int D>
 Result<std::string> backup_json(const rtree::Tree<D>& tree,
                                 const std::function<replication::Stamp()>& stamp,
                                 std::uint64_t log_bytes, const std::string& path,
-                                const std::atomic<bool>& cancel);
+                                const std::stop_token& cancel);
 
 }  // namespace silurus::server

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <vector>
 
 #include "common/random.h"
@@ -173,8 +174,9 @@ class StoreLives {
     for (std::uint64_t i = random_.below(10); i > 0 && !power_->is_off(); --i) {
       if (store_->log().has_room(6 * kMaxRecordBytes)) write_batch();
     }
-    const std::atomic<bool> cancel = random_.below(10) == 0;
-    if (store_->checkpoint(*tree_, snapshot.root().ref, position, stamp, &cancel)) {
+    std::stop_source cancel;
+    if (random_.below(10) == 0) cancel.request_stop();
+    if (store_->checkpoint(*tree_, snapshot.root().ref, position, stamp, cancel.get_token())) {
       std::erase_if(sent_,
                     [&](const SentVersion& sent) { return sent.version < snapshot.version(); });
     }

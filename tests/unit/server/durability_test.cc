@@ -162,9 +162,8 @@ TEST(Backup, SaysWhenItsVersionWasMade) {
   ASSERT_TRUE(tree->insert({1, {{0, 0}, {1, 1}}}));
   tree->publish();
   constexpr replication::Stamp kStamp = 0x6553f100'0000'0007;
-  const std::atomic<bool> cancel{false};
-  const auto said = backup_json<2>(
-      *tree, [] { return kStamp; }, replication::kMinLogBytes, folder / "b", cancel);
+  const auto said =
+      backup_json<2>(*tree, [] { return kStamp; }, replication::kMinLogBytes, folder / "b", {});
   ASSERT_TRUE(said) << said.error().message;
   const auto directory = replication::open_directory<2>(folder / "b", {.read_only = true});
   ASSERT_TRUE(directory) << directory.error().message;
@@ -184,10 +183,8 @@ TEST(Backup, MayGoWhereverAClientWantsEvenIfTheNameIsNoUtf8) {
   auto tree = std::move(*rtree::Tree<2>::create({}, slabs, clock));
   ASSERT_TRUE(tree->insert({1, {{0, 0}, {1, 1}}}));
   tree->publish();
-  const std::atomic<bool> cancel{false};
-  const auto said = backup_json<2>(
-      *tree, [] { return replication::Stamp{1}; }, replication::kMinLogBytes, folder / "\xff",
-      cancel);
+  const auto said = backup_json<2>(*tree, [] { return replication::Stamp{1}; },
+                                   replication::kMinLogBytes, folder / "\xff", {});
   ASSERT_TRUE(said) << said.error().message;
   EXPECT_NE(said->find("/\xef\xbf\xbd\",\"version\":"), std::string::npos) << *said;
 }
