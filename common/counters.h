@@ -2,8 +2,10 @@
 
 #include <array>
 #include <atomic>
-#include <bit>
+#include <cstddef>
 #include <cstdint>
+
+#include "common/histogram.h"
 
 namespace silurus {
 
@@ -24,7 +26,9 @@ class Counter {
 /// to within 6 %, in 4 KiB, without a lock or an allocation. One thread adds, any thread reads.
 class SharedHistogram {
  public:
-  void add(std::uint64_t value, std::uint64_t times = 1) { buckets_[bucket_of(value)].add(times); }
+  void add(std::uint64_t value, std::uint64_t times = 1) {
+    buckets_[Buckets::of(value)].add(times);
+  }
 
   /// Adds what another one holds.
   void merge(const SharedHistogram& other) {
@@ -39,36 +43,22 @@ class SharedHistogram {
     return total;
   }
 
-  /// The value that a share of all values (0.5: the median) do not exceed: the middle of its
-  /// bucket; 0 if there is none.
-  double percentile(double share) const {
-    const double wanted = share * static_cast<double>(count());
+  /// The value that `percent` (0 to 100) of the values do not exceed: the middle of its bucket; 0
+  /// if there are none.
+  std::uint64_t percentile(double percent) const {
+    const double wanted = percent / 100 * static_cast<double>(count());
     std::uint64_t below = 0;
     for (std::size_t i = 0; i < kBuckets; ++i) {
       const std::uint64_t here = buckets_[i].get();
       below += here;
-      if (here != 0 && static_cast<double>(below) >= wanted) return middle_of(i);
+      if (here != 0 && static_cast<double>(below) >= wanted) return Buckets::middle(i);
     }
     return 0;
   }
 
  private:
-  static constexpr int kFractionBits = 3;
-  static constexpr std::size_t kBuckets = (64 - kFractionBits + 1) << kFractionBits;
-
-  static constexpr std::size_t bucket_of(std::uint64_t value) {
-    if (value < (1u << kFractionBits)) return static_cast<std::size_t>(value);
-    const int shift = std::bit_width(value) - 1 - kFractionBits;
-    return (static_cast<std::size_t>(shift) << kFractionBits) +
-           static_cast<std::size_t>(value >> shift);
-  }
-  static constexpr double middle_of(std::size_t bucket) {
-    if (bucket < (2u << kFractionBits)) return static_cast<double>(bucket);
-    const auto shift = static_cast<int>(bucket >> kFractionBits) - 1;
-    const auto low =
-        static_cast<double>((bucket & ((1u << kFractionBits) - 1)) | (1u << kFractionBits));
-    return (low + 0.5) * static_cast<double>(std::uint64_t{1} << shift);
-  }
+  using Buckets = LogLinearBuckets<3, 64>;
+  static constexpr std::size_t kBuckets = Buckets::kCount;
 
   std::array<Counter, kBuckets> buckets_{};
 };

@@ -1,11 +1,35 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 
 namespace silurus {
+
+/// Buckets of values: exact below 2^(kFractionBits + 1), from there 2^kFractionBits buckets to each
+/// power of two, up to 2^kMaxBits; values beyond count as that.
+template <int kFractionBits, int kMaxBits>
+struct LogLinearBuckets {
+  static constexpr std::size_t kCount = (std::size_t{kMaxBits - kFractionBits} + 1)
+                                        << kFractionBits;
+
+  static constexpr std::size_t of(std::uint64_t value) {
+    if (std::bit_width(value) > kMaxBits) return kCount - 1;
+    // The top kFractionBits + 1 bits of the value, and how far they were shifted.
+    const int shift = std::bit_width(value >> (kFractionBits + 1));
+    return (static_cast<std::size_t>(shift) << kFractionBits) +
+           static_cast<std::size_t>(value >> shift);
+  }
+
+  /// The value in the middle of the bucket.
+  static constexpr std::uint64_t middle(std::size_t bucket) {
+    const int shift = std::max(static_cast<int>(bucket >> kFractionBits) - 1, 0);
+    const std::uint64_t top = bucket - (static_cast<std::size_t>(shift) << kFractionBits);
+    return (top << shift) + (std::uint64_t{1} << shift) / 2;
+  }
+};
 
 /// Counts values (latencies in ns, sizes, ...) in log-linear buckets: exact below 128, from there
 /// 64 buckets to each power of two, so that a percentile is off by less than 0.8 %. Fixed size (20
@@ -14,7 +38,7 @@ namespace silurus {
 class Histogram {
  public:
   void add(std::uint64_t value) {
-    ++counts_[bucket(value)];
+    ++counts_[Buckets::of(value)];
     ++count_;
     sum_ += value;
     if (value > max_) max_ = value;
@@ -43,7 +67,7 @@ class Histogram {
   template <typename F>
   void for_each(F&& f) const {
     for (std::size_t i = 0; i < kBuckets; ++i) {
-      if (counts_[i] != 0) f(within(middle_of(i)), counts_[i]);
+      if (counts_[i] != 0) f(within(Buckets::middle(i)), counts_[i]);
     }
   }
 
@@ -55,33 +79,17 @@ class Histogram {
     std::uint64_t seen = 0;
     for (std::size_t i = 0; i < kBuckets; ++i) {
       seen += counts_[i];
-      if (counts_[i] != 0 && static_cast<double>(seen) >= wanted) return within(middle_of(i));
+      if (counts_[i] != 0 && static_cast<double>(seen) >= wanted) return within(Buckets::middle(i));
     }
     return max_;
   }
 
  private:
-  static constexpr int kSubBits = 6;   // 64 buckets to an octave
-  static constexpr int kMaxBits = 44;  // 2^44 ns are 4.9 hours; what is above counts as that
-  static constexpr std::size_t kBuckets = (std::size_t{kMaxBits - kSubBits} + 1) << kSubBits;
-
-  static std::size_t bucket(std::uint64_t value) {
-    if (value >= (std::uint64_t{1} << kMaxBits)) return kBuckets - 1;
-    if (value < (1u << (kSubBits + 1))) return static_cast<std::size_t>(value);
-    // The top kSubBits + 1 bits of the value, and how far they were shifted.
-    const int shift = std::bit_width(value) - (kSubBits + 1);
-    return (static_cast<std::size_t>(shift) << kSubBits) + static_cast<std::size_t>(value >> shift);
-  }
+  using Buckets = LogLinearBuckets<6, 44>;  // 2^44 ns are 4.9 hours; what is above counts as that
+  static constexpr std::size_t kBuckets = Buckets::kCount;
 
   std::uint64_t within(std::uint64_t value) const {
     return value > max_ ? max_ : (value < min_ ? min_ : value);
-  }
-
-  static std::uint64_t middle_of(std::size_t i) {
-    if (i < (1u << (kSubBits + 1))) return i;
-    const int shift = static_cast<int>(i >> kSubBits) - 1;
-    const std::uint64_t top = i - (static_cast<std::size_t>(shift) << kSubBits);
-    return (top << shift) + (std::uint64_t{1} << shift) / 2;
   }
 
   std::array<std::uint64_t, kBuckets> counts_{};

@@ -24,10 +24,10 @@ Json latency(const std::vector<const WorkerCounters*>& workers,
   const auto all = std::make_unique<SharedHistogram>();
   for (const WorkerCounters* worker : workers) all->merge(worker->*which);
   return {{"count", all->count()},
-          {"p50_us", all->percentile(0.5) / 1e3},
-          {"p90_us", all->percentile(0.9) / 1e3},
-          {"p99_us", all->percentile(0.99) / 1e3},
-          {"p999_us", all->percentile(0.999) / 1e3}};
+          {"p50_us", static_cast<double>(all->percentile(50)) / 1e3},
+          {"p90_us", static_cast<double>(all->percentile(90)) / 1e3},
+          {"p99_us", static_cast<double>(all->percentile(99)) / 1e3},
+          {"p999_us", static_cast<double>(all->percentile(99.9)) / 1e3}};
 }
 
 std::uint64_t sum(const std::vector<const WorkerCounters*>& workers,

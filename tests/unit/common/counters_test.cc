@@ -23,19 +23,20 @@ TEST(SharedHistogram, PercentilesAreWithinSixPercent) {
     histogram.add(static_cast<std::uint64_t>(value));
   }
   std::sort(values.begin(), values.end());
-  for (const double share : {0.01, 0.5, 0.9, 0.99, 0.999}) {
-    const double exact = values[static_cast<std::size_t>(std::ceil(share * 20000)) - 1];
-    EXPECT_NEAR(histogram.percentile(share), exact, 0.0626 * exact + 0.5) << share;
+  for (const double percent : {1.0, 50.0, 90.0, 99.0, 99.9}) {
+    const double exact = values[static_cast<std::size_t>(std::ceil(percent * 200)) - 1];
+    EXPECT_NEAR(static_cast<double>(histogram.percentile(percent)), exact, 0.0626 * exact + 0.5)
+        << percent;
   }
 }
 
 TEST(SharedHistogram, HoldsTheSmallestAndTheLargestValue) {
   SharedHistogram histogram;
-  EXPECT_EQ(histogram.percentile(0.5), 0);
+  EXPECT_EQ(histogram.percentile(50), 0u);
   histogram.add(0);
-  EXPECT_EQ(histogram.percentile(1), 0);
+  EXPECT_EQ(histogram.percentile(100), 0u);
   histogram.add(UINT64_MAX);
-  EXPECT_GT(histogram.percentile(1), 0x1p63);
+  EXPECT_GT(histogram.percentile(100), std::uint64_t{1} << 63);
 }
 
 TEST(SharedHistogram, MergeAddsCounts) {
@@ -45,8 +46,8 @@ TEST(SharedHistogram, MergeAddsCounts) {
   two.add(9, 4);
   one.merge(two);
   EXPECT_EQ(one.count(), 7u);
-  EXPECT_EQ(one.percentile(0.1), 5);
-  EXPECT_EQ(one.percentile(1), 9);
+  EXPECT_EQ(one.percentile(10), 5u);
+  EXPECT_EQ(one.percentile(100), 9u);
 }
 
 }  // namespace
