@@ -244,11 +244,11 @@ struct ListenOptions {
   /// Others than our own user may connect (shm: mode of the socket; tcp: addresses beyond loopback
   /// are refused without it when listening).
   bool allow_other_users = false;
-  /// A client that has connected and not said hello for so long is cut off.
+  /// A client that has connected and not said hello for this long is cut off (rdma: one that was
+  /// accepted, and has not said that it knows).
   Nanoseconds hello_timeout = kDefaultHelloTimeout;
   /// Clients that may be in the middle of connecting; at least 1. One more is let in, and the
-  /// oldest of the peer that has the most of them is told to try again. Not rdma: there the
-  /// connection manager has them.
+  /// oldest of the peer that has the most of them is told to try again (rdma: is disconnected).
   std::uint32_t max_handshakes = kDefaultMaxHandshakes;
 };
 

@@ -4,7 +4,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <cerrno>
 
 namespace silurus::transport {
@@ -34,10 +33,9 @@ Reception::Reception(EventLoop& loop, UniqueFd listening, std::string name,
     : loop_(loop),
       listening_(std::move(listening)),
       name_(std::move(name)),
-      hello_timeout_(options.hello_timeout),
-      max_guests_(std::max<std::uint32_t>(options.max_handshakes, 1)),
       host_(std::move(host)),
-      spare_(open_spare()) {}
+      spare_(open_spare()),
+      newcomers_(options) {}
 
 Result<std::unique_ptr<Reception>> Reception::create(EventLoop& loop, UniqueFd listening,
                                                      std::string name, const ListenOptions& options,
@@ -54,7 +52,7 @@ Result<std::unique_ptr<Reception>> Reception::create(EventLoop& loop, UniqueFd l
 }
 
 Reception::~Reception() {
-  for (auto& guest : guests_) guest->take(loop_);
+  for (auto& [number, guest] : guests_) guest->take(loop_);
   loop_.remove(registration_, listening_.get());
 }
 
@@ -82,38 +80,25 @@ void Reception::on_ready(std::uint32_t) {
 }
 
 void Reception::admit(UniqueFd client) {
-  if (guests_.size() >= max_guests_) push_out_one();
+  if (const auto pushed_out = newcomers_.make_room()) refuse(*pushed_out);
   std::string peer = host_.peer_of(client.get());
-  auto made = std::make_unique<Guest>(*this, std::move(client), std::move(peer),
-                                      SystemClock().now() + hello_timeout_);
+  auto made = std::make_unique<Guest>(*this, next_number_++, std::move(client), std::move(peer));
   if (!made->watch(loop_)) return;
-  if (guests_.empty()) timer_->set(made->deadline());
-  Guest& guest = *guests_.emplace_back(std::move(made));
-  ++crowd_[guest.peer()];
+  newcomers_.add(made->number(), made->peer(), SystemClock().now());
+  if (newcomers_.size() == 1) timer_->set(*newcomers_.next_deadline());
+  Guest& guest = *guests_.emplace(made->number(), std::move(made)).first->second;
   hear(guest);  // its hello is mostly there already: no need for another round
 }
 
-/// The oldest of the peer that has the most.
-void Reception::push_out_one() {
-  const auto most = std::max_element(
-      crowd_.begin(), crowd_.end(),
-      [](const auto& one, const auto& other) { return one.second < other.second; });
-  const auto oldest = std::find_if(guests_.begin(), guests_.end(),
-                                   [&](const auto& guest) { return guest->peer() == most->first; });
-  refuse(**oldest, RefusalReason::kHandshakes,
-         {ErrorCode::kUnavailable,
-          std::to_string(guests_.size()) + " clients are in the middle of connecting, " +
-              std::to_string(most->second) + " of them of " + most->first +
-              ", and this was the oldest: connect again, or shorten --handshake-timeout"});
-}
-
-void Reception::refuse(Guest& guest, RefusalReason reason, Error error) {
-  host_.refusals->add(reason);
+void Reception::refuse(const Newcomers::TurnedAway& newcomer) {
+  host_.refusals->add(newcomer.reason);
   const auto line = limiter_.line(
-      guest.peer(), name_ + ": refused a client of " + guest.peer() + ": " + error.message,
+      newcomer.peer,
+      name_ + ": refused a client of " + newcomer.peer + ": " + newcomer.error.message,
       SystemClock().now());
   if (line) log::warning(*line);
-  host_.refuse(guest, error);
+  Guest& guest = *guests_.at(newcomer.number);
+  host_.refuse(guest, newcomer.error);
   dismiss(guest);
 }
 
@@ -123,19 +108,13 @@ void Reception::hear(Guest& guest) {
 
 void Reception::dismiss(Guest& guest) {
   guest.take(loop_);
-  const auto crowd = crowd_.find(guest.peer());
-  if (--crowd->second == 0) crowd_.erase(crowd);
-  std::erase_if(guests_, [&](const auto& one) { return one.get() == &guest; });
+  newcomers_.remove(guest.number());
+  guests_.erase(guest.number());
 }
 
 void Reception::expire() {
-  const Nanoseconds now = SystemClock().now();
-  while (!guests_.empty() && guests_.front()->deadline() <= now) {
-    refuse(
-        *guests_.front(), RefusalReason::kHandshakeTime,
-        {ErrorCode::kDeadlineExceeded, "no hello came in the time of --handshake-timeout; closed"});
-  }
-  timer_->set(guests_.empty() ? 0 : guests_.front()->deadline());
+  while (const auto late = newcomers_.expire(SystemClock().now())) refuse(*late);
+  timer_->set(newcomers_.next_deadline().value_or(0));
 }
 
 }  // namespace silurus::transport

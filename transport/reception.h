@@ -16,6 +16,7 @@
 #include "common/result.h"
 #include "transport/event_loop.h"
 #include "transport/fabric.h"
+#include "transport/newcomers.h"
 #include "transport/setup.h"
 #include "transport/unique_fd.h"
 
@@ -26,17 +27,17 @@ class Reception;
 /// A connection that was accepted and has not said hello yet.
 class Guest final : private EventSink {
  public:
-  Guest(Reception& reception, UniqueFd socket, std::string peer, Nanoseconds deadline)
+  Guest(Reception& reception, Newcomers::Number number, UniqueFd socket, std::string peer)
       : reception_(reception),
+        number_(number),
         socket_(std::move(socket)),
-        peer_(std::move(peer)),
-        deadline_(deadline) {}
+        peer_(std::move(peer)) {}
 
   /// -1 once it was taken.
   int fd() const { return socket_.get(); }
   /// What it counts as (peer.h).
   const std::string& peer() const { return peer_; }
-  Nanoseconds deadline() const { return deadline_; }
+  Newcomers::Number number() const { return number_; }
   Status watch(EventLoop& loop);
   /// The event loop hears of it no more.
   UniqueFd take(EventLoop& loop);
@@ -48,17 +49,16 @@ class Guest final : private EventSink {
   void on_ready(std::uint32_t events) override;
 
   Reception& reception_;
+  const Newcomers::Number number_;
   UniqueFd socket_;
   const std::string peer_;
-  const Nanoseconds deadline_;
   EventLoop::Registration registration_ = EventLoop::kNone;
 };
 
-/// A listening socket, and the clients that have not said hello there yet: ListenOptions::
-/// max_handshakes at most, each for a limited time. One more pushes out the oldest of the peer that
-/// has the most of them, so that no peer can keep others from connecting. Accepts even when the
-/// process has no descriptor left: then it hangs up on them, for else they would stay in the queue
-/// and wake the poller for ever. One thread: the event loop's.
+/// A listening socket, and the clients that have not said hello there yet (newcomers.h says which
+/// of them have to go). Accepts even when the process has no descriptor left: then it hangs up on
+/// them, for else they would stay in the queue and wake the poller for ever. One thread: the event
+/// loop's.
 class Reception final : private EventSink {
  public:
   /// What the listener does.
@@ -86,8 +86,7 @@ class Reception final : private EventSink {
   void on_ready(std::uint32_t events) override;
   UniqueFd accept();
   void admit(UniqueFd client);
-  void push_out_one();
-  void refuse(Guest& guest, RefusalReason reason, Error error);
+  void refuse(const Newcomers::TurnedAway& newcomer);
   void hear(Guest& guest);
   void dismiss(Guest& guest);
   void expire();
@@ -95,15 +94,14 @@ class Reception final : private EventSink {
   EventLoop& loop_;
   const UniqueFd listening_;
   const std::string name_;
-  const Nanoseconds hello_timeout_;
-  const std::size_t max_guests_;
   const Host host_;
   log::LogLimiter limiter_;
   UniqueFd spare_;  ///< given up for a moment in order to turn a connection away
   EventLoop::Registration registration_ = EventLoop::kNone;
   std::unique_ptr<Timer> timer_;
-  std::vector<std::unique_ptr<Guest>> guests_;  ///< the oldest first
-  std::map<std::string, std::size_t> crowd_;    ///< guests by peer
+  Newcomers newcomers_;
+  std::map<Newcomers::Number, std::unique_ptr<Guest>> guests_;  ///< the newcomers' connections
+  Newcomers::Number next_number_ = 0;
 };
 
 /// Deals out new connections to a listener's pollers, in turn. Each is made on its poller's thread;

@@ -79,6 +79,7 @@ FakeDevice::FakeDevice() {
   the_device = this;
   std::strcpy(device_.name, "fake0");
   context_.device = &device_;
+  context_.async_fd = eventfd(0, EFD_CLOEXEC);
   context_.ops.poll_cq = &FakeVerbs::poll;
   context_.ops.req_notify_cq = &FakeVerbs::request_notice;
   context_.ops.post_srq_recv = &FakeVerbs::post_receives;
@@ -86,7 +87,10 @@ FakeDevice::FakeDevice() {
   receive_queue_.context = &context_;
 }
 
-FakeDevice::~FakeDevice() { the_device = nullptr; }
+FakeDevice::~FakeDevice() {
+  close(context_.async_fd);
+  the_device = nullptr;
+}
 
 bool FakeDevice::deliver(const ibv_qp& pair, bool is_whole) {
   if (receives_ == 0) return false;
@@ -143,6 +147,19 @@ int ibv_dealloc_pd(ibv_pd* domain) {
   delete domain;
   return 0;
 }
+
+// The header has macros of these names.
+ibv_mr*(ibv_reg_mr)(ibv_pd* domain, void* bytes, std::size_t size, int) {
+  return new ibv_mr{domain->context, domain, bytes, size, 0, 1, 2};
+}
+ibv_mr* ibv_reg_mr_iova2(ibv_pd* domain, void* bytes, std::size_t size, std::uint64_t, unsigned) {
+  return new ibv_mr{domain->context, domain, bytes, size, 0, 1, 2};
+}
+int ibv_dereg_mr(ibv_mr* region) {
+  delete region;
+  return 0;
+}
+int ibv_get_async_event(ibv_context*, ibv_async_event*) { return -1; }
 
 ibv_comp_channel* ibv_create_comp_channel(ibv_context* context) {
   const int fd = eventfd(0, EFD_CLOEXEC);

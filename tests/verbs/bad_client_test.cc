@@ -68,20 +68,20 @@ TEST_F(BadClient, OfAnotherVersionIsRefusedWithTheReason) {
   expect_service();
 }
 
-TEST_F(BadClient, ThatLeavesInMidHandshakeGivesItsRingsBack) {
-  const std::uint64_t before = listener->ring_bytes();
-  {
-    const std::string name = listener->address().to_string();
-    auto waiter = std::move(*EventWaiter::create(10 * kSecond));
+/// Asks for a connection, is accepted, and says no more.
+class HalfOpenClient {
+ public:
+  void ask(const Address& server) {
+    const std::string name = server.to_string();
     rdma_cm_id* raw = nullptr;
-    ASSERT_EQ(rdma_create_id(waiter.channel(), &raw, nullptr, RDMA_PS_TCP), 0);
-    const CmId id(raw);
-    const auto at = resolve(listener->address(), false, RDMA_PS_TCP);
+    ASSERT_EQ(rdma_create_id(waiter_.channel(), &raw, nullptr, RDMA_PS_TCP), 0);
+    id_.reset(raw);
+    const auto at = resolve(server, false, RDMA_PS_TCP);
     ASSERT_TRUE(at);
     ASSERT_EQ(rdma_resolve_addr(raw, nullptr, (*at)->ai_dst_addr, 2000), 0);
-    ASSERT_TRUE(waiter.expect(RDMA_CM_EVENT_ADDR_RESOLVED, "rdma_resolve_addr", name));
+    ASSERT_TRUE(waiter_.expect(RDMA_CM_EVENT_ADDR_RESOLVED, "rdma_resolve_addr", name));
     ASSERT_EQ(rdma_resolve_route(raw, 2000), 0);
-    ASSERT_TRUE(waiter.expect(RDMA_CM_EVENT_ROUTE_RESOLVED, "rdma_resolve_route", name));
+    ASSERT_TRUE(waiter_.expect(RDMA_CM_EVENT_ROUTE_RESOLVED, "rdma_resolve_route", name));
     ConnectRequest request = *make_request({});
     request.max_ring_bytes = kMaxRingBytes;
     rdma_conn_param parameters{};
@@ -89,11 +89,32 @@ TEST_F(BadClient, ThatLeavesInMidHandshakeGivesItsRingsBack) {
     parameters.private_data_len = sizeof(request);
     parameters.qp_num = 4711;  // there is none
     ASSERT_EQ(rdma_connect(raw, &parameters), 0);
-    ASSERT_TRUE(waiter.expect(RDMA_CM_EVENT_CONNECT_RESPONSE, "rdma_connect", name));
+    ASSERT_TRUE(waiter_.expect(RDMA_CM_EVENT_CONNECT_RESPONSE, "rdma_connect", name));
+  }
+
+ private:
+  EventWaiter waiter_ = std::move(*EventWaiter::create(10 * kSecond));
+  CmId id_;
+};
+
+TEST_F(BadClient, ThatLeavesInMidHandshakeGivesItsRingsBack) {
+  const std::uint64_t before = listener->ring_bytes();
+  {
+    HalfOpenClient half_open;
+    ASSERT_NO_FATAL_FAILURE(half_open.ask(listener->address()));
     EXPECT_GT(listener->ring_bytes(), before);
   }
   testing_support::wait_until([&] { return listener->ring_bytes() == before; });
   EXPECT_EQ(listener->ring_bytes(), before);
+  expect_service();
+}
+
+TEST_F(BadClient, ThatStaysInMidHandshakeIsGivenUpInTime) {
+  const std::uint64_t before = listener->ring_bytes();
+  HalfOpenClient half_open;
+  ASSERT_NO_FATAL_FAILURE(half_open.ask(listener->address()));
+  EXPECT_TRUE(testing_support::wait_until([&] { return listener->ring_bytes() == before; }));
+  EXPECT_EQ(listener->refusals()[static_cast<std::size_t>(RefusalReason::kHandshakeTime)], 1u);
   expect_service();
 }
 

@@ -137,7 +137,9 @@ VerbsConnection::~VerbsConnection() {
   if (started_) poller_.remove(serial(), *this);
   if (entries_ != 0) queues_->give_back(entries_);
   poller_.add_load(-1);
-  if (options_.listener) options_.listener->give_back(options_.ring_bytes, options_.owner);
+  if (!options_.listener) return;
+  if (!accepted_) options_.listener->meet(serial());  // it has gone before it answered
+  options_.listener->give_back(options_.ring_bytes, options_.owner);
 }
 
 void VerbsConnection::release() {
@@ -594,6 +596,7 @@ Nanoseconds VerbsConnection::tick(Nanoseconds now) {
     end({ErrorCode::kUnavailable, peer_.name + ": closed by us"});
   }
   if (state_ != State::kOpen) return kNever;
+  if (!accepted_) return options_.listener->expire(now);
   if (now < next_look_) return next_look_;
   const Nanoseconds period = options_.role == Role::kServer ? kServerLooksEvery : kClientLooksEvery;
   // All connections look at the same moments: one wake-up for all of them.

@@ -81,6 +81,45 @@ const SendSource& ListenerState::region_table(const Device& device) const {
   return found->table;
 }
 
+void ListenerState::expect(std::uint64_t serial, const std::string& peer,
+                           std::shared_ptr<PollerGate> gate) {
+  const Nanoseconds now = SystemClock().now();
+  const std::lock_guard lock(mutex_);
+  if (const auto pushed_out = newcomers_.make_room()) turn_away(*pushed_out, now);
+  newcomers_.add(serial, peer, now);
+  gates_.emplace(serial, std::move(gate));
+}
+
+bool ListenerState::expects(std::uint64_t serial) const {
+  const std::lock_guard lock(mutex_);
+  return gates_.contains(serial);
+}
+
+bool ListenerState::meet(std::uint64_t serial) {
+  const std::lock_guard lock(mutex_);
+  gates_.erase(serial);
+  return newcomers_.remove(serial);
+}
+
+Nanoseconds ListenerState::expire(Nanoseconds now) {
+  const std::lock_guard lock(mutex_);
+  while (const auto late = newcomers_.expire(now)) turn_away(*late, now);
+  return newcomers_.next_deadline().value_or(kNever);
+}
+
+/// With mutex_ held.
+void ListenerState::turn_away(const Newcomers::TurnedAway& newcomer, Nanoseconds now) {
+  refusals().add(newcomer.reason);
+  const auto line = limiter_.line(
+      newcomer.peer,
+      name_ + ": refused a client of " + newcomer.peer + ": " + newcomer.error.message, now);
+  if (line) log::warning(*line);
+  const auto gate = gates_.extract(newcomer.number);
+  gate.mapped()->post([serial = newcomer.number, error = newcomer.error](VerbsPoller& poller) {
+    poller.on_lost(serial, error);
+  });
+}
+
 Result<std::vector<std::byte>> ListenerState::ask(std::span<const std::byte> client_hello) {
   const std::lock_guard lock(handler_mutex_);
   if (handler_ == nullptr) return fail(ErrorCode::kUnavailable, "shutting down");
@@ -251,6 +290,7 @@ Status VerbsListener::accept(CmNotice notice, CmId& requester) {
   connection.set_link(control_->adopt(
       std::make_unique<Link>(std::move(requester), poller.gate(), connection.serial())));
   const std::uint64_t serial = connection.serial();
+  state_->expect(serial, peer, poller.gate());
   auto shared = std::make_shared<std::unique_ptr<VerbsConnection>>(std::move(*made));
   poller.gate()->post([shared](VerbsPoller& at) { at.add_accepted(std::move(*shared)); });
   if (rdma_accept(id, &parameters) != 0) {

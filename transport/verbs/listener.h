@@ -1,12 +1,16 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "common/log_limiter.h"
 #include "transport/fabric.h"
+#include "transport/newcomers.h"
 #include "transport/ring_budget.h"
 #include "transport/verbs/control.h"
 #include "transport/verbs/inbox.h"
@@ -15,8 +19,8 @@
 
 namespace silurus::transport::verbs {
 
-/// What a listener's connections share with it, and keep when it is gone: the budget of rings and
-/// the regions. Any thread.
+/// What a listener's connections share with it, and keep when it is gone: the budget of rings, the
+/// account of those that are not established yet, and the regions. Any thread.
 class ListenerState {
  public:
   static Result<std::shared_ptr<ListenerState>> create(
@@ -36,6 +40,16 @@ class ListenerState {
   /// The RegionEntries as this device must be told them.
   const SendSource& region_table(const Device& device) const;
 
+  /// A client is about to be told that it is accepted; it has yet to answer. One more than
+  /// max_handshakes has another one dropped by its poller.
+  void expect(std::uint64_t serial, const std::string& peer, std::shared_ptr<PollerGate> gate);
+  /// False: it was turned away before its poller heard of it, and is to be dropped.
+  bool expects(std::uint64_t serial) const;
+  /// The client has answered. False: it was turned away meanwhile, and is to be dropped.
+  bool meet(std::uint64_t serial);
+  /// Has those dropped that have not answered in time; answers when to call it next, or kNever.
+  Nanoseconds expire(Nanoseconds now);
+
   Result<std::vector<std::byte>> ask(std::span<const std::byte> client_hello);
   /// Gives the connection to the handler; drops it if the listener is gone.
   void deliver(std::unique_ptr<VerbsConnection> connection, Poller& poller);
@@ -50,12 +64,17 @@ class ListenerState {
     std::vector<PeerReadable> regions;
   };
   ListenerState(const ListenOptions& options, std::string name, AcceptHandler& handler)
-      : handler_(&handler), budget_(options, std::move(name)) {}
+      : handler_(&handler), name_(name), budget_(options, std::move(name)), newcomers_(options) {}
+  void turn_away(const Newcomers::TurnedAway& newcomer, Nanoseconds now);
 
   std::mutex handler_mutex_;
   AcceptHandler* handler_;    ///< under handler_mutex_; null once closed
+  const std::string name_;    ///< for the log
   mutable std::mutex mutex_;  ///< guards what follows, but for budget_.refusals()
   RingBudget budget_;
+  Newcomers newcomers_;  ///< accepted and not established, by serial
+  std::map<std::uint64_t, std::shared_ptr<PollerGate>> gates_;  ///< the newcomers' pollers
+  log::LogLimiter limiter_;
   std::vector<OnDevice> devices_;  ///< fixed after create(); their regions grow
   std::atomic<std::uint32_t> region_count_{0};
 };

@@ -114,6 +114,7 @@ void VerbsPoller::tick_by(Nanoseconds time) {
 
 void VerbsPoller::add_accepted(std::unique_ptr<VerbsConnection> connection) {
   const std::uint64_t serial = connection->serial();
+  if (!connection->listener()->expects(serial)) return;
   if (auto status = connection->start(); !status) return;
   accepted_[serial] = std::move(connection);
 }
@@ -123,8 +124,9 @@ void VerbsPoller::on_established(std::uint64_t serial) {
   if (found == accepted_.end()) return;
   std::unique_ptr<VerbsConnection> connection = std::move(found->second);
   accepted_.erase(found);
-  connection->mark_accepted();
   const std::shared_ptr<ListenerState> listener = connection->listener();
+  if (!listener->meet(serial)) return;
+  connection->mark_accepted();
   listener->deliver(std::move(connection), *this);
 }
 

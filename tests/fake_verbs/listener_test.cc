@@ -1,0 +1,152 @@
+#include "transport/verbs/listener.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/log.h"
+#include "tests/fake_verbs/fake_device.h"
+#include "tests/fake_verbs/fake_manager.h"
+#include "tests/support/patience.h"
+#include "transport/ring.h"
+#include "transport/verbs/connection.h"
+#include "transport/verbs/handshake.h"
+
+// What a listener does with clients that ask for a connection and do not complete it.
+
+namespace silurus::transport::verbs {
+namespace {
+
+using State = testing_support::FakeManager::State;
+
+class VerbsListening : public testing::Test, private AcceptHandler {
+ protected:
+  VerbsListening() { log::set_level(log::Level::kOff); }
+  void listen(ListenOptions options) {
+    options.allow_other_users = true;
+    auto listener =
+        VerbsListener::create(control_, {"rdma", "10.0.0.1", "7471", ""}, options, pollers_, *this);
+    ASSERT_TRUE(listener) << listener.error().message;
+    listener_ = std::move(*listener);
+  }
+  void TearDown() override {
+    accepted_.clear();
+    listener_.reset();
+  }
+  /// A client asks, and has its answer. Meanwhile the poller rests: the device is one thread's.
+  std::size_t ask(const std::string& from) {
+    ConnectRequest request = *make_request({});
+    request.max_ring_bytes = kMaxRingBytes;
+    const std::size_t client = manager_.ask(from, &request, sizeof(request));
+    EXPECT_TRUE(
+        testing_support::wait_until([&] { return manager_.state(client) != State::kAsks; }));
+    poller_->progress();
+    return client;
+  }
+  template <typename IsSo>
+  bool progress_until(IsSo&& is_so) {
+    return testing_support::wait_until([&] {
+      poller_->look();
+      poller_->progress();
+      return is_so();
+    });
+  }
+  std::uint64_t refused(RefusalReason reason) const {
+    return listener_->refusals()[static_cast<std::size_t>(reason)];
+  }
+
+  testing_support::FakeDevice device_;
+  testing_support::FakeManager manager_{device_};
+  std::shared_ptr<Control> control_ = *Control::create();
+  std::unique_ptr<VerbsPoller> poller_ = *VerbsPoller::create(control_);
+  std::vector<Poller*> pollers_{poller_.get()};
+  std::unique_ptr<VerbsListener> listener_;
+  std::vector<std::unique_ptr<Connection>> accepted_;
+
+ private:
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte>) override {
+    return std::vector<std::byte>{};
+  }
+  void on_accept(std::unique_ptr<Connection> connection, Poller&) override {
+    accepted_.push_back(std::move(connection));
+  }
+};
+
+TEST_F(VerbsListening, GivesAClientToTheHandlerWhenItAnswers) {
+  listen({.hello_timeout = 600 * kSecond});
+  const std::size_t client = ask("10.0.0.2");
+  EXPECT_TRUE(accepted_.empty());
+  manager_.establish(client);
+  EXPECT_TRUE(progress_until([&] { return accepted_.size() == 1; }));
+}
+
+TEST_F(VerbsListening, PushesOutTheOldestOfThePeerWithMostHalfOpenHandshakes) {
+  listen({.hello_timeout = 600 * kSecond, .max_handshakes = 4});
+  const std::size_t first_of_few = ask("10.0.0.3");
+  const std::size_t first_of_many = ask("10.0.0.2");
+  ask("10.0.0.2");
+  ask("10.0.0.2");
+  const std::size_t newcomer = ask("10.0.0.4");
+  EXPECT_TRUE(progress_until([&] { return manager_.state(first_of_many) == State::kGone; }));
+  EXPECT_EQ(manager_.count(State::kGone), 1u);
+  EXPECT_EQ(refused(RefusalReason::kHandshakes), 1u);
+  manager_.establish(newcomer);
+  manager_.establish(first_of_few);
+  EXPECT_TRUE(progress_until([&] { return accepted_.size() == 2; }));
+}
+
+TEST_F(VerbsListening, KeepsNoMoreThanItsLimitOfAPeerThatNeverCompletes) {
+  listen({.hello_timeout = 600 * kSecond, .max_handshakes = 8});
+  ask("10.0.0.2");
+  const std::uint64_t rings_of_one = listener_->ring_bytes();
+  for (int i = 0; i < 100; ++i) {
+    ask("10.0.0.2");
+    EXPECT_TRUE(progress_until([&] { return manager_.count(State::kAccepted) <= 8; }));
+    EXPECT_LE(listener_->ring_bytes(), 9 * rings_of_one);
+  }
+  EXPECT_EQ(manager_.count(State::kRejected), 0u);
+  EXPECT_EQ(refused(RefusalReason::kHandshakes), 101u - 8u);
+  EXPECT_TRUE(accepted_.empty());
+}
+
+TEST_F(VerbsListening, AClientThatAnswersDoesNotCountAsHalfOpenAnyMore) {
+  listen({.hello_timeout = 600 * kSecond, .max_handshakes = 2});
+  for (std::size_t i = 0; i < 10; ++i) {
+    manager_.establish(ask("10.0.0.2"));
+    ASSERT_TRUE(progress_until([&] { return accepted_.size() == i + 1; }));
+  }
+  EXPECT_EQ(refused(RefusalReason::kHandshakes), 0u);
+}
+
+TEST_F(VerbsListening, GivesUpAClientThatDoesNotAnswerInTime) {
+  listen({.hello_timeout = kMillisecond});
+  ask("10.0.0.2");
+  EXPECT_TRUE(progress_until([&] { return manager_.count(State::kGone) == 1; }));
+  EXPECT_EQ(refused(RefusalReason::kHandshakeTime), 1u);
+  EXPECT_TRUE(accepted_.empty());
+}
+
+TEST_F(VerbsListening, TakesBackTheRingsOfAClientThatDoesNotAnswerInTime) {
+  listen({.hello_timeout = kMillisecond});
+  ask("10.0.0.2");
+  EXPECT_TRUE(progress_until([&] { return listener_->ring_bytes() == 0; }));
+}
+
+TEST_F(VerbsListening, AClientThatAnswersAfterItWasTurnedAwayIsNotTakenIn) {
+  listen({.hello_timeout = 600 * kSecond, .max_handshakes = 1});
+  const std::size_t first = ask("10.0.0.2");
+  ConnectRequest request = *make_request({});
+  request.max_ring_bytes = kMaxRingBytes;
+  // Its answer is there before its poller hears that it has been pushed out.
+  manager_.establish(first);
+  const std::size_t second = manager_.ask("10.0.0.2", &request, sizeof(request));
+  EXPECT_TRUE(testing_support::wait_until([&] { return manager_.state(second) != State::kAsks; }));
+  EXPECT_EQ(refused(RefusalReason::kHandshakes), 1u);
+  EXPECT_TRUE(progress_until([&] { return manager_.state(first) == State::kGone; }));
+  EXPECT_TRUE(accepted_.empty());
+}
+
+}  // namespace
+}  // namespace silurus::transport::verbs
