@@ -62,15 +62,20 @@ const Published::Content* Published::find(rtree::Version version) const {
   return found == versions_.end() ? nullptr : &found->second.content;
 }
 
-bool Published::holds_all_or_none(const Content& content, const Content& load) {
-  bool all = true;
-  bool none = true;
-  for (unsigned column = 0; column < kColumns; ++column) {
-    const std::uint64_t held = content[column] & load[column];
-    all = all && held == load[column];
-    none = none && held == 0;
+bool Published::holds_one_or_none(const Content& content, const std::vector<Content>& loads) {
+  unsigned held_loads = 0;
+  for (const Content& load : loads) {
+    bool all = true;
+    bool none = true;
+    for (unsigned column = 0; column < kColumns; ++column) {
+      const std::uint64_t held = content[column] & load[column];
+      all = all && held == load[column];
+      none = none && held == 0;
+    }
+    if (!all && !none) return false;
+    if (all) ++held_loads;
   }
-  return all || none;
+  return held_loads <= 1;
 }
 
 Nanoseconds Published::superseded(rtree::Version version) const {
@@ -402,10 +407,9 @@ class ServerLife::Part final : public server::Membership<2> {
       entries += found.ids.size();
     }
     if (entries != now.size()) service.group.complain("a tree that miscounts its entries");
-    for (const Published::Content& load : service.loads) {
-      if (!Published::holds_all_or_none(content, load)) {
-        service.group.complain("a part of a bulk load in version " + std::to_string(now.version()));
-      }
+    if (!Published::holds_one_or_none(content, service.loads)) {
+      service.group.complain("a part of a bulk load, or two of them, in version " +
+                             std::to_string(now.version()));
     }
     if (!service.published.show(now.version(), content, service.group.world.now())) {
       service.group.complain("members have different trees of version " +

@@ -23,8 +23,11 @@ using testing_support::Power;
 constexpr unsigned kColumns = 4;
 constexpr unsigned kColumnValues = 64;
 rtree::Entry<2> entry_of(unsigned column, unsigned value);
-/// Values from this one on are those of a bulk load: all of them come at once, and stay.
+/// Values from this one on are those of bulk loads: those of one load come at once, and stay.
 constexpr unsigned kFirstLoaded = 52;
+/// Loads that may compete: the tree has to be empty, so that one of them is in it at most.
+constexpr unsigned kLoads = 2;
+constexpr unsigned kValuesOfLoad = (kColumnValues - kFirstLoaded) / kLoads;
 rtree::Box<2> window_of(unsigned column);
 /// A bit for each value of the column that a search of its window has found; a complaint if any was
 /// found twice or is of another column.
@@ -43,8 +46,9 @@ class Published {
   const Content* find(rtree::Version version) const;
   /// When a newer one was first shown; INT64_MAX: there is none.
   Nanoseconds superseded(rtree::Version version) const;
-  /// Whether all values of a bulk load are there, or none of them.
-  static bool holds_all_or_none(const Content& content, const Content& load);
+  /// Whether all values of one of these bulk loads are there and no value of another, or none at
+  /// all.
+  static bool holds_one_or_none(const Content& content, const std::vector<Content>& loads);
   rtree::Version newest() const { return versions_.empty() ? 0 : versions_.rbegin()->first; }
 
  private:
@@ -106,7 +110,7 @@ struct Service {
   std::uint64_t sources_died = 0;              ///< in the midst of being copied
   std::uint64_t load_sources_died = 0;         ///< the same of a bulk load
   std::vector<Published::Content> loads = {};  ///< what clients load in bulk, and none removes
-  bool is_loading = false;  ///< a client is about to load in bulk, for which the tree must be empty
+  unsigned loading = 0;  ///< clients about to load in bulk, for which the tree must be empty
   std::vector<const ServerLife*> lives = {};  ///< that have not been destroyed
 };
 

@@ -15,13 +15,21 @@ constexpr Nanoseconds kLook = kMillisecond;
 /// been made to stand still.
 constexpr Nanoseconds kLate = 600 * kMillisecond;
 
-/// What is left of a bound once clocks differ, and the last message was on its way.
-/// Values of a bulk load come at once, which is looked at elsewhere: one stands for all of them.
-constexpr unsigned kLoadedInHistory = kColumnValues - 1;
 constexpr double kLoadFill = 0.4;  // so that there are some nodes
 constexpr Nanoseconds kLoadPause = 5 * kMillisecond;
 constexpr unsigned kLoadTries = 6;
 
+/// Values of a bulk load come at once, which is looked at elsewhere: in histories, the first of
+/// them stands for all.
+constexpr unsigned value_of_load(unsigned which) { return kFirstLoaded + which * kValuesOfLoad; }
+
+/// Whether that answer to a load says that it has done nothing, and will do nothing.
+bool is_refusal(ErrorCode code) {
+  return code == ErrorCode::kConflict || code == ErrorCode::kOutOfMemory ||
+         code == ErrorCode::kTooLarge;
+}
+
+/// What is left of a bound once clocks differ, and the last message was on its way.
 Nanoseconds with_drift(Nanoseconds time) {
   return time + 4 * time / group::kDriftDenominator + kMicrosecond;
 }
@@ -79,8 +87,8 @@ ServiceClient::~ServiceClient() {
 
 std::uint64_t ServiceClient::for_history(std::uint64_t found) {
   std::uint64_t others = 0;
-  for (unsigned value = kFirstLoaded; value < kLoadedInHistory; ++value) {
-    others |= std::uint64_t{1} << value;
+  for (unsigned value = kFirstLoaded; value < kColumnValues; ++value) {
+    if ((value - kFirstLoaded) % kValuesOfLoad != 0) others |= std::uint64_t{1} << value;
   }
   return found & ~others;
 }
@@ -153,7 +161,7 @@ void ServiceClient::begin() {
   if (dice < (reads_any() ? 70 : 45)) return read(*column);
   if (dice > 85 && !own_.empty()) return remove();
   // Few write while the tree is to be loaded.
-  const bool leaves_it = service_.is_loading && random_.below(20) != 0;
+  const bool leaves_it = service_.loading != 0 && random_.below(20) != 0;
   if (leaves_it || ledger_.next_value[*column] >= kFirstLoaded) return read(*column);
   add(*column);
 }
@@ -219,13 +227,14 @@ void ServiceClient::write(const protocol::Operation<2>& operation, unsigned colu
 
 // --- a bulk load
 
-void ServiceClient::plan_load(Nanoseconds at) {
+void ServiceClient::plan_load(Nanoseconds at, unsigned which) {
   load_ = LoadStep::kPlanned;
   load_at_ = at;
-  service_.is_loading = true;
+  load_value_ = value_of_load(which);
+  ++service_.loading;
   Published::Content values{};
   for (unsigned column = 0; column < kColumns; ++column) {
-    for (unsigned value = kFirstLoaded; value < kColumnValues; ++value) {
+    for (unsigned value = load_value_; value < load_value_ + kValuesOfLoad; ++value) {
       values[column] |= std::uint64_t{1} << value;
       const auto made = entry_of(column, value);
       loaded_.push_back(made);
@@ -252,7 +261,7 @@ void ServiceClient::work_on_load() {
         auto& operations = ledger_.histories[column].operations;
         load_operations_.push_back(operations.size());
         operations.push_back({.kind = SetOperation::Kind::kAdd,
-                              .value = kLoadedInHistory,
+                              .value = load_value_,
                               .called = service_.group.world.now(),
                               .whose = host_.name()});
       }
@@ -261,7 +270,6 @@ void ServiceClient::work_on_load() {
   } else if (load_ == LoadStep::kBegun) {
     begun = group_->submit(client::request::LoadEntries<2>{loaded_}, step(LoadStep::kStaged));
   } else {
-    may_be_loaded_ = true;
     begun =
         group_->submit(client::request::LoadCommit{.fill = kLoadFill, .entries = loaded_.size()},
                        step(LoadStep::kNone));
@@ -275,6 +283,10 @@ void ServiceClient::work_on_load() {
 void ServiceClient::fail_load(const Error& error) {
   ++counters_.loads_failed;
   service_.group.note(host_.name() + " has not loaded: " + error.message);
+  if (load_ == LoadStep::kStaged) {
+    is_refusal(error.code) ? static_cast<void>(++counters_.loads_refused)
+                           : static_cast<void>(may_be_loaded_ = true);
+  }
   --under_way_;
   load_at_ = host_.clock().now() + kLoadPause;
   load_ = LoadStep::kPlanned;
@@ -284,7 +296,7 @@ void ServiceClient::fail_load(const Error& error) {
 void ServiceClient::end_load() {
   const bool is_done = load_ == LoadStep::kNone;
   load_ = LoadStep::kNone;
-  service_.is_loading = false;
+  --service_.loading;
   if (is_done) {
     --under_way_;
     ++counters_.loads;

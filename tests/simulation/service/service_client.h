@@ -27,6 +27,7 @@ struct ServiceClientCounters {
   std::uint64_t any_reads = 0;  ///< searches that any member may answer
   std::uint64_t loads = 0;      ///< in bulk, done
   std::uint64_t loads_failed = 0;
+  std::uint64_t loads_refused = 0;  ///< of those: known to have done nothing, as they were told
   client::ClientStatistics statistics;
 };
 
@@ -47,8 +48,8 @@ class ServiceClient final : private client::Network {
 
   /// Begins so many more operations, no others, and rests no longer.
   void finish_with(std::size_t operations);
-  /// Begins a bulk load at that time of its clock, or soon after.
-  void plan_load(Nanoseconds at);
+  /// Begins a bulk load at that time of its clock, or soon after: load number `which` of kLoads.
+  void plan_load(Nanoseconds at, unsigned which);
   /// What a history says of a column in which that was found.
   static std::uint64_t for_history(std::uint64_t found);
   bool is_idle() const { return under_way_ == 0 && (!last_ || *last_ == 0); }
@@ -117,7 +118,8 @@ class ServiceClient final : private client::Network {
   bool load_waits_ = false;  ///< for an answer
   Nanoseconds load_at_ = 0;
   unsigned load_tries_ = 0;
-  bool may_be_loaded_ = false;
+  unsigned load_value_ = 0;     ///< that stands for the load in the histories
+  bool may_be_loaded_ = false;  ///< by a try of which it is not known what came of it
   std::vector<rtree::Entry<2>> loaded_;
   std::vector<std::size_t> load_operations_;  ///< for each column
 };

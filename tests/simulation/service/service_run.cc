@@ -29,6 +29,9 @@ constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
 /// When bulk loads begin.
 constexpr Nanoseconds kLoadsFrom = 20 * kMillisecond;
 constexpr Nanoseconds kLoadsWithin = 80 * kMillisecond;
+/// Two that compete begin at most so long one after the other.
+constexpr Nanoseconds kLoadsApart = 10 * kMillisecond;
+static_assert(kLoads <= kClients);
 /// Operations of a column while there are faults, and in all but for the last look.
 constexpr std::size_t kRoomWithFaults = 50;
 constexpr std::size_t kRoom = SetHistory::kMaxOperations - 1;
@@ -64,6 +67,8 @@ void ServiceCounters::add(const ServiceCounters& other) {
   copiers_died += other.copiers_died;
   loads += other.loads;
   loads_failed += other.loads_failed;
+  loads_refused += other.loads_refused;
+  rival_loads += other.rival_loads;
   loads_taken += other.loads_taken;
   load_sources_died += other.load_sources_died;
   load_copiers_died += other.load_copiers_died;
@@ -163,10 +168,13 @@ void ServiceRun::add_clients() {
     clients_.push_back(std::make_unique<ServiceClient>(*service_, ledger_, host, urls, options));
   }
   if (random_.below(2) == 0) return;
-  // The tree is empty only in the beginning.
-  sim::Host& host = clients_.front()->host();
-  clients_.front()->plan_load(host.clock().now() + kLoadsFrom +
-                              static_cast<Nanoseconds>(random_.below(kLoadsWithin)));
+  // The tree is empty only in the beginning. In half of the runs that load, two clients compete.
+  const auto begin = kLoadsFrom + static_cast<Nanoseconds>(random_.below(kLoadsWithin));
+  const unsigned loads = 1 + static_cast<unsigned>(random_.below(kLoads));
+  for (unsigned which = 0; which < loads; ++which) {
+    const auto rest = static_cast<Nanoseconds>(random_.below(kLoadsApart));
+    clients_[which]->plan_load(clients_[which]->host().clock().now() + begin + rest, which);
+  }
 }
 
 // --- members
@@ -254,6 +262,7 @@ std::string ServiceRun::run() {
   for (const Node& node : nodes_) collect(*node.life);
   counters_.sources_died = service_->sources_died;
   counters_.load_sources_died = service_->load_sources_died;
+  if (service_->loads.size() > 1) ++counters_.rival_loads;
   for (const auto& client : clients_) {
     const ServiceClientCounters counters = client->counters();
     counters_.operations += counters.operations;
@@ -262,6 +271,7 @@ std::string ServiceRun::run() {
     counters_.any_reads += counters.any_reads;
     counters_.loads += counters.loads;
     counters_.loads_failed += counters.loads_failed;
+    counters_.loads_refused += counters.loads_refused;
     counters_.asked_of_backups += counters.statistics.asked_of_backups;
     if (client->reads_one_sidedly()) {
       counters_.read_from_backups += counters.statistics.asked_of_backups;

@@ -36,7 +36,9 @@ TEST(Service, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
             << all.sources_died << " as the source died, " << all.copies.ended << " times let go, "
             << all.copies.dropped << " dropped, " << all.copiers_died << " copiers died, "
             << all.copies.waits << " waited for etcd; " << all.loads << " bulk loads ("
-            << all.loads_failed << " tries in vain), " << all.loads_taken << " copies of them, "
+            << all.loads_failed << " tries in vain, " << all.loads_refused
+            << " of them refused in the end, " << all.rival_loads
+            << " runs with two that compete), " << all.loads_taken << " copies of them, "
             << all.load_sources_died << " sources and " << all.load_copiers_died
             << " copiers of them died\n";
   if (!seeds.are_many()) return;
@@ -60,6 +62,7 @@ TEST(Service, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
   EXPECT_GT(all.sources_died, 0u);
   EXPECT_GT(all.copiers_died, 0u);
   EXPECT_GT(all.loads, seeds.count() / 8);
+  EXPECT_GT(all.rival_loads, seeds.count() / 8);
   EXPECT_GT(all.loads_taken, seeds.count() / 4);
   EXPECT_GT(all.load_sources_died, 0u);
   EXPECT_GT(all.load_copiers_died, 0u);
