@@ -75,7 +75,8 @@ std::optional<json> parse_answer(std::string_view answer) {
 Result<std::vector<KeyValue>> key_values_of(const json& answer, std::string_view prefix) {
   std::vector<KeyValue> all;
   const auto found = answer.find("kvs");
-  if (found == answer.end() || !found->is_array()) return all;
+  if (found == answer.end() || found->is_null()) return all;
+  if (!found->is_array()) return fail(ErrorCode::kProtocol, "etcd answers with no list of keys");
   for (const json& one : *found) {
     auto key = text(one, "key");
     auto value = text(one, "value");

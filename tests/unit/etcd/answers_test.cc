@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 namespace silurus::etcd {
 namespace {
@@ -52,6 +53,25 @@ TEST(EtcdAnswers, ALeaseHasANumberAndGoesOnOrNot) {
   EXPECT_TRUE(is_renewed(*parse_answer(R"({"result": {"TTL": "5"}})")));
   EXPECT_FALSE(is_renewed(*parse_answer(R"({"result": {"ID": "12"}})")));
   EXPECT_FALSE(is_renewed(*parse_answer(R"({"result": []})")));
+}
+
+/// What a field may be that etcd's never are.
+const std::vector<std::string> kOdd = {"true", "-1", "[]", "{}", R"("*")", R"("-1")", "null"};
+
+TEST(EtcdAnswers, NoFieldOfAnotherKindIsBelieved) {
+  for (const std::string& odd : kOdd) {
+    const auto text = [&](const std::string& before, const std::string& after) {
+      return *parse_answer(before + odd + after);
+    };
+    EXPECT_FALSE(revision_of(text(R"({"succeeded": true, "header": {"revision": )", "}}"))) << odd;
+    EXPECT_FALSE(lease_of(text(R"({"ID": )", "}"))) << odd;
+    if (odd != "[]" && odd != "null") {  // "no pairs"
+      EXPECT_FALSE(key_values_of(text(R"({"kvs": )", "}"), "a/")) << odd;
+    }
+    EXPECT_FALSE(key_values_of(text(R"({"kvs": [)", "]}"), "")) << odd;
+    const std::string pair = R"({"kvs": [{"key": ")" + to_base64("a/b") + R"(", "value": )";
+    EXPECT_FALSE(key_values_of(text(pair, "}]}"), "a/")) << odd;
+  }
 }
 
 }  // namespace
