@@ -131,7 +131,8 @@ Status TreeMachine<D>::take_operation(const Record& record) {
     Status changed = change(record);
     if (!changed) {
       const ErrorCode code = changed.error().code;
-      const bool is_refused = record.header.type == RecordType::kRefused;
+      const bool is_refused = record.header.type == RecordType::kRefused &&
+                              payload_as<RefusedPayload>(record).has_value();
       if (!is_refused && code != ErrorCode::kNotFound) return changed;
       request.outcome.failed.push_back({operation_, static_cast<std::uint32_t>(code)});
     }
