@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -357,6 +358,35 @@ TEST_F(TreeMachineTest, TellsAnAdmissionOrderWithItsOwnBatchAlone) {
   EXPECT_EQ(member.requests.size(), 1u);
   EXPECT_EQ(member.obeyed.size(), 1u);
   EXPECT_FALSE(member.machine.is_within_batch());
+}
+
+TEST_F(TreeMachineTest, GoesNotOnBehindARecordThatItDoesNotKnow) {
+  for (const int type : {0, 6, 15, 21, 255}) {
+    const LogPosition from = log_->end();
+    request(1, 1);
+    put(static_cast<RecordType>(type), EntryPayload<2>{7, box_of(7)});
+    end_batch();
+    Member member(clock_);
+    const auto refused = member.machine.apply(*log_, from, log_->end().lsn);
+    ASSERT_FALSE(refused) << type;
+    EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported) << type;
+    EXPECT_TRUE(member.versions.empty()) << type;
+  }
+}
+
+TEST_F(TreeMachineTest, GoesNotOnBehindARecordOfAnotherLength) {
+  for (const RecordType type : {RecordType::kInsert, RecordType::kErase, RecordType::kUpdate,
+                                RecordType::kCompact, RecordType::kRefused, RecordType::kLoadOffer,
+                                RecordType::kLoad, RecordType::kAdmission, RecordType::kRequest}) {
+    const LogPosition from = log_->end();
+    if (type != RecordType::kAdmission && type != RecordType::kRequest) request(1, 1);
+    put(type, std::array<std::uint64_t, 15>{});
+    end_batch();
+    Member member(clock_);
+    const auto refused = member.machine.apply(*log_, from, log_->end().lsn);
+    ASSERT_FALSE(refused) << static_cast<int>(type);
+    EXPECT_EQ(refused.error().code, ErrorCode::kProtocol) << static_cast<int>(type);
+  }
 }
 
 TEST_F(TreeMachineTest, RefusesAnOperationThatBelongsToNobody) {
