@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "client/directory.h"
 
 namespace silurus::client {
@@ -59,6 +64,69 @@ TEST(Directory, PutsThePrimaryFirstAndPassesOverNonsense) {
                               {"id": "2", "clients": "shm:///b,tcp://b:1"}, 7]})",
                           3}}),
             (Urls{"shm:///b", "tcp://b:1", "tcp://a:1", "tcp://a:1"}));
+}
+
+/// An etcd that holds one key, and knows what it was asked for.
+class OneKey final : public etcd::Gateway {
+ public:
+  OneKey(etcd::KeyValue held, std::vector<std::string>& asked)
+      : held_(std::move(held)), asked_(asked) {}
+  Result<etcd::KeyValue> read(const std::string&) override { return refuse(); }
+  Result<std::vector<etcd::KeyValue>> read_prefix(const std::string& prefix) override {
+    asked_.push_back(prefix);
+    if (!held_.key.starts_with(prefix)) return std::vector<etcd::KeyValue>();
+    return std::vector{held_};
+  }
+  Result<std::uint64_t> replace(const std::string&, std::uint64_t, const std::string&) override {
+    return refuse();
+  }
+  Status put(const std::string&, const std::string&, std::uint64_t) override { return refuse(); }
+  Result<std::uint64_t> grant(std::int64_t) override { return refuse(); }
+  Result<bool> renew(std::uint64_t) override { return refuse(); }
+
+ private:
+  static tl::unexpected<Error> refuse() {
+    return fail(ErrorCode::kUnsupported, "who only looks for members asks for no more");
+  }
+  const etcd::KeyValue held_;
+  std::vector<std::string>& asked_;
+};
+
+class WorldWithEtcd final : public Environment {
+ public:
+  const Clock& clock() const override { return clock_; }
+  void sleep(Nanoseconds) override {}
+  std::uint64_t random_id() override { return 1; }
+  Result<std::unique_ptr<Fabrics>> open_fabrics(const transport::WaiterOptions&) override {
+    return fail(ErrorCode::kUnsupported, "there is no network here");
+  }
+  Result<std::unique_ptr<etcd::Gateway>> open_etcd(const etcd::Address&, Nanoseconds) override {
+    return std::make_unique<OneKey>(held, asked);
+  }
+
+  etcd::KeyValue held;
+  std::vector<std::string> asked;
+
+ private:
+  ManualClock clock_;
+};
+
+TEST(Directory, LooksForTheMembersOfTheShardThatTheAddressNames) {
+  WorldWithEtcd world;
+  world.held = {"silurus/geo/7/members/1", R"({"member": {"id": "1", "clients": "tcp://a:1"}})", 1};
+  const auto members_at = [&](const char* url) -> Result<Urls> {
+    const auto address = etcd::GroupAddress::parse(url);
+    if (!address) return fail(address.error());
+    auto directory = EtcdDirectory::create(*address, world, kSecond);
+    return directory ? (*directory)->members() : fail(directory.error());
+  };
+  const auto of_seven = members_at("etcd://host:1/geo/7");
+  ASSERT_TRUE(of_seven) << of_seven.error().message;
+  EXPECT_EQ(*of_seven, Urls{"tcp://a:1"});
+  const auto of_none = members_at("etcd://host:1/geo");
+  ASSERT_FALSE(of_none) << "that is shard 0";
+  EXPECT_EQ(of_none.error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(world.asked, (Urls{"silurus/geo/7/", "silurus/geo/0/"}));
 }
 
 TEST(Urls, ArePartedByCommas) {

@@ -439,6 +439,31 @@ TEST(Offload, ACancelledSearchLeavesNothingBehind) {
   EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, kSmallWindow));
 }
 
+TEST(Offload, ACancelledSearchGivesItsSlotsToOthers) {
+  World world(1, {.slots = 8});
+  world.load(20'000);
+  ASSERT_FALSE(world.range(kEverything).given_back);
+  // All slots hold nodes of a search that waits for the root word when it is cancelled.
+  world.offloader->start_range(0, kEverything, world.range_result);
+  world.offloader->flush();
+  std::vector<std::uint64_t> late;
+  while (world.connection.in_flight() > 0) {
+    const auto cookie = world.connection.step(world.random);
+    if (!cookie) continue;
+    const bool is_of_root = *cookie >> 63 != 0;
+    is_of_root ? late.push_back(*cookie) : world.offloader->on_read(*cookie);
+  }
+  ASSERT_EQ(late.size(), 1u);
+  world.offloader->cancel(0);
+  for (const std::uint64_t cookie : late) world.offloader->on_read(cookie);
+  rtree::RangeResult<2> found;
+  world.offloader->start_range(1, kSmallWindow, found);
+  const auto done = world.try_to_finish(100'000);
+  ASSERT_TRUE(done) << "the slots are still the cancelled search's";
+  EXPECT_EQ(done->search, 1u);
+  EXPECT_EQ(sorted(found.ids), matching(world.entries, kSmallWindow));
+}
+
 TEST(Offload, RefusesNodesOfAnotherFormat) {
   RegionSlabs slabs;
   MemoryConnection connection(slabs, 64);

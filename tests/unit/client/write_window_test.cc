@@ -22,12 +22,12 @@ TEST(WriteWindow, TellsHowFarBackTheOldestUnknownOutcomeLies) {
 
 TEST(WriteWindow, GivesNoNumberThatTheServerWouldNotTake) {
   WriteWindow window;
-  std::uint64_t last = 0;
-  while (const auto next = window.next()) {
-    last = *next;
-    if (last > 1) window.resolve(last);
+  for (std::uint64_t number = 1; number <= protocol::kMaxOutstandingWrites; ++number) {
+    ASSERT_EQ(window.next(), number);
+    if (number > 1) window.resolve(number);
   }
-  EXPECT_EQ(last, protocol::kMaxOutstandingWrites);
+  const std::uint64_t last = protocol::kMaxOutstandingWrites;
+  ASSERT_EQ(window.next(), std::nullopt);
   EXPECT_LT(window.outstanding(last), protocol::kMaxOutstandingWrites);
   window.resolve(1);
   EXPECT_EQ(window.next(), last + 1);

@@ -367,6 +367,17 @@ TEST_F(FullStoreTest, RoomForACheckpointIsTakenWholeOrNotAtAll) {
   EXPECT_EQ(opened_.tree->snapshot().size(), 100'000u);
 }
 
+TEST_F(FullStoreTest, RoomForACheckpointIsRoomForItsMapToo) {
+  for (const std::uint64_t entries : {100, 200}) {  // the maps of successive ones alternate
+    insert(entries);
+    super_disk_.free_bytes = UINT64_MAX;
+    ASSERT_TRUE(make_room());
+    super_disk_.free_bytes = 0;
+    const Status made = checkpoint();
+    EXPECT_TRUE(made) << made.error().message;
+  }
+}
+
 TEST_F(FullStoreTest, RoomThatWasRefusedIsAskedForAgain) {
   insert(100'000);  // more than an extent of 4 MiB
   disk_.free_bytes = 0;

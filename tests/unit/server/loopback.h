@@ -20,10 +20,12 @@ namespace silurus::server::test {
 /// as long as there is room, and the test says how much room there is.
 class Loopback final : public transport::Connection {
  public:
-  explicit Loopback(std::uint32_t max_message_bytes)
+  /// `hello`: what the client said of itself.
+  explicit Loopback(std::uint32_t max_message_bytes, std::vector<std::byte> hello = {})
       : limits_{.max_message_bytes = max_message_bytes,
                 .max_reads_in_flight = 0,
-                .max_read_bytes = 0} {}
+                .max_read_bytes = 0},
+        hello_(std::move(hello)) {}
 
   // --- the test's side
   /// Messages that may still be sent before the session is told that it would block.
@@ -65,7 +67,7 @@ class Loopback final : public transport::Connection {
   // --- the session's side
   void set_handler(transport::ConnectionHandler* handler) override { handler_ = handler; }
   const transport::ConnectionLimits& limits() const override { return limits_; }
-  std::span<const std::byte> peer_hello() const override { return {}; }
+  std::span<const std::byte> peer_hello() const override { return hello_; }
   std::string peer() const override { return "loopback"; }
   std::span<std::byte> reserve(std::size_t bytes) override {
     SILURUS_CHECK(bytes <= limits_.max_message_bytes);
@@ -97,6 +99,7 @@ class Loopback final : public transport::Connection {
 
  private:
   transport::ConnectionLimits limits_;
+  std::vector<std::byte> hello_;
   transport::ConnectionCounters counters_;
   transport::ConnectionHandler* handler_ = nullptr;
   std::size_t room_ = std::numeric_limits<std::size_t>::max();

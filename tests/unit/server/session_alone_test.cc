@@ -73,12 +73,18 @@ class SessionAlone : public testing::Test {
                .admission = &admission_,
                .load_slot = &load_slot_,
                .clock = &clock_};
-    auto connection = std::make_unique<Loopback>(4096);
+    connect({.dimensions = 2});
+  }
+  ~SessionAlone() override { log::set_level(log::Level::kInfo); }
+
+  void connect(const protocol::ClientHello& hello) {
+    const auto bytes = std::as_bytes(std::span(&hello, 1));
+    auto connection =
+        std::make_unique<Loopback>(4096, std::vector<std::byte>(bytes.begin(), bytes.end()));
     client_ = connection.get();
     session_ = std::make_unique<Session<2>>(host_, kId, 0, std::move(connection));
     client_->set_handler(session_.get());
   }
-  ~SessionAlone() override { log::set_level(log::Level::kInfo); }
 
   testing_support::VisibleSlabs slabs_;
   ManualClock clock_;
@@ -114,6 +120,15 @@ TEST_F(SessionAlone, SubmitsAWriteWithWhomToAnswer) {
   EXPECT_EQ(host_.writes[0]->session, kId);
   EXPECT_EQ(host_.writes[0]->request_id, 5u);
   EXPECT_EQ(host_.writes[0]->operations.size(), 2u);
+}
+
+TEST_F(SessionAlone, SubmitsAWriteWithItsName) {
+  constexpr std::uint64_t kClientName = 4711;
+  connect({.dimensions = 2, .client = kClientName});
+  test::ask_write(*client_, 7, {test::insert_of(1)});
+  ASSERT_EQ(host_.writes.size(), 1u);
+  EXPECT_EQ(host_.writes[0]->request.client, kClientName);
+  EXPECT_EQ(host_.writes[0]->request.sequence, 7u);
 }
 
 TEST_F(SessionAlone, AnswersAWriteThatItsHostDoesNotTake) {

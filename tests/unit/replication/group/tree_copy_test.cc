@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "replication/group/guest_wire.h"
 #include "transport/sim/fabric.h"
 
 // A copy of a tree of one node from a source that is given time, or none.
@@ -15,6 +17,107 @@ namespace silurus::replication::group {
 namespace {
 
 namespace sim = transport::sim;
+
+/// Of the messages of a copy (tree_copy.cc), for those who say what no member would.
+constexpr std::uint32_t kHoldMessage = 1;
+constexpr std::uint32_t kNodesMessage = 2;
+
+std::uint64_t word_in(const GuestMessage& message, std::size_t index = 0) {
+  std::uint64_t word = 0;
+  if (message.payload.size() >= (index + 1) * sizeof word) {
+    std::memcpy(&word, message.payload.data() + index * sizeof word, sizeof word);
+  }
+  return word;
+}
+
+/// Asks for nodes of other names than it was told.
+class NosyCopier final : public transport::ConnectionHandler {
+ public:
+  void begin(std::unique_ptr<transport::Connection> connection) {
+    connection_ = std::move(connection);
+    EXPECT_TRUE(send_guest_message(*connection_, kHoldMessage, 0, {}));
+  }
+  bool is_held() const { return root_ != 0; }
+  bool is_closed() const { return is_closed_; }
+  /// A node that the held root does not lead to: in the slab, and of no tree.
+  void ask_for_chunk(std::uint32_t chunk) {
+    const std::uint64_t word = rtree::NodeRef(chunk, 1).word();
+    EXPECT_NE(word, root_);
+    EXPECT_TRUE(
+        send_guest_message(*connection_, kNodesMessage, 0, std::as_bytes(std::span(&word, 1))));
+  }
+
+  void on_message(transport::Connection&, std::span<const std::byte> message) override {
+    if (const auto taken = decode_guest_message(message); taken && root_ == 0) {
+      root_ = word_in(*taken);
+    }
+  }
+  void on_read(transport::Connection&, std::uint64_t, bool) override {}
+  void on_writable(transport::Connection&) override {}
+  void on_closed(transport::Connection&, const Error&) override { is_closed_ = true; }
+
+ private:
+  std::unique_ptr<transport::Connection> connection_;
+  std::uint64_t root_ = 0;
+  bool is_closed_ = false;
+};
+
+/// Gives a copy of a tree of two levels, the root of which names one leaf twice.
+class LyingSource final : public transport::AcceptHandler, public transport::ConnectionHandler {
+ public:
+  explicit LyingSource(std::vector<std::byte> hello) : hello_(std::move(hello)) {
+    tree_ = std::move(*rtree::Tree<2>::create({}, slabs_, clock_));
+    for (std::uint64_t id = 0; id < 2 * rtree::kLeafFanout<2>; ++id) {
+      const double x = static_cast<double>(id);
+      EXPECT_TRUE(tree_->insert({id, {{x, 0}, {x, 1}}}));
+    }
+    tree_->publish();
+  }
+  /// Messages that asked for nodes.
+  int questions() const { return questions_; }
+
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte>) override { return hello_; }
+  void on_accept(std::unique_ptr<transport::Connection> connection, transport::Poller&) override {
+    connection_ = std::move(connection);
+    connection_->set_handler(this);
+  }
+  void on_message(transport::Connection& to, std::span<const std::byte> message) override {
+    const auto taken = decode_guest_message(message);
+    ASSERT_TRUE(taken);
+    const rtree::Snapshot<2> held = tree_->snapshot();
+    const std::uint64_t root = held.root().ref.word();
+    if (taken->head.kind == kHoldMessage) {  // root, lsn, chain, stamp, epoch, bytes that follow
+      const std::uint64_t facts[] = {root, 80, 7, 1, 0, 0};
+      ASSERT_TRUE(send_guest_message(to, kHoldMessage, 0, std::as_bytes(std::span(facts))));
+      return;
+    }
+    ++questions_;
+    for (std::size_t i = 0; i < taken->payload.size() / sizeof(std::uint64_t); ++i) {
+      const std::uint64_t word = word_in(*taken, i);
+      rtree::Node<2> node;
+      rtree::copy_node(node, held.node(rtree::NodeRef::from_word(word)));
+      if (word == root) {
+        ASSERT_EQ(node.level(), 1u);
+        node.inner.children[1] = node.inner.children[0];
+        node.header.checksum = rtree::node_checksum(node);
+      }
+      const auto bytes =
+          std::as_bytes(std::span(&node, 1)).first(rtree::node_bytes<2>(node.level()));
+      ASSERT_TRUE(send_guest_message(to, kNodesMessage, word, bytes));
+    }
+  }
+  void on_read(transport::Connection&, std::uint64_t, bool) override {}
+  void on_writable(transport::Connection&) override {}
+  void on_closed(transport::Connection&, const Error&) override {}
+
+ private:
+  const std::vector<std::byte> hello_;
+  ManualClock clock_;
+  rtree::AnonymousSlabs slabs_;
+  std::unique_ptr<rtree::Tree<2>> tree_;
+  std::unique_ptr<transport::Connection> connection_;
+  int questions_ = 0;
+};
 
 class CopyOfOneNode : public testing::Test {
  protected:
@@ -105,6 +208,37 @@ TEST_F(CopyOfOneNode, IsGivenUpIfNothingComesForSoLong) {
   copier_.step(clock_.now());
   ASSERT_TRUE(copier_.outcome());
   EXPECT_EQ(copier_.outcome()->error().code, ErrorCode::kDeadlineExceeded);
+}
+
+TEST_F(CopyOfOneNode, IsEndedIfTheCopierAsksForWhatTheRootDoesNotLeadTo) {
+  NosyCopier nosy;
+  fabric_here_.connect_later(address_, {.timeout = kSecond}, *poller_here_, copier_.hello(), nosy,
+                             [&](auto connection) {
+                               ASSERT_TRUE(connection) << connection.error().message;
+                               nosy.begin(std::move(*connection));
+                             });
+  ASSERT_TRUE(run([&] { return nosy.is_held(); }));
+  nosy.ask_for_chunk(40);
+  EXPECT_TRUE(run([&] { return nosy.is_closed(); }));
+  EXPECT_EQ(source_.counters().nodes, 0u) << "nothing was read where no node may be";
+  EXPECT_EQ(source_.holds(), 0u);
+}
+
+TEST_F(CopyOfOneNode, IsRefusedIfTheSourceNamesANodeTwice) {
+  LyingSource liar(*source_.on_hello(copier_.hello()));
+  transport::Poller* const pollers[] = {poller_there_.get()};
+  const auto address = transport::Address::parse("sim://source:8").value();
+  const auto listener = fabric_there_.listen(address, {}, pollers, liar);
+  ASSERT_TRUE(listener) << listener.error().message;
+  fabric_here_.connect_later(address, {.timeout = kSecond}, *poller_here_, copier_.hello(), copier_,
+                             [this](auto connection) {
+                               ASSERT_TRUE(connection) << connection.error().message;
+                               copier_.begin(std::move(*connection));
+                             });
+  ASSERT_TRUE(run([this] { return copier_.outcome().has_value(); }));
+  ASSERT_FALSE(*copier_.outcome()) << "a tree with a leaf twice passed for whole";
+  EXPECT_EQ(copier_.outcome()->error().code, ErrorCode::kProtocol);
+  EXPECT_EQ(liar.questions(), 1) << "nothing is asked for below such a root";
 }
 
 }  // namespace
