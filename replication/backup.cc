@@ -71,8 +71,8 @@ Status write_backup(const std::string& path, const rtree::Tree<D>& tree,
 }
 
 template Status write_backup(const std::string&, const rtree::Tree<2>&, const rtree::Snapshot<2>&,
-                             Stamp, const DirectoryOptions&, const std::atomic<bool>*);
+                             Stamp, const DirectoryOptions&, const std::stop_token&);
 template Status write_backup(const std::string&, const rtree::Tree<3>&, const rtree::Snapshot<3>&,
-                             Stamp, const DirectoryOptions&, const std::atomic<bool>*);
+                             Stamp, const DirectoryOptions&, const std::stop_token&);
 
 }  // namespace silurus::replication

@@ -377,8 +377,8 @@ class ServerLife::Part final : public server::Membership<2> {
     if (!basis) return {};
     ++checkpoints_;
     life_.host_.charge(kCheckpointTurn);
-    return store().checkpoint(*tree_, basis->snapshot.root().ref, basis->position, basis->stamp,
-                              nullptr, basis->extra, basis->adopted);
+    return store().checkpoint(*tree_, basis->snapshot.root().ref, basis->position, basis->stamp, {},
+                              basis->extra, basis->adopted);
   }
 
   /// What must hold of all members together.

@@ -160,8 +160,7 @@ TEST_F(LoadedRunTest, IsNotWrittenAgainByTheNextCheckpoint) {
   log_it();
   const LogPosition end = apply();
   const auto write = [&] {
-    return store().checkpoint(tree(), tree().snapshot().root().ref, end, 9, nullptr, {},
-                              run_of(load_));
+    return store().checkpoint(tree(), tree().snapshot().root().ref, end, 9, {}, {}, run_of(load_));
   };
   ASSERT_TRUE(write());
   EXPECT_EQ(store().checkpointer().figures().nodes, 0u);

@@ -37,8 +37,8 @@ class CheckTest : public testing::Test {
     rtree::Tree<2>& tree = *opened->tree;
     ASSERT_TRUE(tree.insert({1, {{0, 0}, {1, 1}}}));
     tree.publish();
-    const Status made = opened->store->checkpoint(tree, tree.snapshot().root().ref, opened->applied,
-                                                  1, nullptr, extra);
+    const Status made =
+        opened->store->checkpoint(tree, tree.snapshot().root().ref, opened->applied, 1, {}, extra);
     ASSERT_TRUE(made) << made.error().message;
   }
   static MachineState some_state() {
