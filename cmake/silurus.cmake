@@ -10,7 +10,7 @@ target_compile_options(silurus_options INTERFACE
 if(SILURUS_SANITIZE)
   target_compile_options(silurus_options INTERFACE
     -fsanitize=${SILURUS_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all
-    # these take as long to compile as all the rest; address sees most of what they would, and clang's fuzz targets have them
+    # these take as long to compile as all the rest; the fuzz targets, by clang, have them
     -fno-sanitize=null,vptr $<$<CXX_COMPILER_ID:GNU>:-fno-sanitize=alignment,object-size,pointer-overflow>)
   target_link_options(silurus_options INTERFACE -fsanitize=${SILURUS_SANITIZE})
 endif()

@@ -188,7 +188,6 @@ Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef r
       return {};
     }
     if (Status written = take(ref, node); !written) return written;
-    // Relaxed: a wish to stop, which orders nothing.
     if (figures_.nodes % kNodesPerLook == 0 && cancel.stop_requested()) {
       return fail(ErrorCode::kUnavailable, "the checkpoint was cancelled");
     }

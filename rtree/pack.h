@@ -7,8 +7,9 @@
 
 // How packed nodes share what they hold (bulk loads, compactions): evenly, and halved along the
 // longer side of the centres until one node is left, as Boost.Geometry's packing constructor does.
-// Items are anything with a box and an id, or a range of them; what lies at the same place is
-// halved by id, so that an entry can be found among many of the same box (docs/decisions/0016).
+// Items are anything with a box and an id, or a range of them; what has the same centre along that
+// axis is halved by id, so that an entry can be found among many of the same box
+// (docs/decisions/0016).
 
 namespace silurus::rtree {
 

@@ -188,7 +188,7 @@ class Tree {
   /// same call again goes on from there, if nothing has changed. True: erase() and update() of this
   /// entry will not look for it again. Among entries of the same box it is found by its id
   /// (docs/decisions/0016): a search looks at no more than the children of one node of each level,
-  /// and at those besides that other entries lie in, too.
+  /// and at those besides in which other entries lie, or have lain.
   bool look_for(const Entry<D>& entry, std::uint32_t& nodes);
   /// Makes the batch the current version; returns its number. Nothing changed: the current one.
   Version publish();

@@ -183,10 +183,7 @@ Result<rtree::Version> Durability<D>::publish(rtree::Tree<D>& tree) {
   if (std::exchange(has_log_obstacle_, false)) note_log_obstacle("");
   const bool too_much = log.end().lsn - log.durable() > replication::Log::kMaxUnflushedBytes / 2;
   if (options_.sync || too_much || !waits_for_device()) {
-    if (Status durable = log.commit(); !durable) {
-      fail_for_good(durable.error());
-      return fail(*failure_);
-    }
+    if (!commit()) return fail(*failure_);
   } else {
     flush_pending_ = true;
   }
@@ -194,7 +191,6 @@ Result<rtree::Version> Durability<D>::publish(rtree::Tree<D>& tree) {
   const std::lock_guard lock(published_mutex_);
   published_end_ = log.end();
   stamp_.store(std::exchange(batch_stamp_, 0), std::memory_order_relaxed);
-  if (too_much) flushed_.notify_one();
   return tree.publish();
 }
 
@@ -204,10 +200,19 @@ Nanoseconds Durability<D>::flush_if_due(Nanoseconds now) {
   if (now < last_flush_ + options_.flush_interval) return last_flush_ + options_.flush_interval;
   flush_pending_ = false;
   last_flush_ = now;
-  if (Status durable = store_->log().commit(); !durable) fail_for_good(durable.error());
-  const std::lock_guard lock(published_mutex_);
-  flushed_.notify_one();
+  (void)commit();  // failure_ says why not
   return 0;
+}
+
+template <int D>
+bool Durability<D>::commit() {
+  if (Status durable = store_->log().commit(); !durable) {
+    fail_for_good(durable.error());
+    return false;
+  }
+  const std::lock_guard lock(published_mutex_);  // not between a look of the waiter and its sleep
+  flushed_.notify_one();
+  return true;
 }
 
 template <int D>
@@ -221,10 +226,7 @@ Result<rtree::Version> Durability<D>::load(rtree::Tree<D>& tree,
   replication::Log& log = store_->log();
   const rtree::WantedNode root = tree.seal();
   const replication::Stamp stamp = clock_.next(options_.unix_ns());
-  if (Status durable = log.commit(); !durable) {
-    fail_for_good(durable.error());
-    return fail(*failure_);
-  }
+  if (!commit()) return fail(*failure_);
   bool has_room = false;
   const Status made = checkpoints_->take_instead([&]() -> Status {
     // Before anything is written, so that what does not fit spoils nothing.
@@ -260,8 +262,7 @@ template <int D>
 void Durability<D>::stop() {
   if (!std::exchange(started_, false)) return;
   checkpoints_->stop_thread();
-  if (failure_) return;
-  if (Status durable = store_->log().commit(); !durable) return fail_for_good(durable.error());
+  if (failure_ || !commit()) return;
   if (Status made = checkpoints_->take_last(); !made) {
     log::warning("no last checkpoint, the next start replays the log: " + made.error().message);
   }

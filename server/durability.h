@@ -100,6 +100,8 @@ class Durability {
   Durability(const DurabilityOptions& options, replication::DirectoryLock lock);
 
   void fail_for_good(const Error& error);
+  /// Makes the log durable, and wakes a checkpoint that waits for it. False: it is dead (failure_).
+  bool commit();
   Error take_back(rtree::Tree<D>& tree, const Error& error);
   void note_log_obstacle(const std::string& text);
   void append(replication::RecordType type, std::span<const std::byte> payload);

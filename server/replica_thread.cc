@@ -13,7 +13,6 @@
 #include "server/tree_fetch.h"
 
 namespace silurus::server {
-namespace {}  // namespace
 
 Result<replication::group::Agreement> agreement_of(const GroupOptions& group,
                                                    const std::string& data) {

@@ -13,17 +13,16 @@ Newcomers::Newcomers(const ListenOptions& options)
 
 std::optional<Newcomers::TurnedAway> Newcomers::make_room() {
   if (newcomers_.size() < most_) return std::nullopt;
-  const auto crowd = std::max_element(
-      crowd_.begin(), crowd_.end(),
-      [](const auto& one, const auto& other) { return one.second < other.second; });
+  std::size_t most_of_a_peer = 0;
+  for (const auto& [peer, count] : crowd_) most_of_a_peer = std::max(most_of_a_peer, count);
   const auto oldest = std::find_if(newcomers_.begin(), newcomers_.end(), [&](const auto& newcomer) {
-    return newcomer.second.peer == crowd->first;
+    return crowd_.at(newcomer.second.peer) == most_of_a_peer;
   });
   return turn_away(
       oldest, RefusalReason::kHandshakes,
       {ErrorCode::kUnavailable,
        std::to_string(newcomers_.size()) + " clients are in the middle of connecting, " +
-           std::to_string(crowd->second) + " of them of " + crowd->first +
+           std::to_string(most_of_a_peer) + " of them of " + oldest->second.peer +
            ", and this was the oldest: connect again, or shorten --handshake-timeout"});
 }
 

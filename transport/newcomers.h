@@ -15,8 +15,8 @@ namespace silurus::transport {
 
 /// Keeps account of the clients that are in the middle of connecting to a listener, and says which
 /// of them have to go: there are ListenOptions::max_handshakes at most, each for hello_timeout. One
-/// more pushes out the oldest of the peer (peer.h) that has the most of them, so that no peer can
-/// keep others from connecting. No clock and no socket. One thread (or the caller's lock).
+/// more pushes out the oldest of the peer (peer.h), or peers, with the most of them, so that no
+/// peer can keep others from connecting. No clock and no socket. One thread (or the caller's lock).
 class Newcomers {
  public:
   using Number = std::uint64_t;

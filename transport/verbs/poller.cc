@@ -127,6 +127,7 @@ void VerbsPoller::on_established(std::uint64_t serial) {
   const std::shared_ptr<ListenerState> listener = connection->listener();
   if (!listener->meet(serial)) return;
   connection->mark_accepted();
+  tick_by(SystemClock().now());  // from now on it looks after its peer
   listener->deliver(std::move(connection), *this);
 }
 

@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <future>
 
 #include "common/clock.h"
 #include "rtree/arena.h"
 #include "rtree/tree.h"
 #include "server/tasks.h"
+#include "tests/support/patience.h"
 #include "tests/support/server_process.h"
 
 namespace silurus::server {
@@ -40,6 +43,44 @@ TEST(Durability, AFullLogIsCountedAndACheckpointMakesRoom) {
   durability.stop();  // with a last checkpoint
   EXPECT_TRUE(durability.find_room(kBatch));
   EXPECT_EQ(durability.stats().log_full_waits, 1u);
+}
+
+/// The log is flushed by a load, for which the checkpoint waits that the load waits for.
+TEST(Durability, ALoadDoesNotWaitForACheckpointThatWaitsForAFlush) {
+  const testing_support::TemporaryFolder folder;
+  rtree::AnonymousSlabs slabs;
+  const SystemClock clock;
+  auto opened = Durability<2>::open({.path = folder / "data",
+                                     .sync = false,
+                                     .flush_interval = 1000 * kSecond,
+                                     .log_bytes = 1 << 20},
+                                    {rtree::TreeOptions{}, slabs, clock});
+  ASSERT_TRUE(opened) << opened.error().message;
+  Durability<2>& durability = *opened->durability;
+  if (!durability.waits_for_device()) GTEST_SKIP() << "flushes are not put off here";
+  rtree::Tree<2>& tree = *opened->tree;
+  const rtree::Box<2> box{{0.5, 0.5}, {0.5, 0.5}};
+  while (durability.stats().log_used_bytes < (6u << 20) / 10) {
+    for (const auto kind : {protocol::OperationKind::kInsert, protocol::OperationKind::kErase}) {
+      ASSERT_TRUE(kind == protocol::OperationKind::kInsert ? tree.insert({1, box})
+                                                           : tree.erase({1, box}));
+      durability.record({1, kind, 0, box, {}});
+    }
+    ASSERT_TRUE(durability.publish(tree));
+  }
+  durability.start(tree);
+  ASSERT_TRUE(durability.find_room(1));      // has a checkpoint taken at once
+  testing_support::pace(50 * kMillisecond);  // pacing: in time for the checkpoint to wait
+  auto loaded = std::async(std::launch::async, [&] {
+    return durability.load(tree, {{1, box}, {2, box}}, {}).has_value();
+  });
+  const bool is_over =
+      loaded.wait_for(std::chrono::nanoseconds(testing_support::patient(20 * kSecond))) ==
+      std::future_status::ready;
+  EXPECT_TRUE(is_over) << "a load and a checkpoint wait for each other";
+  if (!is_over) durability.stop();
+  EXPECT_TRUE(loaded.get());
+  durability.stop();
 }
 
 TEST(Durability, ACompactionIsDoneAgainAtTheNextStart) {

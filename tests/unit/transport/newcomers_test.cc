@@ -31,6 +31,13 @@ TEST(Newcomers, PushOutTheOldestOfThePeerThatHasMost) {
   EXPECT_EQ(some.size(), 2u);
 }
 
+TEST(Newcomers, OfPeersThatHaveAsManyPushOutTheOldest) {
+  Newcomers some = newcomers(2);
+  some.add(1, "b", 0);
+  some.add(2, "a", 0);
+  EXPECT_EQ(some.make_room()->number, 1u);
+}
+
 TEST(Newcomers, ThatHaveGoneCountForTheirPeerNoMore) {
   Newcomers some = newcomers(3);
   some.add(1, "a", 0);
