@@ -276,7 +276,7 @@ class CrossingEntry : public RouterRules {
   /// Delays from long before the update to long after it.
   static constexpr Nanoseconds kFirst = -200 * kMicrosecond;
   static constexpr Nanoseconds kLast = 400 * kMicrosecond;
-  static constexpr Nanoseconds kStep = 5 * kMicrosecond;
+  static constexpr Nanoseconds kStep = 20 * kMicrosecond;
 };
 
 TEST_F(CrossingEntry, IsErasedWhereItWasOrHasMoved) {
