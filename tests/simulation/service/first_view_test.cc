@@ -39,7 +39,7 @@ class Listening final : public transport::ConnectionHandler {
   protocol::ServerHello hello() const {
     return protocol::decode_server_hello(connection_->peer_hello(), 2).value();
   }
-  /// Whoever asks nothing hears no heartbeats.
+  /// Clients that ask nothing hear no heartbeats.
   void ask(std::uint32_t id) {
     const auto room = connection_->reserve(sizeof(protocol::Header));
     ASSERT_FALSE(room.empty());

@@ -27,7 +27,7 @@ struct ServiceClientCounters {
   std::uint64_t any_reads = 0;  ///< searches that any member may answer
   std::uint64_t loads = 0;      ///< in bulk, done
   std::uint64_t loads_failed = 0;
-  std::uint64_t loads_refused = 0;  ///< of those: known to have done nothing, as they were told
+  std::uint64_t loads_refused = 0;  ///< loads known to have done nothing, as they were told
   client::ClientStatistics statistics;
 };
 

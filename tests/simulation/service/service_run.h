@@ -30,7 +30,7 @@ struct ServiceCounters {
   std::uint64_t copiers_died = 0;
   std::uint64_t loads = 0;          ///< in bulk
   std::uint64_t loads_failed = 0;   ///< tries
-  std::uint64_t loads_refused = 0;  ///< of those: after all entries were sent
+  std::uint64_t loads_refused = 0;  ///< loads refused after all entries were sent
   std::uint64_t rival_loads = 0;    ///< runs in which two clients loaded at a time
   std::uint64_t loads_taken = 0;    ///< copies of their nodes
   std::uint64_t load_sources_died = 0;

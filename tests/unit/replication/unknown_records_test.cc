@@ -14,7 +14,7 @@ namespace {
 
 class UnknownRecords : public testing::Test {
  protected:
-  /// A record of that type, with a payload of so many bytes, that ends a batch.
+  /// A record of that type, with a payload of that size in bytes, that ends a batch.
   Status take(RecordType type, std::size_t bytes) {
     payload_.assign(bytes, std::byte{0});
     return replay_.take({.header = {.checksum = 0,
