@@ -198,7 +198,6 @@ template <int D>
 Nanoseconds Durability<D>::flush_if_due(Nanoseconds now) {
   if (!flush_pending_ || failure_) return 0;
   if (now < last_flush_ + options_.flush_interval) return last_flush_ + options_.flush_interval;
-  flush_pending_ = false;
   last_flush_ = now;
   (void)commit();  // failure_ says why not
   return 0;
@@ -210,6 +209,8 @@ bool Durability<D>::commit() {
     fail_for_good(durable.error());
     return false;
   }
+  // A checkpoint waits only for what was published before it was durable.
+  if (!std::exchange(flush_pending_, false)) return true;
   const std::lock_guard lock(published_mutex_);  // not between a look of the waiter and its sleep
   flushed_.notify_one();
   return true;

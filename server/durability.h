@@ -117,7 +117,7 @@ class Durability {
   replication::HybridClock clock_;
   replication::Stamp batch_stamp_ = 0;  ///< 0: no batch has begun
   bool has_log_obstacle_ = false;
-  bool flush_pending_ = false;
+  bool flush_pending_ = false;  ///< something is published that is not durable
   Nanoseconds last_flush_ = 0;
   std::optional<Error> failure_;
 

@@ -45,14 +45,14 @@ constexpr Nanoseconds kMinHeartbeat = 100 * kMicrosecond;
 constexpr Nanoseconds kMaxHeartbeat = 10 * kSecond;
 
 // --- threads and their waiting
-/// Processors of one core, at most: what a machine says it has beyond is not believed.
+/// Threads for each processor that may be asked for: more are a mistake.
 constexpr std::uint64_t kMaxThreadsOfACore = 8;
 /// A worker sweeps in vain for so long before it leaves the waiting to its Waiter, which is more
 /// polite but slower to notice: a client that asks its next question at once is met by this.
 constexpr Nanoseconds kSweepInVain = 4 * kMicrosecond;
 /// Before a nap, which will collect what comes: just long enough for a client that asks at once.
 constexpr Nanoseconds kSweepBeforeNap = 1 * kMicrosecond;
-/// A server that could not start again tries once more after so long.
+/// A server that has run, and cannot start again, tries each time after this pause.
 constexpr Nanoseconds kStartAgainPause = kSecond;
 
 // --- one request
