@@ -15,6 +15,8 @@ constexpr std::uint32_t kSettlesPerLook = 64;
 constexpr Nanoseconds kPessimism = 10 * kMillisecond;
 /// A busy client looks this often whether its primary still says anything.
 constexpr Nanoseconds kLookEvery = 50 * kMillisecond;
+/// The longest silence of a primary that was given up for it before, in ClientOptions::silence.
+constexpr Nanoseconds kMostSilences = 16;
 /// Longest sleep of a client that has given up its servers.
 constexpr Nanoseconds kLongestIdle = 20 * kMillisecond;
 
@@ -304,7 +306,8 @@ void ClientCore<D>::look_after_primary(bool look, Nanoseconds now) {
       heard_messages_ = messages;
       heard_heartbeat_ = heartbeat;
       heard_at_ = now;
-    } else if (now - heard_at_ > options_.silence && options_.reconnect_for > 0) {
+    } else if (now - heard_at_ > silence_ && options_.reconnect_for > 0) {
+      silent_ = finder_.primary()->url;
       link.give_up("it has said nothing for " + format_duration(now - heard_at_));
     }
   }
@@ -421,6 +424,9 @@ void ClientCore<D>::lead_with(Member& member) {
   peer_name_ = primary_->connection().peer();
   heard_at_ = looked_at_ = clock_.now();
   heard_messages_ = 0;
+  const bool was_given_up = std::exchange(silent_, {}) == member.url;
+  silence_ =
+      was_given_up ? std::min(2 * silence_, kMostSilences * options_.silence) : options_.silence;
 }
 
 // --- the other members --------------------------------------------------------------------------

@@ -173,6 +173,10 @@ class ClientCore {
   Nanoseconds heard_heartbeat_ = 0;
   Nanoseconds heard_at_ = 0;
   Nanoseconds looked_at_ = 0;
+  /// After which it is given up. One that leads although it was given up is slow, or the way to it
+  /// is: it gets twice the time.
+  Nanoseconds silence_ = 0;
+  std::string silent_;  ///< the url of the one that was given up last, until there is a primary
 };
 
 }  // namespace silurus::client

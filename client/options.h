@@ -70,7 +70,8 @@ struct ClientOptions {
   /// disconnected.
   Nanoseconds reconnect_for = 5 * kSecond;
   /// A member of a group that leaves us without answer and heartbeat for so long is given up: it
-  /// may be cut off.
+  /// may be cut off. If it turns out to be the primary still, it gets twice the time at each such
+  /// turn, 16 times at most.
   Nanoseconds silence = kSecond;
   ReadOptions read = {};
   /// False: stays with the one server that is named, whatever it is in its group: for what that one

@@ -305,6 +305,15 @@ TEST_F(GroupClientTest, GivesUpAPrimaryThatHasFallenSilent) {
   expect_once_and_in_order();
 }
 
+TEST_F(GroupClientTest, GivesAPrimaryThatIsOnlySlowMoreTimeEachTimeItWasGivenUp) {
+  connect({.deadline = 20 * kSecond, .silence = 10 * kMillisecond});
+  members_[0]->thinks = 35 * kMillisecond;
+  search();
+  ASSERT_TRUE(finish());
+  EXPECT_EQ(versions_.size(), 1u);
+  EXPECT_EQ(group_->statistics().reconnects, 2u) << "after 10 ms and 20 ms, not after 40 ms";
+}
+
 TEST_F(GroupClientTest, EndsEveryOperationByItsDeadlineAndDoubtsOnlyWhatWasSent) {
   connect({.deadline = 400 * kMillisecond});
   members_[0]->carries_out = false;

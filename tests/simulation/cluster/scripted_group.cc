@@ -42,6 +42,7 @@ class ScriptedMember::Session final : public transport::ConnectionHandler {
     SILURUS_CHECK(range.has_value());
     if (!member_.leads() && (header->flags & protocol::kAnyMember) == 0) return refuse(to);
     ++member_.searches;
+    member_.host_.charge(member_.thinks);
     send(protocol::AnswerEncoder::count(to, member_.version()));
   }
   void on_read(transport::Connection&, std::uint64_t, bool) override {}

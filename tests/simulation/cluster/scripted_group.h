@@ -41,6 +41,7 @@ class ScriptedMember final : public transport::AcceptHandler {
   // --- the script
   bool carries_out = true;  ///< writes, when it is the primary
   bool answers = true;      ///< anything
+  Nanoseconds thinks = 0;   ///< for each search, and does nothing else meanwhile
   Nanoseconds lease = 20 * kMillisecond;
   std::uint64_t staleness = protocol::kNoEnd;  ///< that its heartbeats tell, as a backup
   rtree::Version behind = 0;                   ///< versions, as a backup
