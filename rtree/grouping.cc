@@ -160,6 +160,31 @@ LeafDirectory<D> make_directory(const Node<D>& parent, std::uint32_t index, cons
   return directory;
 }
 
+std::uint64_t differing(const std::uint64_t* left, const std::uint64_t* right) {
+  const hn::CappedTag<std::uint64_t, 8> tag;
+  const std::uint32_t lanes = hn::Lanes(tag);
+  std::uint64_t found = 0;
+  HWY_UNROLL(8)
+  for (std::uint32_t i = 0; i < kWordsCompared; i += lanes) {
+    found |= bits_of(tag, hn::Eq(hn::LoadU(tag, left + i), hn::LoadU(tag, right + i))) << i;
+  }
+  return ~found;
+}
+
+std::uint64_t born_in(const std::uint64_t* names, Version version) {
+  const hn::CappedTag<std::uint64_t, 8> tag;
+  const std::uint32_t lanes = hn::Lanes(tag);
+  const auto birth = hn::Set(tag, version);
+  std::uint64_t found = 0;
+  HWY_UNROLL(8)
+  for (std::uint32_t i = 0; i < kWordsCompared; i += lanes) {
+    const auto others =
+        hn::ShiftLeft<NodeRef::kChunkBits>(hn::Xor(hn::LoadU(tag, names + i), birth));
+    found |= bits_of(tag, hn::Eq(others, hn::Zero(tag))) << i;
+  }
+  return found;
+}
+
 void group_2d(Node<2>& leaf) { group(leaf); }
 void group_3d(Node<3>& leaf) { group(leaf); }
 LeafDirectory<2> directory_2d(const Node<2>& parent, std::uint32_t index, const Node<2>& leaf) {
@@ -178,12 +203,21 @@ HWY_AFTER_NAMESPACE();
 namespace silurus::rtree {
 namespace {
 
+HWY_EXPORT(differing);
+HWY_EXPORT(born_in);
 HWY_EXPORT(group_2d);
 HWY_EXPORT(group_3d);
 HWY_EXPORT(directory_2d);
 HWY_EXPORT(directory_3d);
 
 }  // namespace
+
+std::uint64_t words_that_differ(const std::uint64_t* left, const std::uint64_t* right) {
+  return HWY_DYNAMIC_DISPATCH(differing)(left, right);
+}
+std::uint64_t names_born_in(const std::uint64_t* names, Version version) {
+  return HWY_DYNAMIC_DISPATCH(born_in)(names, version);
+}
 
 template <>
 void group_entries(Node<2>& leaf) {

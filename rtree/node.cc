@@ -43,12 +43,16 @@ std::uint64_t hash_of(const std::byte* bytes, std::size_t size) { return XXH3_64
 
 }  // namespace
 
+std::uint64_t bytes_checksum(std::span<const std::byte> bytes) {
+  const std::uint64_t hash = hash_of(bytes.data(), bytes.size());
+  return hash != 0 ? hash : 1;
+}
+
 template <int D>
 std::uint64_t node_checksum(const Node<D>& node) {
   const auto* bytes = reinterpret_cast<const std::byte*>(&node);
   const std::size_t skipped = sizeof(node.header.checksum);
-  const std::uint64_t hash = hash_of(bytes + skipped, node_bytes<D>(node.header.level) - skipped);
-  return hash != 0 ? hash : 1;
+  return bytes_checksum({bytes + skipped, node_bytes<D>(node.header.level) - skipped});
 }
 
 template <int D>

@@ -349,7 +349,7 @@ constexpr std::size_t bytes_to_read(WantedNode wanted) {
 
 /// Identifies all of the above, for the handshake of two programs: layout, fanouts, chunk size,
 /// dimension. Count kNodeLayout up when the meaning of the bytes changes.
-inline constexpr std::uint32_t kNodeLayout = 3;
+inline constexpr std::uint32_t kNodeLayout = 4;
 template <int D>
 inline constexpr std::uint32_t kNodeFormat =
     (kNodeLayout << 24) | (kLeafFanout<D> << 16) | (kInnerFanout<D> << 8) |
@@ -373,6 +373,9 @@ template <int D>
 void copy_node(Node<D>& to, const Node<D>& from) {
   std::memcpy(static_cast<void*>(&to), &from, node_bytes<D>(from.level()));
 }
+
+/// XXH3, but never 0.
+std::uint64_t bytes_checksum(std::span<const std::byte> bytes);
 
 /// The checksum that the header should hold (never 0). Reads the node's header for its level.
 template <int D>

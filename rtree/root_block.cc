@@ -27,13 +27,15 @@ RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chun
   if (room.header.birth != version) return {root, nullptr};
   std::size_t size = kMirroredBytes<D>;
   if (room.header.level == 1) {
-    if (bytes.size() < sizeof(RootBlock<D>)) return {root, nullptr};
+    if (bytes.size() < kAnyRootMirrorBytes<D>) return {root, nullptr};
     size = node_bytes<D>(1);
     std::memcpy(to + node_bytes<D>(2), block->directories[which], size - node_bytes<D>(2));
   }
   const Node<D>* node = check_node<D>({to, size}, {root, kAnyLevel}, chunk_count, false);
   if (node == nullptr || mirror.checksum != node_checksum(*node)) return {root, nullptr};
-  return {root, node};
+  // It is no part of what the checksum covers: a reader believes a record, not a place.
+  const bool is_place = mirror.next_change <= kChangeRingBytes - kMostChangeBytes;
+  return {root, node, is_place ? static_cast<std::size_t>(mirror.next_change) / 8 * 8 : 0};
 }
 
 template <int D>
@@ -50,6 +52,7 @@ void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node) {
   if (node.header.level == 1) {
     std::memcpy(block.directories[version & 1], bytes + node_bytes<D>(2), size - node_bytes<D>(2));
   }
+  mirror.next_change = block.next_change;
   mirror.checksum = node.header.checksum != 0 ? node.header.checksum : node_checksum(node);
   mirror.version.store(version, std::memory_order_release);
   mirror.version_again.store(version, std::memory_order_release);

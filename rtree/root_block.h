@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "rtree/changes.h"
 #include "rtree/node.h"
 #include "rtree/node_ref.h"
 
@@ -21,7 +22,8 @@ template <int D>
 struct RootMirror {
   std::atomic<Version> version;  ///< that this copy is of; 0 while it is being written
   std::uint64_t checksum;        ///< node_checksum(node), whether or not nodes hold checksums
-  std::uint8_t reserved[48];
+  std::uint64_t next_change;     ///< where in the ring the next version's record will begin
+  std::uint8_t reserved[40];
   std::byte node[kMirroredBytes<D>];
   std::atomic<Version> version_again;  ///< the same, written last
   std::uint8_t reserved_again[56];
@@ -41,6 +43,10 @@ struct RootMirror {
 ///   order the reader's NIC took. If not: read the root node in its chunk, as if there were no
 ///   mirror.
 ///
+/// * `changes` is a ring of records of what each version has changed (changes.h), each written
+///   *before* `root` names that version. They lie one behind the other (next_change()), so that a
+///   reader that has come to know one place, from a mirror, knows those of all versions behind it.
+///
 /// * `retired`, if it isn't 0, says that this tree has been replaced by another one elsewhere: a
 ///   one-sided reader, who asks nobody else, finds no root here any more.
 ///
@@ -52,11 +58,13 @@ struct alignas(64) RootBlock {
   std::atomic<std::uint64_t> retired;
   std::atomic<Version> version;
   std::atomic<std::uint64_t> level;
-  std::uint8_t reserved[32];
+  std::uint64_t next_change;  ///< the writer's alone: where its next record begins
+  std::uint8_t reserved[24];
   RootMirror<D> mirrors[2];
   /// What the mirrors of roots of level 1 leave out: few trees are so low, so it lies at the end,
   /// where it is read only if wanted.
   std::byte directories[2][node_bytes<D>(1) - node_bytes<D>(2)];
+  std::byte changes[kChangeRingBytes];
 };
 static_assert(sizeof(std::atomic<std::uint64_t>) == 8 &&
               std::atomic<std::uint64_t>::is_always_lock_free);
@@ -74,21 +82,36 @@ inline constexpr std::size_t kRootWordBytes = 24;
 /// The same with the mirrors of a root that is known to be of level 2 or more.
 template <int D>
 inline constexpr std::size_t kRootMirrorBytes = offsetof(RootBlock<D>, directories);
+/// The same with the mirrors of any root.
+template <int D>
+inline constexpr std::size_t kAnyRootMirrorBytes = offsetof(RootBlock<D>, changes);
 
 /// What a copy of a RootBlock says.
 template <int D>
 struct RootView {
   NodeRef root;         ///< the current root; null if the tree isn't published yet, or retired
   const Node<D>* node;  ///< that node, in `room`; nullptr if its mirror is torn or was not read
+  /// Where the record of what the next version will change begins, if there is a node.
+  std::size_t next_change = 0;
 };
 
 /// Looks at a reader's own copy (64-byte aligned) of the beginning of a RootBlock: kRootWordBytes
-/// of it for the root word alone, kRootMirrorBytes or all of it for the mirrored root node too,
-/// which is copied into `room`. The node, if there is one, has passed check_node with the checksum
-/// of its mirror.
+/// of it for the root word alone, kRootMirrorBytes or kAnyRootMirrorBytes for the mirrored root
+/// node too, which is copied into `room`. The node, if there is one, has passed check_node with the
+/// checksum of its mirror.
 template <int D>
 RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chunk_count,
                             Node<D>& room);
+
+/// Writes the record of what a version changes: record(ChangeWriter) adds its nodes. To be called
+/// before publish_root(). Only the writer of the tree.
+template <int D, typename Record>
+void write_changes(RootBlock<D>& block, Version version, Record&& record) {
+  ChangeWriter<D> writer(std::span(block.changes).subspan(block.next_change, kMostChangeBytes),
+                         version);
+  record(writer);
+  block.next_change = next_change(block.next_change, writer.finish());
+}
 
 /// Writes the mirror of a root and then the root word. The root's content must not change any more.
 /// Only the writer of the tree.

@@ -1,6 +1,7 @@
 #include "rtree/tree.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <functional>
 #include <new>
@@ -104,6 +105,7 @@ NodeRef Tree<D>::own(NodeRef ref) {
   made.header.checksum = 0;
   if (!made.is_leaf()) made.set_ids(old.ids());
   born_.push_back(copy);
+  if (!made.is_leaf()) copies_.push_back({ref, copy, made.level()});
   retired_.push_back(retired(ref));
   counters_.copied.store(counters_.copied.load(std::memory_order_relaxed) + 1,
                          std::memory_order_relaxed);
@@ -138,8 +140,11 @@ void Tree<D>::own_path(Path& path, std::uint32_t down_to_level) {
 /// these anew.
 template <int D>
 void Tree<D>::seal_directories(Node<D>& parent) {
-  for (std::uint32_t i = 0; i < parent.count(); ++i) {
-    if (!is_own(parent.child(i)) || parent.has_directory(i)) continue;
+  std::uint64_t own = names_born_in(parent.inner.children, pending_);
+  own &= ~std::uint64_t{0} >> (kWordsCompared - parent.count());
+  for (; own != 0; own &= own - 1) {
+    const auto i = static_cast<std::uint32_t>(std::countr_zero(own));
+    if (parent.has_directory(i)) continue;
     Node<D>& leaf = own_node(parent.child(i));
     group_entries(leaf);
     parent.inner.directories[i] = directory_of(parent, i, leaf);
@@ -161,10 +166,31 @@ void Tree<D>::seal_batch() {
   }
 }
 
+/// Tells one-sided readers which inner nodes have taken the place of which: from the root's level
+/// downwards, since every search comes to the upper ones.
+template <int D>
+void Tree<D>::write_changes() {
+  rtree::write_changes(root_block(), pending_, [&](ChangeWriter<D>& record) {
+    for (std::uint32_t level = root_node().level(); level > 0; --level) {
+      for (const Copy& copy : copies_) {
+        if (copy.level != level) continue;
+        if (record.is_full()) return;
+        // A chunk that was dropped in the batch may hold another node: what is told of it is the
+        // difference of the two nodes, whatever made them.
+        const Node<D>& made = node(copy.after);
+        if (made.level() != level || made.header.birth != pending_) continue;
+        record.add(copy.before, node(copy.before), copy.after, made);
+      }
+    }
+  });
+  copies_.clear();
+}
+
 template <int D>
 void Tree<D>::abandon() {
   if (!is_own(root_)) return;
   free_born();
+  copies_.clear();
   retired_.clear();
   lookup_.reset();
   root_ = NodeRef::from_word(root_block().root.load(std::memory_order_relaxed));  // our own store
@@ -199,6 +225,7 @@ Version Tree<D>::publish() {
   seal_batch();
   born_.clear();
   run_.reset();
+  write_changes();
   publish_root(root_block(), root_, root_node());
   current_ = pending_++;
   // The clock is read after publication: grace must not begin before it.

@@ -350,6 +350,7 @@ class Tree {
     const Node<D>& old = node(ref);
     return {ref.chunk(), chunks_of<D>(old.level()), old.birth(), pending_};
   }
+  void write_changes();
   void seal_directories(Node<D>& parent);
   void seal_batch();
   void free_born();
@@ -371,6 +372,12 @@ class Tree {
   NodeRef root_;               ///< of the batch; the published one while nothing has changed
   std::vector<NodeRef> born_;  ///< in the batch; may name dropped nodes
   std::optional<Run> run_;     ///< of a bulk load in the batch
+  struct Copy {
+    NodeRef before;
+    NodeRef after;
+    std::uint32_t level;
+  };
+  std::vector<Copy> copies_;  ///< of inner nodes, made in the batch; may name dropped nodes
   std::vector<RetiredNode> retired_;
   std::vector<std::uint64_t> pinned_words_;
   std::vector<Version> pinned_;

@@ -1,0 +1,192 @@
+#include "rtree/changes.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/check.h"
+#include "rtree/grouping.h"
+
+namespace silurus::rtree {
+namespace {
+
+/// The children at which two nodes differ, in bits, up to the count of `after`.
+template <int D>
+std::uint64_t changed_children(const Node<D>& before, const Node<D>& after) {
+  const std::uint64_t changed = words_that_differ(before.inner.children, after.inner.children);
+  const auto first = [](std::uint32_t count) {
+    return count == 0 ? 0 : ~std::uint64_t{0} >> (64 - count);
+  };
+  const std::uint64_t there = first(after.count());
+  return (changed & there) | (there & ~first(before.count()));
+}
+
+template <typename Part>
+void append(std::span<std::byte> room, std::uint32_t& at, const Part& part) {
+  std::memcpy(room.data() + at, &part, sizeof part);
+  at += sizeof part;
+}
+
+template <int D>
+bool is_sound_child(NodeRef child, std::uint32_t level) {
+  const std::uint32_t chunks = chunks_of<D>(level);
+  return child && std::uint64_t{child.chunk()} + chunks <= NodeRef::kMaxChunks &&
+         !kChunkShape<D>.spans_slabs(child.chunk(), chunks);
+}
+
+}  // namespace
+
+template <int D>
+ChangeWriter<D>::ChangeWriter(std::span<std::byte> room, Version version)
+    : room_(room),
+      header_{.checksum = 0, .version = version, .bytes = sizeof(ChangeHeader), .nodes = 0} {
+  SILURUS_CHECK(room.size() >= kMostChangeBytes);
+}
+
+template <int D>
+void ChangeWriter<D>::add(NodeRef before_ref, const Node<D>& before, NodeRef after_ref,
+                          const Node<D>& after) {
+  if (before.level() == 0 || before.level() != after.level()) return;
+  // With another box all cells are others. The same box has the same grid, hence children that are
+  // the same have the same cells, and their directories are good in it.
+  if (before.bounds != after.bounds) return;
+  const std::uint64_t more_entries = after.header.entries - before.header.entries;
+  const auto few_more = static_cast<std::int16_t>(more_entries);
+  if (static_cast<std::uint64_t>(few_more) != more_entries) return;
+  NodeChange change{.before = before_ref.word(),
+                    .children = changed_children(before, after),
+                    .chunk = after_ref.chunk(),
+                    .level = static_cast<std::uint8_t>(after.level()),
+                    .count = static_cast<std::uint8_t>(after.count()),
+                    .more_entries = few_more};
+  if (header_.bytes + node_change_bytes<D>(change) > kMostChangeBytes) return;
+  append(room_, header_.bytes, change);
+  const auto for_each_child = [&](auto&& each) {
+    for (std::uint64_t rest = change.children; rest != 0; rest &= rest - 1) {
+      each(static_cast<std::uint32_t>(std::countr_zero(rest)));
+    }
+  };
+  for_each_child([&](std::uint32_t i) {
+    ChildChange<D> child{.word = after.inner.children[i], .cells = {}};
+    for (int row = 0; row < 2 * D; ++row) child.cells[row] = after.inner.cells[row][i];
+    append(room_, header_.bytes, child);
+  });
+  if (change.level == 1) {
+    for_each_child(
+        [&](std::uint32_t i) { append(room_, header_.bytes, after.inner.directories[i]); });
+  }
+  ++header_.nodes;
+}
+
+template <int D>
+std::size_t ChangeWriter<D>::finish() {
+  std::memcpy(room_.data(), &header_, sizeof header_);
+  constexpr std::size_t kSkipped = sizeof header_.checksum;
+  header_.checksum = bytes_checksum(room_.subspan(kSkipped, header_.bytes - kSkipped));
+  std::memcpy(room_.data(), &header_.checksum, kSkipped);
+  return header_.bytes;
+}
+
+template <int D>
+bool ChangedNode<D>::fits(const Node<D>& node) const {
+  if (node.level() != change_.level) return false;
+  // All children that it has more are told of.
+  const std::uint64_t added =
+      node.count() >= change_.count
+          ? 0
+          : (~std::uint64_t{0} >> (64 - change_.count)) & ~std::uint64_t{0} << node.count();
+  return (added & ~change_.children) == 0;
+}
+
+template <int D>
+void ChangedNode<D>::apply(Node<D>& node) const {
+  const std::uint64_t entries =
+      node.header.entries + static_cast<std::uint64_t>(change_.more_entries);
+  node.header = {.checksum = 0,
+                 .birth = version_,
+                 .entries = std::max<std::uint64_t>(entries, change_.count),
+                 .level = change_.level,
+                 .count = change_.count};
+  node.inner.ids_birth = 0;
+  const std::byte* children = children_;
+  const std::byte* directories =
+      children_ + std::popcount(change_.children) * sizeof(ChildChange<D>);
+  for (std::uint64_t rest = change_.children; rest != 0; rest &= rest - 1) {
+    const int i = std::countr_zero(rest);
+    ChildChange<D> child;
+    std::memcpy(&child, children, sizeof child);
+    children += sizeof child;
+    node.inner.children[i] = child.word;
+    for (int row = 0; row < 2 * D; ++row) node.inner.cells[row][i] = child.cells[row];
+    if (change_.level != 1) continue;
+    std::memcpy(&node.inner.directories[i], directories, sizeof(LeafDirectory<D>));
+    directories += sizeof(LeafDirectory<D>);
+  }
+}
+
+template <int D>
+std::size_t ChangeRecord<D>::expected_bytes(std::span<const std::byte> bytes, Version birth) {
+  if (bytes.size() < sizeof(ChangeHeader)) return 0;
+  ChangeHeader header;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  const bool is_it = NodeRef(0, header.version).birth() == birth && header.version != 0 &&
+                     header.bytes >= sizeof header && header.bytes <= kMostChangeBytes;
+  return is_it ? header.bytes : 0;
+}
+
+template <int D>
+auto ChangeRecord<D>::read(std::span<const std::byte> bytes, Version birth)
+    -> std::optional<ChangeRecord> {
+  const std::size_t size = expected_bytes(bytes, birth);
+  if (size == 0 || size > bytes.size()) return std::nullopt;
+  ChangeHeader header;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  constexpr std::size_t kSkipped = sizeof header.checksum;
+  // A record is written while others read, in any order: that the bytes are of one record, the
+  // checksum says.
+  if (header.checksum != bytes_checksum(bytes.subspan(kSkipped, size - kSkipped))) {
+    return std::nullopt;
+  }
+  const ChangeRecord record(bytes.first(size), header.version);
+  return record.is_sound(header.nodes) ? std::optional(record) : std::nullopt;
+}
+
+template <int D>
+NodeChange ChangeRecord<D>::node_change(std::size_t at) const {
+  NodeChange change;
+  std::memcpy(&change, bytes_.data() + at, sizeof change);
+  return change;
+}
+
+/// Whether nothing in it leads a reader astray, who knows no more of it than that it has arrived as
+/// it was written.
+template <int D>
+bool ChangeRecord<D>::is_sound(std::uint32_t nodes) const {
+  std::size_t at = sizeof(ChangeHeader);
+  for (std::uint32_t i = 0; i < nodes; ++i) {
+    if (bytes_.size() - at < sizeof(NodeChange)) return false;
+    const NodeChange change = node_change(at);
+    if (bytes_.size() - at < node_change_bytes<D>(change)) return false;
+    if (change.level == 0 || change.level > kMaxLevel) return false;
+    if (change.count == 0 || change.count > kInnerFanout<D>) return false;
+    if ((change.children & ~(~std::uint64_t{0} >> (64 - change.count))) != 0) return false;
+    if (!NodeRef::from_word(change.before)) return false;
+    if (!is_sound_child<D>(NodeRef(change.chunk, version_), change.level)) return false;
+    for (int child = 0; child < std::popcount(change.children); ++child) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, bytes_.data() + at + sizeof change + child * sizeof(ChildChange<D>),
+                  sizeof word);
+      if (!is_sound_child<D>(NodeRef::from_word(word), change.level - 1u)) return false;
+    }
+    at += node_change_bytes<D>(change);
+  }
+  return at == bytes_.size();
+}
+
+template class ChangeWriter<2>;
+template class ChangeWriter<3>;
+template class ChangedNode<2>;
+template class ChangedNode<3>;
+template class ChangeRecord<2>;
+template class ChangeRecord<3>;
+
+}  // namespace silurus::rtree

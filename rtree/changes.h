@@ -1,0 +1,149 @@
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <type_traits>
+
+#include "rtree/node.h"
+#include "rtree/node_ref.h"
+
+// What a version has changed of the inner nodes of the version before, told to one-sided readers
+// (docs/decisions/0017): a ring of records behind the root (RootBlock). A reader that has these
+// nodes in its cache makes the new ones of them, and need not read them.
+//
+// A record is a ChangeHeader and some NodeChanges, each followed by a ChildChange for each child
+// that it tells of, and in level 1 by the LeafDirectory of each of these children. It tells what is
+// true of nodes that never change, so that it may be used at any time. A node that is not told of
+// may have changed all the same: it has a name that the reader doesn't know, and is read.
+
+namespace silurus::rtree {
+
+/// Bytes of the ring.
+inline constexpr std::size_t kChangeRingBytes = 32 << 10;
+/// Bytes of a record, at most. Nodes for which there is no room are not told of.
+inline constexpr std::size_t kMostChangeBytes = 4 << 10;
+static_assert(kChangeRingBytes >= 4 * kMostChangeBytes, "several records fit");
+
+/// Where the record behind another one begins: none runs over the end of the ring.
+constexpr std::size_t next_change(std::size_t offset, std::size_t bytes) {
+  const std::size_t next = offset + bytes;
+  return next + kMostChangeBytes <= kChangeRingBytes ? next : 0;
+}
+
+struct ChangeHeader {
+  std::uint64_t checksum;  ///< bytes_checksum() of what follows it in the record
+  Version version;         ///< which has made these changes
+  std::uint32_t bytes;     ///< of the record, this header included
+  std::uint32_t nodes;     ///< NodeChanges
+};
+static_assert(sizeof(ChangeHeader) == 24 && std::has_unique_object_representations_v<ChangeHeader>);
+
+/// An inner node that is another one but for some children: its own box is the same.
+struct NodeChange {
+  std::uint64_t before;    ///< word() of the other one's name
+  std::uint64_t children;  ///< bit i: child i is told of
+  std::uint32_t chunk;     ///< of the node, which was born in the record's version
+  std::uint8_t level;
+  std::uint8_t count;
+  std::int16_t more_entries;  ///< below it, than below the other one
+};
+static_assert(sizeof(NodeChange) == 24 && std::has_unique_object_representations_v<NodeChange>);
+static_assert(kInnerFanout<2> <= 64 && kInnerFanout<3> <= 64, "as many as `children` has bits");
+
+/// A child of such a node: its name, and its box in the node's cells.
+template <int D>
+struct ChildChange {
+  std::uint64_t word;
+  Cell cells[(2 * D + 3) / 4 * 4];  ///< the first 2 D, as in InnerBody
+};
+static_assert(sizeof(ChildChange<2>) == 16 && sizeof(ChildChange<3>) == 24);
+static_assert(sizeof(LeafDirectory<2>) % 8 == 0 && sizeof(LeafDirectory<3>) % 8 == 0);
+
+/// Bytes of a NodeChange and of what follows it.
+template <int D>
+constexpr std::size_t node_change_bytes(const NodeChange& change) {
+  const std::size_t directory = change.level == 1 ? sizeof(LeafDirectory<D>) : 0;
+  return sizeof(NodeChange) + static_cast<std::size_t>(std::popcount(change.children)) *
+                                  (sizeof(ChildChange<D>) + directory);
+}
+
+/// Writes one record. The writer of the tree.
+template <int D>
+class ChangeWriter {
+ public:
+  /// `room`: kMostChangeBytes, where the record is to lie.
+  ChangeWriter(std::span<std::byte> room, Version version);
+
+  /// Tells of an inner node of the version that replaces another one. Leaves it out if it can't be
+  /// made of that one in this way, or if there is no room.
+  void add(NodeRef before_ref, const Node<D>& before, NodeRef after_ref, const Node<D>& after);
+  /// Whether there is no room for any node.
+  bool is_full() const {
+    return header_.bytes + sizeof(NodeChange) + sizeof(ChildChange<D>) > kMostChangeBytes;
+  }
+  /// Makes it a record; returns its bytes.
+  std::size_t finish();
+
+ private:
+  std::span<std::byte> room_;
+  ChangeHeader header_;
+};
+
+/// What a record says of one node. Refers to the record's bytes.
+template <int D>
+class ChangedNode {
+ public:
+  ChangedNode(const NodeChange& change, Version version, const std::byte* children)
+      : change_(change), version_(version), children_(children) {}
+
+  NodeRef before() const { return NodeRef::from_word(change_.before); }
+  NodeRef after() const { return NodeRef(change_.chunk, version_); }
+  /// Whether a node, which has the name before(), can be made after() by it.
+  bool fits(const Node<D>& node) const;
+  /// Makes it that node: the same as in the tree in all that searches look at. It has no checksum
+  /// and no range of ids any more.
+  void apply(Node<D>& node) const;
+
+ private:
+  NodeChange change_;
+  Version version_;
+  const std::byte* children_;
+};
+
+/// A record in a reader's own bytes.
+template <int D>
+class ChangeRecord {
+ public:
+  /// What `bytes` begin with (8-byte aligned), if it is an intact record of a version with these
+  /// low bits (NodeRef::birth) in which all is sound.
+  static std::optional<ChangeRecord> read(std::span<const std::byte> bytes, Version birth);
+  /// The size that the beginning of a record of that version tells, without proof, or 0: as much is
+  /// to be read.
+  static std::size_t expected_bytes(std::span<const std::byte> bytes, Version birth);
+
+  std::size_t bytes() const { return bytes_.size(); }
+  /// Calls each(ChangedNode) from the root's level downwards.
+  template <typename Each>
+  void for_each(Each&& each) const {
+    std::size_t at = sizeof(ChangeHeader);
+    while (at < bytes_.size()) {
+      const NodeChange change = node_change(at);
+      each(ChangedNode<D>(change, version_, bytes_.data() + at + sizeof change));
+      at += node_change_bytes<D>(change);
+    }
+  }
+
+ private:
+  ChangeRecord(std::span<const std::byte> bytes, Version version)
+      : bytes_(bytes), version_(version) {}
+  NodeChange node_change(std::size_t at) const;
+  bool is_sound(std::uint32_t nodes) const;
+
+  std::span<const std::byte> bytes_;
+  Version version_;
+};
+
+}  // namespace silurus::rtree
