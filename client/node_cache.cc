@@ -51,6 +51,16 @@ void NodeCache::put(rtree::NodeRef ref, std::span<const std::byte> bytes) {
   table_[position(ref)] = slot;
 }
 
+std::byte* NodeCache::rename(rtree::NodeRef from, rtree::NodeRef to) {
+  SILURUS_CHECK(from && to);
+  const std::uint32_t slot = table_[position(from)];
+  if (slot == kNone || table_[position(to)] != kNone) return nullptr;
+  forget(from);
+  slots_[slot].ref = to;
+  table_[position(to)] = slot;
+  return node(slot);
+}
+
 std::uint32_t NodeCache::evict() {
   while (slots_[hand_].used) {
     slots_[hand_].used = false;

@@ -33,6 +33,10 @@ class NodeCache {
   const std::byte* find(rtree::NodeRef ref);
   /// Copies a node in (at most node_bytes), unless it is there already.
   void put(rtree::NodeRef ref, std::span<const std::byte> node);
+  /// Gives the node of one name another one, and returns its bytes: the caller makes the changes
+  /// that the new name stands for, at once. nullptr if the node isn't here, or that of the new name
+  /// is; then nothing happens.
+  std::byte* rename(rtree::NodeRef from, rtree::NodeRef to);
   /// Tells it which version was just seen.
   void observe(rtree::Version version);
   void clear();

@@ -15,20 +15,11 @@ constexpr Nanoseconds lease_of(std::uint64_t grace_ns) {
   return static_cast<Nanoseconds>(grace_ns - grace_ns / 50);
 }
 
-/// Above this share of changed roots the root node is read along with the root word: four
-/// kilobytes cost less than a round trip in one search of twenty.
-constexpr double kWholeBlockAbove = 0.05;
-constexpr double kChangeRate = 1.0 / 16;
-
 /// So long a search waits for a region to be announced, before it is given back.
 constexpr Nanoseconds kRegionPatience = 50 * kMillisecond;
 
 /// Of a leaf, this number of pieces is read at most; more are read as one, with what lies between.
 constexpr std::uint32_t kMostPieces = 2;
-
-/// What a node of any level has room in: where it lands, and where it is cached.
-template <int D>
-constexpr std::size_t kLargestNode = sizeof(rtree::Node<D>);
 
 }  // namespace
 
@@ -53,17 +44,17 @@ Result<std::unique_ptr<Offloader<D>>> Offloader<D>::create(const OffloadOptions&
                     std::to_string(rtree::kNodeFormat<D>) +
                     ": use mode messaging, or client and server of the same release");
   }
-  if (limits.max_read_bytes < kLargestNode<D>) {
+  if (limits.max_read_bytes < kLargestNode) {
     return fail(ErrorCode::kUnsupported,
                 "the connection to " + connection.peer() + " reads at most " +
                     std::to_string(limits.max_read_bytes) + " bytes at once, a node has " +
-                    std::to_string(kLargestNode<D>));
+                    std::to_string(kLargestNode));
   }
   OffloadOptions checked = options;
   checked.slots = std::max<std::uint32_t>(checked.slots, 8);
   checked.nearest_width = std::max<std::uint32_t>(checked.nearest_width, 1);
-  auto buffer = poller.allocate_buffer(std::size_t{checked.slots} * kLargestNode<D> +
-                                       kRootReads * sizeof(rtree::RootBlock<D>));
+  auto buffer = poller.allocate_buffer(std::size_t{checked.slots} * kLargestNode +
+                                       kRootReads * kRootReadBytes);
   if (!buffer) return fail(buffer.error());
   SILURUS_CHECK(reinterpret_cast<std::uintptr_t>((*buffer)->bytes().data()) % 64 == 0);
   return std::unique_ptr<Offloader>(
@@ -80,7 +71,8 @@ Offloader<D>::Offloader(const OffloadOptions& options, const protocol::ServerHel
       clock_(clock),
       buffer_(std::move(buffer)),
       lease_(lease_of(server.grace_ns)),
-      cache_(options.cache_bytes, kLargestNode<D>),
+      cache_(options.cache_bytes, kLargestNode),
+      changes_(cache_, connection.limits().max_read_bytes),
       slots_(options.slots) {
   for (std::uint32_t slot = options.slots; slot-- > 0;) free_slots_.push_back(slot);
   queued_reads_.reserve(std::size_t{options.slots} * kMostPieces);
@@ -89,23 +81,7 @@ Offloader<D>::Offloader(const OffloadOptions& options, const protocol::ServerHel
 
 template <int D>
 std::byte* Offloader<D>::slot_bytes(std::uint32_t slot) {
-  return buffer_->bytes().data() + std::size_t{slot} * kLargestNode<D>;
-}
-
-template <int D>
-std::span<std::byte> Offloader<D>::root_bytes(std::uint32_t read) {
-  const std::size_t at = slots_.size() * kLargestNode<D> + read * sizeof(rtree::RootBlock<D>);
-  return buffer_->bytes().subspan(at, root_reads_[read].bytes);
-}
-
-/// The root word alone; or with what tells the root node too, if it changes often.
-template <int D>
-std::uint32_t Offloader<D>::bytes_of_root_read() const {
-  const std::size_t whole =
-      known_level_ >= 2 ? rtree::kRootMirrorBytes<D> : sizeof(rtree::RootBlock<D>);
-  const bool wants_node =
-      root_changes_ > kWholeBlockAbove && connection_.limits().max_read_bytes >= whole;
-  return static_cast<std::uint32_t>(wants_node ? whole : rtree::kRootWordBytes);
+  return buffer_->bytes().data() + std::size_t{slot} * kLargestNode;
 }
 
 // --- searches -----------------------------------------------------------------------------------
@@ -228,90 +204,6 @@ void Offloader<D>::begin_again(std::uint32_t index) {
   search.pending.reset();
   abandon_slots(search, false);
   request_root(index, false);
-}
-
-// --- the root -----------------------------------------------------------------------------------
-
-template <int D>
-void Offloader<D>::request_root(std::uint32_t index, bool renewal) {
-  Search& search = *searches_[index];
-  if (renewal) {
-    search.state = SearchState::kRenewing;
-  } else {
-    search.state = SearchState::kAwaitingRoot;
-    search.root_depth = search.depth + 1;
-  }
-  root_waiters_.push_back({index, search.generation, renewal});
-}
-
-template <int D>
-void Offloader<D>::on_root(RootRead& read, std::span<const std::byte> bytes) {
-  const auto view = rtree::read_root_block<D>(bytes, rtree::NodeRef::kMaxChunks, mirrored_root_);
-  const auto* block = reinterpret_cast<const rtree::RootBlock<D>*>(bytes.data());
-  // Our own copy, which nobody writes: relaxed loads pair with nothing.
-  cache_.observe(block->version.load(std::memory_order_relaxed));
-  if (bytes.size() > rtree::kRootWordBytes) {
-    const std::uint64_t level = block->level.load(std::memory_order_relaxed);
-    known_level_ = level <= rtree::kMaxLevel ? static_cast<std::uint32_t>(level) : 0;
-  }
-  if (view.root) {
-    root_changes_ += kChangeRate * ((view.root == known_root_ ? 0.0 : 1.0) - root_changes_);
-    known_root_ = view.root;
-    known_started_ = read.started;
-    if (view.node != nullptr) {
-      cache_.put(view.root, {reinterpret_cast<const std::byte*>(view.node),
-                             rtree::node_bytes<D>(view.node->level())});
-    }
-  }
-  for (const Waiter& waiter : read.waiters) {
-    if (!is_waiting(waiter)) continue;
-    continue_from_root(waiter, view.root, read.started);
-  }
-  read.waiters.clear();
-  read.busy = false;
-}
-
-/// Whether the search that asked is still that search.
-template <int D>
-bool Offloader<D>::is_waiting(const Waiter& waiter) const {
-  const Search& search = *searches_[waiter.search];
-  return search.state != SearchState::kDone && search.generation == waiter.generation;
-}
-
-template <int D>
-void Offloader<D>::continue_from_root(const Waiter& waiter, rtree::NodeRef root,
-                                      Nanoseconds started) {
-  Search& search = *searches_[waiter.search];
-  if (!root) {  // nothing is published yet
-    finish(waiter.search, true);
-    return;
-  }
-  if (waiter.renewal) {
-    // If the lease has run out meanwhile, the search waits for a root that is read later.
-    if (search.state != SearchState::kRenewing) return;
-    if (root != search.root) {
-      search.state = SearchState::kOutlived;
-      return;
-    }
-    search.state = SearchState::kWalking;
-    search.lease_start = started;
-    return;
-  }
-  search.state = SearchState::kWalking;
-  search.lease_start = started;
-  search.depth = search.root_depth;
-  search.cost.round_trips = std::max(search.cost.round_trips, search.depth);
-  if (root == search.root) {
-    feed_landed(waiter.search);
-    return;
-  }
-  // A search that had fed nothing yet loses nothing by starting over; one that had, does.
-  if (search.depth > 1 && search.root && ++search.cost.restarts > options_.max_restarts) {
-    finish(waiter.search, true);
-    return;
-  }
-  restart_cursor(search, root);
-  advance(waiter.search);
 }
 
 // --- the walk -----------------------------------------------------------------------------------
@@ -584,35 +476,17 @@ void Offloader<D>::feed_starving() {
 template <int D>
 void Offloader<D>::flush() {
   feed_starving();
-  if (root_waiters_.empty() && queued_reads_.empty()) {
+  if (root_waiters_.empty() && queued_reads_.empty() && !wants_rest()) {
     unknown_since_ = 0;
     return;
   }
   batch_.clear();
+  for (std::uint32_t i = 0; i < kRootReads; ++i) {
+    if (root_reads_[i].wants_rest) add_changes_request(i);
+  }
   add_root_request();
   add_node_requests();
   post();
-}
-
-template <int D>
-void Offloader<D>::add_root_request() {
-  if (root_waiters_.empty()) return;
-  for (std::uint32_t i = 0; i < kRootReads; ++i) {
-    RootRead& read = root_reads_[i];
-    if (read.busy) continue;
-    read.bytes = bytes_of_root_read();
-    // The lease begins before the read is posted: t0.
-    read.started = clock_.now();
-    const std::span<std::byte> bytes = root_bytes(i);
-    batch_.push_back(
-        {.region = 0,
-         .offset = server_.root_offset,
-         .length = static_cast<std::uint32_t>(bytes.size()),
-         .buffer = buffer_.get(),
-         .buffer_offset = static_cast<std::uint64_t>(bytes.data() - buffer_->bytes().data()),
-         .cookie = kRootCookie | i});
-    return;
-  }
 }
 
 template <int D>
@@ -630,25 +504,14 @@ void Offloader<D>::add_node_requests() {
                       .offset = rtree::offset_in_slab<D>(chunk) + read.offset,
                       .length = read.length,
                       .buffer = buffer_.get(),
-                      .buffer_offset = std::uint64_t{read.slot} * kLargestNode<D> + read.offset,
+                      .buffer_offset = std::uint64_t{read.slot} * kLargestNode + read.offset,
                       .cookie = read.slot});
   }
 }
 
 template <int D>
 void Offloader<D>::mark_posted(const transport::ReadRequest& request) {
-  if ((request.cookie & kRootCookie) != 0) {
-    RootRead& read = root_reads_[request.cookie & ~kRootCookie];
-    read.busy = true;
-    read.waiters.swap(root_waiters_);
-    const auto first = std::ranges::find_if(
-        read.waiters, [&](const Waiter& waiter) { return is_waiting(waiter); });
-    if (first == read.waiters.end()) return;
-    SearchCost& cost = searches_[first->search]->cost;
-    ++cost.reads;
-    cost.bytes_read += request.length;
-    return;
-  }
+  if ((request.cookie & kRootCookie) != 0) return mark_root_posted(request);
   Slot& slot = slots_[request.cookie];
   --slot.unposted;
   ++slot.in_flight;
@@ -693,13 +556,7 @@ void Offloader<D>::post() {
 /// A region that is never announced, or a name that makes no sense: the search is given back.
 template <int D>
 void Offloader<D>::drop_unpostable(const transport::ReadRequest& request) {
-  if ((request.cookie & kRootCookie) != 0) {
-    for (const Waiter& waiter : root_waiters_) {
-      if (is_waiting(waiter)) finish(waiter.search, true);
-    }
-    root_waiters_.clear();
-    return;
-  }
+  if ((request.cookie & kRootCookie) != 0) return drop_root(request);
   const auto index = static_cast<std::uint32_t>(request.cookie);
   Slot& slot = slots_[index];
   if (!slot.orphan) finish(slot.search, true);
@@ -710,9 +567,9 @@ void Offloader<D>::drop_unpostable(const transport::ReadRequest& request) {
 template <int D>
 void Offloader<D>::on_read(std::uint64_t cookie) {
   if ((cookie & kRootCookie) != 0) {
-    const auto read = static_cast<std::uint32_t>(cookie & ~kRootCookie);
-    SILURUS_CHECK(read < kRootReads && root_reads_[read].busy);
-    on_root(root_reads_[read], root_bytes(read));
+    const auto read = static_cast<std::uint32_t>(cookie & ~(kRootCookie | kChangesCookie));
+    SILURUS_CHECK(read < kRootReads && root_reads_[read].in_flight != 0);
+    if (--root_reads_[read].in_flight == 0 && root_reads_[read].busy) on_root(read);
     return;
   }
   SILURUS_CHECK(cookie < slots_.size() && slots_[cookie].in_flight != 0);

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "client/change_follower.h"
 #include "client/held_versions.h"
 #include "client/node_cache.h"
 #include "client/options.h"
@@ -47,7 +48,9 @@ struct SearchCost {
 /// root known last, and reads the nodes that this leads to in the same doorbell. They are held back
 /// until the root word is here. Same root: they are fed. Another root: the search starts over from
 /// there, and those of them that the new tree still names are used, the others dropped. When the
-/// root is seen to change often, the whole RootBlock is read, with a copy of the root node.
+/// root is seen to change often, the records of what has changed are read with it, by which the
+/// cached nodes become those of the new tree (ChangeFollower); or a copy of the root node, if it
+/// isn't known where these records lie.
 ///
 /// Of a leaf, a range search reads the groups of entries that may hold answers, and no header: the
 /// time lease vouches for them as for a node. Where it alone is not trusted (checksums are asked
@@ -169,15 +172,27 @@ class Offloader {
     std::uint32_t generation;
     bool renewal;
   };
-  /// Where one root word (or block) lands, and who waits for it.
+  /// Where one root word (or block) lands, with a piece of the ring of changes, and who waits for
+  /// it.
   struct RootRead {
     bool busy = false;
     std::uint32_t bytes = 0;
+    std::uint32_t in_flight = 0;  ///< reads
+    typename ChangeFollower<D>::Piece changes;
+    bool has_changes = false;  ///< the piece was posted
+    bool wants_rest = false;   ///< the piece is the rest of the changes, and is to be posted
+    rtree::NodeRef root;       ///< once it is here
+    std::uint32_t later = 0;   ///< round trips since then
     Nanoseconds started = 0;
     std::vector<Waiter> waiters;
   };
+  /// What a node of any level has room in: where it lands, and where it is cached.
+  static constexpr std::size_t kLargestNode = sizeof(rtree::Node<D>);
   static constexpr std::uint32_t kRootReads = 8;
   static constexpr std::uint64_t kRootCookie = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t kChangesCookie = std::uint64_t{1} << 62;
+  static constexpr std::size_t kRootReadBytes =
+      rtree::kAnyRootMirrorBytes<D> + rtree::kMostChangeBytes;
 
   Offloader(const OffloadOptions& options, const protocol::ServerHello& server,
             transport::Connection& connection, const Clock& clock,
@@ -187,8 +202,12 @@ class Offloader {
   void start(std::uint32_t index, const std::optional<HeldRoot>& held);
   void restart_cursor(Search& search, rtree::NodeRef root);
   void request_root(std::uint32_t index, bool renewal);
-  void on_root(RootRead& read, std::span<const std::byte> bytes);
-  void continue_from_root(const Waiter& waiter, rtree::NodeRef root, Nanoseconds started);
+  void on_root(std::uint32_t index);
+  void look_at_root(std::uint32_t index);
+  void read_rest(std::uint32_t index);
+  void know_root(const RootRead& read);
+  void continue_from_root(const Waiter& waiter, const RootRead& read);
+  void continue_all(RootRead& read);
   void advance(std::uint32_t index);
   template <typename Cursor>
   void advance_with(std::uint32_t index, Cursor& cursor);
@@ -213,12 +232,17 @@ class Offloader {
   void abandon_slots(Search& search, bool only_read_ahead);
   void feed_starving();
   void add_root_request();
+  void add_changes_request(std::uint32_t index);
+  bool wants_rest() const;
   void add_node_requests();
   void post();
   void mark_posted(const transport::ReadRequest& request);
+  void mark_root_posted(const transport::ReadRequest& request);
   void drop_unpostable(const transport::ReadRequest& request);
+  void drop_root(const transport::ReadRequest& request);
   std::byte* slot_bytes(std::uint32_t slot);
   std::span<std::byte> root_bytes(std::uint32_t read);
+  std::span<std::byte> change_bytes(std::uint32_t read);
 
   OffloadOptions options_;
   protocol::ServerHello server_;
@@ -227,6 +251,7 @@ class Offloader {
   std::unique_ptr<transport::Buffer> buffer_;
   Nanoseconds lease_;
   NodeCache cache_;
+  ChangeFollower<D> changes_;
 
   std::vector<std::unique_ptr<Search>> searches_;  ///< by number; kept for their memory
   std::vector<Slot> slots_;

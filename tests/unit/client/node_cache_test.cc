@@ -5,6 +5,7 @@
 #include <array>
 #include <cstring>
 #include <unordered_map>
+#include <vector>
 
 #include "common/random.h"
 
@@ -54,6 +55,48 @@ TEST(NodeCache, KeepsWhatIsUsedAndEvictsWhatIsNot) {
     EXPECT_NE(cache.find(rtree::NodeRef(hot, 1)), nullptr) << hot;
   }
   EXPECT_EQ(cache.find(rtree::NodeRef(11, 1)), nullptr);
+}
+
+TEST(NodeCache, ARenamedNodeIsFoundByItsNewNameAlone) {
+  NodeCache cache(1 << 16, kNode);
+  cache.put(rtree::NodeRef(7, 3), filled(42));
+  std::byte* renamed = cache.rename(rtree::NodeRef(7, 3), rtree::NodeRef(9, 4));
+  ASSERT_NE(renamed, nullptr);
+  EXPECT_EQ(value_of(renamed), 42u);
+  EXPECT_EQ(cache.find(rtree::NodeRef(7, 3)), nullptr);
+  EXPECT_EQ(cache.find(rtree::NodeRef(9, 4)), renamed);
+  EXPECT_EQ(cache.size(), 1u);
+}
+
+TEST(NodeCache, RenamesNothingThatIsNotThereOrWouldBeTwice) {
+  NodeCache cache(1 << 16, kNode);
+  cache.put(rtree::NodeRef(7, 3), filled(42));
+  cache.put(rtree::NodeRef(9, 4), filled(43));
+  EXPECT_EQ(cache.rename(rtree::NodeRef(8, 3), rtree::NodeRef(8, 4)), nullptr);
+  EXPECT_EQ(cache.find(rtree::NodeRef(8, 4)), nullptr);
+  EXPECT_EQ(cache.rename(rtree::NodeRef(7, 3), rtree::NodeRef(9, 4)), nullptr);
+  EXPECT_EQ(value_of(cache.find(rtree::NodeRef(7, 3))), 42u);
+  EXPECT_EQ(value_of(cache.find(rtree::NodeRef(9, 4))), 43u);
+}
+
+TEST(NodeCache, FindsAllNodesAfterManyWereRenamed) {
+  NodeCache cache(200 * kNode, kNode);
+  Random random(1);
+  std::vector<rtree::NodeRef> names;
+  for (std::uint32_t i = 0; i < 200; ++i) {
+    names.emplace_back(i + 1, 1);
+    cache.put(names.back(), filled(i));
+  }
+  for (std::uint32_t version = 2; version < 5'000; ++version) {
+    const std::size_t i = random.below(names.size());
+    const rtree::NodeRef name(static_cast<std::uint32_t>(1 + random.below(1'000)), version);
+    ASSERT_NE(cache.rename(names[i], name), nullptr);
+    names[i] = name;
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    ASSERT_NE(cache.find(names[i]), nullptr) << i;
+    EXPECT_EQ(value_of(cache.find(names[i])), i);
+  }
 }
 
 TEST(NodeCache, ForgetsEverythingWhenBit35OfTheVersionFlips) {

@@ -1,0 +1,274 @@
+#include <algorithm>
+
+#include "client/offload.h"
+
+// How an Offloader reads the root, and what has changed since the root that it read before.
+
+namespace silurus::client {
+namespace {
+
+/// Above this share of changed roots the root node is read along with the root word, if changes
+/// can't be followed: three kilobytes cost less than a round trip in one search of twenty.
+constexpr double kWholeBlockAbove = 0.05;
+constexpr double kChangeRate = 1.0 / 16;
+
+}  // namespace
+
+template <int D>
+std::span<std::byte> Offloader<D>::root_bytes(std::uint32_t read) {
+  const std::size_t at = slots_.size() * kLargestNode + read * kRootReadBytes;
+  return buffer_->bytes().subspan(at, root_reads_[read].bytes);
+}
+
+template <int D>
+std::span<std::byte> Offloader<D>::change_bytes(std::uint32_t read) {
+  const std::size_t at = slots_.size() * kLargestNode + read * kRootReadBytes;
+  return buffer_->bytes().subspan(at + rtree::kAnyRootMirrorBytes<D>,
+                                  root_reads_[read].changes.length);
+}
+
+/// The root word alone; or with what tells the root node too, if it changes often and the changes
+/// don't tell it.
+template <int D>
+std::uint32_t Offloader<D>::bytes_of_root_read() const {
+  const std::size_t whole =
+      known_level_ >= 2 ? rtree::kRootMirrorBytes<D> : rtree::kAnyRootMirrorBytes<D>;
+  const bool follows = changes_.is_following() && changes_.is_worthwhile();
+  const bool wants_node =
+      root_changes_ > kWholeBlockAbove && !follows && connection_.limits().max_read_bytes >= whole;
+  return static_cast<std::uint32_t>(wants_node ? whole : rtree::kRootWordBytes);
+}
+
+template <int D>
+void Offloader<D>::request_root(std::uint32_t index, bool renewal) {
+  Search& search = *searches_[index];
+  if (renewal) {
+    search.state = SearchState::kRenewing;
+  } else {
+    search.state = SearchState::kAwaitingRoot;
+    search.root_depth = search.depth + 1;
+  }
+  root_waiters_.push_back({index, search.generation, renewal});
+}
+
+/// All that was posted of it has landed.
+template <int D>
+void Offloader<D>::on_root(std::uint32_t index) {
+  RootRead& read = root_reads_[index];
+  const bool is_rest = static_cast<bool>(read.root);
+  if (!is_rest) look_at_root(index);
+  const bool has_found =
+      read.root && read.has_changes && changes_.apply(change_bytes(index), read.changes, read.root);
+  if (read.root && !changes_.has_reached(read.root)) {
+    // The rest of the changes is read as long as that leads on.
+    if (!is_rest || has_found) read_rest(index);
+    if (read.wants_rest) return;
+    changes_.lose();
+  }
+  if (read.root) know_root(read);
+  continue_all(read);
+  read.root = rtree::NodeRef();
+  read.busy = false;
+}
+
+template <int D>
+void Offloader<D>::look_at_root(std::uint32_t index) {
+  RootRead& read = root_reads_[index];
+  const std::span<const std::byte> bytes = root_bytes(index);
+  const auto view = rtree::read_root_block<D>(bytes, rtree::NodeRef::kMaxChunks, mirrored_root_);
+  const auto* block = reinterpret_cast<const rtree::RootBlock<D>*>(bytes.data());
+  // Our own copy, which nobody writes: relaxed loads pair with nothing.
+  cache_.observe(block->version.load(std::memory_order_relaxed));
+  if (bytes.size() > rtree::kRootWordBytes) {
+    const std::uint64_t level = block->level.load(std::memory_order_relaxed);
+    known_level_ = level <= rtree::kMaxLevel ? static_cast<std::uint32_t>(level) : 0;
+  }
+  read.root = view.root;
+  read.later = 0;
+  if (!view.root) return;
+  root_changes_ += kChangeRate * ((view.root == known_root_ ? 0.0 : 1.0) - root_changes_);
+  changes_.observe(view.root, read.changes);
+  if (view.node == nullptr) return;
+  cache_.put(view.root, {reinterpret_cast<const std::byte*>(view.node),
+                         rtree::node_bytes<D>(view.node->level())});
+  if (!changes_.has_reached(view.root)) changes_.begin(view.root, view.next_change);
+}
+
+/// Lets those of the searches go on that don't need the changes up to this root, and sees to it
+/// that the rest of them is read for the others, if that is worth it.
+template <int D>
+void Offloader<D>::read_rest(std::uint32_t index) {
+  RootRead& read = root_reads_[index];
+  const auto rest = changes_.rest(read.root);
+  if (rest.length == 0) return;
+  std::erase_if(read.waiters, [&](const Waiter& waiter) {
+    if (!is_waiting(waiter)) return true;
+    const bool needs_none = waiter.renewal || searches_[waiter.search]->root == read.root;
+    if (needs_none) continue_from_root(waiter, read);
+    return needs_none;
+  });
+  if (read.waiters.empty()) return;
+  read.changes = rest;
+  read.has_changes = false;
+  read.wants_rest = true;
+  ++read.later;
+}
+
+/// It is where the next searches begin; unless a newer one has come in the meantime.
+template <int D>
+void Offloader<D>::know_root(const RootRead& read) {
+  constexpr rtree::Version kBirths = rtree::Version{1} << rtree::NodeRef::kBirthBits;
+  const rtree::Version newer = (read.root.birth() - known_root_.birth()) & (kBirths - 1);
+  if (known_root_ && newer > kBirths / 2) return;
+  known_root_ = read.root;
+  known_started_ = read.started;
+}
+
+template <int D>
+void Offloader<D>::continue_all(RootRead& read) {
+  for (const Waiter& waiter : read.waiters) {
+    if (is_waiting(waiter)) continue_from_root(waiter, read);
+  }
+  read.waiters.clear();
+}
+
+/// Whether the search that asked is still that search.
+template <int D>
+bool Offloader<D>::is_waiting(const Waiter& waiter) const {
+  const Search& search = *searches_[waiter.search];
+  return search.state != SearchState::kDone && search.generation == waiter.generation;
+}
+
+template <int D>
+void Offloader<D>::continue_from_root(const Waiter& waiter, const RootRead& read) {
+  Search& search = *searches_[waiter.search];
+  const rtree::NodeRef root = read.root;
+  if (!root) {  // nothing is published yet
+    finish(waiter.search, true);
+    return;
+  }
+  if (waiter.renewal) {
+    // If the lease has run out meanwhile, the search waits for a root that is read later.
+    if (search.state != SearchState::kRenewing) return;
+    if (root != search.root) {
+      search.state = SearchState::kOutlived;
+      return;
+    }
+    search.state = SearchState::kWalking;
+    search.lease_start = read.started;
+    return;
+  }
+  search.state = SearchState::kWalking;
+  search.lease_start = read.started;
+  search.depth = search.root_depth + read.later;
+  search.cost.round_trips = std::max(search.cost.round_trips, search.depth);
+  if (root == search.root) {
+    feed_landed(waiter.search);
+    return;
+  }
+  // A search that had fed nothing yet loses nothing by starting over; one that had, does.
+  if (search.root_depth > 1 && search.root && ++search.cost.restarts > options_.max_restarts) {
+    finish(waiter.search, true);
+    return;
+  }
+  restart_cursor(search, root);
+  advance(waiter.search);
+}
+
+template <int D>
+void Offloader<D>::add_root_request() {
+  if (root_waiters_.empty()) return;
+  for (std::uint32_t i = 0; i < kRootReads; ++i) {
+    RootRead& read = root_reads_[i];
+    if (read.busy || read.in_flight != 0) continue;
+    read.bytes = bytes_of_root_read();
+    read.changes = changes_.ahead();
+    read.has_changes = false;
+    // The lease begins before the read is posted: t0.
+    read.started = clock_.now();
+    const std::span<std::byte> bytes = root_bytes(i);
+    batch_.push_back(
+        {.region = 0,
+         .offset = server_.root_offset,
+         .length = static_cast<std::uint32_t>(bytes.size()),
+         .buffer = buffer_.get(),
+         .buffer_offset = static_cast<std::uint64_t>(bytes.data() - buffer_->bytes().data()),
+         .cookie = kRootCookie | i});
+    // Behind it, so that the records of the version that it names are there.
+    if (read.changes.length != 0) add_changes_request(i);
+    return;
+  }
+}
+
+template <int D>
+void Offloader<D>::add_changes_request(std::uint32_t index) {
+  const std::span<const std::byte> bytes = change_bytes(index);
+  batch_.push_back(
+      {.region = 0,
+       .offset =
+           server_.root_offset + rtree::kAnyRootMirrorBytes<D> + root_reads_[index].changes.offset,
+       .length = static_cast<std::uint32_t>(bytes.size()),
+       .buffer = buffer_.get(),
+       .buffer_offset = static_cast<std::uint64_t>(bytes.data() - buffer_->bytes().data()),
+       .cookie = kRootCookie | kChangesCookie | index});
+}
+
+template <int D>
+bool Offloader<D>::wants_rest() const {
+  return std::ranges::any_of(root_reads_, [](const RootRead& read) { return read.wants_rest; });
+}
+
+/// A read of a root, or of changes. The first of the searches that wait for it has its cost.
+template <int D>
+void Offloader<D>::mark_root_posted(const transport::ReadRequest& request) {
+  RootRead& read = root_reads_[request.cookie & ~(kRootCookie | kChangesCookie)];
+  if ((request.cookie & kChangesCookie) != 0) {
+    read.has_changes = true;
+    read.wants_rest = false;
+  } else {
+    read.busy = true;
+    read.waiters.swap(root_waiters_);
+  }
+  ++read.in_flight;
+  const auto first =
+      std::ranges::find_if(read.waiters, [&](const Waiter& waiter) { return is_waiting(waiter); });
+  if (first == read.waiters.end()) return;
+  SearchCost& cost = searches_[first->search]->cost;
+  ++cost.reads;
+  cost.bytes_read += request.length;
+}
+
+template <int D>
+void Offloader<D>::drop_root(const transport::ReadRequest& request) {
+  RootRead& read = root_reads_[request.cookie & ~(kRootCookie | kChangesCookie)];
+  const bool is_of_changes = (request.cookie & kChangesCookie) != 0;
+  if (is_of_changes && !read.wants_rest) return;  // what is read ahead is not needed
+  std::vector<Waiter>& waiters = is_of_changes ? read.waiters : root_waiters_;
+  for (const Waiter& waiter : waiters) {
+    if (is_waiting(waiter)) finish(waiter.search, true);
+  }
+  waiters.clear();
+  if (!is_of_changes) return;
+  read.wants_rest = false;
+  read.root = rtree::NodeRef();
+  read.busy = false;
+}
+
+template void Offloader<2>::request_root(std::uint32_t, bool);
+template void Offloader<2>::on_root(std::uint32_t);
+template bool Offloader<2>::is_waiting(const Waiter&) const;
+template void Offloader<2>::add_root_request();
+template void Offloader<2>::add_changes_request(std::uint32_t);
+template bool Offloader<2>::wants_rest() const;
+template void Offloader<2>::mark_root_posted(const transport::ReadRequest&);
+template void Offloader<2>::drop_root(const transport::ReadRequest&);
+template void Offloader<3>::request_root(std::uint32_t, bool);
+template void Offloader<3>::on_root(std::uint32_t);
+template bool Offloader<3>::is_waiting(const Waiter&) const;
+template void Offloader<3>::add_root_request();
+template void Offloader<3>::add_changes_request(std::uint32_t);
+template bool Offloader<3>::wants_rest() const;
+template void Offloader<3>::mark_root_posted(const transport::ReadRequest&);
+template void Offloader<3>::drop_root(const transport::ReadRequest&);
+
+}  // namespace silurus::client
