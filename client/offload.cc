@@ -21,6 +21,19 @@ constexpr Nanoseconds kRegionPatience = 50 * kMillisecond;
 /// Of a leaf, this number of pieces is read at most; more are read as one, with what lies between.
 constexpr std::uint32_t kMostPieces = 2;
 
+/// A search for more neighbours than that needs most groups of the leaves that it comes to.
+constexpr std::uint32_t kMostByGroups = 32;
+/// Groups that such a search reads at once where another one reads a leaf: as few round trips, and
+/// half of the bytes.
+constexpr std::uint32_t kGroupsForALeaf = 4;
+
+/// Whether a header is that of the leaf of that name.
+template <int D>
+bool is_header_of(const rtree::Node<D>& leaf, rtree::NodeRef ref) {
+  return ref.is_born_in(leaf.birth()) && leaf.is_leaf() && leaf.count() <= rtree::kLeafFanout<D> &&
+         leaf.header.entries == leaf.count();
+}
+
 }  // namespace
 
 template <int D>
@@ -155,8 +168,9 @@ void Offloader<D>::restart_cursor(Search& search, rtree::NodeRef root) {
   search.pending.reset();
   for (const std::uint32_t slot : search.slots) slots_[slot].wanted_now = false;
   if (search.nearest) {
+    search.by_groups = search.nearest_query.k <= kMostByGroups && !needs_checksums(search);
     search.nearest_cursor.start(search.nearest_query, {root, rtree::kAnyLevel},
-                                *search.nearest_result);
+                                *search.nearest_result, search.by_groups);
   } else {
     search.range.start(search.range_query, {root, rtree::kAnyLevel}, *search.range_result);
   }
@@ -224,11 +238,14 @@ template <int D>
 template <typename Cursor>
 void Offloader<D>::advance_with(std::uint32_t index, Cursor& cursor) {
   Search& search = *searches_[index];
-  const std::uint32_t width = search.nearest ? options_.nearest_width : UINT32_MAX;
+  const std::uint32_t width = !search.nearest    ? UINT32_MAX
+                              : search.by_groups ? options_.nearest_width * kGroupsForALeaf
+                                                 : options_.nearest_width;
   while (!cursor.done()) {
     if (!search.pending) {
       if (search.outstanding >= width) return;
       search.pending = cursor.take();
+      if (!search.pending && cursor.done()) break;
       if (!search.pending) return;
       ++search.outstanding;
     }
@@ -338,7 +355,9 @@ bool Offloader<D>::feed(std::uint32_t index, std::uint32_t slot_index) {
   search.depth = std::max(search.depth, slot.depth);
   search.cost.round_trips = std::max(search.cost.round_trips, search.depth);
   --search.outstanding;
-  if (search.nearest) {
+  if (search.nearest && slot.node.groups != rtree::kAllGroups) {
+    search.nearest_cursor.feed_groups(*node, slot.node.groups);
+  } else if (search.nearest) {
     search.nearest_cursor.feed(*node);
   } else if (slot.has_groups_alone) {
     search.range.feed_groups(*node, slot.node.groups);
@@ -396,8 +415,7 @@ bool Offloader<D>::acquire_slot(std::uint32_t index, rtree::WantedNode node) {
 /// Whether groups of a leaf do: they have no header by which to check them.
 template <int D>
 bool Offloader<D>::may_read_groups(const Search& search, rtree::WantedNode node) const {
-  return node.level == 0 && node.groups != rtree::kAllGroups && !search.nearest &&
-         !needs_checksums(search);
+  return node.level == 0 && node.groups != rtree::kAllGroups && !needs_checksums(search);
 }
 
 template <int D>
@@ -414,7 +432,7 @@ void Offloader<D>::queue_reads(std::uint32_t slot_index) {
   queued_reads_.push_back({slot_index, 0, slot.bytes});
 }
 
-/// Queues reads of the groups that are wanted, of those side by side together.
+/// Queues reads of the groups that are wanted, of those side by side together; or of the header.
 template <int D>
 void Offloader<D>::queue_groups(std::uint32_t slot_index) {
   Slot& slot = slots_[slot_index];
@@ -426,6 +444,11 @@ void Offloader<D>::queue_groups(std::uint32_t slot_index) {
     ++slot.unposted;
   };
   const std::uint32_t wanted = slot.node.groups;
+  if (wanted == 0) {
+    queued_reads_.push_back({slot_index, 0, sizeof(rtree::NodeHeader)});
+    ++slot.unposted;
+    return;
+  }
   if (std::popcount(wanted & ~(wanted << 1)) > static_cast<int>(kMostPieces)) {
     const int end = std::bit_width(wanted);
     slot.node.groups = static_cast<rtree::GroupMask>((1u << end) - (wanted & ~(wanted - 1)));
@@ -594,7 +617,9 @@ const rtree::Node<D>* Offloader<D>::landed(std::uint32_t index) {
   const Slot& slot = slots_[index];
   const bool needs_checksum = needs_checksums(*searches_[slot.search]);
   if (slot.has_groups_alone) {
-    return needs_checksum ? nullptr : reinterpret_cast<const rtree::Node<D>*>(slot_bytes(index));
+    const auto* leaf = reinterpret_cast<const rtree::Node<D>*>(slot_bytes(index));
+    const bool is_wrong = slot.node.groups == 0 && !is_header_of(*leaf, slot.node.ref);
+    return needs_checksum || is_wrong ? nullptr : leaf;
   }
   const auto* node = rtree::check_node<D>({slot_bytes(index), slot.bytes}, slot.node,
                                           rtree::NodeRef::kMaxChunks, needs_checksum);

@@ -52,10 +52,11 @@ struct SearchCost {
 /// cached nodes become those of the new tree (ChangeFollower); or a copy of the root node, if it
 /// isn't known where these records lie.
 ///
-/// Of a leaf, a range search reads the groups of entries that may hold answers, and no header: the
-/// time lease vouches for them as for a node. Where it alone is not trusted (checksums are asked
-/// for, the search has paused, an old version), and by searches for neighbours, whole leaves are
-/// read.
+/// Of a leaf, a range search reads the groups of entries that may hold answers, and no header, or
+/// the header alone if it counts entries that are all answers: the time lease vouches for them as
+/// for a node. Where it alone is not trusted (checksums are asked for, the search has paused, an
+/// old version), and by searches for many neighbours, whole leaves are read. A search for few
+/// neighbours reads groups, the nearest first.
 ///
 /// max_staleness > 0 lets a search use the root that was read at most so long ago (and still within
 /// its lease) without looking: the answer is then that of a version that was current at most so
@@ -121,6 +122,7 @@ class Offloader {
   struct Search {
     SearchState state = SearchState::kDone;
     bool nearest = false;
+    bool by_groups = false;  ///< of neighbours: reads groups of leaves, one by one
     std::uint32_t generation = 0;
     rtree::NodeRef root;  ///< that the cursor works from; null: none yet
     rtree::Version version = 0;
@@ -149,7 +151,7 @@ class Offloader {
     std::uint32_t search = 0;
     std::uint32_t depth = 0;
     rtree::WantedNode node{};
-    bool has_groups_alone = false;            ///< a leaf without its header
+    bool has_groups_alone = false;            ///< a leaf, but groups or the header alone
     std::uint32_t bytes = 0;                  ///< bytes that are read of a whole node
     std::uint32_t unposted = 0;               ///< reads not yet posted,
     std::uint32_t in_flight = 0;              ///< and those that have not landed
@@ -157,7 +159,9 @@ class Offloader {
 
     bool has_reads_left() const { return unposted != 0 || in_flight != 0; }
     bool has(rtree::GroupMask groups) const {
-      return !has_groups_alone || (groups & ~node.groups) == 0;
+      if (!has_groups_alone) return true;
+      if (groups == 0 || node.groups == 0) return groups == node.groups;  // the header alone
+      return (groups & ~node.groups) == 0;
     }
   };
   /// A part of a node to be read, in bytes.

@@ -77,6 +77,17 @@ constexpr GroupCell group_cell_of(double steps, const GroupGrid& grid) {
   return static_cast<GroupCell>(static_cast<std::int32_t>(cells) + kLeastGroupCell);
 }
 
+/// No number of the group cell is less; `low` and `step` as above, and the node's scale is plain.
+constexpr double least_of(GroupCell cell, const GroupGrid& grid, double low, double step) {
+  const double steps = grid.first + static_cast<double>(cell - kLeastGroupCell) / grid.scale;
+  return low + (steps - kCellMargin) * step;
+}
+/// No number of the group cell is greater.
+constexpr double greatest_of(GroupCell cell, const GroupGrid& grid, double low, double step) {
+  const double steps = grid.first + static_cast<double>(cell - kLeastGroupCell + 1) / grid.scale;
+  return low + (steps + kCellMargin) * step;
+}
+
 /// Whether the extent of a grid of that scale is neither bounded by kLeastExtent or kGreatestExtent
 /// nor near to it.
 constexpr bool is_plain_scale(double scale) {

@@ -1,6 +1,7 @@
 #include "rtree/cursor.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -39,7 +40,9 @@ void RangeCursor<D>::feed(const Node<D>& node) {
     return feed_leaf(node, found);
   }
   --state_.in_flight;
-  if (level == 1) {
+  if (state_.only_counts(node.bounds)) {
+    state_.count_all(node.header.entries);
+  } else if (level == 1) {
     state_.make_room_for_leaves();
     state_.leaf_end +=
         kernels_->gather_leaves(node, state_.limits, state_.leaves.data() + state_.leaf_end);
@@ -56,6 +59,11 @@ void RangeCursor<D>::feed(const Node<D>& node) {
 
 template <int D>
 void RangeCursor<D>::feed_groups(const Node<D>& leaf, GroupMask groups) {
+  if (groups == 0) {
+    --state_.in_flight;
+    state_.count_all(leaf.count());
+    return state_.finish_if_done();
+  }
   feed_leaf(leaf, kernels_->scan_leaf(leaf, state_.limits, groups));
 }
 
@@ -85,7 +93,7 @@ void RangeState<D>::move_leaves() {
 template <int D>
 void RangeState<D>::keep(const Node<D>& leaf, EntryMask found) {
   if (shape == ResultShape::kCount) {
-    result->count += std::min<std::uint64_t>(found.count(), limit - result->count);
+    count_all(found.count());
   } else {
     found.for_each([&](std::uint32_t i) {
       if (result->count == limit) return;
@@ -124,8 +132,11 @@ struct Farther {
 }  // namespace
 
 template <int D>
-void NearestCursor<D>::start(const NearestQuery<D>& query, WantedNode root, NearestResult& result) {
+void NearestCursor<D>::start(const NearestQuery<D>& query, WantedNode root, NearestResult& result,
+                             bool by_groups) {
   query_ = query;
+  by_groups_ = by_groups;
+  parent_count_ = 0;
   root_ = root;
   k_ = query.k;
   has_tiny_gaps_ = false;
@@ -145,6 +156,7 @@ void NearestCursor<D>::start(const NearestQuery<D>& query, WantedNode root, Near
   family.refs[0] = root.ref.word();
   family.count = 1;
   family.level = root.level;
+  family.kind = Kind::kNodes;
   add_family(0);
 }
 
@@ -164,22 +176,76 @@ void NearestCursor<D>::add_family(std::uint32_t index) {
   std::push_heap(known_.begin(), known_.end(), Farther());
 }
 
+/// Takes the nearest child out of a family, which is the first of the heap; returns its ref.
 template <int D>
-std::optional<WantedNode> NearestCursor<D>::take() {
-  if (is_wide_) return wide_.take();
-  if (known_.empty() || known_.front().squared_distance > bound_) return std::nullopt;
-  const std::uint32_t index = known_.front().family;
+std::uint64_t NearestCursor<D>::take_nearest(std::uint32_t index) {
   std::pop_heap(known_.begin(), known_.end(), Farther());
   known_.pop_back();
   Family& family = *families_[index];
-  const WantedNode next{NodeRef::from_word(family.refs[family.nearest]), family.level};
+  const std::uint64_t ref = family.refs[family.nearest];
   if (--family.count != 0) {
     family.distances[family.nearest] = family.distances[family.count];
     family.refs[family.nearest] = family.refs[family.count];
     add_family(index);
   }
-  ++in_flight_;
-  return next;
+  return ref;
+}
+
+template <int D>
+std::optional<WantedNode> NearestCursor<D>::take() {
+  if (is_wide_) return wide_.take();
+  while (!known_.empty() && known_.front().squared_distance <= bound_) {
+    const std::uint32_t index = known_.front().family;
+    const Family& family = *families_[index];
+    const std::uint64_t ref = take_nearest(index);
+    if (family.kind == Kind::kLeaves) {
+      const Node<D>& parent = *parents_[family.parent];
+      const auto child = static_cast<std::uint32_t>(ref);
+      if (parent.has_directory(child)) {
+        add_groups(parent, child);
+        continue;
+      }
+      ++in_flight_;
+      return WantedNode{parent.child(child), 0};
+    }
+    ++in_flight_;
+    if (family.kind == Kind::kNodes) return WantedNode{NodeRef::from_word(ref), family.level};
+    return WantedNode{NodeRef::from_word(family.leaf), 0, static_cast<GroupMask>(1u << ref)};
+  }
+  // The groups of the last leaves may all have been too far away.
+  if (by_groups_ && in_flight_ == 0 && !finished_) finish_if_done();
+  return is_wide_ ? wide_.take() : std::nullopt;
+}
+
+/// Keeps a node of level 1 for its directories: its children are known by their places.
+template <int D>
+void NearestCursor<D>::keep_parent(const Node<D>& parent, Family& family) {
+  if (parent_count_ == parents_.size()) parents_.push_back(std::make_unique<Node<D>>());
+  family.kind = Kind::kLeaves;
+  family.parent = static_cast<std::uint32_t>(parent_count_);
+  copy_node(*parents_[parent_count_++], parent);
+  for (std::uint32_t i = 0; i < family.count; ++i) family.refs[i] = i;
+}
+
+template <int D>
+void NearestCursor<D>::add_groups(const Node<D>& parent, std::uint32_t child) {
+  const auto index = static_cast<std::uint32_t>(family_count_);
+  Family& family = new_family();
+  family.kind = Kind::kGroups;
+  family.leaf = parent.child(child).word();
+  family.level = 0;
+  family.count = 0;
+  for (std::uint32_t group = 0; group < kLeafGroups<D>; ++group) {
+    if (parent.is_empty_group(child, group)) continue;
+    family.refs[family.count] = group;
+    family.distances[family.count++] =
+        squared_distance(query_.point, parent.group_box(child, group));
+  }
+  if (family.count != 0) {
+    add_family(index);
+  } else {
+    --family_count_;
+  }
 }
 
 template <int D>
@@ -194,7 +260,12 @@ void NearestCursor<D>::feed(const Node<D>& node) {
     kernels_->inner_distances(node, query_.point, family.distances);
     family.count = node.count();
     family.level = node.level() - 1;
-    std::copy_n(node.inner.children, family.count, family.refs);
+    if (by_groups_ && node.level() == 1) {
+      keep_parent(node, family);
+    } else {
+      family.kind = Kind::kNodes;
+      std::copy_n(node.inner.children, family.count, family.refs);
+    }
     add_family(index);
   }
   finish_if_done();
@@ -206,21 +277,52 @@ void NearestCursor<D>::feed_leaf(const Node<D>& leaf) {
   kernels_->leaf_distances(leaf, query_.point, distances);
   const EntryMask near = kernels_->within(distances, leaf.count(), bound_);
   if (near.empty()) return;
-  const std::size_t room = candidates_ + kLeafFanout<D> + 4;
-  if (ids_.size() < room) {
-    ids_.resize(2 * room);
-    distances_.resize(2 * room);
-  }
+  make_room();
   const std::size_t before = candidates_;
-  near.for_each([&](std::uint32_t i) {
-    if (has_worst_ && distances[i] == worst_.distance && leaf.id(i) >= worst_.id) return;
-    ids_[candidates_] = leaf.id(i);
-    distances_[candidates_++] = distances[i];
-    if (distances[i] < kLeastSquare && distance(query_.point, leaf.entry_box(i)) != 0) {
-      has_tiny_gaps_ = true;
+  near.for_each([&](std::uint32_t i) { add_candidate(leaf, i, distances[i]); });
+  if (candidates_ != before) tighten();
+}
+
+template <int D>
+void NearestCursor<D>::feed_groups(const Node<D>& leaf, GroupMask groups) {
+  --in_flight_;
+  make_room();
+  const std::size_t before = candidates_;
+  for (std::uint32_t rest = groups; rest != 0; rest &= rest - 1) {
+    const auto group = static_cast<std::uint32_t>(std::countr_zero(rest));
+    for (std::uint32_t at = 0; at < kGroupFanout; ++at) {
+      if (leaf.leaf.groups[group].high[0][at] == kNoEntry) continue;
+      const std::uint32_t index = group * kGroupFanout + at;
+      const double square = squared_distance(query_.point, leaf.entry_box(index));
+      if (square <= bound_) add_candidate(leaf, index, square);
     }
-  });
-  if (candidates_ == before) return;
+  }
+  if (candidates_ != before) tighten();
+  finish_if_done();
+}
+
+/// For all entries of a leaf.
+template <int D>
+void NearestCursor<D>::make_room() {
+  const std::size_t room = candidates_ + kLeafFanout<D> + 4;
+  if (ids_.size() >= room) return;
+  ids_.resize(2 * room);
+  distances_.resize(2 * room);
+}
+
+template <int D>
+void NearestCursor<D>::add_candidate(const Node<D>& leaf, std::uint32_t index, double square) {
+  if (has_worst_ && square == worst_.distance && leaf.id(index) >= worst_.id) return;
+  ids_[candidates_] = leaf.id(index);
+  distances_[candidates_++] = square;
+  if (square < kLeastSquare && distance(query_.point, leaf.entry_box(index)) != 0) {
+    has_tiny_gaps_ = true;
+  }
+}
+
+/// Drops candidates that can't belong to the answer any more.
+template <int D>
+void NearestCursor<D>::tighten() {
   // For large k the bound is found less often, so that an entry costs no more.
   const std::size_t spare = k_ <= kFewNeighbors ? 0 : k_;
   if (candidates_ > k_ + spare || (candidates_ >= k_ && bound_ == kInfinity)) keep_best();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -23,8 +24,9 @@
 //     cursor.feed(*some_fetched_node);                               // in any order
 //   }
 //
-// Of a leaf, a range search wants some groups of entries: a caller that fetches no more gives it
-// those, by feed_groups().
+// Of a leaf, a range search wants some groups of entries (or the header, if it counts entries that
+// are all answers), and so does a search for neighbours that
+// was started `by_groups`: a caller that fetches no more gives it those, by feed_groups().
 
 namespace silurus::rtree {
 
@@ -65,6 +67,20 @@ struct RangeState {
     std::vector<std::uint64_t>& ids = result->ids;
     if (ids.size() < result->count + kLeafRoom) ids.resize(2 * result->count + kLeafRoom);
     return ids.data() + result->count;
+  }
+  /// Counts that number of answers, up to the limit.
+  void count_all(std::uint64_t entries) {
+    result->count += std::min(entries, limit - result->count);
+    if (result->count == limit) drop_all();
+  }
+  /// Whether all entries below a node of that box are answers, and nothing but their number is
+  /// wanted.
+  bool only_counts(const Box<D>& bounds) const {
+    bool covers = shape == ResultShape::kCount && limits.can_cover;
+    for (int d = 0; d < D; ++d) {
+      covers = covers && limits.lower[d] <= bounds.min[d] && bounds.max[d] <= limits.upper[d];
+    }
+    return covers;
   }
   /// Adds entries of a leaf to the result in any shape, up to the limit.
   void keep(const Node<D>& leaf, EntryMask found);
@@ -114,12 +130,13 @@ class RangeCursor {
     if (!state_.has_leaves()) return std::nullopt;
     ++state_.in_flight;
     const WantedLeaf& leaf = state_.leaves[state_.leaf_begin++];
-    return WantedNode{NodeRef::from_word(leaf.word), 0, leaf.groups};
+    const bool counts = leaf.is_covered && state_.shape == ResultShape::kCount;
+    return WantedNode{NodeRef::from_word(leaf.word), 0, counts ? GroupMask{0} : leaf.groups};
   }
   /// Gives it the content of a node that was taken; checked by the caller (check_node).
   void feed(const Node<D>& node);
-  /// Gives it the groups that were wanted of a leaf that was taken. `leaf`: those groups at their
-  /// places, and anything else.
+  /// Gives it the groups that were wanted of a leaf that was taken, or its header (0). `leaf`:
+  /// those groups at their places, or the header, and anything else.
   void feed_groups(const Node<D>& leaf, GroupMask groups);
 
   /// Whether the result is complete: nothing left to take, nothing taken but not fed, or the limit
@@ -155,8 +172,10 @@ class NearestCursor {
 
   /// Begins a search. `result` must outlive it; it is overwritten, and of use once done(). The
   /// query must have been checked (check_point; k at least 1). A root of any level may be given,
-  /// kAnyLevel too.
-  void start(const NearestQuery<D>& query, WantedNode root, NearestResult& result);
+  /// kAnyLevel too. `by_groups`: where the groups of a leaf are known, each is a node of its own to
+  /// the search, so that those too far away are never fetched.
+  void start(const NearestQuery<D>& query, WantedNode root, NearestResult& result,
+             bool by_groups = false);
 
   /// The nearest node not yet taken that may still hold an answer. Taking several at once trades
   /// round trips against nodes that turn out not to be needed.
@@ -164,6 +183,9 @@ class NearestCursor {
 
   /// Gives it the content of a node that was taken; checked by the caller (check_node).
   void feed(const Node<D>& node);
+  /// Gives it the groups that were wanted of a leaf that was taken. `leaf`: those groups at their
+  /// places, and anything else.
+  void feed_groups(const Node<D>& leaf, GroupMask groups);
 
   /// Whether nothing that is known and not fed can change the answer; the result is then in its
   /// final order. Nodes still in flight count as such until they are fed.
@@ -179,14 +201,23 @@ class NearestCursor {
   /// Up to so many neighbours the bound is tightened after each leaf.
   static constexpr std::size_t kFewNeighbors = 32;
 
-  /// The children of one node. One by one they are taken, the nearest first; only that one is in
-  /// the heap, so that a node costs one place there and not as many as it has children.
+  enum class Kind : std::uint8_t {
+    kNodes,   ///< refs: names
+    kLeaves,  ///< refs: places in a parent that is kept for their groups
+    kGroups,  ///< refs: numbers of groups of one leaf
+  };
+  /// The children of one node, or the groups of a leaf. One by one they are taken, the nearest
+  /// first; only that one is in the heap, so that a node costs one place there and not as many as
+  /// it has children.
   struct Family {
     alignas(64) double distances[kMaxFanout];  ///< squared
     std::uint64_t refs[kInnerFanout<D>];
     std::uint32_t count;    ///< of children not taken
     std::uint32_t nearest;  ///< index
     std::uint32_t level;    ///< of the children
+    Kind kind;
+    std::uint32_t parent;  ///< of leaves: index in parents_
+    std::uint64_t leaf;    ///< whose groups they are: its name
   };
   /// A family in the heap, by its nearest child.
   struct Known {
@@ -196,7 +227,13 @@ class NearestCursor {
 
   Family& new_family();
   void add_family(std::uint32_t index);
+  std::uint64_t take_nearest(std::uint32_t index);
+  void keep_parent(const Node<D>& parent, Family& family);
+  void add_groups(const Node<D>& parent, std::uint32_t child);
   void feed_leaf(const Node<D>& leaf);
+  void make_room();
+  void add_candidate(const Node<D>& leaf, std::uint32_t index, double squared_distance);
+  void tighten();
   void keep_best();
   void keep_exactly();
   void finish_if_done();
@@ -222,7 +259,10 @@ class NearestCursor {
   bool finished_ = true;
   std::vector<std::unique_ptr<Family>> families_;  ///< the first so many are in use
   std::size_t family_count_ = 0;
-  std::vector<Known> known_;    ///< a heap, the nearest on top
+  bool by_groups_ = false;
+  std::vector<std::unique_ptr<Node<D>>> parents_;  ///< of level 1, if by groups
+  std::size_t parent_count_ = 0;                   ///< the first are in use
+  std::vector<Known> known_;                       ///< a heap, the nearest on top
   bool has_tiny_gaps_ = false;  ///< candidates of squares below kLeastSquare, but not 0
   bool is_wide_ = false;        ///< wide_ goes on with the search
   WideNearestCursor<D> wide_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -213,6 +214,26 @@ struct alignas(64) Node {
       out.max[d] = greatest_of(inner.cells[2 * d + 1][index], bounds.min[d], bounds.max[d], step);
     }
     return out;
+  }
+  /// A box that covers those of all entries of a group of the leaf that is child `index`, as its
+  /// directory tells.
+  Box<D> group_box(std::uint32_t index, std::uint32_t group) const {
+    Box<D> out = child_box(index);
+    for (int d = 0; d < D; ++d) {
+      if (!is_plain_scale(inner.scale[d])) continue;  // places may lie beyond what cells can tell
+      const auto& cells = inner.directories[index].cells;
+      const GroupGrid grid = group_grid(index, d);
+      const double low = bounds.min[d];
+      const double step = 1 / inner.scale[d];
+      out.min[d] = std::max(out.min[d], least_of(cells[2 * d][group], grid, low, step));
+      out.max[d] = std::min(out.max[d], greatest_of(cells[2 * d + 1][group], grid, low, step));
+    }
+    return out;
+  }
+  /// Whether the directory tells that a group of the leaf that is child `index` has no entries.
+  bool is_empty_group(std::uint32_t index, std::uint32_t group) const {
+    const auto& cells = inner.directories[index].cells;
+    return cells[0][group] > cells[1][group];
   }
   /// The box of the child lies within the node's own, for which fit() was called. Of a leaf: any of
   /// its groups may lie anywhere in it (forget_directory).

@@ -57,7 +57,7 @@ inline constexpr GroupMask kAllGroups = 0xFF;
 struct WantedNode {
   NodeRef ref;
   std::uint32_t level;
-  GroupMask groups = kAllGroups;  ///< those of a leaf that are wanted
+  GroupMask groups = kAllGroups;  ///< those of a leaf that are wanted; 0: its header alone
   friend constexpr bool operator==(const WantedNode&, const WantedNode&) = default;
 };
 

@@ -75,6 +75,76 @@ TEST(Offload, ATreeThatWasFilledByInsertsIsReadInGroupsToo) {
   EXPECT_LE(wire_bytes(cost_of_small_windows(world, 1000), 1000), 250);
 }
 
+TEST(Offload, TenNeighboursMoveHalfOfWhatWholeLeavesWould) {
+  World world(1);
+  world.load(30'000, 1e-4);
+  warm_up(world);
+  SearchCost sum;
+  for (int i = 0; i < 100; ++i) {
+    const rtree::NearestQuery<2> near{.point = {{world.random.uniform(), world.random.uniform()}},
+                                      .k = 10};
+    const auto done = world.nearest(near);
+    ASSERT_FALSE(done.given_back);
+    EXPECT_EQ(world.nearest_result, nearest_of(world.entries, near));
+    sum.round_trips += done.cost.round_trips;
+    sum.reads += done.cost.reads;
+    sum.bytes_read += done.cost.bytes_read;
+  }
+  EXPECT_LE(wire_bytes(sum, 100), 2300) << "4,142 by whole leaves";
+  EXPECT_LE(sum.round_trips, 180u) << "as many as by whole leaves";
+}
+
+TEST(Offload, CountsWhatBruteForceCounts) {
+  World world(1);
+  world.load(20'000);
+  for (int i = 0; i < 300; ++i) {
+    const rtree::RangeQuery<2> query{.window = random_box(world.random, 1),
+                                     .predicate = i % 3 == 0   ? rtree::Predicate::kWithin
+                                                  : i % 3 == 1 ? rtree::Predicate::kContains
+                                                               : rtree::Predicate::kIntersects,
+                                     .shape = rtree::ResultShape::kCount,
+                                     .limit = i % 5 == 0 ? world.random.below(20'000) : UINT64_MAX};
+    if (i % 4 == 0) world.insert_one();
+    ASSERT_FALSE(world.range(query).given_back);
+    ASSERT_EQ(world.range_result.count,
+              std::min<std::uint64_t>(query.limit, matching(world.entries, query).size()));
+  }
+}
+
+TEST(Offload, OfWhatTheWindowCoversACountReadsHeadersAlone) {
+  World world(1);
+  world.load(100'000, 1e-4);
+  warm_up(world);
+  const rtree::RangeQuery<2> query{.window = {{0.3, 0.3}, {0.5, 0.5}},
+                                   .shape = rtree::ResultShape::kCount};
+  const auto done = world.range(query);
+  ASSERT_FALSE(done.given_back);
+  EXPECT_EQ(world.range_result.count, matching(world.entries, query).size());
+  const auto told = world.range({.window = query.window});
+  EXPECT_LT(3 * wire_bytes(done.cost, 1), wire_bytes(told.cost, 1));
+  ASSERT_FALSE(world.range({.window = {{0, 0}, {2, 2}}, .shape = query.shape}).given_back);
+  EXPECT_EQ(world.range_result.count, 100'000u);
+}
+
+TEST(Offload, ACountOfEverythingReadsTheRootWordAlone) {
+  World world(1);
+  world.load(100'000, 1e-4);
+  warm_up(world);
+  const auto done = world.range({.window = {{0, 0}, {2, 2}}, .shape = rtree::ResultShape::kCount});
+  EXPECT_EQ(world.range_result.count, 100'000u);
+  EXPECT_EQ(done.cost.nodes_read, 0u);
+}
+
+TEST(Offload, AHeaderOfAnotherLeafIsNotCounted) {
+  World world(1);
+  world.load(20'000, 1e-4);
+  warm_up(world);
+  world.change_leaves([](rtree::Node<2>& leaf) { leaf.header.birth ^= 1; });
+  const rtree::RangeQuery<2> query{.window = {{0.3, 0.3}, {0.5, 0.5}},
+                                   .shape = rtree::ResultShape::kCount};
+  EXPECT_TRUE(world.range(query).given_back);
+}
+
 TEST(Offload, WholeLeavesAreReadWhereTheLeaseIsNotTheOnlyProof) {
   World world(1, {.verify_checksums = true});
   world.load(20'000, 1e-4);

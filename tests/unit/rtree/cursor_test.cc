@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <deque>
 #include <unordered_map>
 #include <vector>
@@ -62,6 +64,47 @@ int run(Cursor& cursor, const NodeMap<D>& nodes, std::size_t in_flight, Random& 
   return fed;
 }
 
+/// A leaf of which nothing is right but some groups.
+template <int D>
+Node<D> groups_alone(const Node<D>& leaf, GroupMask groups) {
+  Node<D> out;
+  std::memset(static_cast<void*>(&out), 0x3F, sizeof out);
+  for (std::uint32_t g = 0; g < kLeafGroups<D>; ++g) {
+    if ((groups >> g & 1) != 0) out.leaf.groups[g] = leaf.leaf.groups[g];
+  }
+  return out;
+}
+
+/// The same for a search by groups. Returns how many groups it was fed.
+template <int D>
+int run_by_groups(NearestCursor<D>& cursor, const NodeMap<D>& nodes, std::size_t in_flight,
+                  Random& random) {
+  std::deque<WantedNode> taken;
+  int fed = 0;
+  while (!cursor.done()) {
+    while (taken.size() < in_flight) {
+      const auto wanted = cursor.take();
+      if (!wanted) break;
+      taken.push_back(*wanted);
+    }
+    if (taken.empty()) {
+      EXPECT_TRUE(cursor.done()) << "nothing in flight";
+      return fed;
+    }
+    std::swap(taken.front(), taken[random.below(taken.size())]);
+    const WantedNode wanted = taken.front();
+    taken.pop_front();
+    if (wanted.level != 0 || wanted.groups == kAllGroups) {
+      cursor.feed(nodes.at(wanted));
+      fed += wanted.level == 0 ? static_cast<int>(kLeafGroups<D>) : 0;
+    } else {
+      cursor.feed_groups(groups_alone(nodes.at(wanted), wanted.groups), wanted.groups);
+      fed += std::popcount(wanted.groups);
+    }
+  }
+  return fed;
+}
+
 class CursorTest : public testing::Test {
  protected:
   CursorTest() : random_(testing_support::seed(11)), shapes_(Shapes<2>::Kind::kUniform, random_()) {
@@ -105,6 +148,60 @@ TEST_F(CursorTest, FindsNeighboursWhateverTheOrderOfItsNodes) {
     run(cursor, nodes, 1 + random_.below(10), random_);
     ASSERT_EQ(result, twin_.nearest(query));
   }
+}
+
+TEST_F(CursorTest, FindsNeighboursByGroupsOfLeavesAlone) {
+  for (int i = 0; i < 3'000; ++i) {  // so that directories are of leaves that have changed
+    const std::size_t at = random_.below(twin_.entries.size());
+    ASSERT_TRUE(tree_->erase(twin_.entries[at]));
+    twin_.entries[at] = {20'000u + static_cast<std::uint64_t>(i), shapes_.box(0.01)};
+    ASSERT_TRUE(tree_->insert(twin_.entries[at]));
+    if (i % 10 == 0) tree_->publish();
+  }
+  tree_->publish();
+  const NodeMap<2> nodes(tree_->snapshot());
+  NearestCursor<2> cursor;
+  NearestResult result;
+  for (int i = 0; i < 300; ++i) {
+    const NearestQuery<2> query{shapes_.point(), static_cast<std::uint32_t>(1 + random_.below(50))};
+    const WantedNode root = i % 3 == 0 ? WantedNode{nodes.root.ref, kAnyLevel} : nodes.root;
+    cursor.start(query, root, result, true);
+    run_by_groups(cursor, nodes, 1 + random_.below(10), random_);
+    ASSERT_EQ(result, twin_.nearest(query));
+  }
+}
+
+TEST_F(CursorTest, FindsNeighboursByGroupsAlsoWhereTheyAreTheLowestIdsAtADistance) {
+  std::vector<Entry<2>> crowd;
+  for (std::uint64_t i = 0; i < 5'000; ++i) {
+    const double x = i % 1000 == 0 ? 2.999 : i % 3 == 0 ? 3 : -3;
+    crowd.push_back({i * 7919 % 5'000, {{x, 4}, {x, 4}}});
+  }
+  BruteForce<2> twin{crowd};
+  AnonymousSlabs slabs;
+  auto tree = std::move(*Tree<2>::create({}, slabs, clock_));
+  ASSERT_TRUE(tree->bulk_load(crowd, {.threads = 1}));
+  const NodeMap<2> nodes(tree->snapshot());
+  NearestCursor<2> cursor;
+  NearestResult result;
+  for (const std::uint32_t k : {1u, 2u, 10u, 21u, 50u}) {
+    const NearestQuery<2> query{{{0, 0}}, k};
+    cursor.start(query, nodes.root, result, true);
+    run_by_groups(cursor, nodes, 1 + random_.below(10), random_);
+    ASSERT_EQ(result, twin.nearest(query)) << k;
+  }
+}
+
+TEST_F(CursorTest, NeedsFewGroupsForTenNeighbours) {
+  const NodeMap<2> nodes(tree_->snapshot());
+  NearestCursor<2> cursor;
+  NearestResult result;
+  int fed = 0;
+  for (int i = 0; i < 200; ++i) {
+    cursor.start({shapes_.point(), 10}, nodes.root, result, true);
+    fed += run_by_groups(cursor, nodes, 1, random_);
+  }
+  EXPECT_LT(fed, 200 * 10) << "of eight a leaf";
 }
 
 TEST_F(CursorTest, FindsTheLowestIdsOfManyAtTheSameDistance) {
