@@ -153,7 +153,7 @@ class EchoBench {
 /// A server that ships with one worker, and a client.
 class CoreBench {
  public:
-  static Result<std::unique_ptr<CoreBench>> create(const PlanEntries& entries, client::Mode mode) {
+  static Result<std::unique_ptr<CoreBench>> create(const PlanEntries& entries, Mode mode) {
     std::unique_ptr<CoreBench> made(new CoreBench);
     if (auto ok = made->start(entries, mode); !ok) return fail(ok.error());
     return made;
@@ -164,7 +164,7 @@ class CoreBench {
     return run([&] {
       const auto& query = windows.queries[next_++ % windows.queries.size()];
       return client_->submit(client::request::Range<2>{query},
-                             [](const Result<client::RangeAnswer<2>*>&) {});
+                             [](const Result<RangeAnswer<2>*>&) {});
     });
   }
 
@@ -178,7 +178,7 @@ class CoreBench {
         operation.box.max[d] = operation.box.min[d] + 0.0001 * random_.uniform();
       }
       return client_->submit(client::request::Write<2>{{&operation, 1}},
-                             [](const Result<client::WriteAnswer*>&) {});
+                             [](const Result<WriteAnswer*>&) {});
     });
   }
 
@@ -190,10 +190,9 @@ class CoreBench {
       client.begin();
       for (std::size_t i = 0; i < together; ++i) {
         const auto& query = windows.queries[next_++ % windows.queries.size()];
-        SILURUS_CHECK(client_
-                          ->submit(client::request::Range<2>{query},
-                                   [](const Result<client::RangeAnswer<2>*>&) {})
-                          .has_value());
+        SILURUS_CHECK(
+            client_->submit(client::request::Range<2>{query}, [](const Result<RangeAnswer<2>*>&) {})
+                .has_value());
       }
       client_->flush();
       client.end();
@@ -218,7 +217,7 @@ class CoreBench {
   }
 
  private:
-  Status start(const PlanEntries& entries, client::Mode mode) {
+  Status start(const PlanEntries& entries, Mode mode) {
     auto core = server::Core<2>::create({}, bench_.server_host.clock(), executor_);
     if (!core) return fail(core.error());
     core_ = std::move(*core);
@@ -294,7 +293,7 @@ Sides net(unsigned rounds, const std::function<Sides()>& whole,
 Result<MessageCosts> calibrate_messages(const PlanEntries& entries,
                                         const std::vector<CalibrationWindows>& windows,
                                         const TreeCosts& tree, unsigned rounds) {
-  const auto with_messages = CoreBench::create(entries, client::Mode::kMessaging);
+  const auto with_messages = CoreBench::create(entries, Mode::kMessaging);
   if (!with_messages) return fail(with_messages.error());
   EchoBench echo;
   MessageCosts costs;
@@ -322,7 +321,7 @@ Result<MessageCosts> calibrate_messages(const PlanEntries& entries,
   costs.server.write_ns =
       std::max(0.0, inserts.server - tree.writer.operation_ns - tree.writer.publish_ns / kTogether);
 
-  const auto offloading = CoreBench::create(entries, client::Mode::kOffload);
+  const auto offloading = CoreBench::create(entries, Mode::kOffload);
   if (!offloading) return fail(offloading.error());
   std::vector<double> ns;
   for (const auto& kind : windows) {

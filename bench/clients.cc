@@ -34,7 +34,7 @@ struct Listener {
 Result<Listener> listener(Client<2>& client, const std::string& url) {
   auto text = client.server_statistics();
   if (!text) return fail(text.error());
-  const auto stats = parse_json(*text);
+  const auto stats = parse_json(text->json);
   for (const auto& one : json_array(stats, "listeners")) {
     if (json_string(one, "address") == url) {
       return Listener{static_cast<unsigned>(json_number(one, "clients")),

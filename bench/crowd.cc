@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "client/client.h"
+#include "silurus/client.h"
 
 namespace silurus::bench {
 namespace {

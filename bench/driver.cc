@@ -16,23 +16,23 @@ constexpr int kSweepsPerClockRead = 16;
 std::vector<Way> all_ways(const std::string& server, const std::string& tcp,
                           const std::string& tcp_sleeping) {
   ClientOptions sleeping, spinning, messaging, offload, catfish, cost;
-  sleeping.mode = spinning.mode = messaging.mode = client::Mode::kMessaging;
-  sleeping.wait.policy = transport::WaitPolicy::kSleep;
-  spinning.wait.policy = transport::WaitPolicy::kSpin;
-  offload.mode = client::Mode::kOffload;
+  sleeping.mode = spinning.mode = messaging.mode = Mode::kMessaging;
+  sleeping.wait.policy = WaitPolicy::kSleep;
+  spinning.wait.policy = WaitPolicy::kSpin;
+  offload.mode = Mode::kOffload;
   catfish.policy = PolicyKind::kCatfish;
   return {{"tcp", tcp_sleeping, sleeping},  {"tcp-spin", tcp, spinning},
           {"messaging", server, messaging}, {"offload", server, offload},
           {"catfish", server, catfish},     {"adaptive", server, cost}};
 }
 
-client::AccessStatistics Figures::all_searches() const {
-  client::AccessStatistics all = statistics.messaging;
+AccessStatistics Figures::all_searches() const {
+  AccessStatistics all = statistics.messaging;
   all.merge(statistics.offload);
   return all;
 }
 
-double Figures::per_search(std::uint64_t client::AccessStatistics::*total) const {
+double Figures::per_search(std::uint64_t AccessStatistics::*total) const {
   const std::uint64_t count = searches();
   return count == 0 ? 0 : static_cast<double>(all_searches().*total) / static_cast<double>(count);
 }
@@ -48,18 +48,18 @@ double Figures::p50_us() const {
 double Figures::p99_us() const {
   return static_cast<double>(all_searches().latency.percentile(99)) / 1e3;
 }
-double Figures::round_trips() const { return per_search(&client::AccessStatistics::round_trips); }
+double Figures::round_trips() const { return per_search(&AccessStatistics::round_trips); }
 double Figures::doorbells() const {
   return static_cast<double>(statistics.doorbells) / static_cast<double>(operations());
 }
 double Figures::work_requests() const {
   return static_cast<double>(statistics.work_requests) / static_cast<double>(operations());
 }
-double Figures::bytes() const { return per_search(&client::AccessStatistics::bytes); }
+double Figures::bytes() const { return per_search(&AccessStatistics::bytes); }
 
 double Figures::wire_bytes() const {
   constexpr double kHeaderBytes = 60;
-  return bytes() + kHeaderBytes * per_search(&client::AccessStatistics::reads);
+  return bytes() + kHeaderBytes * per_search(&AccessStatistics::reads);
 }
 
 Row Runs::rate_row(std::string name) const {
@@ -75,21 +75,16 @@ Row Runs::rate_row(std::string name) const {
 }
 
 Result<double> server_cpu_seconds(Client<2>& client) {
-  auto text = client.server_statistics();
-  if (!text) return fail(text.error());
-  const auto json = nlohmann::json::parse(*text, nullptr, false);
-  if (!json.is_object() || !json.contains("cpu_seconds")) {
-    return fail(ErrorCode::kProtocol, "the server's statistics have no cpu_seconds");
-  }
-  return json["cpu_seconds"].get<double>();
+  const auto says = client.server_statistics();
+  if (!says) return fail(says.error());
+  return says->cpu_seconds;
 }
 
 Result<std::unique_ptr<Driver>> Driver::create(const Way& way, const Workload& workload,
                                                std::uint64_t seed) {
   std::unique_ptr<Driver> driver(new Driver(workload));
   Random seeds(seed);
-  const std::shared_ptr<client::AccessPolicy> policy =
-      client::make_policy(way.client.policy, seeds());
+  const std::shared_ptr<AccessPolicy> policy = make_policy(way.client.policy, seeds());
   for (unsigned i = 0; i < workload.clients; ++i) {
     ClientOptions options = way.client;
     options.seed = seeds();

@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "bench/report.h"
-#include "client/client.h"
 #include "common/clock.h"
 #include "common/random.h"
 #include "common/result.h"
 #include "datasets/windows.h"
+#include "silurus/client.h"
 
 namespace silurus::bench {
 
@@ -43,7 +43,7 @@ struct Figures {
   double idle_share = 0;  ///< of the driver's sweeps over its clients, those that met no answer
   ClientStatistics statistics = {};
 
-  client::AccessStatistics all_searches() const;  ///< in either way
+  AccessStatistics all_searches() const;  ///< in either way
   std::uint64_t searches() const {
     return statistics.messaging.completed + statistics.offload.completed;
   }
@@ -66,7 +66,7 @@ struct Figures {
   double work_requests() const;  ///< per operation
 
  private:
-  double per_search(std::uint64_t client::AccessStatistics::*total) const;
+  double per_search(std::uint64_t AccessStatistics::*total) const;
 };
 
 /// The figures of some runs of the same.

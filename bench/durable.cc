@@ -16,18 +16,16 @@
 #include "bench/command_line.h"
 #include "bench/durable_parts.h"
 #include "bench/random_box.h"
-#include "client/client.h"
 #include "common/random.h"
 #include "datasets/open.h"
 #include "replication/data_directory.h"
 #include "replication/store.h"
+#include "silurus/client.h"
 
 namespace silurus::bench {
 namespace {
 
 namespace fs = std::filesystem;
-
-using client::WriteBatch;
 
 // --- inserts
 
@@ -55,14 +53,14 @@ Status measure_inserts(const DurableBenchOptions& options, const std::string& wh
                       "ops/s", "--durability none", bar));
   }
   if (!has_bars) return {};
-  const auto before = nlohmann::json::parse(durable->client.server_statistics().value());
+  const auto before = nlohmann::json::parse(durable->client.server_statistics().value().json);
   constexpr int kCounted = 10'000;
   Random random(options.seed);
   for (int i = 0; i < kCounted; ++i) {
     auto ok = durable->client.insert(random(), random_box(random));
     if (!ok) return fail(ok.error());
   }
-  const auto after = nlohmann::json::parse(durable->client.server_statistics().value());
+  const auto after = nlohmann::json::parse(durable->client.server_statistics().value().json);
   const auto lsn = [](const nlohmann::json& stats) {
     return stats["durability"]["log"]["end_lsn"].get<double>();
   };
@@ -273,7 +271,7 @@ Status measure_checkpoints(const DurableBenchOptions& options, Report& report) {
     paired.add(*ours, theirs->per_second);
   }
   report.add(row_of("durable/search-during-checkpoints", paired, "ops/s", "no checkpoints", 0.9));
-  const auto stats = nlohmann::json::parse(busy->client.server_statistics().value());
+  const auto stats = nlohmann::json::parse(busy->client.server_statistics().value().json);
   report.add({.name = "durable/checkpoints-taken-meanwhile",
               .value = stats["durability"]["checkpoints"]["count"].get<double>(),
               .unit = "checkpoints"});

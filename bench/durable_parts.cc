@@ -8,8 +8,6 @@
 
 namespace silurus::bench {
 
-using client::WriteBatch;
-
 double seconds_between(Nanoseconds from, Nanoseconds to) {
   return static_cast<double>(to - from) / static_cast<double>(kSecond);
 }

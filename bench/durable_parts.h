@@ -10,8 +10,8 @@
 #include "bench/folder.h"
 #include "bench/report.h"
 #include "bench/server_process.h"
-#include "client/client.h"
 #include "common/result.h"
+#include "silurus/client.h"
 
 // What the measurements of durability have in common.
 

@@ -20,10 +20,10 @@
 #include "bench/folder.h"
 #include "bench/group_processes.h"
 #include "bench/server_process.h"
-#include "client/client.h"
 #include "common/clock.h"
-#include "common/histogram.h"
 #include "common/random.h"
+#include "silurus/client.h"
+#include "silurus/histogram.h"
 
 namespace silurus::bench {
 namespace {

@@ -13,10 +13,7 @@ namespace {
 Result<int> members_in_view(Client<2>& client) {
   const auto said = client.cluster();
   if (!said) return fail(said.error());
-  const auto view = parse_json(*said);
-  return static_cast<int>(std::ranges::count_if(
-      json_array(view, "members"),
-      [](const auto& member) { return json_field(member, "in_view") == true; }));
+  return static_cast<int>(std::ranges::count_if(said->members, &GroupMember::is_in_view));
 }
 
 }  // namespace
@@ -51,7 +48,7 @@ Result<GroupProcesses> GroupProcesses::start(const Folder& folder, const std::st
 Result<std::uint64_t> epoch(Client<2>& client) {
   const auto said = client.cluster();
   if (!said) return fail(said.error());
-  return static_cast<std::uint64_t>(json_number(parse_json(*said), "epoch"));
+  return said->epoch;
 }
 
 Status expect_all_in_view(Client<2>& client, Nanoseconds patience) {

@@ -6,9 +6,9 @@
 
 #include "bench/folder.h"
 #include "bench/server_process.h"
-#include "client/client.h"
 #include "common/clock.h"
 #include "common/result.h"
+#include "silurus/client.h"
 
 namespace silurus::bench {
 

@@ -104,7 +104,7 @@ class OpenLoop {
   Status begin(Nanoseconds due) {
     Client<2>& client = clients_[begun_++ % clients_.size()];
     return client.range_async(
-        {.window = windows_->next()}, [this, due](Result<client::RangeAnswer<2>*> answer) {
+        {.window = windows_->next()}, [this, due](Result<RangeAnswer<2>*> answer) {
           if (!answer) {
             failure_ = answer.error();
           } else {

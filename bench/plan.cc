@@ -17,8 +17,6 @@ constexpr Nanoseconds kSwing = 60 * kMillisecond;
 }  // namespace
 
 std::vector<PlanWay> plan_ways() {
-  using client::Mode;
-  using client::PolicyKind;
   return {
       {.name = "messaging", .mode = Mode::kMessaging},
       {.name = "offload", .mode = Mode::kOffload},
@@ -34,7 +32,7 @@ void set_way(PlanRun& run, const PlanWay& way, std::uint64_t warm_up) {
   run.mode = way.mode;
   run.policy = way.policy;
   run.cache_bytes = way.has_cache ? std::size_t{2} << 20 : 0;
-  const bool adapts = way.mode == client::Mode::kAdaptive;
+  const bool adapts = way.mode == Mode::kAdaptive;
   // Caches fill within some hundred searches.
   run.warm_up_operations = adapts ? warm_up : way.has_cache ? 1500 : 20;
   // A tree that is written grows, and searches find more: only the same time can be compared.

@@ -11,8 +11,8 @@ namespace silurus::bench {
 /// How a plan's clients ask.
 struct PlanWay {
   std::string name;  ///< in rows: "offload"
-  client::Mode mode = client::Mode::kMessaging;
-  client::PolicyKind policy = client::PolicyKind::kCost;
+  Mode mode = Mode::kMessaging;
+  PolicyKind policy = PolicyKind::kCost;
   bool has_cache = false;  ///< of inner nodes
 };
 

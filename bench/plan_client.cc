@@ -28,7 +28,7 @@ PlanClient::PlanClient(sim::World& world, sim::Host& host, const PlanRun& run, u
       fabric_(world, host, fabric_options(run.model)),
       poller_(std::move(*fabric_.create_poller())),
       network_(fabric_, *poller_),
-      policy_(std::make_shared<WatchedPolicy>(client::make_policy(run.policy, random_()))),
+      policy_(std::make_shared<WatchedPolicy>(make_policy(run.policy, random_()))),
       next_id_(kIdsOfAClient * (number + 1)) {}
 
 PlanClient::~PlanClient() {
@@ -37,10 +37,10 @@ PlanClient::~PlanClient() {
 }
 
 Status PlanClient::connect(const std::string& server) {
-  const client::ClientOptions options = {.mode = run_.mode,
-                                         .policy = run_.policy,
-                                         .shared_policy = policy_,
-                                         .offload = {.cache_bytes = run_.cache_bytes, .slots = 96}};
+  const ClientOptions options = {.mode = run_.mode,
+                                 .policy = run_.policy,
+                                 .shared_policy = policy_,
+                                 .offload = {.cache_bytes = run_.cache_bytes, .slots = 96}};
   auto core =
       client::ClientCore<2>::connect("sim://" + server + ":1", network_, host_.clock(), options);
   if (!core) return fail(core.error());
@@ -80,9 +80,9 @@ void PlanClient::start_search() {
   const Nanoseconds started = host_.clock().now();
   const auto status = core_->submit(
       client::request::Range<2>{{.window = windows_.next()}},
-      [this, started](const Result<client::RangeAnswer<2>*>& answer) {
+      [this, started](const Result<RangeAnswer<2>*>& answer) {
         if (answer) {
-          const bool is_offloaded = (*answer)->access == client::Access::kOffload;
+          const bool is_offloaded = (*answer)->access == Access::kOffload;
           const auto results = static_cast<double>((*answer)->ids.size());
           charge(results *
                  (is_offloaded ? run_.costs.offload.result_ns : run_.costs.client.result_ns));
@@ -91,9 +91,9 @@ void PlanClient::start_search() {
         end(answer ? nullptr : &answer.error());
       });
   if (!status) return end(&status.error());
-  const bool offloads = run_.mode == client::Mode::kOffload ||
-                        (run_.mode == client::Mode::kAdaptive && core_->can_offload() &&
-                         policy_->last() == client::Access::kOffload);
+  const bool offloads =
+      run_.mode == Mode::kOffload ||
+      (run_.mode == Mode::kAdaptive && core_->can_offload() && policy_->last() == Access::kOffload);
   charge(offloads ? run_.costs.offload.search_ns : run_.costs.client.request_ns);
 }
 
@@ -105,10 +105,9 @@ void PlanClient::start_insert() {
     operation.box.min[d] = random_.uniform();
     operation.box.max[d] = operation.box.min[d] + 0.0001 * random_.uniform();
   }
-  const auto status = core_->submit(client::request::Write<2>{{&operation, 1}},
-                                    [this](const Result<client::WriteAnswer*>& answer) {
-                                      end(answer ? nullptr : &answer.error());
-                                    });
+  const auto status = core_->submit(
+      client::request::Write<2>{{&operation, 1}},
+      [this](const Result<WriteAnswer*>& answer) { end(answer ? nullptr : &answer.error()); });
   if (!status) return end(&status.error());
   charge(run_.costs.client.request_ns);
 }

@@ -6,28 +6,27 @@
 
 #include "bench/plan_cluster.h"
 #include "client/core.h"
-#include "common/histogram.h"
 #include "common/random.h"
+#include "silurus/histogram.h"
 #include "transport/sim/fabric.h"
 
 namespace silurus::bench {
 
 /// The policy that a client goes by, watched: what it chose last.
-class WatchedPolicy final : public client::AccessPolicy {
+class WatchedPolicy final : public AccessPolicy {
  public:
-  explicit WatchedPolicy(std::unique_ptr<client::AccessPolicy> policy)
-      : policy_(std::move(policy)) {}
-  client::Access choose(std::uint8_t search_class) override {
+  explicit WatchedPolicy(std::unique_ptr<AccessPolicy> policy) : policy_(std::move(policy)) {}
+  Access choose(std::uint8_t search_class) override {
     last_ = policy_->choose(search_class);
     return last_;
   }
-  void on_search(const client::SearchOutcome& outcome) override { policy_->on_search(outcome); }
-  void on_heartbeat(const client::ServerLoad& load) override { policy_->on_heartbeat(load); }
-  client::Access last() const { return last_; }
+  void on_search(const SearchOutcome& outcome) override { policy_->on_search(outcome); }
+  void on_heartbeat(const ServerLoad& load) override { policy_->on_heartbeat(load); }
+  Access last() const { return last_; }
 
  private:
-  std::unique_ptr<client::AccessPolicy> policy_;
-  client::Access last_ = client::Access::kMessaging;
+  std::unique_ptr<AccessPolicy> policy_;
+  Access last_ = Access::kMessaging;
 };
 
 /// A client thread that ships, on a simulated host: always so many requests in flight.
@@ -45,7 +44,7 @@ class PlanClient {
   /// Since begin_counting():
   std::uint64_t counted() const { return completed_ - completed_before_; }
   const Histogram& search_latency() const { return search_latency_; }
-  client::ClientStatistics statistics() const { return core_->statistics(); }
+  ClientStatistics statistics() const { return core_->statistics(); }
   /// What went wrong first; nothing should.
   const Status& failure() const { return failure_; }
 

@@ -141,7 +141,7 @@ void PlanCluster::add_use(PlanFigures& figures, double seconds) const {
 PlanFigures PlanCluster::figures() const {
   PlanFigures figures;
   Histogram latency;
-  client::ClientStatistics statistics;
+  ClientStatistics statistics;
   Nanoseconds client_cpu = -client_cpu_;
   for (const auto& client : clients_) {
     figures.operations += client->counted();

@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "bench/model.h"
-#include "client/options.h"
 #include "common/clock.h"
 #include "common/result.h"
 #include "datasets/windows.h"
 #include "rtree/geometry.h"
+#include "silurus/options.h"
 
 namespace silurus::bench {
 
@@ -24,8 +24,8 @@ struct PlanRun {
   unsigned clients = 1;   ///< threads; each has a core of its own and its requests in flight
   unsigned machines = 8;  ///< that the clients share: each a card
   unsigned in_flight = 1;
-  client::Mode mode = client::Mode::kMessaging;
-  client::PolicyKind policy = client::PolicyKind::kCost;
+  Mode mode = Mode::kMessaging;
+  PolicyKind policy = PolicyKind::kCost;
   /// Of one client. 0: as few nodes as the client can do with, a path and a little.
   std::size_t cache_bytes = std::size_t{2} << 20;
   datasets::WindowOptions<2> windows = {};

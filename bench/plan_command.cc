@@ -57,7 +57,7 @@ Status run_cells(const Asked& asked, const PlanModel& model, const PlanCosts& co
         if (!asked.ways.empty() && std::ranges::find(asked.ways, way.name) == asked.ways.end()) {
           continue;
         }
-        if (way.mode != client::Mode::kMessaging && !run.model.card.one_sided) continue;
+        if (way.mode != Mode::kMessaging && !run.model.card.one_sided) continue;
         set_way(run, way, asked.warm_up);
         const auto figures = run_plan(run);
         if (!figures) return fail(figures.error());

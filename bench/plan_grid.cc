@@ -53,33 +53,32 @@ constexpr GridTime kRules = {.warm_up_operations = 0,
                              .operations = 20'000,
                              .duration = 100 * kMillisecond};
 
-class FixedWay final : public client::AccessPolicy {
+class FixedWay final : public AccessPolicy {
  public:
-  explicit FixedWay(client::Access access) : access_(access) {}
-  client::Access choose(std::uint8_t) override { return access_; }
-  void on_search(const client::SearchOutcome&) override {}
-  void on_heartbeat(const client::ServerLoad&) override {}
+  explicit FixedWay(Access access) : access_(access) {}
+  Access choose(std::uint8_t) override { return access_; }
+  void on_search(const SearchOutcome&) override {}
+  void on_heartbeat(const ServerLoad&) override {}
 
  private:
-  client::Access access_;
+  Access access_;
 };
 
 /// Offloads a share of the searches, those of the smallest windows first: it is they that read the
 /// fewest bytes for each nanosecond that they take off the server. A judge for policies, which
 /// must find the share.
-class Mixture final : public client::AccessPolicy {
+class Mixture final : public AccessPolicy {
  public:
-  Mixture(std::array<double, client::kSearchClasses> shares, std::uint64_t seed)
+  Mixture(std::array<double, kSearchClasses> shares, std::uint64_t seed)
       : shares_(shares), random_(seed) {}
-  client::Access choose(std::uint8_t search_class) override {
-    return random_.uniform() < shares_[search_class] ? client::Access::kOffload
-                                                     : client::Access::kMessaging;
+  Access choose(std::uint8_t search_class) override {
+    return random_.uniform() < shares_[search_class] ? Access::kOffload : Access::kMessaging;
   }
-  void on_search(const client::SearchOutcome&) override {}
-  void on_heartbeat(const client::ServerLoad&) override {}
+  void on_search(const SearchOutcome&) override {}
+  void on_heartbeat(const ServerLoad&) override {}
 
  private:
-  std::array<double, client::kSearchClasses> shares_;
+  std::array<double, kSearchClasses> shares_;
   Random random_;
 };
 
@@ -90,8 +89,8 @@ struct GridWorkload {
 };
 
 /// By class, that `share` of all searches are offloaded.
-std::array<double, client::kSearchClasses> shares_of(const GridWorkload& workload, double share) {
-  std::array<double, client::kSearchClasses> shares{};
+std::array<double, kSearchClasses> shares_of(const GridWorkload& workload, double share) {
+  std::array<double, kSearchClasses> shares{};
   for (const GridSearch& search : workload.searches) shares[search.search_class] += 1;
   double left = share * static_cast<double>(workload.searches.size());
   for (double& each : shares) {
@@ -177,12 +176,12 @@ GridRun Grid::run_at(const Place& place, GridClient client) const {
   return run;
 }
 
-GridPolicy fixed(client::Access access) {
+GridPolicy fixed(Access access) {
   return [access](unsigned) { return std::make_unique<FixedWay>(access); };
 }
 
-GridPolicy shipped(client::PolicyKind kind) {
-  return [kind](unsigned number) { return client::make_policy(kind, 7919 + number); };
+GridPolicy shipped(PolicyKind kind) {
+  return [kind](unsigned number) { return make_policy(kind, 7919 + number); };
 }
 
 /// Near the share at which both ways do what they can, as if they had nothing in common; the fixed
@@ -207,11 +206,11 @@ Outcomes Grid::outcomes_at(const Place& place) const {
     const GridRun run = run_at(place, static_cast<GridClient>(i));
     Outcome& outcome = outcomes[i];
     outcome.messaging =
-        i == 0 ? run_grid(run, fixed(client::Access::kMessaging), kFixed) : outcomes[0].messaging;
-    outcome.offload = run_grid(run, fixed(client::Access::kOffload), kFixed);
+        i == 0 ? run_grid(run, fixed(Access::kMessaging), kFixed) : outcomes[0].messaging;
+    outcome.offload = run_grid(run, fixed(Access::kOffload), kFixed);
     outcome.mixture = best_mixture(place, run, outcome);
     if (is_sampled(place)) {
-      outcome.policy = run_grid(run, shipped(client::PolicyKind::kCost), kAdaptive);
+      outcome.policy = run_grid(run, shipped(PolicyKind::kCost), kAdaptive);
     }
   }
   return outcomes;
@@ -326,15 +325,15 @@ void compare_rules(const Grid& grid, const GridWorkload& small, Report& report) 
   struct Rule {
     Place place;
     GridClient client;
-    client::PolicyKind kind;
+    PolicyKind kind;
     GridFigures figures = {};
   };
   std::vector<Rule> rules;
   for (const bool is_woken : {false, true}) {
     for (const unsigned cores : {4u, 28u}) {
       for (const GridClient client : {GridClient::kNoCache}) {
-        for (const auto kind : {client::PolicyKind::kCatfish, client::PolicyKind::kCatfishDoubling,
-                                client::PolicyKind::kCost}) {
+        for (const auto kind :
+             {PolicyKind::kCatfish, PolicyKind::kCatfishDoubling, PolicyKind::kCost}) {
           rules.push_back({{&small, false, is_woken, &kCards[0], cores}, client, kind});
         }
       }
@@ -346,9 +345,9 @@ void compare_rules(const Grid& grid, const GridWorkload& small, Report& report) 
   };
   const auto done = [&](std::size_t i) {
     const Rule& rule = rules[i];
-    const char* policy = rule.kind == client::PolicyKind::kCatfish           ? "catfish"
-                         : rule.kind == client::PolicyKind::kCatfishDoubling ? "catfish-doubling"
-                                                                             : "cost";
+    const char* policy = rule.kind == PolicyKind::kCatfish           ? "catfish"
+                         : rule.kind == PolicyKind::kCatfishDoubling ? "catfish-doubling"
+                                                                     : "cost";
     const std::string name =
         "plan/grid/rules/" + name_of(rule.place, rule.client).substr(10) + "/" + policy;
     std::printf("%-72s %8.2f  offloaded %5.1f %%\n", name.c_str(),

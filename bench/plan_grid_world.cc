@@ -76,11 +76,11 @@ struct Event {
 };
 
 struct Asker {
-  std::unique_ptr<client::AccessPolicy> policy;
+  std::unique_ptr<AccessPolicy> policy;
   std::uint32_t search = 0;
   unsigned trips_left = 0;
   bool is_insert = false;
-  client::Access access = client::Access::kMessaging;
+  Access access = Access::kMessaging;
   double begun = 0;
   std::uint64_t heartbeats_seen = 0;
 };
@@ -160,10 +160,10 @@ void GridWorld::begin(std::uint32_t index, double now) {
   asker.begun = now;
   asker.search = static_cast<std::uint32_t>(random_.below(costs_.size()));
   asker.is_insert = run_.insert_share > 0 && random_.uniform() < run_.insert_share;
-  asker.access = asker.is_insert ? client::Access::kMessaging
+  asker.access = asker.is_insert ? Access::kMessaging
                                  : asker.policy->choose(run_.searches[asker.search].search_class);
   const GridCost& cost = cost_of(asker);
-  if (asker.access == client::Access::kOffload) {
+  if (asker.access == Access::kOffload) {
     asker.trips_left = cost.trips;
     at(now + cost.offload_before + one_way_, index, Stage::kAtCard);
   } else {
@@ -218,7 +218,7 @@ void GridWorld::done(std::uint32_t index, double now) {
   if (!asker.is_insert) {
     ++meter_.searches;
     meter_.latency += now - asker.begun;
-    if (asker.access == client::Access::kOffload) ++meter_.offloaded;
+    if (asker.access == Access::kOffload) ++meter_.offloaded;
     asker.policy->on_search({.search_class = run_.searches[asker.search].search_class,
                              .access = asker.access,
                              .latency = static_cast<Nanoseconds>(now - asker.begun),

@@ -82,7 +82,7 @@ struct GridFigures {
 };
 
 /// A policy for the client of that number.
-using GridPolicy = std::function<std::unique_ptr<client::AccessPolicy>(unsigned number)>;
+using GridPolicy = std::function<std::unique_ptr<AccessPolicy>(unsigned number)>;
 
 /// The same run gives the same figures on every machine. Any thread.
 GridFigures run_grid(const GridRun& run, const GridPolicy& policy, const GridTime& time);

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "common/histogram.h"
 #include "common/result.h"
+#include "silurus/histogram.h"
 
 namespace silurus::bench {
 

@@ -9,13 +9,13 @@
 #include <variant>
 #include <vector>
 
-#include "client/answers.h"
 #include "client/offload.h"
 #include "client/policy.h"
 #include "client/request.h"
 #include "common/clock.h"
 #include "common/result.h"
 #include "protocol/messages.h"
+#include "silurus/answers.h"
 
 namespace silurus::client {
 
@@ -74,14 +74,14 @@ struct Call {
   std::vector<std::byte> message;  ///< its bytes, if it had to wait or may have to be sent again
   std::string error_text;
 
-  std::tuple<RangeAnswer<D>, NearestAnswer, WriteAnswer, StatsAnswer, LoadAnswer> answers;
+  std::tuple<RangeAnswer<D>, NearestAnswer, WriteAnswer, TextAnswer, LoadAnswer> answers;
   AnyCallback<D> callback;
 
   CallKind kind() const { return static_cast<CallKind>(callback.index()); }
   bool is_search() const { return kind() == CallKind::kRange || kind() == CallKind::kNearest; }
   bool is_write() const { return kind() == CallKind::kWrite; }
   /// Of a search: the version that it asks; 0: the current one.
-  protocol::Moment as_of() const {
+  Moment as_of() const {
     return std::visit([](const auto& one) { return one.as_of; }, search);
   }
   RangeAnswer<D>& range() { return std::get<RangeAnswer<D>>(answers); }
@@ -90,7 +90,7 @@ struct Call {
   const NearestAnswer& nearest() const { return std::get<NearestAnswer>(answers); }
   WriteAnswer& write() { return std::get<WriteAnswer>(answers); }
   const WriteAnswer& write() const { return std::get<WriteAnswer>(answers); }
-  std::string& text() { return std::get<StatsAnswer>(answers).json; }
+  std::string& text() { return std::get<TextAnswer>(answers).json; }
   LoadAnswer& load() { return std::get<LoadAnswer>(answers); }
 
   /// Of the tree, that a search's or write's answer is of; 0: it says nothing of that.

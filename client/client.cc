@@ -1,4 +1,4 @@
-#include "client/client.h"
+#include "silurus/client.h"
 
 #include <algorithm>
 #include <optional>
@@ -11,7 +11,9 @@
 #include "client/environment.h"
 #include "client/full_tree.h"
 #include "client/internal.h"
+#include "client/parse_answers.h"
 #include "common/home_process.h"
+#include "protocol/default_url.h"
 #include "transport/fabric.h"
 
 namespace silurus {
@@ -88,6 +90,8 @@ Result<Places> places_of(std::string_view url, client::Environment& environment,
 
 }  // namespace
 
+std::string default_url() { return protocol::default_url(); }
+
 Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout) {
   auto places = places_of(url, client::real_environment(), timeout);
   if (!places) return fail(places.error());
@@ -149,6 +153,14 @@ struct Client<D>::Impl {
     auto answer = call(request);
     if (!answer) return fail(answer.error());
     return std::move(answer->json);
+  }
+
+  /// The same, of which `parse` makes what the caller gets.
+  template <typename Kind, typename Parse>
+  auto parsed(const Kind& request, Parse&& parse) -> decltype(parse(std::string())) {
+    auto answer = text(request);
+    if (!answer) return fail(std::move(answer.error()));
+    return parse(std::move(*answer));
   }
 
   /// Begins a request.
@@ -220,9 +232,10 @@ struct Client<D>::Impl {
     if (!answer) return fail(answer.error());
     if (answer->failed.empty()) return answer->version;
     const ErrorCode code = answer->failed.front().code;
-    const std::string why = code == ErrorCode::kOutOfMemory
-                                ? client::full_tree_text(text(request::Statistics()))
-                                : std::string(reason(code));
+    const std::string why =
+        code == ErrorCode::kOutOfMemory
+            ? client::full_tree_text(parsed(request::Statistics(), client::parse_statistics))
+            : std::string(reason(code));
     return fail(code, "id " + std::to_string(batch.operations().front().id) + ": " + why);
   }
 };
@@ -237,9 +250,14 @@ template <int D>
 Client<D>::~Client() = default;
 
 template <int D>
-Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& given,
-                                     client::Environment& environment) {
-  auto impl = std::make_unique<Impl>();
+Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& options) {
+  return client::Internal::connect<D>(url, options, client::real_environment());
+}
+
+template <int D>
+Result<Client<D>> client::Internal::connect(std::string_view url, const ClientOptions& given,
+                                            Environment& environment) {
+  auto impl = std::make_unique<typename Client<D>::Impl>();
   ClientOptions options = given;
   if (options.client_id == 0) options.client_id = environment.random_id();
   // While a primary is looked for etcd is asked again and again: none of that may take long.
@@ -260,7 +278,7 @@ Result<Client<D>> Client<D>::connect(std::string_view url, const ClientOptions& 
   // Else the first searches would all be the primary's.
   const Nanoseconds until = clock.now() + kLearnReadersFor;
   while (!impl->core->knows_readers() && clock.now() < until) impl->drive();
-  return Client(std::move(impl));
+  return Client<D>(std::move(impl));
 }
 
 template <int D>
@@ -420,28 +438,30 @@ std::size_t Client<D>::in_flight() const {
 }
 
 template <int D>
-Result<std::string> Client<D>::server_statistics() {
-  return impl_->text(request::Statistics());
+Result<ServerStatistics> Client<D>::server_statistics() {
+  return impl_->parsed(request::Statistics(), client::parse_statistics);
 }
 
 template <int D>
-Result<std::string> Client<D>::cluster() {
-  return impl_->text(request::Cluster());
+Result<GroupInfo> Client<D>::cluster() {
+  return impl_->parsed(request::Cluster(), client::parse_group);
 }
 
 template <int D>
-Result<std::string> Client<D>::history() {
-  return impl_->text(request::Task{.kind = protocol::TaskKind::kHistory});
+Result<std::vector<KeptVersion>> Client<D>::history() {
+  return impl_->parsed(request::Task{.kind = protocol::TaskKind::kHistory}, client::parse_history);
 }
 
 template <int D>
-Result<std::string> Client<D>::difference(Moment from, Moment to) {
-  return impl_->text(request::Task{.kind = protocol::TaskKind::kDiff, .from = from, .to = to});
+Result<Difference> Client<D>::difference(Moment from, Moment to) {
+  return impl_->parsed(request::Task{.kind = protocol::TaskKind::kDiff, .from = from, .to = to},
+                       client::parse_difference);
 }
 
 template <int D>
-Result<std::string> Client<D>::backup(std::string_view path) {
-  return impl_->text(request::Task{.kind = protocol::TaskKind::kBackup, .text = path});
+Result<BackupAnswer> Client<D>::backup(std::string_view path) {
+  return impl_->parsed(request::Task{.kind = protocol::TaskKind::kBackup, .text = path},
+                       client::parse_backup);
 }
 
 template <int D>
@@ -485,6 +505,10 @@ ClientCore<D>& Internal::core(Client<D>& client) {
 }
 template ClientCore<2>& Internal::core(Client<2>&);
 template ClientCore<3>& Internal::core(Client<3>&);
+template Result<Client<2>> Internal::connect<2>(std::string_view, const ClientOptions&,
+                                                Environment&);
+template Result<Client<3>> Internal::connect<3>(std::string_view, const ClientOptions&,
+                                                Environment&);
 
 }  // namespace client
 

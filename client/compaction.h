@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string>
 
-#include "client/answers.h"
 #include "common/result.h"
+#include "silurus/answers.h"
 
 namespace silurus::client {
 

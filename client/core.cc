@@ -405,13 +405,13 @@ void ClientCore<D>::ask(Member& member) {
   Link<D>* const link = link_of(member);
   if (!link->connected() || !calls_.has_room_for_own())
     return finder_.not_asked(member, clock_.now());
-  const auto heard = [this, &member](const Result<StatsAnswer*>& answer) {
+  const auto heard = [this, &member](const Result<TextAnswer*>& answer) {
     const auto action = finder_.heard(
         member, answer ? parse_cluster_info((*answer)->json) : fail(answer.error()), clock_.now());
     if (action.step == Step::kLead) lead_with(member);
   };
   const std::uint32_t index =
-      calls_.open(AnyCallback<D>(Callback<StatsAnswer>(heard)), {.is_own = true}, clock_.now());
+      calls_.open(AnyCallback<D>(Callback<TextAnswer>(heard)), {.is_own = true}, clock_.now());
   link->begin(index, request::Cluster{});
 }
 

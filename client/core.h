@@ -9,14 +9,14 @@
 
 #include "client/link.h"
 #include "client/network.h"
-#include "client/options.h"
 #include "client/pending_calls.h"
 #include "client/primary_finder.h"
 #include "client/request.h"
-#include "client/statistics.h"
 #include "common/clock.h"
 #include "common/random.h"
 #include "common/result.h"
+#include "silurus/options.h"
+#include "silurus/statistics.h"
 
 namespace silurus::client {
 

@@ -12,7 +12,7 @@ namespace {
 
 class RealFabrics final : public Fabrics {
  public:
-  explicit RealFabrics(const transport::WaiterOptions& wait) : options_(wait) {}
+  explicit RealFabrics(const transport::WaitOptions& wait) : options_(wait) {}
 
   Status make_waiter() {
     auto made = transport::Waiter::create(options_, pollers_);
@@ -53,7 +53,7 @@ class RealFabrics final : public Fabrics {
     std::unique_ptr<transport::Fabric> fabric;
     std::unique_ptr<transport::Poller> poller;
   };
-  const transport::WaiterOptions options_;
+  const transport::WaitOptions options_;
   std::vector<Endpoint> endpoints_;
   std::unique_ptr<transport::Waiter> waiter_;
   std::size_t waits_for_ = 0;  ///< pollers
@@ -71,7 +71,7 @@ class RealEnvironment final : public Environment {
     while (id == 0) id = std::uint64_t{device()} << 32 | device();
     return id;
   }
-  Result<std::unique_ptr<Fabrics>> open_fabrics(const transport::WaiterOptions& wait) override {
+  Result<std::unique_ptr<Fabrics>> open_fabrics(const transport::WaitOptions& wait) override {
     auto fabrics = std::make_unique<RealFabrics>(wait);
     if (auto ok = fabrics->make_waiter(); !ok) return fail(ok.error());
     return fabrics;

@@ -35,7 +35,7 @@ class Environment {
   virtual void sleep(Nanoseconds time) = 0;
   /// Never 0, and nobody else's.
   virtual std::uint64_t random_id() = 0;
-  virtual Result<std::unique_ptr<Fabrics>> open_fabrics(const transport::WaiterOptions& wait) = 0;
+  virtual Result<std::unique_ptr<Fabrics>> open_fabrics(const transport::WaitOptions& wait) = 0;
   virtual Result<std::unique_ptr<etcd::Gateway>> open_etcd(const etcd::Address& address,
                                                            Nanoseconds timeout) = 0;
 

@@ -14,8 +14,8 @@ constexpr const char* kOrWhatElse =
 
 }  // namespace
 
-std::string full_tree_text(const Result<std::string>& stats) {
-  const auto json = stats ? nlohmann::json::parse(*stats, nullptr, false) : nlohmann::json();
+std::string full_tree_text(const Result<ServerStatistics>& stats) {
+  const auto json = stats ? nlohmann::json::parse(stats->json, nullptr, false) : nlohmann::json();
   const auto memory = json.is_object() ? json.find("memory") : json.end();
   const auto number = [&](const char* name) -> std::uint64_t {
     if (!memory->is_object() || !memory->contains(name)) return 0;

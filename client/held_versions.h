@@ -21,17 +21,17 @@ class HeldVersions {
  public:
   /// The root of that version, if it is still held for long enough to search it; nothing for a
   /// time, since which version is the last one before a time may change.
-  std::optional<HeldRoot> find(protocol::Moment moment, Nanoseconds now) const {
+  std::optional<HeldRoot> find(Moment moment, Nanoseconds now) const {
     for (const Held& held : held_) {
       if (held.moment == moment && held.renew_at > now) return held.root;
     }
     return std::nullopt;
   }
   /// A version that was asked for at `asked` and is held for `lease` from when the server knew.
-  HeldRoot put(protocol::Moment moment, rtree::NodeRef root, Nanoseconds asked, Nanoseconds lease) {
+  HeldRoot put(Moment moment, rtree::NodeRef root, Nanoseconds asked, Nanoseconds lease) {
     // 2 % are left to differences of the clocks' rates, as in the lease of the current version.
     const HeldRoot made{.root = root, .until = asked + lease - lease / 50};
-    if (moment >= protocol::kFirstStamp) return made;
+    if (moment >= kFirstStamp) return made;
     Held* place = &held_[0];
     for (Held& held : held_) {
       if (held.moment == moment) {
@@ -46,7 +46,7 @@ class HeldVersions {
 
  private:
   struct Held {
-    protocol::Moment moment = 0;
+    Moment moment = 0;
     HeldRoot root;
     Nanoseconds renew_at = 0;
   };

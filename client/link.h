@@ -11,12 +11,12 @@
 #include "client/heartbeats.h"
 #include "client/held_versions.h"
 #include "client/offload.h"
-#include "client/options.h"
 #include "client/pending_calls.h"
 #include "client/policy.h"
 #include "common/clock.h"
 #include "common/result.h"
 #include "protocol/decode.h"
+#include "silurus/options.h"
 #include "transport/fabric.h"
 
 namespace silurus::client {

@@ -65,7 +65,7 @@ Result<std::unique_ptr<Offloader<D>>> Offloader<D>::create(const OffloadOptions&
   }
   OffloadOptions checked = options;
   checked.slots = std::max<std::uint32_t>(checked.slots, 8);
-  checked.nearest_width = std::max<std::uint32_t>(checked.nearest_width, 1);
+  checked.nearest_width = std::clamp<std::uint32_t>(checked.nearest_width, 1, checked.slots);
   auto buffer = poller.allocate_buffer(std::size_t{checked.slots} * kLargestNode +
                                        kRootReads * kRootReadBytes);
   if (!buffer) return fail(buffer.error());

@@ -10,7 +10,6 @@
 #include "client/change_follower.h"
 #include "client/held_versions.h"
 #include "client/node_cache.h"
-#include "client/options.h"
 #include "common/clock.h"
 #include "common/result.h"
 #include "protocol/messages.h"
@@ -18,6 +17,7 @@
 #include "rtree/geometry.h"
 #include "rtree/node.h"
 #include "rtree/root_block.h"
+#include "silurus/options.h"
 #include "transport/fabric.h"
 
 namespace silurus::client {

@@ -117,9 +117,9 @@ void Offloader<D>::read_rest(std::uint32_t index) {
 /// It is where the next searches begin; unless a newer one has come in the meantime.
 template <int D>
 void Offloader<D>::know_root(const RootRead& read) {
-  constexpr rtree::Version kBirths = rtree::Version{1} << rtree::NodeRef::kBirthBits;
-  const rtree::Version newer = (read.root.birth() - known_root_.birth()) & (kBirths - 1);
-  if (known_root_ && newer > kBirths / 2) return;
+  constexpr rtree::Version kAllBirths = rtree::Version{1} << rtree::NodeRef::kBirthBits;
+  const rtree::Version newer = (read.root.birth() - known_root_.birth()) & (kAllBirths - 1);
+  if (known_root_ && newer > kAllBirths / 2) return;
   known_root_ = read.root;
   known_started_ = read.started;
 }

@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "client/call.h"
-#include "client/options.h"
-#include "client/statistics.h"
 #include "client/write_window.h"
 #include "common/clock.h"
 #include "common/result.h"
+#include "silurus/options.h"
+#include "silurus/statistics.h"
 
 namespace silurus::client {
 

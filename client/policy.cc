@@ -418,16 +418,21 @@ void CostPolicy::judge_trial(bool hopeless) {
   pairs_ = 0;
 }
 
+}  // namespace silurus::client
+
+namespace silurus {
+
 std::unique_ptr<AccessPolicy> make_policy(PolicyKind kind, std::uint64_t seed) {
   switch (kind) {
     case PolicyKind::kCatfish:
-      return std::make_unique<CatfishPolicy>(seed);
+      return std::make_unique<client::CatfishPolicy>(seed);
     case PolicyKind::kCatfishDoubling:
-      return std::make_unique<CatfishPolicy>(seed, CatfishOptions{.rule = CatfishRule::kPerWindow});
+      return std::make_unique<client::CatfishPolicy>(
+          seed, client::CatfishOptions{.rule = client::CatfishRule::kPerWindow});
     case PolicyKind::kCost:
       break;
   }
-  return std::make_unique<CostPolicy>(seed);
+  return std::make_unique<client::CostPolicy>(seed);
 }
 
-}  // namespace silurus::client
+}  // namespace silurus

@@ -6,49 +6,11 @@
 #include <cstdint>
 #include <memory>
 
-#include "common/api.h"
 #include "common/clock.h"
 #include "common/random.h"
-
-// How a client decides, search by search, between sending it to the server and walking the tree
-// itself. A policy is a pure function of what it is told: no clock, no socket, no tree; its dice
-// are seeded. Not thread-safe.
+#include "silurus/policy.h"
 
 namespace silurus::client {
-
-/// The two ways of running a search.
-enum class Access : std::uint8_t { kMessaging = 0, kOffload = 1 };
-
-/// Searches are put into so many classes of like ones, by their kind and size; what a class means
-/// is the caller's affair (search_class(): by the size of the window, by k).
-constexpr std::size_t kSearchClasses = 64;
-
-/// How a search went.
-struct SearchOutcome {
-  std::uint8_t search_class = 0;  ///< below kSearchClasses
-  Access access = Access::kMessaging;
-  Nanoseconds latency = 0;       ///< from the call to the answer
-  Nanoseconds completed_at = 0;  ///< by any steady clock
-};
-
-/// What a heartbeat said of the server.
-struct ServerLoad {
-  double cpu_busy = 0;       ///< of its workers, 0 to 1
-  std::uint32_t queued = 0;  ///< requests waiting
-};
-
-class SILURUS_API AccessPolicy {
- public:
-  virtual ~AccessPolicy() = default;
-  /// Decides about the next search.
-  virtual Access choose(std::uint8_t search_class) = 0;
-  /// Reports one that it had decided about.
-  virtual void on_search(const SearchOutcome& outcome) = 0;
-  /// Of one that it had decided about, and that taught nothing: it failed, or another server had it
-  /// in the end.
-  virtual void forget(Access) {}
-  virtual void on_heartbeat(const ServerLoad& load) = 0;
-};
 
 /// When a client of the Catfish policy offloads how many searches, while the server is busy.
 enum class CatfishRule : std::uint8_t {
@@ -82,7 +44,7 @@ struct CatfishOptions {
 /// does no harm where messages are the better way.
 ///
 /// Either way a heartbeat that says "not busy" ends the back-off at once.
-class SILURUS_API CatfishPolicy final : public AccessPolicy {
+class CatfishPolicy final : public AccessPolicy {
  public:
   explicit CatfishPolicy(std::uint64_t seed, const CatfishOptions& options = {});
   Access choose(std::uint8_t search_class) override;
@@ -165,7 +127,7 @@ struct CostOptions {
 /// clients alike, and leaves the network just short of full. And while the server has time left,
 /// nothing is offloaded unless that is clearly quicker: a queue of the network holds up messages
 /// and reads alike, and to give way is for those who fill it (docs/decisions/0095).
-class SILURUS_API CostPolicy final : public AccessPolicy {
+class CostPolicy final : public AccessPolicy {
  public:
   explicit CostPolicy(std::uint64_t seed, const CostOptions& options = {});
   Access choose(std::uint8_t search_class) override;
@@ -288,10 +250,5 @@ class SILURUS_API CostPolicy final : public AccessPolicy {
   Sample base_;
   Sample trial_;
 };
-
-/// kCatfish: CatfishRule::kPerHeartbeat; kCatfishDoubling: CatfishRule::kPerWindow.
-enum class PolicyKind : std::uint8_t { kCost, kCatfish, kCatfishDoubling };
-
-SILURUS_API std::unique_ptr<AccessPolicy> make_policy(PolicyKind kind, std::uint64_t seed);
 
 }  // namespace silurus::client

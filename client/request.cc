@@ -80,7 +80,7 @@ Status check_one(const Kind&, const request::Limits&) {
 }
 
 /// Of a search at a moment, the bytes before the search itself.
-constexpr std::size_t front_bytes(protocol::Moment as_of) {
+constexpr std::size_t front_bytes(Moment as_of) {
   return as_of == 0 ? 0 : sizeof(protocol::AtRequest);
 }
 

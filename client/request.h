@@ -3,22 +3,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <variant>
 
-#include "client/answers.h"
-#include "common/inline_function.h"
 #include "common/result.h"
 #include "protocol/messages.h"
 #include "rtree/geometry.h"
+#include "silurus/answers.h"
 
 namespace silurus::client {
 
-/// Is told how an operation ended; never from within the call that started it.
-/// The answer belongs to the operation: swap out what shall outlive the
-/// callback. May start other operations.
-template <typename Answer>
-using Callback = InlineFunction<void(Result<Answer*>)>;
+/// Text, JSON as a rule.
+struct TextAnswer {
+  std::string json;
+};
 
 /// How a request is treated, by its kind.
 struct Treatment {
@@ -44,14 +43,14 @@ struct Range {
   using Answer = RangeAnswer<D>;
   static constexpr Treatment kTreatment{};
   rtree::RangeQuery<D> query;
-  protocol::Moment as_of = 0;
+  Moment as_of = 0;
 };
 template <int D>
 struct Nearest {
   using Answer = NearestAnswer;
   static constexpr Treatment kTreatment{};
   rtree::NearestQuery<D> query;
-  protocol::Moment as_of = 0;
+  Moment as_of = 0;
 };
 /// Operations that become visible in one version; at most Limits::operations.
 template <int D>
@@ -61,21 +60,21 @@ struct Write {
   std::span<const protocol::Operation<D>> operations;
 };
 struct Statistics {
-  using Answer = StatsAnswer;
+  using Answer = TextAnswer;
   static constexpr Treatment kTreatment{.is_repeatable = true};
   static constexpr auto kType = protocol::MessageType::kStats;
   static constexpr std::uint8_t kFlags = protocol::kAnyMember;
 };
 /// Who is in the server's group, as JSON (protocol::MessageType::kCluster).
 struct Cluster {
-  using Answer = StatsAnswer;
+  using Answer = TextAnswer;
   static constexpr Treatment kTreatment{.is_repeatable = true};
   static constexpr auto kType = protocol::MessageType::kCluster;
   static constexpr std::uint8_t kFlags = protocol::kAnyMember;
 };
 /// Answered with JSON, too.
 struct Task {
-  using Answer = StatsAnswer;
+  using Answer = TextAnswer;
   static constexpr Treatment kTreatment{.is_repeatable = true, .is_patient = true};
   protocol::TaskKind kind;
   std::uint64_t from = 0;
@@ -145,9 +144,8 @@ using Request =
 
 /// Who is told of the end of a request, whatever kind it has.
 template <int D>
-using AnyCallback =
-    std::variant<Callback<RangeAnswer<D>>, Callback<NearestAnswer>, Callback<WriteAnswer>,
-                 Callback<StatsAnswer>, Callback<LoadAnswer>>;
+using AnyCallback = std::variant<Callback<RangeAnswer<D>>, Callback<NearestAnswer>,
+                                 Callback<WriteAnswer>, Callback<TextAnswer>, Callback<LoadAnswer>>;
 
 template <int D>
 Treatment treatment(const Request<D>& request);

@@ -22,20 +22,8 @@ endif()
 include(cmake/libsilurus.cmake)
 install(TARGETS silurus_shared EXPORT silurus LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 
-# Its headers: those that a program may include, and what they include.
-set(public_headers
-  client/answers.h client/client.h client/options.h client/policy.h client/statistics.h
-  client/shards/map_store.h client/shards/replacement.h client/shards/router.h client/shards/shard_map.h
-  common/api.h common/check.h common/clock.h common/histogram.h common/inline_function.h common/log.h common/random.h
-  common/result.h common/units.h
-  protocol/default_url.h protocol/messages.h protocol/moment.h
-  rtree/geometry.h rtree/node_ref.h
-  transport/fabric.h transport/limits.h transport/refusals.h transport/unique_fd.h transport/waiter.h
-  transport/wake_flag.h)
-foreach(header ${public_headers})
-  get_filename_component(folder ${header} DIRECTORY)
-  install(FILES ${PROJECT_SOURCE_DIR}/${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/silurus/${folder})
-endforeach()
+# Its headers.
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/silurus DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
 
 # find_package(silurus), target silurus::client.
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/silurus)

@@ -9,9 +9,7 @@ set_target_properties(silurus_shared PROPERTIES
   SOVERSION 1 VERSION 1.${PROJECT_VERSION_MINOR}.${PROJECT_VERSION_PATCH}
   LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/libsilurus.map)
 target_compile_features(silurus_shared INTERFACE cxx_std_20)
-target_include_directories(silurus_shared INTERFACE
-  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
-  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/silurus>)
+target_include_directories(silurus_shared INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(silurus_shared
   INTERFACE tl::expected
   PRIVATE spdlog::spdlog CURL::libcurl PkgConfig::XXHASH PkgConfig::HWY PkgConfig::RDMA Threads::Threads)

@@ -30,9 +30,7 @@ function(silurus_library name)
   add_library(silurus::${name} ALIAS silurus_${name})
   set_target_properties(silurus_${name} PROPERTIES EXPORT_NAME ${name})
   target_include_directories(silurus_${name} PUBLIC
-    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
-    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
-    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/silurus>)
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
   target_compile_features(silurus_${name} PUBLIC cxx_std_20)
   target_precompile_headers(silurus_${name} REUSE_FROM silurus_precompiled)
   target_link_libraries(silurus_${name} PUBLIC ${ARG_PUBLIC}

@@ -1,11 +1,8 @@
 #pragma once
 
-#include <cstdint>
+#include "silurus/time.h"
 
 namespace silurus {
-
-/// Nanoseconds of a monotonic clock with an arbitrary start. Only differences mean anything.
-using Nanoseconds = std::int64_t;
 
 /// A monotonic clock. Protocol code never asks the system for the time: it is handed a Clock, so
 /// that the very same code runs in virtual time (transport/sim). Thread-safe.
@@ -30,9 +27,5 @@ class ManualClock final : public Clock {
  private:
   Nanoseconds now_ = 1'000'000'000;
 };
-
-constexpr Nanoseconds kMicrosecond = 1'000;
-constexpr Nanoseconds kMillisecond = 1'000'000;
-constexpr Nanoseconds kSecond = 1'000'000'000;
 
 }  // namespace silurus

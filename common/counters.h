@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "common/histogram.h"
+#include "silurus/histogram.h"
 
 namespace silurus {
 

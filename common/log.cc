@@ -8,7 +8,7 @@
 #include <atomic>
 #include <cstdio>
 
-#include "common/api.h"
+#include "silurus/api.h"
 
 namespace silurus::log {
 namespace {

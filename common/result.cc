@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "common/api.h"
+#include "silurus/api.h"
 
 namespace silurus {
 

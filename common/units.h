@@ -4,9 +4,9 @@
 #include <string>
 #include <string_view>
 
-#include "common/api.h"
 #include "common/clock.h"
 #include "common/result.h"
+#include "silurus/api.h"
 
 namespace silurus {
 

@@ -12,7 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "client/client.h"
+#include "silurus/client.h"
 
 namespace {
 

@@ -1,10 +1,10 @@
 #include "client/cluster_info.h"
-#include "client/shards/shard_map.h"
 #include "common/units.h"
 #include "etcd/gateway.h"
 #include "fuzz/target.h"
 #include "replication/group/static_group.h"
 #include "replication/group/view.h"
+#include "silurus/shard_map.h"
 #include "transport/fabric.h"
 
 // Texts that name something: addresses of every kind, sizes, durations, keys.

@@ -3,8 +3,8 @@
 #include <functional>
 #include <string>
 
-#include "common/api.h"
 #include "common/result.h"
+#include "silurus/api.h"
 
 namespace silurus::protocol {
 

@@ -7,6 +7,8 @@
 
 #include "rtree/geometry.h"
 #include "rtree/node_ref.h"
+#include "silurus/time.h"
+#include "silurus/types.h"
 #include "transport/fabric.h"
 
 // The messages between client and server: fixed little-endian structs without padding, written in
@@ -84,17 +86,8 @@ struct NearestRequest {
   rtree::Point<D> point;
 };
 
-enum class OperationKind : std::uint32_t { kInsert = 0, kErase = 1, kUpdate = 2 };
-
-/// One write. `to` is used by updates only.
-template <int D>
-struct Operation {
-  std::uint64_t id;
-  OperationKind kind;
-  std::uint32_t reserved;  ///< 0
-  rtree::Box<D> box;
-  rtree::Box<D> to;
-};
+using silurus::Operation;
+using silurus::OperationKind;
 
 /// Followed by `count` Operations, which become visible in one version. One that fails (unknown
 /// entry, bad box) leaves the others alone.
@@ -124,11 +117,6 @@ struct LoadCommit {
   std::uint64_t entries;  ///< how many were sent: checked
 };
 
-/// A moment in the life of a tree: the number of a version, or, from kFirstStamp on, the reading of
-/// a hybrid logical clock (replication/hybrid_clock.h), which means the version that was current
-/// then.
-using Moment = std::uint64_t;
-constexpr Moment kFirstStamp = Moment{1} << 48;
 /// A time that never comes: the newest version kept.
 constexpr Moment kNewest = UINT64_MAX;
 

@@ -150,20 +150,27 @@ void NearestCursor<D>::start(const NearestQuery<D>& query, WantedNode root, Near
   candidates_ = 0;
   known_.clear();
   family_count_ = 0;
+  free_families_.clear();
   if (k_ == 0) return;
-  Family& family = new_family();
+  const std::uint32_t index = new_family();
+  Family& family = *families_[index];
   family.distances[0] = 0;
   family.refs[0] = root.ref.word();
   family.count = 1;
   family.level = root.level;
   family.kind = Kind::kNodes;
-  add_family(0);
+  add_family(index);
 }
 
 template <int D>
-auto NearestCursor<D>::new_family() -> Family& {
+std::uint32_t NearestCursor<D>::new_family() {
+  if (!free_families_.empty()) {
+    const std::uint32_t index = free_families_.back();
+    free_families_.pop_back();
+    return index;
+  }
   if (family_count_ == families_.size()) families_.push_back(std::make_unique<Family>());
-  return *families_[family_count_++];
+  return family_count_++;
 }
 
 template <int D>
@@ -171,7 +178,7 @@ void NearestCursor<D>::add_family(std::uint32_t index) {
   Family& family = *families_[index];
   family.nearest = kernels_->least(family.distances, family.count);
   const double distance = family.distances[family.nearest];
-  if (distance > bound_) return;
+  if (distance > bound_) return free_families_.push_back(index);
   known_.push_back({distance, index});
   std::push_heap(known_.begin(), known_.end(), Farther());
 }
@@ -187,6 +194,8 @@ std::uint64_t NearestCursor<D>::take_nearest(std::uint32_t index) {
     family.distances[family.nearest] = family.distances[family.count];
     family.refs[family.nearest] = family.refs[family.count];
     add_family(index);
+  } else {
+    free_families_.push_back(index);
   }
   return ref;
 }
@@ -229,8 +238,8 @@ void NearestCursor<D>::keep_parent(const Node<D>& parent, Family& family) {
 
 template <int D>
 void NearestCursor<D>::add_groups(const Node<D>& parent, std::uint32_t child) {
-  const auto index = static_cast<std::uint32_t>(family_count_);
-  Family& family = new_family();
+  const std::uint32_t index = new_family();
+  Family& family = *families_[index];
   family.kind = Kind::kGroups;
   family.leaf = parent.child(child).word();
   family.level = 0;
@@ -244,7 +253,7 @@ void NearestCursor<D>::add_groups(const Node<D>& parent, std::uint32_t child) {
   if (family.count != 0) {
     add_family(index);
   } else {
-    --family_count_;
+    free_families_.push_back(index);
   }
 }
 
@@ -255,8 +264,8 @@ void NearestCursor<D>::feed(const Node<D>& node) {
   if (node.is_leaf()) {
     feed_leaf(node);
   } else {
-    const auto index = static_cast<std::uint32_t>(family_count_);
-    Family& family = new_family();
+    const std::uint32_t index = new_family();
+    Family& family = *families_[index];
     kernels_->inner_distances(node, query_.point, family.distances);
     family.count = node.count();
     family.level = node.level() - 1;

@@ -225,7 +225,8 @@ class NearestCursor {
     std::uint32_t family;
   };
 
-  Family& new_family();
+  /// Its index: of one that has no more children, if there is any.
+  std::uint32_t new_family();
   void add_family(std::uint32_t index);
   std::uint64_t take_nearest(std::uint32_t index);
   void keep_parent(const Node<D>& parent, Family& family);
@@ -258,7 +259,8 @@ class NearestCursor {
   std::size_t in_flight_ = 0;
   bool finished_ = true;
   std::vector<std::unique_ptr<Family>> families_;  ///< the first so many are in use
-  std::size_t family_count_ = 0;
+  std::uint32_t family_count_ = 0;
+  std::vector<std::uint32_t> free_families_;  ///< of those, the ones without children
   bool by_groups_ = false;
   std::vector<std::unique_ptr<Node<D>>> parents_;  ///< of level 1, if by groups
   std::size_t parent_count_ = 0;                   ///< the first are in use

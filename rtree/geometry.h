@@ -1,98 +1,26 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdint>
 #include <limits>
 #include <string>
-#include <vector>
 
 #include "common/result.h"
 #include "common/units.h"
+#include "silurus/types.h"
 
 namespace silurus::rtree {
 
-/// A point of D coordinates. Finite wherever the library accepts one.
-template <int D>
-struct Point {
-  std::array<double, D> at{};
-  friend bool operator==(const Point&, const Point&) = default;
-};
-
-/// A closed axis-parallel box, min[d] <= max[d] in every dimension; a point is a box with
-/// min == max.
-template <int D>
-struct Box {
-  std::array<double, D> min{};
-  std::array<double, D> max{};
-  friend bool operator==(const Box&, const Box&) = default;
-};
-
-/// What the tree stores. The tree is a multiset of (id, box) pairs: it does not require ids to be
-/// unique, and erase and update name an entry by both.
-template <int D>
-struct Entry {
-  std::uint64_t id = 0;
-  Box<D> box;
-  friend bool operator==(const Entry&, const Entry&) = default;
-};
-
-/// Which entries a range search finds, by the relation of their box to the window. Edges count as
-/// inside (boxes are closed).
-enum class Predicate : std::uint8_t {
-  kIntersects = 0,  ///< box and window share a point
-  kWithin = 1,      ///< the box lies within the window
-  kContains = 2,    ///< the box contains the window
-};
-
-/// What a range search returns of each entry found.
-enum class ResultShape : std::uint8_t {
-  kCount = 0,    ///< nothing but how many
-  kIds = 1,      ///< ids
-  kEntries = 2,  ///< ids and exact boxes
-};
-
-/// A range search.
-template <int D>
-struct RangeQuery {
-  Box<D> window;
-  Predicate predicate = Predicate::kIntersects;
-  ResultShape shape = ResultShape::kIds;
-  std::uint64_t limit = UINT64_MAX;  ///< stop after so many entries; which ones is unspecified
-};
-
-/// What a range search found, in no particular order.
-template <int D>
-struct RangeResult {
-  std::uint64_t count = 0;
-  std::vector<std::uint64_t> ids;  ///< count of them, unless only a count was asked for
-  std::vector<Box<D>> boxes;       ///< parallel to ids if entries were asked for, else empty
-
-  void clear() {
-    count = 0;
-    ids.clear();
-    boxes.clear();
-  }
-};
-
-/// The k entries nearest to a point, by Euclidean distance from the point to the box (0 inside), as
-/// distance() tells it.
-template <int D>
-struct NearestQuery {
-  Point<D> point;
-  std::uint32_t k = 1;  ///< at least 1
-};
-
-struct Neighbor {
-  std::uint64_t id;
-  double distance;
-  friend bool operator==(const Neighbor&, const Neighbor&) = default;
-};
-
-/// Nearest first; equal distances in the order of ids. At the k-th place too: of entries at equal
-/// distance the smaller ids are kept.
-using NearestResult = std::vector<Neighbor>;
+using silurus::Box;
+using silurus::Entry;
+using silurus::NearestQuery;
+using silurus::NearestResult;
+using silurus::Neighbor;
+using silurus::Point;
+using silurus::Predicate;
+using silurus::RangeQuery;
+using silurus::RangeResult;
+using silurus::ResultShape;
 
 /// Refuses NaN, infinite and inverted boxes with an error that names the field ("box.min[1] is
 /// nan").

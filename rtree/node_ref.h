@@ -3,10 +3,11 @@
 #include <cstdint>
 #include <functional>
 
+#include "silurus/time.h"
+
 namespace silurus::rtree {
 
-/// Number of a version of the tree. The empty tree is version 1; each publication adds one.
-using Version = std::uint64_t;
+using silurus::Version;
 
 /// Names a node: the chunk that holds it and the version it was born in (its low 36 bits). 8 bytes,
 /// so that an aligned read of one is atomic, for a NIC too. A name is never given to two different

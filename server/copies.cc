@@ -104,8 +104,7 @@ Status Copies<D>::take_end(const Status& outcome, Nanoseconds now) {
     sources_.empty() ? drop(now, options_.longest_pause) : try_next(now);
     return {};
   }
-  // Another primary may have what was missing: then there are writes that only our own log has.
-  if (!parts_.member.needs_copy() || fetch_->log() < parts_.member.copy_needs()) {
+  if (!may_replace_tree(fetch_->log(), parts_.member.needs_copy(), parts_.member.copy_needs())) {
     ++counters_.dropped;
     drop(now, options_.longest_pause);
     return {};

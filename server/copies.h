@@ -69,6 +69,14 @@ struct CopiesCounters {
   std::uint64_t ended = 0;  ///< times that copies of our tree held too much
 };
 
+/// Whether a copy takes the place of a member's own tree: `log` is where it ends, `needed` where it
+/// has to reach to at least if the member needs one. It may need none any more, or more of the log
+/// than this copy has: another primary has what was missing, and then there may be committed writes
+/// that only the member's own log has.
+constexpr bool may_replace_tree(replication::Lsn log, bool is_needed, replication::Lsn needed) {
+  return is_needed && log >= needed;
+}
+
 /// A member's part in copies of the tree (decision 0110). Others copy ours; and when the group's
 /// log does not reach back to where ours ends, we copy another one's: of a backup if there is one,
 /// of the next member if one cannot give it whole, and of all again after a while. Whoever owns the

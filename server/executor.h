@@ -1,6 +1,6 @@
 #pragma once
 
-#include "common/inline_function.h"
+#include "silurus/inline_function.h"
 
 namespace silurus::server {
 

@@ -78,7 +78,7 @@ void History<D>::thin_out() {
 }
 
 template <int D>
-Result<rtree::Snapshot<D>> History<D>::at(protocol::Moment moment) const {
+Result<rtree::Snapshot<D>> History<D>::at(Moment moment) const {
   if (!enabled()) {
     return fail(ErrorCode::kNotFound,
                 "this server keeps no old versions: start it with --retain TIME");
@@ -91,7 +91,7 @@ Result<rtree::Snapshot<D>> History<D>::at(protocol::Moment moment) const {
            std::to_string(versions_.back().snapshot.version()) + " " +
            std::to_string(versions_.size()) + " are (silurus history lists them)";
   };
-  if (moment < protocol::kFirstStamp) {
+  if (moment < kFirstStamp) {
     const auto found = std::lower_bound(versions_.begin(), versions_.end(), moment,
                                         [](const Version& kept, rtree::Version version) {
                                           return kept.snapshot.version() < version;

@@ -63,7 +63,7 @@ class History {
   // --- any thread
   /// The version of that number, or the newest one kept that is not after that time. kNotFound says
   /// what is kept.
-  Result<rtree::Snapshot<D>> at(protocol::Moment moment) const;
+  Result<rtree::Snapshot<D>> at(Moment moment) const;
   /// Of the version added last; 0: none is kept.
   replication::Stamp stamp() const;
   /// Oldest first.

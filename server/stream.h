@@ -20,8 +20,8 @@ template <int D>
 struct Search {
   std::uint32_t request_id = 0;
   std::variant<rtree::RangeQuery<D>, rtree::NearestQuery<D>> query;
-  bool any_member = false;                  ///< asked with protocol::kAnyMember
-  std::optional<protocol::Moment> at = {};  ///< the version; nothing: the current one
+  bool any_member = false;        ///< asked with protocol::kAnyMember
+  std::optional<Moment> at = {};  ///< the version; nothing: the current one
 };
 
 /// Where a search stopped that was begun in a sweep, and what it had found.

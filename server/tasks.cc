@@ -91,8 +91,8 @@ std::string compaction_json(const rtree::CompactStep& step, rtree::Version versi
 }
 
 template <int D>
-Result<std::string> diff_json(const History<D>& history, protocol::Moment from,
-                              protocol::Moment to) {
+Result<std::string> diff_json(const History<D>& history, Moment from,
+                              Moment to) {
   const auto before = history.at(from);
   if (!before) return fail(before.error());
   const auto after = history.at(to);
@@ -129,8 +129,8 @@ template std::string compaction_json<3>(const rtree::CompactStep&, rtree::Versio
                                         const rtree::TreeStats&);
 template std::string history_json(const History<2>&);
 template std::string history_json(const History<3>&);
-template Result<std::string> diff_json(const History<2>&, protocol::Moment, protocol::Moment);
-template Result<std::string> diff_json(const History<3>&, protocol::Moment, protocol::Moment);
+template Result<std::string> diff_json(const History<2>&, Moment, Moment);
+template Result<std::string> diff_json(const History<3>&, Moment, Moment);
 template Result<std::string> backup_json(const rtree::Tree<2>&,
                                          const std::function<replication::Stamp()>&, std::uint64_t,
                                          const std::string&, const std::stop_token&);

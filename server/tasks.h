@@ -40,8 +40,8 @@ template <int D>
 std::string history_json(const History<D>& history);
 /// {"from", "to", "inserted": [ids], "erased": [ids], "moved": [ids], "nodes_visited"}.
 template <int D>
-Result<std::string> diff_json(const History<D>& history, protocol::Moment from,
-                              protocol::Moment to);
+Result<std::string> diff_json(const History<D>& history, Moment from,
+                              Moment to);
 /// Of an admission order that was obeyed: {"state", "ticket", "version", "entries"}.
 std::string order_json(const AdmissionControl& admission, rtree::Version version,
                        std::uint64_t entries);

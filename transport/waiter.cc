@@ -35,7 +35,7 @@ void relax() {
 
 }  // namespace
 
-Result<std::unique_ptr<Waiter>> Waiter::create(const WaiterOptions& options,
+Result<std::unique_ptr<Waiter>> Waiter::create(const WaitOptions& options,
                                                std::vector<Poller*> pollers) {
   for (const Poller* poller : pollers) {
     if (poller->fd() < 0) {
@@ -48,7 +48,7 @@ Result<std::unique_ptr<Waiter>> Waiter::create(const WaiterOptions& options,
   return std::unique_ptr<Waiter>(new Waiter(options, std::move(pollers), std::move(wake)));
 }
 
-Waiter::Waiter(const WaiterOptions& options, std::vector<Poller*> pollers, UniqueFd wake)
+Waiter::Waiter(const WaitOptions& options, std::vector<Poller*> pollers, UniqueFd wake)
     : options_(options), pollers_(std::move(pollers)), wake_fd_(std::move(wake)) {
   for (const Poller* poller : pollers_) fds_.push_back({poller->fd(), POLLIN, 0});
   fds_.push_back({wake_fd_.get(), POLLIN, 0});

@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/result.h"
+#include "silurus/wait.h"
 #include "transport/fabric.h"
 #include "transport/unique_fd.h"
 #include "transport/wake_flag.h"
@@ -17,19 +18,8 @@ namespace silurus::transport {
 
 class NapPlan;
 
-enum class WaitPolicy : std::uint8_t {
-  kAdaptive,  ///< spin a little, then sleep
-  kSpin,      ///< never sleep: the least latency, a whole core
-  kSleep,     ///< never spin: the least CPU where little happens
-  kNap,       ///< look now and then: CPU time in proportion to the work (nap_plan.h)
-};
-
-struct WaiterOptions {
-  WaitPolicy policy = WaitPolicy::kAdaptive;
-  /// How long kAdaptive spins. About what it costs to sleep and be woken (system call, scheduler,
-  /// doorbell at the peer), so that waiting costs at most twice the better choice.
-  Nanoseconds spin = 30 * kMicrosecond;
-};
+using silurus::WaitOptions;
+using silurus::WaitPolicy;
 
 /// Waits for something to happen on the pollers of one thread. One thread; wake() alone is for any.
 ///
@@ -43,7 +33,7 @@ class Waiter {
  public:
   ~Waiter();
   /// Real pollers only (fd() >= 0): virtual time has nothing to wait for. They outlive the waiter.
-  static Result<std::unique_ptr<Waiter>> create(const WaiterOptions& options,
+  static Result<std::unique_ptr<Waiter>> create(const WaitOptions& options,
                                                 std::vector<Poller*> pollers);
 
   /// Drives the pollers until they have handled something (the answer: how many events), wake()
@@ -56,7 +46,7 @@ class Waiter {
   std::uint64_t sleeps() const { return sleeps_; }
 
  private:
-  Waiter(const WaiterOptions& options, std::vector<Poller*> pollers, UniqueFd wake);
+  Waiter(const WaitOptions& options, std::vector<Poller*> pollers, UniqueFd wake);
   std::size_t progress();
   std::size_t nap_until(Nanoseconds deadline);
   void nap(Nanoseconds time);
@@ -65,7 +55,7 @@ class Waiter {
   /// Waits for some of the descriptors, the last of which is our own.
   void wait_for(pollfd* fds, std::size_t count, Nanoseconds timeout);
 
-  WaiterOptions options_;
+  WaitOptions options_;
   std::vector<Poller*> pollers_;
   UniqueFd wake_fd_;
   std::vector<pollfd> fds_;  ///< of the pollers, then ours

@@ -28,7 +28,7 @@ class SilurusSession final : public PeerSession {
   Status begin(const PeerQuery& query, PeerAnswer& into) {
     if (query.k == 0) {
       return client_.range_async({.window = query.window},
-                                 [this, &into](Result<client::RangeAnswer<2>*> answer) {
+                                 [this, &into](Result<RangeAnswer<2>*> answer) {
                                    if (answer) {
                                      into.swap((*answer)->ids);
                                    } else {

@@ -6,7 +6,7 @@
 
 #include "bench/peers/peer.h"
 #include "bench/server_process.h"
-#include "client/client.h"
+#include "silurus/client.h"
 
 namespace silurus::bench {
 

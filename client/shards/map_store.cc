@@ -1,9 +1,9 @@
-#include "client/shards/map_store.h"
+#include "silurus/map_store.h"
 
 #include <string>
 #include <utility>
 
-#include "client/environment.h"
+#include "client/shards/internal.h"
 #include "common/clock.h"
 #include "etcd/gateway.h"
 
@@ -91,6 +91,10 @@ Result<std::unique_ptr<MapStore>> open_map_store(std::string_view url,
   if (!gateway) return fail(gateway.error());
   return std::unique_ptr<MapStore>(
       std::make_unique<EtcdMapStore>(*address, std::move(*gateway), environment, timeout));
+}
+
+Result<std::unique_ptr<MapStore>> open_map_store(std::string_view url, Nanoseconds timeout) {
+  return open_map_store(url, client::real_environment(), timeout);
 }
 
 }  // namespace silurus::shards

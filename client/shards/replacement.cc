@@ -1,4 +1,4 @@
-#include "client/shards/replacement.h"
+#include "silurus/replacement.h"
 
 #include <algorithm>
 #include <cstring>
@@ -6,11 +6,11 @@
 #include <span>
 #include <utility>
 
-#include "client/client.h"
-#include "client/environment.h"
 #include "client/internal.h"
+#include "client/shards/internal.h"
 #include "common/json.h"
 #include "etcd/gateway.h"
+#include "silurus/client.h"
 
 namespace silurus::shards {
 namespace {
@@ -45,12 +45,12 @@ struct Answer {
 template <int D>
 class Server {
  public:
-  static Result<Server> connect(const std::string& url, client::ClientOptions options,
+  static Result<Server> connect(const std::string& url, ClientOptions options,
                                 client::Environment& environment) {
-    options.mode = client::Mode::kMessaging;
+    options.mode = Mode::kMessaging;
     options.reconnect_for = 0;
     options.deadline = std::max(options.deadline, options.patience);
-    auto client = Client<D>::connect(url, options, environment);
+    auto client = client::Internal::connect<D>(url, options, environment);
     if (!client) {
       const std::string& why = client.error().message;
       const bool names_it = why.find(url) != std::string::npos;
@@ -69,7 +69,7 @@ class Server {
   Client<D>& client() { return client_; }
 
   Result<Answer> ask(TaskKind kind, std::uint64_t from = 0, std::uint64_t to = 0) {
-    const auto text = client::Internal::run_task(client_, kind, from, to);
+    const auto text = client::Internal::run_task(client_, {.kind = kind, .from = from, .to = to});
     if (!text) return told(text.error());
     const auto json = parse_json(*text);
     if (!json.is_object()) return fail(ErrorCode::kProtocol, url_ + " answers nonsense");
@@ -79,7 +79,8 @@ class Server {
 
   /// One page of what was listed, each operation checked.
   Result<std::vector<Operation<D>>> page(std::uint64_t index) {
-    const auto bytes = client::Internal::run_task(client_, TaskKind::kExportPage, 0, index);
+    const auto bytes = client::Internal::run_task(
+        client_, {.kind = TaskKind::kExportPage, .from = 0, .to = index});
     if (!bytes) return told(bytes.error());
     if (bytes->size() % sizeof(Operation<D>) != 0) {
       return fail(ErrorCode::kProtocol, url_ + " answers with part of an operation");
@@ -641,7 +642,7 @@ Result<ReplaceReport> replace_shard(MapStore& store, const ReplaceOptions& optio
 
 template <int D>
 Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard_id,
-                                    const client::ClientOptions& options,
+                                    const ClientOptions& options,
                                     client::Environment& environment) {
   auto stored = store.load();
   if (!stored) return fail(stored.error());
@@ -673,13 +674,28 @@ Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard_id,
   return replaced;
 }
 
+template <int D>
+Result<ReplaceReport> replace_shard(MapStore& store, const ReplaceOptions& options) {
+  return replace_shard<D>(store, options, client::real_environment());
+}
+
+template <int D>
+Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard,
+                                    const ClientOptions& options) {
+  return abort_replacement<D>(store, shard, options, client::real_environment());
+}
+
 template Result<ReplaceReport> replace_shard<2>(MapStore&, const ReplaceOptions&,
                                                 client::Environment&);
+template Result<ReplaceReport> replace_shard<2>(MapStore&, const ReplaceOptions&);
+template Result<StoredMap> abort_replacement<2>(MapStore&, std::uint32_t, const ClientOptions&,
+                                                client::Environment&);
+template Result<StoredMap> abort_replacement<2>(MapStore&, std::uint32_t, const ClientOptions&);
 template Result<ReplaceReport> replace_shard<3>(MapStore&, const ReplaceOptions&,
                                                 client::Environment&);
-template Result<StoredMap> abort_replacement<2>(MapStore&, std::uint32_t,
-                                                const client::ClientOptions&, client::Environment&);
-template Result<StoredMap> abort_replacement<3>(MapStore&, std::uint32_t,
-                                                const client::ClientOptions&, client::Environment&);
+template Result<ReplaceReport> replace_shard<3>(MapStore&, const ReplaceOptions&);
+template Result<StoredMap> abort_replacement<3>(MapStore&, std::uint32_t, const ClientOptions&,
+                                                client::Environment&);
+template Result<StoredMap> abort_replacement<3>(MapStore&, std::uint32_t, const ClientOptions&);
 
 }  // namespace silurus::shards

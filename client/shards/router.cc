@@ -1,4 +1,4 @@
-#include "client/shards/router.h"
+#include "silurus/router.h"
 
 #include <algorithm>
 #include <limits>
@@ -8,6 +8,7 @@
 #include "client/backoff.h"
 #include "client/environment.h"
 #include "client/internal.h"
+#include "client/shards/internal.h"
 #include "common/home_process.h"
 #include "common/json.h"
 #include "protocol/decode.h"
@@ -109,7 +110,7 @@ struct Router<D>::Impl {
 
   Result<Client<D>*> client_of(Link& link) {
     if (!link.client) {
-      auto made = Client<D>::connect(link.url, options, environment);
+      auto made = client::Internal::connect<D>(link.url, options, environment);
       if (!made) {
         return fail(made.error().code,
                     "shard " + std::to_string(link.id) + ": " + made.error().message);
@@ -476,7 +477,7 @@ struct Router<D>::Impl {
     Indices all(operations.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
     if (auto ok = write_all(writing, std::move(all)); !ok) return fail(ok.error());
-    std::ranges::sort(writing.answer.failed, {}, &client::FailedWrite::index);
+    std::ranges::sort(writing.answer.failed, {}, &FailedWrite::index);
     return std::move(writing.answer);
   }
 
@@ -502,19 +503,28 @@ template <int D>
 Router<D>::~Router() = default;
 
 template <int D>
-Result<Router<D>> Router<D>::connect(std::string_view url, const ClientOptions& options,
-                                     client::Environment& environment) {
+Result<Router<D>> Router<D>::connect(std::string_view url, const ClientOptions& options) {
+  return client::Internal::connect_router<D>(url, options, client::real_environment());
+}
+
+template <int D>
+Result<Router<D>> client::Internal::connect_router(std::string_view url,
+                                                   const ClientOptions& options,
+                                                   Environment& environment) {
   auto store = shards::open_map_store(url, environment, options.connect_timeout);
   if (!store) return fail(store.error());
-  auto impl = std::make_unique<Impl>(environment, std::move(*store), options);
+  auto impl = std::make_unique<typename Router<D>::Impl>(environment, std::move(*store), options);
   if (auto ok = impl->load_map(); !ok) return fail(ok.error());
-  return Router(std::move(impl));
+  return Router<D>(std::move(impl));
 }
 
 template <int D>
 Result<RangeAnswer<D>> Router<D>::range(const Box<D>& window, const RangeOptions& options) {
   if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
   if (auto ok = rtree::check_box(window, "window"); !ok) return fail(ok.error());
+  if (options.as_of != 0) {
+    return fail(ErrorCode::kUnsupported, "shards have versions of their own: ask a shard's server");
+  }
   return impl_->until_done([&] {
     return impl_->range_once({.window = window,
                               .predicate = options.predicate,
@@ -655,30 +665,24 @@ std::uint64_t Router<D>::visits() const {
 }
 
 template <int D>
-Result<std::string> Router<D>::server_statistics() {
+Result<std::vector<ShardStatistics>> Router<D>::server_statistics() {
   if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
   if (auto ok = impl_->load_map(); !ok) return fail(ok.error());
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  std::uint64_t entries = 0;
+  std::vector<ShardStatistics> all;
   for (auto& link : impl_->links) {
-    nlohmann::ordered_json one = {
-        {"id", link.id}, {"first", shards::key_text(link.first)}, {"servers", link.url}};
     auto client = impl_->client_of(link);
-    const auto text = client ? (*client)->server_statistics() : fail(client.error());
-    auto statistics = parse_json<nlohmann::ordered_json>(text ? *text : "");
-    if (statistics.is_object()) {
-      entries += json_number(statistics, "entries");
-      one["statistics"] = std::move(statistics);
-    } else {
-      one["error"] = text ? "statistics that make no sense" : text.error().message;
-    }
-    list.push_back(std::move(one));
+    all.push_back({*impl_->stored.map.find(link.id),
+                   client ? (*client)->server_statistics() : fail(client.error())});
   }
-  return json_text(nlohmann::ordered_json{
-      {"epoch", impl_->stored.map.epoch}, {"entries", entries}, {"shards", std::move(list)}});
+  return all;
 }
 
 template class Router<2>;
 template class Router<3>;
+
+template Result<Router<2>> client::Internal::connect_router<2>(std::string_view,
+                                                               const ClientOptions&, Environment&);
+template Result<Router<3>> client::Internal::connect_router<3>(std::string_view,
+                                                               const ClientOptions&, Environment&);
 
 }  // namespace silurus

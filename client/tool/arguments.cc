@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "client/cluster_info.h"
-#include "client/shards/shard_map.h"
 #include "client/tool/cluster.h"
 #include "client/tool/help.h"
 #include "client/tool/moment.h"
@@ -18,20 +17,20 @@
 #include "common/units.h"
 #include "etcd/gateway.h"
 #include "protocol/default_url.h"
+#include "silurus/shard_map.h"
 #include "transport/fabric.h"
 
 namespace silurus::tool {
 namespace {
 
-constexpr flags::Names<client::Mode, 3> kModes{{{"messaging", client::Mode::kMessaging},
-                                                {"offload", client::Mode::kOffload},
-                                                {"adaptive", client::Mode::kAdaptive}}};
-constexpr flags::Names<client::PolicyKind, 3> kPolicies{
-    {{"cost", client::PolicyKind::kCost},
-     {"catfish", client::PolicyKind::kCatfish},
-     {"catfish-doubling", client::PolicyKind::kCatfishDoubling}}};
-constexpr flags::Names<client::ReadFrom, 2> kMembers{
-    {{"primary", client::ReadFrom::kPrimary}, {"any", client::ReadFrom::kAny}}};
+constexpr flags::Names<Mode, 3> kModes{
+    {{"messaging", Mode::kMessaging}, {"offload", Mode::kOffload}, {"adaptive", Mode::kAdaptive}}};
+constexpr flags::Names<PolicyKind, 3> kPolicies{
+    {{"cost", PolicyKind::kCost},
+     {"catfish", PolicyKind::kCatfish},
+     {"catfish-doubling", PolicyKind::kCatfishDoubling}}};
+constexpr flags::Names<ReadFrom, 2> kMembers{
+    {{"primary", ReadFrom::kPrimary}, {"any", ReadFrom::kAny}}};
 constexpr flags::Names<Format, 3> kFormats{
     {{"text", Format::kText}, {"json", Format::kJson}, {"csv", Format::kCsv}}};
 constexpr flags::Names<rtree::Predicate, 3> kPredicates{
@@ -129,7 +128,7 @@ Result<std::vector<double>> box_of(const CommandTable& command, Words texts) {
 }
 
 /// The moment that an option names, if it is given.
-void read_moment(flags::Reader& reader, std::string_view option, protocol::Moment& into) {
+void read_moment(flags::Reader& reader, std::string_view option, Moment& into) {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const std::int64_t now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
   reader.read(

@@ -6,10 +6,10 @@
 #include <variant>
 #include <vector>
 
-#include "client/options.h"
 #include "common/result.h"
 #include "protocol/messages.h"
 #include "rtree/geometry.h"
+#include "silurus/options.h"
 
 namespace silurus::tool {
 
@@ -18,7 +18,7 @@ enum class Format : std::uint8_t { kText, kJson, kCsv };
 /// What holds for every command.
 struct Settings {
   std::string url;
-  client::ClientOptions client;
+  ClientOptions client;
   Format format = Format::kText;
   bool ids_as_strings = false;   ///< in JSON
   bool has_default_url = false;  ///< true if no server was named
@@ -32,13 +32,13 @@ struct RangeCommand {
   rtree::Predicate predicate = rtree::Predicate::kIntersects;
   bool count_only = false;
   std::uint64_t limit = UINT64_MAX;
-  protocol::Moment as_of = 0;  ///< 0: now
+  Moment as_of = 0;  ///< 0: now
 };
 struct NearestCommand {
   std::vector<double> point;
   std::uint32_t k = 1;
   bool count_only = false;
-  protocol::Moment as_of = 0;
+  Moment as_of = 0;
 };
 struct InsertCommand {
   std::uint64_t id = 0;
@@ -64,8 +64,8 @@ struct LoadCommand {
 struct StatsCommand {};
 struct HistoryCommand {};
 struct DiffCommand {
-  protocol::Moment from = 0;
-  protocol::Moment to = 0;
+  Moment from = 0;
+  Moment to = 0;
 };
 struct CompactCommand {
   double fill = 0;  ///< 0: the server's default

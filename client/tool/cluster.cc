@@ -6,14 +6,13 @@
 #include <set>
 #include <utility>
 
-#include "client/environment.h"
-#include "client/shards/map_store.h"
-#include "client/shards/replacement.h"
-#include "client/shards/router.h"
 #include "client/tool/output.h"
 #include "client/tool/progress.h"
 #include "common/json.h"
 #include "common/units.h"
+#include "silurus/map_store.h"
+#include "silurus/replacement.h"
+#include "silurus/router.h"
 
 namespace silurus::tool {
 namespace {
@@ -40,26 +39,21 @@ Result<std::string> check_empty(const std::string& url, int dimensions, const Se
     return fail(ErrorCode::kConflict, url + " has " + std::to_string(server->dimensions) +
                                           " dimensions, the cluster " + std::to_string(dimensions));
   }
-  Result<std::string> text;
-  if (dimensions == 3) {
-    auto client = Client<3>::connect(url, settings.client);
-    text = client ? client->server_statistics() : fail(client.error());
-  } else {
-    auto client = Client<2>::connect(url, settings.client);
-    text = client ? client->server_statistics() : fail(client.error());
-  }
-  if (!text) return fail(text.error());
-  const Json json = parse_json<Json>(*text);
-  if (!json.is_object()) return fail(ErrorCode::kProtocol, url + " answers nonsense");
-  const auto entries = json_number(json, "entries");
-  const auto state = json_string(json, "state", "serving");
-  if (entries == 0 && state == "serving") {
+  const auto ask = [&]<int D>() -> Result<ServerStatistics> {
+    auto client = Client<D>::connect(url, settings.client);
+    if (!client) return fail(client.error());
+    return client->server_statistics();
+  };
+  const auto says = dimensions == 3 ? ask.template operator()<3>() : ask.template operator()<2>();
+  if (!says) return fail(says.error());
+  const Json json = parse_json<Json>(says->json);
+  if (says->entries == 0 && says->state == "serving") {
     const Json& group = json_field(json, "group");
     if (!group.is_object()) return std::string();
     return json_string(group, "name") + "/" + std::to_string(json_number(group, "shard"));
   }
-  return fail(ErrorCode::kConflict, url + " is not empty and serving: it is " + state +
-                                        " and holds " + std::to_string(entries) + " entries");
+  return fail(ErrorCode::kConflict, url + " is not empty and serving: it is " + says->state +
+                                        " and holds " + std::to_string(says->entries) + " entries");
 }
 
 Result<std::string> init(MapStore& store, const ClusterCommand& command, const Settings& settings,
@@ -149,20 +143,18 @@ template <int D>
 Result<std::vector<Condition>> conditions(const Settings& settings) {
   auto router = Router<D>::connect(settings.url, settings.client);
   if (!router) return fail(router.error());
-  const auto text = router->server_statistics();
-  if (!text) return fail(text.error());
-  const Json json = parse_json<Json>(*text);
+  const auto all = router->server_statistics();
+  if (!all) return fail(all.error());
   std::vector<Condition> found;
-  for (const Json& shard : json_array(json, "shards")) {
-    if (!json_field(shard, "error").is_null()) {
-      found.push_back({"unreachable: " + json_string(shard, "error")});
+  for (const ShardStatistics& one : *all) {
+    if (!one.statistics) {
+      found.push_back({"unreachable: " + one.statistics.error().message});
       continue;
     }
-    const Json& statistics = json_field(shard, "statistics");
-    found.push_back({json_string(statistics, "state", "serving"),
-                     json_number(statistics, "entries"),
-                     json_array(json_field(statistics, "group"), "members").size(),
-                     json_number(statistics, "nodes"), json_field(statistics, "group")});
+    const Json json = parse_json<Json>(one.statistics->json);
+    const Json& group = json_field(json, "group");
+    found.push_back({one.statistics->state, one.statistics->entries,
+                     json_array(group, "members").size(), one.statistics->nodes, group});
   }
   return found;
 }
@@ -401,6 +393,24 @@ class ArgumentReader {
 
 }  // namespace
 
+std::string cluster_statistics(const ShardMap& map, std::span<const ShardStatistics> all) {
+  Json list = Json::array();
+  std::uint64_t entries = 0;
+  for (const ShardStatistics& one : all) {
+    Json shard = {{"id", one.shard.id},
+                  {"first", shards::key_text(one.shard.first)},
+                  {"servers", one.shard.url()}};
+    if (one.statistics) {
+      entries += one.statistics->entries;
+      shard["statistics"] = parse_json<Json>(one.statistics->json);
+    } else {
+      shard["error"] = one.statistics.error().message;
+    }
+    list.push_back(std::move(shard));
+  }
+  return json_text(Json{{"epoch", map.epoch}, {"entries", entries}, {"shards", std::move(list)}});
+}
+
 Result<Command> parse_cluster(const CommandTable& command, std::span<const std::string> words,
                               const flags::Values& values) {
   ArgumentReader reader(command, words);
@@ -429,8 +439,7 @@ Result<Command> parse_cluster(const CommandTable& command, std::span<const std::
 
 Result<std::string> run_cluster(const ClusterCommand& command, const Settings& settings) {
   Progress progress("asking etcd for the shard map");
-  auto store = shards::open_map_store(settings.url, client::real_environment(),
-                                      settings.client.connect_timeout);
+  auto store = shards::open_map_store(settings.url, settings.client.connect_timeout);
   if (!store) return fail(store.error());
   const auto stored = (*store)->load();
   if (command.action == ClusterAction::kInit) {

@@ -6,10 +6,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "client/client.h"
-#include "client/environment.h"
-#include "client/shards/map_store.h"
-#include "client/shards/router.h"
+#include "client/internal.h"
 #include "client/tool/cluster.h"
 #include "client/tool/compact.h"
 #include "client/tool/doctor.h"
@@ -19,6 +16,9 @@
 #include "datasets/columns.h"
 #include "datasets/open.h"
 #include "etcd/gateway.h"
+#include "silurus/client.h"
+#include "silurus/map_store.h"
+#include "silurus/router.h"
 
 namespace silurus::tool {
 namespace {
@@ -112,15 +112,19 @@ class Runner {
 
   Result<std::string> operator()(const StatsCommand&) {
     const Progress progress("waiting for statistics");
-    const auto json = client_.server_statistics();
-    if (!json) return fail(json.error());
-    return format_stats(*json, settings_.format);
+    const auto says = client_.server_statistics();
+    if (!says) return fail(says.error());
+    if constexpr (kOneServer) {
+      return format_stats(says->json, settings_.format);
+    } else {
+      return format_stats(cluster_statistics(client_.map(), *says), settings_.format);
+    }
   }
 
   Result<std::string> operator()(const HistoryCommand&) {
     if constexpr (kOneServer) {
       const Progress progress("waiting for the history");
-      const auto json = client_.history();
+      const auto json = client::Internal::run_task(client_, {.kind = protocol::TaskKind::kHistory});
       if (!json) return fail(json.error());
       return format_history(*json, settings_.format);
     } else {
@@ -131,7 +135,8 @@ class Runner {
   Result<std::string> operator()([[maybe_unused]] const DiffCommand& command) {
     if constexpr (kOneServer) {
       const Progress progress("waiting for the differences");
-      const auto json = client_.difference(command.from, command.to);
+      const auto json = client::Internal::run_task(
+          client_, {.kind = protocol::TaskKind::kDiff, .from = command.from, .to = command.to});
       if (!json) return fail(json.error());
       return format_diff(*json, settings_.format, settings_.ids_as_strings);
     } else {
@@ -142,7 +147,8 @@ class Runner {
   Result<std::string> operator()([[maybe_unused]] const BackupCommand& command) {
     if constexpr (kOneServer) {
       const Progress progress("waiting for the backup to be written");
-      const auto json = client_.backup(command.path);
+      const auto json = client::Internal::run_task(
+          client_, {.kind = protocol::TaskKind::kBackup, .text = command.path});
       if (!json) return fail(json.error());
       return format_stats(*json, settings_.format);
     } else {
@@ -227,7 +233,7 @@ class Runner {
 template <int D>
 Result<std::string> run_in(const Invocation& invocation) {
   std::optional<Progress> progress(std::in_place, "connecting to " + invocation.settings.url);
-  client::ClientOptions options = invocation.settings.client;
+  ClientOptions options = invocation.settings.client;
   // Of the one server that is named; of several, of the primary among them.
   if (std::holds_alternative<StatsCommand>(invocation.command)) options.follow_primary = false;
   auto client = Client<D>::connect(invocation.settings.url, options);
@@ -255,8 +261,7 @@ Result<std::optional<int>> dimensions_of_cluster(const Settings& settings) {
   const auto group = etcd::GroupAddress::parse(settings.url);
   if (!group) return fail(group.error());
   if (group->shard) return std::nullopt;
-  auto store = shards::open_map_store(settings.url, client::real_environment(),
-                                      settings.client.connect_timeout);
+  auto store = shards::open_map_store(settings.url, settings.client.connect_timeout);
   if (!store) return fail(store.error());
   const auto stored = (*store)->load();
   if (stored) return stored->map.dimensions;

@@ -2,11 +2,11 @@
 
 #include <string>
 
-#include "client/client.h"
 #include "client/tool/arguments.h"
 #include "client/tool/output.h"
 #include "client/tool/progress.h"
 #include "common/result.h"
+#include "silurus/client.h"
 
 namespace silurus::tool {
 

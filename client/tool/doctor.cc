@@ -7,12 +7,12 @@
 #include <cstdlib>
 #include <utility>
 
-#include "client/shards/map_store.h"
 #include "client/tool/doctor_facts.h"
 #include "client/tool/doctor_server.h"
 #include "common/json.h"
 #include "etcd/gateway.h"
 #include "protocol/default_url.h"
+#include "silurus/map_store.h"
 #include "transport/fabric.h"
 #include "transport/probes/probe.h"
 

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "client/client.h"
 #include "client/cluster_info.h"
 #include "common/json.h"
 #include "common/units.h"
+#include "silurus/client.h"
 
 namespace silurus::tool::doctor {
 namespace {
@@ -25,7 +25,7 @@ std::string percent(double part, double whole) {
 
 /// Searches for what is nowhere: each is one round trip at least, and no answer is long.
 template <int D>
-Way measure(const std::string& url, client::ClientOptions options, client::Mode mode) {
+Way measure(const std::string& url, ClientOptions options, Mode mode) {
   const SystemClock clock;
   Way way{.offered = true};
   options.mode = mode;
@@ -55,9 +55,9 @@ Way measure(const std::string& url, client::ClientOptions options, client::Mode 
 }
 
 template <int D>
-void ask(const ServerInfo& info, const client::ClientOptions& options, ServerFacts& facts) {
-  client::ClientOptions by_message = options;
-  by_message.mode = client::Mode::kMessaging;
+void ask(const ServerInfo& info, const ClientOptions& options, ServerFacts& facts) {
+  ClientOptions by_message = options;
+  by_message.mode = Mode::kMessaging;
   by_message.follow_primary = false;
   auto client = Client<D>::connect(facts.url, by_message);
   if (!client) {
@@ -69,10 +69,10 @@ void ask(const ServerInfo& info, const client::ClientOptions& options, ServerFac
     facts.unreachable = statistics.error();
     return;
   }
-  facts.statistics = std::move(*statistics);
-  facts.message = measure<D>(facts.url, options, client::Mode::kMessaging);
+  facts.statistics = std::move(statistics->json);
+  facts.message = measure<D>(facts.url, options, Mode::kMessaging);
   if (info.one_sided) {
-    facts.one_sided = measure<D>(facts.url, options, client::Mode::kOffload);
+    facts.one_sided = measure<D>(facts.url, options, Mode::kOffload);
   }
 }
 
@@ -293,8 +293,7 @@ class Advisor {
 
 }  // namespace
 
-ServerFacts ask_server(const std::string& url, bool was_named,
-                       const client::ClientOptions& options) {
+ServerFacts ask_server(const std::string& url, bool was_named, const ClientOptions& options) {
   ServerFacts facts{.url = url, .was_named = was_named};
   const auto info = probe(url, options.connect_timeout);
   if (!info) {

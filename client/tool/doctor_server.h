@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "client/options.h"
 #include "client/tool/doctor_findings.h"
 #include "common/clock.h"
 #include "common/result.h"
+#include "silurus/options.h"
 
 // A server's health: what it says of itself, and how long it takes.
 
@@ -40,8 +40,7 @@ struct ServerFacts {
 };
 
 /// Connects, asks, and measures; takes a second at most of a server that answers.
-ServerFacts ask_server(const std::string& url, bool was_named,
-                       const client::ClientOptions& options);
+ServerFacts ask_server(const std::string& url, bool was_named, const ClientOptions& options);
 
 /// `suffix` comes behind each name: " shard 3".
 Findings advise_server(const ServerFacts& server, const std::string& suffix = "");

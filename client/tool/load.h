@@ -10,14 +10,14 @@
 #include <utility>
 #include <vector>
 
-#include "client/client.h"
 #include "client/full_tree.h"
-#include "client/shards/router.h"
 #include "client/tool/arguments.h"
 #include "client/tool/load_ledger.h"
 #include "client/tool/output.h"
 #include "client/tool/progress.h"
 #include "datasets/source.h"
+#include "silurus/client.h"
+#include "silurus/router.h"
 
 namespace silurus::tool {
 
@@ -42,9 +42,11 @@ class Loader {
     if (auto ok = pass_over(); !ok) return fail(ok.error());
     const Status started = client_.load_begin();
     progress.say("reading " + command_.source);
-    if (!started && started.error().code != ErrorCode::kConflict) return fail(started.error());
+    // By inserts if the tree is not empty, or if this user may write and not load in bulk.
+    const bool may_insert = !started && (started.error().code == ErrorCode::kConflict ||
+                                         started.error().code == ErrorCode::kPermission);
+    if (!started && !may_insert) return fail(started.error());
     report_.bulk = started.has_value();
-    // By inserts: the tree is not empty.
     const Status loaded = report_.bulk ? load_in_bulk(progress) : load_by_inserts(progress);
     if (!loaded) return fail(loaded.error());
     return report_;
@@ -125,10 +127,16 @@ class Loader {
     report_.found = ledger_.found();
     if (sent && !error_) return {};
     const Error& error = error_ ? *error_ : sent.error();
-    const std::string why = error.code == ErrorCode::kOutOfMemory
-                                ? client::full_tree_text(client_.server_statistics())
-                                : error.message;
+    const std::string why =
+        error.code == ErrorCode::kOutOfMemory ? full_tree_text() : error.message;
     return fail(error.code, why + " (" + left_by_load(ledger_, command_, settings_) + ")");
+  }
+
+  std::string full_tree_text() {
+    // Which of several servers is full, no error says.
+    Result<ServerStatistics> says = fail(ErrorCode::kUnavailable, "there are several servers");
+    if constexpr (kOneServer) says = client_.server_statistics();
+    return client::full_tree_text(says);
   }
 
   /// Inserts the next entries of the source; those that --check is for only if they are not in.

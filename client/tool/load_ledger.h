@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "client/answers.h"
 #include "client/tool/arguments.h"
+#include "silurus/answers.h"
 
 namespace silurus::tool {
 
@@ -30,10 +30,9 @@ class LoadLedger {
     found_ += entries;
   }
   /// The answer to what was sent.
-  void answer(std::uint64_t first, std::size_t entries,
-              std::span<const client::FailedWrite> failed) {
+  void answer(std::uint64_t first, std::size_t entries, std::span<const FailedWrite> failed) {
     inserted_ += entries - failed.size();
-    for (const client::FailedWrite& one : failed) open(first + one.index);
+    for (const FailedWrite& one : failed) open(first + one.index);
   }
   /// There was no answer, but an error: whether these entries are in is not known.
   void lose(std::uint64_t first, std::size_t entries) {

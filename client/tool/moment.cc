@@ -7,7 +7,7 @@
 #include <string>
 
 #include "common/units.h"
-#include "protocol/moment.h"
+#include "silurus/time.h"
 
 namespace silurus::tool {
 namespace {
@@ -30,18 +30,18 @@ std::optional<std::int64_t> parse_utc(const std::string& text) {
 
 }  // namespace
 
-Result<protocol::Moment> parse_moment(std::string_view text, std::int64_t now_unix_ns) {
+Result<Moment> parse_moment(std::string_view text, std::int64_t now_unix_ns) {
   std::uint64_t version = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
   if (error == std::errc() && end == text.data() + text.size() && version > 0 &&
-      version < protocol::kFirstStamp) {
+      version < kFirstStamp) {
     return version;
   }
   if (text.starts_with('-')) {
     const auto ago = parse_duration(text.substr(1));
-    if (ago) return protocol::moment_at(now_unix_ns - *ago);
+    if (ago) return moment_at(now_unix_ns - *ago);
   }
-  if (const auto unix_ns = parse_utc(std::string(text))) return protocol::moment_at(*unix_ns);
+  if (const auto unix_ns = parse_utc(std::string(text))) return moment_at(*unix_ns);
   return fail(ErrorCode::kInvalidArgument,
               "'" + std::string(text) +
                   "' is no moment: name a version (812), how long ago (-30s, -10m) or a time in "

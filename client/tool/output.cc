@@ -24,7 +24,7 @@ void append_id(std::string& text, std::uint64_t id, bool as_string) {
   if (as_string) text += '"';
 }
 
-std::string origin(client::Access access, rtree::Version version) {
+std::string origin(Access access, rtree::Version version) {
   return ", \"mode\": \"" + std::string(mode_name(access)) +
          "\", \"version\": " + std::to_string(version) + "}\n";
 }
@@ -52,12 +52,12 @@ std::string grouped(std::uint64_t value) {
   return text;
 }
 
-std::string_view mode_name(client::Access access) {
-  return access == client::Access::kOffload ? "offload" : "messaging";
+std::string_view mode_name(Access access) {
+  return access == Access::kOffload ? "offload" : "messaging";
 }
 
 template <int D>
-std::string format_range(const client::RangeAnswer<D>& found, bool count_only, Format format,
+std::string format_range(const RangeAnswer<D>& found, bool count_only, Format format,
                          bool ids_as_strings) {
   std::string text;
   text.reserve(64 + 10 * found.ids.size());
@@ -87,7 +87,7 @@ std::string format_range(const client::RangeAnswer<D>& found, bool count_only, F
   return text;
 }
 
-std::string format_nearest(const client::NearestAnswer& found, bool count_only, Format format,
+std::string format_nearest(const NearestAnswer& found, bool count_only, Format format,
                            bool ids_as_strings) {
   if (count_only && format != Format::kJson) {
     return (format == Format::kCsv ? "count\n" : "") + std::to_string(found.size()) + "\n";
@@ -239,7 +239,7 @@ std::string format_progress(double fraction, std::uint64_t boxes, double seconds
   return bar + grouped(boxes) + " boxes  " + grouped(static_cast<std::uint64_t>(rate)) + "/s";
 }
 
-template std::string format_range<2>(const client::RangeAnswer<2>&, bool, Format, bool);
-template std::string format_range<3>(const client::RangeAnswer<3>&, bool, Format, bool);
+template std::string format_range<2>(const RangeAnswer<2>&, bool, Format, bool);
+template std::string format_range<3>(const RangeAnswer<3>&, bool, Format, bool);
 
 }  // namespace silurus::tool

@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
-#include "client/answers.h"
 #include "client/tool/arguments.h"
+#include "silurus/answers.h"
 
 namespace silurus::tool {
 
@@ -14,15 +14,15 @@ namespace silurus::tool {
 
 /// 10781311 as "10,781,311": for people.
 std::string grouped(std::uint64_t value);
-std::string_view mode_name(client::Access access);
+std::string_view mode_name(Access access);
 
 // `ids_as_strings`: in JSON, since many of its readers take numbers for doubles, which are exact up
 // to 2^53 only.
 
 template <int D>
-std::string format_range(const client::RangeAnswer<D>& found, bool count_only, Format format,
+std::string format_range(const RangeAnswer<D>& found, bool count_only, Format format,
                          bool ids_as_strings = false);
-std::string format_nearest(const client::NearestAnswer& found, bool count_only, Format format,
+std::string format_nearest(const NearestAnswer& found, bool count_only, Format format,
                            bool ids_as_strings = false);
 /// `done`: "inserted", "erased", "moved".
 std::string format_write(std::string_view done, std::uint64_t id, rtree::Version version,

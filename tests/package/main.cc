@@ -1,4 +1,4 @@
-#include <silurus/client/client.h>
+#include <silurus/client.h>
 
 #include <cstdio>
 

@@ -1,13 +1,13 @@
 #pragma once
 
-#include "client/options.h"
+#include "silurus/options.h"
 #include "tests/support/patience.h"
 
 namespace silurus::testing_support {
 
 /// These options of a client, with the time limits that they have on an idle machine made as long
 /// as a machine that is as busy as this one needs.
-inline client::ClientOptions patient(client::ClientOptions options = {}) {
+inline ClientOptions patient(ClientOptions options = {}) {
   for (Nanoseconds* const limit : {&options.deadline, &options.patience, &options.connect_timeout,
                                    &options.reconnect_for, &options.silence}) {
     *limit = patient(*limit);

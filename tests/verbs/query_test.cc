@@ -7,11 +7,11 @@
 #include <thread>
 #include <vector>
 
-#include "client/client.h"
 #include "client/core.h"
 #include "common/random.h"
 #include "rtree/node.h"
 #include "server/server.h"
+#include "silurus/client.h"
 #include "tests/support/patience.h"
 #include "tests/support/patient_client.h"
 #include "tests/verbs/allocations.h"
@@ -24,7 +24,6 @@
 namespace silurus::transport::verbs::testing {
 namespace {
 
-using client::Mode;
 using rtree::Box;
 
 constexpr std::uint64_t kEntries = 20'000;
@@ -55,7 +54,7 @@ class Query : public ::testing::Test {
   }
 
   void connect(Mode mode) {
-    client::ClientOptions options;
+    ClientOptions options;
     options.mode = mode;
     options.deadline = testing_support::patient(30 * kSecond);
     network_.emplace(*fabric_, *poller_);
@@ -74,7 +73,7 @@ class Query : public ::testing::Test {
   void ask(const Box<2>& window) {
     bool done = false;
     const Status begun = core_->submit(client::request::Range<2>{{.window = window}},
-                                       [&](Result<client::RangeAnswer<2>*> answer) {
+                                       [&](Result<RangeAnswer<2>*> answer) {
                                          done = true;
                                          if (!answer) ADD_FAILURE() << answer.error().message;
                                        });

@@ -15,9 +15,10 @@
 #include <thread>
 #include <vector>
 
-#include "client/client.h"
 #include "common/clock.h"
 #include "common/random.h"
+#include "rtree/geometry.h"
+#include "silurus/client.h"
 #include "tests/support/patient_client.h"
 
 namespace silurus {

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "client/client.h"
+#include "silurus/client.h"
 #include "tests/support/patient_client.h"
 
 int main(int argc, char** argv) {

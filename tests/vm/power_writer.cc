@@ -23,9 +23,9 @@
 #include <thread>
 #include <vector>
 
-#include "client/client.h"
 #include "common/clock.h"
 #include "common/random.h"
+#include "silurus/client.h"
 #include "tests/support/patient_client.h"
 
 namespace silurus {
@@ -38,9 +38,9 @@ constexpr int kChecked = 0, kLostServer = 3, kWrong = 1;
 using Entries = std::map<std::uint64_t, Box<2>>;
 
 /// What batch `number` (from 1) of a writer does to its entries.
-client::WriteBatch<2> make_batch(std::uint64_t writer, std::uint64_t number, Entries& entries) {
+WriteBatch<2> make_batch(std::uint64_t writer, std::uint64_t number, Entries& entries) {
   Random random(number * kWriters + writer);
-  client::WriteBatch<2> batch;
+  WriteBatch<2> batch;
   for (std::uint64_t i = 1 + random.below(kMaxChanges); i > 0; --i) {
     const double x = random.uniform();
     const double y = random.uniform();

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "client/client.h"
+#include "silurus/client.h"
 #include "tests/support/patient_client.h"
 #include "tests/support/server_process.h"
 #include "transport/unique_fd.h"
@@ -35,7 +35,7 @@ class BusyClient {
   explicit BusyClient(const std::string& url) : pid_(testing_support::fork_to_die_with_us()) {
     if (pid_ != 0) return;
     for (;;) {
-      auto client = Client<2>::connect(url, patient({.mode = client::Mode::kMessaging}));
+      auto client = Client<2>::connect(url, patient({.mode = Mode::kMessaging}));
       while (client && client->range(kAllOfBurst)) continue;
     }
   }
@@ -53,7 +53,7 @@ class BusyClient {
 /// Processes that each connect and ask once, all released at the same moment; the errors of those
 /// that failed.
 std::vector<std::string> errors_of_burst(const std::string& url) {
-  const client::ClientOptions options = patient();
+  const ClientOptions options = patient();
   std::array<int, 2> gate{};
   std::array<int, 2> errors{};
   if (pipe(gate.data()) != 0 || pipe(errors.data()) != 0) return {"no pipe"};

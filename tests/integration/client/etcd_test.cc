@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 
-#include "client/client.h"
 #include "etcd/gateway.h"
 #include "replication/group/view.h"
+#include "silurus/client.h"
 #include "tests/support/etcd_process.h"
 #include "tests/support/patient_client.h"
 #include "tests/support/server_process.h"

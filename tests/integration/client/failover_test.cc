@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "client/client.h"
 #include "common/clock.h"
+#include "silurus/client.h"
 #include "tests/support/etcd_process.h"
 #include "tests/support/held_port.h"
 #include "tests/support/patience.h"
@@ -76,13 +76,10 @@ class FailOverTest : public testing::Test {
     return client ? std::make_unique<Client<2>>(std::move(*client)) : nullptr;
   }
   static std::size_t members_of_view(Client<2>& client) {
-    const auto text = client.cluster();
-    std::size_t count = 0;
-    for (std::size_t at = 0; text && (at = text->find("\"in_view\":true", at)) != text->npos;
-         ++at) {
-      ++count;
-    }
-    return count;
+    const auto group = client.cluster();
+    const auto in_view =
+        group ? std::ranges::count_if(group->members, &GroupMember::is_in_view) : 0;
+    return static_cast<std::size_t>(in_view);
   }
   static bool wait_for_members(Client<2>& client, std::size_t count) {
     return wait_until([&] { return members_of_view(client) == count; });

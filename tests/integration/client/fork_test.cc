@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "client/client.h"
+#include "silurus/client.h"
 #include "tests/support/in_child.h"
 #include "tests/support/patient_client.h"
 #include "tests/support/server_process.h"
@@ -41,7 +41,7 @@ class Forks : public testing::TestWithParam<std::string> {
   /// Clients that the server has now, and range searches that it was sent so far.
   nlohmann::json statistics() {
     const auto text = client_->server_statistics();
-    return text ? nlohmann::json::parse(*text) : nlohmann::json();
+    return text ? nlohmann::json::parse(text->json) : nlohmann::json();
   }
 
   const TemporaryFolder folder_;

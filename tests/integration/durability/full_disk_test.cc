@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "client/client.h"
 #include "common/random.h"
+#include "silurus/client.h"
 #include "tests/support/held_port.h"
 #include "tests/support/patience.h"
 #include "tests/support/patient_client.h"
@@ -55,12 +55,12 @@ class FullDiskTest : public testing::Test {
     return std::move(*client);
   }
   static std::string state(Client<2>& client) {
-    return nlohmann::json::parse(client.server_statistics().value())["state"];
+    return nlohmann::json::parse(client.server_statistics().value().json)["state"];
   }
   /// Inserts the next entries at places all over the world; the error, if they are refused. Only
   /// what is acknowledged is counted.
   std::optional<Error> insert_some(Client<2>& client, std::uint64_t count) {
-    client::WriteBatch<2> writes;
+    WriteBatch<2> writes;
     for (std::uint64_t i = 0; i < count; ++i) {
       const double x = random_.uniform();
       const double y = random_.uniform();
@@ -153,7 +153,7 @@ TEST_F(FullDiskTest, ABulkLoadThatDoesNotFitIsRefusedAndSpoilsNothing) {
   EXPECT_THAT(refused.error().message, HasSubstr("make room on the disk of "));
   EXPECT_EQ(disk.free_bytes(), free) << "what was taken for it is given back";
   EXPECT_EQ(state(client), "serving");
-  const auto stats = nlohmann::json::parse(client.server_statistics().value());
+  const auto stats = nlohmann::json::parse(client.server_statistics().value().json);
   EXPECT_FALSE(stats.at("durability").at("checkpoints").contains("failing")) << stats.dump();
   EXPECT_EQ(client.count(kAllOfIt).value(), 0u);
   ASSERT_FALSE(insert_some(client, 1));
@@ -210,7 +210,7 @@ TEST_F(FullDiskTest, ABackupSaysThatItsDiskIsFull) {
 TEST_F(FullDiskTest, ALogThatCannotBeWrittenTakesItsBatchBack) {
   start(folder_ / "data", {});
   auto client = connect();
-  const auto stats = nlohmann::json::parse(client.server_statistics().value());
+  const auto stats = nlohmann::json::parse(client.server_statistics().value().json);
   if (stats["durability"]["medium"] != "disk") GTEST_SKIP() << "/tmp is not on a disk here";
   ASSERT_FALSE(insert_some(client, 10));
   rlimit before{};

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "client/client.h"
 #include "common/random.h"
+#include "silurus/client.h"
 #include "tests/support/patience.h"
 #include "tests/support/patient_client.h"
 #include "tests/support/seed.h"
@@ -55,7 +55,7 @@ class FullTree : public testing::TestWithParam<bool> {
   /// Inserts until a whole batch is refused though what was retired has come back.
   void fill() {
     for (std::size_t refused = 0; refused < kBatch;) {
-      client::WriteBatch<2> batch;
+      WriteBatch<2> batch;
       std::vector<Entry<2>> added;
       for (std::size_t i = 0; i < kBatch; ++i) {
         added.push_back({next_id_++, somewhere()});
@@ -77,7 +77,7 @@ class FullTree : public testing::TestWithParam<bool> {
     constexpr int kRounds = 8;
     for (int round = 0; round < kRounds; ++round) {
       pace(20 * kMillisecond);  // pacing: longer than --grace
-      client::WriteBatch<2> batch;
+      WriteBatch<2> batch;
       std::vector<std::size_t> moved;
       std::vector<Box<2>> to;
       std::set<std::size_t> chosen;

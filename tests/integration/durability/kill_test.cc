@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "client/client.h"
 #include "common/random.h"
+#include "silurus/client.h"
 #include "tests/support/patience.h"
 #include "tests/support/patient_client.h"
 #include "tests/support/seed.h"
@@ -59,7 +59,7 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
     Known& known = known_[writer];
     for (;;) {
       auto entries = known.entries;
-      client::WriteBatch<2> batch;
+      WriteBatch<2> batch;
       for (std::uint64_t i = 1 + random.below(5); i > 0; --i)
         change(random, writer, entries, batch);
       known.pending = entries;
@@ -77,7 +77,7 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
   }
 
   static void change(Random& random, int writer, std::map<std::uint64_t, Box<2>>& entries,
-                     client::WriteBatch<2>& batch) {
+                     WriteBatch<2>& batch) {
     const double x = random.uniform();
     const double y = random.uniform();
     const Box<2> box{{x, y}, {x + 0.01, y + 0.01}};
@@ -97,7 +97,7 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
   }
 
   /// Reads, one-sidedly and by message, and remembers the newest version it has seen.
-  void read(const std::string& url, client::Mode mode) {
+  void read(const std::string& url, Mode mode) {
     auto client = Client<2>::connect(url, patient({.mode = mode, .reconnect_for = 0}));
     if (!client) return;
     for (;;) {
@@ -150,8 +150,8 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
     for (int writer = 0; writer < kWriters; ++writer) {
       threads.emplace_back([&, writer, seed = random()] { write(url, writer, seed); });
     }
-    threads.emplace_back([&] { read(url, client::Mode::kOffload); });
-    threads.emplace_back([&] { read(url, client::Mode::kMessaging); });
+    threads.emplace_back([&] { read(url, Mode::kOffload); });
+    threads.emplace_back([&] { read(url, Mode::kMessaging); });
     const std::uint64_t before = acknowledged_;
     EXPECT_TRUE(wait_until([&] { return acknowledged_ > before; }));
     pace((20 + random.below(250)) * kMillisecond);  // pacing: any moment is right for the kill

@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "client/client.h"
 #include "common/random.h"
+#include "silurus/client.h"
 #include "tests/support/patient_client.h"
 #include "tests/support/server_process.h"
 
@@ -42,7 +42,7 @@ class DurableServerTest : public testing::Test {
     return std::move(*client);
   }
   static nlohmann::json durability(Client<2>& client) {
-    return nlohmann::json::parse(client.server_statistics().value())["durability"];
+    return nlohmann::json::parse(client.server_statistics().value().json)["durability"];
   }
 
   struct Output {
@@ -142,7 +142,7 @@ TEST_F(DurableServerTest, TakesMoreWritesThanItsLogHasRoomFor) {
   Random random(1);
   do {
     for (int batch = 0; batch < 100; ++batch) {
-      client::WriteBatch<2> writes;
+      WriteBatch<2> writes;
       for (int i = 0; i < 500; ++i) {
         const double x = random.uniform();
         const double y = random.uniform();

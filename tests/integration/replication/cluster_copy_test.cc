@@ -189,7 +189,7 @@ TEST_P(CopiesOfServers, LetANewMemberJoinWhileWritersWriteAsFastAsTheyCan) {
   const std::uint64_t before = moved;
   add(options_).start();
   EXPECT_TRUE(wait_for_view(2)) << members_.back().process().errors();
-  const json log = json::parse(client().server_statistics().value())["durability"]["log"];
+  const json log = json::parse(client().server_statistics().value().json)["durability"]["log"];
   std::printf("%zu updates while it joined, %zu batches waited for it\n",
               static_cast<std::size_t>(moved - before), log["join_waits"].get<std::size_t>());
   is_over = true;

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "client/client.h"
+#include "silurus/client.h"
 #include "tests/support/etcd_process.h"
 #include "tests/support/member_process.h"
 #include "tests/support/patience.h"

@@ -137,12 +137,12 @@ TEST_P(StaticCluster, ANewClientReadsFromAnyMemberWhileTheFirstOneIsAway) {
   expect_everywhere(ids_);
   first().kill_it();
   auto reader = Client<2>::connect(
-      urls(), patient({.read = {.from = client::ReadFrom::kAny, .max_staleness = 3600 * kSecond}}));
+      urls(), patient({.read = {.from = ReadFrom::kAny, .max_staleness = 3600 * kSecond}}));
   ASSERT_TRUE(reader.has_value()) << reader.error().message;
   for (int i = 0; i < 20; ++i) EXPECT_EQ(reader->count(kEverything).value(), ids_.size());
-  auto hasty = Client<2>::connect(
-      urls(), {.connect_timeout = kSecond,
-               .read = {.from = client::ReadFrom::kAny, .max_staleness = kMillisecond}});
+  auto hasty =
+      Client<2>::connect(urls(), {.connect_timeout = kSecond,
+                                  .read = {.from = ReadFrom::kAny, .max_staleness = kMillisecond}});
   EXPECT_FALSE(hasty.has_value()) << "none is known to be as fresh as that";
   first().start();
   ASSERT_TRUE(wait_for_view(3));
@@ -155,7 +155,7 @@ TEST_P(StaticCluster, StatisticsAreThoseOfTheMemberThatIsAsked) {
   for (const Member& member : members_) {
     auto asked = Client<2>::connect(member.url(), patient({.follow_primary = false}));
     ASSERT_TRUE(asked.has_value()) << asked.error().message;
-    const json said = json::parse(asked->server_statistics().value());
+    const json said = json::parse(asked->server_statistics().value().json);
     EXPECT_EQ(said["group"]["self"], member.cluster()["self"]);
     EXPECT_EQ(said["listeners"][0]["address"], member.url());
     EXPECT_EQ(said["group"]["role"] == "primary", &member == &first());
@@ -181,7 +181,7 @@ TEST_P(StaticCluster, AMemberThatIsLeftAloneOfThreeRefusesWritesAtOnceAndSaysWha
     EXPECT_NE(refused.error().message.find(what), std::string::npos) << refused.error().message;
   }
   EXPECT_EQ(writer.count(kEverything).value(), ids_.size()) << "searches go on";
-  const json said = json::parse(writer.server_statistics().value());
+  const json said = json::parse(writer.server_statistics().value().json);
   EXPECT_TRUE(said["state"].get<std::string>().starts_with("read-only: the group has 1 copy"));
   EXPECT_EQ(said["group"]["warning"], refused.error().message);
   members_[1].start();

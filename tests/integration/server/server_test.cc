@@ -13,8 +13,8 @@
 #include <thread>
 #include <vector>
 
-#include "client/client.h"
 #include "common/random.h"
+#include "silurus/client.h"
 #include "tests/support/crowd.h"
 #include "tests/support/patience.h"
 #include "tests/support/patient_client.h"

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "client/shards/map_store.h"
-#include "client/shards/router.h"
+#include "silurus/map_store.h"
+#include "silurus/router.h"
 #include "tests/support/etcd_process.h"
 #include "tests/support/member_process.h"
 #include "tests/support/patience.h"

@@ -12,9 +12,9 @@
 #include <thread>
 #include <vector>
 
-#include "client/shards/replacement.h"
 #include "common/clock.h"
 #include "common/random.h"
+#include "silurus/replacement.h"
 #include "tests/integration/shards/cluster.h"
 
 // Clients that read and write while shards are split, moved and killed, and know at each moment

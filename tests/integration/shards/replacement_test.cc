@@ -1,4 +1,4 @@
-#include "client/shards/replacement.h"
+#include "silurus/replacement.h"
 
 #include <gtest/gtest.h>
 
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "client/internal.h"
+#include "client/shards/internal.h"
 #include "common/random.h"
 #include "protocol/messages.h"
 #include "tests/integration/shards/cluster.h"
@@ -296,9 +297,10 @@ TEST_F(OneShard, OperationsKeepTheirOrderWhenTheServerIsFrozenNowAndThen) {
     constexpr std::uint64_t kFreezeNs = kLongFreeze;
     for (; !over.stop_requested(); ++frozen) {
       const std::uint64_t ticket = 1000 + frozen;
-      EXPECT_TRUE(
-          client::Internal::run_task(*client, protocol::TaskKind::kFreeze, ticket, kFreezeNs));
-      EXPECT_TRUE(client::Internal::run_task(*client, protocol::TaskKind::kServe, ticket, 0));
+      EXPECT_TRUE(client::Internal::run_task(
+          *client, {.kind = protocol::TaskKind::kFreeze, .from = ticket, .to = kFreezeNs}));
+      EXPECT_TRUE(client::Internal::run_task(
+          *client, {.kind = protocol::TaskKind::kServe, .from = ticket, .to = 0}));
     }
   });
   constexpr std::uint64_t kPairs = 2000;

@@ -2,7 +2,8 @@
 
 #include <utility>
 
-#include "client/shards/replacement.h"
+#include "client/shards/internal.h"
+#include "silurus/replacement.h"
 #include "tests/integration/shards/cluster.h"
 #include "tests/integration/shards/load.h"
 #include "tests/support/seed.h"

@@ -1,4 +1,4 @@
-#include "client/shards/router.h"
+#include "silurus/router.h"
 
 #include <gtest/gtest.h>
 

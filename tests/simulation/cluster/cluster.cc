@@ -85,13 +85,13 @@ ClientNode::~ClientNode() {
 Status ClientNode::connect(ServerNode& server) {
   drop();
   own_.clear();
-  const client::ClientOptions options = {.mode = workload_.mode,
-                                         .policy = workload_.policy,
-                                         .deadline = kDeadline,
-                                         .connect_timeout = 200 * kMillisecond,
-                                         .seed = random_(),
-                                         // No checksums: the time lease alone must do.
-                                         .offload = {.cache_bytes = workload_.cache_bytes}};
+  const ClientOptions options = {.mode = workload_.mode,
+                                 .policy = workload_.policy,
+                                 .deadline = kDeadline,
+                                 .connect_timeout = 200 * kMillisecond,
+                                 .seed = random_(),
+                                 // No checksums: the time lease alone must do.
+                                 .offload = {.cache_bytes = workload_.cache_bytes}};
   auto core = client::ClientCore<2>::connect("sim://server:1", network_, host_.clock(), options);
   if (!core) return fail(core.error());
   server_ = &server;
@@ -111,8 +111,8 @@ void ClientNode::go_on() {
   process_->wake();
 }
 
-client::ClientStatistics ClientNode::statistics() const {
-  client::ClientStatistics all = past_;
+ClientStatistics ClientNode::statistics() const {
+  ClientStatistics all = past_;
   if (core_ != nullptr) all.merge(core_->statistics());
   return all;
 }
@@ -158,19 +158,19 @@ void ClientNode::start_range() {
       std::make_shared<std::pair<rtree::RangeQuery<2>, Version>>(query, server_->oracle.newest());
   const Version as_of = draw_past();
   ++started_;
-  const auto status = core_->submit(
-      client::request::Range<2>{.query = query, .as_of = as_of},
-      [this, asked, as_of](const Result<client::RangeAnswer<2>*>& answer) {
-        const Error* error = answer ? nullptr : &answer.error();
-        const std::string what = answer && (*answer)->access == client::Access::kOffload
-                                     ? "an offloaded range search"
-                                     : "a range search by message";
-        const Version version = answer ? (*answer)->version : 0;
-        if (as_of != 0 ? end_past(error, version, as_of, what)
-                       : end(error, version, asked->second, what)) {
-          server_->oracle.found(asked->first, (*answer)->ids, version, what);
-        }
-      });
+  const auto status =
+      core_->submit(client::request::Range<2>{.query = query, .as_of = as_of},
+                    [this, asked, as_of](const Result<RangeAnswer<2>*>& answer) {
+                      const Error* error = answer ? nullptr : &answer.error();
+                      const std::string what = answer && (*answer)->access == Access::kOffload
+                                                   ? "an offloaded range search"
+                                                   : "a range search by message";
+                      const Version version = answer ? (*answer)->version : 0;
+                      if (as_of != 0 ? end_past(error, version, as_of, what)
+                                     : end(error, version, asked->second, what)) {
+                        server_->oracle.found(asked->first, (*answer)->ids, version, what);
+                      }
+                    });
   if (!status) end(&status.error(), 0, 0, "range");
 }
 
@@ -182,19 +182,19 @@ void ClientNode::start_nearest() {
       std::make_shared<std::pair<rtree::NearestQuery<2>, Version>>(query, server_->oracle.newest());
   const Version as_of = draw_past();
   ++started_;
-  const auto status = core_->submit(
-      client::request::Nearest<2>{.query = query, .as_of = as_of},
-      [this, asked, as_of](const Result<client::NearestAnswer*>& answer) {
-        const Error* error = answer ? nullptr : &answer.error();
-        const std::string what = answer && (*answer)->access == client::Access::kOffload
-                                     ? "an offloaded nearest search"
-                                     : "a nearest search by message";
-        const Version version = answer ? (*answer)->version : 0;
-        if (as_of != 0 ? end_past(error, version, as_of, what)
-                       : end(error, version, asked->second, what)) {
-          server_->oracle.found(asked->first, (*answer)->neighbors, version, what);
-        }
-      });
+  const auto status =
+      core_->submit(client::request::Nearest<2>{.query = query, .as_of = as_of},
+                    [this, asked, as_of](const Result<NearestAnswer*>& answer) {
+                      const Error* error = answer ? nullptr : &answer.error();
+                      const std::string what = answer && (*answer)->access == Access::kOffload
+                                                   ? "an offloaded nearest search"
+                                                   : "a nearest search by message";
+                      const Version version = answer ? (*answer)->version : 0;
+                      if (as_of != 0 ? end_past(error, version, as_of, what)
+                                     : end(error, version, asked->second, what)) {
+                        server_->oracle.found(asked->first, (*answer)->neighbors, version, what);
+                      }
+                    });
   if (!status) end(&status.error(), 0, 0, "nearest");
 }
 
@@ -239,14 +239,13 @@ Operation ClientNode::draw_operation() {
 void ClientNode::start_write() {
   const auto operation = std::make_shared<const Operation>(draw_operation());
   ++started_;
-  const auto status = core_->submit(client::request::Write<2>{{operation.get(), 1}},
-                                    [this, operation](const Result<client::WriteAnswer*>& answer) {
-                                      end_write(*operation, answer);
-                                    });
+  const auto status = core_->submit(
+      client::request::Write<2>{{operation.get(), 1}},
+      [this, operation](const Result<WriteAnswer*>& answer) { end_write(*operation, answer); });
   if (!status) end(&status.error(), 0, 0, "write");
 }
 
-void ClientNode::end_write(const Operation& operation, const Result<client::WriteAnswer*>& answer) {
+void ClientNode::end_write(const Operation& operation, const Result<WriteAnswer*>& answer) {
   const Error* error = answer ? nullptr : &answer.error();
   if (!end(error, answer ? (*answer)->version : 0, 0, "a write")) {
     return server_->oracle.uncertain(operation);

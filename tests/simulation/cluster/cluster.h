@@ -56,8 +56,8 @@ class ServerNode {
 
 /// What a client does, and how much of it.
 struct Workload {
-  client::Mode mode = client::Mode::kAdaptive;
-  client::PolicyKind policy = client::PolicyKind::kCost;
+  Mode mode = Mode::kAdaptive;
+  PolicyKind policy = PolicyKind::kCost;
   std::size_t in_flight = 4;
   double write_share = 0.2;
   double nearest_share = 0.2;
@@ -86,7 +86,7 @@ class ClientNode {
 
   sim::Host& host() { return host_; }
   /// Of all connections so far.
-  client::ClientStatistics statistics() const;
+  ClientStatistics statistics() const;
   std::uint64_t succeeded() const { return succeeded_; }
   std::uint64_t failed() const { return failed_; }
   /// Searches of older versions: answered, and told that the version is not kept.
@@ -102,7 +102,7 @@ class ClientNode {
   void start_nearest();
   void start_write();
   Operation draw_operation();
-  void end_write(const Operation& operation, const Result<client::WriteAnswer*>& answer);
+  void end_write(const Operation& operation, const Result<WriteAnswer*>& answer);
   /// Counts, and looks at errors and versions; whether there is an answer.
   bool end(const Error* error, Version version, Version at_least, const std::string& what);
   /// The version that a search shall ask; 0: the current one.
@@ -122,7 +122,7 @@ class ClientNode {
   std::unique_ptr<client::ClientCore<2>> core_;
   std::unique_ptr<sim::Process> process_;
   ServerNode* server_ = nullptr;
-  client::ClientStatistics past_;
+  ClientStatistics past_;
   bool is_stopping_ = false;
   std::uint64_t next_id_ = 0;
   std::vector<Entry> own_;  ///< entries that are surely there

@@ -113,8 +113,8 @@ class Cluster {
     server.reset();
   }
 
-  client::ClientStatistics statistics() const {
-    client::ClientStatistics all;
+  ClientStatistics statistics() const {
+    ClientStatistics all;
     for (const auto& client : clients) all.merge(client->statistics());
     return all;
   }
@@ -131,11 +131,11 @@ class Cluster {
 };
 
 const std::vector<Workload> kMixed = {
-    {.mode = client::Mode::kMessaging, .write_share = 0.5},
-    {.mode = client::Mode::kOffload, .write_share = 0.1},
-    {.mode = client::Mode::kAdaptive, .policy = client::PolicyKind::kCatfish},
-    {.mode = client::Mode::kAdaptive, .policy = client::PolicyKind::kCatfishDoubling},
-    {.mode = client::Mode::kAdaptive, .policy = client::PolicyKind::kCost},
+    {.mode = Mode::kMessaging, .write_share = 0.5},
+    {.mode = Mode::kOffload, .write_share = 0.1},
+    {.mode = Mode::kAdaptive, .policy = PolicyKind::kCatfish},
+    {.mode = Mode::kAdaptive, .policy = PolicyKind::kCatfishDoubling},
+    {.mode = Mode::kAdaptive, .policy = PolicyKind::kCost},
 };
 
 TEST(SimulatedCluster, AnswersRightInAllModesWithoutFaults) {
@@ -153,10 +153,10 @@ TEST(SimulatedCluster, AnswersRightInAllModesWithoutFaults) {
 /// what is being read, or says that it doesn't keep it.
 TEST(SimulatedCluster, AnswersRightAsOfOldVersions) {
   std::vector<Workload> workloads = {
-      {.mode = client::Mode::kMessaging, .write_share = 0.5, .past_share = 0.3},
-      {.mode = client::Mode::kOffload, .write_share = 0.1, .past_share = 0.7},
-      {.mode = client::Mode::kOffload, .in_flight = 12, .write_share = 0, .past_share = 1},
-      {.mode = client::Mode::kAdaptive, .past_share = 0.5},
+      {.mode = Mode::kMessaging, .write_share = 0.5, .past_share = 0.3},
+      {.mode = Mode::kOffload, .write_share = 0.1, .past_share = 0.7},
+      {.mode = Mode::kOffload, .in_flight = 12, .write_share = 0, .past_share = 1},
+      {.mode = Mode::kAdaptive, .past_share = 0.5},
   };
   Cluster cluster({.seed = testing_support::seed(41)}, workloads);
   cluster.run_for(40 * kMillisecond);
@@ -194,8 +194,8 @@ TEST(SimulatedCluster, AClientStoppedInMidTraversalForLongerThanTheGraceIsRight)
        .grace = kMillisecond,
        .memory_budget_bytes = std::uint64_t{3} << 19,
        .server_nic = {.read_latency = 500 * kMicrosecond, .max_read_pieces = 8}},
-      {{.mode = client::Mode::kOffload, .in_flight = 32, .write_share = 0, .cache_bytes = 1 << 12},
-       {.mode = client::Mode::kMessaging, .in_flight = 32, .write_share = 1}});
+      {{.mode = Mode::kOffload, .in_flight = 32, .write_share = 0, .cache_bytes = 1 << 12},
+       {.mode = Mode::kMessaging, .in_flight = 32, .write_share = 1}});
   for (int i = 0; i < 40; ++i) {
     cluster.run_for(static_cast<Nanoseconds>(cluster.world.random().below(2 * kMillisecond)));
     cluster.clients[0]->host().pause();
@@ -312,13 +312,13 @@ TEST(SimulatedCluster, AClientWhoseClockMissesAPauseInMidTraversalIsRight) {
        .memory_budget_bytes = std::uint64_t{3} << 19,
        .hold_lease = 2 * kMillisecond,
        .server_nic = {.read_latency = 500 * kMicrosecond, .max_read_pieces = 8}},
-      {{.mode = client::Mode::kOffload, .in_flight = 32, .write_share = 0, .cache_bytes = 1 << 12},
-       {.mode = client::Mode::kOffload,
+      {{.mode = Mode::kOffload, .in_flight = 32, .write_share = 0, .cache_bytes = 1 << 12},
+       {.mode = Mode::kOffload,
         .in_flight = 32,
         .write_share = 0,
         .past_share = 1,
         .cache_bytes = 1 << 12},
-       {.mode = client::Mode::kMessaging, .in_flight = 32, .write_share = 1}});
+       {.mode = Mode::kMessaging, .in_flight = 32, .write_share = 1}});
   Random& random = cluster.world.random();
   for (int i = 0; i < 40; ++i) {
     cluster.run_for(static_cast<Nanoseconds>(random.below(2 * kMillisecond)));
@@ -342,8 +342,8 @@ TEST(SimulatedCluster, AServerThatWasKilledIsReadForNoLongerThanItsProofOfLife) 
     ClusterOptions options{.seed = seed};
     options.fabric.memory_outlives_process = true;
     options.fabric.told_late = 100 * kSecond;
-    Cluster cluster(options, {{.mode = client::Mode::kOffload, .write_share = 0},
-                              {.mode = client::Mode::kAdaptive, .write_share = 0.5}});
+    Cluster cluster(options, {{.mode = Mode::kOffload, .write_share = 0},
+                              {.mode = Mode::kAdaptive, .write_share = 0.5}});
     cluster.run_for(static_cast<Nanoseconds>(cluster.world.random().below(10 * kMillisecond)));
     const std::uint64_t before = cluster.statistics().offload.completed;
     cluster.server_host.kill();

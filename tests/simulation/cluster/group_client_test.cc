@@ -18,7 +18,6 @@ namespace silurus::simulation {
 namespace {
 
 namespace sim = transport::sim;
-using client::ReadFrom;
 
 constexpr std::uint64_t kClientId = 77;
 
@@ -36,8 +35,8 @@ class GroupClientTest : public testing::Test, private client::Network {
   ~GroupClientTest() override { group_.reset(); }
 
   /// `only`: of the members, the one that it is told of; nothing: all.
-  void create(client::ClientOptions options = {}, std::optional<std::size_t> only = {}) {
-    options.mode = client::Mode::kMessaging;
+  void create(ClientOptions options = {}, std::optional<std::size_t> only = {}) {
+    options.mode = Mode::kMessaging;
     options.client_id = kClientId;
     std::vector<std::string> urls;
     for (std::size_t i = 0; i < members_.size(); ++i) {
@@ -48,7 +47,7 @@ class GroupClientTest : public testing::Test, private client::Network {
     ASSERT_TRUE(group) << group.error().message;
     group_ = std::move(*group);
   }
-  void connect(const client::ClientOptions& options = {}) {
+  void connect(const ClientOptions& options = {}) {
     create(options);
     run(kSecond, [&] { return group_->ready(); });
     ASSERT_TRUE(group_->ready());

@@ -247,7 +247,7 @@ void ServiceClient::work_on_load() {
   if (load_ == LoadStep::kNone || host_.clock().now() < load_at_ || load_waits_) return;
   const auto step = [this](LoadStep next) {
     load_waits_ = true;
-    return [this, next](const Result<client::LoadAnswer*>& answer) {
+    return [this, next](const Result<LoadAnswer*>& answer) {
       load_waits_ = false;
       answer ? static_cast<void>(load_ = next) : fail_load(answer.error());
       if (answer && next == LoadStep::kNone) end_load();
@@ -330,7 +330,7 @@ void ServiceClient::forget(unsigned column, std::size_t operation) {
 }
 
 void ServiceClient::end_read(unsigned column, std::size_t operation, const Before& before,
-                             const Result<client::RangeAnswer<2>*>& answer) {
+                             const Result<RangeAnswer<2>*>& answer) {
   if (!answer) {
     if (answer.error().code == ErrorCode::kInDoubt) complain("a search that is in doubt");
     if (reads_any()) {
@@ -348,7 +348,7 @@ void ServiceClient::end_read(unsigned column, std::size_t operation, const Befor
 }
 
 std::uint64_t ServiceClient::check(unsigned column, const Before& before,
-                                   const client::RangeAnswer<2>& answer) {
+                                   const RangeAnswer<2>& answer) {
   const std::uint64_t found = values_of(column, answer.ids, service_.group.complaints);
   const Published::Content* const published = service_.published.find(answer.version);
   if (published == nullptr) {
@@ -377,7 +377,7 @@ std::uint64_t ServiceClient::check(unsigned column, const Before& before,
 }
 
 void ServiceClient::end_write(unsigned column, std::size_t operation,
-                              const Result<client::WriteAnswer*>& answer) {
+                              const Result<WriteAnswer*>& answer) {
   SetOperation& kept = entry(column, operation);
   if (!answer) {
     if (answer.error().code != ErrorCode::kInDoubt) return forget(column, operation);

@@ -28,7 +28,7 @@ struct ServiceClientCounters {
   std::uint64_t loads = 0;      ///< in bulk, done
   std::uint64_t loads_failed = 0;
   std::uint64_t loads_refused = 0;  ///< loads known to have done nothing, as they were told
-  client::ClientStatistics statistics;
+  ClientStatistics statistics;
 };
 
 /// A client that ships, on a simulated host, which asks and writes until it is stopped, and looks
@@ -37,7 +37,7 @@ struct ServiceClientCounters {
 class ServiceClient final : private client::Network {
  public:
   struct Options {
-    client::ClientOptions client;
+    ClientOptions client;
     bool knows_members = true;  ///< or finds them in etcd
     std::size_t in_flight = 1;
     Nanoseconds longest_rest = 12 * kMillisecond;  ///< between two operations
@@ -55,7 +55,7 @@ class ServiceClient final : private client::Network {
   bool is_idle() const { return under_way_ == 0 && (!last_ || *last_ == 0); }
   ServiceClientCounters counters() const;
   /// All that it searches.
-  bool reads_one_sidedly() const { return options_.client.mode == client::Mode::kOffload; }
+  bool reads_one_sidedly() const { return options_.client.mode == Mode::kOffload; }
   /// For people.
   std::string to_string() const;
   sim::Host& host() { return host_; }
@@ -80,11 +80,10 @@ class ServiceClient final : private client::Network {
   void write(const protocol::Operation<2>& operation, unsigned column, unsigned value,
              testing_support::SetOperation::Kind kind);
   void end_read(unsigned column, std::size_t operation, const Before& before,
-                const Result<client::RangeAnswer<2>*>& answer);
-  void end_write(unsigned column, std::size_t operation,
-                 const Result<client::WriteAnswer*>& answer);
+                const Result<RangeAnswer<2>*>& answer);
+  void end_write(unsigned column, std::size_t operation, const Result<WriteAnswer*>& answer);
   /// Looks at an answer to a search of that column; what it found.
-  std::uint64_t check(unsigned column, const Before& before, const client::RangeAnswer<2>& answer);
+  std::uint64_t check(unsigned column, const Before& before, const RangeAnswer<2>& answer);
   void check_end(Nanoseconds called);
   void work_on_load();
   void fail_load(const Error& error);
@@ -95,7 +94,7 @@ class ServiceClient final : private client::Network {
     return ledger_.histories[column].operations[operation];
   }
   void complain(const std::string& what) { service_.group.complain(host_.name() + ": " + what); }
-  bool reads_any() const { return options_.client.read.from == client::ReadFrom::kAny; }
+  bool reads_any() const { return options_.client.read.from == ReadFrom::kAny; }
 
   Service& service_;
   Ledger& ledger_;

@@ -133,24 +133,21 @@ void ServiceRun::add_members() {
   for (std::size_t i = 0; i < kMembers; ++i) start(i);
 }
 
-client::ClientOptions ServiceRun::draw_client() {
-  client::ClientOptions options{
-      .connect_timeout = random_.below(2) == 0 ? 60 * kMillisecond : kSecond,
-      .silence = 40 * kMillisecond,
-      .seed = random_(),
-      .client_id = random_() | 1,
-      .offload = {.cache_bytes = std::size_t{64} << 10}};
+ClientOptions ServiceRun::draw_client() {
+  ClientOptions options{.connect_timeout = random_.below(2) == 0 ? 60 * kMillisecond : kSecond,
+                        .silence = 40 * kMillisecond,
+                        .seed = random_(),
+                        .client_id = random_() | 1,
+                        .offload = {.cache_bytes = std::size_t{64} << 10}};
   const bool is_one_sided = service_->fabric.capabilities != 0;
-  const client::Mode modes[] = {client::Mode::kMessaging, client::Mode::kOffload,
-                                client::Mode::kAdaptive};
+  const Mode modes[] = {Mode::kMessaging, Mode::kOffload, Mode::kAdaptive};
   options.mode = modes[is_one_sided ? random_.below(3) : 0];
   if (random_.below(2) == 0) {
-    options.policy =
-        random_.below(2) == 0 ? client::PolicyKind::kCatfish : client::PolicyKind::kCatfishDoubling;
+    options.policy = random_.below(2) == 0 ? PolicyKind::kCatfish : PolicyKind::kCatfishDoubling;
   }
   if (random_.below(3) == 0) options.deadline = 60 * kMillisecond;
   if (random_.below(3) == 0) {
-    options.read.from = client::ReadFrom::kAny;
+    options.read.from = ReadFrom::kAny;
     options.read.max_staleness =
         5 * kMillisecond + static_cast<Nanoseconds>(random_.below(100 * kMillisecond));
   }

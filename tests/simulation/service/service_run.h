@@ -63,7 +63,7 @@ class ServiceRun final : public Faults::Victims {
   void draw_copies();
   void add_members();
   void add_clients();
-  client::ClientOptions draw_client();
+  ClientOptions draw_client();
   bool is_up(std::size_t member) const override { return nodes_[member].life != nullptr; }
   void start(std::size_t member) override;
   void crash(std::size_t member) override;

@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "client/shards/internal.h"
+
 namespace silurus::simulation {
 namespace {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "client/shards/replacement.h"
+#include "silurus/replacement.h"
 #include "tests/simulation/shards/router_client.h"
 #include "tests/simulation/shards/shard_servers.h"
 
@@ -38,7 +38,7 @@ struct Replacements {
 class Coordinator {
  public:
   struct Options {
-    client::ClientOptions client;
+    ClientOptions client;
     Nanoseconds freeze = 0;
     Nanoseconds longest_rest = 60 * kMillisecond;
     bool wants_more = true;  ///< more shards; or else it only looks after what others left

@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "client/client.h"
-#include "client/shards/replacement.h"
-#include "client/shards/router.h"
+#include "client/internal.h"
+#include "client/shards/internal.h"
 #include "common/log.h"
+#include "silurus/client.h"
+#include "silurus/replacement.h"
+#include "silurus/router.h"
 #include "tests/simulation/service/server_life.h"
 #include "tests/simulation/service/sim_server.h"
 #include "tests/simulation/shards/sim_environment.h"
@@ -96,7 +98,7 @@ class EndedServers : public testing::TestWithParam<End> {
     return old;
   }
   /// The same of a server alone, that ends and is started again, by clients with that mode.
-  std::size_t old_answers(client::Mode mode);
+  std::size_t old_answers(Mode mode);
 
   sim::World world_{17};
   EtcdOfShards etcd_{world_.add_host("etcd"), "maps"};
@@ -106,7 +108,7 @@ class EndedServers : public testing::TestWithParam<End> {
   std::vector<std::unique_ptr<sim::Thread>> threads_;
 };
 
-std::size_t EndedServers::old_answers(client::Mode mode) {
+std::size_t EndedServers::old_answers(Mode mode) {
   sim::Host& host = world_.add_host("server");
   start(host);
   bool is_idle = false;
@@ -114,9 +116,9 @@ std::size_t EndedServers::old_answers(client::Mode mode) {
   std::size_t old = 0;
   const auto entry = entry_of(0, 0);
   sim::Thread& reader = begin("reader", [&](sim::Thread& self, SimEnvironment& environment) {
-    client::ClientOptions options;
+    ClientOptions options;
     options.mode = mode;
-    auto client = Client<2>::connect(SimServer::url(host), options, environment);
+    auto client = client::Internal::connect<2>(SimServer::url(host), options, environment);
     ASSERT_TRUE(client) << client.error().message;
     ASSERT_TRUE(client->insert(entry.id, entry.box));
     for (int i = 0; i < 20; ++i) ASSERT_EQ(client->range(kEverywhere)->ids.size(), 1u);
@@ -128,7 +130,7 @@ std::size_t EndedServers::old_answers(client::Mode mode) {
   end(host);
   start(host);
   run_to_end("writer", [&](sim::Thread&, SimEnvironment& environment) {
-    auto client = Client<2>::connect(SimServer::url(host), {}, environment);
+    auto client = client::Internal::connect<2>(SimServer::url(host), {}, environment);
     ASSERT_TRUE(client) << client.error().message;
     ASSERT_TRUE(client->erase(entry.id, entry.box));
   });
@@ -138,17 +140,17 @@ std::size_t EndedServers::old_answers(client::Mode mode) {
 }
 
 TEST_P(EndedServers, AreNotBelievedByAnIdleReader) {
-  EXPECT_EQ(old_answers(client::ClientOptions().mode), 0u);
+  EXPECT_EQ(old_answers(ClientOptions().mode), 0u);
 }
 
 TEST_P(EndedServers, AreNotBelievedByAnIdleReaderThatOffloads) {
-  EXPECT_EQ(old_answers(client::Mode::kOffload), 0u);
+  EXPECT_EQ(old_answers(Mode::kOffload), 0u);
 }
 
 /// What this looks for is there to be found: on a fabric that asks for no proof of life.
 TEST_P(EndedServers, WouldBeBelievedWithoutAProofOfLife) {
   fabric_.proof_of_life = INT64_MAX;
-  EXPECT_EQ(old_answers(client::Mode::kOffload), kSearches);
+  EXPECT_EQ(old_answers(Mode::kOffload), kSearches);
 }
 
 /// A shard whose server had ended and been started again is moved, and what it was retired in is
@@ -166,14 +168,14 @@ TEST_P(EndedServers, AreNotBelievedWhenTheirShardWasMoved) {
   shard.id = map.next_id++;
   shard.servers = shards::servers_of(SimServer::url(host));
   etcd_.replace("silurus/maps/map", 0, encode(map));
-  client::ClientOptions options;
-  options.mode = client::Mode::kOffload;
+  ClientOptions options;
+  options.mode = Mode::kOffload;
   bool is_idle = false;
   bool is_erased = false;
   std::size_t old = 0;
   const auto entry = entry_of(0, 0);
   sim::Thread& reader = begin("reader", [&](sim::Thread& self, SimEnvironment& environment) {
-    auto router = Router<2>::connect(etcd_.url(), options, environment);
+    auto router = client::Internal::connect_router<2>(etcd_.url(), options, environment);
     ASSERT_TRUE(router) << router.error().message;
     ASSERT_TRUE(router->insert(entry.id, entry.box));
     for (int i = 0; i < 20; ++i) ASSERT_EQ(router->range(kEverywhere)->ids.size(), 1u);
@@ -193,7 +195,7 @@ TEST_P(EndedServers, AreNotBelievedWhenTheirShardWasMoved) {
         {.shard = shard.id, .parts = 1, .targets = {SimServer::url(other)}, .client = options},
         environment);
     ASSERT_TRUE(moved) << moved.error().message;
-    auto router = Router<2>::connect(etcd_.url(), options, environment);
+    auto router = client::Internal::connect_router<2>(etcd_.url(), options, environment);
     ASSERT_TRUE(router) << router.error().message;
     ASSERT_TRUE(router->erase(entry.id, entry.box));
   });

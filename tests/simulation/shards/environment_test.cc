@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
-#include "client/client.h"
+#include "client/internal.h"
+#include "silurus/client.h"
 #include "tests/simulation/service/sim_server.h"
 #include "tests/simulation/shards/sim_environment.h"
 
@@ -21,7 +22,7 @@ TEST(BlockingClient, ConnectsAndIsAnsweredWithoutSleepingInBetween) {
   sim::Thread thread(world.add_host("client"), "client", [&](sim::Thread& self) {
     SimEnvironment environment(self, etcd, fabric, 1);
     const Nanoseconds begun = self.clock().now();
-    auto client = Client<2>::connect(SimServer::url(host), {}, environment);
+    auto client = client::Internal::connect<2>(SimServer::url(host), {}, environment);
     const auto version = client ? client->insert(1, {{0, 0}, {1, 1}}) : fail(client.error());
     if (!version) error = version.error().message;
     took = self.clock().now() - begun;
@@ -44,7 +45,7 @@ TEST(BlockingClient, EndsWithItsHost) {
   ErrorCode last = ErrorCode::kInvalidArgument;
   sim::Thread thread(client_host, "client", [&](sim::Thread& self) {
     SimEnvironment environment(self, etcd, {}, 1);
-    auto client = Client<2>::connect(SimServer::url(host), {}, environment);
+    auto client = client::Internal::connect<2>(SimServer::url(host), {}, environment);
     ASSERT_TRUE(client);
     for (;;) {
       const auto version = client->insert(done, {{0, 0}, {1, 1}});

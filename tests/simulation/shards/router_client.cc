@@ -4,6 +4,8 @@
 #include <bit>
 #include <limits>
 
+#include "client/internal.h"
+
 namespace silurus::simulation {
 namespace {
 
@@ -40,7 +42,8 @@ void RouterClient::run(sim::Thread& self) {
   std::optional<Router<2>> router;
   while (!self.is_over() && !is_finished_) {
     if (!router) {
-      auto made = Router<2>::connect(shards_.etcd.url(), options_.client, environment);
+      auto made =
+          client::Internal::connect_router<2>(shards_.etcd.url(), options_.client, environment);
       if (made) {
         router.emplace(std::move(*made));
       } else {
@@ -211,7 +214,7 @@ void RouterClient::read_everything(Router<2>& router) {
   const Nanoseconds called = now();
   const auto all = router.range({{-1, -2}, {kColumns, kColumnValues + 1}});
   const auto nearest =
-      all ? router.nearest({{0, 0}}, kAllValues) : Result<client::NearestAnswer>(fail(all.error()));
+      all ? router.nearest({{0, 0}}, kAllValues) : Result<NearestAnswer>(fail(all.error()));
   if (self_->is_over() || !all || !nearest) return;
   std::vector<std::uint64_t> neighbours;
   for (const auto& one : nearest->neighbors) neighbours.push_back(one.id);

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "client/shards/router.h"
+#include "silurus/router.h"
 #include "tests/simulation/service/service_client.h"
 #include "tests/simulation/shards/sim_environment.h"
 
@@ -36,7 +36,7 @@ struct RouterCounters {
 class RouterClient {
  public:
   struct Options {
-    client::ClientOptions client;
+    ClientOptions client;
     Nanoseconds longest_rest = 12 * kMillisecond;  ///< between two operations
     /// Else it sends nothing that tells it of a server's end, if it reads one-sidedly.
     bool writes = true;

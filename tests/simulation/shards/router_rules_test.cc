@@ -11,12 +11,14 @@
 #include <utility>
 #include <vector>
 
-#include "client/shards/replacement.h"
-#include "client/shards/router.h"
+#include "client/internal.h"
+#include "client/shards/internal.h"
 #include "common/check.h"
 #include "common/log.h"
 #include "common/random.h"
 #include "server/limits.h"
+#include "silurus/replacement.h"
+#include "silurus/router.h"
 #include "tests/simulation/service/sim_server.h"
 #include "tests/simulation/shards/sim_environment.h"
 #include "tests/support/seed.h"
@@ -84,7 +86,7 @@ class RouterRules : public testing::Test {
     threads_.clear();
   }
   Router<2> connect(SimEnvironment& environment) {
-    auto router = Router<2>::connect(etcd_.url(), {}, environment);
+    auto router = client::Internal::connect_router<2>(etcd_.url(), {}, environment);
     SILURUS_CHECK(router.has_value());
     return std::move(*router);
   }

@@ -121,15 +121,14 @@ void ShardRun::make_map() {
   etcd_->replace("silurus/maps/map", 0, encode(map));
 }
 
-client::ClientOptions ShardRun::draw_client() {
-  client::ClientOptions options{
+ClientOptions ShardRun::draw_client() {
+  ClientOptions options{
       .connect_timeout = random_.below(2) == 0 ? 60 * kMillisecond : 200 * kMillisecond,
       .silence = 40 * kMillisecond,
       .seed = random_(),
       .offload = {.cache_bytes = std::size_t{64} << 10}};
   const bool is_one_sided = shards_->fabric.capabilities != 0;
-  const client::Mode modes[] = {client::Mode::kMessaging, client::Mode::kOffload,
-                                client::Mode::kAdaptive};
+  const Mode modes[] = {Mode::kMessaging, Mode::kOffload, Mode::kAdaptive};
   options.mode = modes[is_one_sided ? random_.below(3) : 0];
   options.deadline = random_.below(3) == 0 ? 60 * kMillisecond : kSecond;
   options.reconnect_for = options.deadline;
@@ -141,7 +140,7 @@ void ShardRun::start_client(std::size_t index) {
   RouterClient::Options options{.client = draw_client()};
   if (shards_->fabric.memory_outlives_process && index == 0) {
     options.writes = false;
-    if (shards_->fabric.capabilities != 0) options.client.mode = client::Mode::kOffload;
+    if (shards_->fabric.capabilities != 0) options.client.mode = Mode::kOffload;
   }
   clients_[index] = std::make_unique<RouterClient>(*shards_, *client_hosts_[index], options);
   if (is_finishing_) clients_[index]->finish_with(kLastOperations);

@@ -41,7 +41,7 @@ class ShardRun {
  private:
   void add_people();
   void make_map();
-  client::ClientOptions draw_client();
+  ClientOptions draw_client();
   void start_client(std::size_t index);
   void start_coordinator(std::size_t index);
   /// Of clients, and of the way to etcd: beside those of Faults.

@@ -139,7 +139,7 @@ std::uint64_t EtcdOfShards::replace(const std::string& key, std::uint64_t revisi
 }
 
 Result<std::unique_ptr<client::Fabrics>> SimEnvironment::open_fabrics(
-    const transport::WaiterOptions&) {
+    const transport::WaitOptions&) {
   return std::make_unique<SimFabrics>(thread_, fabric_);
 }
 

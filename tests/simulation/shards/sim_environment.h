@@ -49,7 +49,7 @@ class SimEnvironment final : public client::Environment {
   const Clock& clock() const override { return thread_.clock(); }
   void sleep(Nanoseconds time) override { thread_.sleep(time); }
   std::uint64_t random_id() override { return random_() | 1; }
-  Result<std::unique_ptr<client::Fabrics>> open_fabrics(const transport::WaiterOptions&) override;
+  Result<std::unique_ptr<client::Fabrics>> open_fabrics(const transport::WaitOptions&) override;
   Result<std::unique_ptr<etcd::Gateway>> open_etcd(const etcd::Address& address,
                                                    Nanoseconds timeout) override;
 

@@ -2,8 +2,9 @@
 
 #include <memory>
 
-#include "client/client.h"
+#include "client/internal.h"
 #include "common/log.h"
+#include "silurus/client.h"
 #include "tests/simulation/service/server_life.h"
 #include "tests/simulation/shards/shard_servers.h"
 #include "tests/simulation/shards/sim_environment.h"
@@ -18,7 +19,7 @@ constexpr std::size_t kSearchesAsleep = 50;
 constexpr Nanoseconds kSleep = 300 * kMillisecond;
 
 struct Sleepers {
-  client::Mode mode = client::Mode::kOffload;
+  Mode mode = Mode::kOffload;
   bool is_primary = true;
   bool is_client = true;
   bool do_clocks_sleep = false;  ///< too, as CLOCK_MONOTONIC does
@@ -39,7 +40,7 @@ std::size_t count_stale_answers(const Sleepers& sleepers) {
   const std::string url = servers.start_next();
   EXPECT_TRUE(world.run_until([&] { return servers.primary() != nullptr; }, kSecond));
   world.run_for(100 * kMillisecond);
-  client::ClientOptions options;
+  ClientOptions options;
   options.mode = sleepers.mode;
   options.silence = 40 * kMillisecond;
   const auto entry = entry_of(0, 0);
@@ -49,7 +50,7 @@ std::size_t count_stale_answers(const Sleepers& sleepers) {
   sim::Host& client_host = world.add_host("client");
   sim::Thread reader(client_host, "client", [&](sim::Thread& self) {
     SimEnvironment environment(self, etcd, fabric, 1);
-    auto client = Client<2>::connect(url, options, environment);
+    auto client = client::Internal::connect<2>(url, options, environment);
     ASSERT_TRUE(client) << client.error().message;
     ASSERT_TRUE(client->insert(entry.id, entry.box));
     for (std::size_t after = 0; after < kSearchesAsleep && !self.is_over(); ++read) {
@@ -68,7 +69,7 @@ std::size_t count_stale_answers(const Sleepers& sleepers) {
   const Nanoseconds wakes = world.now() + kSleep;
   sim::Thread writer(world.add_host("writer"), "writer", [&](sim::Thread& self) {
     SimEnvironment environment(self, etcd, fabric, 2);
-    auto client = Client<2>::connect(url, options, environment);
+    auto client = client::Internal::connect<2>(url, options, environment);
     ASSERT_TRUE(client) << client.error().message;
     ASSERT_TRUE(client->erase(entry.id, entry.box));
   });
@@ -90,7 +91,7 @@ std::size_t count_stale_answers(const Sleepers& sleepers) {
 
 TEST(SleepingHosts, BelieveNoLeaseFromBeforeTheySlept) {
   EXPECT_EQ(count_stale_answers({}), 0u);
-  EXPECT_EQ(count_stale_answers({.mode = client::Mode::kMessaging}), 0u);
+  EXPECT_EQ(count_stale_answers({.mode = Mode::kMessaging}), 0u);
 }
 
 TEST(SleepingHosts, MayBeThePrimaryOrTheClientAlone) {
@@ -101,7 +102,7 @@ TEST(SleepingHosts, MayBeThePrimaryOrTheClientAlone) {
 /// What these tests look for is there to be found.
 TEST(SleepingHosts, WouldAnswerWhatIsOldIfTheirClocksSleptToo) {
   EXPECT_GT(count_stale_answers({.do_clocks_sleep = true}), 0u);
-  EXPECT_GT(count_stale_answers({.mode = client::Mode::kMessaging, .do_clocks_sleep = true}), 0u);
+  EXPECT_GT(count_stale_answers({.mode = Mode::kMessaging, .do_clocks_sleep = true}), 0u);
 }
 
 }  // namespace

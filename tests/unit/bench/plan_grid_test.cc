@@ -7,14 +7,12 @@
 namespace silurus::bench {
 namespace {
 
-using client::Access;
-
-class Always final : public client::AccessPolicy {
+class Always final : public AccessPolicy {
  public:
   explicit Always(Access access) : access_(access) {}
   Access choose(std::uint8_t) override { return access_; }
-  void on_search(const client::SearchOutcome&) override {}
-  void on_heartbeat(const client::ServerLoad&) override {}
+  void on_search(const SearchOutcome&) override {}
+  void on_heartbeat(const ServerLoad&) override {}
 
  private:
   Access access_;
@@ -117,7 +115,7 @@ TEST(PlanGrid, ThePolicyThatShipsDoesMoreThanEitherFixedWayWhereBothHaveRoom) {
                          .operations = 20'000,
                          .duration = 10 * kMillisecond};
   const GridFigures adaptive = run_grid(
-      run, [](unsigned i) { return client::make_policy(client::PolicyKind::kCost, i); }, time);
+      run, [](unsigned i) { return make_policy(PolicyKind::kCost, i); }, time);
   EXPECT_GT(adaptive.ops_per_second,
             1.3 * std::max(by_message(run).ops_per_second, offloaded(run).ops_per_second));
 }
@@ -153,7 +151,7 @@ TEST(PlanGrid, AgreesWithTheSimulationOfTheCodeThatShips) {
   grid.client = GridClient::kGroups;
   const double messages = run_plan(whole)->ops_per_second;
   EXPECT_NEAR(by_message(grid).ops_per_second / messages, 1, 0.12);
-  whole.mode = client::Mode::kOffload;
+  whole.mode = Mode::kOffload;
   const double reads = run_plan(whole)->ops_per_second;
   EXPECT_NEAR(offloaded(grid).ops_per_second / reads, 1, 0.12);
 }

@@ -44,7 +44,7 @@ PlanRun small_run() {
 PlanRun offloading_run(unsigned clients) {
   PlanRun run = small_run();
   run.clients = clients;
-  run.mode = client::Mode::kOffload;
+  run.mode = Mode::kOffload;
   run.warm_up_operations = 300;
   return run;
 }
@@ -107,7 +107,7 @@ TEST(Plan, OneWriterDoesNoMoreThanOneWriterCan) {
 TEST(Plan, TheSameRunGivesTheSameFigures) {
   PlanRun run = small_run();
   run.clients = 8;
-  run.mode = client::Mode::kAdaptive;
+  run.mode = Mode::kAdaptive;
   run.insert_share = 0.1;
   const PlanFigures one = figures_of(run), other = figures_of(run);
   EXPECT_EQ(one.ops_per_second, other.ops_per_second);
@@ -131,7 +131,7 @@ TEST(Plan, RunsSideBySideGiveTheFiguresThatTheyGiveAloneAndInOrder) {
 TEST(Plan, TheFirstOfSeveralRunsThatFailsEndsThem) {
   std::vector<PlanRun> runs(4, small_run());
   runs[1].model = *read_model(model_path("tcp-40g"));
-  runs[1].mode = client::Mode::kOffload;
+  runs[1].mode = Mode::kOffload;
   std::size_t count = 0;
   const auto done = run_plans(runs, [&](std::size_t, const PlanFigures&) { ++count; });
   EXPECT_FALSE(done.has_value());
@@ -151,7 +151,7 @@ TEST(Plan, OverTcpAServerThatReadsCannotBeOffloadedTo) {
   PlanRun run = small_run();
   run.model = *read_model(model_path("tcp-40g"));
   run.clients = 4;
-  run.mode = client::Mode::kOffload;
+  run.mode = Mode::kOffload;
   EXPECT_FALSE(run_plan(run).has_value());
 }
 

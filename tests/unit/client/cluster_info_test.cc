@@ -97,7 +97,7 @@ class WorldWithEtcd final : public Environment {
   const Clock& clock() const override { return clock_; }
   void sleep(Nanoseconds) override {}
   std::uint64_t random_id() override { return 1; }
-  Result<std::unique_ptr<Fabrics>> open_fabrics(const transport::WaiterOptions&) override {
+  Result<std::unique_ptr<Fabrics>> open_fabrics(const transport::WaitOptions&) override {
     return fail(ErrorCode::kUnsupported, "there is no network here");
   }
   Result<std::unique_ptr<etcd::Gateway>> open_etcd(const etcd::Address&, Nanoseconds) override {

@@ -76,7 +76,7 @@ class ClientCoreTest : public testing::Test {
   }
 
   /// Begins a search of everything; its place in outcomes_.
-  std::size_t search(protocol::Moment as_of = 0) {
+  std::size_t search(Moment as_of = 0) {
     const std::size_t i = outcomes_.size();
     outcomes_.emplace_back();
     const Status begun = core_->submit(request::Range<2>{.query = kWholePlane, .as_of = as_of},

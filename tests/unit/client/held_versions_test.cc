@@ -36,8 +36,8 @@ TEST(HeldVersions, WhatATimeMeansIsNotRemembered) {
   HeldVersions held;
   EXPECT_EQ(held.put(protocol::kNewest, kRoot, kAsked, kLease).root, kRoot);
   EXPECT_FALSE(held.find(protocol::kNewest, kAsked));
-  held.put(protocol::kFirstStamp, kRoot, kAsked, kLease);
-  EXPECT_FALSE(held.find(protocol::kFirstStamp, kAsked));
+  held.put(kFirstStamp, kRoot, kAsked, kLease);
+  EXPECT_FALSE(held.find(kFirstStamp, kAsked));
 }
 
 TEST(HeldVersions, TheOneThatEndsFirstMakesRoomForAnother) {

@@ -9,7 +9,6 @@
 namespace silurus::tool {
 namespace {
 
-using client::FailedWrite;
 using testing::HasSubstr;
 using testing::Not;
 

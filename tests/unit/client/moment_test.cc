@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "protocol/moment.h"
 #include "replication/hybrid_clock.h"
+#include "silurus/time.h"
 
 namespace silurus::tool {
 namespace {
@@ -13,13 +13,12 @@ constexpr std::int64_t kNow = 1'795'223'937'500'000'000;  // 2026-11-21T01:18:57
 TEST(Moment, IsAVersionIfItIsAWholeNumber) { EXPECT_EQ(parse_moment("812", kNow).value(), 812u); }
 
 TEST(Moment, IsATimeAgo) {
-  EXPECT_EQ(parse_moment("-30s", kNow).value(), protocol::moment_at(kNow - 30'000'000'000));
+  EXPECT_EQ(parse_moment("-30s", kNow).value(), moment_at(kNow - 30'000'000'000));
 }
 
 TEST(Moment, IsATimeOfDayInUtc) {
-  EXPECT_EQ(parse_moment("2026-11-21T01:18:57.5Z", kNow).value(), protocol::moment_at(kNow));
-  EXPECT_EQ(parse_moment("2026-11-21T01:18:57Z", kNow).value(),
-            protocol::moment_at(kNow - 500'000'000));
+  EXPECT_EQ(parse_moment("2026-11-21T01:18:57.5Z", kNow).value(), moment_at(kNow));
+  EXPECT_EQ(parse_moment("2026-11-21T01:18:57Z", kNow).value(), moment_at(kNow - 500'000'000));
 }
 
 TEST(Moment, IsNothingElse) {
@@ -34,14 +33,14 @@ TEST(Moment, IsNothingElse) {
 TEST(Moment, CoversEveryStampOfTheLogUpToThatTime) {
   replication::HybridClock clock;
   for (int i = 0; i < 1000; ++i) {
-    EXPECT_LE(clock.next(kNow), protocol::moment_at(kNow));
+    EXPECT_LE(clock.next(kNow), moment_at(kNow));
   }
-  EXPECT_GT(replication::HybridClock().next(kNow + 20'000), protocol::moment_at(kNow));
+  EXPECT_GT(replication::HybridClock().next(kNow + 20'000), moment_at(kNow));
 }
 
 TEST(Moment, IsNeverTakenForAVersion) {
   for (const std::int64_t unix_ns : {INT64_MIN, std::int64_t{0}, kNow, INT64_MAX}) {
-    EXPECT_GE(protocol::moment_at(unix_ns), protocol::kFirstStamp) << unix_ns;
+    EXPECT_GE(moment_at(unix_ns), kFirstStamp) << unix_ns;
   }
 }
 

@@ -30,7 +30,7 @@ class PatienceTest : public testing::Test {
   void ask_history() {
     ASSERT_TRUE(core_->submit(
         request::Task{.kind = protocol::TaskKind::kHistory},
-        [this](Result<StatsAnswer*> answer) { ended_ = answer ? Error{} : answer.error(); }));
+        [this](Result<TextAnswer*> answer) { ended_ = answer ? Error{} : answer.error(); }));
   }
   /// Lets time go by, as a caller that has nothing else to do sees it.
   void pass(Nanoseconds time, bool beating) {
@@ -89,7 +89,7 @@ TEST_F(PatienceTest, AStepOfALoadIsWaitedForWithPatienceToo) {
 }
 
 TEST_F(PatienceTest, AStatisticsRequestHasItsDeadlineWhateverBeats) {
-  ASSERT_TRUE(core_->submit(request::Statistics(), [this](Result<StatsAnswer*> answer) {
+  ASSERT_TRUE(core_->submit(request::Statistics(), [this](Result<TextAnswer*> answer) {
     ended_ = answer ? Error{} : answer.error();
   }));
   pass(2 * kSecond, true);

@@ -113,7 +113,7 @@ TEST_F(PendingCallsTest, WritesLeaveTheQueueInTheirOrderAfterTheOthers) {
   create(lasting());
   const std::uint32_t first = open_write();
   const std::uint32_t second = open_write();
-  const std::uint32_t text = open<StatsAnswer>(kRepeatable);
+  const std::uint32_t text = open<TextAnswer>(kRepeatable);
   const std::uint32_t third = open_write();
   for (const std::uint32_t index : {third, first, text, second}) {
     put(index, CallState::kSent);
@@ -168,7 +168,7 @@ TEST_F(PendingCallsTest, NothingIsRepeatedIfThereIsNoNextLink) {
 
 TEST_F(PendingCallsTest, TheClientsOwnCallsAreNeitherCountedNorSentElsewhere) {
   create(lasting());
-  const std::uint32_t index = open<StatsAnswer>({.is_repeatable = true, .is_own = true});
+  const std::uint32_t index = open<TextAnswer>({.is_repeatable = true, .is_own = true});
   EXPECT_EQ(calls_->in_flight(), 0u);
   put(index, CallState::kSent);
   calls_->lose(index, kLinkLost, true);
@@ -239,7 +239,7 @@ TEST_F(PendingCallsTest, EachCallEndsOnceWhateverHappensToLinks) {
       const auto sequence = kind == 0 ? calls_->writes.next() : std::nullopt;
       const std::uint32_t index = sequence    ? open<WriteAnswer>()
                                   : kind == 1 ? open<RangeAnswer<2>>()
-                                  : kind == 2 ? open<StatsAnswer>(kRepeatable)
+                                  : kind == 2 ? open<TextAnswer>(kRepeatable)
                                               : open<LoadAnswer>();
       (*calls_)[index].sequence = sequence.value_or(0);
       if (random.below(2) == 0) {

@@ -1,4 +1,4 @@
-#include "client/shards/shard_map.h"
+#include "silurus/shard_map.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -71,19 +71,19 @@ TEST(ToolArguments, SettingsAreRead) {
       settings({"--server", "tcp://h:1", "-m", "offload", "--policy", "catfish", "-f", "json",
                 "--timeout", "500ms", "--read", "any", "--max-staleness", "100ms", "stats"});
   EXPECT_EQ(given.url, "tcp://h:1");
-  EXPECT_EQ(given.client.mode, client::Mode::kOffload);
-  EXPECT_EQ(given.client.policy, client::PolicyKind::kCatfish);
+  EXPECT_EQ(given.client.mode, Mode::kOffload);
+  EXPECT_EQ(given.client.policy, PolicyKind::kCatfish);
   EXPECT_EQ(settings({"--policy", "catfish-doubling", "stats"}).client.policy,
-            client::PolicyKind::kCatfishDoubling);
+            PolicyKind::kCatfishDoubling);
   EXPECT_EQ(given.format, Format::kJson);
   EXPECT_FALSE(given.ids_as_strings);
-  EXPECT_EQ(given.client.read.from, client::ReadFrom::kAny);
+  EXPECT_EQ(given.client.read.from, ReadFrom::kAny);
   EXPECT_EQ(given.client.read.max_staleness, 100 * kMillisecond);
 }
 
 TEST(ToolArguments, TheDefaultIsAdaptiveText) {
   const auto given = settings({"stats"});
-  EXPECT_EQ(given.client.mode, client::Mode::kAdaptive);
+  EXPECT_EQ(given.client.mode, Mode::kAdaptive);
   EXPECT_EQ(given.format, Format::kText);
   EXPECT_FALSE(given.url.empty());
 }
@@ -279,17 +279,17 @@ TEST(ToolArguments, OptionsOfOtherCommandsAreUnknown) {
   }
 }
 
-client::RangeAnswer<2> some_range() {
-  client::RangeAnswer<2> found;
+RangeAnswer<2> some_range() {
+  RangeAnswer<2> found;
   found.count = 3;
   found.ids = {5, 18446744073709551615u, 7};
   found.version = 9;
-  found.access = client::Access::kOffload;
+  found.access = Access::kOffload;
   return found;
 }
 
-client::NearestAnswer some_neighbors() {
-  client::NearestAnswer found;
+NearestAnswer some_neighbors() {
+  NearestAnswer found;
   found.neighbors = {{3, 0.1}, {4, 1.0 / 3}};
   found.version = 9;
   return found;

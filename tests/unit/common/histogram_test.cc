@@ -1,4 +1,4 @@
-#include "common/histogram.h"
+#include "silurus/histogram.h"
 
 #include <gtest/gtest.h>
 
@@ -6,8 +6,8 @@
 #include <cmath>
 #include <vector>
 
-#include "common/inline_function.h"
 #include "common/random.h"
+#include "silurus/inline_function.h"
 
 namespace silurus {
 namespace {

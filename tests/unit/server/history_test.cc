@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <string>
 
-#include "protocol/moment.h"
+#include "silurus/time.h"
 
 namespace silurus::server {
 namespace {
@@ -31,7 +31,7 @@ class HistoryUnit : public testing::Test {
   }
   /// What a client is answered that asks for so long ago.
   std::uint64_t entries_ago(const History<2>& history, Nanoseconds ago) const {
-    const auto found = history.at(protocol::moment_at(unix_ns() - ago));
+    const auto found = history.at(moment_at(unix_ns() - ago));
     return found ? found->size() : 0;
   }
 
@@ -80,7 +80,7 @@ TEST_F(HistoryUnit, GivesTheOldestUpWhenTheyHoldTooMuch) {
 TEST_F(HistoryUnit, FindsTheVersionThatWasCurrentAtATime) {
   History<2> history(with_clocks({.age = 1000 * kSecond}));
   publish(history, 10);
-  const auto at = [&](Nanoseconds after) { return history.at(protocol::moment_at(kNow + after)); };
+  const auto at = [&](Nanoseconds after) { return history.at(moment_at(kNow + after)); };
   EXPECT_EQ(at(0)->size(), 1u);
   EXPECT_EQ(at(4 * kSecond)->size(), 5u);
   EXPECT_EQ(at(5 * kSecond - kMillisecond)->size(), 5u);
@@ -158,8 +158,8 @@ TEST_F(HistoryUnit, AVersionOfAnEarlierLifeIsAsOldAsItsStampSays) {
   const auto stamp = replication::HybridClock::from_unix_ns(kNow - 60 * kSecond);
   History<2> history(with_clocks({.age = 100 * kSecond}));
   history.add(*tree_, stamp);
-  EXPECT_TRUE(history.at(protocol::moment_at(kNow - 50 * kSecond)));
-  EXPECT_FALSE(history.at(protocol::moment_at(kNow - 70 * kSecond)));
+  EXPECT_TRUE(history.at(moment_at(kNow - 50 * kSecond)));
+  EXPECT_FALSE(history.at(moment_at(kNow - 70 * kSecond)));
 }
 
 TEST_F(HistoryUnit, AVersionIsNoOlderThanTheOneBefore) {

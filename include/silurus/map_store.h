@@ -4,11 +4,10 @@
 #include <memory>
 #include <string_view>
 
-#include "client/options.h"
-#include "client/shards/shard_map.h"
-#include "common/api.h"
-#include "common/clock.h"
-#include "common/result.h"
+#include "silurus/api.h"
+#include "silurus/result.h"
+#include "silurus/shard_map.h"
+#include "silurus/time.h"
 
 namespace silurus::shards {
 
@@ -32,8 +31,7 @@ class SILURUS_API MapStore {
 
 /// In etcd, as "silurus/<name>/map". `url`: "etcd://host:port/name". `timeout`: what a call may
 /// take while etcd does not answer.
-SILURUS_API Result<std::unique_ptr<MapStore>> open_map_store(
-    std::string_view url, client::Environment& environment = client::real_environment(),
-    Nanoseconds timeout = 5 * kSecond);
+SILURUS_API Result<std::unique_ptr<MapStore>> open_map_store(std::string_view url,
+                                                             Nanoseconds timeout = 5 * kSecond);
 
 }  // namespace silurus::shards

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "client/options.h"
-#include "client/shards/map_store.h"
-#include "common/api.h"
-#include "common/clock.h"
-#include "common/result.h"
+#include "silurus/api.h"
+#include "silurus/map_store.h"
+#include "silurus/options.h"
+#include "silurus/result.h"
+#include "silurus/time.h"
 
 namespace silurus::shards {
 
@@ -33,7 +33,7 @@ struct ReplaceOptions {
   /// Empty servers or groups, one for each part; none: spares.
   std::vector<std::string> targets = {};
   std::optional<std::uint64_t> at = {};  ///< first key of the second part; nothing: the median
-  client::ClientOptions client = {};
+  ClientOptions client = {};
   /// The shard refuses writes for no longer than this: if the last changes take longer, nothing is
   /// replaced.
   Nanoseconds freeze = 5 * kSecond;
@@ -57,17 +57,14 @@ struct ReplaceReport {
 /// are those of the map then, and whoever began it finds every door closed. So it goes on by itself
 /// if a group of replicas loses its primary. After an error that is not kInDoubt the shard serves
 /// on, if it could still be reached; call it again, or abort(). kConflict: somebody else replaces
-/// it now, or a server isn't empty. `environment`: for simulations.
+/// it now, or a server isn't empty.
 template <int D>
-SILURUS_API Result<ReplaceReport> replace_shard(
-    MapStore& store, const ReplaceOptions& options,
-    client::Environment& environment = client::real_environment());
+SILURUS_API Result<ReplaceReport> replace_shard(MapStore& store, const ReplaceOptions& options);
 
 /// Ends a replacement that was begun, whoever began it: the shard serves on, and the servers that
 /// were to be its successors are emptied, as far as they can be reached, and are spares.
 template <int D>
-SILURUS_API Result<StoredMap> abort_replacement(
-    MapStore& store, std::uint32_t shard, const client::ClientOptions& options,
-    client::Environment& environment = client::real_environment());
+SILURUS_API Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard,
+                                                const ClientOptions& options);
 
 }  // namespace silurus::shards

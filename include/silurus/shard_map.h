@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
-#include "common/api.h"
-#include "common/result.h"
-#include "rtree/geometry.h"
+#include "silurus/api.h"
+#include "silurus/result.h"
+#include "silurus/types.h"
 
 namespace silurus::shards {
 
@@ -90,15 +90,15 @@ class SILURUS_API Space {
   /// Of a map that check() finds right, of D dimensions.
   explicit Space(const ShardMap& map);
 
-  std::uint64_t key(const rtree::Box<D>& box) const;
+  std::uint64_t key(const Box<D>& box) const;
   /// Boxes that together contain every ordinary entry whose key is in [first, last]; no more than
   /// kMaxReachBoxes.
-  std::vector<rtree::Box<D>> reach(std::uint64_t first, std::uint64_t last) const;
+  std::vector<Box<D>> reach(std::uint64_t first, std::uint64_t last) const;
   static constexpr std::size_t kMaxReachBoxes = 64;
 
  private:
   double bound(int d, std::uint64_t step) const;
-  rtree::Box<D> grown_cell(std::uint64_t key, int depth) const;
+  Box<D> grown_cell(std::uint64_t key, int depth) const;
 
   std::array<double, D> min_;
   std::array<double, D> extent_;

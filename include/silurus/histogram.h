@@ -18,7 +18,7 @@ struct LogLinearBuckets {
   static constexpr std::size_t of(std::uint64_t value) {
     if (std::bit_width(value) > kMaxBits) return kCount - 1;
     // The top kFractionBits + 1 bits of the value, and how far they were shifted.
-    const int shift = std::bit_width(value >> (kFractionBits + 1));
+    const auto shift = static_cast<int>(std::bit_width(value >> (kFractionBits + 1)));
     return (static_cast<std::size_t>(shift) << kFractionBits) +
            static_cast<std::size_t>(value >> shift);
   }

@@ -8,48 +8,23 @@
 #include <string_view>
 #include <vector>
 
-#include "client/answers.h"
-#include "client/options.h"
-#include "client/statistics.h"
-#include "common/api.h"
-#include "common/inline_function.h"
-#include "common/result.h"
-#include "protocol/moment.h"
-#include "rtree/geometry.h"
+#include "silurus/answers.h"
+#include "silurus/api.h"
+#include "silurus/inline_function.h"
+#include "silurus/options.h"
+#include "silurus/result.h"
+#include "silurus/statistics.h"
+#include "silurus/types.h"
 
 namespace silurus {
 
 namespace client {
-class Internal;  // the library's own way to a client's requests
+class Internal;  // the library's own way to what is private
 }
 
-using protocol::Moment;
-using protocol::moment_at;
-using rtree::Box;
-using rtree::Entry;
-using rtree::Neighbor;
-using rtree::Point;
-using rtree::Predicate;
-using rtree::ResultShape;
-using rtree::Version;
-
-using client::ClientOptions;
-using client::ClientStatistics;
-using client::CompactAnswer;
-using client::LoadAnswer;
-using client::Mode;
-using client::NearestAnswer;
-using client::PolicyKind;
-using client::RangeAnswer;
-using client::ReadFrom;
-using client::WriteAnswer;
-using client::WriteBatch;
-
-/// Is told how an asynchronous operation ended, from within poll() or a blocking call, never from
-/// within the call that began it. The answer belongs to the operation: take out (swap) what shall
-/// outlive the callback. It may begin other operations. Captures of up to 48 bytes.
-template <typename Answer>
-using Callback = InlineFunction<void(Result<Answer*>)>;
+/// Where a client looks for a server when none is named: SILURUS_SERVER; else the socket of the
+/// user's own server, or that of the system's (docs/operating.md).
+SILURUS_API std::string default_url();
 
 /// What a server says of itself to anyone.
 struct ServerInfo {
@@ -90,20 +65,13 @@ class SILURUS_API Client {
   /// is the primary is found out. kNotFound or kUnavailable: no server there; kUnsupported: it
   /// speaks another version of the protocol, has another number of dimensions, or can't do what
   /// `options.mode` demands.
-  /// `environment`: for simulations.
-  static Result<Client> connect(std::string_view url, const ClientOptions& options = {},
-                                client::Environment& environment = client::real_environment());
+  static Result<Client> connect(std::string_view url, const ClientOptions& options = {});
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
   ~Client();
 
   // --- searches
-  struct RangeOptions {
-    Predicate predicate = Predicate::kIntersects;
-    ResultShape shape = ResultShape::kIds;
-    std::uint64_t limit = UINT64_MAX;  ///< stop after so many; which ones is unspecified
-    Moment as_of = 0;                  ///< of an older version; 0: the current one
-  };
+  using RangeOptions = silurus::RangeOptions;
   Result<RangeAnswer<D>> range(const Box<D>& window, const RangeOptions& options = {});
   /// How many entries a range search would find.
   Result<std::uint64_t> count(const Box<D>& window, Predicate predicate = Predicate::kIntersects,
@@ -112,19 +80,18 @@ class SILURUS_API Client {
   Result<NearestAnswer> nearest(const Point<D>& point, std::uint32_t k, Moment as_of = 0);
   /// Many searches, kept in flight together; answers in the order of the queries. The first error
   /// ends it.
-  Result<std::vector<RangeAnswer<D>>> range_batch(std::span<const rtree::RangeQuery<D>> queries);
-  Result<std::vector<NearestAnswer>> nearest_batch(std::span<const rtree::NearestQuery<D>> queries);
+  Result<std::vector<RangeAnswer<D>>> range_batch(std::span<const RangeQuery<D>> queries);
+  Result<std::vector<NearestAnswer>> nearest_batch(std::span<const NearestQuery<D>> queries);
 
   // --- older versions, as far as the server keeps them (its option --retain); kNotFound says which
   // it has
-  /// The versions that can be asked, as JSON: {"versions": [{"version", "time", "entries"}, ...]}.
-  Result<std::string> history();
-  /// What changed between two moments, as JSON: {"from", "to", "inserted", "erased", "moved"}, ids
-  /// each.
-  Result<std::string> difference(Moment from, Moment to);
+  /// The versions that can be asked, oldest first.
+  Result<std::vector<KeptVersion>> history();
+  /// What changed between two moments.
+  Result<Difference> difference(Moment from, Moment to);
   /// Has the server copy its tree, while it goes on serving, into a new data directory on its own
-  /// machine; a server starts from it. `path` is absolute. JSON: {"path", "version", "entries"}.
-  Result<std::string> backup(std::string_view path);
+  /// machine; a server starts from it. `path` is absolute.
+  Result<BackupAnswer> backup(std::string_view path);
 
   // --- writes: each returns the version in which it is visible
   Result<Version> insert(std::uint64_t id, const Box<D>& box);
@@ -159,8 +126,8 @@ class SILURUS_API Client {
   Status load_abort();
 
   // --- asynchronous operations: any number in flight on this one thread
-  Status range_async(const rtree::RangeQuery<D>& query, Callback<RangeAnswer<D>> callback);
-  Status nearest_async(const rtree::NearestQuery<D>& query, Callback<NearestAnswer> callback);
+  Status range_async(const RangeQuery<D>& query, Callback<RangeAnswer<D>> callback);
+  Status nearest_async(const NearestQuery<D>& query, Callback<NearestAnswer> callback);
   Status write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> callback);
   /// As load_commit(), of which the server's part takes long; what was added is waited for.
   Status load_commit_async(double fill, Callback<LoadAnswer> callback);
@@ -175,10 +142,9 @@ class SILURUS_API Client {
   std::size_t in_flight() const;
 
   // --- about it
-  /// Who is in the server's group, as JSON: {"epoch", "self", "primary", "role", "members": [...]}.
-  Result<std::string> cluster();
-  /// The server's own statistics, as JSON.
-  Result<std::string> server_statistics();
+  /// Who is in the server's group.
+  Result<GroupInfo> cluster();
+  Result<ServerStatistics> server_statistics();
   ClientStatistics statistics() const;
   void reset_statistics();
   /// Whether searches can be offloaded on this connection.

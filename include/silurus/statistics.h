@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-#include "common/histogram.h"
+#include "silurus/histogram.h"
 
-namespace silurus::client {
+namespace silurus {
 
 /// What a client counts of the searches that it ran in one way, or of its writes.
 struct AccessStatistics {
@@ -67,4 +67,4 @@ struct ClientStatistics {
   }
 };
 
-}  // namespace silurus::client
+}  // namespace silurus

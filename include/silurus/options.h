@@ -4,15 +4,12 @@
 #include <cstdint>
 #include <memory>
 
-#include "client/policy.h"
-#include "common/api.h"
-#include "common/clock.h"
-#include "transport/waiter.h"
+#include "silurus/policy.h"
+#include "silurus/time.h"
+#include "silurus/types.h"
+#include "silurus/wait.h"
 
-namespace silurus::client {
-
-class Environment;                            // environment.h: what a client waits by; ...
-SILURUS_API Environment& real_environment();  // the default: this machine
+namespace silurus {
 
 /// How searches are run. Writes always go by message.
 enum class Mode : std::uint8_t {
@@ -35,6 +32,14 @@ struct OffloadOptions {
   bool verify_checksums = false;
 };
 
+/// How a window is searched.
+struct RangeOptions {
+  Predicate predicate = Predicate::kIntersects;
+  ResultShape shape = ResultShape::kIds;
+  std::uint64_t limit = UINT64_MAX;  ///< entries found at most; which ones is unspecified
+  Moment as_of = 0;                  ///< an older version that the server keeps; 0: the current one
+};
+
 /// Which member of a group answers searches.
 enum class ReadFrom : std::uint8_t {
   kPrimary = 0,  ///< what it answers is the newest: reads and writes are linearizable
@@ -55,7 +60,7 @@ struct ReadOptions {
 struct ClientOptions {
   Mode mode = Mode::kAdaptive;
   PolicyKind policy = PolicyKind::kCost;  ///< of the adaptive mode
-  /// Instead of one of its own (make_policy). Clients of one server that are driven by one thread
+  /// Instead of one of its own (make_policy()). Clients of one server that are driven by one thread
   /// do well to share one: what any of them does itself keeps the others waiting, which none can
   /// learn alone. Never by clients of several threads.
   std::shared_ptr<AccessPolicy> shared_policy = nullptr;
@@ -82,7 +87,7 @@ struct ClientOptions {
   /// however often it is sent). 0: Client draws one; a ClientCore without a Client has none.
   std::uint64_t client_id = 0;
   OffloadOptions offload = {};
-  transport::WaiterOptions wait = {};  ///< of blocking calls
+  WaitOptions wait = {};  ///< of blocking calls
 };
 
-}  // namespace silurus::client
+}  // namespace silurus

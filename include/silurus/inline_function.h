@@ -1,11 +1,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdlib>
 #include <new>
 #include <type_traits>
 #include <utility>
-
-#include "common/check.h"
 
 namespace silurus {
 
@@ -51,7 +50,7 @@ class InlineFunction<R(Args...), kBytes> {
   explicit operator bool() const { return invoke_ != nullptr; }
 
   R operator()(Args... args) {
-    SILURUS_CHECK(invoke_ != nullptr);
+    if (invoke_ == nullptr) std::abort();  // there is nothing to call
     return invoke_(storage_, std::forward<Args>(args)...);
   }
 

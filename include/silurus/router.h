@@ -9,13 +9,19 @@
 #include <string_view>
 #include <vector>
 
-#include "client/client.h"
-#include "client/shards/map_store.h"
-#include "client/shards/shard_map.h"
-#include "common/api.h"
-#include "common/result.h"
+#include "silurus/api.h"
+#include "silurus/client.h"
+#include "silurus/map_store.h"
+#include "silurus/result.h"
+#include "silurus/shard_map.h"
 
 namespace silurus {
+
+/// What one shard's server says of itself.
+struct ShardStatistics {
+  shards::Part shard;
+  Result<ServerStatistics> statistics;  ///< or why it could not be asked
+};
 
 /// A client of all shards of a cluster: sends each search to the shards that can have an answer and
 /// merges what they say, and each write to the shard that its box belongs to. One thread at a time,
@@ -38,19 +44,14 @@ class SILURUS_API Router {
  public:
   /// kNotFound: there is no such cluster; kUnsupported: it has another number of dimensions.
   /// Servers are connected to when they are needed.
-  /// `environment`: for simulations.
-  static Result<Router> connect(std::string_view url, const ClientOptions& options = {},
-                                client::Environment& environment = client::real_environment());
+  static Result<Router> connect(std::string_view url, const ClientOptions& options = {});
   Router(Router&&) noexcept;
   Router& operator=(Router&&) noexcept;
   ~Router();
 
   // --- searches
-  struct RangeOptions {
-    Predicate predicate = Predicate::kIntersects;
-    ResultShape shape = ResultShape::kIds;
-    std::uint64_t limit = UINT64_MAX;  ///< stop after so many; which ones is unspecified
-  };
+  using RangeOptions = silurus::RangeOptions;
+  /// kUnsupported if `options` ask for an older version: shards have versions of their own.
   Result<RangeAnswer<D>> range(const Box<D>& window, const RangeOptions& options = {});
   Result<std::uint64_t> count(const Box<D>& window, Predicate predicate = Predicate::kIntersects);
   Result<NearestAnswer> nearest(const Point<D>& point, std::uint32_t k);
@@ -73,14 +74,14 @@ class SILURUS_API Router {
   // --- about it
   /// As known here: another one may be in force.
   const shards::ShardMap& map() const;
-  /// Statistics of all shards, as JSON: {"epoch", "entries", "shards": [{"id", "first", "servers",
-  /// "statistics" or "error"}, ...]}.
-  Result<std::string> server_statistics();
+  /// Of all shards, in the order of the map.
+  Result<std::vector<ShardStatistics>> server_statistics();
   /// Requests that went to shards, of each kind of call: what a search cost in visits.
   std::uint64_t visits() const;
 
  private:
   struct SILURUS_INTERNAL Impl;
+  friend class client::Internal;
   explicit Router(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
