@@ -19,7 +19,8 @@ class EchoServer final : public transport::AcceptHandler, public transport::Conn
   void set_answer_bytes(std::size_t bytes) { answer_bytes_ = bytes; }
   void flush();
 
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte>) override {
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte>,
+                                          const transport::Caller&) override {
     return std::vector<std::byte>{};
   }
   void on_accept(std::unique_ptr<transport::Connection> connection, transport::Poller&) override;

@@ -73,7 +73,7 @@ struct CopiesCounters {
 /// has to reach to at least if the member needs one. It may need none any more, or more of the log
 /// than this copy has: another primary has what was missing, and then there may be committed writes
 /// that only the member's own log has.
-constexpr bool may_replace_tree(replication::Lsn log, bool is_needed, replication::Lsn needed) {
+inline bool may_replace_tree(replication::Lsn log, bool is_needed, replication::Lsn needed) {
   return is_needed && log >= needed;
 }
 

@@ -38,8 +38,7 @@ Result<std::unique_ptr<Core<D>>> Core<D>::create(const CoreOptions& options, con
   core->shard_ = std::move(*shard);
   core->team_.shard = core->shard_.get();
   core->team_.served = core->shard_->served();
-  core->team_.served.allow_backup = options.allow_backup;
-  core->team_.served.allow_orders = options.allow_orders;
+  core->team_.served.rules = options.rules;
   core->team_.heartbeat = options.heartbeat;
   core->team_.idle_timeout = options.idle_timeout;
   core->team_.stats = [core = core.get()] { return core->stats_json(); };
@@ -118,10 +117,24 @@ void Core<D>::on_session_closed(std::size_t door) {
   clients_.fetch_sub(1, std::memory_order_relaxed);
 }
 
+/// Of those that one peer may fill the log with.
 template <int D>
-Result<std::vector<std::byte>> Core<D>::Door::on_hello(std::span<const std::byte> client_hello) {
+void Core<D>::warn_of_refusal(const transport::Caller& caller, const Error& error) {
+  const std::lock_guard lock(refusals_mutex_);
+  const auto line = refusals_.line(caller.name, "refused a client: " + error.message, clock_.now());
+  if (line) log::warning(*line);
+}
+
+template <int D>
+Result<std::vector<std::byte>> Core<D>::Door::on_hello(std::span<const std::byte> client_hello,
+                                                       const transport::Caller& caller) {
   if (const auto ok = protocol::decode_client_hello(client_hello, D); !ok) return fail(ok.error());
   const CoreOptions& options = core->options_;
+  access::Authorization authorization(options.rules, {caller.user, caller.name});
+  if (const Status ok = authorization.check(access::Role::kReader, "connect"); !ok) {
+    core->warn_of_refusal(caller, ok.error());
+    return fail(ok.error());
+  }
   if (core->clients() >= options.max_clients) {
     return fail(ErrorCode::kUnavailable,
                 "the server has its " + std::to_string(options.max_clients) +

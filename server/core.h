@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "common/clock.h"
+#include "common/log_limiter.h"
 #include "common/result.h"
 #include "server/executor.h"
 #include "server/limits.h"
@@ -31,10 +33,10 @@ struct CoreOptions {
   bool huge_pages = false;
   /// Where writes are made durable; nothing: nowhere. With threads of its own.
   std::optional<DurabilityOptions> durability = {};
-  std::optional<GroupOptions> group = {};     ///< whose member it is; then with durability
-  HistoryOptions history = {};                ///< which old versions can still be asked
-  bool allow_backup = false;                  ///< whether clients may name directories to write
-  bool allow_orders = false;                  ///< whether clients may replace the shard by others
+  std::optional<GroupOptions> group = {};  ///< whose member it is; then with durability
+  HistoryOptions history = {};             ///< which old versions can still be asked
+  /// Who may do what; must outlive the core. nullptr: everybody everything.
+  const access::RuleBook* rules = nullptr;
   std::uint32_t slice = rtree::kSliceOfWork;  ///< work on writes in one turn: for simulations
   std::uint64_t instance = 1;  ///< tells a restarted server from the one before: random
   /// CPU seconds that the process has used, for statistics; may be empty.
@@ -93,7 +95,8 @@ class Core {
     std::atomic<std::uint32_t> clients{0};
     std::unique_ptr<transport::Listener> listener;
 
-    Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) override;
+    Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello,
+                                            const transport::Caller& caller) override;
     void on_accept(std::unique_ptr<transport::Connection> connection,
                    transport::Poller& poller) override;
   };
@@ -107,6 +110,7 @@ class Core {
   Core(const CoreOptions& options, const Clock& clock);
   Result<std::vector<transport::Poller*>> pollers_of(transport::Fabric& fabric);
   void on_session_closed(std::size_t door);
+  void warn_of_refusal(const transport::Caller& caller, const Error& error);
 
   const CoreOptions options_;
   const Clock& clock_;
@@ -116,6 +120,8 @@ class Core {
   std::atomic<std::uint32_t> clients_{0};
   std::vector<std::unique_ptr<Door>> doors_;
   std::vector<PollerOf> pollers_;
+  std::mutex refusals_mutex_;  ///< listeners ask on threads of their own
+  log::LogLimiter refusals_;   ///< guarded by it
   Team<D> team_;
 };
 

@@ -20,6 +20,7 @@ struct WorkerCounters {
   Counter streams;                              ///< searches whose answers were streamed
   Counter disconnects;                          ///< clients that broke the protocol
   Counter idle_clients;                         ///< disconnected since they sent nothing
+  Counter audited;                              ///< lines of the log that say who had what done
   Counter idle_loads;                           ///< bulk loads given up since nothing came
   Counter write_operations;
   Counter failed_operations;

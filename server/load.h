@@ -78,6 +78,8 @@ struct LoadJob {
   std::uint64_t session = 0;
   std::uint32_t request_id = 0;
   std::uint64_t ticket = 0;  ///< the connection's (AdmissionControl)
+  /// Who asked for what, for the log, which also tells the outcome; empty: the log does not tell.
+  std::string audit = {};
   std::unique_ptr<Load<D>> load;
   rtree::BulkLoadOptions options;
   // The outcome.

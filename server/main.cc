@@ -136,6 +136,8 @@ class Service {
   Status start_up();
   /// Starts again what ran, or tries to; an error that will not pass.
   Status start_again();
+  /// Whether SIGHUP asks for new access rules, which are then in force; else it stops the server.
+  bool take_hangup();
   /// Waits, and proves to the manager that there is life.
   std::optional<std::string> wait();
 
@@ -151,6 +153,10 @@ Status Service::start_up() {
   for (const std::string& url : command_.server.listen) {
     if (Status ok = silurus::protocol::make_default_folder(url, geteuid()); !ok) return ok;
   }
+  auto rules = silurus::server::read_rules(command_.server);
+  if (!rules) return silurus::fail(rules.error());
+  // They outlive a server that is started again: a file that has been spoilt since spoils nothing.
+  command_.server.rules = std::make_shared<silurus::access::RuleBook>(std::move(*rules));
   auto server = Server::start(command_.server);
   if (!server) return silurus::fail(server.error());
   server_ = std::move(*server);
@@ -176,11 +182,26 @@ std::optional<std::string> Service::wait() {
     if (look_ms_ > 0)
       milliseconds = server_ != nullptr ? look_ms_ : std::min(look_ms_, milliseconds);
     const Ended ended = wait_for_end(stop_fd_, renew_fd_, milliseconds);
+    if (ended.signal == "SIGHUP" && take_hangup()) continue;
     if (!ended.timed_out) return ended.signal;
     // A server that is not there has no workers: trying to start it is the work then.
     if (look_ms_ > 0 && (server_ == nullptr || server_->workers_are_alive())) manager_.alive();
     if (server_ == nullptr && SystemClock().now() >= until) return std::nullopt;
   }
+}
+
+bool Service::take_hangup() {
+  const std::string& path = command_.server.access;
+  if (path.empty()) return manager_.is_there();  // it reloads, where a terminal says goodbye
+  auto rules = silurus::server::read_rules(command_.server);
+  if (!rules) {
+    silurus::log::error("keeps the access rules of before: " + rules.error().message);
+    return true;
+  }
+  command_.server.rules->replace(std::move(*rules));
+  if (server_ != nullptr) server_->wake_workers();
+  silurus::log::info("has read the access rules " + path + " again");
+  return true;
 }
 
 Status Service::start_again() {

@@ -20,9 +20,13 @@ OptionSection serving() {
            {.name = "columns",
             .argument = "LIST",
             .help = "of the CSV file of --load: which column is which, as in silurus load"},
-           {.name = "allow-other-users", .help = "let other users than this one connect"},
-           {.name = "allow-orders",
-            .help = "let them split, move and retire this server's shard, too (silurus cluster)"},
+           {.name = "allow-other-users",
+            .help = "let other users than this one connect, from this machine and others, and read "
+                    "and write"},
+           {.name = "access",
+            .argument = "FILE",
+            .help = "who else may do what: [[principal]] with user, group or anyone, and role; "
+                    "read again on SIGHUP (SECURITY.md)"},
            {.name = "ready-file",
             .argument = "PATH",
             .help = "file to write the addresses to once clients may connect"}}};

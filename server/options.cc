@@ -151,7 +151,7 @@ Result<Command> to_command(const flags::Values& values, const Machine& machine) 
   }
   reader.toggle("huge-pages", server.huge_pages);
   reader.toggle("allow-other-users", server.allow_other_users);
-  reader.toggle("allow-orders", server.allow_orders);
+  reader.text("access", server.access);
   reader.text("load", server.load);
   reader.text("columns", server.columns);
   reader.text("ready-file", command.ready_file);

@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "access/authorization.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/result.h"
@@ -34,8 +36,12 @@ struct ServerOptions {
   Nanoseconds heartbeat = kDefaultHeartbeat;
   transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
   bool huge_pages = false;
-  bool allow_other_users = false;
-  bool allow_orders = false;  ///< from other users, too, to replace the shard by others
+  bool allow_other_users = false;  ///< to connect, and to read and write
+  std::string access = {};         ///< a file that says who may do what (access/rules.h)
+  /// The rules in force, for a server that is started again; nothing: they are read at the start.
+  std::shared_ptr<access::RuleBook> rules = nullptr;
+  /// Whether others than our own user may connect at all.
+  bool admits_others() const { return allow_other_users || !access.empty(); }
   /// Where writes are made durable; nothing: nowhere.
   std::optional<DurabilityOptions> durability;
   std::optional<GroupOptions> group;  ///< whose member it is

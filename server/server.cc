@@ -140,6 +140,7 @@ class Running final : public Server {
   const std::vector<std::string>& addresses() const override { return addresses_; }
   std::string stats_json() const override { return core_->stats_json(); }
   bool workers_are_alive() override;
+  void wake_workers() override;
   void stop() override;
 
  private:
@@ -150,6 +151,7 @@ class Running final : public Server {
 
   SystemClock clock_;
   ThreadExecutor executor_;
+  std::shared_ptr<access::RuleBook> rules_;
   std::map<std::string, std::unique_ptr<transport::Fabric>> fabrics_;
   std::unique_ptr<Core<D>> core_;
   std::vector<std::string> addresses_;
@@ -177,6 +179,12 @@ void pin(std::jthread& thread, int cpu) {
 
 template <int D>
 Status Running<D>::start_up(const ServerOptions& options) {
+  rules_ = options.rules;
+  if (rules_ == nullptr) {
+    auto rules = read_rules(options);
+    if (!rules) return fail(rules.error());
+    rules_ = std::make_shared<access::RuleBook>(std::move(*rules));
+  }
   const unsigned workers = options.threads != 0 ? options.threads : usable_cores();
   std::optional<DurabilityOptions> durability = options.durability;
   if (durability) durability->progress = options.progress;
@@ -191,8 +199,7 @@ Status Running<D>::start_up(const ServerOptions& options) {
                                .durability = durability,
                                .group = options.group,
                                .history = options.history,
-                               .allow_backup = !options.allow_other_users,
-                               .allow_orders = options.allow_orders || !options.allow_other_users,
+                               .rules = rules_.get(),
                                .instance = random_instance(),
                                .cpu_seconds = process_cpu_seconds},
                               clock_, executor_);
@@ -264,7 +271,7 @@ Status Running<D>::listen(const ServerOptions& options, const std::string& url) 
                     {.max_connections = options.max_clients,
                      .max_connections_per_peer = options.max_clients_per_peer,
                      .ring_budget_bytes = options.ring_budget_bytes / options.listen.size(),
-                     .allow_other_users = options.allow_other_users,
+                     .allow_other_users = options.admits_others(),
                      .hello_timeout = options.handshake_timeout});
   if (!bound) return fail(bound.error());
   addresses_.push_back(bound->to_string());
@@ -306,14 +313,19 @@ bool Running<D>::workers_are_alive() {
   }
   // The next question only when all have answered this one: a late answer is to count.
   if (all) question_.store(question + 1, std::memory_order_relaxed);
-  for (auto& waiter : waiters_) waiter->wake();
+  wake_workers();
   return all;
+}
+
+template <int D>
+void Running<D>::wake_workers() {
+  for (auto& waiter : waiters_) waiter->wake();
 }
 
 template <int D>
 void Running<D>::stop() {
   stopping_.store(true, std::memory_order_relaxed);
-  for (auto& waiter : waiters_) waiter->wake();
+  wake_workers();
   threads_.clear();
   if (core_ != nullptr) core_->cancel_tasks();
   executor_.join();  // a build under way gives its job back to a worker that still exists
@@ -365,6 +377,12 @@ Result<std::string> check_data_of(const ServerOptions& options) {
 }
 
 }  // namespace
+
+Result<access::Rules> read_rules(const ServerOptions& options) {
+  if (!options.access.empty()) return access::Rules::read(options.access, geteuid());
+  const auto others = options.allow_other_users ? access::Role::kWriter : access::Role::kNone;
+  return access::Rules::of_user(geteuid(), others);
+}
 
 Result<std::string> check_data(const ServerOptions& options) {
   return options.dimensions == 2 ? check_data_of<2>(options) : check_data_of<3>(options);

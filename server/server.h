@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "access/authorization.h"
 #include "common/result.h"
 #include "server/options.h"
 
@@ -12,6 +13,9 @@ namespace silurus::server {
 /// Verifies a data directory offline: reads it as a start would, checks the whole tree, and returns
 /// lines that say what is there and what a start would do. Changes nothing.
 Result<std::string> check_data(const ServerOptions& options);
+
+/// Who may do what by these options: by the file of `access`, or without one.
+Result<access::Rules> read_rules(const ServerOptions& options);
 
 /// A running server: a Core with a thread for each worker. Any thread may call any function.
 ///
@@ -33,6 +37,8 @@ class Server {
   /// Whether each worker has done a turn since the last call, which wakes them to do one. Calls lie
   /// far enough apart for that. Of one thread.
   virtual bool workers_are_alive() = 0;
+  /// Has each worker do a turn: ServerOptions::rules have changed.
+  virtual void wake_workers() = 0;
   /// Ends all connections, removes its sockets, and waits for its threads. Once.
   virtual void stop() = 0;
 };

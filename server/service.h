@@ -23,6 +23,8 @@ class ServiceManager {
   /// that programs that this one starts do not speak in its place. Before there are other threads.
   static ServiceManager from_environment();
 
+  /// Whether there is one.
+  bool is_there() const { return static_cast<bool>(socket_); }
   /// What an operator sees in `systemctl status`.
   void status(std::string_view text) const;
   /// The start advances: also puts off the time at which it would be given up.

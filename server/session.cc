@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "server/limits.h"
+#include "server/permissions.h"
 
 namespace silurus::server {
 
@@ -25,6 +26,7 @@ Session<D>::Session(SessionHost<D>& host, std::uint64_t id, std::size_t listener
       id_(id),
       listener_(listener),
       connection_(std::move(connection)),
+      authorization_(served_.rules, {connection_->user(), connection_->owner()}),
       message_bytes_(
           std::min<std::size_t>(connection_->limits().max_message_bytes, kMaxSegmentBytes)) {
   SILURUS_CHECK(message_bytes_ >= protocol::kMinMessageBytes);
@@ -42,6 +44,23 @@ namespace {
 Error too_many_neighbours(std::uint32_t k) {
   return {ErrorCode::kTooLarge, "k is " + std::to_string(k) + ": this server gives at most " +
                                     std::to_string(kMaxK) + " neighbours"};
+}
+
+/// For the log.
+std::string_view name_of(replication::AdmissionAction action) {
+  switch (action) {
+    case replication::AdmissionAction::kFill:
+      return "takes the server to be filled by this connection alone";
+    case replication::AdmissionAction::kFreeze:
+      return "freezes writes";
+    case replication::AdmissionAction::kRetire:
+      return "retires the server";
+    case replication::AdmissionAction::kServe:
+      return "has the server serve everybody";
+    case replication::AdmissionAction::kLapse:
+      break;
+  }
+  return "ends a freeze";
 }
 
 /// The search in a request of an old version.
@@ -76,6 +95,7 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
         {ErrorCode::kTooLarge,
          "more than " + std::to_string(protocol::kMaxRequestsInFlight) + " requests unanswered"});
   }
+  if (!authorize(header->request_id, demand_of(header->type))) return;
   const Request request(*header, message);
   switch (header->type) {
     case MessageType::kRange:
@@ -133,6 +153,7 @@ std::unique_ptr<WriteJob<D>> Session<D>::write_job(std::uint32_t request_id) {
   job->request = {};
   job->ticket = fill_ticket_;
   job->operations.clear();
+  job->audit.clear();
   return job;
 }
 
@@ -237,6 +258,7 @@ void Session<D>::on_load_commit(const Request& request) {
   job->request_id = id;
   job->ticket = fill_ticket_;
   job->options.fill = asked->fill;
+  job->audit = audit_of("bulk load of " + std::to_string(load_count) + " entries");
   host_.submit(std::move(job));
 }
 
@@ -314,6 +336,7 @@ void Session<D>::on_task(const Request& request) {
   const std::uint32_t id = request.header.request_id;
   auto task = protocol::decode_task(request);
   if (!task) return refuse(id, task.error());
+  if (!authorize(id, demand_of(task->kind))) return;
   if (task->kind == protocol::TaskKind::kCompact) return on_compact(*task);
   if (task->kind >= protocol::TaskKind::kFill) return on_order(*task);
   const bool asks_history = task->kind == protocol::TaskKind::kHistory;
@@ -325,36 +348,23 @@ void Session<D>::on_task(const Request& request) {
   job->session = id_;
   job->request_id = id;
   if (const Status ok = prepare_task(*job, *task); !ok) return refuse(id, ok.error());
+  if (task->kind == protocol::TaskKind::kBackup) {
+    job->audit = audit_of("backup to " + printable(task->text));
+  }
   job->task = std::move(*task);
   if (const Status ok = host_.submit(std::move(job)); !ok) refuse(id, ok.error());
-}
-
-/// Why this server does not do for strangers what touches its machine, or who it is.
-template <int D>
-Status Session<D>::check_permission(const protocol::TaskMessage& task) const {
-  using protocol::TaskKind;
-  if (task.kind == TaskKind::kDiff) return {};
-  if (task.kind == TaskKind::kBackup) {
-    if (served_.allow_backup) return {};
-    return fail(ErrorCode::kPermission,
-                "a server that lets other users connect writes no files for them");
-  }
-  if (served_.allow_orders) return {};
-  return fail(ErrorCode::kPermission,
-              "a server that lets other users connect is not replaced by their order, unless it "
-              "was started with --allow-orders");
 }
 
 /// An admission order is obeyed by the writer, in its turn.
 template <int D>
 void Session<D>::on_order(const protocol::TaskMessage& task) {
   const std::uint32_t id = task.header.request_id;
-  if (const Status ok = check_permission(task); !ok) return refuse(id, ok.error());
   const auto order = order_of(task, served_.remembers_retirement);
   if (!order) return refuse(id, order.error());
   if (const Status ok = served_.check_primary(); !ok) return refuse(id, ok.error());
   auto job = write_job(id);
   job->order = *order;
+  job->audit = audit_of(name_of(order->action));
   submit(std::move(job));
 }
 
@@ -382,7 +392,6 @@ Status Session<D>::check_compaction() const {
 template <int D>
 Status Session<D>::prepare_task(TaskJob& job, const protocol::TaskMessage& task) {
   using protocol::TaskKind;
-  if (auto ok = check_permission(task); !ok) return ok;
   if (task.kind == TaskKind::kExport) {
     exporting_ = std::make_shared<Export<D>>(*served_.tree);
   }
@@ -543,10 +552,33 @@ void Session<D>::send_error(std::uint32_t request_id, const Error& error) {
   owe(std::move(owed));
 }
 
+/// Refuses what the principal's role does not allow; whether it does.
+template <int D>
+bool Session<D>::authorize(std::uint32_t request_id, const Demand& demand) {
+  const Status ok = authorization_.check(demand.role, demand.to_do);
+  if (ok) return true;
+  host_.warn_of(*connection_, "refused " + connection_->peer() + ": " + ok.error().message);
+  refuse(request_id, ok.error());
+  return false;
+}
+
+template <int D>
+std::string Session<D>::audit_of(std::string_view what) const {
+  return authorization_.describe() + " by " + connection_->peer() + ": " + std::string(what);
+}
+
 template <int D>
 void Session<D>::refuse(std::uint32_t request_id, const Error& error) {
   if (error.code == ErrorCode::kProtocol) return disconnect(error);
   send_error(request_id, error);
+}
+
+template <int D>
+void Session<D>::end_if_not_authorized() {
+  if (closed_) return;
+  if (const Status ok = authorization_.check(access::Role::kReader, "stay connected"); !ok) {
+    disconnect(ok.error());
+  }
 }
 
 template <int D>

@@ -13,6 +13,7 @@
 #include "protocol/decode.h"
 #include "protocol/encode.h"
 #include "server/export.h"
+#include "server/permissions.h"
 #include "server/session_host.h"
 #include "server/stream.h"
 #include "transport/fabric.h"
@@ -90,6 +91,8 @@ class Session final : public transport::ConnectionHandler {
   /// Ends the connection if nothing has come for so long and nothing is owed. To be asked several
   /// times in that time.
   void end_if_idle(Nanoseconds now, Nanoseconds timeout);
+  /// Ends the connection if its principal has no role any more.
+  void end_if_not_authorized();
   void flush() { connection_->flush(); }
   void write_heartbeat(protocol::Heartbeat heartbeat);
 
@@ -125,7 +128,6 @@ class Session final : public transport::ConnectionHandler {
   Status begin_load();
   /// Why a compaction cannot change the tree now.
   Status check_compaction() const;
-  Status check_permission(const protocol::TaskMessage& task) const;
   /// What a task needs of this connection.
   Status prepare_task(TaskJob& job, const protocol::TaskMessage& task);
   void on_order(const protocol::TaskMessage& task);
@@ -136,6 +138,9 @@ class Session final : public transport::ConnectionHandler {
 
   /// A request that cannot be done: answered, or the end of the connection if the peer does not
   /// keep to the protocol.
+  bool authorize(std::uint32_t request_id, const Demand& demand);
+  /// Who asks for what, for the log.
+  std::string audit_of(std::string_view what) const;
   void refuse(std::uint32_t request_id, const Error& error);
   void send_error(std::uint32_t request_id, const Error& error);
   void send_count(std::uint32_t request_id, std::uint64_t count, rtree::Version version);
@@ -185,6 +190,7 @@ class Session final : public transport::ConnectionHandler {
   const std::uint64_t id_;
   const std::size_t listener_;
   std::unique_ptr<transport::Connection> connection_;
+  access::Authorization authorization_;
   std::uint64_t client_ = 0;     ///< who it says it is; 0: nothing
   std::size_t message_bytes_;    ///< of the longest message to send
   std::uint32_t in_flight_ = 0;  ///< requests not fully answered

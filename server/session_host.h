@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "access/authorization.h"
 #include "common/clock.h"
 #include "common/result.h"
 #include "protocol/messages.h"
@@ -34,8 +35,8 @@ struct Served {
   const Clock* clock = nullptr;
   /// As the member of a group; nullptr: it is not.
   const Standing* standing = nullptr;
-  bool allow_backup = false;  ///< whether clients may name directories to write
-  bool allow_orders = false;  ///< whether clients may replace the shard by others
+  /// Who may do what; nullptr: everybody everything.
+  const access::RuleBook* rules = nullptr;
   /// Whether it can remember that it is retired, so that it may be.
   bool remembers_retirement = true;
 

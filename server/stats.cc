@@ -248,6 +248,7 @@ std::string render_stats(const StatsInput& input) {
       {"errors", sum(input.workers, &WorkerCounters::errors)},
       {"streams", sum(input.workers, &WorkerCounters::streams)},
       {"refused", refused(input)},
+      {"audited", sum(input.workers, &WorkerCounters::audited)},
       {"disconnects", sum(input.workers, &WorkerCounters::disconnects)},
       {"write_operations", sum(input.workers, &WorkerCounters::write_operations)},
       {"failed_operations", sum(input.workers, &WorkerCounters::failed_operations)},

@@ -91,8 +91,7 @@ std::string compaction_json(const rtree::CompactStep& step, rtree::Version versi
 }
 
 template <int D>
-Result<std::string> diff_json(const History<D>& history, Moment from,
-                              Moment to) {
+Result<std::string> diff_json(const History<D>& history, Moment from, Moment to) {
   const auto before = history.at(from);
   if (!before) return fail(before.error());
   const auto after = history.at(to);

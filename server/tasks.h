@@ -23,6 +23,8 @@ struct TaskJob {
   JobOwner<TaskJob>* owner = nullptr;  ///< the worker, to which it is given back
   std::uint64_t session = 0;
   std::uint32_t request_id = 0;
+  /// Who asked for what, for the log, which also tells the outcome; empty: the log does not tell.
+  std::string audit = {};
   protocol::TaskMessage task;
   std::shared_ptr<Exporting> exporting;  ///< of the connection
   Result<std::string> text;              ///< the outcome: JSON
@@ -40,8 +42,7 @@ template <int D>
 std::string history_json(const History<D>& history);
 /// {"from", "to", "inserted": [ids], "erased": [ids], "moved": [ids], "nodes_visited"}.
 template <int D>
-Result<std::string> diff_json(const History<D>& history, Moment from,
-                              Moment to);
+Result<std::string> diff_json(const History<D>& history, Moment from, Moment to);
 /// Of an admission order that was obeyed: {"state", "ticket", "version", "entries"}.
 std::string order_json(const AdmissionControl& admission, rtree::Version version,
                        std::uint64_t entries);

@@ -32,6 +32,7 @@ void Worker<D>::adopt(std::unique_ptr<transport::Connection> connection, std::si
   adopted.set_handler(session.get());
   sessions_.emplace(id, std::move(session));
   counters_.sessions.store(sessions_.size(), std::memory_order_relaxed);
+  rules_edition_ = kNoEdition;  // it was let in by rules that may have been replaced since
 }
 
 template <int D>
@@ -89,6 +90,8 @@ bool Worker<D>::sweep() {
   if (team_.idle_timeout != 0 && now - last_idle_look_ >= team_.idle_timeout / kIdleLooks) {
     end_idle_sessions();
   }
+  const access::RuleBook* const rules = team_.served.rules;
+  if (rules != nullptr && rules->edition() != rules_edition_) end_sessions_without_role();
   return any || !runnable_.empty();
 }
 
@@ -356,6 +359,7 @@ bool Worker<D>::take_completions() {
   auto tasks = tasks_.take_all();
   while (const auto job = tasks.pop_front()) {
     any = true;
+    audit(job->audit, job->text ? nullptr : &job->text.error());
     if (Session<D>* session = find(job->session)) session->answer_task(*job);
   }
   auto written = written_.take_all();
@@ -368,6 +372,7 @@ bool Worker<D>::take_completions() {
     any = true;
     // Writes may have queued up while the build had the writer's role.
     writer_needs_me_ = true;
+    audit(job->audit, job->version ? nullptr : &job->version.error());
     if (Session<D>* session = find(job->session)) session->answer_load(*job);
   }
   return any;
@@ -399,10 +404,19 @@ bool Worker<D>::take_writer_turn() {
   return turn.has_worked;
 }
 
+/// Logs who had what done, and how it ended: what touches more than the entries.
+template <int D>
+void Worker<D>::audit(const std::string& what, const Error* error) {
+  if (what.empty()) return;
+  counters_.audited.add();
+  log::info("audit: " + what + ": " + (error == nullptr ? "done" : printable(error->message)));
+}
+
 template <int D>
 void Worker<D>::finish(std::unique_ptr<WriteJob<D>> job) {
   --outstanding_;
   counters_.failed_operations.add(job->failed.size());
+  if (!job->audit.empty()) audit(job->audit, job->error ? &*job->error : nullptr);
   if (Session<D>* session = find(job->session)) session->answer_write(*job);
   counters_.write_ns.add(static_cast<std::uint64_t>(
       std::max<Nanoseconds>(team_.served.clock->now() - job->arrived, 0)));
@@ -539,6 +553,13 @@ template <int D>
 void Worker<D>::end_idle_sessions() {
   last_idle_look_ = sweep_.now;
   for (auto& [id, session] : sessions_) session->end_if_idle(sweep_.now, team_.idle_timeout);
+}
+
+/// One-sided reads ask nobody: who has lost the right to read has to go.
+template <int D>
+void Worker<D>::end_sessions_without_role() {
+  rules_edition_ = team_.served.rules->edition();
+  for (auto& [id, session] : sessions_) session->end_if_not_authorized();
 }
 
 template <int D>

@@ -140,6 +140,8 @@ class Worker final : public SessionHost<D>,
   void bury_dead();
   void tick();
   void end_idle_sessions();
+  void end_sessions_without_role();
+  void audit(const std::string& what, const Error* error);
   Nanoseconds team_busy() const;
   Session<D>* find(std::uint64_t id);
 
@@ -187,6 +189,8 @@ class Worker final : public SessionHost<D>,
   // Time.
   Nanoseconds last_tick_;
   Nanoseconds last_idle_look_ = 0;
+  static constexpr std::uint64_t kNoEdition = UINT64_MAX;
+  std::uint64_t rules_edition_ = kNoEdition;  ///< whose roles all sessions have
   Nanoseconds last_search_ = 0;
   Nanoseconds team_busy_at_tick_ = 0;
   std::uint64_t heartbeats_ = 0;

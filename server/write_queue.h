@@ -39,6 +39,8 @@ struct WriteJob {
   std::vector<protocol::Operation<D>> operations;
   std::optional<replication::AdmissionOrder> order;  ///< instead of operations
   std::optional<Compaction> compaction = {};         ///< instead of operations
+  /// Who asked for what, for the log, which also tells the outcome; empty: the log does not tell.
+  std::string audit = {};
   /// Of a group: it came while a bulk load is under way, and is to be refused unless it repeats one
   /// that was done.
   bool is_late = false;

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -125,6 +128,12 @@ struct ConnectionCounters {
   std::uint64_t would_block = 0;
 };
 
+/// Whose the other end of a connection is, as far as the fabric can tell.
+struct Caller {
+  std::optional<uid_t> user = {};  ///< of this machine, as its kernel says; nothing: not known
+  std::string name = {};           ///< what it counts as, for limits of one peer (peer.h)
+};
+
 class Connection;
 
 /// Receives what happens on a connection, on the thread of its poller, from within progress().
@@ -157,6 +166,8 @@ class Connection {
   virtual std::string peer() const = 0;
   /// What the other end counts as, for limits of one peer (peer.h); peer() where there are none.
   virtual std::string owner() const { return peer(); }
+  /// The user of this machine whose the other end is, if the fabric can tell.
+  virtual std::optional<uid_t> user() const { return {}; }
 
   /// Room for one message of at most `bytes` (<= max_message_bytes), 8-byte aligned, to be filled
   /// in place; empty if it would block. At most one at a time.
@@ -229,7 +240,8 @@ class AcceptHandler {
   virtual ~AcceptHandler() = default;
   /// Looks at what the client says of itself (at most kMaxClientHelloBytes) and answers with our
   /// own hello (at most kMaxHelloBytes), or refuses: the client's connect() fails with that error.
-  virtual Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) = 0;
+  virtual Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello,
+                                                  const Caller& caller) = 0;
   /// A new connection, on the thread of `poller`, which it now belongs to (one of those given to
   /// listen()); the handler owns it and must set_handler() before it returns.
   virtual void on_accept(std::unique_ptr<Connection> connection, Poller& poller) = 0;

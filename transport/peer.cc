@@ -127,7 +127,7 @@ Result<std::optional<uid_t>> user_of_tcp_peer(int socket) {
 Error not_for_user(const std::string& user) {
   return {ErrorCode::kPermission, user + " may not connect to a server of user " +
                                       std::to_string(geteuid()) +
-                                      "; it lets them with --allow-other-users"};
+                                      "; it lets them with --allow-other-users or --access"};
 }
 
 std::string peer_of_tcp_socket(int socket) {

@@ -98,8 +98,9 @@ ConnectionLimits limits_of(const ServerSetup& setup) {
   return {setup.max_message_bytes, setup.max_reads_in_flight, setup.max_read_bytes};
 }
 
-Result<std::vector<std::byte>> ask(AcceptHandler& handler, const ClientSetup& setup) {
-  auto answer = handler.on_hello(hello_of(setup));
+Result<std::vector<std::byte>> ask(AcceptHandler& handler, const ClientSetup& setup,
+                                   const Caller& caller) {
+  auto answer = handler.on_hello(hello_of(setup), caller);
   SILURUS_CHECK(!answer || answer->size() <= kMaxHelloBytes);
   return answer;
 }

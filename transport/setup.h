@@ -64,6 +64,7 @@ std::span<const std::byte> hello_of(const ServerSetup& setup);
 ConnectionLimits limits_of(const ServerSetup& setup);
 
 /// Asks the handler, and checks that its answer fits.
-Result<std::vector<std::byte>> ask(AcceptHandler& handler, const ClientSetup& setup);
+Result<std::vector<std::byte>> ask(AcceptHandler& handler, const ClientSetup& setup,
+                                   const Caller& caller);
 
 }  // namespace silurus::transport

@@ -74,10 +74,11 @@ Links::~Links() {
 
 // --- connections
 
-Result<std::vector<std::byte>> Links::on_hello(std::span<const std::byte> client_hello) {
+Result<std::vector<std::byte>> Links::on_hello(std::span<const std::byte> client_hello,
+                                               const transport::Caller& caller) {
   const auto hello = decode_member_hello(options_.group, client_hello);
   auto* const guests = hello ? nullptr : this->guests(client_hello);
-  if (guests != nullptr) return guests->on_hello(client_hello);
+  if (guests != nullptr) return guests->on_hello(client_hello, caller);
   if (!hello) return fail(ErrorCode::kProtocol, "not a member of this group");
   WindowHello answer;
   answer.self = {

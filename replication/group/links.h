@@ -175,7 +175,8 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   };
 
   Links(const LinksOptions& options, Dialer dialer, const Window& window);
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) override;
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello,
+                                          const transport::Caller&) override;
   void on_accept(std::unique_ptr<transport::Connection> connection,
                  transport::Poller& poller) override;
   void on_datagram(transport::MulticastGroup& group, std::span<const std::byte> datagram) override;

@@ -193,7 +193,8 @@ template <int D>
 CopySource<D>::~CopySource() = default;
 
 template <int D>
-Result<std::vector<std::byte>> CopySource<D>::on_hello(std::span<const std::byte> client_hello) {
+Result<std::vector<std::byte>> CopySource<D>::on_hello(std::span<const std::byte> client_hello,
+                                                       const transport::Caller&) {
   if (!decode_hello(group_, rtree::kNodeFormat<D>, client_hello)) {
     return fail(ErrorCode::kProtocol, "not a member of this group that wants a copy");
   }

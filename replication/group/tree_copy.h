@@ -87,7 +87,8 @@ class CopySource final : public transport::AcceptHandler {
   CopySource(GroupId group, const Options& options, Hold hold, HoldLoad hold_load = {});
   ~CopySource() override;
 
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) override;
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello,
+                                          const transport::Caller&) override;
   void on_accept(std::unique_ptr<transport::Connection> connection,
                  transport::Poller& poller) override;
   /// Frees what has ended, ends what took too long. Now and then.

@@ -175,7 +175,8 @@ Status ViewKeeper::progress() {
 
 // --- the others
 
-Result<std::vector<std::byte>> ViewKeeper::on_hello(std::span<const std::byte> client_hello) {
+Result<std::vector<std::byte>> ViewKeeper::on_hello(std::span<const std::byte> client_hello,
+                                                    const transport::Caller&) {
   if (!decode_member_hello(options_.group, client_hello, kKeeperMagic)) {
     return fail(ErrorCode::kProtocol, "not a member of this group");
   }

@@ -59,7 +59,8 @@ class ViewKeeper final : public ViewStore, public transport::AcceptHandler {
   void announce(const Registration& registration, OnAnnounced done) override;
   Status progress() override;
 
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) override;
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello,
+                                          const transport::Caller&) override;
   void on_accept(std::unique_ptr<transport::Connection> connection,
                  transport::Poller& poller) override;
 

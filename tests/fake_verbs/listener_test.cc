@@ -66,7 +66,8 @@ class VerbsListening : public testing::Test, private AcceptHandler {
   std::vector<std::unique_ptr<Connection>> accepted_;
 
  private:
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte>) override {
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte>,
+                                          const transport::Caller&) override {
     return std::vector<std::byte>{};
   }
   void on_accept(std::unique_ptr<Connection> connection, Poller&) override {

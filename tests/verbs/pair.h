@@ -75,7 +75,8 @@ class Pair : public ::testing::Test, public AcceptHandler {
     listener.reset();
   }
 
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> hello) override {
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> hello,
+                                          const transport::Caller&) override {
     if (refusal) return fail(*refusal);
     client_hello.assign(hello.begin(), hello.end());
     return bytes_of("server hello");

@@ -70,7 +70,8 @@ class Loop : public AcceptHandler {
     return std::span<const std::byte>(buffer_->bytes().first(bytes));
   }
 
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte>) override {
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte>,
+                                          const transport::Caller&) override {
     return std::vector<std::byte>{};
   }
   void on_accept(std::unique_ptr<Connection> connection, Poller&) override {

@@ -35,6 +35,7 @@ struct Endpoint {
   std::string peer;
   std::shared_ptr<ListenerState> listener;  ///< null for a client
   std::string owner = {};                   ///< a client's, at the server: what it counts as
+  std::optional<uid_t> user = {};           ///< ... and whose it is
 };
 
 /// One end of a shm connection: see shm/layout.h for the memory, and SLEEPING below.
@@ -56,6 +57,7 @@ class ShmConnection final : public Connection, private EventSink {
   std::string owner() const override {
     return endpoint_.owner.empty() ? endpoint_.peer : endpoint_.owner;
   }
+  std::optional<uid_t> user() const override { return endpoint_.user; }
 
   std::span<std::byte> reserve(std::size_t bytes) override;
   void commit(std::size_t bytes) override;

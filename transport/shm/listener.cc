@@ -193,7 +193,7 @@ Status ShmListener::welcome(Guest& guest) {
     state_->refusals().add(RefusalReason::kPermission);
     return fail(not_for_user("user " + std::to_string(peer.uid)));
   }
-  auto hello = ask(handler_, guest.setup);
+  auto hello = ask(handler_, guest.setup, {.user = peer.uid, .name = guest.peer()});
   if (!hello) {
     state_->refusals().add(reason_of_handler(hello.error().code));
     return fail(std::move(hello.error()));
@@ -216,7 +216,7 @@ Status ShmListener::welcome(Guest& guest) {
   const auto said = hello_of(guest.setup);
   dealer_.deal_out({Role::kServer, guest.take(dealer_.loop()), std::move(*mapping), *ring_bytes,
                     limits, std::vector<std::byte>(said.begin(), said.end()),
-                    "shm client pid " + std::to_string(peer.pid), state_, guest.peer()});
+                    "shm client pid " + std::to_string(peer.pid), state_, guest.peer(), peer.uid});
   return {};
 }
 

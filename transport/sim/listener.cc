@@ -42,7 +42,7 @@ void ListenerState::ask(const std::shared_ptr<Attempt>& attempt) {
 }
 
 Result<std::shared_ptr<Endpoint>> ListenerState::decide(Attempt& attempt) {
-  auto hello = handler->on_hello(attempt.hello);
+  auto hello = handler->on_hello(attempt.hello, {.name = attempt.client->host.name()});
   if (!hello) {
     budget.refusals().add(reason_of_handler(hello.error().code));
     return fail(hello.error());

@@ -51,6 +51,7 @@ struct Endpoint {
   std::string peer;
   std::shared_ptr<SharedBudget> budget;  ///< null for a client
   std::string owner = {};                ///< a client's, at the server: what it counts as
+  std::optional<uid_t> user = {};        ///< ... and whose it is, if it is a user of this machine
 };
 
 /// One end of a tcp connection. Messages are framed in place in a buffer of outgoing bytes, which
@@ -67,6 +68,7 @@ class TcpConnection final : public Connection, private EventSink {
   std::string owner() const override {
     return endpoint_.owner.empty() ? endpoint_.peer : endpoint_.owner;
   }
+  std::optional<uid_t> user() const override { return endpoint_.user; }
 
   std::span<std::byte> reserve(std::size_t bytes) override;
   void commit(std::size_t bytes) override;

@@ -67,19 +67,20 @@ void TcpListener::refuse(Guest& guest, const Error& error) {
   send(guest.fd(), &refusal, sizeof(refusal), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-Status TcpListener::check_user(const Guest& guest) const {
-  if (allow_other_users_) return {};
+Result<std::optional<uid_t>> TcpListener::user_of(const Guest& guest) const {
   auto user = user_of_tcp_peer(guest.fd());
-  if (user && *user == geteuid()) return {};
+  if (allow_other_users_) return user ? *user : std::optional<uid_t>();
+  if (user && *user == geteuid()) return user;
   budget_->refusals().add(RefusalReason::kPermission);
   if (!user) return fail(std::move(user.error()));
   return fail(not_for_user(*user ? "user " + std::to_string(**user) : "a client of another host"));
 }
 
 Status TcpListener::welcome(Guest& guest) {
-  if (Status ours = check_user(guest); !ours) return ours;
+  const auto user = user_of(guest);
+  if (!user) return fail(user.error());
   tune(guest.fd());
-  auto hello = ask(handler_, guest.setup);
+  auto hello = ask(handler_, guest.setup, {.user = *user, .name = guest.peer()});
   if (!hello) {
     budget_->refusals().add(reason_of_handler(hello.error().code));
     return fail(std::move(hello.error()));
@@ -97,7 +98,7 @@ Status TcpListener::welcome(Guest& guest) {
   std::string peer = peer_name(guest.fd());
   dealer_.deal_out({guest.take(dealer_.loop()), *ring_bytes, limits,
                     std::vector<std::byte>(said.begin(), said.end()), std::move(peer), budget_,
-                    guest.peer()});
+                    guest.peer(), *user});
   return {};
 }
 

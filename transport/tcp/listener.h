@@ -28,8 +28,8 @@ class TcpListener final : public Listener {
   TcpListener(Address address, const ListenOptions& options, std::vector<TcpPoller*> pollers,
               AcceptHandler& handler);
   bool hear(Guest& guest);
-  /// Whether the guest is of the server's own user.
-  Status check_user(const Guest& guest) const;
+  /// Whose the guest is, if that is a user of this machine; kPermission if it may not come in.
+  Result<std::optional<uid_t>> user_of(const Guest& guest) const;
   Status welcome(Guest& guest);
   static void refuse(Guest& guest, const Error& error);
 

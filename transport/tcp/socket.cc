@@ -104,10 +104,10 @@ Result<UniqueFd> listen_on(const Address& address, bool allow_other_users) {
   if (!list) return fail(std::move(list.error()));
   const addrinfo& info = **list;
   if (!allow_other_users && !is_loopback(info.ai_addr)) {
-    return fail(ErrorCode::kPermission,
-                "will not listen at " + text_of(info) +
-                    ", which other hosts and users can reach, unless --allow-other-users says that "
-                    "they may connect");
+    return fail(ErrorCode::kPermission, "will not listen at " + text_of(info) +
+                                            ", which other hosts and users can reach, unless "
+                                            "--allow-other-users or --access says that "
+                                            "they may connect");
   }
   UniqueFd fd(socket(info.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fail(errno_error(ErrorCode::kIo, "cannot create a socket", errno));

@@ -120,10 +120,11 @@ void ListenerState::turn_away(const Newcomers::TurnedAway& newcomer, Nanoseconds
   });
 }
 
-Result<std::vector<std::byte>> ListenerState::ask(std::span<const std::byte> client_hello) {
+Result<std::vector<std::byte>> ListenerState::ask(std::span<const std::byte> client_hello,
+                                                  const std::string& peer) {
   const std::lock_guard lock(handler_mutex_);
   if (handler_ == nullptr) return fail(ErrorCode::kUnavailable, "shutting down");
-  return handler_->on_hello(client_hello);
+  return handler_->on_hello(client_hello, {.name = peer});
 }
 
 void ListenerState::deliver(std::unique_ptr<VerbsConnection> connection, Poller& poller) {
@@ -152,12 +153,13 @@ Result<std::unique_ptr<VerbsListener>> VerbsListener::create(std::shared_ptr<Con
   if (!at) return fail(std::move(at.error()));
   const std::string name = address.to_string();
   if (!options.allow_other_users) {
-    return fail(ErrorCode::kPermission,
-                name +
-                    (is_loopback(*(*at)->ai_src_addr)
-                         ? " is reachable by other users, whom RDMA does not tell apart"
-                         : " is reachable from other hosts") +
-                    ": say --allow-other-users, or listen on shm:// or tcp://127.0.0.1");
+    return fail(
+        ErrorCode::kPermission,
+        name +
+            (is_loopback(*(*at)->ai_src_addr)
+                 ? " is reachable by other users, whom RDMA does not tell apart"
+                 : " is reachable from other hosts") +
+            ": say --allow-other-users or --access, or listen on shm:// or tcp://127.0.0.1");
   }
   rdma_cm_id* raw = nullptr;
   if (rdma_create_id(control->channel(), &raw, nullptr, RDMA_PS_TCP) != 0) {
@@ -237,14 +239,14 @@ Status VerbsListener::accept(CmNotice notice, CmId& requester) {
   }
   auto device = control_->device(*requester);
   if (!device) return fail(std::move(device.error()));
-  auto hello = state_->ask(hello_of(*request));
+  const std::string peer = peer_of_address(*rdma_get_peer_addr(requester.get()));
+  auto hello = state_->ask(hello_of(*request), peer);
   if (!hello) {
     state_->refusals().add(reason_of_handler(hello.error().code));
     return fail(std::move(hello.error()));
   }
   auto reply = make_reply(*hello);
   if (!reply) return fail(std::move(reply.error()));
-  const std::string peer = peer_of_address(*rdma_get_peer_addr(requester.get()));
   auto ring_bytes = state_->take_rings(peer);
   if (!ring_bytes) return fail(std::move(ring_bytes.error()));
   VerbsPoller& poller = least_loaded();

@@ -50,7 +50,8 @@ class ListenerState {
   /// Has those dropped that have not answered in time; answers when to call it next, or kNever.
   Nanoseconds expire(Nanoseconds now);
 
-  Result<std::vector<std::byte>> ask(std::span<const std::byte> client_hello);
+  Result<std::vector<std::byte>> ask(std::span<const std::byte> client_hello,
+                                     const std::string& peer);
   /// Gives the connection to the handler; drops it if the listener is gone.
   void deliver(std::unique_ptr<VerbsConnection> connection, Poller& poller);
   /// The handler is not called any more after this.

@@ -72,7 +72,8 @@ struct End {
 /// A server's side: says its hello and takes what comes.
 class Acceptor : public AcceptHandler {
  public:
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello) override {
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello,
+                                          const transport::Caller&) override {
     hellos.emplace_back(client_hello.begin(), client_hello.end());
     if (refusal) return fail(*refusal);
     return hello;

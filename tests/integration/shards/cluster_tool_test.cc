@@ -119,27 +119,6 @@ TEST_F(ClusterToolTest, GroupsOfReplicasAreShards) {
   EXPECT_THAT(silurus("cluster status").out, HasSubstr("serving, 2 members"));
 }
 
-TEST_F(ClusterToolTest, ServersThatOthersMayReachAreReplacedIfTheyWereToldSo) {
-  const auto server = [](std::vector<std::string> more) {
-    more.insert(more.end(), {"--listen", "tcp://127.0.0.1:0", "--allow-other-users", "--log-level",
-                             "error", "--threads", "1", "--memory", "64M"});
-    return ServerProcess(more);
-  };
-  const ServerProcess strict = server({});
-  const ServerProcess obedient = server({"--allow-orders"});
-  const ServerProcess next = server({"--allow-orders"});
-  const auto url = [](const ServerProcess& one) { return one.addresses().at(0); };
-  ASSERT_EQ(silurus("cluster init 0 0 1 1 " + url(strict) + " " + url(obedient)).status, 0);
-  EXPECT_EQ(asked("load " + points())["method"], "bulk");
-  EXPECT_EQ(asked("cluster move 1 " + url(next))["parts"].size(), 1u);
-  EXPECT_EQ(asked("range 0 0 1 1 --count")["count"], 2500);
-  const ServerProcess unused = server({"--allow-orders"});
-  const Tool::Ran refused = silurus("cluster move 0 " + url(unused));
-  EXPECT_EQ(refused.status, 1);
-  EXPECT_THAT(refused.err, HasSubstr("--allow-orders"));
-  EXPECT_EQ(asked("range 0 0 1 1 --count")["count"], 2500);
-}
-
 TEST_F(ClusterToolTest, SaysWhatIsWrong) {
   EXPECT_THAT(silurus("cluster status").err, HasSubstr("silurus cluster init makes one"));
   EXPECT_EQ(silurus("cluster").status, 2);

@@ -135,7 +135,8 @@ void ScriptedMember::step(transport::sim::Process& process) {
   process.wake_at(now + kHeartbeat);
 }
 
-Result<std::vector<std::byte>> ScriptedMember::on_hello(std::span<const std::byte> hello) {
+Result<std::vector<std::byte>> ScriptedMember::on_hello(std::span<const std::byte> hello,
+                                                        const transport::Caller&) {
   const auto client = protocol::decode_client_hello(hello, 2);
   if (!client) return fail(client.error());
   client_ = client->client;

@@ -52,7 +52,8 @@ class ScriptedMember final : public transport::AcceptHandler {
   std::size_t tasks = 0;
   std::uint64_t forgettable = 0;  ///< below it, by the last write
 
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> hello) override;
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> hello,
+                                          const transport::Caller&) override;
   void on_accept(std::unique_ptr<transport::Connection> connection,
                  transport::Poller& poller) override;
 

@@ -30,7 +30,6 @@ SimServer::SimServer(sim::Host& host, const Options& options,
        .build_threads = 1,
        .durability = durability,
        .history = {.unix_ns = [&clock = host.clock()] { return clock.now(); }},
-       .allow_orders = true,
        .slice = options.slice,
        .instance = options.instance},
       host.clock(), executor_, member);

@@ -145,10 +145,7 @@ TEST(Admission, RemembersThatItIsRetired) {
 
 class AdmittingServer : public testing::Test {
  protected:
-  AdmittingServer() {
-    log::set_level(log::Level::kOff);
-    world_.team.served.allow_orders = true;
-  }
+  AdmittingServer() { log::set_level(log::Level::kOff); }
   ~AdmittingServer() override { log::set_level(log::Level::kInfo); }
 
   /// The whole answer: its error's code, or 0 and the text.
@@ -293,13 +290,15 @@ TEST_F(AdmittingServer, ALoadOfAFillerThatWasOvertakenFillsNothing) {
 }
 
 TEST_F(AdmittingServer, TakesNoOrdersOfStrangers) {
-  world_.team.served.allow_orders = false;
+  const access::RuleBook rules(access::Rules::of_user(1000, access::Role::kWriter));
+  world_.team.served.rules = &rules;
   Loopback& client = world_.connect();
   for (const auto kind : {TaskKind::kExport, TaskKind::kFill, TaskKind::kFreeze, TaskKind::kRetire,
                           TaskKind::kServe}) {
     EXPECT_EQ(command(client, kind, 1, 1).first,
               static_cast<std::uint16_t>(ErrorCode::kPermission));
   }
+  world_.team.served.rules = nullptr;
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ TEST(ServerOptions, TakesAllOfThem) {
                               "--columns",     "id,x,y,z",
                               "--log-level",   "off",
                               "--ready-file",  "/tmp/ready",
-                              "--allow-orders"});
+                              "--access",      "/etc/silurus/access.toml"});
   ASSERT_TRUE(command) << command.error().message;
   const auto& run = std::get<RunCommand>(*command);
   EXPECT_EQ(run.server.listen, (std::vector<std::string>{"shm:///tmp/a", "tcp://127.0.0.1:7470"}));
@@ -50,7 +50,7 @@ TEST(ServerOptions, TakesAllOfThem) {
   EXPECT_EQ(run.server.wait, transport::WaitPolicy::kSleep);
   EXPECT_TRUE(run.server.huge_pages);
   EXPECT_TRUE(run.server.allow_other_users);
-  EXPECT_TRUE(run.server.allow_orders);
+  EXPECT_EQ(run.server.access, "/etc/silurus/access.toml");
   EXPECT_EQ(run.server.load, "boxes.csv");
   EXPECT_EQ(run.server.columns, "id,x,y,z");
   EXPECT_EQ(run.log.level, log::Level::kOff);
@@ -67,7 +67,8 @@ TEST(ServerOptions, DefaultsAreTheLimitsOfTheProgram) {
   EXPECT_EQ(server.max_clients, kDefaultMaxClients);
   EXPECT_EQ(server.grace, kDefaultGrace);
   EXPECT_EQ(server.heartbeat, kDefaultHeartbeat);
-  EXPECT_FALSE(server.allow_orders);
+  EXPECT_TRUE(server.access.empty());
+  EXPECT_FALSE(server.admits_others());
 }
 
 TEST(ServerOptions, RefusalsNameTheOption) {

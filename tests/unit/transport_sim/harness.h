@@ -92,7 +92,8 @@ class ServerNode : public Node, public AcceptHandler {
     EXPECT_TRUE(made.has_value());
     listener = std::move(*made);
   }
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> hello) override {
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> hello,
+                                          const transport::Caller&) override {
     hellos.push_back(text_of(hello));
     if (hellos.back() == "bad") return fail(ErrorCode::kPermission, "not you");
     const auto answer = bytes_of("welcome");

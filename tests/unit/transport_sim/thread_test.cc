@@ -36,7 +36,10 @@ class Server final : public AcceptHandler {
     process_ = host.spawn("server", [this](Process&) { poller_->progress(); });
     process_->watch(*poller_);
   }
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte>) override { return {}; }
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte>,
+                                          const transport::Caller&) override {
+    return {};
+  }
   void on_accept(std::unique_ptr<Connection> connection, Poller&) override {
     connection->set_handler(&handler_);
     connections_.push_back(std::move(connection));

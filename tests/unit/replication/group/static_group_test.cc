@@ -373,7 +373,8 @@ class Babbler final : public transport::ConnectionHandler, public transport::Acc
   void on_read(transport::Connection&, std::uint64_t, bool) override {}
   void on_writable(transport::Connection&) override {}
   void on_closed(transport::Connection&, const Error&) override {}
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> hello) override {
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte> hello,
+                                          const transport::Caller&) override {
     return std::vector<std::byte>(hello.begin(), hello.end());
   }
   void on_accept(std::unique_ptr<transport::Connection> connection, transport::Poller&) override {

@@ -76,7 +76,10 @@ class LyingSource final : public transport::AcceptHandler, public transport::Con
   /// Messages that asked for nodes.
   int questions() const { return questions_; }
 
-  Result<std::vector<std::byte>> on_hello(std::span<const std::byte>) override { return hello_; }
+  Result<std::vector<std::byte>> on_hello(std::span<const std::byte>,
+                                          const transport::Caller&) override {
+    return hello_;
+  }
   void on_accept(std::unique_ptr<transport::Connection> connection, transport::Poller&) override {
     connection_ = std::move(connection);
     connection_->set_handler(this);
@@ -225,7 +228,7 @@ TEST_F(CopyOfOneNode, IsEndedIfTheCopierAsksForWhatTheRootDoesNotLeadTo) {
 }
 
 TEST_F(CopyOfOneNode, IsRefusedIfTheSourceNamesANodeTwice) {
-  LyingSource liar(*source_.on_hello(copier_.hello()));
+  LyingSource liar(*source_.on_hello(copier_.hello(), {}));
   transport::Poller* const pollers[] = {poller_there_.get()};
   const auto address = transport::Address::parse("sim://source:8").value();
   const auto listener = fabric_there_.listen(address, {}, pollers, liar);

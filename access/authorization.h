@@ -1,0 +1,66 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "access/rules.h"
+
+namespace silurus::access {
+
+/// The rules that are in force now. Any thread.
+class RuleBook {
+ public:
+  /// What is known of a principal.
+  struct Known {
+    Role role = Role::kNone;
+    std::string text;  ///< Principal::describe()
+  };
+
+  explicit RuleBook(Rules rules) : rules_(std::move(rules)) {}
+  RuleBook(const RuleBook&) = delete;
+  RuleBook& operator=(const RuleBook&) = delete;
+
+  /// Asks the system's name service once for each user and edition of the rules.
+  Known look_up(const Principal& principal) const;
+  void replace(Rules rules);
+  /// Counts replacements: whoever remembers a role asks again when it has changed.
+  std::uint64_t edition() const { return edition_.load(std::memory_order_acquire); }
+
+ private:
+  static constexpr std::size_t kMostUsers = 4096;  ///< remembered
+
+  mutable std::mutex mutex_;
+  Rules rules_;                           ///< guarded by mutex_
+  mutable std::map<uid_t, Known> users_;  ///< guarded by mutex_
+  /// Release: pairs with edition(), after which look_up() tells of that edition or later ones.
+  std::atomic<std::uint64_t> edition_{0};
+};
+
+/// The role of one principal, as the book has it now. One thread.
+class Authorization {
+ public:
+  /// Without a book everybody is an operator. The book must outlive it.
+  Authorization(const RuleBook* book, Principal principal);
+
+  Role role();
+  /// Who it is, for messages.
+  std::string describe() const;
+  /// kPermission if the role is less than that.
+  Status check(Role needed, std::string_view to_do);
+
+ private:
+  void look();
+
+  const RuleBook* const book_;
+  const Principal principal_;
+  std::uint64_t edition_ = 0;
+  RuleBook::Known known_{Role::kOperator, {}};
+};
+
+}  // namespace silurus::access

@@ -1,0 +1,272 @@
+#include "access/rules.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "common/toml.h"
+
+namespace silurus::access {
+namespace {
+
+/// What a file of rules may have at most.
+constexpr std::size_t kMaxFileBytes = std::size_t{1} << 20;
+/// Of what the system says of one user or group, at first; more if it needs more.
+constexpr std::size_t kNameBytes = 1024;
+constexpr std::size_t kMostNameBytes = std::size_t{1} << 20;
+constexpr std::uint32_t kMostGroups = 65536;
+
+constexpr std::array<std::pair<std::string_view, Role>, 3> kRoles{
+    {{"reader", Role::kReader}, {"writer", Role::kWriter}, {"operator", Role::kOperator}}};
+
+/// Calls one of getpwnam_r and its sisters with room enough: whether there is such an entry.
+template <typename Entry, typename Ask>
+bool ask_system(Entry& entry, std::vector<char>& room, Ask&& ask) {
+  for (room.resize(kNameBytes); room.size() <= kMostNameBytes; room.resize(2 * room.size())) {
+    Entry* found = nullptr;
+    const int error = ask(entry, room, found);
+    if (error == ERANGE) continue;
+    return error == 0 && found != nullptr;
+  }
+  return false;
+}
+
+/// The name of a user, and the group of its entry; empty if there is none.
+struct User {
+  std::string name;
+  gid_t group = 0;
+};
+User user_of(uid_t id) {
+  passwd entry{};
+  std::vector<char> room;
+  const bool is_there = ask_system(entry, room, [id](passwd& to, auto& bytes, passwd*& found) {
+    return getpwuid_r(id, &to, bytes.data(), bytes.size(), &found);
+  });
+  return is_there ? User{entry.pw_name, entry.pw_gid} : User{};
+}
+
+std::optional<std::uint32_t> id_of_user(const std::string& name) {
+  passwd entry{};
+  std::vector<char> room;
+  const bool is_there = ask_system(entry, room, [&](passwd& to, auto& bytes, passwd*& found) {
+    return getpwnam_r(name.c_str(), &to, bytes.data(), bytes.size(), &found);
+  });
+  return is_there ? std::optional(entry.pw_uid) : std::nullopt;
+}
+
+std::optional<std::uint32_t> id_of_group(const std::string& name) {
+  group entry{};
+  std::vector<char> room;
+  const bool is_there = ask_system(entry, room, [&](group& to, auto& bytes, group*& found) {
+    return getgrnam_r(name.c_str(), &to, bytes.data(), bytes.size(), &found);
+  });
+  return is_there ? std::optional(entry.gr_gid) : std::nullopt;
+}
+
+bool is_in_group(uid_t user, gid_t group) {
+  const User known = user_of(user);
+  if (known.name.empty()) return false;
+  std::vector<gid_t> groups(32);
+  for (;;) {
+    int count = static_cast<int>(groups.size());
+    if (getgrouplist(known.name.c_str(), known.group, groups.data(), &count) >= 0) {
+      groups.resize(static_cast<std::size_t>(count));
+      return std::ranges::find(groups, group) != groups.end();
+    }
+    if (groups.size() >= kMostGroups) return false;
+    groups.resize(2 * groups.size());
+  }
+}
+
+}  // namespace
+
+std::string_view to_string(Role role) {
+  for (const auto& [name, one] : kRoles) {
+    if (one == role) return name;
+  }
+  return "none";
+}
+
+std::string Principal::describe() const {
+  if (!user) return "a client of " + from;
+  const User known = user_of(*user);
+  const std::string text = "user " + std::to_string(*user);
+  return known.name.empty() ? text : text + " (" + printable(known.name) + ")";
+}
+
+/// Of one file.
+struct Parser {
+  const std::string& name;
+  Rules rules;
+
+  tl::unexpected<Error> bad(const toml::source_region& where, const std::string& what) const {
+    return fail(ErrorCode::kInvalidArgument,
+                name + ":" + std::to_string(where.begin.line) + ": " + what);
+  }
+
+  Result<Role> role_of(const toml::node& node) const {
+    const auto text = node.value_exact<std::string>();
+    const auto found =
+        std::ranges::find_if(kRoles, [&](const auto& role) { return text && role.first == *text; });
+    if (found != kRoles.end()) return found->second;
+    return bad(node.source(), "a role is \"reader\", \"writer\" or \"operator\"");
+  }
+
+  /// `kind`: "user" or "group", named or by its number.
+  Result<std::uint32_t> id_of(const toml::node& node, const char* kind) const {
+    if (const auto number = node.value_exact<std::int64_t>()) {
+      if (*number >= 0 && *number < INT64_C(0xffffffff)) {
+        return static_cast<std::uint32_t>(*number);
+      }
+    } else if (const auto text = node.value_exact<std::string>(); text && !text->empty()) {
+      const auto id = kind == std::string_view("user") ? id_of_user(*text) : id_of_group(*text);
+      if (id) return *id;
+      return bad(node.source(), "there is no " + std::string(kind) + " \"" + printable(*text) +
+                                    "\" on this machine");
+    }
+    return bad(node.source(), std::string("\"") + kind + "\" is a name or a number");
+  }
+
+  Status take(const toml::table& principal) {
+    std::optional<Rules::Rule> rule;
+    std::optional<Role> role;
+    for (const auto& [key, node] : principal) {
+      const std::string_view field = key.str();
+      if (field == "role") {
+        const auto found = role_of(node);
+        if (!found) return fail(found.error());
+        role = *found;
+        continue;
+      }
+      if (field != "user" && field != "group" && field != "anyone") {
+        return bad(key.source(), "unknown key \"" + printable(field) +
+                                     "\": a principal has user, group or anyone, and role");
+      }
+      if (rule) return bad(key.source(), "a principal is one of user, group and anyone");
+      if (field == "anyone") {
+        if (node.value_exact<bool>() != true) return bad(node.source(), "\"anyone\" is true");
+        rule = {Rules::Kind::kAnyone, 0, Role::kNone};
+        continue;
+      }
+      const auto id = id_of(node, field == "user" ? "user" : "group");
+      if (!id) return fail(id.error());
+      rule = {field == "user" ? Rules::Kind::kUser : Rules::Kind::kGroup, *id, Role::kNone};
+    }
+    if (!rule) return bad(principal.source(), "a principal without user, group or anyone");
+    if (!role) return bad(principal.source(), "a principal without role");
+    rule->role = *role;
+    rules.rules_.push_back(*rule);
+    return {};
+  }
+
+  Status take_all(const toml::table& table) {
+    for (const auto& [key, node] : table) {
+      if (key.str() != "principal") {
+        return bad(key.source(),
+                   "unknown key \"" + printable(key.str()) + "\": [[principal]] is what there is");
+      }
+      const toml::array* const list = node.as_array();
+      if (list == nullptr) return bad(node.source(), "write [[principal]], with two brackets");
+      for (const toml::node& one : *list) {
+        if (!one.is_table()) return bad(one.source(), "write [[principal]], with two brackets");
+        if (auto ok = take(*one.as_table()); !ok) return ok;
+      }
+    }
+    return {};
+  }
+};
+
+Rules Rules::of_user(uid_t own, Role others) {
+  Rules rules;
+  for (const uid_t trusted : {own, uid_t{0}}) {
+    rules.rules_.push_back({Kind::kUser, trusted, Role::kOperator});
+  }
+  if (others != Role::kNone) rules.rules_.push_back({Kind::kAnyone, 0, others});
+  return rules;
+}
+
+Result<Rules> Rules::parse(std::string_view text, const std::string& name, uid_t own) {
+  Parser parser{name, of_user(own)};
+  try {
+    const toml::table table = toml::parse(text);
+    if (auto ok = parser.take_all(table); !ok) return fail(ok.error());
+  } catch (const toml::parse_error& error) {
+    return parser.bad(error.source(), std::string(error.description()));
+  } catch (const std::exception& error) {
+    return fail(ErrorCode::kInvalidArgument, name + ": " + error.what());
+  }
+  return std::move(parser.rules);
+}
+
+Result<Rules> Rules::read(const std::string& path, uid_t own) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file < 0) {
+    const auto code = errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
+    return fail(errno_error(code, "cannot read the access rules " + path, errno));
+  }
+  struct stat about {};
+  std::string text;
+  Status ok;
+  if (fstat(file, &about) != 0 || !S_ISREG(about.st_mode)) {
+    ok = fail(ErrorCode::kInvalidArgument, "the access rules " + path + " are not a file");
+  } else if (about.st_uid != own && about.st_uid != 0) {
+    ok = fail(ErrorCode::kPermission, "the access rules " + path + " belong to user " +
+                                          std::to_string(about.st_uid) + ", not to ours or root");
+  } else if ((about.st_mode & (about.st_uid == own ? 077 : 022)) != 0) {
+    // Root's may be read by the group that the server is in.
+    ok = fail(ErrorCode::kPermission,
+              "others may read or write the access rules " + path + ": chmod 600 " + path);
+  } else if (static_cast<std::uint64_t>(about.st_size) > kMaxFileBytes) {
+    ok = fail(ErrorCode::kTooLarge, "the access rules " + path + " are longer than 1 MiB");
+  } else {
+    text.resize(kMaxFileBytes + 1);
+    std::size_t length = 0;
+    while (length < text.size()) {
+      const ssize_t got = ::read(file, text.data() + length, text.size() - length);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) ok = fail(errno_error(ErrorCode::kIo, "cannot read " + path, errno));
+      if (got <= 0) break;
+      length += static_cast<std::size_t>(got);
+    }
+    text.resize(std::min(length, kMaxFileBytes));
+  }
+  close(file);
+  if (!ok) return fail(ok.error());
+  return parse(text, path, own);
+}
+
+bool Rules::is_about(const Rule& rule, const Principal& principal) const {
+  switch (rule.kind) {
+    case Kind::kUser:
+      return principal.user == rule.id;
+    case Kind::kGroup:
+      return principal.user && is_in_group(*principal.user, rule.id);
+    case Kind::kAnyone:
+      return true;
+  }
+  return false;
+}
+
+Role Rules::role_of(const Principal& principal) const {
+  Role greatest = Role::kNone;
+  for (const Rule& rule : rules_) {
+    if (rule.role > greatest && is_about(rule, principal)) greatest = rule.role;
+  }
+  return greatest;
+}
+
+Error lacks_role(const std::string& who, Role has, Role needs, std::string_view to_do) {
+  return {ErrorCode::kPermission, who + " may not " + std::string(to_do) + ": it has the role " +
+                                      std::string(to_string(has)) + " here, and needs " +
+                                      std::string(to_string(needs)) +
+                                      " (the server's --access, SECURITY.md)"};
+}
+
+}  // namespace silurus::access

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+
+namespace silurus::access {
+
+/// What a principal may do. Each role may do what those before it may, too.
+enum class Role : std::uint8_t {
+  kNone = 0,
+  kReader = 1,    ///< searches, older versions, statistics
+  kWriter = 2,    ///< inserts, erasures, updates
+  kOperator = 3,  ///< bulk loads, compactions, backups, the replacement of a shard by others
+};
+/// "none", "reader", "writer", "operator".
+std::string_view to_string(Role role);
+
+/// Whose a connection is.
+struct Principal {
+  std::optional<uid_t> user;  ///< of this machine, as its kernel says; nothing: not known
+  std::string from;           ///< where it comes from, for people: "10.0.0.7"
+  /// For messages: "user 1000 (bob)", "a client of 10.0.0.7".
+  std::string describe() const;
+};
+
+/// Who has which role. Several rules may be about one principal, which then has the greatest of
+/// their roles. A value.
+class Rules {
+ public:
+  /// `own` (the user that the server runs as) and root are operators; all others have the role
+  /// `others`.
+  static Rules of_user(uid_t own, Role others = Role::kNone);
+  /// Those of a file's text, TOML; `own` and root are operators besides:
+  ///
+  ///   [[principal]]
+  ///   user = "bob"          # or a number; or group = "staff"; or anyone = true
+  ///   role = "writer"       # or "reader", "operator"
+  ///
+  /// kInvalidArgument names `name`, the line, and what is wrong: unknown keys, users and groups.
+  static Result<Rules> parse(std::string_view text, const std::string& name, uid_t own);
+  /// The same of a file. kPermission unless it belongs to `own`, and nobody else may read or write
+  /// it (mode 0600 or less), or to root, and nobody else may write it.
+  static Result<Rules> read(const std::string& path, uid_t own);
+
+  Role role_of(const Principal& principal) const;
+
+ private:
+  enum class Kind : std::uint8_t { kUser, kGroup, kAnyone };
+  struct Rule {
+    Kind kind;
+    std::uint32_t id;  ///< of the user or group
+    Role role;
+  };
+  friend struct Parser;
+
+  bool is_about(const Rule& rule, const Principal& principal) const;
+
+  std::vector<Rule> rules_;
+};
+
+/// The error that tells a principal (Principal::describe()) which role it has, and which it needs
+/// `to_do`: "to insert".
+Error lacks_role(const std::string& who, Role has, Role needs, std::string_view to_do);
+
+}  // namespace silurus::access
