@@ -7,6 +7,15 @@ target_compile_options(silurus_options INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict$<SEMICOLON>-Wno-stringop-overflow$<SEMICOLON>-Wno-array-bounds>
   $<$<CXX_COMPILER_ID:Clang>:-Wno-unknown-warning-option>  # "-Wtsan" is g++'s
   $<$<BOOL:${SILURUS_WERROR}>:-Werror>)
+if(SILURUS_HARDENED AND NOT SILURUS_SANITIZE)
+  # A fault of memory ends the process where it happens, and is harder to use.
+  target_compile_options(silurus_options INTERFACE -fstack-protector-strong -fstack-clash-protection
+    $<$<STREQUAL:${CMAKE_SYSTEM_PROCESSOR},x86_64>:-fcf-protection>)
+  target_compile_definitions(silurus_options INTERFACE _GLIBCXX_ASSERTIONS)
+  # distributions set a level of their own
+  target_compile_options(silurus_options INTERFACE $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE$<SEMICOLON>-D_FORTIFY_SOURCE=3>)
+  target_link_options(silurus_options INTERFACE -Wl,-z,relro,-z,now)
+endif()
 if(SILURUS_SANITIZE)
   target_compile_options(silurus_options INTERFACE
     -fsanitize=${SILURUS_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all

@@ -1,6 +1,7 @@
 #include "silurus/shard_map.h"
 
 #include "fuzz/target.h"
+#include "rtree/geometry.h"
 
 // The map of a cluster's shards, as it lies in etcd: JSON. Of a map that is taken, where entries of
 // its shards can be is computed.
