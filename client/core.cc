@@ -380,7 +380,8 @@ Error ClientCore<D>::out_of_time() {
 template <int D>
 Nanoseconds ClientCore<D>::dial_time(Nanoseconds now) const {
   Nanoseconds most = options_.connect_timeout;
-  if (!finder_.is_alone()) most = std::min(most, kMaxConnect);
+  // Who is given more time for an answer is given more for a connection, too: the way is slow.
+  if (!finder_.is_alone()) most = std::min(most, std::max(kMaxConnect, options_.silence / 4));
   const Nanoseconds left =
       primary_ != nullptr ? most : std::min(finder_.until(), calls_.queue_deadline()) - now;
   return std::clamp(left, kMillisecond, std::max(most, kMillisecond));

@@ -132,8 +132,9 @@ class SILURUS_API Client {
   /// As load_commit(), of which the server's part takes long; what was added is waited for.
   Status load_commit_async(double fill, Callback<LoadAnswer> callback);
   /// Sends what was begun, handles what has come. Doesn't wait, but for a lost server's successor
-  /// to take the connection (a quarter of a second at most; ClientOptions::connect_timeout if only
-  /// one server is known; and what etcd takes to answer, a second at most, if it is asked).
+  /// to take the connection (a quarter of a second, or of ClientOptions::silence if that is more;
+  /// ClientOptions::connect_timeout if only one server is known; and what etcd takes to answer, a
+  /// second at most, if it is asked).
   void poll();
   /// Blocks until fewer than `n` operations are in flight.
   void wait_below(std::size_t n);

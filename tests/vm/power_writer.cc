@@ -73,7 +73,7 @@ class Writer {
     auto options =
         testing_support::patient({.deadline = 30 * kSecond,
                                   .connect_timeout = 20 * kSecond,
-                                  .silence = 3 * kSecond});  // several packets lost in a row
+                                  .silence = 6 * kSecond});  // several packets lost in a row
     options.reconnect_for = url_.find(',') == std::string::npos ? 0 : options.deadline;
     auto client = Client<2>::connect(url_, options);
     if (!client) return lost(client.error());
