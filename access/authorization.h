@@ -29,7 +29,7 @@ class RuleBook {
   /// Asks the system's name service once for each user and edition of the rules.
   Known look_up(const Principal& principal) const;
   void replace(Rules rules);
-  /// Counts replacements: whoever remembers a role asks again when it has changed.
+  /// Counts replacements: a remembered role is looked up again when it has changed.
   std::uint64_t edition() const { return edition_.load(std::memory_order_acquire); }
 
  private:

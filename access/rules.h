@@ -24,7 +24,7 @@ std::string_view to_string(Role role);
 
 /// Whose a connection is.
 struct Principal {
-  std::optional<uid_t> user;  ///< of this machine, as its kernel says; nothing: not known
+  std::optional<uid_t> user;  ///< a user of this machine, as its kernel says
   std::string from;           ///< where it comes from, for people: "10.0.0.7"
   /// For messages: "user 1000 (bob)", "a client of 10.0.0.7".
   std::string describe() const;
@@ -45,8 +45,8 @@ class Rules {
   ///
   /// kInvalidArgument names `name`, the line, and what is wrong: unknown keys, users and groups.
   static Result<Rules> parse(std::string_view text, const std::string& name, uid_t own);
-  /// The same of a file. kPermission unless it belongs to `own`, and nobody else may read or write
-  /// it (mode 0600 or less), or to root, and nobody else may write it.
+  /// The same of a file. kPermission unless it belongs to `own`, and no other user may read or
+  /// write it (mode 0600 or less), or to root, and no other user may write it.
   static Result<Rules> read(const std::string& path, uid_t own);
 
   Role role_of(const Principal& principal) const;
@@ -55,7 +55,7 @@ class Rules {
   enum class Kind : std::uint8_t { kUser, kGroup, kAnyone };
   struct Rule {
     Kind kind;
-    std::uint32_t id;  ///< of the user or group
+    std::uint32_t id;  ///< uid or gid
     Role role;
   };
   friend struct Parser;

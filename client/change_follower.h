@@ -65,8 +65,8 @@ class ChangeFollower {
   NodeCache& cache_;
   std::size_t most_bytes_;
   bool is_following_ = false;
-  rtree::Version birth_ = 0;  ///< of the root of the version it has come to: its low bits
-  std::size_t offset_ = 0;    ///< of the next version's record
+  rtree::Version birth_ = 0;  ///< low bits of the newest followed root's birth
+  std::size_t offset_ = 0;    ///< where the next version's record lies
   /// The beginning of that record was seen, and tells its size; or 0.
   std::size_t next_bytes_ = 0;
   double versions_a_read_ = 1;  ///< moving average: versions between two root words

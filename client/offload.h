@@ -122,7 +122,7 @@ class Offloader {
   struct Search {
     SearchState state = SearchState::kDone;
     bool nearest = false;
-    bool by_groups = false;  ///< of neighbours: reads groups of leaves, one by one
+    bool by_groups = false;  ///< a nearest search that reads groups of leaves
     std::uint32_t generation = 0;
     rtree::NodeRef root;  ///< that the cursor works from; null: none yet
     rtree::Version version = 0;

@@ -77,7 +77,7 @@ void Offloader<D>::look_at_root(std::uint32_t index) {
   const std::span<const std::byte> bytes = root_bytes(index);
   const auto view = rtree::read_root_block<D>(bytes, rtree::NodeRef::kMaxChunks, mirrored_root_);
   const auto* block = reinterpret_cast<const rtree::RootBlock<D>*>(bytes.data());
-  // Our own copy, which nobody writes: relaxed loads pair with nothing.
+  // Our own copy, which no other thread writes: relaxed loads pair with nothing.
   cache_.observe(block->version.load(std::memory_order_relaxed));
   if (bytes.size() > rtree::kRootWordBytes) {
     const std::uint64_t level = block->level.load(std::memory_order_relaxed);

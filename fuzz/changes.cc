@@ -16,7 +16,7 @@ using namespace rtree;
 struct Head {
   std::uint8_t dimensions;  ///< odd: 3
   std::uint8_t raw;
-  std::uint8_t level;  ///< of the node that it is applied to
+  std::uint8_t level;  ///< the level of the node that it is applied to
   std::uint8_t count;
   std::uint32_t birth;
 };

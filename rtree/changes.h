@@ -36,7 +36,7 @@ constexpr std::size_t next_change(std::size_t offset, std::size_t bytes) {
 struct ChangeHeader {
   std::uint64_t checksum;  ///< bytes_checksum() of what follows it in the record
   Version version;         ///< which has made these changes
-  std::uint32_t bytes;     ///< of the record, this header included
+  std::uint32_t bytes;     ///< size of the record, this header included
   std::uint32_t nodes;     ///< NodeChanges
 };
 static_assert(sizeof(ChangeHeader) == 24 && std::has_unique_object_representations_v<ChangeHeader>);
@@ -45,7 +45,7 @@ static_assert(sizeof(ChangeHeader) == 24 && std::has_unique_object_representatio
 struct NodeChange {
   std::uint64_t before;    ///< word() of the other one's name
   std::uint64_t children;  ///< bit i: child i is told of
-  std::uint32_t chunk;     ///< of the node, which was born in the record's version
+  std::uint32_t chunk;     ///< where the node lies, which was born in the record's version
   std::uint8_t level;
   std::uint8_t count;
   std::int16_t more_entries;  ///< below it, than below the other one

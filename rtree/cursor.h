@@ -216,7 +216,7 @@ class NearestCursor {
     std::uint32_t nearest;  ///< index
     std::uint32_t level;    ///< of the children
     Kind kind;
-    std::uint32_t parent;  ///< of leaves: index in parents_
+    std::uint32_t parent;  ///< index in parents_, if the children are leaves
     std::uint64_t leaf;    ///< whose groups they are: its name
   };
   /// A family in the heap, by its nearest child.
@@ -260,9 +260,9 @@ class NearestCursor {
   bool finished_ = true;
   std::vector<std::unique_ptr<Family>> families_;  ///< the first so many are in use
   std::uint32_t family_count_ = 0;
-  std::vector<std::uint32_t> free_families_;  ///< of those, the ones without children
+  std::vector<std::uint32_t> free_families_;  ///< indices of families without children
   bool by_groups_ = false;
-  std::vector<std::unique_ptr<Node<D>>> parents_;  ///< of level 1, if by groups
+  std::vector<std::unique_ptr<Node<D>>> parents_;  ///< nodes of level 1, if by groups
   std::size_t parent_count_ = 0;                   ///< the first are in use
   std::vector<Known> known_;                       ///< a heap, the nearest on top
   bool has_tiny_gaps_ = false;  ///< candidates of squares below kLeastSquare, but not 0

@@ -14,7 +14,7 @@ void group_entries(Node<D>& leaf);
 template <int D>
 LeafDirectory<D> directory_of(const Node<D>& parent, std::uint32_t index, const Node<D>& leaf);
 
-/// Children of an inner node, in bits: so many words are looked at, whatever the node's count.
+/// Children of an inner node, in bits: all words are looked at, whatever the node's count.
 inline constexpr std::uint32_t kWordsCompared = 64;
 static_assert(kInnerFanout<2> == kWordsCompared && kInnerFanout<3> == kWordsCompared);
 /// Places at which the names of two nodes' children differ.

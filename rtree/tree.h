@@ -377,7 +377,7 @@ class Tree {
     NodeRef after;
     std::uint32_t level;
   };
-  std::vector<Copy> copies_;  ///< of inner nodes, made in the batch; may name dropped nodes
+  std::vector<Copy> copies_;  ///< copies of inner nodes in the batch; may name dropped nodes
   std::vector<RetiredNode> retired_;
   std::vector<std::uint64_t> pinned_words_;
   std::vector<Version> pinned_;

@@ -124,7 +124,7 @@ class Durability {
   /// What the current version is, in step with the tree's root: a checkpoint needs both of one
   /// moment.
   mutable std::mutex published_mutex_;
-  std::condition_variable_any flushed_;  ///< of what was published before it was durable
+  std::condition_variable_any flushed_;  ///< told when what was published is durable
   replication::LogPosition published_end_;
   std::atomic<replication::Stamp> stamp_{0};
 

@@ -555,7 +555,7 @@ void Worker<D>::end_idle_sessions() {
   for (auto& [id, session] : sessions_) session->end_if_idle(sweep_.now, team_.idle_timeout);
 }
 
-/// One-sided reads ask nobody: who has lost the right to read has to go.
+/// One-sided reads ask no session: a client that has lost the right to read has to go.
 template <int D>
 void Worker<D>::end_sessions_without_role() {
   rules_edition_ = team_.served.rules->edition();

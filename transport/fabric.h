@@ -130,7 +130,7 @@ struct ConnectionCounters {
 
 /// Whose the other end of a connection is, as far as the fabric can tell.
 struct Caller {
-  std::optional<uid_t> user = {};  ///< of this machine, as its kernel says; nothing: not known
+  std::optional<uid_t> user = {};  ///< a user of this machine, as its kernel says
   std::string name = {};           ///< what it counts as, for limits of one peer (peer.h)
 };
 

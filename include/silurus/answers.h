@@ -19,7 +19,7 @@ namespace silurus {
 /// What a range search found: count, ids, boxes (RangeResult), and where it was found.
 template <int D>
 struct RangeAnswer : RangeResult<D> {
-  Version version = 0;  ///< of the tree that this is the answer of
+  Version version = 0;  ///< the version that was searched
   Access access = Access::kMessaging;
 };
 
@@ -102,7 +102,7 @@ struct GroupMember {
 
 /// What a server says of its group; alone, it is the primary of a group of one.
 struct GroupInfo {
-  std::uint64_t epoch = 0;  ///< of the view; 0: there is no group
+  std::uint64_t epoch = 0;  ///< the view's number; 0: there is no group
   std::string self;         ///< id of the one that says it
   std::string primary;      ///< id; empty between two views
   std::string role;         ///< "primary", "backup", "joining", "failed"
@@ -119,12 +119,12 @@ struct ServerStatistics {
   std::uint64_t entries = 0;
   std::uint64_t nodes = 0;
   std::uint32_t height = 0;         ///< levels of the tree
-  std::uint64_t bytes = 0;          ///< of its nodes
-  std::uint64_t bytes_retired = 0;  ///< of older versions' nodes
+  std::uint64_t bytes = 0;          ///< memory that its nodes take
+  std::uint64_t bytes_retired = 0;  ///< memory that older versions' nodes take
   std::uint64_t memory_budget_bytes = 0;
   std::uint64_t clients = 0;  ///< connected
   std::uint64_t write_operations = 0;
-  std::uint64_t failed_operations = 0;  ///< of those
+  std::uint64_t failed_operations = 0;  ///< those without effect
   double cpu_seconds = 0;
   std::string json;  ///< all that it says
 };

@@ -87,7 +87,7 @@ struct ClientOptions {
   /// however often it is sent). 0: Client draws one; a ClientCore without a Client has none.
   std::uint64_t client_id = 0;
   OffloadOptions offload = {};
-  WaitOptions wait = {};  ///< of blocking calls
+  WaitOptions wait = {};  ///< how blocking calls wait
 };
 
 }  // namespace silurus

@@ -16,7 +16,7 @@ namespace silurus {
 /// The two ways of running a search.
 enum class Access : std::uint8_t { kMessaging = 0, kOffload = 1 };
 
-/// Searches are put into so many classes of like ones, by their kind and size; what a class means
+/// Number of classes that searches are put into, by their kind and size; what a class means
 /// is the caller's affair (search_class(): by the size of the window, by k).
 constexpr std::size_t kSearchClasses = 64;
 
@@ -30,7 +30,7 @@ struct SearchOutcome {
 
 /// What a heartbeat said of the server.
 struct ServerLoad {
-  double cpu_busy = 0;       ///< of its workers, 0 to 1
+  double cpu_busy = 0;       ///< its workers' busy share, 0 to 1
   std::uint32_t queued = 0;  ///< requests waiting
 };
 

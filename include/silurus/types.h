@@ -54,7 +54,7 @@ struct RangeQuery {
   Box<D> window;
   Predicate predicate = Predicate::kIntersects;
   ResultShape shape = ResultShape::kIds;
-  std::uint64_t limit = UINT64_MAX;  ///< stop after so many entries; which ones is unspecified
+  std::uint64_t limit = UINT64_MAX;  ///< entries found at most; which ones is unspecified
 };
 
 /// What a range search found, in no particular order.

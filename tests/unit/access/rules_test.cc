@@ -138,7 +138,7 @@ TEST_F(RulesFile, OfSomebodyElseIsRefused) {
   EXPECT_TRUE(Rules::read(path, kOther));
 }
 
-TEST_F(RulesFile, OfRootMayBeReadByTheServersGroupAndWrittenByNobody) {
+TEST_F(RulesFile, OfRootMayBeReadByTheServersGroupAndWrittenByRootAlone) {
   if (geteuid() != 0) GTEST_SKIP() << "only root has files of root's";
   const std::string path = folder_ / "access.toml";
   std::ofstream(path) << "";
