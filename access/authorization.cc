@@ -1,24 +1,56 @@
 #include "access/authorization.h"
 
+#include <unistd.h>
+
 #include <utility>
 
 namespace silurus::access {
 
 RuleBook::Known RuleBook::look_up(const Principal& principal) const {
+  std::shared_ptr<const Rules> rules;
+  bool has_own_key = false;
+  {
+    const std::lock_guard lock(mutex_);
+    rules = rules_;
+    has_own_key = principal.key && own_key_ && own_key_->label().id == principal.key->id;
+    const auto found =
+        principal.key || !principal.user ? users_.end() : users_.find(*principal.user);
+    if (found != users_.end()) return found->second;
+  }
+  if (has_own_key) {
+    const bool is_own = !principal.user || *principal.user == geteuid() || *principal.user == 0;
+    const Principal user{is_own ? geteuid() : *principal.user, principal.from};
+    return {is_own ? Role::kOperator : Role::kNone, user.describe()};
+  }
+  if (principal.key || !principal.user) {
+    return {rules->role_of({{}, principal.from, principal.key}), principal.describe()};
+  }
+  Known known{rules->role_of(principal), principal.describe()};
   const std::lock_guard lock(mutex_);
-  if (!principal.user) return {rules_.role_of(principal), principal.describe()};
-  const auto found = users_.find(*principal.user);
-  if (found != users_.end()) return found->second;
+  if (rules != rules_) return known;  // of rules that were replaced meanwhile: asked again soon
   if (users_.size() >= kMostUsers) users_.clear();
-  Known known{rules_.role_of(principal), principal.describe()};
-  return users_.emplace(*principal.user, std::move(known)).first->second;
+  users_.insert_or_assign(*principal.user, known);
+  return known;
 }
 
 void RuleBook::replace(Rules rules) {
   const std::lock_guard lock(mutex_);
-  rules_ = std::move(rules);
+  rules_ = std::make_shared<const Rules>(std::move(rules));
   users_.clear();
   edition_.fetch_add(1, std::memory_order_release);
+}
+
+void RuleBook::set_own_key(Key key) {
+  const std::lock_guard lock(mutex_);
+  own_key_ = std::move(key);
+  edition_.fetch_add(1, std::memory_order_release);
+}
+
+std::optional<Key> RuleBook::key(KeyId id) const {
+  const std::lock_guard lock(mutex_);
+  if (own_key_ && own_key_->label().id == id) return own_key_;
+  const Key* const found = rules_->key(id);
+  return found == nullptr ? std::nullopt : std::optional(*found);
 }
 
 Authorization::Authorization(const RuleBook* book, Principal principal)

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "access/rules.h"
@@ -22,13 +23,19 @@ class RuleBook {
     std::string text;  ///< Principal::describe()
   };
 
-  explicit RuleBook(Rules rules) : rules_(std::move(rules)) {}
+  explicit RuleBook(Rules rules) : rules_(std::make_shared<const Rules>(std::move(rules))) {}
   RuleBook(const RuleBook&) = delete;
   RuleBook& operator=(const RuleBook&) = delete;
 
-  /// Asks the system's name service once for each user and edition of the rules.
+  /// Asks the system's name service once for each user and edition of the rules; others need not
+  /// wait meanwhile.
   Known look_up(const Principal& principal) const;
   void replace(Rules rules);
+  /// The key that this server has made for its own user at its start: its holder is an operator,
+  /// whatever the rules say. One; it takes the place of the one before.
+  void set_own_key(Key key);
+  /// The key with that id that a rule is about, or our own one.
+  std::optional<Key> key(KeyId id) const;
   /// Counts replacements: a remembered role is looked up again when it has changed.
   std::uint64_t edition() const { return edition_.load(std::memory_order_acquire); }
 
@@ -36,7 +43,8 @@ class RuleBook {
   static constexpr std::size_t kMostUsers = 4096;  ///< remembered
 
   mutable std::mutex mutex_;
-  Rules rules_;                           ///< guarded by mutex_
+  std::shared_ptr<const Rules> rules_;    ///< guarded by mutex_
+  std::optional<Key> own_key_;            ///< guarded by mutex_
   mutable std::map<uid_t, Known> users_;  ///< guarded by mutex_
   /// Release: pairs with edition(), after which look_up() tells of that edition or later ones.
   std::atomic<std::uint64_t> edition_{0};
@@ -45,7 +53,7 @@ class RuleBook {
 /// The role of one principal, as the book has it now. One thread.
 class Authorization {
  public:
-  /// Without a book everybody is an operator. The book must outlive it.
+  /// Without a book every principal is an operator. The book must outlive it.
   Authorization(const RuleBook* book, Principal principal);
 
   Role role();

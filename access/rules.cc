@@ -1,16 +1,15 @@
 #include "access/rules.h"
 
-#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <utility>
 
+#include "access/private_file.h"
 #include "common/toml.h"
 
 namespace silurus::access {
@@ -95,6 +94,7 @@ std::string_view to_string(Role role) {
 }
 
 std::string Principal::describe() const {
+  if (key) return "the key " + key->to_string() + " from " + (from.empty() ? "here" : from);
   if (!user) return "a client of " + from;
   const User known = user_of(*user);
   const std::string text = "user " + std::to_string(*user);
@@ -104,6 +104,7 @@ std::string Principal::describe() const {
 /// Of one file.
 struct Parser {
   const std::string& name;
+  const uid_t own;
   Rules rules;
 
   tl::unexpected<Error> bad(const toml::source_region& where, const std::string& what) const {
@@ -134,6 +135,18 @@ struct Parser {
     return bad(node.source(), std::string("\"") + kind + "\" is a name or a number");
   }
 
+  /// The key in the file that is named, beside the file of rules; its id.
+  Result<KeyId> take_key(const toml::node& node) {
+    const auto text = node.value_exact<std::string>();
+    if (!text || text->empty()) return bad(node.source(), "\"key\" is the path of a file");
+    const auto path = std::filesystem::path(name).parent_path() / *text;
+    auto key = Key::read(path.string(), own);
+    if (!key) return bad(node.source(), key.error().message);
+    const KeyId id = key->label().id;
+    rules.keys_.insert_or_assign(id, std::move(*key));
+    return id;
+  }
+
   Status take(const toml::table& principal) {
     std::optional<Rules::Rule> rule;
     std::optional<Role> role;
@@ -145,21 +158,27 @@ struct Parser {
         role = *found;
         continue;
       }
-      if (field != "user" && field != "group" && field != "anyone") {
+      if (field != "user" && field != "group" && field != "key" && field != "anyone") {
         return bad(key.source(), "unknown key \"" + printable(field) +
-                                     "\": a principal has user, group or anyone, and role");
+                                     "\": a principal has user, group, key or anyone, and role");
       }
-      if (rule) return bad(key.source(), "a principal is one of user, group and anyone");
+      if (rule) return bad(key.source(), "a principal is one of user, group, key and anyone");
       if (field == "anyone") {
         if (node.value_exact<bool>() != true) return bad(node.source(), "\"anyone\" is true");
         rule = {Rules::Kind::kAnyone, 0, Role::kNone};
+        continue;
+      }
+      if (field == "key") {
+        const auto id = take_key(node);
+        if (!id) return fail(id.error());
+        rule = {Rules::Kind::kKey, *id, Role::kNone};
         continue;
       }
       const auto id = id_of(node, field == "user" ? "user" : "group");
       if (!id) return fail(id.error());
       rule = {field == "user" ? Rules::Kind::kUser : Rules::Kind::kGroup, *id, Role::kNone};
     }
-    if (!rule) return bad(principal.source(), "a principal without user, group or anyone");
+    if (!rule) return bad(principal.source(), "a principal without user, group, key or anyone");
     if (!role) return bad(principal.source(), "a principal without role");
     rule->role = *role;
     rules.rules_.push_back(*rule);
@@ -193,7 +212,7 @@ Rules Rules::of_user(uid_t own, Role others) {
 }
 
 Result<Rules> Rules::parse(std::string_view text, const std::string& name, uid_t own) {
-  Parser parser{name, of_user(own)};
+  Parser parser{name, own, of_user(own)};
   try {
     const toml::table table = toml::parse(text);
     if (auto ok = parser.take_all(table); !ok) return fail(ok.error());
@@ -206,40 +225,9 @@ Result<Rules> Rules::parse(std::string_view text, const std::string& name, uid_t
 }
 
 Result<Rules> Rules::read(const std::string& path, uid_t own) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) {
-    const auto code = errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
-    return fail(errno_error(code, "cannot read the access rules " + path, errno));
-  }
-  struct stat about {};
-  std::string text;
-  Status ok;
-  if (fstat(file, &about) != 0 || !S_ISREG(about.st_mode)) {
-    ok = fail(ErrorCode::kInvalidArgument, "the access rules " + path + " are not a file");
-  } else if (about.st_uid != own && about.st_uid != 0) {
-    ok = fail(ErrorCode::kPermission, "the access rules " + path + " belong to user " +
-                                          std::to_string(about.st_uid) + ", not to ours or root");
-  } else if ((about.st_mode & (about.st_uid == own ? 077 : 022)) != 0) {
-    // Root's may be read by the group that the server is in.
-    ok = fail(ErrorCode::kPermission,
-              "others may read or write the access rules " + path + ": chmod 600 " + path);
-  } else if (static_cast<std::uint64_t>(about.st_size) > kMaxFileBytes) {
-    ok = fail(ErrorCode::kTooLarge, "the access rules " + path + " are longer than 1 MiB");
-  } else {
-    text.resize(kMaxFileBytes + 1);
-    std::size_t length = 0;
-    while (length < text.size()) {
-      const ssize_t got = ::read(file, text.data() + length, text.size() - length);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) ok = fail(errno_error(ErrorCode::kIo, "cannot read " + path, errno));
-      if (got <= 0) break;
-      length += static_cast<std::size_t>(got);
-    }
-    text.resize(std::min(length, kMaxFileBytes));
-  }
-  close(file);
-  if (!ok) return fail(ok.error());
-  return parse(text, path, own);
+  const auto text = read_private_file(path, {"the access rules", kMaxFileBytes}, own);
+  if (!text) return fail(text.error());
+  return parse(*text, path, own);
 }
 
 bool Rules::is_about(const Rule& rule, const Principal& principal) const {
@@ -247,7 +235,9 @@ bool Rules::is_about(const Rule& rule, const Principal& principal) const {
     case Kind::kUser:
       return principal.user == rule.id;
     case Kind::kGroup:
-      return principal.user && is_in_group(*principal.user, rule.id);
+      return principal.user && is_in_group(*principal.user, static_cast<gid_t>(rule.id));
+    case Kind::kKey:
+      return principal.key && principal.key->id == rule.id;
     case Kind::kAnyone:
       return true;
   }
@@ -260,6 +250,11 @@ Role Rules::role_of(const Principal& principal) const {
     if (rule.role > greatest && is_about(rule, principal)) greatest = rule.role;
   }
   return greatest;
+}
+
+const Key* Rules::key(KeyId id) const {
+  const auto found = keys_.find(id);
+  return found == keys_.end() ? nullptr : &found->second;
 }
 
 Error lacks_role(const std::string& who, Role has, Role needs, std::string_view to_do) {

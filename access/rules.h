@@ -3,11 +3,13 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "access/key.h"
 #include "common/result.h"
 
 namespace silurus::access {
@@ -22,11 +24,12 @@ enum class Role : std::uint8_t {
 /// "none", "reader", "writer", "operator".
 std::string_view to_string(Role role);
 
-/// Whose a connection is.
+/// The owner of a connection.
 struct Principal {
-  std::optional<uid_t> user;  ///< a user of this machine, as its kernel says
-  std::string from;           ///< where it comes from, for people: "10.0.0.7"
-  /// For messages: "user 1000 (bob)", "a client of 10.0.0.7".
+  std::optional<uid_t> user;         ///< a user of this machine, as its kernel says
+  std::string from;                  ///< where it comes from, for people: "10.0.0.7"
+  std::optional<KeyLabel> key = {};  ///< which it has proved to hold
+  /// For messages: "user 1000 (bob)", "the key alice from 10.0.0.7", "a client of 10.0.0.7".
   std::string describe() const;
 };
 
@@ -40,22 +43,26 @@ class Rules {
   /// Those of a file's text, TOML; `own` and root are operators besides:
   ///
   ///   [[principal]]
-  ///   user = "bob"          # or a number; or group = "staff"; or anyone = true
+  ///   user = "bob"          # or a number; or group = "staff"; or key = "FILE", which is
+  ///                         # looked for beside this file; or anyone = true
   ///   role = "writer"       # or "reader", "operator"
   ///
-  /// kInvalidArgument names `name`, the line, and what is wrong: unknown keys, users and groups.
+  /// kInvalidArgument names `name`, the line, and what is wrong: unknown fields, users and groups,
+  /// files of keys that cannot be used.
   static Result<Rules> parse(std::string_view text, const std::string& name, uid_t own);
   /// The same of a file. kPermission unless it belongs to `own`, and no other user may read or
   /// write it (mode 0600 or less), or to root, and no other user may write it.
   static Result<Rules> read(const std::string& path, uid_t own);
 
   Role role_of(const Principal& principal) const;
+  /// A key that a rule is about; null if there is none.
+  const Key* key(KeyId id) const;
 
  private:
-  enum class Kind : std::uint8_t { kUser, kGroup, kAnyone };
+  enum class Kind : std::uint8_t { kUser, kGroup, kKey, kAnyone };
   struct Rule {
     Kind kind;
-    std::uint32_t id;  ///< uid or gid
+    std::uint64_t id;  ///< uid, gid or KeyId
     Role role;
   };
   friend struct Parser;
@@ -63,6 +70,7 @@ class Rules {
   bool is_about(const Rule& rule, const Principal& principal) const;
 
   std::vector<Rule> rules_;
+  std::map<KeyId, Key> keys_;
 };
 
 /// The error that tells a principal (Principal::describe()) which role it has, and which it needs

@@ -39,7 +39,7 @@ class ThreadClock final : public Clock {
   Nanoseconds now() const override;
 };
 
-/// Median of so many runs of `measure`.
+/// Median of that many runs of `measure`.
 double median_of(unsigned rounds, const std::function<double()>& measure);
 
 /// Some windows of one kind, and what searching one of them finds and visits in the mean.

@@ -112,7 +112,7 @@ class EchoBench {
     return {server.total() / (kTurns * kTogether), client.total() / (kTurns * kTogether)};
   }
 
-  /// Of one search of some together, which read the root word once and so many leaves each.
+  /// Of one search of some together, which read the root word once and that many leaves each.
   double reads(double leaves) {
     const std::size_t together = searches_together(leaves);
     const auto count = static_cast<std::size_t>(leaves * static_cast<double>(together) + 0.5);

@@ -44,7 +44,7 @@ Result<Listener> listener(Client<2>& client, const std::string& url) {
   return fail(ErrorCode::kProtocol, "the server's statistics say nothing of " + url);
 }
 
-/// Waits until the server has no more than so many clients there; returns how long that took.
+/// Waits until the server has no more than that many clients there; returns how long that took.
 Result<Nanoseconds> wait_until_gone(Client<2>& client, const std::string& url, unsigned clients) {
   const SystemClock clock;
   const Nanoseconds start = clock.now();

@@ -21,15 +21,17 @@ constexpr std::uint64_t kNearestEvery = 5;
 struct CompareOptions {
   std::string server_url;  ///< a running 2-D server with one-sided reads
   std::string tcp_url;     ///< the same server, over TCP
+  std::string collection;  ///< empty: the default one
   std::uint64_t queries = 20'000;
   double edge = 0.2;  ///< edge of the windows, in the units of the data
   std::uint32_t k = 10;
   std::uint64_t seed = 1;
 };
 
+constexpr Box<2> kWorld{{-180, -90}, {180, 90}};
+
 /// Places where there is something: the data's extent in a grid, and some boxes of each cell.
 Result<std::vector<Point<2>>> sample_places(Client<2>& client) {
-  constexpr Box<2> kWorld{{-180, -90}, {180, 90}};
   std::vector<Point<2>> places;
   for (int row = 0; row < kGridRows; ++row) {
     for (int column = 0; column < kGridColumns; ++column) {
@@ -65,9 +67,11 @@ std::vector<Query> make_queries(const std::vector<Point<2>>& places,
                 .place = places[random.below(places.size())],
                 .window = {}};
     for (int d = 0; d < 2; ++d) {
-      query.place.at[d] += random.uniform(-options.edge, options.edge) / 2;
-      query.window.min[d] = query.place.at[d] - options.edge / 2;
-      query.window.max[d] = query.place.at[d] + options.edge / 2;
+      const auto within = [&](double at) { return std::clamp(at, kWorld.min[d], kWorld.max[d]); };
+      double& at = query.place.at[d];
+      at = within(at + random.uniform(-options.edge, options.edge) / 2);
+      query.window.min[d] = within(at - options.edge / 2);
+      query.window.max[d] = within(at + options.edge / 2);
     }
     queries.push_back(query);
   }
@@ -134,7 +138,9 @@ Status run_compare(const CompareOptions& options, Report& report) {
   std::printf("%-10s %12s %9s %9s %12s %12s %10s %10s\n", "", "queries/s", "p50 us", "p99 us",
               "round trips", "bytes/query", "server us", "client us");
   for (const Way& way : all_ways(options.server_url, options.tcp_url, options.tcp_url)) {
-    auto client = Client<2>::connect(way.url, way.client);
+    ClientOptions how = way.client;
+    how.collection = options.collection;
+    auto client = Client<2>::connect(way.url, how);
     if (!client) return fail(client.error());
     if (queries.empty()) {
       auto places = sample_places(*client);
@@ -179,6 +185,7 @@ int run(int argc, char** argv) {
                    "geographic data (-180 -90 180 90)");
   line.option("server", "a server with one-sided reads", chosen.server_url, "URL");
   line.option("tcp", "the same server over TCP", chosen.tcp_url, "URL");
+  line.option("collection", "the collection that is asked", chosen.collection, "NAME");
   line.option("queries", "number of queries", chosen.queries);
   line.option("edge", "edge of the windows, in degrees", chosen.edge);
   line.option("k", "number of nearest neighbours", chosen.k);

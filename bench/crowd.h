@@ -8,8 +8,8 @@
 
 namespace silurus::bench {
 
-/// So many clients that have connected and say nothing, in a process of their own, which is killed
-/// when this object goes: to the server, all of them die at once. Movable.
+/// That many clients that have connected and say nothing, in a process of their own, which is
+/// killed when this object goes: to the server, all of them die at once. Movable.
 class Crowd {
  public:
   /// Returns once all are connected.

@@ -91,7 +91,7 @@ struct Runs {
 /// CPU time that a client's server has used, by its own account.
 Result<double> server_cpu_seconds(Client<2>& client);
 
-/// A closed loop: so many clients, each of which asks again as soon as it is answered, all driven
+/// A closed loop: that many clients, each of which asks again as soon as it is answered, all driven
 /// by the calling thread. A lone client blocks in its calls, and so waits as its options say;
 /// several are polled by turns, and
 /// share a policy, since what one does itself keeps the others waiting.
@@ -99,7 +99,7 @@ class Driver {
  public:
   static Result<std::unique_ptr<Driver>> create(const Way& way, const Workload& workload,
                                                 std::uint64_t seed);
-  /// Keeps all clients busy for so long; the figures are of that time alone.
+  /// Keeps all clients busy for that time; the figures are of that time alone.
   Result<Figures> run(Nanoseconds duration);
   Result<double> server_cpu_seconds() { return bench::server_cpu_seconds(lanes_.front()->client); }
 

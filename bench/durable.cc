@@ -74,14 +74,14 @@ Status measure_inserts(const DurableBenchOptions& options, const std::string& wh
 
 // --- restart
 
-/// Seconds that it takes; the checksum is folded into `sum`, so that nobody leaves it out.
+/// Seconds that it takes; the checksum is folded into `sum`, so that no compiler leaves it out.
 double read_and_checksum(const std::vector<std::string>& files, std::uint64_t& sum) {
   const SystemClock clock;
   const Nanoseconds start = clock.now();
   std::vector<char> buffer(std::size_t{1} << 20);
   for (const std::string& file : files) {
     const int fd = ::open(file.c_str(), O_RDONLY);
-    // Only what was written: holes take no time to read by anybody.
+    // Only what was written: holes take no time to read.
     for (off_t at = ::lseek(fd, 0, SEEK_DATA); at >= 0;) {
       const off_t hole = ::lseek(fd, at, SEEK_HOLE);
       while (at < hole) {
@@ -131,8 +131,8 @@ Status measure_restart(const DurableBenchOptions& options, Report& report) {
     auto& tree = *store->opened.tree;
     if (auto ok = tree.bulk_load_batch(*entries, {}); !ok) return ok;
     const auto root = tree.seal();
-    auto made =
-        store->opened.store->checkpoint(tree, root.ref, store->opened.store->log().end(), 1);
+    auto made = store->opened.store->checkpoint(tree, replication::only_tree(tree, root.ref),
+                                                store->opened.store->log().end(), 1);
     if (!made) return made;
     tree.publish();
   }
@@ -209,8 +209,9 @@ Status measure_restart(const DurableBenchOptions& options, Report& report) {
     replayed.ours.push_back(kOperations / store->opened.report.replay_seconds);
     replayed.baseline.push_back(kOperations / insert_seconds);
     const auto snapshot = store->opened.tree->snapshot();
-    auto made = store->opened.store->checkpoint(*store->opened.tree, snapshot.root().ref,
-                                                store->opened.store->log().end(), 1);
+    auto made = store->opened.store->checkpoint(
+        *store->opened.tree, replication::only_tree(*store->opened.tree, snapshot.root().ref),
+        store->opened.store->log().end(), 1);
     if (!made) return made;
   }
   report.add(row_of("durable/replay", replayed, "ops/s", "inserts in batches of 128", 0.5));

@@ -26,7 +26,7 @@ struct Rate {
   double client_cpu = 0;
 };
 
-/// What `operation` does with the client in so many seconds, again and again; what it leaves in
+/// What `operation` does with the client in that many seconds, again and again; what it leaves in
 /// flight counts too, and is waited for.
 Result<Rate> rate_of(Client<2>& client, double seconds, const std::function<Status()>& operation);
 

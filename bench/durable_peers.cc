@@ -7,7 +7,7 @@
 namespace silurus::bench {
 namespace {
 
-/// What another system does with so many inserts in flight, a second.
+/// What another system does with that many inserts in flight, a second.
 using PeerRate = std::function<Result<double>(std::size_t in_flight, std::uint64_t seed)>;
 
 Status compare_with(const std::string& name, const PeerRate& peer,

@@ -11,6 +11,7 @@
 #include "bench/fairness.h"
 #include "bench/load.h"
 #include "bench/modes.h"
+#include "bench/outlive.h"
 #include "bench/peers_command.h"
 #include "bench/plan.h"
 #include "bench/plot.h"
@@ -35,6 +36,8 @@ const std::vector<Command>& commands() {
       {"clients", "a crowd of idle clients, a few busy ones, and what happens when some die",
        clients_command},
       {"fairness", "what the worst that clients can do costs another one", fairness_command},
+      {"outlive", "what a client notices when its server dies, hangs, is replaced or is busy",
+       outlive_command},
       {"peers", "PostGIS, Redis, SQLite, libspatialindex, GEOS and Boost, asked the same",
        peers_command},
       {"load", "what a server's way of waiting costs at less than full load", load_command},

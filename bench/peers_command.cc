@@ -71,7 +71,7 @@ struct Load {
   std::uint32_t clients, in_flight;
 };
 
-/// So many sessions of one system, each with so many queries in flight, all of this one thread:
+/// That many sessions of one system, each with that many queries in flight, all of this one thread:
 /// while one answers the others are at work.
 class Asker {
  public:

@@ -9,7 +9,7 @@ namespace silurus::bench {
 namespace {
 
 /// Heartbeats come every 10 ms. 256 clients by the cost policy are within 2 % of their rate in the
-/// end before so much virtual time has passed; by Catfish's they swing between both ways, with a
+/// end before that much virtual time has passed; by Catfish's they swing between both ways, with a
 /// period of so much.
 constexpr Nanoseconds kSettling = 80 * kMillisecond;
 constexpr Nanoseconds kSwing = 60 * kMillisecond;

@@ -11,7 +11,7 @@
 namespace silurus::bench {
 namespace {
 
-/// Where messages keep so much of the server's cores busy, it is saturated.
+/// Where messages keep that much of the server's cores busy, it is saturated.
 constexpr double kSaturated = 0.95;
 
 /// A line in its pictures: a way of asking, and a network.

@@ -29,7 +29,7 @@ class WatchedPolicy final : public AccessPolicy {
   Access last_ = Access::kMessaging;
 };
 
-/// A client thread that ships, on a simulated host: always so many requests in flight.
+/// A client thread that ships, on a simulated host: always that many requests in flight.
 class PlanClient {
  public:
   PlanClient(transport::sim::World& world, transport::sim::Host& host, const PlanRun& run,

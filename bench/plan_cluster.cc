@@ -13,7 +13,7 @@ namespace {
 
 namespace sim = transport::sim;
 
-/// A run that is not through after so much virtual time never will be.
+/// A run that is not through after that much virtual time never will be.
 constexpr Nanoseconds kMaxVirtualTime = 100 * kSecond;
 /// How often it is looked whether it is.
 constexpr Nanoseconds kLook = 100 * kMicrosecond;

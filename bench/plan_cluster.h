@@ -30,7 +30,7 @@ struct PlanRun {
   std::size_t cache_bytes = std::size_t{2} << 20;
   datasets::WindowOptions<2> windows = {};
   double insert_share = 0;
-  /// So many operations of each client, and so much time at least, pass before anything counts.
+  /// That many operations of each client, and that much time at least, pass before anything counts.
   std::uint64_t warm_up_operations = 100;
   Nanoseconds warm_up = 2 * kMillisecond;
   /// What counts: until that many operations of all clients are done and that time has passed.
@@ -47,7 +47,7 @@ struct PlanFigures {
   double server_cpu = 0;     ///< share of all servers' cores that worked
   double client_cpu_us = 0;  ///< of a client's core, per operation
   double network_out = 0;    ///< share of the bandwidth out of the busiest server
-  double network_in = 0;     ///< ... and into it
+  double network_in = 0;     ///< share of the bandwidth into that server
   double card = 0;           ///< share of what that server's card can do (reads or messages)
   double offload_share = 0;  ///< of searches
   double round_trips = 0;    ///< per offloaded search
@@ -65,7 +65,7 @@ struct PlanFigures {
 /// or the virtual time passes without its operations ending.
 Result<PlanFigures> run_plan(const PlanRun& run);
 
-/// So many boxes, uniform in the unit square, as silurus-server's `uniform:COUNT`.
+/// That many boxes, uniform in the unit square, as silurus-server's `uniform:COUNT`.
 Result<std::shared_ptr<const PlanEntries>> plan_entries(std::uint64_t count);
 
 }  // namespace silurus::bench

@@ -53,7 +53,7 @@ double between(double small, double large, double results) {
 /// A device that does one thing after the other, in the order in which they come.
 class Station {
  public:
-  /// When it is through with something that comes now and takes so long.
+  /// When it is through with something that comes now and takes that long.
   double claim(double now, double duration) {
     free_at_ = std::max(free_at_, now) + duration;
     return free_at_;

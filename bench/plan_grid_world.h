@@ -23,7 +23,7 @@ enum class GridClient : std::uint8_t {
   kNoCache = 0,     ///< the root node and no other
   kCache = 1,       ///< all inner nodes
   kGroups = 2,      ///< ... and a box, in 8 bits a side, of each group of four entries of a leaf
-  kEntryBoxes = 3,  ///< ... of each entry
+  kEntryBoxes = 3,  ///< the same, and a box of each entry
 };
 inline constexpr std::size_t kGridClients = 4;
 const char* grid_client_name(GridClient client);
@@ -39,12 +39,12 @@ struct GridSearch {
 /// What a search costs either way; times in ns on the model's cores.
 struct GridCost {
   double server = 0;         ///< a core's time for a request that finds it idle
-  double server_queued = 0;  ///< ... that is taken up together with others
+  double server_queued = 0;  ///< the same of one that is taken up together with others
   double answer_bytes = 0;   ///< out of the server
   double client_before = 0;  ///< the client's core, by message: before the request leaves
-  double client_after = 0;   ///< ... and with the answer
+  double client_after = 0;   ///< time of the client with the answer
   double reads = 0;          ///< offloaded: reads in each trip
-  double read_bytes = 0;     ///< ... on the wire
+  double read_bytes = 0;     ///< bytes of a read on the wire
   double offload_before = 0;
   double offload_after = 0;
   unsigned trips = 1;

@@ -19,7 +19,7 @@ struct PlanStation {
 
 struct PlanNetwork {
   std::vector<PlanStation> stations;
-  double think = 0;  ///< seconds of an operation that are spent where nobody waits
+  double think = 0;  ///< seconds of an operation that are spent where no other waits
 };
 
 struct PlanPrediction {
@@ -29,14 +29,14 @@ struct PlanPrediction {
   double busy = 0;         ///< its utilisation
 };
 
-/// So many customers, each of which begins its next operation when the last has ended: approximate
-/// mean value analysis (Schweitzer 1979, as in Lazowska et al., "Quantitative System Performance",
-/// 1984, chapter 6); a station of several servers counts as one that is as fast as all together,
-/// and a delay (Seidmann et al. 1987).
+/// That many customers, each of which begins its next operation when the last has ended:
+/// approximate mean value analysis (Schweitzer 1979, as in Lazowska et al., "Quantitative System
+/// Performance", 1984, chapter 6); a station of several servers counts as one that is as fast as
+/// all together, and a delay (Seidmann et al. 1987).
 PlanPrediction solve(const PlanNetwork& network, double customers);
 
 /// The queues of one shard, of which each operation of a client visits `shards_visited`; each shard
-/// has so many replicas, over which searches spread, while each insert goes to all.
+/// has that many replicas, over which searches spread, while each insert goes to all.
 PlanNetwork network_of(const PlanRun& run, const PlanFigures& measured, double replicas);
 
 }  // namespace silurus::bench

@@ -107,7 +107,7 @@ void PlanServer::hold_writer() {
   world_.after(publish + on_core(run_.model, run_.costs.writer.operation_ns * applied), [this] {
     auto& released = core_->worker(0).shard().combiner();
     released.release();
-    // Whoever took the role sees to it that what has queued up meanwhile is done.
+    // The worker that took the role sees to it that what has queued up meanwhile is done.
     if (!released.pending()) return;
     for (const auto& process : processes_) process->wake();
   });

@@ -15,7 +15,7 @@ extern const char* const kVersion;
 /// Version of the form of the JSON; another number when its meaning changes.
 inline constexpr int kJsonVersion = 1;
 
-/// A point of a cumulative distribution: this share of operations took at most so long.
+/// A point of a cumulative distribution: this share of operations took at most that long.
 struct LatencyStep {
   double us;
   double share;  ///< in (0, 1], growing

@@ -87,7 +87,7 @@ void sleep_for(Nanoseconds time) {
 
 Result<Subprocess> Subprocess::start(const SubprocessOptions& options) {
   const std::string& program = options.words.front();
-  if (access(program.c_str(), X_OK) != 0) {
+  if (::access(program.c_str(), X_OK) != 0) {
     return fail(errno_error(ErrorCode::kNotFound, "cannot run " + program, errno));
   }
   const auto identity = identity_of(options.user);

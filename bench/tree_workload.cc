@@ -14,7 +14,7 @@ constexpr std::size_t kSmallWindows = 200'000;
 constexpr std::size_t kLargeWindows = 20'000;
 constexpr std::size_t kPoints = 40'000;
 constexpr double kLargeEdge = 0.01;
-/// Entries kept back for inserting: so many for each run of each of three measurements.
+/// Entries kept back for inserting: that many for each run of each of three measurements.
 constexpr std::uint64_t kArrivalsPerRun = 26'000;
 
 using Centre = rtree::Point<2>;

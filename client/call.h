@@ -23,7 +23,7 @@ template <int D>
 class Link;
 
 /// What a call returns; in the order of AnyCallback's alternatives.
-enum class CallKind : std::uint8_t { kRange, kNearest, kWrite, kText, kLoad };
+enum class CallKind : std::uint8_t { kRange, kNearest, kWrite, kText, kLoad, kJoin };
 
 enum class CallState : std::uint8_t {
   kFree,
@@ -52,6 +52,7 @@ struct Call {
   Access chosen = Access::kMessaging;  ///< by the policy or the mode
   bool chosen_by_policy = false;
   bool holding = false;        ///< the message asks the server to hold the version of as_of
+  bool given_back = false;     ///< by the offloader, while the server was silent
   bool any = false;            ///< any member may answer it, as fresh as `freshness` says
   bool is_repeatable = false;  ///< a request for text or a load step: may be asked twice
   bool is_own = false;         ///< asked by the client itself, of one member: never sent elsewhere
@@ -64,7 +65,7 @@ struct Call {
   Nanoseconds started = 0;
   Nanoseconds deadline = 0;
   /// Other than 0: the deadline moves as long as the server shows signs of life, and ends the call
-  /// when there has been none for so long.
+  /// when there has been none for that time.
   Nanoseconds patience = 0;
   std::uint64_t bytes = 0;  ///< in messages, both ways together
   SearchCost cost;
@@ -74,13 +75,14 @@ struct Call {
   std::vector<std::byte> message;  ///< its bytes, if it had to wait or may have to be sent again
   std::string error_text;
 
-  std::tuple<RangeAnswer<D>, NearestAnswer, WriteAnswer, TextAnswer, LoadAnswer> answers;
+  std::tuple<RangeAnswer<D>, NearestAnswer, WriteAnswer, TextAnswer, LoadAnswer, JoinAnswer>
+      answers;
   AnyCallback<D> callback;
 
   CallKind kind() const { return static_cast<CallKind>(callback.index()); }
   bool is_search() const { return kind() == CallKind::kRange || kind() == CallKind::kNearest; }
   bool is_write() const { return kind() == CallKind::kWrite; }
-  /// Of a search: the version that it asks; 0: the current one.
+  /// The version that a search asks; 0: the current one.
   Moment as_of() const {
     return std::visit([](const auto& one) { return one.as_of; }, search);
   }
@@ -92,8 +94,9 @@ struct Call {
   const WriteAnswer& write() const { return std::get<WriteAnswer>(answers); }
   std::string& text() { return std::get<TextAnswer>(answers).json; }
   LoadAnswer& load() { return std::get<LoadAnswer>(answers); }
+  JoinAnswer& join() { return std::get<JoinAnswer>(answers); }
 
-  /// Of the tree, that a search's or write's answer is of; 0: it says nothing of that.
+  /// The version of the tree that the answer to a search or write is of; 0: it does not say.
   rtree::Version version() const {
     if (kind() == CallKind::kRange) return range().version;
     if (kind() == CallKind::kNearest) return nearest().version;
@@ -117,6 +120,7 @@ struct Call {
     write().failed.clear();
     text().clear();
     load() = {};
+    join().pairs.clear();
   }
 
   /// Calls the callback, with the error or else the answer.

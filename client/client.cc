@@ -22,10 +22,10 @@ namespace request = client::request;
 
 namespace {
 
-/// Of a batch of searches, so many are in flight at once: enough to keep a server busy.
+/// Searches of a batch that are in flight at once: enough to keep a server busy.
 constexpr std::size_t kBatchInFlight = 64;
 constexpr std::size_t kLoadInFlight = 16;
-/// A client that may read from any member waits so long, when it has connected, to hear of them.
+/// Time that a client which may read from any member waits to hear of them, when it has connected.
 constexpr Nanoseconds kLearnReadersFor = 100 * kMillisecond;
 
 /// What etcd may take to say who the members of a group are.
@@ -67,7 +67,7 @@ Result<ServerInfo> probe_one(const std::string& url, Nanoseconds timeout) {
   return ServerInfo{.dimensions = server->dimensions, .one_sided = server->one_sided != 0};
 }
 
-/// What a URL names: servers, or somebody who knows them.
+/// What a URL names: servers, or where they are listed.
 struct Places {
   std::vector<std::string> urls;
   std::unique_ptr<client::Directory> directory;
@@ -153,6 +153,13 @@ struct Client<D>::Impl {
     auto answer = call(request);
     if (!answer) return fail(answer.error());
     return std::move(answer->json);
+  }
+
+  /// The same, where it only matters that it was done.
+  template <typename Kind>
+  Status done(const Kind& request) {
+    const auto answer = text(request);
+    return answer ? Status() : fail(answer.error());
   }
 
   /// The same, of which `parse` makes what the caller gets.
@@ -299,8 +306,26 @@ Result<std::uint64_t> Client<D>::count(const Box<D>& window, Predicate predicate
 }
 
 template <int D>
-Result<NearestAnswer> Client<D>::nearest(const Point<D>& point, std::uint32_t k, Moment as_of) {
-  return impl_->call(request::Nearest<D>{.query = {.point = point, .k = k}, .as_of = as_of});
+Result<NearestAnswer> Client<D>::nearest(const Point<D>& point, std::uint32_t k, Moment as_of,
+                                         double max_distance) {
+  return impl_->call(request::Nearest<D>{
+      .query = {.point = point, .k = k, .max_distance = max_distance}, .as_of = as_of});
+}
+
+template <int D>
+Result<NearestAnswer> Client<D>::radius(const Point<D>& point, double distance, Moment as_of) {
+  static_assert(kMaxRadiusEntries == protocol::kMaxK);
+  return nearest(point, kMaxRadiusEntries, as_of, distance);
+}
+
+template <int D>
+Result<JoinAnswer> Client<D>::join(std::string_view other, const JoinQuery& query) {
+  auto found = impl_->call(request::Join{.other = protocol::collection_key(other), .query = query});
+  if (!found && found.error().code == ErrorCode::kNotFound) {
+    return fail(ErrorCode::kNotFound,
+                "collection '" + std::string(other) + "': " + found.error().message);
+  }
+  return found;
 }
 
 template <int D>
@@ -465,6 +490,44 @@ Result<BackupAnswer> Client<D>::backup(std::string_view path) {
 }
 
 template <int D>
+Result<std::vector<CollectionInfo>> Client<D>::collections() {
+  return impl_->parsed(request::Task{.kind = protocol::TaskKind::kCollections},
+                       client::parse_collections);
+}
+
+template <int D>
+Status Client<D>::create_collection(std::string_view name, const CollectionOptions& options) {
+  const std::uint64_t flags = (options.keyed ? protocol::kKeyed : 0u) |
+                              (options.lonlat ? protocol::kLonLat : 0u) |
+                              (options.records ? protocol::kWithRecords : 0u);
+  return impl_->done(
+      request::Task{.kind = protocol::TaskKind::kCreate, .from = D, .to = flags, .text = name});
+}
+
+template <int D>
+Status Client<D>::drop_collection(std::string_view name) {
+  return impl_->done(request::Task{.kind = protocol::TaskKind::kDrop, .text = name});
+}
+
+template <int D>
+Status Client<D>::clear_collection(std::string_view name) {
+  return impl_->done(request::Task{.kind = protocol::TaskKind::kClear, .text = name});
+}
+
+template <int D>
+Status Client<D>::rename_collection(std::string_view from, std::string_view to, bool replace) {
+  const std::string text = std::string(from) + '\n' + std::string(to);
+  const auto kind = replace ? protocol::TaskKind::kReplace : protocol::TaskKind::kRename;
+  return impl_->done(request::Task{.kind = kind, .text = text});
+}
+
+template <int D>
+Status Client<D>::annotate_collection(std::string_view name, std::string_view note) {
+  const std::string text = std::string(name) + '\n' + std::string(note);
+  return impl_->done(request::Task{.kind = protocol::TaskKind::kNote, .text = text});
+}
+
+template <int D>
 Result<CompactAnswer> Client<D>::compact(std::uint64_t cursor, double fill) {
   const auto permyriad = client::compaction_fill(fill);
   if (!permyriad) return fail(permyriad.error());
@@ -482,6 +545,11 @@ ClientStatistics Client<D>::statistics() const {
 template <int D>
 void Client<D>::reset_statistics() {
   impl_->core->reset_statistics();
+}
+
+template <int D>
+bool Client<D>::is_lonlat() const {
+  return impl_->core->limits().lonlat;
 }
 
 template <int D>

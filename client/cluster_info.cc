@@ -13,7 +13,7 @@ constexpr std::size_t kMaxUrlBytes = 1024;
 
 tl::unexpected<Error> bad(const char* what) {
   return fail(ErrorCode::kProtocol,
-              "what a server says of its group makes no sense: " + std::string(what));
+              "a server sent a malformed description of its group: " + std::string(what));
 }
 
 bool is_id(const Json& value) { return value.is_string() || value.is_number_unsigned(); }

@@ -33,15 +33,17 @@ bool is_current_search(const Request<D>& request) {
   return (range != nullptr && range->as_of == 0) || (nearest != nullptr && nearest->as_of == 0);
 }
 
-/// Keeps what a search asks: it may have to be asked more than once.
+/// Keeps what a search asks, as one of degrees or not, as it was checked: it may have to be asked
+/// more than once.
 template <int D>
-void set_search(Call<D>& call, const Request<D>& request) {
+void set_search(Call<D>& call, const Request<D>& request, bool lonlat) {
   if (const auto* range = std::get_if<request::Range<D>>(&request)) {
     rtree::RangeQuery<D>& query = call.search.template emplace<request::Range<D>>(*range).query;
     // What the wire can't say is no limit at all: both ways must mean the same.
     if (query.limit >= protocol::kNoLimit) query.limit = UINT64_MAX;
+    query.lonlat = lonlat;
   } else if (const auto* nearest = std::get_if<request::Nearest<D>>(&request)) {
-    call.search = *nearest;
+    call.search.template emplace<request::Nearest<D>>(*nearest).query.lonlat = lonlat;
   } else {
     return;
   }
@@ -81,6 +83,11 @@ Result<std::unique_ptr<ClientCore<D>>> ClientCore<D>::create(std::vector<std::st
     const auto address = transport::Address::parse(url);
     if (!address) return fail(address.error());
     if (const auto way = network.way_to(*address); !way) return fail(way.error());
+    if (!address->key.empty() && !core->key_.empty() && core->key_ != address->key) {
+      return fail(ErrorCode::kInvalidArgument, "the addresses of one group name different keys: " +
+                                                   core->key_ + " and " + address->key);
+    }
+    if (!address->key.empty()) core->key_ = address->key;
     core->finder_.learn(url);
   }
   if (core->finder_.members().empty() && core->directory_ == nullptr) {
@@ -156,7 +163,7 @@ Status ClientCore<D>::submit_any(const Request<D>& request, AnyCallback<D>&& cal
   const std::uint32_t index = calls_.open(std::move(callback), how, clock_.now());
   Call<D>& call = calls_[index];
   call.sequence = sequence.value_or(0);
-  set_search<D>(call, request);
+  set_search<D>(call, request, limits_.lonlat);
   if (std::holds_alternative<request::LoadBegin>(request)) load_primary_ = primaries_;
   if (choice.link == nullptr) {
     call.message.resize(message_bytes(request));
@@ -239,8 +246,7 @@ template <int D>
 std::size_t ClientCore<D>::settle(bool look) {
   std::size_t settled = 0;
   for (std::size_t i = 0; i < peers_.size(); ++i) settled += peers_[i].link->settle();
-  const bool is_quiet =
-      primary() != nullptr && calls_.is_queue_empty() && !primary_->denies_to_be_primary();
+  const bool is_quiet = primary() != nullptr && calls_.is_queue_empty() && !primary_->turns_away();
   if (is_quiet && !look && ++settles_ % kSettlesPerLook != 0) return settled;
   return settled + upkeep(look);
 }
@@ -259,6 +265,7 @@ std::size_t ClientCore<D>::upkeep(bool look) {
     begin_queued();
     ++done;
   }
+  for (const Peer& peer : peers_) done += peer.link->look_for_silence(now);
   done += calls_.end_due(
       now, [&](Link<D>& link) { return link.look_for_life(now); },
       [&](std::uint32_t index) {
@@ -295,14 +302,14 @@ template <int D>
 void ClientCore<D>::look_after_primary(bool look, Nanoseconds now) {
   if (primary_ == nullptr) return;
   Link<D>& link = *primary_;
-  if (link.denies_to_be_primary() && link.connected()) {
-    link.give_up("it is not the primary any more");
+  if (link.turns_away() && link.connected()) {
+    link.give_up("it is not the primary any more, or the collection is gone");
   } else if ((look || now - looked_at_ > kLookEvery) && link.connected() && link.is_of_group()) {
     looked_at_ = now;
     const Nanoseconds heartbeat = link.look_at_heartbeat(now).seen;
     const std::uint64_t messages = link.connection().counters().messages_received;
     if (messages != heard_messages_ || heartbeat != heard_heartbeat_ ||
-        link.unanswered_calls() == 0) {
+        (link.unanswered_calls() == 0 && !link.is_silent())) {
       heard_messages_ = messages;
       heard_heartbeat_ = heartbeat;
       heard_at_ = now;
@@ -317,7 +324,7 @@ void ClientCore<D>::look_after_primary(bool look, Nanoseconds now) {
 template <int D>
 void ClientCore<D>::lose_primary(Nanoseconds now) {
   const Error why = *primary_->lost();
-  const bool denies = primary_->denies_to_be_primary();
+  const bool denies = primary_->turns_away();
   const Member& member = *finder_.primary();
   primary_ = nullptr;  // callbacks run: there is no primary for what they begin
   finder_.lost(why, denies, now);
@@ -389,14 +396,20 @@ Nanoseconds ClientCore<D>::dial_time(Nanoseconds now) const {
 
 template <int D>
 Result<Link<D>*> ClientCore<D>::dial(Member& member, Nanoseconds longest) {
-  const auto address = transport::Address::parse(member.url);
+  auto address = transport::Address::parse(member.url);
   if (!address) return fail(address.error());
+  // What a server or etcd says of other members names no file of ours.
+  address->key = key_;
   const auto way = network_.way_to(*address);
   if (!way) return fail(way.error());
   ClientOptions options = options_;
   options.connect_timeout = longest;
-  auto link = Link<D>::connect(*way->fabric, *way->poller, *address, clock_, options, calls_);
+  // A server that has proved itself is not replaced by one that proves nothing.
+  const bool needs_key = proved_.contains(member.url);
+  auto link =
+      Link<D>::connect(*way->fabric, *way->poller, *address, clock_, options, calls_, needs_key);
   if (!link) return fail(link.error());
+  if ((*link)->connection().key()) proved_.insert(member.url);
   return peers_.emplace_back(Peer{.member = &member, .link = std::move(*link)}).link.get();
 }
 

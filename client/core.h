@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,7 +57,7 @@ class ClientCore {
                                                     std::unique_ptr<Directory> directory,
                                                     Network& network, const Clock& clock,
                                                     const ClientOptions& options);
-  /// Of one server, whatever it is in its group, by one connection that is never made again.
+  /// A client of one server, whatever its role, by one connection that is never made again.
   static Result<std::unique_ptr<ClientCore>> connect(const std::string& url, Network& network,
                                                      const Clock& clock, ClientOptions options);
   ~ClientCore();
@@ -98,7 +99,7 @@ class ClientCore {
   /// Why no primary is being looked for any more.
   const std::optional<Error>& failure() const { return finder_.failure(); }
   std::size_t in_flight() const { return calls_.in_flight(); }
-  /// Of the connection to the primary; before there is one, what every connection takes.
+  /// Limits of the connection to the primary; before there is one, what every connection takes.
   const request::Limits& limits() const { return limits_; }
   bool can_offload() const { return ready() && primary_->can_offload(); }
   /// The connection to the primary; null: there is none.
@@ -165,10 +166,12 @@ class ClientCore {
   std::uint32_t settles_ = 0;
   request::Limits limits_;
   std::string peer_name_;
+  std::set<std::string> proved_;  ///< URLs of servers that have proved to hold a key
+  std::string key_;  ///< key file that the URLs name: other members are asked with it, too
   std::uint64_t primaries_ = 0;     ///< that there have been
   std::uint64_t load_primary_ = 0;  ///< the number of the one on which the load was begun
 
-  // Of the primary, when it was looked at last.
+  // The state of the primary when it was looked at last.
   std::uint64_t heard_messages_ = 0;
   Nanoseconds heard_heartbeat_ = 0;
   Nanoseconds heard_at_ = 0;

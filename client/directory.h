@@ -13,7 +13,8 @@ namespace silurus::client {
 /// those that would like to be. What makes no sense there is passed over.
 class EtcdDirectory final : public Directory {
  public:
-  /// Of shard 0 where the address names none. `timeout`: what etcd may take to answer.
+  /// The directory of a shard: of shard 0 where the address names none. `timeout`: what etcd may
+  /// take to answer.
   static Result<std::unique_ptr<EtcdDirectory>> create(const etcd::GroupAddress& address,
                                                        Environment& environment,
                                                        Nanoseconds timeout);

@@ -33,7 +33,7 @@ class Environment {
  public:
   virtual const Clock& clock() const = 0;
   virtual void sleep(Nanoseconds time) = 0;
-  /// Never 0, and nobody else's.
+  /// Never 0, and different from all others.
   virtual std::uint64_t random_id() = 0;
   virtual Result<std::unique_ptr<Fabrics>> open_fabrics(const transport::WaitOptions& wait) = 0;
   virtual Result<std::unique_ptr<etcd::Gateway>> open_etcd(const etcd::Address& address,

@@ -46,7 +46,7 @@ class Heartbeats {
   bool take(const protocol::Heartbeat& heartbeat, Nanoseconds now);
 
   const HeartbeatState& state() const { return state_; }
-  /// Of the last one.
+  /// Sequence number of the last heartbeat.
   std::uint64_t sequence() const { return sequence_; }
 
  private:

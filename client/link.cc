@@ -23,15 +23,22 @@ Result<std::unique_ptr<Link<D>>> Link<D>::connect(transport::Fabric& fabric,
                                                   transport::Poller& poller,
                                                   const transport::Address& address,
                                                   const Clock& clock, const ClientOptions& options,
-                                                  PendingCalls<D>& calls) {
+                                                  PendingCalls<D>& calls, bool needs_key) {
   std::unique_ptr<Link> link(new Link(poller, clock, options, calls));
   protocol::ClientHello hello;
   hello.dimensions = D;
   hello.client = options.client_id;
+  hello.collection = protocol::collection_key(options.collection);
   auto connection =
-      fabric.connect(address, {.timeout = options.connect_timeout}, poller,
+      fabric.connect(address, {.timeout = options.connect_timeout, .needs_key = needs_key}, poller,
                      std::as_bytes(std::span<const protocol::ClientHello, 1>(&hello, 1)), *link);
-  if (!connection) return fail(connection.error());
+  if (!connection) {
+    Error error = connection.error();
+    if (error.code == ErrorCode::kNoCollection) {
+      error.message = "collection '" + options.collection + "': " + error.message;
+    }
+    return fail(std::move(error));
+  }
   if (auto ok = link->attach(std::move(*connection)); !ok) return fail(ok.error());
   return link;
 }
@@ -45,6 +52,7 @@ Status Link<D>::attach(std::unique_ptr<transport::Connection> connection) {
   }
   server_ = *server;
   heartbeats_ = Heartbeats(is_of_group());
+  silence_ = Silence(static_cast<Nanoseconds>(server_.heartbeat_ns));
   if (connection_->limits().max_message_bytes < protocol::kMinMessageBytes) {
     return fail(ErrorCode::kUnsupported,
                 "the connection to " + connection_->peer() + " carries only messages of up to " +
@@ -79,7 +87,8 @@ request::Limits Link<D>::limits() const {
   const std::size_t operations =
       (bytes - sizeof(protocol::WriteRequest)) / sizeof(protocol::Operation<D>);
   return {.operations = std::min<std::size_t>(operations, server_.max_batch),
-          .entries = (bytes - sizeof(protocol::LoadEntries)) / sizeof(rtree::Entry<D>)};
+          .entries = (bytes - sizeof(protocol::LoadEntries)) / sizeof(rtree::Entry<D>),
+          .lonlat = is_lonlat()};
 }
 
 // --- calls out -----------------------------------------------------------------------------------
@@ -129,6 +138,10 @@ void Link<D>::begin_search(std::uint32_t index) {
   Call<D>& call = calls_[index];
   call.chosen = Access::kMessaging;
   call.chosen_by_policy = false;
+  // The collection may be another one than that for which it was checked: one of the same name.
+  if (const Status ok = fit<D>(call.search, is_lonlat()); !ok) [[unlikely]] {
+    return finish(index, &ok.error());
+  }
   if (offloader_ != nullptr) {
     const bool is_leased = needs_lease(call);
     const Nanoseconds now = is_leased ? clock_.now() : 0;
@@ -139,6 +152,7 @@ void Link<D>::begin_search(std::uint32_t index) {
       call.chosen_by_policy = options_.mode == Mode::kAdaptive;
     }
   }
+  if (silence_.is_silent()) call.chosen_by_policy = false;  // its memory is all that answers
   if (call.chosen_by_policy) {
     look_at_heartbeat(call.started);
     call.chosen = policy_->choose(call.search_class);
@@ -178,6 +192,7 @@ void Link<D>::send_by_message_instead(std::uint32_t index) {
   Call<D>& call = calls_[index];
   ++calls_.statistics.offload.given_back;
   call.holding = false;
+  call.given_back = silence_.is_silent();
   call.clear_answer();
   send(index, call.search);
 }
@@ -274,6 +289,9 @@ void Link<D>::finish(std::uint32_t index, const Error* error) {
     return calls_.refuse_answer(index, now);
   }
   --in_flight_;
+  if (is_lonlat() && error == nullptr && call.kind() == CallKind::kRange) {
+    for (rtree::Box<D>& box : calls_[index].range().boxes) box = rtree::told_box(box, true);
+  }
   inform_policy(call, error != nullptr, now);
   calls_.end(index, error, now);
 }

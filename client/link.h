@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "client/offload.h"
 #include "client/pending_calls.h"
 #include "client/policy.h"
+#include "client/silence.h"
 #include "common/clock.h"
 #include "common/result.h"
 #include "protocol/decode.h"
@@ -31,12 +33,12 @@ namespace silurus::client {
 template <int D>
 class Link final : public transport::ConnectionHandler {
  public:
-  /// Connects, within options.connect_timeout, and checks what the server says of itself. All but
-  /// the options must outlive the link.
+  /// Connects, within options.connect_timeout, and checks what the server says of itself.
+  /// `needs_key`: see ConnectOptions. All but the options must outlive the link.
   static Result<std::unique_ptr<Link>> connect(transport::Fabric& fabric, transport::Poller& poller,
                                                const transport::Address& address,
                                                const Clock& clock, const ClientOptions& options,
-                                               PendingCalls<D>& calls);
+                                               PendingCalls<D>& calls, bool needs_key = false);
   ~Link() override;
 
   /// Begins a call that was opened: what `request` asks.
@@ -51,9 +53,13 @@ class Link final : public transport::ConnectionHandler {
   std::size_t settle();
   /// Longest time to sleep before the next flush() and settle(), if nothing happens.
   Nanoseconds max_wait() const {
-    return offloader_ != nullptr && offloader_->waiting_for_region() ? kMillisecond
-                                                                     : 100 * kMillisecond;
+    if (offloader_ != nullptr && offloader_->waiting_for_region()) return kMillisecond;
+    return unanswered_ > 0 ? std::min(silence_.look_every(), kLongestWait) : kLongestWait;
   }
+  /// Looks whether the server is silent. If so, searches that it was asked by message are handed
+  /// over to the offloader, as far as what it reads counts: how many. New ones go there at once,
+  /// and messages wait for a sign of life: what was not sent can be repeated elsewhere.
+  std::size_t look_for_silence(Nanoseconds now);
 
   // --- looking at it
   bool connected() const { return !lost_.has_value(); }
@@ -61,17 +67,21 @@ class Link final : public transport::ConnectionHandler {
   const std::optional<Error>& lost() const { return lost_; }
   /// As if the connection had been lost.
   void give_up(std::string why);
-  /// The server has refused a call of its primary, since it is not that.
-  bool denies_to_be_primary() const { return denies_to_be_primary_; }
+  /// The server has refused a call of its primary, since it is not that; or any call, since the
+  /// collection is gone that the connection was made for.
+  bool turns_away() const { return turns_away_; }
   const protocol::ServerHello& server() const { return server_; }
   const transport::Connection& connection() const { return *connection_; }
   bool can_offload() const { return offloader_ != nullptr; }
   bool is_of_group() const { return server_.epoch != 0; }
+  /// Whether the collection is of degrees.
+  bool is_lonlat() const { return (server_.collection_flags & protocol::kLonLat) != 0; }
   request::Limits limits() const;
   /// Reads the heartbeat if it may have changed.
   const HeartbeatState& look_at_heartbeat(Nanoseconds now);
   /// The same, as of the last look.
   const HeartbeatState& heartbeat() const { return heartbeats_.state(); }
+  bool is_silent() const { return silence_.is_silent(); }
   /// Looks whether the server has sent anything, message or heartbeat, since the last such look.
   bool look_for_life(Nanoseconds now);
   std::size_t in_flight() const { return in_flight_; }
@@ -88,6 +98,8 @@ class Link final : public transport::ConnectionHandler {
   void on_closed(transport::Connection& connection, const Error& reason) override;
 
  private:
+  static constexpr Nanoseconds kLongestWait = 100 * kMillisecond;
+
   Link(transport::Poller& poller, const Clock& clock, const ClientOptions& options,
        PendingCalls<D>& calls);
   Status attach(std::unique_ptr<transport::Connection> connection);
@@ -97,6 +109,8 @@ class Link final : public transport::ConnectionHandler {
   void begin_search_of_old_version(std::uint32_t index);
   void start_offload(std::uint32_t index, const std::optional<HeldRoot>& held);
   void send_by_message_instead(std::uint32_t index);
+  std::size_t hand_over_searches(Nanoseconds now);
+  bool may_be_handed_over(const Call<D>& call, Nanoseconds now) const;
   template <typename AnyRequest>
   void send(std::uint32_t index, const AnyRequest& request);
   template <typename Encode>
@@ -106,7 +120,9 @@ class Link final : public transport::ConnectionHandler {
   bool keeps_message(const Call<D>& call) const {
     return call.is_repeatable || (is_of_group() && !call.is_own && call.kind() != CallKind::kLoad);
   }
-  bool may_send() const { return unanswered_ < protocol::kMaxRequestsInFlight; }
+  bool may_send() const {
+    return unanswered_ < protocol::kMaxRequestsInFlight && !silence_.is_silent();
+  }
   void count_sent(Call<D>& call);
 
   // Answers in (link_answers.cc).
@@ -139,7 +155,7 @@ class Link final : public transport::ConnectionHandler {
   std::unique_ptr<Offloader<D>> offloader_;
   HeldVersions held_;
   std::optional<Error> lost_;
-  bool denies_to_be_primary_ = false;
+  bool turns_away_ = false;
 
   std::vector<std::uint32_t> waiting_;  ///< names of calls, to be sent in this order
   std::size_t waiting_first_ = 0;       ///< the first that is not sent yet
@@ -147,6 +163,7 @@ class Link final : public transport::ConnectionHandler {
   std::uint32_t unanswered_ = 0;        ///< messages
 
   Heartbeats heartbeats_;
+  Silence silence_;
   Nanoseconds heartbeat_looked_ = 0;
   std::uint64_t messages_seen_ = 0;    ///< that had come at the last look for signs of life
   std::uint64_t heartbeats_seen_ = 0;  ///< the number of the one that was there then

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "client/link.h"
 
@@ -74,9 +75,12 @@ void Link<D>::on_error(std::uint32_t index, const protocol::Answer& answer) {
     return send_by_message_instead(index);
   }
   const bool may_go_elsewhere = call.is_search() || keeps_message(call);
-  if (error.code == ErrorCode::kNotPrimary && calls_.is_repeating() && may_go_elsewhere) {
-    // Nothing has happened here: it is for another member.
-    denies_to_be_primary_ = denies_to_be_primary_ || !call.any;
+  const bool is_gone = error.code == ErrorCode::kNoCollection;
+  turns_away_ = turns_away_ || is_gone;
+  if ((error.code == ErrorCode::kNotPrimary || is_gone) && calls_.is_repeating() &&
+      may_go_elsewhere) {
+    // Nothing has happened here: it is for another member, or for what has that name now.
+    turns_away_ = turns_away_ || !call.any;
     leave(index);
     return calls_.put_back(index);
   }
@@ -136,6 +140,9 @@ Status Link<D>::take_answer(Call<D>& call, const protocol::Answer& answer) {
     case CallKind::kLoad:
       call.load() = {.version = answer.version, .entries = answer.count};
       return {};
+    case CallKind::kJoin:
+      call.join().version = answer.version;
+      return append<IdPair>(answer, UINT64_MAX, call.join().pairs);
   }
   return {};
 }
@@ -183,6 +190,53 @@ void Link<D>::renew_lease(Nanoseconds now) {
   if (!has_lease(now)) read_heartbeat(now);
 }
 
+// --- silence -------------------------------------------------------------------------------------
+
+template <int D>
+std::size_t Link<D>::look_for_silence(Nanoseconds now) {
+  if (lost_) return 0;
+  look_at_heartbeat(now);
+  const std::uint64_t messages = connection_->counters().messages_received;
+  const bool was_silent = silence_.is_silent();
+  if (!silence_.look(messages, heartbeats_.sequence(), unanswered_, now)) {
+    if (was_silent) calls_.forget_given_back(this);
+    return 0;
+  }
+  return offloader_ == nullptr ? 0 : hand_over_searches(now);
+}
+
+template <int D>
+bool Link<D>::may_be_handed_over(const Call<D>& call, Nanoseconds now) const {
+  if (call.link != this) return false;
+  if (call.state != CallState::kSent && call.state != CallState::kWaiting) return false;
+  // An old version would first have to be held by the server. What was given back would be again,
+  // until the server shows life.
+  if (!call.is_search() || call.as_of() != 0 || call.given_back) return false;
+  return !needs_lease(call) || has_lease(now);
+}
+
+/// A search that was sent goes on in another slot: should the answer come yet, it finds the old
+/// one, where it is dropped.
+template <int D>
+std::size_t Link<D>::hand_over_searches(Nanoseconds now) {
+  std::size_t count = 0;
+  for (std::uint32_t index = 0; index < calls_.size(); ++index) {
+    if (!may_be_handed_over(calls_[index], now)) continue;
+    const bool was_sent = calls_[index].state == CallState::kSent;
+    const auto slot = was_sent ? calls_.move_on(index) : std::optional(index);
+    if (!slot) break;
+    Call<D>& call = calls_[*slot];
+    if (std::exchange(call.chosen_by_policy, false)) policy_->forget(call.chosen);
+    call.chosen = Access::kOffload;
+    call.set_access(call.chosen);
+    call.clear_answer();
+    start_offload(*slot, std::nullopt);
+    ++count;
+  }
+  calls_.statistics.handed_over += count;
+  return count;
+}
+
 // --- one-sided reads -----------------------------------------------------------------------------
 
 template <int D>
@@ -228,6 +282,7 @@ std::size_t Link<D>::settle() {
 #define SILURUS_INSTANTIATE(D)                                                           \
   template const HeartbeatState& Link<D>::look_at_heartbeat(Nanoseconds);                \
   template void Link<D>::renew_lease(Nanoseconds);                                       \
+  template std::size_t Link<D>::look_for_silence(Nanoseconds);                           \
   template std::size_t Link<D>::settle();                                                \
   template void Link<D>::on_message(transport::Connection&, std::span<const std::byte>); \
   template void Link<D>::on_read(transport::Connection&, std::uint64_t, bool);           \

@@ -20,7 +20,7 @@ namespace silurus::client {
 /// name held can't be another node's. observe() must be told each version that is read.
 ///
 /// Says nothing about liveness: that a node is here doesn't mean that the current tree has it.
-/// Whoever uses one must have come to its name from a root that was validated. One thread.
+/// A node may be used only if its name was found from a root that was validated. One thread.
 class NodeCache {
  public:
   /// Room for nodes of `node_bytes` (a multiple of 64) within about `budget_bytes`; at least

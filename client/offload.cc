@@ -15,7 +15,7 @@ constexpr Nanoseconds lease_of(std::uint64_t grace_ns) {
   return static_cast<Nanoseconds>(grace_ns - grace_ns / 50);
 }
 
-/// So long a search waits for a region to be announced, before it is given back.
+/// Time that a search waits for a region to be announced before it is given back.
 constexpr Nanoseconds kRegionPatience = 50 * kMillisecond;
 
 /// Of a leaf, this number of pieces is read at most; more are read as one, with what lies between.
@@ -590,7 +590,7 @@ void Offloader<D>::drop_unpostable(const transport::ReadRequest& request) {
 template <int D>
 void Offloader<D>::on_read(std::uint64_t cookie) {
   if ((cookie & kRootCookie) != 0) {
-    const auto read = static_cast<std::uint32_t>(cookie & ~(kRootCookie | kChangesCookie));
+    const auto read = static_cast<std::uint32_t>(cookie & kReadMask);
     SILURUS_CHECK(read < kRootReads && root_reads_[read].in_flight != 0);
     if (--root_reads_[read].in_flight == 0 && root_reads_[read].busy) on_root(read);
     return;

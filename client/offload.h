@@ -38,10 +38,10 @@ struct SearchCost {
 ///
 /// What makes an answer right (docs/decisions/0040): it is made of exactly one version of the tree,
 /// the one whose root was read from the root word at some moment not before the clock showed t0,
-/// and each node fed to the search had landed here before t0 + lease. Until then nobody recycled
-/// its memory, since the root word still led to it at t0 or later, and the server keeps retired
-/// nodes for longer than the lease. When the lease runs out in mid-search the root word is read
-/// again: if it hasn't changed, then nothing was retired at all, and the search goes on with a
+/// and each node fed to the search had landed here before t0 + lease. Until then the server did not
+/// recycle its memory, since the root word still led to it at t0 or later, and the server keeps
+/// retired nodes for longer than the lease. When the lease runs out in mid-search the root word is
+/// read again: if it hasn't changed, then nothing was retired at all, and the search goes on with a
 /// fresh lease; if it has, everything is thrown away.
 ///
 /// One round trip: while the root word is on its way, the search already walks the cache from the
@@ -58,9 +58,9 @@ struct SearchCost {
 /// old version), and by searches for many neighbours, whole leaves are read. A search for few
 /// neighbours reads groups, the nearest first.
 ///
-/// max_staleness > 0 lets a search use the root that was read at most so long ago (and still within
-/// its lease) without looking: the answer is then that of a version that was current at most so
-/// long before the call.
+/// max_staleness > 0 lets a search use a root that was read no longer ago than that (and still
+/// within its lease) without looking: the answer is then that of a version that was current at most
+/// that long before the call.
 ///
 /// An old version has no root word: the server holds it for a time of its own (HeldRoot), and what
 /// landed before that ends counts. When it ends in mid-search, the search is given back.
@@ -127,10 +127,10 @@ class Offloader {
     rtree::NodeRef root;  ///< that the cursor works from; null: none yet
     rtree::Version version = 0;
     Nanoseconds lease_start = 0;
-    Nanoseconds held_until = 0;                ///< of an old version; 0: the current one
-    std::uint32_t depth = 0;                   ///< round trips behind what is being fed now
-    std::uint32_t root_depth = 0;              ///< ... behind the root word, once it is here
-    std::uint32_t outstanding = 0;             ///< nodes taken from the cursor and not fed
+    Nanoseconds held_until = 0;     ///< end of the hold of an old version; 0: the current one
+    std::uint32_t depth = 0;        ///< round trips behind what is being fed now
+    std::uint32_t root_depth = 0;   ///< round trips behind the root word, once it is here
+    std::uint32_t outstanding = 0;  ///< nodes taken from the cursor and not fed
     std::optional<rtree::WantedNode> pending;  ///< taken, but there is no slot for it yet
     std::vector<std::uint32_t> slots;
     SearchCost cost;
@@ -184,6 +184,7 @@ class Offloader {
     std::uint32_t in_flight = 0;  ///< reads
     typename ChangeFollower<D>::Piece changes;
     bool has_changes = false;  ///< the piece was posted
+    bool has_ended = false;    ///< so was the look at RootBlock::ended, where that is apart
     bool wants_rest = false;   ///< the piece is the rest of the changes, and is to be posted
     rtree::NodeRef root;       ///< once it is here
     std::uint32_t later = 0;   ///< round trips since then
@@ -195,8 +196,10 @@ class Offloader {
   static constexpr std::uint32_t kRootReads = 8;
   static constexpr std::uint64_t kRootCookie = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kChangesCookie = std::uint64_t{1} << 62;
+  static constexpr std::uint64_t kEndedCookie = std::uint64_t{1} << 61;
+  static constexpr std::uint64_t kReadMask = kEndedCookie - 1;  ///< which of the root reads
   static constexpr std::size_t kRootReadBytes =
-      rtree::kAnyRootMirrorBytes<D> + rtree::kMostChangeBytes;
+      rtree::kAnyRootMirrorBytes<D> + rtree::kMostChangeBytes + 64;
 
   Offloader(const OffloadOptions& options, const protocol::ServerHello& server,
             transport::Connection& connection, const Clock& clock,
@@ -237,6 +240,7 @@ class Offloader {
   void feed_starving();
   void add_root_request();
   void add_changes_request(std::uint32_t index);
+  void add_ended_request(std::uint32_t index);
   bool wants_rest() const;
   void add_node_requests();
   void post();
@@ -247,6 +251,11 @@ class Offloader {
   std::byte* slot_bytes(std::uint32_t slot);
   std::span<std::byte> root_bytes(std::uint32_t read);
   std::span<std::byte> change_bytes(std::uint32_t read);
+  std::span<std::byte> ended_bytes(std::uint32_t read);
+  bool is_over(std::uint32_t read);
+  /// Whether the tree is not the first one of its server: then what says that the server's life is
+  /// over lies elsewhere than its root.
+  bool is_of_others() const { return server_.root_region != 0 || server_.root_offset != 0; }
 
   OffloadOptions options_;
   protocol::ServerHello server_;

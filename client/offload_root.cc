@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 
 #include "client/offload.h"
 
@@ -25,6 +27,21 @@ std::span<std::byte> Offloader<D>::change_bytes(std::uint32_t read) {
   const std::size_t at = slots_.size() * kLargestNode + read * kRootReadBytes;
   return buffer_->bytes().subspan(at + rtree::kAnyRootMirrorBytes<D>,
                                   root_reads_[read].changes.length);
+}
+
+template <int D>
+std::span<std::byte> Offloader<D>::ended_bytes(std::uint32_t read) {
+  const std::size_t at = slots_.size() * kLargestNode + (read + 1) * kRootReadBytes - 64;
+  return buffer_->bytes().subspan(at, sizeof(std::uint64_t));
+}
+
+/// Whether the server's life is over, by the look at its first root block: or it is not known.
+template <int D>
+bool Offloader<D>::is_over(std::uint32_t read) {
+  if (!is_of_others()) return false;  // read_root_block() has looked
+  std::uint64_t ended = 0;
+  std::memcpy(&ended, ended_bytes(read).data(), sizeof ended);
+  return !root_reads_[read].has_ended || ended != 0;
 }
 
 /// The root word alone; or with what tells the root node too, if it changes often and the changes
@@ -75,7 +92,8 @@ template <int D>
 void Offloader<D>::look_at_root(std::uint32_t index) {
   RootRead& read = root_reads_[index];
   const std::span<const std::byte> bytes = root_bytes(index);
-  const auto view = rtree::read_root_block<D>(bytes, rtree::NodeRef::kMaxChunks, mirrored_root_);
+  const auto view = rtree::read_root_block<D>(bytes, rtree::NodeRef::kMaxChunks, mirrored_root_,
+                                              server_.collection);
   const auto* block = reinterpret_cast<const rtree::RootBlock<D>*>(bytes.data());
   // Our own copy, which no other thread writes: relaxed loads pair with nothing.
   cache_.observe(block->version.load(std::memory_order_relaxed));
@@ -83,9 +101,9 @@ void Offloader<D>::look_at_root(std::uint32_t index) {
     const std::uint64_t level = block->level.load(std::memory_order_relaxed);
     known_level_ = level <= rtree::kMaxLevel ? static_cast<std::uint32_t>(level) : 0;
   }
-  read.root = view.root;
+  read.root = is_over(index) ? rtree::NodeRef() : view.root;
   read.later = 0;
-  if (!view.root) return;
+  if (!read.root) return;
   root_changes_ += kChangeRate * ((view.root == known_root_ ? 0.0 : 1.0) - root_changes_);
   changes_.observe(view.root, read.changes);
   if (view.node == nullptr) return;
@@ -186,9 +204,12 @@ void Offloader<D>::add_root_request() {
     read.has_changes = false;
     // The lease begins before the read is posted: t0.
     read.started = clock_.now();
+    read.has_ended = false;
+    // Before it: so it is here when the root is.
+    if (is_of_others()) add_ended_request(i);
     const std::span<std::byte> bytes = root_bytes(i);
     batch_.push_back(
-        {.region = 0,
+        {.region = server_.root_region,
          .offset = server_.root_offset,
          .length = static_cast<std::uint32_t>(bytes.size()),
          .buffer = buffer_.get(),
@@ -201,10 +222,22 @@ void Offloader<D>::add_root_request() {
 }
 
 template <int D>
+void Offloader<D>::add_ended_request(std::uint32_t index) {
+  const std::span<std::byte> bytes = ended_bytes(index);
+  batch_.push_back(
+      {.region = 0,
+       .offset = offsetof(rtree::RootBlock<D>, ended),
+       .length = static_cast<std::uint32_t>(bytes.size()),
+       .buffer = buffer_.get(),
+       .buffer_offset = static_cast<std::uint64_t>(bytes.data() - buffer_->bytes().data()),
+       .cookie = kRootCookie | kEndedCookie | index});
+}
+
+template <int D>
 void Offloader<D>::add_changes_request(std::uint32_t index) {
   const std::span<const std::byte> bytes = change_bytes(index);
   batch_.push_back(
-      {.region = 0,
+      {.region = server_.root_region,
        .offset =
            server_.root_offset + rtree::kAnyRootMirrorBytes<D> + root_reads_[index].changes.offset,
        .length = static_cast<std::uint32_t>(bytes.size()),
@@ -221,18 +254,22 @@ bool Offloader<D>::wants_rest() const {
 /// A read of a root, or of changes. The first of the searches that wait for it has its cost.
 template <int D>
 void Offloader<D>::mark_root_posted(const transport::ReadRequest& request) {
-  RootRead& read = root_reads_[request.cookie & ~(kRootCookie | kChangesCookie)];
+  RootRead& read = root_reads_[request.cookie & kReadMask];
+  const bool is_of_ended = (request.cookie & kEndedCookie) != 0;
   if ((request.cookie & kChangesCookie) != 0) {
     read.has_changes = true;
     read.wants_rest = false;
+  } else if (is_of_ended) {
+    read.has_ended = true;
   } else {
     read.busy = true;
     read.waiters.swap(root_waiters_);
   }
   ++read.in_flight;
+  const std::vector<Waiter>& waiters = is_of_ended ? root_waiters_ : read.waiters;
   const auto first =
-      std::ranges::find_if(read.waiters, [&](const Waiter& waiter) { return is_waiting(waiter); });
-  if (first == read.waiters.end()) return;
+      std::ranges::find_if(waiters, [&](const Waiter& waiter) { return is_waiting(waiter); });
+  if (first == waiters.end()) return;
   SearchCost& cost = searches_[first->search]->cost;
   ++cost.reads;
   cost.bytes_read += request.length;
@@ -240,7 +277,7 @@ void Offloader<D>::mark_root_posted(const transport::ReadRequest& request) {
 
 template <int D>
 void Offloader<D>::drop_root(const transport::ReadRequest& request) {
-  RootRead& read = root_reads_[request.cookie & ~(kRootCookie | kChangesCookie)];
+  RootRead& read = root_reads_[request.cookie & kReadMask];
   const bool is_of_changes = (request.cookie & kChangesCookie) != 0;
   if (is_of_changes && !read.wants_rest) return;  // what is read ahead is not needed
   std::vector<Waiter>& waiters = is_of_changes ? read.waiters : root_waiters_;

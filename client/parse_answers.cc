@@ -12,8 +12,10 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr std::size_t kMaxListedCollections = 1024;  ///< replication::Catalogue has no more
+
 tl::unexpected<Error> bad(const std::string& what) {
-  return fail(ErrorCode::kProtocol, "the server's answer makes no sense: " + what);
+  return fail(ErrorCode::kProtocol, "the server sent a malformed answer: " + what);
 }
 
 /// 0 if there is none, and for what a double cannot hold.
@@ -83,6 +85,31 @@ Result<BackupAnswer> parse_backup(std::string text) {
   return BackupAnswer{.path = printable(json_string(json, "path")),
                       .version = json_number(json, "version"),
                       .entries = json_number(json, "entries")};
+}
+
+Result<std::vector<CollectionInfo>> parse_collections(std::string text) {
+  const Json json = parse_json(text);
+  const Json& listed = json_field(json, "collections");
+  if (!listed.is_array() || listed.size() > kMaxListedCollections) {
+    return bad("a list of collections without \"collections\"");
+  }
+  const auto is_set = [](const Json& one, const char* name) {
+    const Json& field = json_field(one, name);
+    return field.is_boolean() && field.get<bool>();
+  };
+  std::vector<CollectionInfo> collections;
+  for (const Json& one : listed) {
+    CollectionInfo info{.name = printable(json_string(one, "name")),
+                        .dimensions = static_cast<std::uint32_t>(json_number(one, "dimensions")),
+                        .options = {.keyed = is_set(one, "keyed"),
+                                    .lonlat = is_set(one, "lonlat"),
+                                    .records = is_set(one, "records")},
+                        .entries = json_number(one, "entries"),
+                        .version = json_number(one, "version"),
+                        .note = printable(json_string(one, "note"))};
+    collections.push_back(std::move(info));
+  }
+  return collections;
 }
 
 Result<GroupInfo> parse_group(std::string text) {

@@ -14,6 +14,7 @@ namespace silurus::client {
 Result<std::vector<KeptVersion>> parse_history(std::string json);
 Result<Difference> parse_difference(std::string json);
 Result<BackupAnswer> parse_backup(std::string json);
+Result<std::vector<CollectionInfo>> parse_collections(std::string json);
 Result<GroupInfo> parse_group(std::string json);
 Result<ServerStatistics> parse_statistics(std::string json);
 

@@ -30,19 +30,26 @@ Status PendingCalls<D>::check_room() const {
 }
 
 template <int D>
-std::uint32_t PendingCalls<D>::open(AnyCallback<D>&& callback, const Treatment& treatment,
-                                    Nanoseconds now) {
+std::uint32_t PendingCalls<D>::take_slot() {
   if (free_.empty()) {
     free_.push_back(size());
     calls_.push_back(std::make_unique<Call<D>>());
   }
   const std::uint32_t index = free_.back();
   free_.pop_back();
+  return index;
+}
+
+template <int D>
+std::uint32_t PendingCalls<D>::open(AnyCallback<D>&& callback, const Treatment& treatment,
+                                    Nanoseconds now) {
+  const std::uint32_t index = take_slot();
   Call<D>& call = *calls_[index];
   call.callback = std::move(callback);
   call.chosen = Access::kMessaging;
   call.chosen_by_policy = false;
   call.holding = false;
+  call.given_back = false;
   call.any = false;
   call.is_repeatable = treatment.is_repeatable;
   call.is_own = treatment.is_own;
@@ -79,6 +86,25 @@ request::Envelope PendingCalls<D>::envelope(std::uint32_t index) const {
     envelope.outstanding = writes.outstanding(call.sequence);
   }
   return envelope;
+}
+
+template <int D>
+std::optional<std::uint32_t> PendingCalls<D>::move_on(std::uint32_t index) {
+  if (!has_room_for_own()) return std::nullopt;
+  const std::uint32_t slot = take_slot();
+  std::swap(calls_[index], calls_[slot]);
+  // Names stay with their slots.
+  std::swap(calls_[index]->generation, calls_[slot]->generation);
+  calls_[index]->state = CallState::kForgotten;
+  calls_[index]->link = calls_[slot]->link;
+  return slot;
+}
+
+template <int D>
+void PendingCalls<D>::forget_given_back(const Link<D>* link) {
+  for (const auto& call : calls_) {
+    if (call->link == link) call->given_back = false;
+  }
 }
 
 template <int D>
@@ -140,6 +166,7 @@ template <int D>
 void PendingCalls<D>::put_back(std::uint32_t index) {
   Call<D>& call = *calls_[index];
   call.holding = false;
+  call.given_back = false;
   call.any = false;
   call.chosen_by_policy = false;
   call.set_access(Access::kMessaging);

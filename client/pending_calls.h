@@ -44,7 +44,13 @@ class PendingCalls {
   std::uint32_t open(AnyCallback<D>&& callback, const Treatment& treatment, Nanoseconds now);
   /// Calls the callback, and gives the slot back unless an answer is yet to come.
   void end(std::uint32_t index, const Error* error, Nanoseconds now);
-  /// Of a forgotten call, when its answer is here, or cannot come any more.
+  /// Moves a search that was sent to a slot of its own, where it goes on in another way; its old
+  /// slot, which is forgotten, waits for the answer. Nothing: there is no slot.
+  std::optional<std::uint32_t> move_on(std::uint32_t index);
+  /// The server of a link shows life again: what the offloader has given back while it was silent
+  /// may be handed over once more, should it fall silent anew.
+  void forget_given_back(const Link<D>* link);
+  /// Gives back the slot of a forgotten call, when its answer is here or cannot come any more.
   void release(std::uint32_t index);
 
   Call<D>& operator[](std::uint32_t index) { return *calls_[index]; }
@@ -109,6 +115,7 @@ class PendingCalls {
 
   bool may_repeat(const Call<D>& call, const Error& why, bool remembers) const;
   void forget_ended();
+  std::uint32_t take_slot();
   void record(const Call<D>& call, bool has_failed, Nanoseconds now);
 
   const Clock& clock_;

@@ -11,67 +11,78 @@ namespace {
 /// Heartbeats in succession that Catfish counts: three hours of a busy server. Any k is then far
 /// more than a client searches between two of them.
 constexpr std::uint32_t kMaxBusyHeartbeats = std::uint32_t{1} << 20;
-/// Each way of each class is measured at least so often before it is judged.
+/// Samples of each way of a class, at least, before it is judged.
 constexpr std::uint32_t kFirstSamples = 4;
 constexpr std::uint32_t kFirstUsual = 8;
-/// One outcome counts at most so many times what is usual. Not fewer: that a way now and then takes
-/// a thousand times as long, since the server lost its core, is part of its cost; but for a machine
-/// that was suspended neither way is to blame.
+/// One outcome counts at most this many times what is usual. The bound is high, since a way that
+/// takes a thousand times as long now and then (the server lost its core) costs that. It is there
+/// since neither way is to blame for a machine that was suspended.
 constexpr double kMaxCost = 1000;
-/// A client that after an answer waits for so many times what is usual has nothing to ask: that
-/// time is not counted.
+/// A client that waits this many times what is usual after an answer has nothing to ask: that time
+/// is not counted.
 constexpr double kIdle = 64;
 /// What latency counts for beside the time between completions.
 constexpr double kLatencyWeight = 0.1;
-/// A trial is decided after at least and at most so many pairs of epochs, and is repeated no later
-/// than after so many epochs.
+/// Pairs of epochs after which a trial is decided at the earliest.
 constexpr std::uint32_t kMinPairs = 3;
+/// Pairs of epochs after which a trial is decided at the latest.
 constexpr std::uint32_t kMaxPairs = 8;
+/// Epochs after which a trial is repeated at the latest.
 constexpr std::uint32_t kMaxRest = 1024;
-/// A trial is broken off if half an epoch of it is so many times as slow.
+/// A trial is broken off if half an epoch of it is this many times as slow.
 constexpr double kHopeless = 1.5;
-/// What experiments have cost is remembered up to so many epochs' worth.
+/// Epochs of which the cost of experiments is remembered at most.
 constexpr double kMaxOwed = 20;
-/// A score so many times as high or low as after the last trial says that the world has changed.
+/// A score this many times as high or low as after the last trial says that the world has changed.
 constexpr double kChanged = 1.4;
 /// So does a server whose CPU is busier or idler by this much than at the last trial.
 constexpr double kLoadChanged = 0.25;
-/// A survey measures so many messages, then offloaded searches in blocks of so many, up to so many
-/// blocks, as long as each is faster than the one before by more than noise; it ends at once if
-/// they are too dear, at a look after so many.
+/// A survey measures searches by message, then offloaded ones in blocks, as long as each block is
+/// faster than the one before. Searches by message that it measures first.
 constexpr std::uint32_t kSurveyMessages = 256;
+/// Offloaded searches of one block.
 constexpr std::uint32_t kSurveyBlock = 512;
+/// Most blocks of the first survey.
 constexpr std::uint32_t kFirstBlocks = 24;
-constexpr std::uint32_t kLaterBlocks = 4;  ///< when it is repeated
+/// Most blocks of a repeated survey.
+constexpr std::uint32_t kLaterBlocks = 4;
+/// A block that costs less than this part of the one before is faster by more than noise.
 constexpr double kStillFalling = 0.93;
-constexpr std::uint32_t kLevelBlocks = 2;  ///< in succession that are not faster
-constexpr double kSurveyMaxCost = 20;      ///< too short to judge by what is rare
+/// Blocks in succession that are not faster, which end a survey.
+constexpr std::uint32_t kLevelBlocks = 2;
+/// One sample of a survey counts at most this many times what is usual: a survey is too short to
+/// judge by what is rare.
+constexpr double kSurveyMaxCost = 20;
+/// Searches after which a survey looks whether offloading costs too much.
 constexpr std::uint32_t kSurveyLook = 64;
+/// Offloading that costs this many times as much as messages ends the survey at once.
 constexpr double kTooDear = 12;
-/// It is repeated after so many searches; after so many if the server's load has changed.
+/// Searches after which a survey is repeated.
 constexpr std::uint64_t kSurveyEvery = std::uint64_t{1} << 20;
+/// The same if the server's load has changed.
 constexpr std::uint64_t kSurveyAgain = std::uint64_t{1} << 15;
-/// ... and at the end of a block that is so many times as dear as messages: in a fleet that starts
-/// together, all survey at once, and what they measure is each other.
+/// A block that costs this many times as much as messages ends a survey at its end: in a fleet that
+/// starts together all clients survey at once, and measure each other.
 constexpr double kDearBlock = 4;
-/// Latencies of so many searches make a mean to compare with, which is forgotten by so much with
-/// each; so many of them are judged together.
+/// Searches whose latencies make a mean to compare with; the factor by which that is forgotten with
+/// each; and how many means are judged together.
 constexpr std::uint32_t kDelayBlock = 32;
 constexpr float kForget = 1.0002F;
 constexpr std::uint32_t kDelayVerdict = 2;
-/// They are held up if they take so many times as long as the quickest did; one counts at most so
-/// much.
+/// Searches are held up if they take this many times as long as the quickest did; one counts at
+/// most as kMaxDelay times.
 constexpr double kHeldUp = 1.5;
 constexpr double kMaxDelay = 4;
-/// The ceiling then falls to so much of what is offloaded; else it rises by so much of itself. It
-/// stays so high that what is left still tells how long reads take.
+/// Part of what is offloaded to which the ceiling falls when searches are held up.
 constexpr double kCeilingFall = 0.7;
+/// Factor by which the ceiling rises otherwise.
 constexpr double kCeilingRise = 1.15;
+/// Lowest ceiling: high enough that what is left still tells how long reads take.
 constexpr double kMinCeiling = 0.001;
-/// So much is offloaded at first by who was held back.
+/// Share that a client which was held back offloads at first.
 constexpr double kSlowStart = 0.1;
-/// A server less busy than this has time for more messages. Then offloading must be quicker by so
-/// much, in the logarithm.
+/// A server less busy than this has time for more messages. Then offloading must be quicker by
+/// kClearlyQuicker, in the logarithm.
 constexpr double kHasTime = 0.95;
 constexpr double kClearlyQuicker = 0.1;
 /// Searches of equal gain are told apart by dice: half width, in the logarithm.
@@ -81,7 +92,7 @@ constexpr double kMaxThreshold = 12;
 /// Standard errors by which a trial must win to be believed, or lose to be dropped.
 constexpr double kWinErrors = 3.5;
 constexpr double kLoseErrors = 1.5;
-/// A trial that looks worse by so much after so many pairs is dropped without proof.
+/// A trial that looks worse by that factor after that number of pairs is dropped without proof.
 constexpr double kDoubt = 0.1;
 constexpr std::uint32_t kPairsOfDoubt = 2;
 
@@ -235,8 +246,8 @@ void CostPolicy::on_search(const SearchOutcome& outcome) {
   if (epoch_.count >= options_.epoch || hopeless) end_epoch(hopeless);
 }
 
-/// Experiments are paid for before the next: `excess` is how much dearer, relatively, so many
-/// searches were than they need have been.
+/// Experiments are paid for before the next: `excess` is by which part that many searches
+/// cost more than they need have.
 void CostPolicy::owe(double excess, std::uint32_t searches) {
   const double epochs = static_cast<double>(searches) / options_.epoch;
   owed_ = std::clamp(owed_ + std::max(0.0, excess) * epochs, 0.0, kMaxOwed);

@@ -66,10 +66,10 @@ class CatfishPolicy final : public AccessPolicy {
 /// searches are compared with the quickest of their class with as many in flight.
 class ReadDelay {
  public:
-  /// One that has ended, of so many offloaded that were in flight with it, itself included, while
-  /// `share` of the searches were offloaded.
+  /// An offloaded search has ended. `in_flight`: how many were under way, itself included; `share`:
+  /// the part of searches that was offloaded.
   void add(std::uint8_t search_class, std::uint32_t in_flight, double latency, double share);
-  /// Of the share of searches to offload.
+  /// The greatest share of searches to offload.
   double ceiling() const { return ceiling_; }
   /// Lowers it to what reads are tried with anew: they are about to begin again.
   void start_slowly();
@@ -87,7 +87,7 @@ class ReadDelay {
 
   std::array<Block, kSearchClasses> blocks_{};
   std::array<std::array<float, kNumbers>, kSearchClasses> quickest_{};  ///< 0: none yet
-  double ratios_ = 0;  ///< of blocks to the quickest, summed
+  double ratios_ = 0;  ///< sum of the ratios of blocks to the quickest one
   std::uint32_t count_ = 0;
   double ceiling_ = 1;
 };
@@ -122,11 +122,11 @@ struct CostOptions {
 /// experiments start from the better end.
 ///
 /// What a client gains by offloading is not what all of them gain: the bytes that it reads stand in
-/// the way of everyone's answers. Nobody tells it of that, but its own reads do, which take longer
-/// than they once did. So the share has a ceiling (ReadDelay), which falls when they do, for all
-/// clients alike, and leaves the network just short of full. And while the server has time left,
-/// nothing is offloaded unless that is clearly quicker: a queue of the network holds up messages
-/// and reads alike, and to give way is for those who fill it (docs/decisions/0095).
+/// the way of everyone's answers. No message tells it of that, but its own reads do, which take
+/// longer than they once did. So the share has a ceiling (ReadDelay), which falls when they do, for
+/// all clients alike, and leaves the network just short of full. And while the server has time
+/// left, nothing is offloaded unless that is clearly quicker: a queue of the network holds up
+/// messages and reads alike, and to give way is for those who fill it (docs/decisions/0095).
 class CostPolicy final : public AccessPolicy {
  public:
   explicit CostPolicy(std::uint64_t seed, const CostOptions& options = {});
@@ -151,7 +151,7 @@ class CostPolicy final : public AccessPolicy {
       }
     }
   };
-  /// Latencies of one class are averaged over so many searches, what is usual over more.
+  /// Searches over which the latencies of one class are averaged; what is usual over more.
   static constexpr std::uint32_t kLatencyHorizon = 64;
   static constexpr std::uint32_t kUsualHorizon = 512;
   struct ClassCosts {
@@ -214,16 +214,16 @@ class CostPolicy final : public AccessPolicy {
   /// What the survey measures now.
   enum class Survey : std::uint8_t { kMessages, kOffloads, kDone };
   Survey survey_ = Survey::kMessages;
-  Tally block_;  ///< of the survey, as far as it has come
+  Tally block_;  ///< block of the survey that is under way
   Tally survey_messages_;
-  double survey_last_ = 0;  ///< of the block of offloaded searches before this one; 0: none
+  double survey_last_ = 0;  ///< score of the block of offloaded searches before this one; 0: none
   std::uint32_t survey_blocks_ = 0;
   std::uint32_t survey_patience_;   ///< blocks at most
   std::uint32_t survey_level_ = 0;  ///< blocks in succession that were not faster
   std::uint64_t since_survey_ = 0;  ///< searches
   double busy_at_survey_ = 0;
 
-  double threshold_ = 0;  ///< of the log of the gain, above which a search is offloaded
+  double threshold_ = 0;  ///< the log of the gain above which a search is offloaded
 
   double share_ = 0;
   double trial_share_ = 0;
@@ -238,7 +238,7 @@ class CostPolicy final : public AccessPolicy {
   double owed_ = 0;             ///< what experiments cost and is not made up for yet, in epochs
 
   std::uint32_t chosen_ = 0;      ///< not yet reported
-  std::uint32_t offloading_ = 0;  ///< of those
+  std::uint32_t offloading_ = 0;  ///< of these, searches that were offloaded
   ReadDelay delay_;
   std::uint32_t ignore_ = 0;      ///< reports of decisions made before this epoch
   Tally epoch_;                   ///< what was reported in this one
@@ -246,7 +246,7 @@ class CostPolicy final : public AccessPolicy {
   bool held_back_ = false;        ///< the server has time, and offloading is not clearly quicker
   bool knows_load_ = false;       ///< a heartbeat has come
   double busy_ = 0;               ///< of the server, by the last one
-  double busy_at_trial_ = 0;      ///< ... when the last trial began
+  double busy_at_trial_ = 0;      ///< busy_ when the last trial began
   Sample base_;
   Sample trial_;
 };

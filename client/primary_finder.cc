@@ -11,7 +11,7 @@ namespace {
 constexpr Nanoseconds kLongestRoundPause = 20 * kMillisecond;
 /// A member that was asked who the primary is, and does not say within this time, is passed over.
 constexpr Nanoseconds kAskFor = 300 * kMillisecond;
-/// A primary that lasted this long was one: the next search for one begins with short pauses.
+/// Time after which a primary counts: the next search for one then begins with short pauses.
 constexpr Nanoseconds kSettledAfter = kSecond;
 /// A member to which an attempt to connect fails only after this time is not there at all, and left
 /// alone for kLetSleep.
@@ -39,7 +39,7 @@ void PrimaryFinder::learn(const std::string& url) {
   members_.push_back(std::make_unique<Member>(url, random_()));
 }
 
-/// Of a member's addresses, the one of the fabric that we were told to use.
+/// The address of a member whose fabric is the one that we were told to use.
 std::string PrimaryFinder::one_of(std::string_view urls) const {
   const auto all = split_urls(urls);
   const std::string_view known = members_.empty() ? std::string_view() : members_[0]->url;
@@ -111,7 +111,7 @@ PrimaryFinder::Member* PrimaryFinder::next_candidate(Nanoseconds now) {
     Member* const member = find(std::exchange(hint_, {}));
     if (member != nullptr && now >= member->next_try) return member;
   }
-  // Those that only cost time lately come last.
+  // Members that recently cost time in vain come last.
   const bool any_awake =
       std::ranges::any_of(members_, [&](const auto& member) { return now >= member->next_try; });
   while (any_awake && cursor_ < members_.size() && now < candidate(cursor_).next_try) ++cursor_;
@@ -134,7 +134,8 @@ PrimaryFinder::Action PrimaryFinder::not_dialled(Member& member, const Error& er
                                                  Nanoseconds took, Nanoseconds now) {
   not_linked(member, took, now);
   last_error_ = error;
-  if ((is_alone() && !had_primary_) || error.code == ErrorCode::kUnsupported) {
+  if ((is_alone() && !had_primary_) || error.code == ErrorCode::kUnsupported ||
+      error.code == ErrorCode::kNoCollection) {
     give_up(error);
     return {Step::kGiveUp};
   }

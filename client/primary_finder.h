@@ -77,11 +77,11 @@ class PrimaryFinder {
   /// The question could not be sent.
   void not_asked(const Member& member, Nanoseconds now);
   void listed(const Result<std::vector<std::string>>& urls);
-  /// The owner has connected to a member for reasons of its own, ...
+  /// The owner has connected to a member for reasons of its own.
   void linked(Member& member);
-  /// ... has tried to, in vain, ...
+  /// The client has tried to connect, in vain.
   void not_linked(Member& member, Nanoseconds took, Nanoseconds now);
-  /// ... or has disconnected a member that is not the primary.
+  /// The client has disconnected a member that is not the primary.
   void dropped(Member& member);
   /// The link to the primary is lost, or given up since it `denies` to be that. The search begins
   /// again, or ends: failure().

@@ -7,6 +7,7 @@
 #include "common/units.h"
 #include "protocol/decode.h"
 #include "protocol/encode.h"
+#include "rtree/lonlat.h"
 
 namespace silurus::client {
 namespace {
@@ -16,13 +17,14 @@ constexpr int kNearestClasses = 16;
 constexpr int kRangeClasses = static_cast<int>(kSearchClasses) - kNearestClasses;
 
 template <int D>
-Status check_one(const request::Range<D>& range, const request::Limits&) {
-  return rtree::check_box(range.query.window, "window");
+Status check_one(const request::Range<D>& range, const request::Limits& limits) {
+  return rtree::check_coordinates(range.query.window, limits.lonlat, "window");
 }
 
 template <int D>
-Status check_one(const request::Nearest<D>& nearest, const request::Limits&) {
-  if (auto ok = rtree::check_point(nearest.query.point); !ok) return ok;
+Status check_one(const request::Nearest<D>& nearest, const request::Limits& limits) {
+  if (auto ok = rtree::check_coordinates(nearest.query.point, limits.lonlat); !ok) return ok;
+  if (auto ok = protocol::check_max_distance(nearest.query.max_distance); !ok) return ok;
   return protocol::check_k(nearest.query.k);
 }
 
@@ -37,13 +39,17 @@ Status check_one(const request::Write<D>& write, const request::Limits& limits) 
                                           " at once: send several");
   }
   for (std::size_t i = 0; i < operations.size(); ++i) {
-    if (auto ok = protocol::check_operation<D>(operations[i]); !ok) {
+    if (auto ok = protocol::check_operation<D>(operations[i], limits.lonlat); !ok) {
       return fail(ok.error().code,
                   (operations.size() > 1 ? "operation " + std::to_string(i) + ": " : "") +
                       ok.error().message);
     }
   }
   return {};
+}
+
+Status check_one(const request::Join& join, const request::Limits&) {
+  return protocol::check_join(join.query);
 }
 
 Status check_one(const request::Task& task, const request::Limits&) {
@@ -60,7 +66,7 @@ Status check_one(const request::LoadEntries<D>& load, const request::Limits& lim
                                           std::to_string(limits.entries));
   }
   for (const auto& entry : load.entries) {
-    if (auto ok = rtree::check_box(entry.box); !ok) {
+    if (auto ok = rtree::check_coordinates(entry.box, limits.lonlat); !ok) {
       return fail(ok.error().code,
                   "entry with id " + std::to_string(entry.id) + ": " + ok.error().message);
     }
@@ -90,7 +96,7 @@ std::size_t bytes_of(const request::Range<D>& range) {
 }
 template <int D>
 std::size_t bytes_of(const request::Nearest<D>& nearest) {
-  return front_bytes(nearest.as_of) + sizeof(protocol::NearestRequest<D>);
+  return front_bytes(nearest.as_of) + protocol::nearest_bytes(nearest.query);
 }
 template <int D>
 std::size_t bytes_of(const request::Write<D>& write) {
@@ -103,6 +109,7 @@ template <int D>
 std::size_t bytes_of(const request::LoadEntries<D>& load) {
   return protocol::load_entries_bytes<D>(load.entries.size());
 }
+std::size_t bytes_of(const request::Join&) { return sizeof(protocol::JoinRequest); }
 std::size_t bytes_of(const request::LoadCommit&) { return sizeof(protocol::LoadCommit); }
 template <request::Bare Kind>
 std::size_t bytes_of(const Kind&) {
@@ -149,6 +156,10 @@ void encode_one(const request::LoadEntries<D>& load, const request::Envelope& en
                 std::span<std::byte> out) {
   protocol::encode_load_entries<D>(out, envelope.id, load.entries);
 }
+void encode_one(const request::Join& join, const request::Envelope& envelope,
+                std::span<std::byte> out) {
+  protocol::encode_join(out, envelope.id, join.other, join.query);
+}
 void encode_one(const request::LoadCommit& commit, const request::Envelope& envelope,
                 std::span<std::byte> out) {
   protocol::encode_load_commit(out, envelope.id, commit.fill, commit.entries);
@@ -177,15 +188,30 @@ std::uint8_t class_of(const request::Nearest<D>& nearest) {
 template <int D>
 Treatment treatment(const Request<D>& request) {
   Treatment how = std::visit([](const auto& one) { return one.kTreatment; }, request);
-  // A backup that was begun has made its directory: it can't be begun again.
+  // A backup that was begun has made its directory: it can't be begun again. Nor can an order to
+  // collections, which may have been obeyed.
   const auto* task = std::get_if<request::Task>(&request);
-  if (task != nullptr && task->kind == protocol::TaskKind::kBackup) how.is_repeatable = false;
+  using protocol::TaskKind;
+  const bool changes =
+      task != nullptr && (task->kind == TaskKind::kBackup || task->kind >= TaskKind::kCreate);
+  if (changes) how.is_repeatable = false;
   return how;
 }
 
 template <int D>
 Status check(const Request<D>& request, const request::Limits& limits) {
   return std::visit([&](const auto& one) { return check_one(one, limits); }, request);
+}
+
+template <int D>
+Status fit(Search<D>& search, bool lonlat) {
+  return std::visit(
+      [&](auto& one) {
+        if (one.query.lonlat == lonlat) return Status();  // it was checked so
+        one.query.lonlat = lonlat;
+        return check_one(one, {.lonlat = lonlat});
+      },
+      search);
 }
 
 template <typename... Kinds>
@@ -207,6 +233,7 @@ std::uint8_t search_class(const Search<D>& search) {
 #define SILURUS_INSTANTIATE(D)                                                             \
   template Treatment treatment<D>(const Request<D>&);                                      \
   template Status check<D>(const Request<D>&, const request::Limits&);                     \
+  template Status fit<D>(Search<D>&, bool);                                                \
   template std::size_t message_bytes(const Request<D>&);                                   \
   template std::size_t message_bytes(const Search<D>&);                                    \
   template void encode(const Request<D>&, const request::Envelope&, std::span<std::byte>); \

@@ -59,6 +59,13 @@ struct Write {
   static constexpr Treatment kTreatment{};
   std::span<const protocol::Operation<D>> operations;
 };
+/// Of the collection that the client is for with another one.
+struct Join {
+  using Answer = JoinAnswer;
+  static constexpr Treatment kTreatment{.is_repeatable = true, .is_patient = true};
+  std::uint64_t other;  ///< protocol::collection_key()
+  JoinQuery query;
+};
 struct Statistics {
   using Answer = TextAnswer;
   static constexpr Treatment kTreatment{.is_repeatable = true};
@@ -121,9 +128,10 @@ concept Bare = requires {
 struct Limits {
   std::size_t operations = 0;  ///< most operations in a write
   std::size_t entries = 0;     ///< most entries in a batch of a load; 0: not known yet
+  bool lonlat = false;         ///< the collection is of degrees
 };
 
-/// Of a message, what its request does not say.
+/// What a message says besides its request.
 struct Envelope {
   std::uint32_t id = 0;
   std::uint8_t flags = 0;         ///< a search's: protocol::kAnyMember, or 0
@@ -140,12 +148,13 @@ template <int D>
 using Request =
     std::variant<request::Range<D>, request::Nearest<D>, request::Write<D>, request::Statistics,
                  request::Cluster, request::Task, request::LoadBegin, request::LoadEntries<D>,
-                 request::LoadCommit, request::LoadAbort>;
+                 request::LoadCommit, request::LoadAbort, request::Join>;
 
 /// Who is told of the end of a request, whatever kind it has.
 template <int D>
-using AnyCallback = std::variant<Callback<RangeAnswer<D>>, Callback<NearestAnswer>,
-                                 Callback<WriteAnswer>, Callback<TextAnswer>, Callback<LoadAnswer>>;
+using AnyCallback =
+    std::variant<Callback<RangeAnswer<D>>, Callback<NearestAnswer>, Callback<WriteAnswer>,
+                 Callback<TextAnswer>, Callback<LoadAnswer>, Callback<JoinAnswer>>;
 
 template <int D>
 Treatment treatment(const Request<D>& request);
@@ -155,6 +164,10 @@ Treatment treatment(const Request<D>& request);
 template <int D>
 Status check(const Request<D>& request, const request::Limits& limits);
 
+/// Makes a search one of degrees, or not, as the collection is; what of it makes no sense then.
+template <int D>
+Status fit(Search<D>& search, bool lonlat);
+
 /// Bytes of the message of a Request or a Search.
 template <typename... Kinds>
 std::size_t message_bytes(const std::variant<Kinds...>& request);
@@ -163,7 +176,7 @@ template <typename... Kinds>
 void encode(const std::variant<Kinds...>& request, const request::Envelope& envelope,
             std::span<std::byte> out);
 
-/// Of searches that cost about the same, for the policy; less than
+/// Number of the class of searches that cost about the same, for the policy; less than
 /// kSearchClasses.
 template <int D>
 std::uint8_t search_class(const Search<D>& search);

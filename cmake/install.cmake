@@ -11,9 +11,18 @@ if(SILURUS_BENCH)
   # bench/plan.h looks for them there
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/bench/models DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/silurus)
 endif()
+if(TARGET silurus-gate)
+  list(APPEND programs silurus-gate)
+endif()
 install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # datasets/helper.h looks for them there
-install(TARGETS silurus-read-gshhg silurus-read-gzip RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/silurus)
+set(readers silurus-read-netcdf silurus-read-gzip)
+foreach(reader silurus-read-gdal silurus-read-hdf5 silurus-read-fits)
+  if(TARGET ${reader})
+    list(APPEND readers ${reader})
+  endif()
+endforeach()
+install(TARGETS ${readers} RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/silurus)
 
 # The client library, which a sanitized build does not make: its users would have to be sanitized, too.
 if(SILURUS_SANITIZE)

@@ -43,6 +43,25 @@ class SharedHistogram {
     return total;
   }
 
+  /// How many values are below 2^exponent: exact, since each power of two begins a bucket.
+  std::uint64_t count_below_power(int exponent) const {
+    std::uint64_t total = 0;
+    const std::size_t end = Buckets::of(std::uint64_t{1} << exponent);
+    for (std::size_t i = 0; i < end; ++i) total += buckets_[i].get();
+    return total;
+  }
+
+  /// Sum of the values, each taken as the middle of its bucket: to within 6 %.
+  double approximate_sum() const {
+    double sum = 0;
+    for (std::size_t i = 0; i < kBuckets; ++i) {
+      if (const std::uint64_t times = buckets_[i].get(); times != 0) {
+        sum += static_cast<double>(Buckets::middle(i)) * static_cast<double>(times);
+      }
+    }
+    return sum;
+  }
+
   /// The value that `percent` (0 to 100) of the values do not exceed: the middle of its bucket; 0
   /// if there are none.
   std::uint64_t percentile(double percent) const {

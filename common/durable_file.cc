@@ -26,7 +26,7 @@ Status sync_directory_of(const std::string& path) {
 
 /// 0, or the errno value of what failed.
 int write_all(const std::string& path, std::string_view text, mode_t mode) {
-  // Made by us: what lies there already may be a link that somebody else has planted.
+  // Made by us: a file that is already there may be a link that an attacker has planted.
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return errno;
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
   if (fd < 0) return errno;

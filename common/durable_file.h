@@ -15,7 +15,7 @@ Status sync_directory(const std::string& path);
 /// before. kNoSpace if the disk is full; then what was there before is still there. `mode`: its
 /// permissions, less the umask.
 Status write_durably(const std::string& path, std::string_view text, mode_t mode = 0600);
-/// Takes it away, durably. It need not be there.
+/// Removes the file durably. Succeeds if it is not there.
 Status remove_durably(const std::string& path);
 
 }  // namespace silurus

@@ -5,16 +5,16 @@
 #include <string>
 #include <string_view>
 
-// JSON that somebody else wrote, and JSON that has texts of somebody else in it. nlohmann's
+// JSON from other programs, and JSON that contains their texts. nlohmann's
 // value(), get() and dump() throw where a field is of another kind or a text is not UTF-8; none of
-// these does. What is missing and what is of another kind are the same.
+// these does. A missing field and one of the wrong type are treated alike.
 
 namespace silurus {
 
-/// Nothing that a Silurus says is nested deeper; what is, is left out.
+/// Deepest nesting that is read: deeper parts are left out, and Silurus writes none.
 constexpr int kMaxJsonDepth = 16;
 
-/// Discarded if it is no JSON.
+/// The value is_discarded() if the text is no JSON.
 template <typename Json = nlohmann::json>
 Json parse_json(std::string_view text) {
   return Json::parse(

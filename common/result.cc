@@ -42,6 +42,8 @@ SILURUS_API std::string_view to_string(ErrorCode code) {
       return "moved";
     case ErrorCode::kNoSpace:
       return "no-space";
+    case ErrorCode::kNoCollection:
+      return "no-collection";
   }
   return "unknown";
 }
@@ -115,7 +117,7 @@ std::string printable(std::string_view text) {
 
 Error error_of_peer(std::uint32_t code, std::string_view text) {
   const bool is_known = code >= static_cast<std::uint32_t>(ErrorCode::kInvalidArgument) &&
-                        code <= static_cast<std::uint32_t>(ErrorCode::kNoSpace);
+                        code <= static_cast<std::uint32_t>(ErrorCode::kNoCollection);
   return {is_known ? static_cast<ErrorCode>(code) : ErrorCode::kProtocol, printable(text)};
 }
 

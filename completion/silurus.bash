@@ -1,4 +1,4 @@
-# Completion for bash of silurus, silurus-server and silurus-bench. Commands and options are those that the
+# Completion for bash of silurus, silurus-server, silurus-gate and silurus-bench. Commands and options are those that the
 # programs' own help lists, so that there is no second list of them here. Values of options that are one of a
 # few words are listed below; tests/completion compares them with what the programs accept.
 
@@ -8,6 +8,7 @@ declare -A _silurus_words=(
   [--policy]="cost catfish catfish-doubling"
   [--read]="primary any"
   [--predicate]="intersects within contains"
+  [--as]="boxes points segments"
 )
 declare -A _silurus_server_words=(
   [--dimensions]="2 3"
@@ -37,14 +38,14 @@ _silurus() {
   local words=
   case ${program##*/} in
     silurus-server) words=${_silurus_server_words[$previous]-} ;;
-    silurus) words=${_silurus_words[$previous]-} ;;
+    silurus | silurus-gate) words=${_silurus_words[$previous]-} ;;
   esac
   if [[ -n $words ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
     return
   fi
   local commands=
-  [[ ${program##*/} == silurus-server ]] || commands=$("$program" --help 2>/dev/null | _silurus_commands)
+  [[ ${program##*/} == silurus-@(server|gate) ]] || commands=$("$program" --help 2>/dev/null | _silurus_commands)
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
     if grep -qxF -- "$word" <<<"$commands"; then command=$word; break; fi
@@ -52,7 +53,7 @@ _silurus() {
   if [[ $current == -* ]]; then
     local help
     case ${program##*/} in
-      silurus-server) help=$("$program" --help 2>/dev/null) ;;
+      silurus-server | silurus-gate) help=$("$program" --help 2>/dev/null) ;;
       silurus) help=$("$program" help options 2>/dev/null; [[ -z $command ]] || "$program" help "$command" 2>/dev/null) ;;
       *) help=$([[ -z $command ]] || "$program" "$command" --help 2>/dev/null) ;;
     esac
@@ -64,4 +65,4 @@ _silurus() {
     COMPREPLY=()
   fi
 }
-complete -F _silurus silurus silurus-server silurus-bench
+complete -F _silurus silurus silurus-server silurus-gate silurus-bench

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -12,29 +11,6 @@
 
 namespace silurus::datasets {
 namespace {
-
-constexpr std::size_t kFirstBytes = 16;  // of a file: no signature below is longer
-constexpr std::string_view kGzipSignature = "\x1f\x8b";
-
-/// What a file begins with that is no text of ours, and what to do with such a file.
-struct Signature {
-  std::string_view bytes;
-  const char* what;
-};
-constexpr std::array<Signature, 11> kForeign = {
-    {{kGzipSignature, "gzip, piped or packed twice: unpack it first (zcat FILE | ...)"},
-     {"\x89HDF\r\n\x1a\n", "netCDF or HDF5: name the file itself, neither piped nor packed"},
-     {"CDF", "netCDF: name the file itself, neither piped nor packed"},
-     {"\x28\xb5\x2f\xfd", "zstd: unpack it first (zstdcat FILE | ...)"},
-     {"\xfd"
-      "7zXZ",
-      "xz: unpack it first (xzcat FILE | ...)"},
-     {"BZh", "bzip2: unpack it first (bzcat FILE | ...)"},
-     {"PK\x03\x04", "a zip archive (or a spreadsheet): unpack it, or export it as CSV"},
-     {"SQLite format 3", "an SQLite database: export it as CSV (sqlite3 -header -csv)"},
-     {"PAR1", "Parquet: export it as CSV"},
-     {"\xff\xfe", "text in UTF-16: make it UTF-8 first (iconv -f UTF-16 -t UTF-8)"},
-     {"\xfe\xff", "text in UTF-16: make it UTF-8 first (iconv -f UTF-16 -t UTF-8)"}}};
 
 ErrorCode code_of_open(int error) {
   if (error == ENOENT || error == ENOTDIR) return ErrorCode::kNotFound;
@@ -72,40 +48,6 @@ class PlainBytes final : public Bytes {
 
 }  // namespace
 
-FileFormat format_of(std::string_view first_bytes) {
-  if (first_bytes.starts_with(kGzipSignature)) return FileFormat::kGzip;
-  if (first_bytes.starts_with("\x89HDF\r\n\x1a\n")) return FileFormat::kNetcdf;
-  // The classic forms of netCDF: a version follows, which no text has.
-  const bool is_classic = first_bytes.starts_with("CDF") && first_bytes.size() > 3 &&
-                          first_bytes[3] >= 1 && first_bytes[3] <= 5;
-  return is_classic ? FileFormat::kNetcdf : FileFormat::kText;
-}
-
-std::string first_bytes_of(const std::string& path) {
-  struct stat info = {};
-  if (::stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return {};
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return {};
-  std::string bytes(kFirstBytes, '\0');
-  const ssize_t count = ::pread(fd, bytes.data(), bytes.size(), 0);
-  ::close(fd);
-  bytes.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
-  return bytes;
-}
-
-Status check_is_text(std::string_view first_bytes, const std::string& name) {
-  for (const Signature& signature : kForeign) {
-    if (!first_bytes.starts_with(signature.bytes)) continue;
-    if (signature.bytes == "CDF" && format_of(first_bytes) != FileFormat::kNetcdf) continue;
-    return fail(ErrorCode::kProtocol, name + ": not text, but " + signature.what);
-  }
-  if (first_bytes.find('\0') != std::string_view::npos) {
-    return fail(ErrorCode::kProtocol,
-                name + ": neither text nor another format that is read (text, gzip, netCDF-4)");
-  }
-  return {};
-}
-
 Result<std::unique_ptr<Bytes>> open_bytes(const std::string& path) {
   const bool is_stdin = path == "-";
   const int fd = is_stdin ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -120,7 +62,7 @@ Result<std::unique_ptr<Bytes>> open_bytes(const std::string& path) {
     return fail(ErrorCode::kInvalidArgument, path + " is a directory: name a file");
   }
   if (!is_stdin && format_of(first_bytes_of(path)) == FileFormat::kGzip) {
-    return unpack_with_helper("silurus-read-gzip", path);
+    return unpack_with_helper({"silurus-read-gzip"}, path);
   }
   return bytes;
 }

@@ -21,8 +21,8 @@ namespace silurus::datasets {
 template <int D>
 class Columns {
  public:
-  /// Of a part of an entry: 0 is the id, 1 .. D the minima, D + 1 .. 2 D the maxima. A point has
-  /// minima only.
+  /// Numbers of the parts of an entry: 0 is the id, 1 .. D the minima, D + 1 .. 2 D the maxima. A
+  /// point has minima only.
   static constexpr std::size_t kParts = 1 + 2 * D;
   /// A file may not have more.
   static constexpr std::size_t kMaxColumns = 4096;

@@ -17,7 +17,7 @@ constexpr const char* kGshhgPath = "/usr/share/gmt-gshhg/binned_GSHHS_f.nc";
 ///
 /// A file that is truncated, damaged or of another kind is a kProtocol error that names the file
 /// and what to do. libnetcdf, which does crash on damaged files, runs in a program of its own
-/// (helper.h), silurus-read-gshhg.
+/// (helper.h), silurus-read-netcdf.
 Result<std::unique_ptr<Source<2>>> open_gshhg(const std::string& path = kGshhgPath);
 
 }  // namespace silurus::datasets

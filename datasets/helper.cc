@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "readers/confine.h"
 #include "readers/frames.h"
 
 namespace silurus::datasets {
@@ -147,7 +148,7 @@ class SpawnPlan {
   }
 
   /// 0 or an errno.
-  int start(pid_t& pid, const std::string& program, const std::string& file) const {
+  int start(pid_t& pid, const std::string& program, const readers::Request& request) const {
     std::vector<std::string> kept;
     for (const char* name : kKeptVariables) {
       if (const char* value = std::getenv(name)) kept.push_back(std::string(name) + "=" + value);
@@ -155,8 +156,11 @@ class SpawnPlan {
     std::vector<char*> environment;
     for (auto& variable : kept) environment.push_back(variable.data());
     environment.push_back(nullptr);
-    std::array<std::string, 2> words = {program, file};
-    const std::array<char*, 3> arguments = {words[0].data(), words[1].data(), nullptr};
+    std::vector<std::string> words = readers::to_arguments(request);
+    words.insert(words.begin(), program);
+    std::vector<char*> arguments;
+    for (auto& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
     return ::posix_spawn(&pid, program.c_str(), &actions_, &attributes_, arguments.data(),
                          environment.data());
   }
@@ -166,10 +170,19 @@ class SpawnPlan {
   posix_spawnattr_t attributes_{};
 };
 
-constexpr const char* kInstallHint =
-    ": install Debian's package silurus-readers, or name its folder in SILURUS_LIBEXEC";
+std::string install_hint(const Helper& helper) {
+  return std::string(": install Debian's package ") + helper.package +
+         ", or name its folder in SILURUS_LIBEXEC";
+}
 
-Result<std::string> find_helper(const std::string& name, const std::string& file) {
+/// Text of a file, which a terminal shall show as it is.
+void make_printable(std::string& text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = ' ';
+  }
+}
+
+Result<std::string> find_helper(const Helper& helper, const std::string& file) {
   std::vector<std::filesystem::path> folders;
   if (const char* folder = ::secure_getenv("SILURUS_LIBEXEC")) {
     folders.emplace_back(folder);
@@ -183,21 +196,31 @@ Result<std::string> find_helper(const std::string& name, const std::string& file
   }
   std::string tried;
   for (const auto& folder : folders) {
-    const auto path = folder / name;
+    const auto path = folder / helper.name;
     if (::access(path.c_str(), X_OK) == 0) return path.string();
     tried += (tried.empty() ? "" : " or ") + folder.string();
   }
-  return fail(ErrorCode::kUnsupported,
-              file + ": needs the program " + name + ", which is not in " + tried + kInstallHint);
+  return fail(ErrorCode::kUnsupported, file + ": needs the program " + helper.name +
+                                           ", which is not in " + tried + install_hint(helper));
 }
+
+/// What a helper tells of its file besides entries.
+struct Told {
+  std::string description;
+  std::vector<std::string> notes;
+  std::string first_skipped;
+  std::uint64_t skipped = 0;
+  std::size_t count = 0;  // of notes
+};
 
 /// A running helper and the frames that it sends. After an error there is nothing more.
 class HelperStream {
  public:
   /// Starts the program; `code`: what it must open with.
-  static Result<HelperStream> start(const std::string& name, const std::string& file,
+  static Result<HelperStream> start(const Helper& helper, const readers::Request& request,
                                     std::uint32_t code) {
-    auto program = find_helper(name, file);
+    const std::string& file = request.path;
+    auto program = find_helper(helper, file);
     if (!program) return fail(program.error());
     auto frames = make_pipe(file, 0);
     if (!frames) return fail(frames.error());
@@ -206,13 +229,13 @@ class HelperStream {
     if (!prints) return fail(prints.error());
     pid_t pid = -1;
     const SpawnPlan plan(frames->write_end.get(), prints->write_end.get());
-    if (const int error = plan.start(pid, *program, file); error != 0) {
+    if (const int error = plan.start(pid, *program, request); error != 0) {
       return fail(
           errno_error(ErrorCode::kIo, "cannot start " + *program + " to read " + file, error));
     }
     frames->write_end = Descriptor();
     prints->write_end = Descriptor();
-    HelperStream stream(*program, file,
+    HelperStream stream(helper, *program, file,
                         Process(pid, std::move(frames->read_end), std::move(prints->read_end)));
     if (auto status = stream.open(code); !status) return fail(status.error());
     return stream;
@@ -221,13 +244,25 @@ class HelperStream {
   /// Of kOpened.
   std::uint64_t count_when_opened() const { return count_when_opened_; }
 
-  /// The next frame: `kind`, with at most `most` elements, or kEnd.
+  /// By notes that have come up to now.
+  const Told& told() const { return told_; }
+
+  /// The next frame: `kind`, with at most `most` elements, or kEnd. Takes notes in between.
   Result<Frame> next(FrameKind kind, std::uint64_t most) {
-    Frame frame{};
-    if (!readers::read_all_bytes(process_.frames(), &frame, sizeof frame)) return broken_off();
-    if (auto ok = check_no_error(frame); !ok) return fail(ok.error());
-    if (frame.kind == FrameKind::kEnd || (frame.kind == kind && frame.count <= most)) return frame;
-    return nonsense();
+    for (;;) {
+      Frame frame{};
+      if (!readers::read_all_bytes(process_.frames(), &frame, sizeof frame)) return broken_off();
+      if (auto ok = check_no_error(frame); !ok) return fail(ok.error());
+      if (frame.kind == FrameKind::kNote) {
+        if (auto ok = take_note(frame); !ok) return fail(ok.error());
+      } else if (frame.kind == FrameKind::kSkipped && frame.count > told_.skipped) {
+        told_.skipped = frame.count;
+      } else if (frame.kind == FrameKind::kEnd || (frame.kind == kind && frame.count <= most)) {
+        return frame;
+      } else {
+        return nonsense();
+      }
+    }
   }
 
   /// What follows a frame's head.
@@ -242,8 +277,11 @@ class HelperStream {
   }
 
  private:
-  HelperStream(std::string program, std::string file, Process process)
-      : program_(std::move(program)), file_(std::move(file)), process_(std::move(process)) {}
+  HelperStream(const Helper& helper, std::string program, std::string file, Process process)
+      : helper_(helper),
+        program_(std::move(program)),
+        file_(std::move(file)),
+        process_(std::move(process)) {}
 
   /// The helper's first word.
   Status open(std::uint32_t code) {
@@ -253,7 +291,7 @@ class HelperStream {
     if (frame.kind != FrameKind::kOpened) return nonsense();
     if (frame.code != code) {
       return fail(ErrorCode::kUnsupported,
-                  program_ + " is of another version of Silurus" + kInstallHint);
+                  program_ + " is of another version of Silurus" + install_hint(helper_));
     }
     count_when_opened_ = frame.count;
     return {};
@@ -264,7 +302,27 @@ class HelperStream {
     if (frame.count > readers::kMaxText) return nonsense();
     std::string text(frame.count, '\0');
     if (auto ok = read(text.data(), text.size()); !ok) return ok;
+    make_printable(text);
     return fail(static_cast<ErrorCode>(frame.code), std::move(text));
+  }
+
+  Status take_note(const Frame& frame) {
+    if (frame.count > readers::kMaxText || told_.count++ == readers::kMaxNotes) return nonsense();
+    std::string text(frame.count, '\0');
+    if (auto ok = read(text.data(), text.size()); !ok) return ok;
+    make_printable(text);
+    switch (static_cast<readers::NoteKind>(frame.code)) {
+      case readers::NoteKind::kDescription:
+        told_.description = std::move(text);
+        return {};
+      case readers::NoteKind::kHint:
+        told_.notes.push_back(std::move(text));
+        return {};
+      case readers::NoteKind::kFirstSkipped:
+        told_.first_skipped = std::move(text);
+        return {};
+    }
+    return nonsense();
   }
 
   tl::unexpected<Error> damaged(const std::string& what) const {
@@ -272,21 +330,34 @@ class HelperStream {
                                           what + "; get an intact copy");
   }
   /// The stream ended where it should not.
-  tl::unexpected<Error> broken_off() { return damaged(process_.reap().text); }
+  tl::unexpected<Error> broken_off() { return ended(process_.reap()); }
+
+  /// By a limit of its own, or else by the file.
+  tl::unexpected<Error> ended(const End& end) const {
+    if (!end.by_signal || end.number != SIGXCPU) return damaged(end.text);
+    return fail(ErrorCode::kTooLarge,
+                file_ +
+                    ": its reader used up the processor time that it has for each part of a "
+                    "file (" +
+                    std::to_string(readers::kMaxCpuSeconds) +
+                    " s for a batch of entries): very large features, or a damaged file");
+  }
 
   /// It said nothing at all: libraries are missing (which ends in the statuses of a shell's failed
   /// commands), or the file made it crash.
   tl::unexpected<Error> not_started() {
     const End end = process_.reap();
-    if (end.by_signal || (end.number != 126 && end.number != 127)) return damaged(end.text);
+    if (end.by_signal || (end.number != 126 && end.number != 127)) return ended(end);
     return fail(ErrorCode::kUnsupported,
                 file_ + ": its reader " + program_ + " does not work: it " + end.text);
   }
 
+  Helper helper_;
   std::string program_;
   std::string file_;
   Process process_;
   std::uint64_t count_when_opened_ = 0;
+  Told told_;
 };
 
 template <int D>
@@ -305,7 +376,14 @@ class HelperSource final : public Source<D> {
     return count;
   }
   std::optional<std::uint64_t> total_entries() const override { return total_; }
-  Progress progress() const override { return {done_, total_.value_or(0)}; }
+  Progress progress() const override {
+    if (!total_ && thousandths_ > 0) return {thousandths_, readers::kThousandths};
+    return {done_, total_.value_or(0)};
+  }
+  std::uint64_t skipped() const override { return stream_.told().skipped; }
+  std::string first_skipped() const override { return stream_.told().first_skipped; }
+  std::string description() const override { return stream_.told().description; }
+  std::vector<std::string> notes() const override { return stream_.told().notes; }
 
  private:
   Result<std::size_t> read_some(std::span<Entry<D>> batch) {
@@ -314,6 +392,7 @@ class HelperSource final : public Source<D> {
       if (!frame) return fail(frame.error());
       is_at_end_ = frame->kind == FrameKind::kEnd;
       left_in_frame_ = is_at_end_ ? 0 : frame->count;
+      if (frame->code > 0) thousandths_ = std::min(frame->code - 1, readers::kThousandths);
     }
     const std::size_t count = std::min<std::uint64_t>(batch.size(), left_in_frame_);
     if (auto ok = stream_.read(batch.data(), count * sizeof(Entry<D>)); !ok) {
@@ -330,6 +409,7 @@ class HelperSource final : public Source<D> {
 
   HelperStream stream_;
   std::optional<std::uint64_t> total_;
+  std::uint32_t thousandths_ = 0;
   std::uint64_t done_ = 0;
   std::uint64_t left_in_frame_ = 0;
   bool is_at_end_ = false;
@@ -375,23 +455,21 @@ class HelperBytes final : public Bytes {
 }  // namespace
 
 template <int D>
-Result<std::unique_ptr<Source<D>>> open_with_helper(const std::string& name,
-                                                    const std::string& file) {
-  auto stream = HelperStream::start(name, file, readers::opened_code(D));
+Result<std::unique_ptr<Source<D>>> open_with_helper(const Helper& helper,
+                                                    readers::Request request) {
+  request.dimensions = D;
+  auto stream = HelperStream::start(helper, request, readers::opened_code(D));
   if (!stream) return fail(stream.error());
   return std::make_unique<HelperSource<D>>(std::move(*stream));
 }
 
-Result<std::unique_ptr<Bytes>> unpack_with_helper(const std::string& name,
-                                                  const std::string& file) {
-  auto stream = HelperStream::start(name, file, readers::opened_code(0));
+Result<std::unique_ptr<Bytes>> unpack_with_helper(const Helper& helper, const std::string& file) {
+  auto stream = HelperStream::start(helper, {.path = file}, readers::opened_code(0));
   if (!stream) return fail(stream.error());
   return std::make_unique<HelperBytes>(std::move(*stream));
 }
 
-template Result<std::unique_ptr<Source<2>>> open_with_helper<2>(const std::string&,
-                                                                const std::string&);
-template Result<std::unique_ptr<Source<3>>> open_with_helper<3>(const std::string&,
-                                                                const std::string&);
+template Result<std::unique_ptr<Source<2>>> open_with_helper<2>(const Helper&, readers::Request);
+template Result<std::unique_ptr<Source<3>>> open_with_helper<3>(const Helper&, readers::Request);
 
 }  // namespace silurus::datasets

@@ -35,7 +35,7 @@ class LineReader {
   /// Takes back what extend() did: the next line is the one behind that of next().
   void retreat();
 
-  /// Of the line that next() returned last; the first is 1.
+  /// Number of the line that next() returned last; the first is 1.
   std::uint64_t line_number() const { return line_number_; }
   /// "points.csv", "standard input": for messages.
   const std::string& name() const { return name_; }

@@ -1,17 +1,24 @@
 #include "datasets/open.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "datasets/bytes.h"
 #include "datasets/csv.h"
+#include "datasets/formats.h"
 #include "datasets/generators.h"
 #include "datasets/gshhg.h"
+#include "datasets/helper.h"
+#include "datasets/las.h"
+#include "datasets/limited.h"
+#include "datasets/npy.h"
+#include "datasets/swc.h"
 
 namespace silurus::datasets {
 namespace {
@@ -156,55 +163,210 @@ constexpr std::array<Generator<D>, 4> kGenerators = {{{"uniform", open_uniform<D
                                                       {"roads", open_roads<D>}}};
 
 template <int D>
-Opened<D> open_coastlines(const std::string& path) {
+Opened<D> open_coastlines() {
   if constexpr (D == 2) {
-    return open_gshhg(path);
+    return open_gshhg();
   } else {
-    return fail(ErrorCode::kUnsupported, path + ": GSHHG coastlines are 2-D, boxes of " +
+    return fail(ErrorCode::kUnsupported, std::string(kGshhgPath) +
+                                             ": GSHHG coastlines are 2-D, boxes of " +
                                              std::to_string(D) + " dimensions were asked for");
   }
 }
 
-/// By the first bytes; where there are none, in a missing or empty file, by its name.
-bool is_coastlines(const std::string& path) {
-  const std::string first = first_bytes_of(path);
-  return format_of(first) == FileFormat::kNetcdf || (first.empty() && path.ends_with(".nc"));
+constexpr Helper kReadNetcdf = {"silurus-read-netcdf"};
+constexpr Helper kReadGdal = {"silurus-read-gdal", "silurus-gdal"};
+constexpr Helper kReadHdf5 = {"silurus-read-hdf5"};
+constexpr Helper kReadFits = {"silurus-read-fits"};
+constexpr std::string_view kIdsOfColumns = "ids=";  // behind a '#'
+
+/// Options of a data set, each of which only some formats have.
+struct Option {
+  std::string_view name;
+  bool is_given;
+  bool is_known;  // to the format
+};
+
+/// What a format can do with the options.
+struct Abilities {
+  const char* what = "";  // "GSHHG": for messages
+  bool columns = false;
+  bool layer = false;
+  bool where = false;
+  bool id = false;
+  bool as = false;
+  bool skip_bad = false;
+};
+
+Status check_options(std::string_view spec, const OpenOptions& options, const Abilities& can) {
+  const std::array<Option, 6> all = {{{"--columns", !options.columns.empty(), can.columns},
+                                      {"--layer", !options.layer.empty(), can.layer},
+                                      {"--where", !options.where.empty(), can.where},
+                                      {"--id", !options.id.empty(), can.id},
+                                      {"--as", options.as.has_value(), can.as},
+                                      {"--skip-bad", options.skip_bad, can.skip_bad}}};
+  for (const Option& option : all) {
+    if (!option.is_given || option.is_known) continue;
+    const std::string why =
+        option.name == "--columns"
+            ? ": only text files have columns to be named"
+            : ": " + std::string(option.name) + " means nothing for " + can.what;
+    return fail(ErrorCode::kInvalidArgument, "data set " + std::string(spec) + why);
+  }
+  return {};
+}
+
+readers::Request request_of(const std::string& path, const OpenOptions& options) {
+  return {.path = path,
+          .layer = options.layer,
+          .where = options.where,
+          .id = options.id,
+          .as = options.as.value_or(readers::As::kBoxes),
+          .skip_bad = options.skip_bad};
+}
+
+template <int D>
+Opened<D> open_text(const std::string& path, const OpenOptions& options) {
+  const Abilities can = {.what = "text files", .columns = true, .skip_bad = true};
+  if (auto ok = check_options(path, options, can); !ok) return fail(ok.error());
+  auto opened = open_csv<D>(path, CsvOptions{options.skip_bad, options.columns});
+  if (!opened && opened.error().code == ErrorCode::kNotFound) {
+    return fail(ErrorCode::kNotFound,
+                opened.error().message + "; a data set is one of " + std::string(kDatasetForms));
+  }
+  return opened;
+}
+
+/// "snapshot.h5:/PartType0/Coordinates#ids=/PartType0/ParticleIDs": columns of a file of HDF5.
+/// Nothing if it is the name of a file, or does not begin with one.
+Result<std::optional<OpenOptions>> options_of_columns(std::string& spec, OpenOptions options) {
+  const std::size_t colon = spec.find(":/");
+  if (colon == std::string::npos || !first_bytes_of(spec).empty()) return std::nullopt;
+  const std::string file = spec.substr(0, colon);
+  if (first_bytes_of(file).empty() || format_of_file(file) != FileFormat::kNetcdf) {
+    return std::nullopt;
+  }
+  std::string columns = spec.substr(colon + 1);
+  const std::size_t hash = columns.find('#');
+  const std::string rest = hash == std::string::npos ? "" : columns.substr(hash + 1);
+  columns.erase(std::min(hash, columns.size()));
+  const auto refuse = [&](const std::string& why) {
+    return fail(ErrorCode::kInvalidArgument, "data set " + spec + ": " + why);
+  };
+  if (!options.layer.empty()) return refuse("--layer names what is already named");
+  if (hash != std::string::npos && !rest.starts_with(kIdsOfColumns)) {
+    return refuse("\"#" + rest + "\" is not of the form #ids=/DATASET");
+  }
+  if (!rest.empty() && !options.id.empty()) return refuse("--id names what is already named");
+  options.layer = columns;
+  if (!rest.empty()) options.id = rest.substr(kIdsOfColumns.size());
+  spec = file;
+  return options;
+}
+
+template <int D>
+Opened<D> open_columns_of_hdf5(const std::string& path, const OpenOptions& options) {
+  const Abilities can = {.what = "HDF5", .layer = true, .id = true, .skip_bad = true};
+  if (auto ok = check_options(path, options, can); !ok) return fail(ok.error());
+  return open_with_helper<D>(kReadHdf5, request_of(path, options));
+}
+
+/// netCDF-4 is HDF5, too. What is no netCDF may have columns all the same.
+template <int D>
+Opened<D> open_netcdf_or_hdf5(const std::string& path, const OpenOptions& options) {
+  const bool is_hdf5 = first_bytes_of(path).starts_with("\x89HDF");
+  if (is_hdf5 && (!options.id.empty() || options.layer.starts_with('/'))) {
+    return open_columns_of_hdf5<D>(path, options);
+  }
+  const Abilities can = {.what = "netCDF", .layer = true, .skip_bad = true};
+  if (auto ok = check_options(path, options, can); !ok) return fail(ok.error());
+  auto grid = open_with_helper<D>(kReadNetcdf, request_of(path, options));
+  if (grid || !is_hdf5 || !options.layer.empty() || grid.error().code != ErrorCode::kProtocol) {
+    return grid;
+  }
+  auto columns = open_columns_of_hdf5<D>(path, options);
+  if (columns) return columns;
+  if (columns.error().code == ErrorCode::kProtocol) return grid;
+  return fail(grid.error().code,
+              grid.error().message + "; as columns of HDF5: " + columns.error().message);
+}
+
+/// By what its first bytes say.
+template <int D>
+Opened<D> open_file(const std::string& path, const OpenOptions& options) {
+  const auto check = [&](const Abilities& can) { return check_options(path, options, can); };
+  switch (path == "-" ? FileFormat::kText : format_of_file(path)) {
+    case FileFormat::kText:
+    case FileFormat::kGzip:
+      return open_text<D>(path, options);
+    case FileFormat::kNetcdf:
+      return open_netcdf_or_hdf5<D>(path, options);
+    case FileFormat::kVector: {
+      const Abilities can = {.what = "files that GDAL reads",
+                             .layer = true,
+                             .where = true,
+                             .id = true,
+                             .as = true,
+                             .skip_bad = true};
+      if (auto ok = check(can); !ok) return fail(ok.error());
+      return open_with_helper<D>(kReadGdal, request_of(path, options));
+    }
+    case FileFormat::kNpy:
+      if (auto ok = check({.what = "arrays of NumPy", .skip_bad = true}); !ok) {
+        return fail(ok.error());
+      }
+      return open_npy<D>(path, {.skip_bad = options.skip_bad});
+    case FileFormat::kLas:
+      if (auto ok = check({.what = "LAS"}); !ok) return fail(ok.error());
+      return open_las<D>(path);
+    case FileFormat::kSwc:
+      if (auto ok = check({.what = "SWC", .skip_bad = true}); !ok) return fail(ok.error());
+      return open_swc<D>(path, {.skip_bad = options.skip_bad});
+    case FileFormat::kFits:
+      break;
+  }
+  const Abilities can = {
+      .what = "FITS", .layer = true, .where = true, .id = true, .skip_bad = true};
+  if (auto ok = check(can); !ok) return fail(ok.error());
+  return open_with_helper<D>(kReadFits, request_of(path, options));
+}
+
+template <int D>
+Opened<D> open_generator(const Generator<D>& generator, std::string_view spec,
+                         const OpenOptions& options) {
+  if (auto ok = check_options(spec, options, {.what = "generators"}); !ok) return fail(ok.error());
+  if (generator.name == spec) {
+    return fail(ErrorCode::kInvalidArgument, "data set " + std::string(spec) +
+                                                 ": say how many boxes, as in " +
+                                                 std::string(spec) + ":1000000");
+  }
+  auto parsed = GeneratorSpec::parse(spec);
+  if (!parsed) return fail(parsed.error());
+  return generator.open(std::move(*parsed));
+}
+
+template <int D>
+Opened<D> open_without_limit(std::string_view spec, const OpenOptions& options) {
+  if (spec == "gshhg") {
+    if (auto ok = check_options(spec, options, {.what = "GSHHG"}); !ok) return fail(ok.error());
+    return open_coastlines<D>();
+  }
+  const std::string_view name = spec.substr(0, spec.find(':'));
+  for (const auto& generator : kGenerators<D>) {
+    if (name == generator.name) return open_generator<D>(generator, spec, options);
+  }
+  std::string path(spec);
+  auto columns = options_of_columns(path, options);
+  if (!columns) return fail(columns.error());
+  return *columns ? open_columns_of_hdf5<D>(path, **columns) : open_file<D>(path, options);
 }
 
 }  // namespace
 
 template <int D>
 Result<std::unique_ptr<Source<D>>> open_dataset(std::string_view spec, const OpenOptions& options) {
-  const std::string name(spec.substr(0, spec.find(':')));
-  const auto has_columns = [&] {
-    return fail(ErrorCode::kInvalidArgument,
-                "data set " + std::string(spec) + ": only text files have columns to be named");
-  };
-  if (spec == "gshhg") {
-    if (!options.columns.empty()) return has_columns();
-    return open_coastlines<D>(kGshhgPath);
-  }
-  for (const auto& generator : kGenerators<D>) {
-    if (name != generator.name) continue;
-    if (!options.columns.empty()) return has_columns();
-    if (name == spec) {
-      return fail(ErrorCode::kInvalidArgument,
-                  "data set " + name + ": say how many boxes, as in " + name + ":1000000");
-    }
-    auto parsed = GeneratorSpec::parse(spec);
-    if (!parsed) return fail(parsed.error());
-    return generator.open(std::move(*parsed));
-  }
-  if (is_coastlines(std::string(spec))) {
-    if (!options.columns.empty()) return has_columns();
-    return open_coastlines<D>(std::string(spec));
-  }
-  auto opened = open_csv<D>(std::string(spec), CsvOptions{options.skip_bad, options.columns});
-  if (!opened && opened.error().code == ErrorCode::kNotFound) {
-    return fail(ErrorCode::kNotFound,
-                opened.error().message + "; a data set is one of " + std::string(kDatasetForms));
-  }
-  return opened;
+  auto source = open_without_limit<D>(spec, options);
+  if (!source || options.limit == UINT64_MAX) return source;
+  return std::make_unique<LimitedSource<D>>(std::move(*source), options.limit);
 }
 
 template Result<std::unique_ptr<Source<2>>> open_dataset<2>(std::string_view, const OpenOptions&);

@@ -14,7 +14,7 @@
 namespace silurus::datasets {
 
 /// How far a source has been read, for a progress bar: bytes of a file, or entries of whatever
-/// knows their number. `total` is 0 if nobody knows it (a pipe).
+/// knows their number. `total` is 0 if it is unknown (a pipe).
 struct Progress {
   std::uint64_t done = 0;
   std::uint64_t total = 0;
@@ -47,14 +47,19 @@ class Source {
   /// How the file was understood, for people: "gid as id, lat as y, lon as x, by the header". Empty
   /// if there was nothing to be understood, and before the first entry was read.
   virtual std::string description() const { return {}; }
+  /// What else is to be known of a file, a sentence each: its coordinate system, for example.
+  virtual std::vector<std::string> notes() const { return {}; }
 };
 
 /// All that is left of a source, in one vector.
 template <int D>
 Result<std::vector<rtree::Entry<D>>> read_all(Source<D>& source) {
   constexpr std::size_t kBatch = 1 << 14;
+  constexpr std::uint64_t kMaxReserved = 1 << 24;  // a damaged file may promise anything
   std::vector<rtree::Entry<D>> entries;
-  if (const auto total = source.total_entries()) entries.reserve(*total);
+  if (const auto total = source.total_entries()) {
+    entries.reserve(*total < kMaxReserved ? *total : kMaxReserved);
+  }
   for (;;) {
     const std::size_t size = entries.size();
     entries.resize(size + kBatch);

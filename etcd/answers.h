@@ -22,15 +22,15 @@ std::optional<std::string> from_base64(std::string_view encoded);
 /// The object that an answer is; nothing if it is none.
 std::optional<nlohmann::json> parse_answer(std::string_view answer);
 
-/// Of a range request: the pairs, each of which has a key that begins so. kProtocol says that one
-/// has no such key, or no value.
+/// The pairs that a range request found, each with a key that begins with `prefix`. kProtocol says
+/// that one has no such key, or no value.
 Result<std::vector<KeyValue>> key_values_of(const nlohmann::json& answer, std::string_view prefix);
-/// Of a transaction: the revision that it made, 0 if its condition was false. kProtocol if it says
+/// The revision that a transaction made, 0 if its condition was false. kProtocol if it says
 /// that it made one, but not which.
 Result<std::uint64_t> revision_of(const nlohmann::json& answer);
-/// Of a grant: the lease. kProtocol if there is none.
+/// The lease that was granted. kProtocol if there is none.
 Result<std::uint64_t> lease_of(const nlohmann::json& answer);
-/// Of a keep-alive: whether the lease goes on.
+/// Whether the lease goes on, by the answer to a keep-alive.
 bool is_renewed(const nlohmann::json& answer);
 
 }  // namespace silurus::etcd

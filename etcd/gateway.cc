@@ -155,8 +155,8 @@ bool is_cluster_name(std::string_view name) {
 Result<Address> Address::parse(std::string_view url) {
   constexpr std::string_view kScheme = "etcd://";
   const auto bad = [&](const char* what) {
-    return fail(ErrorCode::kInvalidArgument, "\"" + std::string(url) + "\": " + what +
-                                                 "; what is meant is etcd://host:port/name");
+    return fail(ErrorCode::kInvalidArgument,
+                "\"" + std::string(url) + "\": " + what + "; expected etcd://host:port/name");
   };
   if (!url.starts_with(kScheme)) return bad("not an etcd:// address");
   std::string_view rest = url.substr(kScheme.size());
@@ -196,7 +196,7 @@ Result<GroupAddress> GroupAddress::parse(std::string_view url) {
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), shard);
     if (error != std::errc() || end != digits.data() + digits.size()) {
       return fail(ErrorCode::kInvalidArgument, "\"" + std::string(url) +
-                                                   "\": not a number of a shard; what is meant is "
+                                                   "\": not a number of a shard; expected "
                                                    "etcd://host:port/name/7");
     }
     group.shard = shard;

@@ -63,7 +63,7 @@ class Gateway {
                                         const std::string& value) = 0;
   /// Puts a value that ends with a lease.
   virtual Status put(const std::string& key, const std::string& value, std::uint64_t lease) = 0;
-  /// A new lease of so many seconds.
+  /// A new lease of `seconds` seconds.
   virtual Result<std::uint64_t> grant(std::int64_t seconds) = 0;
   /// Renews it; false if it is over.
   virtual Result<bool> renew(std::uint64_t lease) = 0;

@@ -1,5 +1,5 @@
-// What a client sees of a fail-over: writes a box and searches it, over and over, for so many
-// seconds, while somebody kills the primary (scripts/cluster-demo does), and then looks for all
+// What a client sees of a fail-over: writes a box and searches it, over and over, for some
+// seconds, while an operator kills the primary (scripts/cluster-demo does), and then looks for all
 // that was acknowledged.
 //
 //   silurus-failover tcp://127.0.0.1:7001,tcp://127.0.0.1:7002,tcp://127.0.0.1:7003 10

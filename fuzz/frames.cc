@@ -22,11 +22,12 @@ constexpr const char* kFolder = "/usr/bin";
 
 template <int D>
 void try_entries(const std::string& path) {
-  auto source = open_with_helper<D>(kProgram, path);
+  auto source = open_with_helper<D>({kProgram}, {.path = path});
   if (!source) return;
   std::vector<rtree::Entry<D>> batch(100);
   for (;;) {
     const auto count = (*source)->read(batch);
+    SILURUS_CHECK((*source)->notes().size() <= readers::kMaxNotes);
     if (!count || *count == 0) break;
     SILURUS_CHECK(*count <= batch.size());
     for (const auto& entry : std::span(batch).first(*count)) {
@@ -36,7 +37,7 @@ void try_entries(const std::string& path) {
 }
 
 void try_bytes(const std::string& path) {
-  auto source = unpack_with_helper(kProgram, path);
+  auto source = unpack_with_helper({kProgram}, path);
   if (!source) return;
   std::vector<char> into(1000);
   for (;;) {
@@ -75,6 +76,10 @@ std::vector<std::string> seeds() {
   const rtree::Entry<3> solid{1, {{0, 0, 0}, {1, 1, 1}}};
   return {opened(2) + bytes_of(Frame{FrameKind::kEntries, 0, 2}, flat, flat) + end,
           opened(3) + bytes_of(Frame{FrameKind::kEntries, 0, 1}, solid) + failed,
+          opened(2) + bytes_of(Frame{FrameKind::kNote, 2, 4}) + "note" +
+              bytes_of(Frame{FrameKind::kNote, 3, 3}) + "why" +
+              bytes_of(Frame{FrameKind::kSkipped, 0, 7}) +
+              bytes_of(Frame{FrameKind::kEntries, 501, 1}, flat) + end,
           opened(0) + bytes_of(Frame{FrameKind::kBytes, 500, 4}) + "text" + end, failed};
 }
 

@@ -58,6 +58,14 @@ void try_verbs(std::span<const std::byte> bytes) {
     SILURUS_CHECK(is_ring_size(reply->ring_bytes));
     try_hellos(verbs::hello_of(*reply));
   }
+  const auto kind = verbs::kind_of_request(bytes);
+  if (const auto request = verbs::parse_challenge_request(bytes)) {
+    SILURUS_CHECK(verbs::hello_of(*request).size() <= kMaxClientHelloBytes);
+    const auto proof = verbs::parse_proof_request(bytes);
+    SILURUS_CHECK(!proof || (kind && proof->max_ring_bytes >= kMinRingBytes));
+  }
+  const auto challenge = verbs::parse_challenge(bytes);
+  SILURUS_CHECK(!challenge || challenge->code == verbs::kChallengeCode);
   const Error refusal = verbs::parse_refusal(bytes, "the server");
   SILURUS_CHECK(refusal.message == printable(refusal.message));
 }
@@ -96,6 +104,9 @@ std::vector<std::string> seeds() {
           bytes_of(transport::make_refusal(kShmMagic, error)),
           bytes_of(request),
           bytes_of(reply),
+          bytes_of(*verbs::make_challenge_request(client_bytes)),
+          bytes_of(verbs::make_challenge(7)),
+          bytes_of(verbs::make_proof_request(verbs::make_challenge(7), 9)),
           bytes_of(verbs::make_refusal(error))};
 }
 

@@ -77,6 +77,10 @@ void try_others(std::span<const std::byte> message) {
   if (const auto bare = decode_bare(message)) {
     check_same(message, written, encode_bare(written, bare->type, bare->request_id, bare->flags));
   }
+  if (const auto join = decode_join(message)) {
+    check_same(message, written,
+               encode_join(written, join->header.request_id, join->other, join->query));
+  }
   if (const auto hold = decode_hold(message)) {
     check_same(message, written,
                encode_hold(written, hold->header.request_id, hold->moment, hold->header.flags));

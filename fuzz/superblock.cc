@@ -24,10 +24,13 @@ RootRecord root_at(std::span<const std::byte> pages, std::uint64_t offset) {
 }
 
 void seal_roots(std::span<std::byte> pages, std::uint8_t which, std::uint64_t id) {
-  for (std::uint64_t i = 0; i < kRootPages; ++i) {
+  for (std::uint64_t i = 0; i < kRoots; ++i) {
     if ((which >> i & 1) == 0) continue;
     const std::uint64_t offset = root_offset(i / 2, i % 2);
-    const RootRecord sealed = seal(root_at(pages, offset), id);
+    RootRecord root = root_at(pages, offset);
+    root.forest_bytes %= kPageBytes;
+    root.forest_checksum = forest_checksum(pages.subspan(offset + sizeof root, root.forest_bytes));
+    const RootRecord sealed = seal(root, id);
     std::memcpy(pages.data() + offset, &sealed, sizeof sealed);
   }
 }
@@ -41,7 +44,7 @@ void try_input(std::span<const std::byte> bytes) {
   // What lies between is of no meaning: a superblock, then the four roots.
   const auto first = input.take<Superblock>();
   std::memcpy(pages.bytes().data(), &first, sizeof first);
-  for (std::uint64_t i = 0; i < kRootPages; ++i) {
+  for (std::uint64_t i = 0; i < kRoots; ++i) {
     const auto root = input.take<RootRecord>();
     std::memcpy(pages.bytes().data() + root_offset(i / 2, i % 2), &root, sizeof root);
   }
@@ -62,15 +65,18 @@ void try_input(std::span<const std::byte> bytes) {
     SILURUS_CHECK(bytes_of(again) == bytes_of(*superblock));
     SILURUS_CHECK(superblock->dimensions == kDimensions);
   }
-  if (root) SILURUS_CHECK(bytes_of(seal(*root, id)) == bytes_of(*root));
+  if (root) {
+    SILURUS_CHECK(bytes_of(seal(*root, id)) == bytes_of(*root));
+    SILURUS_CHECK(forest_of(pages.bytes(), *root).size() == root->forest_bytes);
+  }
   // What was formatted is never formatted again.
   if (root && root->sequence <= 2) SILURUS_CHECK(!blank);
 }
 
 std::vector<std::string> seeds() {
   const auto superblock = make_superblock(kDimensions, kNodes, 9, 1 << 20, 0, 4096);
-  const RootRecord empty = seal({.sequence = 1}, 9);
-  const RootRecord later = seal({.sequence = 2, .version = 5, .root = 77, .entries = 3}, 9);
+  const RootRecord empty = seal({.sequence = 1, .forest_checksum = forest_checksum({})}, 9);
+  const RootRecord later = seal({.sequence = 2, .version = 5, .forest_bytes = 8, .entries = 3}, 9);
   const RootRecord none{};
   return {bytes_of(Head{}, superblock, none, none, empty, empty),
           bytes_of(Head{}, superblock, later, later, empty, empty),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "common/units.h"
 
@@ -40,6 +41,8 @@ std::string_view name(MessageType type) {
       return "hold";
     case MessageType::kCluster:
       return "cluster";
+    case MessageType::kJoin:
+      return "join";
   }
   return "unknown";
 }
@@ -150,7 +153,7 @@ Result<Header> decode_header(std::span<const std::byte> message) {
 }
 
 template <int D>
-Result<RangeMessage<D>> decode_range(const Request& request) {
+Result<RangeMessage<D>> decode_range(const Request& request, bool lonlat) {
   const auto fixed = decode_fixed<RangeRequest<D>>(request, MessageType::kRange);
   if (!fixed) return fail(fixed.error());
   if (fixed->predicate > rtree::Predicate::kContains) {
@@ -162,22 +165,43 @@ Result<RangeMessage<D>> decode_range(const Request& request) {
                   std::to_string(static_cast<unsigned>(fixed->shape)));
   }
   if (fixed->reserved != 0) return broken("range request: reserved field is not 0");
-  if (auto ok = rtree::check_box(fixed->window, "window"); !ok) return fail(ok.error());
+  if (auto ok = rtree::check_coordinates(fixed->window, lonlat, "window"); !ok) {
+    return fail(ok.error());
+  }
   return RangeMessage<D>{fixed->header,
                          {.window = fixed->window,
                           .predicate = fixed->predicate,
                           .shape = fixed->shape,
-                          .limit = fixed->limit == kNoLimit ? UINT64_MAX : fixed->limit}};
+                          .limit = fixed->limit == kNoLimit ? UINT64_MAX : fixed->limit,
+                          .lonlat = lonlat}};
 }
 
 template <int D>
-Result<NearestMessage<D>> decode_nearest(const Request& request) {
-  const auto fixed = decode_fixed<NearestRequest<D>>(request, MessageType::kNearest);
+Result<NearestMessage<D>> decode_nearest(const Request& request, bool lonlat) {
+  const auto fixed = decode_fixed<NearestRequest<D>>(request, MessageType::kNearest, true);
   if (!fixed) return fail(fixed.error());
-  if (fixed->reserved != 0) return broken("nearest request: reserved field is not 0");
+  if (fixed->is_bounded > 1) return broken("nearest request: a reserved bit is not 0");
+  const std::size_t should = sizeof(NearestRequest<D>) + fixed->is_bounded * sizeof(double);
+  const std::size_t size = request.bytes.size();
+  if (size != should) return wrong_length(MessageType::kNearest, size, should);
+  double max_distance = std::numeric_limits<double>::infinity();
+  if (fixed->is_bounded == 1) {
+    std::memcpy(&max_distance, request.bytes.data() + sizeof(NearestRequest<D>), sizeof(double));
+    // Without a bound no distance follows.
+    if (std::isinf(max_distance)) return broken("nearest request with an infinite distance");
+  }
+  if (auto ok = check_max_distance(max_distance); !ok) return fail(ok.error());
   if (fixed->k == 0) return fail(ErrorCode::kInvalidArgument, "k is 0: it must be at least 1");
-  if (auto ok = rtree::check_point(fixed->point); !ok) return fail(ok.error());
-  return NearestMessage<D>{fixed->header, {.point = fixed->point, .k = fixed->k}};
+  if (auto ok = rtree::check_coordinates(fixed->point, lonlat); !ok) return fail(ok.error());
+  return NearestMessage<D>{
+      fixed->header,
+      {.point = fixed->point, .k = fixed->k, .max_distance = max_distance, .lonlat = lonlat}};
+}
+
+Status check_max_distance(double distance) {
+  if (distance >= 0) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              "the greatest distance is " + format_number(distance) + ": it must be at least 0");
 }
 
 template <int D>
@@ -208,14 +232,15 @@ Status check_k(std::uint32_t k) {
 }
 
 template <int D>
-Status check_operation(const Operation<D>& operation) {
+Status check_operation(const Operation<D>& operation, bool lonlat) {
   if (operation.kind > OperationKind::kUpdate || operation.reserved != 0) {
     return fail(
         ErrorCode::kInvalidArgument,
         "operation of unknown kind " + std::to_string(static_cast<std::uint32_t>(operation.kind)));
   }
-  if (auto ok = rtree::check_box(operation.box); !ok) return ok;
-  return operation.kind == OperationKind::kUpdate ? rtree::check_box(operation.to, "to") : Status{};
+  if (auto ok = rtree::check_coordinates(operation.box, lonlat); !ok) return ok;
+  if (operation.kind != OperationKind::kUpdate) return {};
+  return rtree::check_coordinates(operation.to, lonlat, "to");
 }
 
 template <int D>
@@ -227,17 +252,19 @@ Result<LoadEntriesMessage<D>> decode_load_entries(const Request& request) {
 }
 
 template <int D>
-Status append_entries(const Array<rtree::Entry<D>>& from, std::vector<rtree::Entry<D>>& entries) {
+Status append_entries(const Array<rtree::Entry<D>>& from, std::vector<rtree::Entry<D>>& entries,
+                      bool lonlat) {
   const std::size_t before = entries.size();
   for (std::size_t i = 0; i < from.size(); ++i) {
-    const auto& entry = entries.emplace_back(from[i]);
-    if (auto ok = rtree::check_box(entry.box); !ok) {
+    auto& entry = entries.emplace_back(from[i]);
+    if (auto ok = rtree::check_coordinates(entry.box, lonlat); !ok) {
       Error error = std::move(ok.error());
       error.message = "entry " + std::to_string(i) + " of the message, id " +
                       std::to_string(entry.id) + ": " + error.message;
       entries.resize(before);
       return fail(std::move(error));
     }
+    entry.box = rtree::stored_box(entry.box, lonlat);
   }
   return {};
 }
@@ -279,6 +306,20 @@ Result<AtMessage> decode_at(const Request& request) {
     return broken("an at message with another request id than the search in it");
   }
   return AtMessage{fixed->header, fixed->moment, Request(*header, search)};
+}
+
+Result<JoinMessage> decode_join(const Request& request) {
+  const auto fixed = decode_fixed<JoinRequest>(request, MessageType::kJoin);
+  if (!fixed) return fail(fixed.error());
+  const JoinQuery query{.within = fixed->within};
+  if (auto ok = check_join(query); !ok) return fail(ok.error());
+  return JoinMessage{fixed->header, fixed->other, query};
+}
+
+Status check_join(const JoinQuery& query) {
+  if (query.within >= 0 && std::isfinite(query.within)) return {};
+  return fail(ErrorCode::kInvalidArgument, "a distance of " + format_number(query.within) +
+                                               ": it must be 0 or more, and finite");
 }
 
 Result<HoldRequest> decode_hold(const Request& request) {
@@ -379,13 +420,14 @@ Result<ServerHello> decode_server_hello(std::span<const std::byte> bytes,
   return hello;
 }
 
-#define SILURUS_INSTANTIATE(D)                                                     \
-  template Result<RangeMessage<D>> decode_range<D>(const Request&);                \
-  template Result<NearestMessage<D>> decode_nearest<D>(const Request&);            \
-  template Result<WriteMessage<D>> decode_write<D>(const Request&, std::uint32_t); \
-  template Status check_operation<D>(const Operation<D>&);                         \
-  template Result<LoadEntriesMessage<D>> decode_load_entries<D>(const Request&);   \
-  template Status append_entries<D>(const Array<rtree::Entry<D>>&, std::vector<rtree::Entry<D>>&);
+#define SILURUS_INSTANTIATE(D)                                                                    \
+  template Result<RangeMessage<D>> decode_range<D>(const Request&, bool);                         \
+  template Result<NearestMessage<D>> decode_nearest<D>(const Request&, bool);                     \
+  template Result<WriteMessage<D>> decode_write<D>(const Request&, std::uint32_t);                \
+  template Status check_operation<D>(const Operation<D>&, bool);                                  \
+  template Result<LoadEntriesMessage<D>> decode_load_entries<D>(const Request&);                  \
+  template Status append_entries<D>(const Array<rtree::Entry<D>>&, std::vector<rtree::Entry<D>>&, \
+                                    bool);
 SILURUS_INSTANTIATE(2)
 SILURUS_INSTANTIATE(3)
 #undef SILURUS_INSTANTIATE

@@ -12,10 +12,11 @@
 #include "common/result.h"
 #include "protocol/messages.h"
 #include "rtree/geometry.h"
+#include "rtree/lonlat.h"
 
 // Checks messages before anyone believes them. The bytes lie in a ring that the peer can still
 // write, so every function here copies the fixed part first and then checks the copy; what varies
-// in length is handed out as an Array, which copies one element at a time. Nobody reads a byte
+// in length is handed out as an Array, which copies one element at a time. No code reads a byte
 // twice.
 //
 // Two kinds of refusal: kProtocol and kTooLarge say that the peer doesn't keep to the format (close
@@ -81,8 +82,9 @@ struct RangeMessage {
   Header header;
   rtree::RangeQuery<D> query;  ///< checked: can be given to a cursor
 };
+/// `lonlat`: the collection is of degrees.
 template <int D>
-Result<RangeMessage<D>> decode_range(const Request& request);
+Result<RangeMessage<D>> decode_range(const Request& request, bool lonlat = false);
 
 template <int D>
 struct NearestMessage {
@@ -90,7 +92,9 @@ struct NearestMessage {
   rtree::NearestQuery<D> query;  ///< checked: k >= 1, the point finite
 };
 template <int D>
-Result<NearestMessage<D>> decode_nearest(const Request& request);
+Result<NearestMessage<D>> decode_nearest(const Request& request, bool lonlat = false);
+/// Why a greatest distance makes no sense.
+Status check_max_distance(double distance);
 
 template <int D>
 struct WriteMessage {
@@ -105,9 +109,9 @@ Result<WriteMessage<D>> decode_write(const Request& request, std::uint32_t max_b
 /// How many neighbours a search asks for: 1 to kMaxK.
 Status check_k(std::uint32_t k);
 
-/// Kind known, boxes finite and not inverted. A bad operation fails alone.
+/// Kind known, boxes finite and not inverted, or boxes of degrees. A bad operation fails alone.
 template <int D>
-Status check_operation(const Operation<D>& operation);
+Status check_operation(const Operation<D>& operation, bool lonlat = false);
 
 template <int D>
 struct LoadEntriesMessage {
@@ -117,10 +121,11 @@ struct LoadEntriesMessage {
 template <int D>
 Result<LoadEntriesMessage<D>> decode_load_entries(const Request& request);
 
-/// Copies the entries to the end of `entries`. At the first bad box (named by its place in the
-/// message) nothing of the message stays in it.
+/// Copies the entries to the end of `entries`, boxes of degrees as a tree holds them. At the first
+/// bad box (named by its place in the message) nothing of the message stays in it.
 template <int D>
-Status append_entries(const Array<rtree::Entry<D>>& from, std::vector<rtree::Entry<D>>& entries);
+Status append_entries(const Array<rtree::Entry<D>>& from, std::vector<rtree::Entry<D>>& entries,
+                      bool lonlat = false);
 
 /// fill is 0 or in (0, 1].
 Result<LoadCommit> decode_load_commit(const Request& request);
@@ -134,6 +139,15 @@ struct AtMessage {
   Request search;  ///< a kRange or kNearest, still to be decoded
 };
 Result<AtMessage> decode_at(const Request& request);
+
+struct JoinMessage {
+  Header header;
+  std::uint64_t other;  ///< collection_key(), perhaps of none that there is
+  JoinQuery query;      ///< checked
+};
+Result<JoinMessage> decode_join(const Request& request);
+/// Whether the distance is one.
+Status check_join(const JoinQuery& query);
 
 Result<HoldRequest> decode_hold(const Request& request);
 

@@ -27,7 +27,7 @@ Surroundings surroundings() {
   const char* variable = std::getenv("SILURUS_SERVER");
   return {.variable = variable == nullptr ? "" : variable,
           .uid = geteuid(),
-          .exists = [](const std::string& path) { return access(path.c_str(), F_OK) == 0; }};
+          .exists = [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }};
 }
 
 std::string default_url(const Surroundings& around) {

@@ -41,8 +41,16 @@ std::size_t encode_nearest(std::span<std::byte> out, std::uint32_t request_id,
   const NearestRequest<D> request{
       .header = request_header(MessageType::kNearest, request_id, flags),
       .k = query.k,
-      .reserved = 0,
+      .is_bounded = nearest_bytes(query) > sizeof(NearestRequest<D>) ? 1u : 0u,
       .point = query.point};
+  return put(out, put(out, 0, &request), &query.max_distance, request.is_bounded);
+}
+
+std::size_t encode_join(std::span<std::byte> out, std::uint32_t request_id, std::uint64_t other,
+                        const JoinQuery& query) {
+  const JoinRequest request{.header = request_header(MessageType::kJoin, request_id),
+                            .other = other,
+                            .within = query.within};
   return put(out, 0, &request);
 }
 
@@ -141,6 +149,10 @@ AnswerEncoder AnswerEncoder::range(AnswerTo to, rtree::ResultShape shape,
 
 AnswerEncoder AnswerEncoder::nearest(AnswerTo to, std::span<const rtree::Neighbor> neighbors) {
   return {to, 0, neighbors.size(), neighbors.data(), sizeof(rtree::Neighbor)};
+}
+
+AnswerEncoder AnswerEncoder::join(AnswerTo to, std::span<const IdPair> pairs) {
+  return {to, 0, pairs.size(), pairs.data(), sizeof(IdPair)};
 }
 
 AnswerEncoder AnswerEncoder::write(AnswerTo to, std::span<const FailedOperation> failed) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string_view>
 
@@ -22,9 +23,16 @@ template <int D>
 std::size_t encode_range(std::span<std::byte> out, std::uint32_t request_id,
                          const rtree::RangeQuery<D>& query, std::uint8_t flags = 0);
 template <int D>
+std::size_t nearest_bytes(const rtree::NearestQuery<D>& query) {
+  const bool is_bounded = query.max_distance < std::numeric_limits<double>::infinity();
+  return sizeof(NearestRequest<D>) + (is_bounded ? sizeof(double) : 0);
+}
+template <int D>
 std::size_t encode_nearest(std::span<std::byte> out, std::uint32_t request_id,
                            const rtree::NearestQuery<D>& query, std::uint8_t flags = 0);
 /// `outstanding`: how far the oldest write whose outcome isn't known lies before this one.
+std::size_t encode_join(std::span<std::byte> out, std::uint32_t request_id, std::uint64_t other,
+                        const JoinQuery& query);
 template <int D>
 std::size_t encode_write(std::span<std::byte> out, std::uint32_t request_id, std::uint64_t sequence,
                          std::span<const Operation<D>> operations, std::uint32_t outstanding = 0);
@@ -83,6 +91,7 @@ class AnswerEncoder {
   static AnswerEncoder range(AnswerTo to, rtree::ResultShape shape,
                              const rtree::RangeResult<D>& result);
   static AnswerEncoder nearest(AnswerTo to, std::span<const rtree::Neighbor> neighbors);
+  static AnswerEncoder join(AnswerTo to, std::span<const IdPair> pairs);
   static AnswerEncoder write(AnswerTo to, std::span<const FailedOperation> failed);
   static AnswerEncoder held(AnswerTo to, const HeldVersion& held);
   static AnswerEncoder text(AnswerTo to, std::string_view text);

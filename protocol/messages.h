@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <type_traits>
 
 #include "rtree/geometry.h"
@@ -13,14 +14,14 @@
 
 // The messages between client and server: fixed little-endian structs without padding, written in
 // place into rings. A request is answered by one or more messages of type kAnswer with its
-// request id; all but the last carry kMore. Whoever reads one checks it first (decode.h).
+// request id; all but the last carry kMore. Each message is checked before it is read (decode.h).
 
 namespace silurus::protocol {
 
 static_assert(std::endian::native == std::endian::little, "the wire format is little-endian");
 
 constexpr std::uint32_t kMagic = 0x524c4953;  // "SILR"
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 
 enum class MessageType : std::uint8_t {
   kAnswer = 0,
@@ -36,11 +37,12 @@ enum class MessageType : std::uint8_t {
   kTask = 10,        ///< TaskRequest and its text; answered with JSON text
   kHold = 11,        ///< HoldRequest: keeps an old version for one-sided reads of it
   kCluster = 12,     ///< Header alone: who is in the group; any member answers, with JSON text
+  kJoin = 13,        ///< JoinRequest
 };
-constexpr MessageType kLastMessageType = MessageType::kCluster;
+constexpr MessageType kLastMessageType = MessageType::kJoin;
 
-/// Requests of one connection that may be unanswered at once. A client that has more of them on the
-/// way is disconnected. Answers come in any order, and segments of several may be interleaved.
+/// Requests of one connection that may be unanswered at once. A client that sends more is
+/// disconnected. Answers come in any order, and segments of several may be interleaved.
 constexpr std::uint32_t kMaxRequestsInFlight = 1024;
 /// Neighbours that one search may ask for.
 constexpr std::uint32_t kMaxK = 1u << 16;
@@ -50,8 +52,8 @@ constexpr std::uint8_t kMore = 1;  ///< flag of an answer: another segment follo
 /// applied. Without it a member that may not read for the group (a backup, a primary without its
 /// lease) answers kNotPrimary.
 constexpr std::uint8_t kAnyMember = 2;
-/// Lies between the sequence of a write and that of the oldest one whose outcome its client doesn't
-/// know yet: less than this.
+/// Greatest distance between the sequence number of a write and that of the oldest write whose
+/// outcome its client does not know yet.
 constexpr std::uint32_t kMaxOutstandingWrites = 4096;
 constexpr std::uint32_t kNoLimit = UINT32_MAX;  ///< limit of a range search without one
 constexpr std::size_t kMaxErrorText = 1024;     ///< bytes of text of an error answer
@@ -63,7 +65,7 @@ constexpr std::size_t kMinMessageBytes = 256;
 struct Header {
   MessageType type;
   std::uint8_t flags;
-  std::uint16_t code;  ///< of an answer: 0 or an ErrorCode, then text follows AnswerHeader
+  std::uint16_t code;  ///< in an answer: 0, or an ErrorCode with text behind AnswerHeader
   std::uint32_t request_id;
 };
 
@@ -78,12 +80,20 @@ struct RangeRequest {
   rtree::Box<D> window;
 };
 
+/// If `is_bounded`, the greatest distance follows, a double.
 template <int D>
 struct NearestRequest {
   Header header;
   std::uint32_t k;
-  std::uint32_t reserved;  ///< 0
+  std::uint32_t is_bounded;  ///< 0 or 1
   rtree::Point<D> point;
+};
+
+/// Pairs of entries of the connection's collection and another one.
+struct JoinRequest {
+  Header header;
+  std::uint64_t other;  ///< collection_key() of its name
+  double within;        ///< rtree::JoinQuery::within
 };
 
 using silurus::Operation;
@@ -133,6 +143,7 @@ struct HoldRequest {
   Header header;
   Moment moment;
 };
+/// Old versions that a server holds for one client at once.
 constexpr std::size_t kMaxHeldVersions = 8;
 
 enum class TaskKind : std::uint32_t {
@@ -140,21 +151,30 @@ enum class TaskKind : std::uint32_t {
   kDiff = 2,     ///< what was inserted, erased and moved between two moments; no text
   kBackup = 3,   ///< a copy into the new directory that the text names, on the server's machine
   // How a shard is replaced by others (docs/sharding.md). `from` is a ticket, or 0 where it says
-  // so: a command whose ticket is below the greatest seen is refused, since somebody else has taken
-  // over. No text.
+  // so: a command whose ticket is below the greatest seen is refused, since another command has
+  // taken over. No text.
   kExport = 4,         ///< pins the current version for this connection (from: 0)
   kExportChanges = 5,  ///< then pins the newest one, and lists what has changed since (from: 0)
   kExportPage = 6,     ///< from: 0, `to`: which page of what the last of those two listed; answered
                        ///< with its Operations instead of JSON
   kFill = 7,           ///< from now on only this connection may write
-  kFreeze = 8,         ///< for `to` nanoseconds nobody may write; longer if asked again
-  kRetire = 9,         ///< frozen until now: nobody may read or write here any more
-  kServe = 10,         ///< everybody may, again
+  kFreeze = 8,         ///< refuses writes for `to` nanoseconds; longer if asked again
+  kRetire = 9,         ///< refuses reads and writes from now on, if it is frozen
+  kServe = 10,         ///< takes reads and writes of all clients again
   kCompact = 11,       ///< one step of a compaction, as a write. `from`: its cursor, 0 to begin
                        ///< with; `to`: how full nodes are made, in 1/10,000, 0 for the default. No
                        ///< text
+  // Collections. Text: the name of one; for kRename, kReplace and kNote, a line feed and the new
+  // name, or the note, behind it.
+  kCollections = 12,  ///< which there are; no text
+  kCreate = 13,       ///< `from`: dimensions; `to`: bits of CollectionFlag
+  kDrop = 14,
+  kClear = 15,    ///< takes all entries out
+  kRename = 16,   ///< to a name that no other has
+  kReplace = 17,  ///< to a name that another may have, which is dropped at the same moment
+  kNote = 18,
 };
-constexpr TaskKind kLastTaskKind = TaskKind::kCompact;
+constexpr TaskKind kLastTaskKind = TaskKind::kNote;
 
 /// Followed by `text_bytes` of text, UTF-8.
 struct TaskRequest {
@@ -164,11 +184,12 @@ struct TaskRequest {
   Moment from;
   Moment to;
 };
-constexpr std::size_t kMaxTaskText = 200;
+constexpr std::size_t kMaxTaskText = 200;  ///< bytes of the text of a task, as the path of a backup
 
 /// Begins every answer. What follows, `count` times, depends on the request:
 ///  kRange    nothing, ids (u64), or rtree::Entry<D>, by the shape asked for;
 ///  kNearest  rtree::Neighbor;
+///  kJoin     IdPair;
 ///  kWrite    FailedOperation, one for each that failed;
 ///  kStats    bytes of JSON; so do kTask (kExportPage apart) and kCluster;
 ///  kAt       as the search in it;
@@ -191,6 +212,25 @@ struct FailedOperation {
   std::uint32_t code;   ///< ErrorCode
 };
 
+/// What a collection is, beside its dimensions: decided when it is created.
+enum CollectionFlag : std::uint32_t {
+  kKeyed = 1,        ///< an id is unique in it
+  kLonLat = 2,       ///< coordinates are degrees of longitude and latitude
+  kWithRecords = 4,  ///< an entry may carry a record
+};
+
+/// By what the default collection is asked for.
+constexpr std::uint64_t kDefaultCollection = 0;
+/// By what a collection of that name is asked for: FNV-1a of 64 bits (Fowler, Noll and Vo, RFC
+/// 9923), since a name has no room where a client says hello. Two collections of a server never
+/// have the same.
+constexpr std::uint64_t collection_key(std::string_view name) {
+  if (name.empty() || name == "default") return kDefaultCollection;
+  std::uint64_t key = 0xcbf29ce484222325;
+  for (const char byte : name) key = (key ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
+  return key != kDefaultCollection ? key : 1;
+}
+
 /// What a client says of itself when connecting.
 struct ClientHello {
   std::uint32_t magic = kMagic;
@@ -198,6 +238,8 @@ struct ClientHello {
   std::uint32_t dimensions = 0;  ///< 0: whatever the server has
   std::uint32_t reserved = 0;
   std::uint64_t client = 0;  ///< random, the same on all its connections; 0: without a name
+  /// The collection that all requests of the connection are for (collection_key()).
+  std::uint64_t collection = kDefaultCollection;
 };
 
 /// What the server says: all that a client needs to send requests and to walk the tree.
@@ -213,7 +255,10 @@ struct ServerHello {
   std::uint32_t chunks_per_region = 0;  ///< node in chunk c: region c / this
   std::uint32_t max_batch = 0;          ///< operations in one WriteRequest
   std::uint32_t one_sided = 0;          ///< 1 if regions are exposed on this connection
-  std::uint64_t root_offset = 0;        ///< of the rtree::RootBlock in region 0; 64-byte aligned
+  std::uint64_t root_offset = 0;        ///< of the tree's rtree::RootBlock; 64-byte aligned
+  std::uint64_t collection = 0;         ///< number of the tree: RootBlock::owner says twice this
+  std::uint32_t root_region = 0;        ///< region in which that RootBlock lies
+  std::uint32_t collection_flags = 0;   ///< bits of CollectionFlag
   std::uint64_t epoch = 0;  ///< of the group's view, at least 1 in any; 0: not a group, no leases
 };
 
@@ -221,9 +266,9 @@ struct ServerHello {
 struct Heartbeat {
   std::uint64_t sequence;            ///< 1, 2, 3, ...
   rtree::Version version;            ///< published
-  std::uint32_t cpu_busy_permyriad;  ///< of the server's workers since the last: 10,000 = all busy
+  std::uint32_t cpu_busy_permyriad;  ///< busy workers since the last heartbeat: 10,000 = all
   std::uint32_t queued;              ///< requests seen waiting at the last sweep
-  std::uint64_t lease_ns;      ///< for so long from its sending on, what this member publishes
+  std::uint64_t lease_ns;      ///< time from its sending on, in which what this member publishes
                                ///< is the newest there is; kNoEnd: for ever; 0: it may not be
   std::uint64_t staleness_ns;  ///< when sent, `version` had been superseded for no longer than
                                ///< this; kNoEnd: not known
@@ -238,12 +283,14 @@ static_assert(sizeof(Header) == 8 && sizeof(RangeRequest<2>) == 48 &&
               sizeof(RangeRequest<3>) == 64);
 static_assert(sizeof(NearestRequest<2>) == 32 && sizeof(Operation<2>) == 80);
 static_assert(sizeof(WriteRequest) == 24 && sizeof(LoadEntries) == 16 && sizeof(LoadCommit) == 24);
+static_assert(sizeof(JoinRequest) == 24 && sizeof(IdPair) == 16);
 static_assert(sizeof(HoldRequest) == 16 && sizeof(HeldVersion) == 16);
 static_assert(sizeof(AtRequest) == 16 && sizeof(TaskRequest) == 32 &&
               sizeof(TaskRequest) + kMaxTaskText <= kMinMessageBytes &&
-              sizeof(AtRequest) + sizeof(RangeRequest<3>) <= kMinMessageBytes);
+              sizeof(AtRequest) + sizeof(RangeRequest<3>) <= kMinMessageBytes &&
+              sizeof(NearestRequest<3>) + sizeof(double) <= sizeof(RangeRequest<3>));
 static_assert(sizeof(AnswerHeader) == 24 && sizeof(FailedOperation) == 8);
-static_assert(sizeof(ClientHello) == 24 && sizeof(ServerHello) == 72 && sizeof(Heartbeat) == 56);
+static_assert(sizeof(ClientHello) == 32 && sizeof(ServerHello) == 88 && sizeof(Heartbeat) == 56);
 static_assert(sizeof(AnswerHeader) + sizeof(rtree::Entry<3>) <= kMinMessageBytes &&
               sizeof(WriteRequest) + sizeof(Operation<3>) <= kMinMessageBytes &&
               sizeof(RangeRequest<3>) <= kMinMessageBytes);

@@ -13,7 +13,7 @@ namespace silurus::replication {
 namespace {
 
 template <int D>
-Status fill(const std::string& path, const rtree::Tree<D>& tree, const rtree::Snapshot<D>& snapshot,
+Status fill(const std::string& path, const rtree::Tree<D>& tree, const StoredForest& forest,
             Stamp stamp, const DirectoryOptions& options, const std::stop_token& cancel) {
   auto directory = open_directory<D>(path, options);
   if (!directory) return fail(directory.error());
@@ -24,16 +24,15 @@ Status fill(const std::string& path, const rtree::Tree<D>& tree, const rtree::Sn
   const auto empty = newest_root(volume.super->bytes(), superblock->id, volume.name);
   if (!empty) return fail(empty.error());
   Checkpointer<D> checkpointer(volume, *superblock, *empty, AreaMap());
-  const rtree::NodeRef root = snapshot.root().ref;
-  if (Status room = checkpointer.make_room(tree, root); !room) return room;
-  return checkpointer.write(tree, root, empty->log, stamp, cancel);
+  if (Status room = checkpointer.make_room(tree, forest); !room) return room;
+  return checkpointer.write(tree, forest, empty->log, stamp, cancel);
 }
 
 }  // namespace
 
 template <int D>
 Status write_backup(const std::string& path, const rtree::Tree<D>& tree,
-                    const rtree::Snapshot<D>& snapshot, Stamp stamp,
+                    const typename Collections<D>::Held& held, Stamp stamp,
                     const DirectoryOptions& options, const std::stop_token& cancel) {
   namespace fs = std::filesystem;
   std::error_code error;
@@ -47,7 +46,7 @@ Status write_backup(const std::string& path, const rtree::Tree<D>& tree,
   if (fs::exists(fs::symlink_status(target, error))) {
     return fail(ErrorCode::kConflict, path + " exists: name a directory that is not there yet");
   }
-  // Made by us or by nobody: whatever else has that name is not ours to remove.
+  // Made by us, or not there: another file of that name is not ours to remove.
   if (::mkdir(draft.c_str(), 0700) != 0) {
     if (errno == EEXIST) {
       return fail(ErrorCode::kConflict, draft.string() +
@@ -58,7 +57,7 @@ Status write_backup(const std::string& path, const rtree::Tree<D>& tree,
     return fail(is_no_space(errno) ? no_space_error(what, target.parent_path(), errno)
                                    : errno_error(ErrorCode::kIo, what, errno));
   }
-  Status filled = fill(draft.string(), tree, snapshot, stamp, options, cancel);
+  Status filled = fill(draft.string(), tree, held.forest, stamp, options, cancel);
   if (filled) filled = sync_directory(draft.string());
   if (filled && std::rename(draft.c_str(), target.c_str()) != 0) {
     filled = fail(errno_error(ErrorCode::kIo, "cannot name the backup " + path, errno));
@@ -70,9 +69,9 @@ Status write_backup(const std::string& path, const rtree::Tree<D>& tree,
   return sync_directory(target.parent_path().string());
 }
 
-template Status write_backup(const std::string&, const rtree::Tree<2>&, const rtree::Snapshot<2>&,
+template Status write_backup(const std::string&, const rtree::Tree<2>&, const Collections<2>::Held&,
                              Stamp, const DirectoryOptions&, const std::stop_token&);
-template Status write_backup(const std::string&, const rtree::Tree<3>&, const rtree::Snapshot<3>&,
+template Status write_backup(const std::string&, const rtree::Tree<3>&, const Collections<3>::Held&,
                              Stamp, const DirectoryOptions&, const std::stop_token&);
 
 }  // namespace silurus::replication

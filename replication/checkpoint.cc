@@ -13,7 +13,7 @@
 namespace silurus::replication {
 namespace {
 
-/// Room on the medium is reserved in pieces of so many bytes.
+/// Bytes of the pieces in which room on the medium is reserved.
 constexpr std::uint64_t kExtentBytes = std::uint64_t{4} << 20;
 /// Written before the medium must have it, so that a checkpoint is a steady load and not a burst.
 constexpr std::uint64_t kDrainBytes = std::uint64_t{8} << 20;
@@ -107,12 +107,12 @@ Checkpointer<D>::Checkpointer(Volume& volume, const Superblock& superblock, cons
     : volume_(volume), superblock_(superblock), last_(last), map_(std::move(map)) {}
 
 template <int D>
-Status Checkpointer<D>::write(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition log,
-                              Stamp stamp, const std::stop_token& cancel,
+Status Checkpointer<D>::write(const rtree::Tree<D>& tree, const StoredForest& forest,
+                              LogPosition log, Stamp stamp, const std::stop_token& cancel,
                               std::span<const std::byte> extra) {
   begin();
-  if (Status written = write_nodes(tree, root, cancel); !written) return written;
-  return finish(root, tree.batch_node(root).header, log, stamp, extra);
+  if (Status written = write_nodes(tree, forest.roots, cancel); !written) return written;
+  return finish(forest, log, stamp, extra);
 }
 
 template <int D>
@@ -122,18 +122,21 @@ void Checkpointer<D>::begin() {
 }
 
 template <int D>
-Status Checkpointer<D>::finish(rtree::NodeRef root, const rtree::NodeHeader& header,
-                               LogPosition log, Stamp stamp, std::span<const std::byte> extra) {
+Status Checkpointer<D>::finish(const StoredForest& forest, LogPosition log, Stamp stamp,
+                               std::span<const std::byte> extra) {
   if (Status drained = drain_areas(); !drained) return drained;
   const AreaMap before = map_;
   for (const Moved& moved : moved_) {
     for (std::uint32_t i = 0; i < moved.chunks; ++i) map_.set(moved.chunk + i, moved.is_first);
   }
+  const std::vector<std::byte> of_forest = forest.encode();
+  SILURUS_CHECK(of_forest.size() <= StoredForest::kMostBytes);
   const RootRecord record = seal({.checksum = 0,
                                   .sequence = last_.sequence + 1,
-                                  .version = header.birth,
-                                  .root = root.word(),
-                                  .entries = header.entries,
+                                  .version = forest.roots.version,
+                                  .forest_bytes = of_forest.size(),
+                                  .forest_checksum = forest_checksum(of_forest),
+                                  .entries = forest.roots.entries,
                                   .chunks = map_.chunks(),
                                   .map_checksum = map_.checksum(),
                                   .log = log,
@@ -141,7 +144,7 @@ Status Checkpointer<D>::finish(rtree::NodeRef root, const rtree::NodeHeader& hea
                                  superblock_.id);
   Status switched = write_map(record.sequence);
   if (switched && volume_.extras[0] != nullptr) switched = write_extra(record.sequence, extra);
-  if (switched) switched = write_root(record);
+  if (switched) switched = write_root(record, of_forest);
   if (!switched) {
     map_ = before;
     return switched;
@@ -154,10 +157,10 @@ Status Checkpointer<D>::finish(rtree::NodeRef root, const rtree::NodeHeader& hea
 /// Calls visit(ref, node) for the nodes that the last checkpoint does not have, until one fails.
 template <int D>
 template <typename Visit>
-Status Checkpointer<D>::visit_new(const rtree::Tree<D>& tree, rtree::NodeRef root,
+Status Checkpointer<D>::visit_new(const rtree::Tree<D>& tree, const rtree::ForestRoots& roots,
                                   Visit&& visit) const {
   constexpr rtree::Version kMask = (rtree::Version{1} << rtree::NodeRef::kBirthBits) - 1;
-  const rtree::Version version = tree.batch_node(root).birth();
+  const rtree::Version version = roots.version;
   SILURUS_CHECK(version >= last_.version);
   // A reference holds the low bits of a birth that is at most `version`.
   const rtree::Version new_versions = version - last_.version;
@@ -165,13 +168,15 @@ Status Checkpointer<D>::visit_new(const rtree::Tree<D>& tree, rtree::NodeRef roo
     return ((version - ref.birth()) & kMask) < new_versions;
   };
   std::vector<rtree::NodeRef> to_visit;
-  if (is_new(root)) to_visit.push_back(root);
+  for (const rtree::StoredTree& stored : roots.trees) {
+    if (is_new(stored.root)) to_visit.push_back(stored.root);
+  }
   while (!to_visit.empty()) {
     const rtree::NodeRef ref = to_visit.back();
     to_visit.pop_back();
     const rtree::Node<D>& node = tree.batch_node(ref);
     if (Status visited = visit(ref, node); !visited) return visited;
-    // What lies below an old node is old: whoever changes a node copies all above it.
+    // What lies below an old node is old: a change of a node copies all nodes above it.
     for (std::uint32_t i = node.is_leaf() ? 0 : node.count(); i-- > 0;) {
       if (is_new(node.child(i))) to_visit.push_back(node.child(i));
     }
@@ -180,9 +185,9 @@ Status Checkpointer<D>::visit_new(const rtree::Tree<D>& tree, rtree::NodeRef roo
 }
 
 template <int D>
-Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef root,
+Status Checkpointer<D>::write_nodes(const rtree::Tree<D>& tree, const rtree::ForestRoots& roots,
                                     const std::stop_token& cancel) {
-  return visit_new(tree, root, [&](rtree::NodeRef ref, const rtree::Node<D>& node) -> Status {
+  return visit_new(tree, roots, [&](rtree::NodeRef ref, const rtree::Node<D>& node) -> Status {
     if (lies_beside(ref, node)) {
       note_moved(ref.chunk(), rtree::chunks_of<D>(node.level()));
       return {};
@@ -320,16 +325,28 @@ Status Checkpointer<D>::write_extra(std::uint64_t sequence, std::span<const std:
 }
 
 template <int D>
-Status Checkpointer<D>::write_root(const RootRecord& record) {
+Status Checkpointer<D>::reserve_root(std::uint64_t sequence, std::uint64_t forest_bytes) {
+  Status room;
+  for (std::uint64_t copy = 0; copy < 2 && room; ++copy) {
+    room = volume_.super->reserve(root_offset(sequence, copy), sizeof(RootRecord) + forest_bytes);
+  }
+  return room;
+}
+
+template <int D>
+Status Checkpointer<D>::write_root(const RootRecord& record, std::span<const std::byte> forest) {
   PersistentMemory& super = *volume_.super;
+  const std::uint64_t bytes = sizeof record + forest.size();
+  if (Status room = reserve_root(record.sequence, forest.size()); !room) return room;
   for (std::uint64_t copy = 0; copy < 2; ++copy) {
     const std::uint64_t offset = root_offset(record.sequence, copy);
     super.store(offset, std::as_bytes(std::span(&record, 1)));
+    super.store(offset + sizeof record, forest);
     if (copy == 0) {
       // Of a root that is not even stored nothing will ever be found.
       if (Status stored = super.check_stores(); !stored) return stored;
     }
-    super.flush(offset, sizeof record);
+    super.flush(offset, bytes);
     if (Status drained = super.drain(); !drained) {
       // Perhaps the new root is durable, perhaps not: neither checkpoint may be overwritten now.
       broken_ = drained.error();
@@ -362,19 +379,20 @@ Status Checkpointer<D>::reserve(int area, std::uint64_t offset, std::uint64_t le
 // --- room for a checkpoint, before it is written
 
 template <int D>
-Status Checkpointer<D>::make_room(const rtree::Tree<D>& tree, rtree::NodeRef root) {
+Status Checkpointer<D>::make_room(const rtree::Tree<D>& tree, const StoredForest& forest) {
   if (broken_) return fail(*broken_);
   std::vector<bool> extents[2];
   std::uint64_t chunks = map_.chunks();
-  const Status found = visit_new(tree, root, [&](rtree::NodeRef ref, const auto& node) -> Status {
-    const std::uint32_t of_node = rtree::chunks_of<D>(node.level());
-    const auto place = place_of(ref.chunk(), of_node, chunks);
-    if (!place) return fail(place.error());
-    chunks = std::max<std::uint64_t>(chunks, std::uint64_t{ref.chunk()} + of_node);
-    mark_extents(*place, of_node, extents);
-    return {};
-  });
-  return found ? make_room(extents, chunks) : found;
+  const Status found =
+      visit_new(tree, forest.roots, [&](rtree::NodeRef ref, const auto& node) -> Status {
+        const std::uint32_t of_node = rtree::chunks_of<D>(node.level());
+        const auto place = place_of(ref.chunk(), of_node, chunks);
+        if (!place) return fail(place.error());
+        chunks = std::max<std::uint64_t>(chunks, std::uint64_t{ref.chunk()} + of_node);
+        mark_extents(*place, of_node, extents);
+        return {};
+      });
+  return found ? make_room(extents, chunks, forest.encode().size()) : found;
 }
 
 template <int D>
@@ -390,7 +408,7 @@ Status Checkpointer<D>::make_room(const rtree::Run& run) {
     if (!place) return fail(place.error());
     mark_extents(*place, of_node, extents);
   }
-  return make_room(extents, chunks);
+  return make_room(extents, chunks, last_.forest_bytes);
 }
 
 template <int D>
@@ -405,15 +423,18 @@ void Checkpointer<D>::mark_extents(const Place& place, std::uint32_t chunks,
   }
 }
 
-/// Makes room in these extents of the areas, and for a map of that number of chunks.
+/// Makes room in these extents of the areas, for a map of that number of chunks, and for a root
+/// with that number of bytes behind it.
 template <int D>
-Status Checkpointer<D>::make_room(const std::vector<bool> (&extents)[2], std::uint64_t chunks) {
+Status Checkpointer<D>::make_room(const std::vector<bool> (&extents)[2], std::uint64_t chunks,
+                                  std::uint64_t forest_bytes) {
   for (int area = 0; area < 2; ++area) {
     if (Status room = look_for_room(area, extents[area]); !room) return room;
   }
   std::vector<std::uint64_t> blank[2];
   Status room = volume_.super->reserve(map_offset(last_.sequence + 1, superblock_.map_bytes),
                                        (chunks + 63) / 64 * 8);
+  if (room) room = reserve_root(last_.sequence + 1, forest_bytes);
   for (int area = 0; area < 2 && room; ++area) {
     room = reserve_all(area, extents[area], blank[area]);
   }

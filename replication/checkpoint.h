@@ -10,6 +10,7 @@
 
 #include "common/result.h"
 #include "replication/persistent_memory.h"
+#include "replication/stored_forest.h"
 #include "replication/superblock.h"
 #include "rtree/tree.h"
 
@@ -43,7 +44,7 @@ class AreaMap {
     const std::uint64_t bit = std::uint64_t{1} << (chunk % 64);
     words_[chunk / 64] = is_first ? words_[chunk / 64] | bit : words_[chunk / 64] & ~bit;
   }
-  /// At least so many chunks; new ones are 0.
+  /// At least that many chunks; new ones are 0.
   void grow(std::uint64_t chunks) {
     if (words_.size() * 64 < chunks) words_.resize((chunks + 63) / 64);
   }
@@ -101,16 +102,17 @@ struct CheckpointFigures {
 template <int D>
 class Checkpointer {
  public:
-  /// Goes on from `last`. The volume's super and nodes must outlive it and be written by nobody
+  /// Goes on from `last`. The volume's super and nodes must outlive it and be written by no other
   /// else.
   Checkpointer(Volume& volume, const Superblock& superblock, const RootRecord& last, AreaMap map);
 
-  /// Makes the version below `root` durable: nodes of `tree` that a snapshot holds, or an
-  /// unpublished batch that is sealed. `log`: the first record that is not in it; `stamp`: its
-  /// time; `extra`: what goes with it, where the volume has room for that. After an error, or if
-  /// a stop was requested (kUnavailable), the last checkpoint is still whole, and after kNoSpace
-  /// the last one that recovery finds; another error of the medium itself is final.
-  Status write(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition log, Stamp stamp,
+  /// Makes a version durable: all trees of `forest`, whose nodes `tree` has, being one of them, and
+  /// snapshots hold, or a batch that is sealed and not published. `log`: the first record that is
+  /// not in it; `stamp`: its time; `extra`: what goes with it, where the volume has room for that.
+  /// After an error, or if a stop was requested (kUnavailable), the last checkpoint is still whole,
+  /// and after kNoSpace the last one that recovery finds; another error of the medium itself is
+  /// final.
+  Status write(const rtree::Tree<D>& tree, const StoredForest& forest, LogPosition log, Stamp stamp,
                const std::stop_token& cancel = {}, std::span<const std::byte> extra = {});
   /// The same where a run, which is in that version or was in one before it, may lie beside the
   /// last checkpoint (keep_beside()): its nodes are not written again.
@@ -119,11 +121,10 @@ class Checkpointer {
   /// Makes sure that the medium has room for what write() of the same version would write, and
   /// writes nothing. kNoSpace says how much is missing, and room that was taken for it is given
   /// back; kTooLarge: no medium would do.
-  Status make_room(const rtree::Tree<D>& tree, rtree::NodeRef root);
+  Status make_room(const rtree::Tree<D>& tree, const StoredForest& forest);
 
   /// The same of nodes that come one by one, from a tree that is elsewhere: begin(), take() for
-  /// each of them, every chunk once, and finish() with the name and the header of the root among
-  /// them.
+  /// each of them, every chunk once, and finish() with the roots among them.
   void begin();
   Status take(rtree::NodeRef ref, const rtree::Node<D>& node);
   /// Instead of begin() and finish(), for all nodes of a run: then they are durable beside the last
@@ -133,18 +134,19 @@ class Checkpointer {
   Status keep_beside(const rtree::Run& run);
   /// Such a run was found there by recovery.
   void note_beside(const rtree::Run& run) { beside_.push_back(run); }
-  Status finish(rtree::NodeRef root, const rtree::NodeHeader& header, LogPosition log, Stamp stamp,
+  Status finish(const StoredForest& forest, LogPosition log, Stamp stamp,
                 std::span<const std::byte> extra);
 
   /// The last one that is durable.
   const RootRecord& last() const { return last_; }
-  /// Of the last write().
+  /// Figures of the last write().
   const CheckpointFigures& figures() const { return figures_; }
 
  private:
   template <typename Visit>
-  Status visit_new(const rtree::Tree<D>& tree, rtree::NodeRef root, Visit&& visit) const;
-  Status write_nodes(const rtree::Tree<D>& tree, rtree::NodeRef root,
+  Status visit_new(const rtree::Tree<D>& tree, const rtree::ForestRoots& roots,
+                   Visit&& visit) const;
+  Status write_nodes(const rtree::Tree<D>& tree, const rtree::ForestRoots& roots,
                      const std::stop_token& cancel);
   /// Where a chunk is written next.
   struct Place {
@@ -154,7 +156,8 @@ class Checkpointer {
   Result<Place> place_of(std::uint32_t chunk, std::uint32_t chunks, std::uint64_t map_chunks) const;
   void note_moved(std::uint32_t chunk, std::uint32_t chunks);
   Status make_room(const rtree::Run& run);
-  Status make_room(const std::vector<bool> (&extents)[2], std::uint64_t chunks);
+  Status make_room(const std::vector<bool> (&extents)[2], std::uint64_t chunks,
+                   std::uint64_t forest_bytes);
   void mark_extents(const Place& place, std::uint32_t chunks,
                     std::vector<bool> (&extents)[2]) const;
   bool lies_beside(rtree::NodeRef ref, const rtree::Node<D>& node) const;
@@ -165,7 +168,8 @@ class Checkpointer {
   Status drain(PersistentMemory& memory);
   Status write_map(std::uint64_t sequence);
   Status write_extra(std::uint64_t sequence, std::span<const std::byte> extra);
-  Status write_root(const RootRecord& record);
+  Status reserve_root(std::uint64_t sequence, std::uint64_t forest_bytes);
+  Status write_root(const RootRecord& record, std::span<const std::byte> forest);
   Status reserve(int area, std::uint64_t offset, std::uint64_t length);
 
   Volume& volume_;

@@ -20,6 +20,7 @@
 #include "replication/log.h"
 #include "replication/store.h"
 #include "rtree/node.h"
+#include "transport/custody.h"
 
 namespace silurus::replication {
 namespace {
@@ -45,7 +46,7 @@ bool is_zero(std::span<const std::byte> bytes) {
 /// What a checkpoint holds beside the tree, twice; sparse.
 constexpr std::uint64_t kExtraBytes = std::uint64_t{65} << 20;
 
-/// Who the file says that the store belongs to; nobody if there is no such file.
+/// The member that the store belongs to by the file; none if there is no such file.
 Result<std::optional<MemberStore>> read_member(const std::string& path) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return std::optional<MemberStore>();
@@ -161,6 +162,10 @@ class Files {
 
   /// Whether creating the store was cut short.
   Status check_root(OpenDirectory& opened) const {
+    if (fs::file_size(of("root")) < kMapsOffset && !fs::exists(of("log"))) {
+      opened.created = true;
+      return {};
+    }
     auto root = PersistentFile::map(of("root"), {.size = kMapsOffset, .read_only = true});
     if (!root) return fail(root.error());
     const auto super = PersistentFile::view(*root, 0, (*root)->size());
@@ -391,10 +396,18 @@ Result<OpenDirectory> open_device(const std::string& path, const DirectoryOption
 
 Result<DirectoryLock> DirectoryLock::take(const std::string& path) {
   // The directory itself: a file in it could be deleted and made again while it is locked.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     return fail(errno_error(errno == EACCES ? ErrorCode::kPermission : ErrorCode::kIo,
                             "cannot open " + path, errno));
+  }
+  transport::Custody* const custody = transport::custody();
+  const int inherited = custody == nullptr ? -1 : custody->inherited_lock(fd);
+  if (inherited >= 0) {
+    // Locks belong to open files: that of the life before is ours already.
+    ::close(fd);
+    fd = ::fcntl(inherited, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) return fail(errno_error(ErrorCode::kIo, "cannot keep the lock of " + path, errno));
   }
   DirectoryLock lock(fd);
   const std::string holder_path = path + "/lock";
@@ -406,6 +419,9 @@ Result<DirectoryLock> DirectoryLock::take(const std::string& path) {
     std::getline(std::ifstream(holder_path), holder);
     return fail(ErrorCode::kConflict, path + " is in use by another server" +
                                           (holder.empty() ? std::string() : ", process " + holder));
+  }
+  if (custody != nullptr) {
+    if (Status held = custody->hold_lock(fd); !held) return fail(held.error());
   }
   // For people only. Fails on a device or a read-only medium, which does no harm.
   std::ofstream(holder_path) << ::getpid() << "\n";

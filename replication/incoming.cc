@@ -48,7 +48,11 @@ Status IncomingStore<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
 template <int D>
 Status IncomingStore<D>::finish(LogPosition log, Stamp stamp, std::span<const std::byte> extra) {
   if (!root_header_) return fail(ErrorCode::kProtocol, "a tree without a root");
-  return checkpointer_.finish(root_, *root_header_, log, stamp, extra);
+  StoredForest forest{.roots = {}, .catalogue = Catalogue(D)};
+  forest.roots = {.version = root_header_->birth,
+                  .entries = root_header_->entries,
+                  .trees = {rtree::StoredTree{.root = root_}}};
+  return checkpointer_.finish(forest, log, stamp, extra);
 }
 
 // --- the directory

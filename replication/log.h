@@ -52,7 +52,7 @@ class Log {
   /// What recovery found behind the start.
   struct Tail {
     LogPosition end;                    ///< behind the last whole batch
-    std::uint64_t records = 0;          ///< of whole batches
+    std::uint64_t records = 0;          ///< records in whole batches
     std::uint64_t dropped_records = 0;  ///< intact, but of a batch whose end is missing
     Stamp last_stamp = 0;
     /// A record behind the end that proves that the end is not where a crash tore the log, but
@@ -62,9 +62,9 @@ class Log {
   /// Bytes that append() leaves free for restart records, so that a server can always come back.
   static constexpr std::uint64_t kReservedBytes = 4096;
   static constexpr std::uint64_t kMinBytes = 16 * kReservedBytes;
-  /// Whoever appends commits before more than that is not durable, so that
+  /// The writer commits before more than that is not durable, so that
   static constexpr std::uint64_t kMaxUnflushedBytes = std::uint64_t{4} << 20;
-  /// so many bytes behind a damage hold a record that proves it.
+  /// that many bytes behind a damage hold a record that proves it.
   static constexpr std::uint64_t kProofBytes = 2 * kMaxUnflushedBytes;
 
   /// Walks the ring from `start` (a checkpoint's position) and finds the last whole batch. What
@@ -83,10 +83,10 @@ class Log {
   /// What open() found.
   const Tail& found() const { return found_; }
 
-  /// Whether so many bytes of records fit. A writer asks before it applies a batch.
+  /// Whether records of that many bytes fit. A writer asks before it applies a batch.
   bool has_room(std::uint64_t bytes) const;
   /// Puts a record of the current batch into the ring; false, with nothing changed, if it is full.
-  /// Of the header, type, stamp and epoch are used.
+  /// Appends a record; type, stamp and epoch of the header are used.
   bool append(RecordHeader header, std::span<const std::byte> payload);
   /// Marks the last record appended as the end of its batch. At least one was appended.
   void end_batch();

@@ -19,7 +19,7 @@
 namespace silurus::replication {
 namespace {
 
-/// Stores of at least so many bytes bypass the cache: they won't be read again soon.
+/// Bytes from which on stores bypass the cache: they won't be read again soon.
 constexpr std::size_t kStreamingBytes = 1024;
 
 /// Ranges that are flushed one by one before a drain gives up and flushes their hull.

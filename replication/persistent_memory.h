@@ -16,7 +16,7 @@
 namespace silurus::replication {
 
 /// A range of persistent memory. One thread at a time stores, flushes and drains; any thread may
-/// read bytes() that nobody is storing to. Different objects over the same file are independent.
+/// read bytes() that no thread is storing to. Different objects over the same file are independent.
 ///
 ///   memory.store(0, bytes);        // readable, but a crash may lose all or part of it
 ///   memory.flush(0, bytes.size());

@@ -38,7 +38,11 @@ enum class RecordType : std::uint8_t {
   kRestart = 4,
   /// Nodes are packed, and no entry changes: CompactPayload.
   kCompact = 5,
-  /// Whose the operations are that follow in the batch, up to the next such record: RequestPayload.
+  /// Whose entries the operations are of that follow in the batch, up to the next such record:
+  /// SelectPayload. Those before the first are of the first tree.
+  kSelect = 6,
+  /// The client of the operations that follow in the batch, up to the next such record:
+  /// RequestPayload.
   kRequest = 16,
   /// An operation that the primary refused before it logged it, in its place: RefusedPayload.
   kRefused = 17,
@@ -50,6 +54,8 @@ enum class RecordType : std::uint8_t {
   /// That tree, which is durable where this record is, is the next version: LoadPayload. A
   /// batch of its own.
   kLoad = 20,
+  /// A collection comes, goes, or changes: CollectionOrder (catalogue.h). A batch of its own.
+  kCollection = 21,
 };
 
 /// The last record of a batch. A batch is what one version consists of: it counts whole or not at
@@ -96,6 +102,10 @@ struct RefusedPayload {
   std::uint64_t code;  ///< an ErrorCode
 };
 
+struct SelectPayload {
+  std::uint64_t number;  ///< number of the collection's tree
+};
+
 struct RestartPayload {
   std::uint64_t nonce;  ///< random
 };
@@ -108,17 +118,17 @@ struct CompactPayload {
 
 /// What changes an admission state (admission_state.h).
 enum class AdmissionAction : std::uint64_t {
-  kFill = 1,    ///< let nobody write but the connection by which this came
-  kFreeze = 2,  ///< let nobody write, for a while
-  kRetire = 3,  ///< let nobody write or read, if it was frozen until now
-  kServe = 4,   ///< let everybody write and read
+  kFill = 1,    ///< admit writes of the connection by which this came, and no others
+  kFreeze = 2,  ///< admit no writes, for a while
+  kRetire = 3,  ///< admit no writes and reads, if it was frozen until now
+  kServe = 4,   ///< admit all writes and reads
   kLapse = 5,   ///< a freeze's time is over
 };
 
 struct AdmissionOrder {
   AdmissionAction action;
   std::uint64_t ticket;
-  std::uint64_t freeze_ns;  ///< of a kFreeze: for so long at most, on the primary's clock
+  std::uint64_t freeze_ns;  ///< of a kFreeze: how long it lasts at most, on the primary's clock
 };
 
 /// The tree of a bulk load, in a run of chunks (rtree::Run).
@@ -147,6 +157,7 @@ static_assert(sizeof(RecordHeader) == 32 && sizeof(EntryPayload<2>) == 40 &&
               sizeof(UpdatePayload<2>) == 72 && sizeof(UpdatePayload<3>) <= kMaxPayloadBytes);
 static_assert(std::has_unique_object_representations_v<RecordHeader> &&
               std::has_unique_object_representations_v<RestartPayload> &&
+              std::has_unique_object_representations_v<SelectPayload> &&
               std::has_unique_object_representations_v<RequestPayload> &&
               std::has_unique_object_representations_v<CompactPayload> &&
               std::has_unique_object_representations_v<AdmissionOrder> &&

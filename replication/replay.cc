@@ -18,6 +18,7 @@ template <int D>
 Status Replay<D>::take(const Record& record) {
   Step step{.lsn = record.header.lsn,
             .type = record.header.type,
+            .collection = selected_,
             .id = 0,
             .box = {},
             .to = {},
@@ -27,6 +28,15 @@ Status Replay<D>::take(const Record& record) {
       return {};
     case RecordType::kRequest:
       return end_batch(record);
+    case RecordType::kSelect: {
+      const auto payload = payload_as<SelectPayload>(record);
+      if (!payload) return nonsense(step.lsn, "its length");
+      selected_ = payload->number;
+      return end_batch(record);
+    }
+    case RecordType::kCollection:
+      ++records_;
+      return obey(record);
     case RecordType::kInsert:
     case RecordType::kErase: {
       const auto payload = payload_as<EntryPayload<D>>(record);
@@ -62,7 +72,9 @@ Status Replay<D>::take(const Record& record) {
 /// If the record is the last one of a batch that changes anything: that is one more version.
 template <int D>
 Status Replay<D>::end_batch(const Record& record) {
-  if ((record.header.flags & kBatchEnd) == 0 || !std::exchange(batch_has_steps_, false)) return {};
+  if ((record.header.flags & kBatchEnd) == 0) return {};
+  selected_ = 0;
+  if (!std::exchange(batch_has_steps_, false)) return {};
   ++batches_;
   ++batches_in_steps_;
   return steps_.size() < kOperationsPerVersion && !is_tight() ? Status{} : finish();
@@ -73,20 +85,41 @@ Status Replay<D>::end_batch(const Record& record) {
 template <int D>
 bool Replay<D>::is_tight() const {
   constexpr rtree::NodeCounts kNodesOfAnOperation = {4, 3};
-  const rtree::TreeStats stats = tree_.stats();
+  const rtree::TreeStats stats = first_.stats();
   return !stats.room.holds(stats.reserved + kNodesOfAnOperation * (2 * kOperationsPerVersion));
+}
+
+/// A batch of its own, and a version of its own.
+template <int D>
+Status Replay<D>::obey(const Record& record) {
+  const auto order = payload_as<CollectionOrder>(record);
+  if (!order || batch_has_steps_ || selected_ != 0 || (record.header.flags & kBatchEnd) == 0) {
+    return nonsense(record.header.lsn, "its length or its place");
+  }
+  if (Status finished = finish(); !finished) return finished;
+  Status begun = collections_.begin(*order);
+  if (!begun && begun.error().code == ErrorCode::kOutOfMemory) {
+    first_.reclaim_unread();
+    begun = collections_.begin(*order);
+  }
+  if (!begun && begun.error().code == ErrorCode::kOutOfMemory) return begun;
+  if (!begun) return nonsense(record.header.lsn, begun.error().message);
+  first_.publish();
+  for (auto& removed : collections_.commit().removed) rtree::Tree<D>::remove(std::move(removed));
+  ++batches_;
+  return {};
 }
 
 template <int D>
 Status Replay<D>::finish() {
   if (steps_.empty()) return {};
-  if (is_tight()) tree_.reclaim_unread();
+  if (is_tight()) first_.reclaim_unread();
   // The batches' versions, one after the other, of which only the last one is made.
-  tree_.skip_to(tree_.next_version() + batches_in_steps_ - 1);
+  first_.skip_to(first_.next_version() + batches_in_steps_ - 1);
   for (const Step& step : steps_) {
     if (Status applied = apply_again(step); !applied) return applied;
   }
-  tree_.publish();
+  first_.publish();
   steps_.clear();
   batches_in_steps_ = 0;
   return {};
@@ -98,31 +131,36 @@ Status Replay<D>::apply_again(const Step& step) {
   const auto is_full = [](const Status& status) {
     return !status && status.error().code == ErrorCode::kOutOfMemory;
   };
-  Status applied = apply(step, Room::kBudget);
+  rtree::Tree<D>* tree = collections_.find(step.collection);
+  if (tree == nullptr) {
+    return nonsense(step.lsn, "there is no collection " + std::to_string(step.collection));
+  }
+  Status applied = apply(*tree, step, Room::kBudget);
   if (is_full(applied)) {
-    tree_.reclaim_unread();
-    applied = apply(step, Room::kBudget);
+    first_.reclaim_unread();
+    applied = apply(*tree, step, Room::kBudget);
   }
   // It was done once: so there is enough, if not as the tree's nodes lie now.
-  if (is_full(applied)) applied = apply(step, Room::kAdmitted);
+  if (is_full(applied)) applied = apply(*tree, step, Room::kAdmitted);
   if (applied || is_full(applied)) return applied;
   return nonsense(step.lsn, applied.error().message);
 }
 
 template <int D>
-Status Replay<D>::apply(const Step& step, typename rtree::Tree<D>::Room room) {
+Status Replay<D>::apply(rtree::Tree<D>& tree, const Step& step,
+                        typename rtree::Tree<D>::Room room) {
   switch (step.type) {
     case RecordType::kInsert:
-      return tree_.insert({.id = step.id, .box = step.box}, room);
+      return tree.insert({.id = step.id, .box = step.box}, room);
     case RecordType::kErase:
-      return tree_.erase({.id = step.id, .box = step.box});
+      return tree.erase({.id = step.id, .box = step.box});
     case RecordType::kCompact: {
-      const auto packed = tree_.compact(
+      const auto packed = tree.compact(
           step.compaction.cursor, static_cast<double>(step.compaction.fill_permyriad) / 10'000);
       return packed ? Status() : fail(packed.error());
     }
     default:
-      return tree_.update(step.id, step.box, step.to, room);
+      return tree.update(step.id, step.box, step.to, room);
   }
 }
 

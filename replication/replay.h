@@ -4,18 +4,20 @@
 #include <vector>
 
 #include "common/result.h"
+#include "replication/collections.h"
 #include "replication/record.h"
 #include "rtree/tree.h"
 
 namespace silurus::replication {
 
-/// Applies the records of a log to the tree that they start from, so that it ends as the version of
-/// the last batch, with that version's number. Several batches are published as one version: their
-/// numbers in between are left out. One thread; nobody else reads the tree meanwhile.
+/// Applies the records of a log to the trees that they start from, so that they end as the version
+/// of the last batch, with that version's number. Several batches are published as one version:
+/// their numbers in between are left out. One thread; no other thread reads the trees meanwhile.
 template <int D>
 class Replay {
  public:
-  explicit Replay(rtree::Tree<D>& tree) : tree_(tree) {}
+  explicit Replay(Collections<D>& collections)
+      : collections_(collections), first_(collections.first()) {}
 
   /// Takes the next record, whose batch must be whole. kProtocol if the tree cannot have been what
   /// the log says, kOutOfMemory if its budget is too small.
@@ -33,6 +35,7 @@ class Replay {
   struct Step {
     Lsn lsn;
     RecordType type;
+    std::uint64_t collection;
     std::uint64_t id;
     rtree::Box<D> box;
     rtree::Box<D> to;
@@ -40,11 +43,14 @@ class Replay {
   };
   Status end_batch(const Record& record);
   bool is_tight() const;
-  Status apply(const Step& step, typename rtree::Tree<D>::Room room);
+  Status apply(rtree::Tree<D>& tree, const Step& step, typename rtree::Tree<D>::Room room);
   Status apply_again(const Step& step);
+  Status obey(const Record& record);
 
-  rtree::Tree<D>& tree_;
-  std::vector<Step> steps_;  ///< whole batches, not applied yet
+  Collections<D>& collections_;
+  rtree::Tree<D>& first_;       ///< first tree of the forest
+  std::uint64_t selected_ = 0;  ///< whose entries the operations are of
+  std::vector<Step> steps_;     ///< whole batches, not applied yet
   bool batch_has_steps_ = false;
   std::uint64_t batches_in_steps_ = 0;
   std::uint64_t records_ = 0;

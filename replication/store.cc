@@ -52,7 +52,7 @@ Status format_store(Volume& volume, std::uint64_t id, std::uint64_t node_area_by
                     std::uint64_t chain) {
   PersistentMemory& super = *volume.super;
   SILURUS_CHECK(is_blank(super.bytes().first(kMapsOffset)));
-  if (Status room = super.reserve(0, kMapsOffset); !room) return room;
+  if (Status room = super.reserve(0, kPageBytes); !room) return room;
   const Superblock superblock = make_superblock(D, rtree::kNodeFormat<D>, id, volume.log->size(),
                                                 node_area_bytes, (super.size() - kMapsOffset) / 2);
   super.store(0, std::as_bytes(std::span(&superblock, 1)));
@@ -61,7 +61,8 @@ Status format_store(Volume& volume, std::uint64_t id, std::uint64_t node_area_by
   const RootRecord empty = seal({.checksum = 0,
                                  .sequence = 1,
                                  .version = 0,
-                                 .root = 0,
+                                 .forest_bytes = 0,
+                                 .forest_checksum = forest_checksum({}),
                                  .entries = 0,
                                  .chunks = 0,
                                  .map_checksum = AreaMap().checksum(),
@@ -70,6 +71,7 @@ Status format_store(Volume& volume, std::uint64_t id, std::uint64_t node_area_by
                                 id);
   for (std::uint64_t copy = 0; copy < 2; ++copy) {
     const std::uint64_t offset = root_offset(empty.sequence, copy);
+    if (Status room = super.reserve(offset, sizeof empty); !room) return room;
     super.store(offset, std::as_bytes(std::span(&empty, 1)));
     super.flush(offset, sizeof empty);
     if (Status drained = super.drain(); !drained) return drained;
@@ -79,40 +81,65 @@ Status format_store(Volume& volume, std::uint64_t id, std::uint64_t node_area_by
 
 namespace {
 
-/// The tree of the checkpoint, or an empty one if there was none yet.
+/// The trees of the checkpoint, or an empty one if there was none yet.
+template <int D>
+Result<Collections<D>> restore_collections(const Volume& volume, const TreePlace& place,
+                                           const RecoveryOptions& options,
+                                           const RecoveredTree<D>& recovered) {
+  const RootRecord& root = recovered.root;
+  if (root.version == 0) {
+    auto tree = rtree::Tree<D>::create(place.options, place.slabs, place.clock);
+    if (!tree) return fail(tree.error());
+    return Collections<D>(std::move(*tree));
+  }
+  auto forest =
+      StoredForest::decode(forest_of(volume.super->bytes(), root), root.version, root.entries);
+  if (!forest) return fail(forest.error());
+  for (const CollectionInfo& one : forest->catalogue.collections()) {
+    if (one.dimensions != D) {
+      return fail(ErrorCode::kProtocol,
+                  "the collection " + one.name + " has other dimensions than the store");
+    }
+  }
+  rtree::RestoreOptions restore{.threads = options.threads};
+  if (options.progress) {
+    restore.progress = [&](std::uint64_t nodes) { options.progress("nodes", nodes); };
+  }
+  auto trees =
+      rtree::Tree<D>::restore(place.options, place.slabs, place.clock, forest->roots.trees,
+                              root.version, CheckpointNodes<D>(volume, recovered.map), restore);
+  if (!trees) return fail(trees.error());
+  return Collections<D>(std::move(*trees), std::move(forest->catalogue));
+}
+
 template <int D>
 Status restore_checkpoint(const Volume& volume, const TreePlace& place,
                           const RecoveryOptions& options, RecoveredTree<D>& recovered) {
   const Stopwatch watch;
   const RootRecord& root = recovered.root;
-  auto tree = [&] {
-    if (root.version == 0) return rtree::Tree<D>::create(place.options, place.slabs, place.clock);
-    rtree::RestoreOptions restore{.threads = options.threads};
-    if (options.progress) {
-      restore.progress = [&](std::uint64_t nodes) { options.progress("nodes", nodes); };
-    }
-    return rtree::Tree<D>::restore(place.options, place.slabs, place.clock,
-                                   rtree::NodeRef::from_word(root.root),
-                                   CheckpointNodes<D>(volume, recovered.map), restore);
-  }();
-  if (!tree) {
-    return fail(tree.error().code,
-                volume.name + ": " + tree.error().message +
-                    (tree.error().code == ErrorCode::kProtocol ? ": restore a backup" : ""));
+  auto collections = restore_collections(volume, place, options, recovered);
+  if (!collections) {
+    return fail(collections.error().code,
+                volume.name + ": " + collections.error().message +
+                    (collections.error().code == ErrorCode::kProtocol ? ": restore a backup" : ""));
   }
-  recovered.tree = std::move(*tree);
-  const rtree::TreeStats stats = recovered.tree->stats();
-  if (root.version != 0 && (stats.entries != root.entries || stats.version != root.version)) {
+  recovered.collections.emplace(std::move(*collections));
+  const rtree::Tree<D>& first = recovered.collections->first();
+  const bool is_the_one =
+      recovered.collections->entries() == root.entries && first.next_version() == root.version + 1;
+  if (root.version != 0 && !is_the_one) {
     return fail(ErrorCode::kProtocol, volume.name +
                                           " has a checkpoint that contradicts itself: "
                                           "restore a backup");
   }
+  const rtree::TreeStats stats = first.stats();
   RecoveryReport& report = recovered.report;
   report.checkpoint_version = root.version;
   report.checkpoint_entries = root.entries;
   report.checkpoint_nodes = root.version == 0 ? 0 : stats.nodes;
+  const std::uint64_t blocks = recovered.collections->trees().size() * rtree::kRootChunks<D>;
   report.checkpoint_bytes =
-      root.version == 0 ? 0 : stats.bytes_used - rtree::kRootChunks<D> * rtree::kChunkBytes<D>;
+      root.version == 0 ? 0 : stats.bytes_used - blocks * rtree::kChunkBytes<D>;
   report.checkpoint_seconds = watch.seconds();
   return {};
 }
@@ -132,7 +159,7 @@ Status replay_log(const Volume& volume, const RecoveryOptions& options,
   recovered.stamp = recovered.root.stamp;
   if (!options.replay) return {};
   LogReader reader(ring, recovered.root.log);
-  Replay<D> replay(*recovered.tree);
+  Replay<D> replay(*recovered.collections);
   while (reader.position().lsn < tail.end.lsn) {
     const auto record = reader.next();
     SILURUS_CHECK(record);  // find_tail has seen it
@@ -181,9 +208,8 @@ Result<RecoveredTree<D>> recover(const Volume& volume, const TreePlace& place,
     return fail(done.error());
   }
   if (Status done = replay_log(volume, options, recovered); !done) return fail(done.error());
-  const rtree::TreeStats stats = recovered.tree->stats();
-  recovered.report.version = stats.version;
-  recovered.report.entries = stats.entries;
+  recovered.report.version = recovered.collections->first().next_version() - 1;
+  recovered.report.entries = recovered.collections->entries();
   return recovered;
 }
 
@@ -195,6 +221,29 @@ Store<D>::Store(Volume volume, const Superblock& superblock, const RootRecord& r
       checkpointer_(volume_, superblock, root, std::move(map)),
       checkpoint_lsn_(root.log.lsn) {}
 
+namespace {
+
+template <int D, typename Opened>
+void give_trees(Collections<D>& from, Opened& to) {
+  to.catalogue = from.catalogue();
+  auto trees = from.release();
+  to.tree = std::move(trees.front());
+  trees.erase(trees.begin());
+  to.others = std::move(trees);
+}
+
+/// All that is in the trees of a store that was just opened.
+template <int D, typename Opened>
+StoredForest forest_of(const Opened& opened) {
+  StoredForest forest{.roots = {}, .catalogue = opened.catalogue};
+  forest.roots.version = opened.tree->next_version() - 1;
+  opened.tree->add_to(forest.roots, opened.tree->batch_root());
+  for (const auto& tree : opened.others) tree->add_to(forest.roots, tree->batch_root());
+  return forest;
+}
+
+}  // namespace
+
 template <int D>
 Result<typename Store<D>::Opened> Store<D>::open(Volume volume, const TreePlace& place,
                                                  const RecoveryOptions& options, Stamp stamp,
@@ -204,7 +253,7 @@ Result<typename Store<D>::Opened> Store<D>::open(Volume volume, const TreePlace&
   Opened opened;
   opened.report = recovered->report;
   opened.stamp = std::max(stamp, recovered->stamp + 1);
-  opened.tree = std::move(recovered->tree);
+  give_trees(*recovered->collections, opened);
   opened.store.reset(
       new Store(std::move(volume), recovered->superblock, recovered->root, recovered->map));
   Store& store = *opened.store;
@@ -218,8 +267,8 @@ Result<typename Store<D>::Opened> Store<D>::open(Volume volume, const TreePlace&
     // What lies behind the damage must not be found again: go on a whole lap further.
     tail.reset();
     start = {recovered->tail.end.lsn + store.volume_.log->size(), nonce};
-    Status made = store.checkpointer_.write(*opened.tree, opened.tree->snapshot().root().ref, start,
-                                            recovered->stamp);
+    Status made =
+        store.checkpointer_.write(*opened.tree, forest_of<D>(opened), start, recovered->stamp);
     if (!made) return fail(made.error());
   }
   auto log = Log::open(std::move(store.volume_.log), start, tail);
@@ -228,9 +277,8 @@ Result<typename Store<D>::Opened> Store<D>::open(Volume volume, const TreePlace&
   Status restarted = store.log_->append_restart(opened.stamp, 1, nonce);
   if (!restarted && restarted.error().code == ErrorCode::kTooLarge) {
     // Restarts alone have filled what is reserved for them.
-    const rtree::Snapshot<D> now = opened.tree->snapshot();
     Status made =
-        store.checkpoint(*opened.tree, now.root().ref, store.log_->end(), recovered->stamp);
+        store.checkpoint(*opened.tree, forest_of<D>(opened), store.log_->end(), recovered->stamp);
     if (!made) return fail(made.error());
     restarted = store.log_->append_restart(opened.stamp, 1, nonce);
   }
@@ -249,7 +297,7 @@ Result<typename Store<D>::OpenedMember> Store<D>::open_member(Volume volume, con
   auto extra = read_extra(volume, recovered->superblock.id, recovered->root);
   if (!extra) return fail(extra.error());
   OpenedMember opened;
-  opened.tree = std::move(recovered->tree);
+  give_trees(*recovered->collections, opened);
   opened.report = recovered->report;
   opened.id = recovered->superblock.id;
   opened.applied = recovered->root.log;
@@ -299,12 +347,13 @@ Status Store<D>::restore_loads(const Log::Tail& tail, LogPosition from, const Ar
 }
 
 template <int D>
-Status Store<D>::checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition position,
-                            Stamp stamp, const std::stop_token& cancel,
+Status Store<D>::checkpoint(const rtree::Tree<D>& tree, const StoredForest& forest,
+                            LogPosition position, Stamp stamp, const std::stop_token& cancel,
                             std::span<const std::byte> extra,
                             const std::optional<rtree::Run>& adopted) {
   checkpointer_.adopt_beside(adopted);
-  if (Status written = checkpointer_.write(tree, root, position, stamp, cancel, extra); !written) {
+  if (Status written = checkpointer_.write(tree, forest, position, stamp, cancel, extra);
+      !written) {
     return written;
   }
   checkpoint_lsn_.store(position.lsn, std::memory_order_relaxed);  // a figure: orders nothing

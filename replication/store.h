@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/result.h"
 #include "replication/checkpoint.h"
+#include "replication/collections.h"
 #include "replication/log.h"
 #include "replication/superblock.h"
 #include "rtree/tree.h"
@@ -23,7 +24,7 @@
 namespace silurus::replication {
 
 struct RecoveryOptions {
-  bool accept_damage = false;  ///< of the log: lose what lies behind it
+  bool accept_damage = false;  ///< go on with a damaged log, and lose what lies behind the damage
   /// Whether the tree is brought to the log's end. If not, it stays as the checkpoint has it.
   bool replay = true;
   unsigned threads = 0;  ///< 0: all cores
@@ -41,9 +42,9 @@ struct RecoveryReport {
   double checkpoint_seconds = 0;
   std::uint64_t records = 0;  ///< replayed
   std::uint64_t batches = 0;
-  std::uint64_t log_bytes = 0;  ///< of those
+  std::uint64_t log_bytes = 0;  ///< bytes of these records
   double replay_seconds = 0;
-  std::uint64_t dropped_records = 0;  ///< of a batch that a crash cut short
+  std::uint64_t dropped_records = 0;  ///< records of a batch that a crash cut short
   Lsn proof_of_damage = 0;            ///< see Log::Tail
   rtree::Version version = 0;         ///< recovered
   std::uint64_t entries = 0;
@@ -64,10 +65,10 @@ struct TreePlace {
   const Clock& clock;
 };
 
-/// A tree as read from a volume, of which nothing was written.
+/// The trees as read from a volume, of which nothing was written.
 template <int D>
 struct RecoveredTree {
-  std::unique_ptr<rtree::Tree<D>> tree;
+  std::optional<Collections<D>> collections;
   Superblock superblock;
   RootRecord root;  ///< the checkpoint that it started from
   AreaMap map;
@@ -82,6 +83,15 @@ template <int D>
 Result<RecoveredTree<D>> recover(const Volume& volume, const TreePlace& place,
                                  const RecoveryOptions& options);
 
+/// kUnsupported if a store that was opened knows of more than the default collection, or did so
+/// once: its numbers must go on.
+template <int D, typename Opened>
+Status check_one_collection(const Opened& opened, const std::string& where) {
+  if (opened.others.empty() && opened.catalogue == Catalogue(D)) return {};
+  return fail(ErrorCode::kUnsupported,
+              where + " holds several collections, which this Silurus cannot serve");
+}
+
 /// The durable half of a tree in service. The writer's thread has the log; checkpoint() may run on
 /// another thread at the same time, one at a time.
 template <int D>
@@ -89,7 +99,9 @@ class Store {
  public:
   struct Opened {
     std::unique_ptr<Store> store;
-    std::unique_ptr<rtree::Tree<D>> tree;
+    std::unique_ptr<rtree::Tree<D>> tree;                 ///< the first of its forest,
+    std::vector<std::unique_ptr<rtree::Tree<D>>> others;  ///< and the other ones,
+    Catalogue catalogue = Catalogue(D);                   ///< and which collections they are
     RecoveryReport report;
     Stamp stamp = 0;
   };
@@ -103,11 +115,13 @@ class Store {
   /// damaged.
   struct OpenedMember {
     std::unique_ptr<Store> store;
-    std::unique_ptr<rtree::Tree<D>> tree;
+    std::unique_ptr<rtree::Tree<D>> tree;  ///< as in Opened
+    std::vector<std::unique_ptr<rtree::Tree<D>>> others;
+    Catalogue catalogue = Catalogue(D);
     RecoveryReport report;
     std::uint64_t id = 0;          ///< of the store
     LogPosition applied;           ///< what the tree has of the log
-    Stamp stamp = 0;               ///< of that
+    Stamp stamp = 0;               ///< stamp of that version
     std::vector<std::byte> extra;  ///< of the checkpoint
     /// Trees of bulk loads that the log behind the checkpoint speaks of (RecordType::kLoad), in
     /// their runs.
@@ -122,10 +136,10 @@ class Store {
   bool is_pmem() const { return is_pmem_; }
   bool waits_for_device() const { return waits_for_device_; }
 
-  /// A checkpoint of the version below `root` (see Checkpointer::write), and then the log before
+  /// A checkpoint of a version (see Checkpointer::write), and then the log before
   /// `position` is given free, but for what keep_log() says.
   /// `adopted`: see Checkpointer::adopt_beside().
-  Status checkpoint(const rtree::Tree<D>& tree, rtree::NodeRef root, LogPosition position,
+  Status checkpoint(const rtree::Tree<D>& tree, const StoredForest& forest, LogPosition position,
                     Stamp stamp, const std::stop_token& cancel = {},
                     std::span<const std::byte> extra = {},
                     const std::optional<rtree::Run>& adopted = {});
@@ -138,11 +152,11 @@ class Store {
   }
   Status keep_run(const rtree::Run& run) { return checkpointer_.keep_beside(run); }
   /// See Checkpointer::make_room().
-  Status make_room(const rtree::Tree<D>& tree, rtree::NodeRef root) {
-    return checkpointer_.make_room(tree, root);
+  Status make_room(const rtree::Tree<D>& tree, const StoredForest& forest) {
+    return checkpointer_.make_room(tree, forest);
   }
   /// Bytes before a checkpoint that are kept for others to read, and those that are at most if they
-  /// are held for somebody (hold_log()). At set-up.
+  /// are held for other members (hold_log()). At set-up.
   void keep_log(std::uint64_t bytes, std::uint64_t held_bytes) {
     kept_bytes_ = bytes;
     held_bytes_ = held_bytes;
@@ -152,7 +166,7 @@ class Store {
   void hold_log(Lsn from) { held_lsn_.store(from, std::memory_order_relaxed); }  // a wish
   /// Any thread: the log before it is in the last checkpoint.
   Lsn last_checkpoint_lsn() const { return checkpoint_lsn_.load(std::memory_order_relaxed); }
-  /// Of the thread that checkpoints.
+  /// The checkpointer, for the thread that takes checkpoints.
   const Checkpointer<D>& checkpointer() const { return checkpointer_; }
 
  private:

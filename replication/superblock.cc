@@ -18,6 +18,15 @@ std::uint64_t checksum_of(const RootRecord& record, std::uint64_t store_id) {
                               sizeof record - kSkipped, store_id);
 }
 
+/// A root and what lies behind it, whole, if that is a copy of it.
+bool is_whole(std::span<const std::byte> bytes, std::uint64_t offset, const RootRecord& record,
+              std::uint64_t store_id) {
+  if (record.checksum != checksum_of(record, store_id)) return false;
+  if (record.forest_bytes > kRootBytes - sizeof record) return false;
+  const auto forest = bytes.subspan(offset + sizeof record, record.forest_bytes);
+  return forest_checksum(forest) == record.forest_checksum;
+}
+
 template <typename T>
 T load(std::span<const std::byte> bytes, std::uint64_t offset) {
   T value;
@@ -54,9 +63,9 @@ bool is_blank(std::span<const std::byte> bytes) {
   }
   // Formatting ends with the two copies of the first root, one after the other.
   const auto first = load<RootRecord>(bytes, root_offset(1, 0));
-  if (first.checksum == checksum_of(first, superblock.id) && first.sequence == 1) return false;
+  if (is_whole(bytes, root_offset(1, 0), first, superblock.id) && first.sequence == 1) return false;
   const auto is_zero = [&](std::uint64_t sequence, std::uint64_t copy) {
-    const auto page = bytes.subspan(root_offset(sequence, copy), kPageBytes);
+    const auto page = bytes.subspan(root_offset(sequence, copy), kRootBytes);
     return std::all_of(page.begin(), page.end(), [](std::byte b) { return b == std::byte{0}; });
   };
   if (!is_zero(0, 0) || !is_zero(0, 1) || !is_zero(1, 1)) return false;
@@ -85,6 +94,13 @@ Result<Superblock> read_superblock(std::span<const std::byte> bytes, std::uint32
                     ", written by a later Silurus: this one knows formats up to " +
                     std::to_string(kStoreFormat));
   }
+  if (found.format < kStoreFormat && found.checksum == checksum_of(found)) {
+    return fail(ErrorCode::kUnsupported,
+                where + " has format " + std::to_string(found.format) +
+                    ", written by an earlier Silurus, and this one knows format " +
+                    std::to_string(kStoreFormat) +
+                    ": load its data anew, or open it with the Silurus that wrote it");
+  }
   if (found.checksum != checksum_of(found)) {
     return fail(ErrorCode::kProtocol, where + " has a damaged superblock: restore a backup");
   }
@@ -101,6 +117,21 @@ Result<Superblock> read_superblock(std::span<const std::byte> bytes, std::uint32
   return found;
 }
 
+std::uint64_t forest_checksum(std::span<const std::byte> forest) {
+  return XXH3_64bits(forest.data(), forest.size());
+}
+
+std::span<const std::byte> forest_of(std::span<const std::byte> bytes, const RootRecord& newest) {
+  for (std::uint64_t copy = 0; copy < 2; ++copy) {
+    const std::uint64_t offset = root_offset(newest.sequence, copy);
+    const auto found = load<RootRecord>(bytes, offset);
+    const auto forest = bytes.subspan(offset + sizeof found, newest.forest_bytes);
+    const bool is_it = found.checksum == newest.checksum && found.sequence == newest.sequence;
+    if (is_it && forest_checksum(forest) == newest.forest_checksum) return forest;
+  }
+  return {};  // newest_root() has seen it
+}
+
 RootRecord seal(RootRecord record, std::uint64_t store_id) {
   record.checksum = checksum_of(record, store_id);
   return record;
@@ -111,8 +142,9 @@ Result<RootRecord> newest_root(std::span<const std::byte> bytes, std::uint64_t s
   std::optional<RootRecord> newest;
   for (std::uint64_t sequence = 0; sequence < 2; ++sequence) {
     for (std::uint64_t copy = 0; copy < 2; ++copy) {
-      const auto found = load<RootRecord>(bytes, root_offset(sequence, copy));
-      if (found.checksum != checksum_of(found, store_id)) continue;
+      const std::uint64_t offset = root_offset(sequence, copy);
+      const auto found = load<RootRecord>(bytes, offset);
+      if (!is_whole(bytes, offset, found, store_id)) continue;
       if (found.sequence % 2 != sequence) continue;
       if (!newest || found.sequence > newest->sequence) newest = found;
     }

@@ -136,6 +136,30 @@ void Arena<D>::give_back_run(const Run& run) {
 }
 
 template <int D>
+Result<std::uint32_t> Arena<D>::take_root_block(NodeCounts spare) {
+  if (!free_root_blocks_.empty()) {
+    const std::uint32_t chunk = free_root_blocks_.back();
+    free_root_blocks_.pop_back();
+    return chunk;
+  }
+  std::uint32_t first = free_.next();
+  if (kChunkShape<D>.spans_slabs(first, kRootChunks<D>)) {
+    first = (first / kChunksPerSlab + 1) * kChunksPerSlab;
+  }
+  ChunkRoom behind = free_.room();
+  behind.next = std::uint64_t{first} + kRootChunks<D>;
+  if (behind.next > behind.limit || !behind.holds(spare)) {
+    return fail(ErrorCode::kOutOfMemory,
+                "the root of one more tree does not fit the memory budget of " +
+                    format_size(std::uint64_t{max_chunks()} * kChunkBytes<D>) + ", of which " +
+                    format_size(used_chunks() * kChunkBytes<D>) + " are in use");
+  }
+  if (Status added = add_slabs_for(behind.next); !added) return fail(added.error());
+  free_.take_run(first, first + kRootChunks<D>);
+  return first;
+}
+
+template <int D>
 Status Arena<D>::cover(std::uint64_t count) {
   if (count > max_chunks()) {
     return fail(ErrorCode::kOutOfMemory,

@@ -37,9 +37,10 @@ class AnonymousSlabs final : public SlabSource {
 };
 
 /// Hands out chunks of slabs: one for a leaf, kInnerChunks<D> successive ones of a slab for an
-/// inner node. Slabs are numbered in the order in which they were allocated, all of kSlabBytes<D>;
-/// the first kRootChunks<D> chunks of slab 0 hold the RootBlock and are never handed out. Owned by
-/// a tree; the writer allocates, any thread may look at nodes that were published to it.
+/// inner node, kRootChunks<D> of a slab for a RootBlock. Slabs are numbered in the order in which
+/// they were allocated, all of kSlabBytes<D>; the first chunks of slab 0 are those of the first
+/// RootBlock. Owned by a forest; the writer allocates, any thread may look at nodes that were
+/// published to it.
 template <int D>
 class Arena {
  public:
@@ -52,7 +53,8 @@ class Arena {
     return *reinterpret_cast<const Node<D>*>(address(chunk));
   }
   Node<D>& mutable_node(std::uint32_t chunk) { return *reinterpret_cast<Node<D>*>(address(chunk)); }
-  std::byte* root_block() const { return slab_bases_[0]; }
+  /// Where a chunk begins that a RootBlock begins with.
+  std::byte* root_block(std::uint32_t chunk) const { return address(chunk); }
 
   /// Makes sure that the next `count` allocations succeed, in any order, and leave `spare` more of
   /// the limit; kOutOfMemory, or the source's error, if they would not.
@@ -83,10 +85,16 @@ class Arena {
     --nodes_;
   }
 
+  /// Chunks for one more RootBlock, with `spare` more of the limit left: the first of them.
+  /// kOutOfMemory, or the source's error.
+  Result<std::uint32_t> take_root_block(NodeCounts spare);
+  /// Only for another RootBlock: an old reader may look at it for one still.
+  void give_back_root_block(std::uint32_t chunk) { free_root_blocks_.push_back(chunk); }
+
   /// Makes chunks [0, count) addressable without handing them out; for restore().
   Status cover(std::uint64_t count);
-  /// Of the chunks covered, those marked (and those of the RootBlock) are in use, by that number of
-  /// nodes; the others are free. Before anything was allocated.
+  /// Of the chunks covered, those marked (and those of the first RootBlock) are in use, by that
+  /// number of nodes and by RootBlocks; the others are free. Before anything was allocated.
   void set_used(const std::vector<bool>& used, std::uint64_t nodes);
 
   /// The first chunk never handed out at which a run may begin.
@@ -95,7 +103,7 @@ class Arena {
     const bool spans = kChunkShape<D>.spans_slabs(next, kInnerChunks<D>);
     return spans ? (next / kChunksPerSlab + 1) * kChunksPerSlab : next;
   }
-  /// Chunks of all nodes, and those of the RootBlock.
+  /// Chunks of all nodes, and those of RootBlocks.
   std::uint64_t used_chunks() const { return free_.next() - free_.free_count(); }
   std::uint64_t nodes() const { return nodes_; }
   ChunkRoom room() const { return free_.room(); }
@@ -112,6 +120,7 @@ class Arena {
 
   SlabSource* slabs_;
   FreeChunks free_;
+  std::vector<std::uint32_t> free_root_blocks_;  ///< their first chunks
   std::uint64_t nodes_ = 0;  ///< in chunks that were handed out and not given back
   std::uint32_t slab_count_ = 0;
   std::unique_ptr<std::byte*[]> slab_bases_;  ///< of fixed size: readers look while it fills

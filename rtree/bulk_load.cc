@@ -2,9 +2,12 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "common/check.h"
 #include "common/units.h"
@@ -36,7 +39,7 @@ class Shape {
   std::uint32_t height() const { return static_cast<std::uint32_t>(capacity_.size()); }
   /// Nodes of the whole tree.
   NodeCounts nodes() const { return nodes_; }
-  /// Children of a node of that level with so many entries below it.
+  /// Children of a node of that level with that many entries below it.
   std::size_t children(std::size_t entries, std::uint32_t level) const {
     return (entries + capacity_[level - 1] - 1) / capacity_[level - 1];
   }
@@ -65,6 +68,10 @@ class Shape {
   NodeCounts nodes_;
 };
 
+unsigned threads_of(const BulkLoadOptions& options) {
+  return options.threads != 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
+}
+
 /// Runs both, on two threads if there are any to spare; each is told how many it may use.
 template <typename F, typename G>
 void run_both(unsigned threads, F&& first, G&& second) {
@@ -82,16 +89,26 @@ void run_both(unsigned threads, F&& first, G&& second) {
   second(1u);
 }
 
-/// Writes the nodes of a packed tree into a run of chunks: of each kind, parents before children.
+/// Chunks that lie anywhere, one for each node of a kind.
+struct Scattered {
+  std::vector<std::uint32_t> leaves;
+  std::vector<std::uint32_t> inners;
+};
+
+/// Writes the nodes of a packed tree into a run of chunks, or into scattered ones: of each kind,
+/// parents before children.
 template <int D>
 class Packer {
  public:
   Packer(Arena<D>& arena, const Shape<D>& shape, const Run& run, bool checksums)
       : arena_(arena),
         shape_(shape),
-        layout_(run, kChunkShape<D>),
+        layout_(std::in_place, run, kChunkShape<D>),
         birth_(run.birth),
         checksums_(checksums) {}
+  Packer(Arena<D>& arena, const Shape<D>& shape, const Scattered& chunks, Version birth,
+         bool checksums)
+      : arena_(arena), shape_(shape), scattered_(&chunks), birth_(birth), checksums_(checksums) {}
 
   /// `before`: the nodes of each kind that lie before those of this subtree.
   void build(std::span<Entry<D>> entries, std::uint32_t level, NodeCounts before,
@@ -125,7 +142,10 @@ class Packer {
   using Places = std::array<NodeCounts, kInnerFanout<D>>;
 
   std::uint32_t chunk_of(std::uint32_t level, NodeCounts before) const {
-    return level == 0 ? layout_.leaf(before.leaves) : layout_.inner(before.inners);
+    if (!layout_) {
+      return level == 0 ? scattered_->leaves[before.leaves] : scattered_->inners[before.inners];
+    }
+    return level == 0 ? layout_->leaf(before.leaves) : layout_->inner(before.inners);
   }
 
   /// Gives a node whose children are there its own box and ids, and theirs.
@@ -169,7 +189,8 @@ class Packer {
 
   Arena<D>& arena_;
   const Shape<D>& shape_;
-  const RunLayout layout_;
+  const std::optional<RunLayout> layout_;
+  const Scattered* scattered_ = nullptr;  ///< without a layout
   const Version birth_;
   const bool checksums_;
 };
@@ -191,10 +212,10 @@ NodeCounts Tree<D>::nodes_of(std::uint64_t entries, const BulkLoadOptions& optio
 
 template <int D>
 Result<bool> Tree<D>::reserve_run(const Run& run) {
-  if (Status free = arena_.check_run(run, reserved()); !free) return fail(free.error());
-  const auto has_slabs = arena_.add_slab_of_run(run);
+  if (Status free = forest_->arena.check_run(run, reserved()); !free) return fail(free.error());
+  const auto has_slabs = forest_->arena.add_slab_of_run(run);
   if (!has_slabs || !*has_slabs) return has_slabs;
-  arena_.take_run(run);
+  forest_->arena.take_run(run);
   update_stats();
   return true;
 }
@@ -205,9 +226,38 @@ void Tree<D>::build_run(const Run& run, std::vector<Entry<D>> entries,
   const Shape<D> shape(entries.size(), options.fill == 0 ? kDefaultFill : options.fill);
   SILURUS_CHECK(!entries.empty() && shape.nodes().inners == run.inners &&
                 chunks_for(shape.nodes()) == run.chunks && shape.height() <= kMaxLevel);
-  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  Packer<D> packer(arena_, shape, run, options_.checksums);
-  packer.build(entries, shape.height() - 1, {}, options.threads == 0 ? cores : options.threads);
+  Packer<D> packer(forest_->arena, shape, run, forest_->options.checksums);
+  packer.build(entries, shape.height() - 1, {}, threads_of(options));
+}
+
+/// Builds the tree of the batch in chunks that were used before: where data sets come and go there
+/// is no run left that never was.
+template <int D>
+Status Tree<D>::build_scattered(std::vector<Entry<D>> entries, const BulkLoadOptions& options) {
+  const Shape<D> shape(entries.size(), options.fill == 0 ? kDefaultFill : options.fill);
+  const NodeCounts nodes = shape.nodes();
+  Status room = reserve(nodes, reserved());
+  // What was dropped or cleared comes back some thousand nodes at a time.
+  for (std::uint64_t used = UINT64_MAX; !room && forest_->arena.used_chunks() < used;) {
+    used = forest_->arena.used_chunks();
+    room = reserve(nodes, reserved());
+  }
+  if (!room) return room;
+  Scattered chunks;
+  const auto take = [&](std::uint32_t level, std::uint64_t count,
+                        std::vector<std::uint32_t>& into) {
+    for (; into.size() < count; forest_->born.emplace_back(into.back(), forest_->pending)) {
+      into.push_back(forest_->arena.allocate(level));
+    }
+  };
+  take(1, nodes.inners, chunks.inners);
+  take(0, nodes.leaves, chunks.leaves);
+  Packer<D> packer(forest_->arena, shape, chunks, forest_->pending, forest_->options.checksums);
+  packer.build(entries, shape.height() - 1, {}, threads_of(options));
+  note_change();
+  drop(root_);
+  root_ = NodeRef(nodes.inners > 0 ? chunks.inners[0] : chunks.leaves[0], forest_->pending);
+  return {};
 }
 
 template <int D>
@@ -217,22 +267,28 @@ void Tree<D>::put_node(NodeRef ref, const Node<D>& node) {
 
 template <int D>
 Status Tree<D>::adopt_run(const Run& run) {
-  const bool is_fresh = !is_own(root_) && born_.empty() && !run_;
-  if (!is_fresh || node(root_).header.entries != 0 || run.birth != pending_) {
+  const bool is_fresh = !is_own(root_) && forest_->born.empty() && forest_->runs.empty();
+  if (!is_fresh || node(root_).header.entries != 0 || run.birth != forest_->pending) {
     return fail(ErrorCode::kConflict, "a tree of version " + std::to_string(run.birth) +
-                                          " cannot follow version " + std::to_string(current_) +
-                                          ", which has " +
+                                          " cannot follow version " +
+                                          std::to_string(forest_->current) + ", which has " +
                                           std::to_string(node(root_).header.entries) + " entries");
   }
+  replace_root(run);
+  return {};
+}
+
+/// The root of a run instead of the one that there is.
+template <int D>
+void Tree<D>::replace_root(const Run& run) {
+  note_change();
   drop(root_);
   root_ = run.root();
-  lookup_.reset();
-  return {};
 }
 
 template <int D>
 void Tree<D>::release_run(const Run& run) {
-  arena_.give_back_run(run);
+  forest_->arena.give_back_run(run);
   update_stats();
 }
 
@@ -256,21 +312,22 @@ Status Tree<D>::bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOpt
   const Shape<D> shape(entries.size(), options.fill == 0 ? kDefaultFill : options.fill);
   if (shape.height() > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree would be too high");
   const NodeCounts nodes = shape.nodes();
-  if (const std::uint64_t chunks = chunks_for(nodes); chunks > arena_.max_chunks()) {
-    return arena_.too_large(nodes.leaves + nodes.inners, chunks);
+  if (const std::uint64_t chunks = chunks_for(nodes); chunks > forest_->arena.max_chunks()) {
+    return forest_->arena.too_large(nodes.leaves + nodes.inners, chunks);
   }
   const Run run{unused_chunk(), static_cast<std::uint32_t>(chunks_for(nodes)),
-                static_cast<std::uint32_t>(nodes.inners), pending_};
+                static_cast<std::uint32_t>(nodes.inners), forest_->pending};
   for (;;) {
     const auto reserved = reserve_run(run);
+    if (!reserved && reserved.error().code == ErrorCode::kOutOfMemory) {
+      return build_scattered(std::move(entries), options);
+    }
     if (!reserved) return fail(reserved.error());
     if (*reserved) break;
   }
   build_run(run, std::move(entries), options);
-  drop(root_);
-  root_ = run.root();
-  lookup_.reset();
-  run_ = run;
+  replace_root(run);
+  forest_->runs.push_back(run);
   return {};
 }
 

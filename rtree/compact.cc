@@ -111,7 +111,7 @@ Result<CompactStep> Tree<D>::compact(std::uint64_t cursor, double fill) {
                 "the fill of a compaction is not in (0, 1], nor 0 for the default");
   }
   if (Status room = reserve({1, 1}, {}); !room) return fail(room.error());
-  lookup_.reset();
+  note_change();
   root_ = own(root_);
   Packing packing{.place = Place::of(cursor), .fill = fill == 0 ? kCompactFill : fill};
   packing.place.settle(root_node());
@@ -220,9 +220,7 @@ void Tree<D>::pack_children(Path& path, std::uint32_t level, std::uint32_t parts
     self(self, middle, last);
   };
   divide(divide, 0, parts);
-  counters_.joined.store(
-      counters_.joined.load(std::memory_order_relaxed) + parent.header.count - parts,
-      std::memory_order_relaxed);
+  forest_->add(forest_->counters.joined, parent.header.count - parts);
   parent.header.count = parts;
   for (std::uint32_t i = 0; i < parts; ++i) {
     parent.set_child(i, made[i], node(made[i]).bounds);

@@ -19,21 +19,86 @@ void RangeCursor<D>::start(const RangeQuery<D>& query, WantedNode root, RangeRes
   result.count = 0;  // the ids stay, as room that is written already
   result.boxes.clear();
   state_.drop_all();
+  state_.turn = 0;
   if (query.limit == 0) return state_.finish_if_done();
-  if (root.level == 0) {
-    state_.make_room_for_leaves();
-    state_.leaves[0] = {root.ref.word(), kAllGroups, false};
-    state_.leaf_end = 1;
+  if (query.lonlat) state_.begin_turns(query, root);
+  state_.begin_at_root(root);
+}
+
+template <int D>
+void RangeState<D>::begin_at_root(WantedNode from) {
+  if (from.level == 0) {
+    make_room_for_leaves();
+    leaves[0] = {from.ref.word(), kAllGroups, false};
+    leaf_begin = 0;
+    leaf_end = 1;
   } else {
-    state_.make_room_for_inner();
-    state_.inner[0] = {root.ref.word(), root.level};
-    state_.inner_count = 1;
+    make_room_for_inner();
+    inner[0] = {from.ref.word(), from.level};
+    inner_count = 1;
   }
+}
+
+template <int D>
+void RangeState<D>::begin_turns([[maybe_unused]] const RangeQuery<D>& query,
+                                [[maybe_unused]] WantedNode from) {
+  if constexpr (D == 2) {
+    root = from;
+    knows_bounds = false;
+    predicate = query.predicate;
+    windows = windows_of(query.window);
+    turns_left = windows.count - 1;
+    limits = RangeLimits<D>::of(windows.at[0], predicate);
+  }
+}
+
+template <int D>
+void RangeState<D>::begin_turn() {
+  if constexpr (D == 2) {
+    ++turn;
+    --turns_left;
+    limits = RangeLimits<D>::of(windows.at[turn], predicate);
+    limits.can_cover = false;  // each entry is looked at, whether it was found before
+    begin_at_root(root);
+  }
+}
+
+template <int D>
+void RangeState<D>::drop_turns_beside([[maybe_unused]] const Box<D>& bounds) {
+  if constexpr (D == 2) {
+    knows_bounds = true;
+    std::uint32_t kept = 1;
+    for (std::uint32_t i = 1; i < windows.count; ++i) {
+      if (intersects(windows.at[i], bounds)) windows.at[kept++] = windows.at[i];
+    }
+    windows.count = kept;
+    turns_left = kept - 1;
+  }
+}
+
+template <int D>
+EntryMask RangeState<D>::not_found_before([[maybe_unused]] const Node<D>& leaf,
+                                          EntryMask found) const {
+  EntryMask fresh;
+  if constexpr (D == 2) {
+    found.for_each([&](std::uint32_t i) {
+      const Box<D> box = leaf.entry_box(i);
+      bool is_known = false;
+      for (std::uint32_t before = 0; before < turn; ++before) {
+        is_known |=
+            matches(RangeQuery<D>{.window = windows.at[before], .predicate = predicate}, box);
+      }
+      if (!is_known) fresh.words[i / 64] |= std::uint64_t{1} << (i % 64);
+    });
+  }
+  return fresh;
 }
 
 template <int D>
 void RangeCursor<D>::feed(const Node<D>& node) {
   const std::uint32_t level = node.level();
+  // So that a search from afar does not come to the root again for nothing.
+  if (state_.turns_left != 0 && !state_.knows_bounds) state_.drop_turns_beside(node.bounds);
   if (level == 0) {
     EntryMask found = kernels_->scan_leaf(node, state_.limits, kAllGroups);
     found.words[0] &= (std::uint64_t{1} << node.count()) - 1;  // whatever lies behind them
@@ -92,6 +157,7 @@ void RangeState<D>::move_leaves() {
 
 template <int D>
 void RangeState<D>::keep(const Node<D>& leaf, EntryMask found) {
+  if (turn != 0) found = not_found_before(leaf, found);
   if (shape == ResultShape::kCount) {
     count_all(found.count());
   } else {
@@ -131,10 +197,36 @@ struct Farther {
 
 }  // namespace
 
+/// The square of the distance to a box, or its key.
+template <int D>
+double NearestCursor<D>::distance_of(const Box<D>& box) const {
+  if constexpr (D == 2) {
+    if (query_.lonlat) return arc_key(from_, box);
+  }
+  return squared_distance(query_.point, box);
+}
+
+/// No entry at the same distance has a greater square, or key.
+template <int D>
+double NearestCursor<D>::greatest_like(double distance) const {
+  return query_.lonlat ? greatest_equal_arc(distance) : greatest_equal(distance);
+}
+
+/// The bound before anything is found.
+template <int D>
+double NearestCursor<D>::first_bound() const {
+  const double most = query_.max_distance;
+  if (most == kInfinity) return kInfinity;
+  return query_.lonlat ? greatest_key_within(most) : greatest_equal(most * most);
+}
+
 template <int D>
 void NearestCursor<D>::start(const NearestQuery<D>& query, WantedNode root, NearestResult& result,
                              bool by_groups) {
   query_ = query;
+  if constexpr (D == 2) {
+    if (query.lonlat) from_ = SpherePoint::of(query.point);
+  }
   by_groups_ = by_groups;
   parent_count_ = 0;
   root_ = root;
@@ -142,7 +234,8 @@ void NearestCursor<D>::start(const NearestQuery<D>& query, WantedNode root, Near
   has_tiny_gaps_ = false;
   has_worst_ = false;
   is_wide_ = false;
-  bound_ = kInfinity;
+  bound_ = first_bound();
+  has_kth_ = false;
   result_ = &result;
   result.clear();
   in_flight_ = 0;
@@ -247,8 +340,8 @@ void NearestCursor<D>::add_groups(const Node<D>& parent, std::uint32_t child) {
   for (std::uint32_t group = 0; group < kLeafGroups<D>; ++group) {
     if (parent.is_empty_group(child, group)) continue;
     family.refs[family.count] = group;
-    family.distances[family.count++] =
-        squared_distance(query_.point, parent.group_box(child, group));
+    const double distance = distance_of(parent.group_box(child, group));
+    family.distances[family.count++] = query_.lonlat ? least_arc_within(distance) : distance;
   }
   if (family.count != 0) {
     add_family(index);
@@ -266,7 +359,11 @@ void NearestCursor<D>::feed(const Node<D>& node) {
   } else {
     const std::uint32_t index = new_family();
     Family& family = *families_[index];
-    kernels_->inner_distances(node, query_.point, family.distances);
+    if (query_.lonlat) {
+      kernels_->inner_arcs(node, from_, family.distances);
+    } else {
+      kernels_->inner_distances(node, query_.point, family.distances);
+    }
     family.count = node.count();
     family.level = node.level() - 1;
     if (by_groups_ && node.level() == 1) {
@@ -283,7 +380,11 @@ void NearestCursor<D>::feed(const Node<D>& node) {
 template <int D>
 void NearestCursor<D>::feed_leaf(const Node<D>& leaf) {
   alignas(64) double distances[kMaxFanout];
-  kernels_->leaf_distances(leaf, query_.point, distances);
+  if (query_.lonlat) {
+    kernels_->leaf_arcs(leaf, from_, distances);
+  } else {
+    kernels_->leaf_distances(leaf, query_.point, distances);
+  }
   const EntryMask near = kernels_->within(distances, leaf.count(), bound_);
   if (near.empty()) return;
   make_room();
@@ -302,7 +403,7 @@ void NearestCursor<D>::feed_groups(const Node<D>& leaf, GroupMask groups) {
     for (std::uint32_t at = 0; at < kGroupFanout; ++at) {
       if (leaf.leaf.groups[group].high[0][at] == kNoEntry) continue;
       const std::uint32_t index = group * kGroupFanout + at;
-      const double square = squared_distance(query_.point, leaf.entry_box(index));
+      const double square = distance_of(leaf.entry_box(index));
       if (square <= bound_) add_candidate(leaf, index, square);
     }
   }
@@ -324,7 +425,8 @@ void NearestCursor<D>::add_candidate(const Node<D>& leaf, std::uint32_t index, d
   if (has_worst_ && square == worst_.distance && leaf.id(index) >= worst_.id) return;
   ids_[candidates_] = leaf.id(index);
   distances_[candidates_++] = square;
-  if (square < kLeastSquare && distance(query_.point, leaf.entry_box(index)) != 0) {
+  if (square < kLeastSquare && !query_.lonlat &&
+      distance(query_.point, leaf.entry_box(index)) != 0) {
     has_tiny_gaps_ = true;
   }
 }
@@ -334,7 +436,7 @@ template <int D>
 void NearestCursor<D>::tighten() {
   // For large k the bound is found less often, so that an entry costs no more.
   const std::size_t spare = k_ <= kFewNeighbors ? 0 : k_;
-  if (candidates_ > k_ + spare || (candidates_ >= k_ && bound_ == kInfinity)) keep_best();
+  if (candidates_ > k_ + spare || (candidates_ >= k_ && !has_kth_)) keep_best();
 }
 
 /// Finds the k-th distance, and drops what lies beyond it.
@@ -349,7 +451,8 @@ void NearestCursor<D>::keep_best() {
     std::nth_element(sorted.begin(), sorted.begin() + k_ - 1, sorted.end());
     kth = sorted[k_ - 1];
   }
-  bound_ = greatest_equal(kth);
+  bound_ = std::min(bound_, greatest_like(kth));
+  has_kth_ = true;
   std::size_t kept = 0;
   for (std::size_t i = 0; i < candidates_; ++i) {
     ids_[kept] = ids_[i];
@@ -365,7 +468,11 @@ template <int D>
 void NearestCursor<D>::keep_exactly() {
   NearestResult all(candidates_);
   for (std::size_t i = 0; i < candidates_; ++i) all[i] = {ids_[i], distances_[i]};
-  std::nth_element(all.begin(), all.begin() + k_ - 1, all.end(), Better());
+  if (query_.lonlat) {
+    std::nth_element(all.begin(), all.begin() + k_ - 1, all.end(), BetterArc());
+  } else {
+    std::nth_element(all.begin(), all.begin() + k_ - 1, all.end(), Better());
+  }
   worst_ = all[k_ - 1];
   has_worst_ = true;
   for (std::size_t i = 0; i < k_; ++i) {
@@ -392,6 +499,7 @@ void NearestCursor<D>::finish_if_done() {
 /// Whether all candidates' squares are; those of what was dropped are greater.
 template <int D>
 bool NearestCursor<D>::squares_are_exact() const {
+  if (query_.lonlat) return true;
   const auto last = distances_.begin() + static_cast<std::ptrdiff_t>(candidates_);
   return !has_tiny_gaps_ && std::none_of(distances_.begin(), last,
                                          [](double square) { return square > kGreatestSquare; });
@@ -399,6 +507,29 @@ bool NearestCursor<D>::squares_are_exact() const {
 
 template <int D>
 void NearestCursor<D>::sort_result() {
+  if (query_.lonlat) {
+    sort_metres();
+  } else {
+    sort_squares();
+  }
+  NearestResult& result = *result_;
+  while (!result.empty() && result.back().distance > query_.max_distance) result.pop_back();
+}
+
+template <int D>
+void NearestCursor<D>::sort_metres() {
+  result_->resize(candidates_);
+  for (std::size_t i = 0; i < candidates_; ++i) {
+    (*result_)[i] = {ids_[i], metres_of(distances_[i])};
+  }
+  std::sort(result_->begin(), result_->end(), [](const Neighbor& a, const Neighbor& b) {
+    return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
+  });
+  result_->resize(std::min(candidates_, k_));
+}
+
+template <int D>
+void NearestCursor<D>::sort_squares() {
   result_->resize(candidates_);
   bool distinct = candidates_ <= kMaxRanked / 2;
   if (distinct) {

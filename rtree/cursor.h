@@ -11,6 +11,7 @@
 #include "rtree/kernels.h"
 #include "rtree/node.h"
 #include "rtree/node_ref.h"
+#include "rtree/sphere.h"
 #include "rtree/wide_nearest.h"
 
 // One traversal, many sources of nodes. A cursor is a state machine of one search: it says which
@@ -46,9 +47,10 @@ struct RangeState {
   /// Whether an inner node comes next.
   bool wants_inner() const { return inner_count != 0 && leaf_end - leaf_begin < kEnoughLeaves; }
   bool has_leaves() const { return leaf_begin != leaf_end; }
-  bool done() const {
+  bool is_idle() const {
     return inner_count == 0 && leaf_begin == leaf_end && in_flight == 0 && parent == 0;
   }
+  bool done() const { return is_idle() && turns_left == 0; }
   /// Makes room for the children of one node.
   void make_room_for_inner() {
     if (inner.size() < inner_count + kRoom) inner.resize(2 * (inner_count + kRoom));
@@ -60,7 +62,7 @@ struct RangeState {
   void move_leaves();
   /// Whether ids alone are wanted, and the limit leaves room for those of a whole leaf.
   bool keeps_ids_alone() const {
-    return shape == ResultShape::kIds && limit - result->count >= kLeafFanout<D>;
+    return shape == ResultShape::kIds && limit - result->count >= kLeafFanout<D> && turn == 0;
   }
   /// Where the ids of a leaf are written. What lies beyond the count is cut off in the end.
   std::uint64_t* room_for_ids() {
@@ -85,13 +87,24 @@ struct RangeState {
   /// Adds entries of a leaf to the result in any shape, up to the limit.
   void keep(const Node<D>& leaf, EntryMask found);
   void drop_all() {
-    inner_count = leaf_begin = leaf_end = in_flight = 0;
+    inner_count = leaf_begin = leaf_end = in_flight = turns_left = 0;
     parent = 0;
   }
-  /// Cuts the result to what was found if it is complete.
+  /// Cuts the result to what was found if it is complete; else, if nothing of the present window is
+  /// left, turns to the next one.
   void finish_if_done() {
-    if (done()) result->ids.resize(shape == ResultShape::kCount ? 0 : result->count);
+    if (!is_idle()) return;
+    if (turns_left != 0) return begin_turn();
+    result->ids.resize(shape == ResultShape::kCount ? 0 : result->count);
   }
+  void begin_at_root(WantedNode from);
+  /// A search of degrees: the windows that it comes to (windows_of), the first of them now.
+  void begin_turns(const RangeQuery<D>& query, WantedNode from);
+  void begin_turn();
+  /// Leaves out windows that lie beside the whole tree, whose box is that of its root.
+  void drop_turns_beside(const Box<D>& bounds);
+  /// Of entries that the present window finds, those that no earlier one has found.
+  EntryMask not_found_before(const Node<D>& leaf, EntryMask found) const;
 
   RangeLimits<D> limits{};
   ResultShape shape = ResultShape::kIds;
@@ -107,6 +120,13 @@ struct RangeState {
   /// and its children that may hold answers.
   std::uint64_t parent = 0;
   EntryMask wanted;
+  // Of degrees: one window after the other, each from the root.
+  WantedNode root{};
+  std::uint32_t turn = 0;     ///< which window is looked for
+  bool knows_bounds = false;  ///< those of the tree: drop_turns_beside() was called
+  std::uint32_t turns_left = 0;
+  Predicate predicate = Predicate::kIntersects;
+  Windows windows{};
 };
 
 /// A range search (see RangeQuery). Takes inner nodes first as long as few leaves are known, so
@@ -153,6 +173,7 @@ class RangeCursor {
 
   /// For walks() alone, which look at nodes in place of take() and feed().
   RangeState<D>& state() { return state_; }
+  const RangeState<D>& state() const { return state_; }
 
  private:
   void feed_leaf(const Node<D>& leaf, const EntryMask& found);
@@ -198,7 +219,7 @@ class NearestCursor {
   }
 
  private:
-  /// Up to so many neighbours the bound is tightened after each leaf.
+  /// Neighbours up to which the bound is tightened after each leaf.
   static constexpr std::size_t kFewNeighbors = 32;
 
   enum class Kind : std::uint8_t {
@@ -210,9 +231,9 @@ class NearestCursor {
   /// first; only that one is in the heap, so that a node costs one place there and not as many as
   /// it has children.
   struct Family {
-    alignas(64) double distances[kMaxFanout];  ///< squared
+    alignas(64) double distances[kMaxFanout];  ///< squared, or keys
     std::uint64_t refs[kInnerFanout<D>];
-    std::uint32_t count;    ///< of children not taken
+    std::uint32_t count;    ///< children that were not taken
     std::uint32_t nearest;  ///< index
     std::uint32_t level;    ///< of the children
     Kind kind;
@@ -242,23 +263,32 @@ class NearestCursor {
   void sort_result();
 
   const Kernels<D>* kernels_;
+  double distance_of(const Box<D>& box) const;
+  double greatest_like(double distance) const;
+  double first_bound() const;
+  void sort_squares();
+  void sort_metres();
+
   NearestQuery<D> query_;
+  SpherePoint from_;  ///< the point, if it is of degrees
   WantedNode root_;
   std::size_t k_ = 0;
-  /// Nothing of a greater squared distance can belong to the answer.
+  /// Nothing of a greater squared distance can belong to the answer. Of degrees, here and below,
+  /// the key of a distance (arc_key) stands in the place of its square.
   double bound_ = 0;
+  bool has_kth_ = false;  ///< the bound is that of the k-th distance of some
   NearestResult* result_ = nullptr;
   /// Entries that may belong to the answer, in no order: at least the best k of those seen.
   std::vector<double> distances_;  ///< squared
   std::vector<std::uint64_t> ids_;
-  std::size_t candidates_ = 0;  ///< the first so many of both
+  std::size_t candidates_ = 0;  ///< how many of both are in use
   /// What the worst of k entries was (its distance squared) when there were many at its distance:
   /// of others at that distance only those of lower ids can belong to the answer.
   Neighbor worst_{};
   bool has_worst_ = false;
   std::size_t in_flight_ = 0;
   bool finished_ = true;
-  std::vector<std::unique_ptr<Family>> families_;  ///< the first so many are in use
+  std::vector<std::unique_ptr<Family>> families_;  ///< the first ones are in use
   std::uint32_t family_count_ = 0;
   std::vector<std::uint32_t> free_families_;  ///< indices of families without children
   bool by_groups_ = false;

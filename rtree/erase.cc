@@ -284,8 +284,7 @@ void Tree<D>::join(Node<D>& parent, std::uint32_t index, std::uint32_t sibling) 
   if (kept == count) {
     drop(parent.child(index));
     remove_child(parent, index);
-    counters_.joined.store(counters_.joined.load(std::memory_order_relaxed) + 1,
-                           std::memory_order_relaxed);
+    forest_->add(forest_->counters.joined, 1);
   } else {
     set_items(poor, all.subspan(kept));
     parent.set_child_box(index, poor.bounds);

@@ -61,11 +61,12 @@ void Tree<D>::insert_reserved(const Entry<D>& entry) {
   leaf.set_entry(index, entry);
   ++leaf.header.entries;
   if (top == 0) return;
-  // Grouping takes half as long as the rest of an insert: it waits until the last group is full, or
-  // the directory is of no use any more.
+  // Grouping takes half as long as the rest of an insert: it waits until the last group is full.
   Node<D>& parent = own_node(path.nodes[1]);
-  if (has_grown || index % kGroupFanout == kGroupFanout - 1) {
+  if (index % kGroupFanout == kGroupFanout - 1) {
     parent.forget_directory(path.child[1]);
+  } else if (has_grown) {
+    parent.outdate_directory(path.child[1]);
   } else {
     parent.add_to_directory(path.child[1], index / kGroupFanout, entry.box);
   }
@@ -130,8 +131,7 @@ NodeRef Tree<D>::split_leaf(Node<D>& leaf, const Entry<D>& entry) {
   const NodeRef ref = new_node(0);
   set_items(leaf, std::span(items).first(kept));
   set_items(own_node(ref), std::span(items).subspan(kept));
-  counters_.split.store(counters_.split.load(std::memory_order_relaxed) + 1,
-                        std::memory_order_relaxed);
+  forest_->add(forest_->counters.split, 1);
   return ref;
 }
 
@@ -144,8 +144,7 @@ NodeRef Tree<D>::split_inner(Node<D>& inner, NodeRef added) {
   const NodeRef ref = new_node(inner.level());
   set_items(inner, std::span(items).first(kept));
   set_items(own_node(ref), std::span(items).subspan(kept));
-  counters_.split.store(counters_.split.load(std::memory_order_relaxed) + 1,
-                        std::memory_order_relaxed);
+  forest_->add(forest_->counters.split, 1);
   return ref;
 }
 

@@ -9,6 +9,7 @@
 #include <hwy/highway.h>
 
 #include "rtree/scan-inl.h"
+#include "rtree/sphere-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace silurus::rtree {
@@ -52,31 +53,76 @@ std::uint32_t gather_ids_of(const Node<D>& leaf, const EntryMask& mask, std::uin
   return static_cast<std::uint32_t>(gather_ids(leaf, mask.words[0], out) - out);
 }
 
+/// Child_box() of children from i on, along axis d.
+struct ChildEdges {
+  hn::Vec<Doubles> min;
+  hn::Vec<Doubles> max;
+};
 template <int D>
-void inner_distances(const Node<D>& node, const Point<D>& point, double* distances) {
+HWY_INLINE ChildEdges child_edges(const Node<D>& node, int d, std::uint32_t i) {
   const Doubles tag;
   const hn::Rebind<std::int32_t, Doubles> words;
   const hn::Rebind<Cell, Doubles> cells;
+  // least_of() and greatest_of()
+  const auto steps = [&](int row) {
+    return hn::PromoteTo(tag, hn::PromoteTo(words, hn::LoadU(cells, node.inner.cells[row] + i)));
+  };
+  const auto step = hn::Set(tag, 1 / node.inner.scale[d]);
+  const auto low = hn::Set(tag, node.bounds.min[d]);
+  const auto high = hn::Set(tag, node.bounds.max[d]);
+  const auto below = hn::Add(steps(2 * d), hn::Set(tag, -kLeastCell - kCellMargin));
+  const auto above = hn::Add(steps(2 * d + 1), hn::Set(tag, -kLeastCell + 1 + kCellMargin));
+  return {hn::Max(low, hn::Add(low, hn::Mul(below, step))),
+          hn::Min(high, hn::Add(low, hn::Mul(above, step)))};
+}
+
+template <int D>
+void inner_distances(const Node<D>& node, const Point<D>& point, double* distances) {
+  const Doubles tag;
   const std::uint32_t lanes = hn::Lanes(tag);
   for (std::uint32_t i = 0; i < node.header.count; i += lanes) {
     auto sum = hn::Zero(tag);
     for (int d = 0; d < D; ++d) {
-      // least_of() and greatest_of()
-      const auto steps = [&](int row) {
-        return hn::PromoteTo(tag,
-                             hn::PromoteTo(words, hn::LoadU(cells, node.inner.cells[row] + i)));
-      };
-      const auto step = hn::Set(tag, 1 / node.inner.scale[d]);
-      const auto low = hn::Set(tag, node.bounds.min[d]);
-      const auto high = hn::Set(tag, node.bounds.max[d]);
-      const auto below = hn::Add(steps(2 * d), hn::Set(tag, -kLeastCell - kCellMargin));
-      const auto above = hn::Add(steps(2 * d + 1), hn::Set(tag, -kLeastCell + 1 + kCellMargin));
-      const auto min = hn::Max(low, hn::Add(low, hn::Mul(below, step)));
-      const auto max = hn::Min(high, hn::Add(low, hn::Mul(above, step)));
-      sum = hn::Add(sum, squared_gap(tag, min, max, hn::Set(tag, point.at[d])));
+      const ChildEdges edges = child_edges(node, d, i);
+      sum = hn::Add(sum, squared_gap(tag, edges.min, edges.max, hn::Set(tag, point.at[d])));
     }
     hn::Store(sum, tag, distances + i);
   }
+}
+
+void inner_arcs(const Node<2>& node, const SpherePoint& point, double* keys) {
+  const Doubles tag;
+  const std::uint32_t lanes = hn::Lanes(tag);
+  for (std::uint32_t i = 0; i < node.header.count; i += lanes) {
+    const ChildEdges longitudes = child_edges(node, 0, i);
+    const ChildEdges latitudes = child_edges(node, 1, i);
+    const Arcs<Doubles> of(tag, point, longitudes.min, longitudes.max);
+    const auto arcs = of.least_keys(latitudes.min, latitudes.max);
+    // least_arc_within()
+    const auto least =
+        hn::Sub(hn::Mul(arcs, hn::Set(tag, 1 - kArcSlack)), hn::Set(tag, kLeastArcSlack));
+    hn::Store(least, tag, keys + i);
+  }
+}
+
+void leaf_arcs(const Node<2>& leaf, const SpherePoint& point, double* keys) {
+  const GroupDoubles tag;
+  const std::uint32_t lanes = hn::Lanes(tag);
+  for (std::uint32_t i = 0; i < leaf.header.count; i += lanes) {
+    const Arcs<GroupDoubles> of(tag, point, coordinates(leaf, 0, i), coordinates(leaf, 1, i));
+    hn::Store(of.keys(coordinates(leaf, 2, i), coordinates(leaf, 3, i)), tag, keys + i);
+  }
+}
+
+template <int D>
+constexpr auto inner_arcs_of() -> void (*)(const Node<D>&, const SpherePoint&, double*) {
+  if constexpr (D == 2) return &inner_arcs;
+  return nullptr;
+}
+template <int D>
+constexpr auto leaf_arcs_of() -> void (*)(const Node<D>&, const SpherePoint&, double*) {
+  if constexpr (D == 2) return &leaf_arcs;
+  return nullptr;
 }
 
 template <int D>
@@ -158,6 +204,8 @@ const Kernels<D>* table() {
       &gather_ids_of<D>,
       &inner_distances<D>,
       &leaf_distances<D>,
+      inner_arcs_of<D>(),
+      leaf_arcs_of<D>(),
       &least,
       &within,
       &kth_least,

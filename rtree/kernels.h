@@ -7,6 +7,7 @@
 
 #include "rtree/geometry.h"
 #include "rtree/node.h"
+#include "rtree/sphere.h"
 
 // What is done to all entries of a node at once, compiled for each instruction set and chosen at
 // run time (Google Highway). Pure functions of a node; any thread.
@@ -96,6 +97,10 @@ struct Kernels {
   /// aligned. Rounding is monotonous, so a child's is never above that of an entry below it.
   void (*inner_distances)(const Node<D>& node, const Point<D>& point, double* distances);
   void (*leaf_distances)(const Node<D>& node, const Point<D>& point, double* distances);
+  /// The same on the sphere, of two dimensions alone (null of others): arc_key() of each entry, and
+  /// of each child a little less, so that it is never above that of an entry below it.
+  void (*inner_arcs)(const Node<D>& node, const SpherePoint& point, double* keys);
+  void (*leaf_arcs)(const Node<D>& node, const SpherePoint& point, double* keys);
   /// Index of the least of `count` distances (at least one; as above, kMaxFanout places).
   std::uint32_t (*least)(double* distances, std::uint32_t count);
   /// Those that are at most `bound`.

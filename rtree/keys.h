@@ -8,7 +8,7 @@
 namespace silurus::rtree {
 
 /// Maps finite doubles to integers of the same order: the bits, with those of negatives flipped but
-/// for the sign. Its own inverse on the bits. -0.0 maps to -1, +0.0 to 0: whoever compares takes
+/// for the sign. Its own inverse on the bits. -0.0 maps to -1, +0.0 to 0: a comparison takes
 /// the key of the zero that makes `<=` and `>=` true for both (upper_key, lower_key).
 constexpr std::int64_t order_key(double value) {
   const auto bits = std::bit_cast<std::int64_t>(value);

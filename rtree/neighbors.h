@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "rtree/geometry.h"
+#include "rtree/sphere.h"
 
 // How searches for neighbours compare squares of distances, which stand for the distances.
 
@@ -25,6 +26,18 @@ struct Better {
     if (b.distance > greatest_equal(a.distance)) return true;
     const double left = std::sqrt(a.distance);
     const double right = std::sqrt(b.distance);
+    return left != right ? left < right : a.id < b.id;
+  }
+};
+
+/// The same, where `distance` is the key of a distance on the sphere.
+struct BetterArc {
+  bool operator()(const Neighbor& a, const Neighbor& b) const {
+    if (a.distance == b.distance) return a.id < b.id;
+    if (a.distance > greatest_equal_arc(b.distance)) return false;
+    if (b.distance > greatest_equal_arc(a.distance)) return true;
+    const double left = metres_of(a.distance);
+    const double right = metres_of(b.distance);
     return left != right ? left < right : a.id < b.id;
   }
 };

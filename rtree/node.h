@@ -81,6 +81,7 @@ struct LeafBody {
 template <int D>
 struct LeafDirectory {
   GroupCell cells[2 * D][kLeafGroups<D>];
+  friend bool operator==(const LeafDirectory&, const LeafDirectory&) = default;
 };
 
 /// Of a leaf whose groups are not known: boxes that cover all of it.
@@ -91,6 +92,13 @@ inline constexpr LeafDirectory<D> kUnknownDirectory = [] {
     for (GroupCell& cell : directory.cells[2 * d]) cell = kLeastGroupCell;
     for (GroupCell& cell : directory.cells[2 * d + 1]) cell = kGreatestGroupCell;
   }
+  return directory;
+}();
+/// The same, within a batch, of one whose entries are in good groups still.
+template <int D>
+inline constexpr LeafDirectory<D> kOutdatedDirectory = [] {
+  LeafDirectory<D> directory = kUnknownDirectory<D>;
+  directory.cells[2][0] = kLeastGroupCell + 1;
   return directory;
 }();
 
@@ -266,6 +274,13 @@ struct alignas(64) Node {
   /// Any group may hold anything. Of other levels than 1 it does nothing.
   void forget_directory(std::uint32_t index) {
     if (level() == 1) inner.directories[index] = kUnknownDirectory<D>;
+  }
+  /// The same of a leaf whose box has changed, and whose entries have not changed their groups.
+  void outdate_directory(std::uint32_t index) {
+    if (has_directory(index)) inner.directories[index] = kOutdatedDirectory<D>;
+  }
+  bool is_directory_outdated(std::uint32_t index) const {
+    return inner.directories[index] == kOutdatedDirectory<D>;
   }
   /// The leaf that is child `index`, whose box has not changed, has an entry more in that group.
   void add_to_directory(std::uint32_t index, std::uint32_t group, const Box<D>& box);

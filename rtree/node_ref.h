@@ -11,7 +11,7 @@ using silurus::Version;
 
 /// Names a node: the chunk that holds it and the version it was born in (its low 36 bits). 8 bytes,
 /// so that an aligned read of one is atomic, for a NIC too. A name is never given to two different
-/// nodes less than 2^36 versions apart; whoever caches nodes by name forgets all of them when bit
+/// nodes less than 2^36 versions apart; a cache of nodes by name forgets all of them when bit
 /// 35 of the version flips (NodeCache does).
 class NodeRef {
  public:

@@ -54,7 +54,7 @@ std::shared_ptr<ReaderSlots> ReaderSlots::create() {
 }
 
 ReaderSlots::~ReaderSlots() {
-  // Nobody shares these slots any more; acquire only to see the blocks' content.
+  // No thread shares these slots any more; acquire only to see the blocks' content.
   Block* block = first_.next.load(std::memory_order_acquire);
   while (block != nullptr) {
     const std::unique_ptr<Block> owned(block);
@@ -77,7 +77,8 @@ HeldSlot ReaderSlots::acquire_slowly() {
 ReaderSlot& ReaderSlots::claim() {
   for (Block* block = &first_;;) {
     if (ReaderSlot* const slot = claim_slot(block->slots); slot != nullptr) return *slot;
-    // Acquire and release: the block's content, between whoever adds it and whoever finds it.
+    // Acquire and release: the block's content, between the thread that adds it and those that find
+    // it.
     Block* next = block->next.load(std::memory_order_acquire);
     if (next == nullptr) {
       auto added = std::make_unique<Block>();

@@ -113,8 +113,10 @@ class ReaderSlots : public std::enable_shared_from_this<ReaderSlots> {
 
   /// Unpins and gives back.
   static void release(HeldSlot held) {
-    unpin(held.slot->pinned);
+    // In this order: once nothing is pinned any more, the slots of a tree that was removed may go.
+    // Who claims a slot passes over one in which something is pinned.
     if (!held.threads_own) give_back_slot(*held.slot);
+    unpin(held.slot->pinned);
   }
 
   /// What is pinned now: the words, without zeros, in no order, into a cleared vector. The writer

@@ -31,8 +31,8 @@ class Reclaimer {
  public:
   explicit Reclaimer(Nanoseconds grace) : grace_(grace) {}
 
-  /// Takes over nodes that the version published at `now` no longer holds. Times and deaths never
-  /// go back.
+  /// Takes over nodes that the version published at `now` no longer holds. Those of an older
+  /// version wait, too, for what was taken over before them.
   void retire(std::span<const RetiredNode> nodes, Nanoseconds now);
 
   /// The nodes whose chunks may be recycled, given the versions pinned (in ascending order); valid

@@ -55,9 +55,29 @@ class Restorer {
     if (options_.threads == 0) options_.threads = std::max(1u, std::thread::hardware_concurrency());
   }
 
-  Status run(NodeRef root) {
-    if (Status placed = place(root, nullptr); !placed) return placed;
-    return adopt(root);
+  /// Makes the first tree, and others beside it.
+  Status run(std::span<const StoredTree> trees, Version version,
+             std::vector<std::unique_ptr<Tree<D>>>& others) {
+    for (const StoredTree& stored : trees) {
+      if (stored.root_chunk != 0) {
+        if (Status claimed = claim_root_block(stored.root_chunk); !claimed) return claimed;
+      }
+      if (Status placed = place(stored.root, nullptr); !placed) return placed;
+    }
+    tree_.forest_->arena.set_used(used_, done_);
+    for (const StoredTree& stored : trees) {
+      if (stored.root_chunk == 0) {
+        adopt(tree_, stored.root);
+      } else {
+        others.emplace_back(new Tree<D>(tree_.forest_, stored.number, stored.root_chunk));
+        adopt(*others.back(), stored.root);
+      }
+    }
+    Forest<D>& forest = *tree_.forest_;
+    forest.current = std::max(forest.current, version);
+    forest.pending = forest.current + 1;
+    tree_.update_stats();
+    return {};
   }
 
   /// Puts the nodes of the tree below `root` at their places: all of them in the run, if it is to
@@ -93,7 +113,7 @@ class Restorer {
       highest = std::max(highest, ref.chunk());
     }
     const std::uint64_t end = std::uint64_t{highest} + chunks;
-    if (Status covered = tree_.arena_.cover(end); !covered) return covered;
+    if (Status covered = tree_.forest_->arena.cover(end); !covered) return covered;
     if (used_.size() < end) used_.resize(end);
     for (const NodeRef ref : level) {
       for (std::uint32_t chunk = ref.chunk(); chunk < ref.chunk() + chunks; ++chunk) {
@@ -102,6 +122,27 @@ class Restorer {
       }
     }
     return {};
+  }
+
+  Status claim_root_block(std::uint32_t first) {
+    const std::uint64_t end = std::uint64_t{first} + kRootChunks<D>;
+    const bool is_place = first >= kRootChunks<D> &&
+                          !kChunkShape<D>.spans_slabs(first, kRootChunks<D>) &&
+                          end <= NodeRef::kMaxChunks;
+    if (is_place) {
+      if (Status covered = tree_.forest_->arena.cover(end); !covered) return covered;
+      if (used_.size() < end) used_.resize(end);
+    }
+    for (std::uint64_t chunk = first; is_place && chunk < end; ++chunk) {
+      if (used_[chunk]) return bad_root_block(first);
+      used_[chunk] = true;
+    }
+    return is_place ? Status() : bad_root_block(first);
+  }
+
+  static Status bad_root_block(std::uint32_t first) {
+    return fail(ErrorCode::kProtocol,
+                "chunk " + std::to_string(first) + " is no place for the root of a stored tree");
   }
 
   Status copy(const std::vector<NodeRef>& level, std::uint32_t expected) {
@@ -128,7 +169,7 @@ class Restorer {
     const std::span<const std::byte> bytes = nodes_.find(ref);
     const std::size_t size = node_bytes<D>(expected);
     if (bytes.size() < size) return false;
-    Node<D>& node = tree_.arena_.mutable_node(ref.chunk());
+    Node<D>& node = tree_.forest_->arena.mutable_node(ref.chunk());
     std::memcpy(static_cast<void*>(&node), bytes.data(), size);
     return check_node<D>({reinterpret_cast<const std::byte*>(&node), size}, {ref, expected},
                          NodeRef::kMaxChunks, true) != nullptr;
@@ -145,14 +186,10 @@ class Restorer {
   }
 
   /// All nodes are in place: makes them the tree.
-  Status adopt(NodeRef root) {
-    tree_.arena_.set_used(used_, done_);
-    tree_.root_ = root;
-    tree_.current_ = tree_.node(root).birth();
-    tree_.pending_ = tree_.current_ + 1;
-    publish_root(tree_.root_block(), root, tree_.node(root));
-    tree_.update_stats();
-    return {};
+  static void adopt(Tree<D>& tree, NodeRef root) {
+    tree.root_ = root;
+    tree.forest_->current = std::max(tree.forest_->current, tree.node(root).birth());
+    publish_root(tree.root_block(), root, tree.node(root));
   }
 
   static Status damaged(NodeRef ref, const char* how) {
@@ -169,17 +206,29 @@ class Restorer {
 };
 
 template <int D>
+Result<std::vector<std::unique_ptr<Tree<D>>>> Tree<D>::restore(
+    const TreeOptions& options, SlabSource& slabs, const Clock& clock,
+    std::span<const StoredTree> trees, Version version, const StoredNodes<D>& nodes,
+    const RestoreOptions& restore_options) {
+  SILURUS_CHECK(!trees.empty() && trees.front().root_chunk == 0);
+  auto bare = create_bare(options, slabs, clock);
+  if (!bare) return fail(bare.error());
+  std::vector<std::unique_ptr<Tree>> restored;
+  restored.push_back(std::move(*bare));
+  Restorer<D> restorer(*restored.front(), nodes, restore_options);
+  if (Status done = restorer.run(trees, version, restored); !done) return fail(done.error());
+  return restored;
+}
+
+template <int D>
 Result<std::unique_ptr<Tree<D>>> Tree<D>::restore(const TreeOptions& options, SlabSource& slabs,
                                                   const Clock& clock, NodeRef root,
                                                   const StoredNodes<D>& nodes,
                                                   const RestoreOptions& restore_options) {
-  auto bare = create_bare(options, slabs, clock);
-  if (!bare) return bare;
-  std::unique_ptr<Tree> tree = std::move(*bare);
-  if (Status restored = Restorer<D>(*tree, nodes, restore_options).run(root); !restored) {
-    return fail(restored.error());
-  }
-  return tree;
+  const StoredTree stored{.root = root};
+  auto trees = restore(options, slabs, clock, std::span(&stored, 1), 0, nodes, restore_options);
+  if (!trees) return fail(trees.error());
+  return std::move(trees->front());
 }
 
 template <int D>
@@ -196,14 +245,20 @@ WantedNode Tree<D>::seal() {
 
 template <int D>
 void Tree<D>::skip_to(Version next) {
-  SILURUS_CHECK(!is_own(root_) && next >= pending_);
-  pending_ = next;
+  SILURUS_CHECK(forest_->changed.empty() && next >= forest_->pending);
+  forest_->pending = next;
 }
 
+template Result<std::vector<std::unique_ptr<Tree<2>>>> Tree<2>::restore(
+    const TreeOptions&, SlabSource&, const Clock&, std::span<const StoredTree>, Version,
+    const StoredNodes<2>&, const RestoreOptions&);
 template Result<std::unique_ptr<Tree<2>>> Tree<2>::restore(const TreeOptions&, SlabSource&,
                                                            const Clock&, NodeRef,
                                                            const StoredNodes<2>&,
                                                            const RestoreOptions&);
+template Result<std::vector<std::unique_ptr<Tree<3>>>> Tree<3>::restore(
+    const TreeOptions&, SlabSource&, const Clock&, std::span<const StoredTree>, Version,
+    const StoredNodes<3>&, const RestoreOptions&);
 template Result<std::unique_ptr<Tree<3>>> Tree<3>::restore(const TreeOptions&, SlabSource&,
                                                            const Clock&, NodeRef,
                                                            const StoredNodes<3>&,

@@ -8,14 +8,16 @@ namespace silurus::rtree {
 
 template <int D>
 RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chunk_count,
-                            Node<D>& room) {
+                            Node<D>& room, std::uint64_t number) {
   if (bytes.size() < kRootWordBytes) return {NodeRef(), nullptr};
   const auto* block = reinterpret_cast<const RootBlock<D>*>(bytes.data());
   // The copy is the reader's own: nobody writes it, so relaxed loads pair with nothing.
-  if (block->retired.load(std::memory_order_relaxed) != 0) return {NodeRef(), nullptr};
+  if (block->owner.load(std::memory_order_relaxed) != 2 * number) return {NodeRef(), nullptr};
+  if (block->ended.load(std::memory_order_relaxed) != 0) return {NodeRef(), nullptr};
   const NodeRef root = NodeRef::from_word(block->root.load(std::memory_order_relaxed));
   if (!root || bytes.size() < kRootMirrorBytes<D>) return {root, nullptr};
-  const std::size_t which = root.birth() & 1;
+  const std::size_t which =
+      root.is_born_in(block->mirrors[0].version.load(std::memory_order_relaxed)) ? 0 : 1;
   const RootMirror<D>& mirror = block->mirrors[which];
   const Version version = mirror.version.load(std::memory_order_relaxed);
   if (version != mirror.version_again.load(std::memory_order_relaxed) ||
@@ -41,7 +43,12 @@ RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chun
 template <int D>
 void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node) {
   const Version version = node.header.birth;
-  RootMirror<D>& mirror = block.mirrors[version & 1];
+  // The one that is not of the root now. Our own stores: relaxed.
+  const auto current = NodeRef::from_word(block.root.load(std::memory_order_relaxed));
+  const bool is_first =
+      current.is_born_in(block.mirrors[0].version.load(std::memory_order_relaxed));
+  const std::size_t which = is_first ? 1 : 0;
+  RootMirror<D>& mirror = block.mirrors[which];
   // Release stores in program order, paired with a remote reader's copy of the block, which no
   // order binds: the checksum decides, the versions only find most torn copies at no cost.
   mirror.version.store(0, std::memory_order_release);
@@ -50,7 +57,7 @@ void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node) {
   const std::size_t size = node_bytes<D>(node.header.level);
   std::memcpy(mirror.node, bytes, std::min(size, kMirroredBytes<D>));
   if (node.header.level == 1) {
-    std::memcpy(block.directories[version & 1], bytes + node_bytes<D>(2), size - node_bytes<D>(2));
+    std::memcpy(block.directories[which], bytes + node_bytes<D>(2), size - node_bytes<D>(2));
   }
   mirror.next_change = block.next_change;
   mirror.checksum = node.header.checksum != 0 ? node.header.checksum : node_checksum(node);
@@ -61,8 +68,10 @@ void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node) {
   name_root(block.root, root.word());
 }
 
-template RootView<2> read_root_block(std::span<const std::byte>, std::uint64_t, Node<2>&);
-template RootView<3> read_root_block(std::span<const std::byte>, std::uint64_t, Node<3>&);
+template RootView<2> read_root_block(std::span<const std::byte>, std::uint64_t, Node<2>&,
+                                     std::uint64_t);
+template RootView<3> read_root_block(std::span<const std::byte>, std::uint64_t, Node<3>&,
+                                     std::uint64_t);
 template void publish_root(RootBlock<2>&, NodeRef, const Node<2>&);
 template void publish_root(RootBlock<3>&, NodeRef, const Node<3>&);
 

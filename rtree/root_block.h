@@ -29,14 +29,16 @@ struct RootMirror {
   std::uint8_t reserved_again[56];
 };
 
-/// What lies at offset 0 of slab 0, so that whoever can read that slab finds the tree.
+/// What one-sided readers of a tree begin with: for the first tree of a forest at offset 0 of slab
+/// 0, for others where the server says.
 ///
 /// * `root` names the current root: one aligned 8-byte word, the only thing here that is read
 ///   atomically by a NIC. It is the truth; a reader needs nothing else. The version of the tree is
 ///   the version that its root was born in (every change copies the root), its height is the level
 ///   in the root node's header: fetch the root as WantedNode{root, kAnyLevel}.
 /// * `version` and `level` in the same line are hints for people and statistics.
-/// * `mirrors[v & 1]` is a copy of the root node of version v, written *before* `root` names it. A
+/// * One of `mirrors` is a copy of the root node of the version that `root` names, written *before*
+///   that; the other one is of the version before. A
 ///   reader that fetches the whole block in one read gets word and node together. The mirror that
 ///   the word points to is overwritten no sooner than when the version after the next is published,
 ///   so it's nearly always intact; whether it is, its two versions and its checksum say, whatever
@@ -47,19 +49,24 @@ struct RootMirror {
 ///   *before* `root` names that version. They lie one behind the other (next_change()), so that a
 ///   reader that has come to know one place, from a mirror, knows those of all versions behind it.
 ///
-/// * `retired`, if it isn't 0, says that this tree has been replaced by another one elsewhere: a
-///   one-sided reader, who asks nobody else, finds no root here any more.
+/// * `owner` is twice the number of the tree (Tree::number), plus one if that is retired: replaced
+///   by another one elsewhere, or removed. A one-sided reader, which asks no server, finds no root
+///   here any more if it is not twice the number of the tree that it looks for.
 ///
-/// The writer of the tree writes it; anybody reads it. What is read counts under the same time
+/// * `ended` of the first block of a forest is 0 until the life of a server that has died is over
+///   for one-sided readers (docs/decisions/0150); those of other trees look at it there.
+///
+/// The writer of the tree writes it; any thread reads it. What is read counts under the same time
 /// lease as a node (DESIGN: grace period).
 template <int D>
 struct alignas(64) RootBlock {
   std::atomic<std::uint64_t> root;  ///< NodeRef::word()
-  std::atomic<std::uint64_t> retired;
+  std::atomic<std::uint64_t> owner;
   std::atomic<Version> version;
+  std::atomic<std::uint64_t> ended;
   std::atomic<std::uint64_t> level;
   std::uint64_t next_change;  ///< the writer's alone: where its next record begins
-  std::uint8_t reserved[24];
+  std::uint8_t reserved[16];
   RootMirror<D> mirrors[2];
   /// What the mirrors of roots of level 1 leave out: few trees are so low, so it lies at the end,
   /// where it is read only if wanted.
@@ -71,14 +78,14 @@ static_assert(sizeof(std::atomic<std::uint64_t>) == 8 &&
 static_assert(sizeof(RootMirror<2>) == 128 + kMirroredBytes<2>);
 static_assert(offsetof(RootBlock<2>, directories) == 64 + 2 * sizeof(RootMirror<2>));
 
-/// The first chunks of slab 0, which hold the RootBlock and no nodes.
+/// Successive chunks of a slab that hold a RootBlock and no nodes; the first ones of slab 0 do.
 template <int D>
 inline constexpr std::uint32_t kRootChunks =
     static_cast<std::uint32_t>((sizeof(RootBlock<D>) + kChunkBytes<D> - 1) / kChunkBytes<D>);
 
-/// Bytes of the part of a RootBlock to read where only the root word is wanted: it, `retired` and
-/// `version`.
-inline constexpr std::size_t kRootWordBytes = 24;
+/// Bytes of the part of a RootBlock to read where only the root word is wanted: it, `owner`,
+/// `version` and `ended`.
+inline constexpr std::size_t kRootWordBytes = 32;
 /// The same with the mirrors of a root that is known to be of level 2 or more.
 template <int D>
 inline constexpr std::size_t kRootMirrorBytes = offsetof(RootBlock<D>, directories);
@@ -89,7 +96,8 @@ inline constexpr std::size_t kAnyRootMirrorBytes = offsetof(RootBlock<D>, change
 /// What a copy of a RootBlock says.
 template <int D>
 struct RootView {
-  NodeRef root;         ///< the current root; null if the tree isn't published yet, or retired
+  NodeRef root;  ///< the current root; null if the tree isn't published yet, or retired, or its
+                 ///< server's life is over
   const Node<D>* node;  ///< that node, in `room`; nullptr if its mirror is torn or was not read
   /// Where the record of what the next version will change begins, if there is a node.
   std::size_t next_change = 0;
@@ -98,10 +106,10 @@ struct RootView {
 /// Looks at a reader's own copy (64-byte aligned) of the beginning of a RootBlock: kRootWordBytes
 /// of it for the root word alone, kRootMirrorBytes or kAnyRootMirrorBytes for the mirrored root
 /// node too, which is copied into `room`. The node, if there is one, has passed check_node with the
-/// checksum of its mirror.
+/// checksum of its mirror. `number`: of the tree that is looked for.
 template <int D>
 RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chunk_count,
-                            Node<D>& room);
+                            Node<D>& room, std::uint64_t number = 0);
 
 /// Writes the record of what a version changes: record(ChangeWriter) adds its nodes. To be called
 /// before publish_root(). Only the writer of the tree.

@@ -1,4 +1,5 @@
 #include <array>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,13 +20,16 @@ inline void prefetch(const void* from, std::size_t bytes) {
 
 template <int D>
 Status check_query(const RangeQuery<D>& query) {
-  return check_box(query.window, "window");
+  return check_coordinates(query.window, query.lonlat, "window");
 }
 
 template <int D>
 Status check_query(const NearestQuery<D>& query) {
   if (query.k == 0) return fail(ErrorCode::kInvalidArgument, "k must be at least 1");
-  return check_point(query.point);
+  if (!(query.max_distance >= 0)) {
+    return fail(ErrorCode::kInvalidArgument, "the greatest distance must be at least 0");
+  }
+  return check_coordinates(query.point, query.lonlat);
 }
 
 /// Searches interleaved on one thread: range searches, and those of neighbours.
@@ -83,6 +87,7 @@ Status run_ranges(const Snapshot<D>& snapshot, std::span<const RangeQuery<D>> qu
     for (RangeLane<D>& lane : lanes) {
       if (!lane.is_running || lane.may_go_on()) continue;
       lane.cursor.state().finish_if_done();
+      if (lane.may_go_on()) continue;  // with the next window
       if (!lane.cursor.done()) {
         RangeCursor<D> fresh;
         std::swap(fresh, lane.cursor);
@@ -132,7 +137,9 @@ bool Snapshot<D>::go_on(RangeCursor<D>& cursor, std::uint32_t most_nodes,
 template <int D>
 Status Snapshot<D>::nearest(const NearestQuery<D>& query, NearestResult& result) const {
   if (Status checked = check_query(query); !checked) return checked;
-  if (query.k <= kFewNeighbors && walks<D>().nearest(query, *this, result)) return {};
+  const bool is_plain =
+      !query.lonlat && query.max_distance == std::numeric_limits<double>::infinity();
+  if (is_plain && query.k <= kFewNeighbors && walks<D>().nearest(query, *this, result)) return {};
   static thread_local NearestCursor<D> cursor;
   cursor.start(query, root(), result);
   go_on(cursor);

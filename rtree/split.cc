@@ -32,7 +32,7 @@ double overlap(const Box<D>& a, const Box<D>& b) {
   return product;
 }
 
-/// One order of the items, and the boxes of its first and last so many.
+/// One order of the items, and the boxes of its first and of its last ones.
 template <int D>
 struct Order {
   std::array<std::uint8_t, kMaxSplitItems<D>> item;

@@ -14,12 +14,19 @@
 namespace silurus::rtree {
 
 template <int D>
-Tree<D>::Tree(const TreeOptions& options, Arena<D> arena, const Clock& clock)
-    : options_(options),
-      clock_(&clock),
-      arena_(std::move(arena)),
-      slots_(ReaderSlots::create()),
-      reclaimer_(options.grace) {}
+Tree<D>::Tree(std::shared_ptr<Forest<D>> forest, std::uint64_t number, std::uint32_t block)
+    : forest_(std::move(forest)),
+      number_(number),
+      block_(block),
+      old_nodes_(&forest_->add_old_nodes()) {
+  new (forest_->arena.root_block(block_)) RootBlock<D>();
+  set_retired(false);
+}
+
+template <int D>
+Tree<D>::~Tree() {
+  std::erase(forest_->changed, this);
+}
 
 template <int D>
 Result<std::unique_ptr<Tree<D>>> Tree<D>::create_bare(const TreeOptions& options, SlabSource& slabs,
@@ -37,8 +44,8 @@ Result<std::unique_ptr<Tree<D>>> Tree<D>::create_bare(const TreeOptions& options
       std::min(options.memory_budget_bytes / kChunkBytes<D>, NodeRef::kMaxChunks);
   auto arena = Arena<D>::create(slabs, static_cast<std::uint32_t>(chunks), kGreatestReserve);
   if (!arena) return fail(arena.error());
-  new (arena->root_block()) RootBlock<D>();
-  return std::unique_ptr<Tree>(new Tree(options, std::move(*arena), clock));
+  auto forest = std::make_shared<Forest<D>>(options, std::move(*arena), clock);
+  return std::unique_ptr<Tree>(new Tree(std::move(forest), 0, 0));
 }
 
 template <int D>
@@ -47,19 +54,92 @@ Result<std::unique_ptr<Tree<D>>> Tree<D>::create(const TreeOptions& options, Sla
   auto bare = create_bare(options, slabs, clock);
   if (!bare) return bare;
   std::unique_ptr<Tree> tree = std::move(*bare);
-  if (Status room = tree->arena_.reserve({1, 0}, tree->reserved()); !room) {
+  if (Status room = tree->forest_->arena.reserve({1, 0}, tree->reserved()); !room) {
     return fail(room.error());
   }
+  tree->note_change();
   tree->root_ = tree->new_node(0);
   tree->publish();
   return tree;
 }
 
 template <int D>
+Result<std::unique_ptr<Tree<D>>> Tree<D>::add_tree(std::uint64_t number) {
+  reclaim();  // perhaps the root block of a tree that was removed
+  const auto block = forest_->arena.take_root_block(reserved() + NodeCounts{1, 0});
+  if (!block) return fail(block.error());
+  if (Status room = reserve({1, 0}, reserved()); !room) {
+    forest_->arena.give_back_root_block(*block);
+    return fail(room.error());
+  }
+  std::unique_ptr<Tree> tree(new Tree(forest_, number, *block));
+  tree->note_change();
+  tree->root_ = tree->new_node(0);
+  return tree;
+}
+
+template <int D>
+void Tree<D>::remove(std::unique_ptr<Tree> tree) {
+  Forest<D>& forest = *tree->forest_;
+  const bool is_published = tree->root_block().root.load(std::memory_order_relaxed) != 0;
+  SILURUS_CHECK(tree->block_ != 0 && !(tree->is_changed_ && is_published));
+  std::erase(forest.changed, tree.get());
+  tree->set_retired(true);
+  if (tree->root_ && tree->is_own(tree->root_)) {
+    SILURUS_CHECK(tree->node(tree->root_).header.entries == 0);
+    tree->drop(tree->root_);
+    if (forest.changed.empty()) forest.born.clear();  // all of them were dropped
+  } else if (tree->root_) {
+    tree->old_nodes_->retire_subtree(tree->root_, tree->node(tree->root_).level(), forest.pending,
+                                     forest.now());
+  }
+  tree->old_nodes_->end_with(tree->block_);
+  forest.note_old_nodes(*tree->old_nodes_);
+}
+
+template <int D>
+void Tree<D>::note_change() {
+  lookup_.reset();
+  if (is_changed_) return;
+  is_changed_ = true;
+  forest_->changed.push_back(this);
+}
+
+template <int D>
+Status Tree<D>::touch() {
+  if (Status room = reserve({1, 1}, {}); !room) return room;
+  note_change();
+  root_ = own(root_);
+  return {};
+}
+
+template <int D>
+Status Tree<D>::clear() {
+  if (Status room = reserve({1, 0}, {}); !room) return room;
+  note_change();
+  std::vector<WantedNode> stack{{root_, node(root_).level()}};
+  while (!stack.empty()) {
+    const WantedNode here = stack.back();
+    stack.pop_back();
+    if (!is_own(here.ref)) {
+      cleared_.push_back(here);
+      continue;
+    }
+    const Node<D>& inner = node(here.ref);
+    for (std::uint32_t i = 0; here.level != 0 && i < inner.count(); ++i) {
+      stack.push_back({inner.child(i), here.level - 1});
+    }
+    drop(here.ref);
+  }
+  root_ = new_node(0);
+  return {};
+}
+
+template <int D>
 Status Tree<D>::reserve(NodeCounts nodes, NodeCounts spare) {
-  if (Status reserved = arena_.reserve(nodes, spare); reserved) return reserved;
+  if (Status reserved = forest_->arena.reserve(nodes, spare); reserved) return reserved;
   reclaim();
-  Status reserved = arena_.reserve(nodes, spare);
+  Status reserved = forest_->arena.reserve(nodes, spare);
   if (!reserved && reserved.error().code == ErrorCode::kOutOfMemory) {
     reserved.error().message += memory_text();
   }
@@ -68,8 +148,8 @@ Status Tree<D>::reserve(NodeCounts nodes, NodeCounts spare) {
 
 template <int D>
 NodeCounts Tree<D>::reserved() const {
-  const std::uint64_t of_each =
-      std::clamp(arena_.max_chunks() / 8 / (1 + kInnerChunks<D>), kLeastReserve, kGreatestReserve);
+  const std::uint64_t of_each = std::clamp(forest_->arena.max_chunks() / 8 / (1 + kInnerChunks<D>),
+                                           kLeastReserve, kGreatestReserve);
   return {of_each, of_each};
 }
 
@@ -77,20 +157,22 @@ NodeCounts Tree<D>::reserved() const {
 template <int D>
 std::string Tree<D>::memory_text() const {
   const auto size = [](std::uint64_t chunks) { return format_size(chunks * kChunkBytes<D>); };
-  std::uint64_t retired = reclaimer_.retired_chunks();
-  for (const RetiredNode& node : retired_) retired += node.chunks;
-  return ": " + size(arena_.used_chunks() - retired) + " by the tree, " + size(retired) +
-         " by older versions (" + size(reclaimer_.held_chunks()) +
-         " of them held for readers), and " + size(chunks_for(reserved())) +
-         " are kept for erasures";
+  const OldChunks old = forest_->old_chunks();
+  std::uint64_t retired = old.retired;
+  for (const Tree* tree : forest_->changed) {
+    for (const RetiredNode& node : tree->retired_) retired += node.chunks;
+  }
+  return ": " + size(forest_->arena.used_chunks() - retired) + " by the tree, " + size(retired) +
+         " by older versions (" + size(old.held) + " of them held for readers), and " +
+         size(chunks_for(reserved())) + " are kept for erasures";
 }
 
 template <int D>
 NodeRef Tree<D>::new_node(std::uint32_t level) {
-  const NodeRef ref(arena_.allocate(level), pending_);
+  const NodeRef ref(forest_->arena.allocate(level), forest_->pending);
   Node<D>& made = own_node(ref);
-  made.reset(pending_, level);
-  born_.push_back(ref);
+  made.reset(forest_->pending, level);
+  forest_->born.push_back(ref);
   return ref;
 }
 
@@ -98,17 +180,16 @@ template <int D>
 NodeRef Tree<D>::own(NodeRef ref) {
   if (is_own(ref)) return ref;
   const Node<D>& old = node(ref);
-  const NodeRef copy(arena_.allocate(old.level()), pending_);
+  const NodeRef copy(forest_->arena.allocate(old.level()), forest_->pending);
   Node<D>& made = own_node(copy);
   copy_node(made, old);
-  made.header.birth = pending_;
+  made.header.birth = forest_->pending;
   made.header.checksum = 0;
   if (!made.is_leaf()) made.set_ids(old.ids());
-  born_.push_back(copy);
+  forest_->born.push_back(copy);
   if (!made.is_leaf()) copies_.push_back({ref, copy, made.level()});
   retired_.push_back(retired(ref));
-  counters_.copied.store(counters_.copied.load(std::memory_order_relaxed) + 1,
-                         std::memory_order_relaxed);
+  forest_->add(forest_->counters.copied, 1);
   return copy;
 }
 
@@ -116,7 +197,7 @@ template <int D>
 void Tree<D>::drop(NodeRef ref) {
   if (is_own(ref)) {
     own_node(ref).header.birth = 0;
-    arena_.release(ref.chunk(), chunks_of<D>(node(ref).level()));
+    forest_->arena.release(ref.chunk(), chunks_of<D>(node(ref).level()));
   } else {
     retired_.push_back(retired(ref));
   }
@@ -124,7 +205,7 @@ void Tree<D>::drop(NodeRef ref) {
 
 template <int D>
 void Tree<D>::own_path(Path& path, std::uint32_t down_to_level) {
-  lookup_.reset();
+  note_change();
   root_ = own(root_);
   std::uint32_t level = root_node().level();
   path.nodes[level] = root_;
@@ -140,28 +221,30 @@ void Tree<D>::own_path(Path& path, std::uint32_t down_to_level) {
 /// these anew.
 template <int D>
 void Tree<D>::seal_directories(Node<D>& parent) {
-  std::uint64_t own = names_born_in(parent.inner.children, pending_);
+  std::uint64_t own = names_born_in(parent.inner.children, forest_->pending);
   own &= ~std::uint64_t{0} >> (kWordsCompared - parent.count());
   for (; own != 0; own &= own - 1) {
     const auto i = static_cast<std::uint32_t>(std::countr_zero(own));
     if (parent.has_directory(i)) continue;
     Node<D>& leaf = own_node(parent.child(i));
-    group_entries(leaf);
+    if (!parent.is_directory_outdated(i)) group_entries(leaf);
     parent.inner.directories[i] = directory_of(parent, i, leaf);
   }
 }
 
 template <int D>
 void Tree<D>::seal_batch() {
-  lookup_.reset();  // it knows entries by their places, which change
-  for (const NodeRef ref : born_) {
+  if (std::exchange(forest_->is_sealed, true)) return;
+  // They know entries by their places, which change.
+  for (Tree* tree : forest_->changed) tree->lookup_.reset();
+  for (const NodeRef ref : forest_->born) {
     Node<D>& made = own_node(ref);
-    if (made.header.birth == pending_ && made.level() == 1) seal_directories(made);
+    if (made.header.birth == forest_->pending && made.level() == 1) seal_directories(made);
   }
-  if (options_.checksums) {
-    for (const NodeRef ref : born_) {
+  if (forest_->options.checksums) {
+    for (const NodeRef ref : forest_->born) {
       Node<D>& made = own_node(ref);
-      if (made.header.birth == pending_) made.header.checksum = node_checksum(made);
+      if (made.header.birth == forest_->pending) made.header.checksum = node_checksum(made);
     }
   }
 }
@@ -170,7 +253,7 @@ void Tree<D>::seal_batch() {
 /// downwards, since every search comes to the upper ones.
 template <int D>
 void Tree<D>::write_changes() {
-  rtree::write_changes(root_block(), pending_, [&](ChangeWriter<D>& record) {
+  rtree::write_changes(root_block(), forest_->pending, [&](ChangeWriter<D>& record) {
     for (std::uint32_t level = root_node().level(); level > 0; --level) {
       for (const Copy& copy : copies_) {
         if (copy.level != level) continue;
@@ -178,7 +261,7 @@ void Tree<D>::write_changes() {
         // A chunk that was dropped in the batch may hold another node: what is told of it is the
         // difference of the two nodes, whatever made them.
         const Node<D>& made = node(copy.after);
-        if (made.level() != level || made.header.birth != pending_) continue;
+        if (made.level() != level || made.header.birth != forest_->pending) continue;
         record.add(copy.before, node(copy.before), copy.after, made);
       }
     }
@@ -188,121 +271,150 @@ void Tree<D>::write_changes() {
 
 template <int D>
 void Tree<D>::abandon() {
-  if (!is_own(root_)) return;
+  forest_->is_sealed = false;
+  if (forest_->changed.empty()) return;
   free_born();
+  for (Tree* tree : std::exchange(forest_->changed, {})) tree->abandon_own();
+  update_stats();
+}
+
+template <int D>
+void Tree<D>::abandon_own() {
   copies_.clear();
   retired_.clear();
+  cleared_.clear();
   lookup_.reset();
+  is_changed_ = false;
   root_ = NodeRef::from_word(root_block().root.load(std::memory_order_relaxed));  // our own store
-  update_stats();
 }
 
 template <int D>
 void Tree<D>::free_born() {
   std::vector<std::uint32_t> chunks;
-  for (const NodeRef ref : born_) chunks.push_back(ref.chunk());
-  if (run_) {
-    const RunLayout layout(*run_, kChunkShape<D>);
+  for (const NodeRef ref : forest_->born) chunks.push_back(ref.chunk());
+  for (const Run& run : forest_->runs) {
+    const RunLayout layout(run, kChunkShape<D>);
     for (std::uint64_t i = 0; i < layout.nodes(); ++i) chunks.push_back(layout.node(i));
   }
   std::sort(chunks.begin(), chunks.end(), std::greater());  // the lowest is reused first
   // A chunk that was dropped in the batch and used again is there twice.
   chunks.erase(std::unique(chunks.begin(), chunks.end()), chunks.end());
   for (const std::uint32_t chunk : chunks) {
-    NodeHeader& header = arena_.mutable_node(chunk).header;
-    if (header.birth != pending_) continue;  // dropped, and free already
+    NodeHeader& header = forest_->arena.mutable_node(chunk).header;
+    if (header.birth != forest_->pending) continue;  // dropped, and free already
     header.birth = 0;
-    arena_.give_back(chunk, chunks_of<D>(header.level));
+    // Of a run no chunk was ever used. Another one may hold a node of the last checkpoint, and is
+    // not to become part of a group (docs/decisions/0132).
+    const bool is_fresh = std::ranges::any_of(forest_->runs, [&](const Run& run) {
+      return chunk >= run.first && chunk - run.first < run.chunks;
+    });
+    if (is_fresh) {
+      forest_->arena.give_back(chunk, chunks_of<D>(header.level));
+    } else {
+      forest_->arena.release(chunk, chunks_of<D>(header.level));
+    }
   }
-  born_.clear();
-  run_.reset();
+  forest_->born.clear();
+  forest_->runs.clear();
 }
 
 template <int D>
 Version Tree<D>::publish() {
-  if (!is_own(root_)) return current_;
-  SILURUS_CHECK(root_node().header.birth == pending_);
-  seal_batch();
-  born_.clear();
-  run_.reset();
+  Forest<D>& forest = *forest_;
+  if (!forest.changed.empty()) seal_batch();
+  forest.is_sealed = false;
+  if (forest.changed.empty()) return forest.current;
+  forest.born.clear();
+  forest.runs.clear();
+  for (Tree* tree : forest.changed) tree->publish_own();
+  forest.current = forest.pending++;
+  // The clock is read after publication: grace must not begin before it.
+  const Nanoseconds now = forest.now();
+  for (Tree* tree : forest.changed) {
+    tree->old_nodes_->retire(tree->retired_, now);
+    tree->retired_.clear();
+    for (const WantedNode& node : tree->cleared_) {
+      tree->old_nodes_->retire_subtree(node.ref, node.level, forest.current, now);
+    }
+    tree->cleared_.clear();
+    tree->is_changed_ = false;
+    forest.note_old_nodes(*tree->old_nodes_);
+  }
+  forest.changed.clear();
+  reclaim();
+  return forest.current;
+}
+
+/// Makes this tree's part of the batch what readers find.
+template <int D>
+void Tree<D>::publish_own() {
+  SILURUS_CHECK(root_node().header.birth == forest_->pending);
   write_changes();
   publish_root(root_block(), root_, root_node());
-  current_ = pending_++;
-  // The clock is read after publication: grace must not begin before it.
-  reclaimer_.retire(retired_, options_.grace == 0 ? 0 : clock_->now());
-  retired_.clear();
-  reclaim();
-  return current_;
 }
 
 template <int D>
 Nanoseconds Tree<D>::reclaim() {
-  const Nanoseconds now = options_.grace == 0 ? 0 : clock_->now();
+  const Nanoseconds now = forest_->now();
   recycle(now);
-  if (reclaimer_.retired_chunks() * kChunkBytes<D> <= retired_limit_bytes()) return 0;
+  const OldChunks old = forest_->old_chunks();
+  if (old.retired * kChunkBytes<D> <= retired_limit_bytes()) return 0;
   // When snapshots give back what they hold is not known: look again in a millisecond.
-  const Nanoseconds deadline = reclaimer_.next_deadline();
-  return deadline > now ? deadline - now : kMillisecond;
+  return old.deadline > now ? old.deadline - now : kMillisecond;
 }
 
 template <int D>
 void Tree<D>::reclaim_unread() {
-  recycle(INT64_MAX - options_.grace);
+  forest_->recycle(INT64_MAX - forest_->options.grace, SIZE_MAX);
+  update_stats();
 }
 
 template <int D>
 void Tree<D>::recycle(Nanoseconds now) {
-  slots_->collect(pinned_words_);
-  pinned_.clear();
-  for (const std::uint64_t word : pinned_words_) {
-    // The pinned word has the low bits of a version that is at most the current one.
-    const Version behind =
-        (current_ - NodeRef::from_word(word).birth()) & ((Version{1} << NodeRef::kBirthBits) - 1);
-    pinned_.push_back(current_ - behind);
-  }
-  std::sort(pinned_.begin(), pinned_.end());
-  const auto freed = reclaimer_.collect(now, pinned_);
-  for (const RetiredNode& node : freed) arena_.release(node.chunk, node.chunks);
-  counters_.recycled.store(counters_.recycled.load(std::memory_order_relaxed) + freed.size(),
-                           std::memory_order_relaxed);
+  forest_->recycle(now);
   update_stats();
 }
 
 template <int D>
 void Tree<D>::update_stats() {
+  Forest<D>& forest = *forest_;
   const auto set = [](std::atomic<std::uint64_t>& counter, std::uint64_t value) {
     counter.store(value, std::memory_order_relaxed);
   };
-  const ChunkRoom room = arena_.room();
-  set(counters_.nodes, arena_.nodes() - reclaimer_.retired_count());
-  set(counters_.chunks, arena_.used_chunks() - reclaimer_.retired_chunks());
-  set(counters_.retired, reclaimer_.retired_chunks());
-  set(counters_.held, reclaimer_.held_chunks());
-  set(counters_.singles, room.singles);
-  set(counters_.groups, room.groups);
-  set(counters_.next, room.next);
-  set(counters_.slabs, arena_.slab_count());
+  const ChunkRoom room = forest.arena.room();
+  const OldChunks old = forest.old_chunks();
+  set(forest.counters.nodes, forest.arena.nodes() - old.nodes);
+  set(forest.counters.chunks, forest.arena.used_chunks() - old.retired);
+  set(forest.counters.retired, old.retired);
+  set(forest.counters.held, old.held);
+  set(forest.counters.singles, room.singles);
+  set(forest.counters.groups, room.groups);
+  set(forest.counters.next, room.next);
+  set(forest.counters.slabs, forest.arena.slab_count());
 }
 
 template <int D>
 Snapshot<D> Tree<D>::snapshot() const {
-  const HeldSlot held = slots_->acquire();
-  return Snapshot<D>(this, held,
+  ReaderSlots& slots = old_nodes_->slots();
+  const HeldSlot held = slots.acquire();
+  return Snapshot<D>(*forest_, slots, held,
                      NodeRef::from_word(pin_root(root_block().root, held.slot->pinned)));
 }
 
 template <int D>
 Snapshot<D> Snapshot<D>::duplicate() const {
-  const HeldSlot held = tree_->slots_->acquire();
+  const HeldSlot held = slots_->acquire();
   // Sequentially consistent, as in pin_root. There is nothing to look at again: our own pin
   // holds the version until the writer itself releases it, and its next scan comes after that.
   held.slot->pinned.store(root_.word(), std::memory_order_seq_cst);
-  return Snapshot<D>(tree_, held, root_);
+  return Snapshot<D>(*forest_, *slots_, held, root_);
 }
 
 template <int D>
 TreeStats Tree<D>::stats() const {
   const Snapshot<D> now = snapshot();
+  const Forest<D>& forest = *forest_;
+  const auto& counters = forest.counters;
   const auto read = [](const std::atomic<std::uint64_t>& counter) {
     return counter.load(std::memory_order_relaxed);  // figures only: pairs with nothing
   };
@@ -310,24 +422,24 @@ TreeStats Tree<D>::stats() const {
   stats.version = now.version();
   stats.entries = now.size();
   stats.height = now.root().level + 1;
-  stats.nodes = read(counters_.nodes);
-  stats.bytes_used = read(counters_.chunks) * kChunkBytes<D>;
-  stats.bytes_retired = read(counters_.retired) * kChunkBytes<D>;
-  stats.bytes_held = read(counters_.held) * kChunkBytes<D>;
-  stats.bytes_budget = options_.memory_budget_bytes;
+  stats.nodes = read(counters.nodes);
+  stats.bytes_used = read(counters.chunks) * kChunkBytes<D>;
+  stats.bytes_retired = read(counters.retired) * kChunkBytes<D>;
+  stats.bytes_held = read(counters.held) * kChunkBytes<D>;
+  stats.bytes_budget = forest.options.memory_budget_bytes;
   stats.bytes_retired_limit = retired_limit_bytes();
   stats.reserved = reserved();
   stats.bytes_reserved = chunks_for(stats.reserved) * kChunkBytes<D>;
   stats.room = {.shape = kChunkShape<D>,
-                .singles = read(counters_.singles),
-                .groups = read(counters_.groups),
-                .next = read(counters_.next),
-                .limit = arena_.max_chunks()};
-  stats.slabs = static_cast<std::uint32_t>(read(counters_.slabs));
-  stats.copied_nodes = read(counters_.copied);
-  stats.split_nodes = read(counters_.split);
-  stats.joined_nodes = read(counters_.joined);
-  stats.recycled_nodes = read(counters_.recycled);
+                .singles = read(counters.singles),
+                .groups = read(counters.groups),
+                .next = read(counters.next),
+                .limit = forest.arena.max_chunks()};
+  stats.slabs = static_cast<std::uint32_t>(read(counters.slabs));
+  stats.copied_nodes = read(counters.copied);
+  stats.split_nodes = read(counters.split);
+  stats.joined_nodes = read(counters.joined);
+  stats.recycled_nodes = read(counters.recycled);
   return stats;
 }
 

@@ -1,41 +1,25 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/clock.h"
 #include "common/result.h"
-#include "rtree/arena.h"
 #include "rtree/cursor.h"
+#include "rtree/forest.h"
 #include "rtree/geometry.h"
 #include "rtree/node.h"
-#include "rtree/reader_slots.h"
-#include "rtree/reclaimer.h"
 #include "rtree/root_block.h"
-#include "rtree/run.h"
 #include "rtree/split.h"
 
 namespace silurus::rtree {
-
-struct TreeOptions {
-  /// Retired nodes are recycled no sooner than this after the version that retired them was
-  /// published: the time lease of remote readers. 0 where nobody reads but through this object.
-  Nanoseconds grace = 0;
-  /// Memory that nodes may take, retired ones included. Reaching it is an error of the write that
-  /// needed more (kOutOfMemory), which then has no effect; searches and erasures go on.
-  std::uint64_t memory_budget_bytes = std::uint64_t{4} << 30;
-  /// Retired memory beyond which reclaim() asks the writer to wait; 0: a quarter of the budget.
-  std::uint64_t retired_limit_bytes = 0;
-  /// Store a checksum in each node at publication (for remote readers that verify).
-  bool checksums = true;
-};
 
 struct BulkLoadOptions {
   /// How full leaves and inner nodes are made, in (0, 1]; 0 for kDefaultFill. Room is left for the
@@ -55,7 +39,7 @@ struct TreeStats {
   std::uint64_t nodes = 0;          ///< of the current version and the batch
   std::uint64_t bytes_used = 0;     ///< by those nodes and by the RootBlock
   std::uint64_t bytes_retired = 0;  ///< nodes of older versions, not yet recycled
-  std::uint64_t bytes_held = 0;     ///< of those, what snapshots hold
+  std::uint64_t bytes_held = 0;     ///< part of bytes_retired that snapshots hold
   std::uint64_t bytes_budget = 0;
   std::uint64_t bytes_retired_limit = 0;  ///< more than that retired: reclaim() asks for a wait
   std::uint64_t bytes_reserved = 0;       ///< what inserts leave to erasures:
@@ -102,6 +86,20 @@ class StoredNodes {
   virtual std::span<const std::byte> find(NodeRef ref) const = 0;
 };
 
+/// A tree that Tree::restore makes again.
+struct StoredTree {
+  NodeRef root;
+  std::uint64_t number = 0;      ///< 0: the first of its forest
+  std::uint32_t root_chunk = 0;  ///< 0: the first of its forest
+};
+
+/// The trees of a forest at one version.
+struct ForestRoots {
+  Version version = 0;        ///< 0: there are none
+  std::uint64_t entries = 0;  ///< in all of them
+  std::vector<StoredTree> trees;
+};
+
 struct RestoreOptions {
   unsigned threads = 0;  ///< 0: all cores
   /// Told now and then how many nodes are in place, on the calling thread.
@@ -115,6 +113,8 @@ template <int D>
 class Restorer;
 
 /// The copy-on-write R*-tree. One writer at a time, many readers at once, no locks between them.
+/// Several trees may share a Forest (add_tree()): then the batch, its version, and what says so
+/// below are those of all of them.
 ///
 /// A writer's changes go into an unpublished batch. The first change of a node in a batch copies it
 /// into a new chunk, further ones change the copy in place; publish() makes the batch the current
@@ -142,8 +142,16 @@ class Tree {
                                                const Clock& clock, NodeRef root,
                                                const StoredNodes<D>& nodes,
                                                const RestoreOptions& restore_options);
-  /// No snapshot may be alive.
-  ~Tree() = default;
+  /// Several trees of one forest as they were stored: the first one of them its first, with the
+  /// numbers and the chunks of their roots that they had. `version`: that was published last.
+  static Result<std::vector<std::unique_ptr<Tree>>> restore(const TreeOptions& options,
+                                                            SlabSource& slabs, const Clock& clock,
+                                                            std::span<const StoredTree> trees,
+                                                            Version version,
+                                                            const StoredNodes<D>& nodes,
+                                                            const RestoreOptions& restore_options);
+  /// Of the last tree of a forest: no snapshot may be alive.
+  ~Tree();
   Tree(const Tree&) = delete;
   Tree& operator=(const Tree&) = delete;
 
@@ -153,7 +161,42 @@ class Tree {
   static constexpr std::uint64_t kMinimumBudgetBytes =
       4 * kLeastReserve * (1 + kInnerChunks<D>)*kChunkBytes<D>;
 
+  /// Adds this tree to those of a version whose root of it is that one. Not during renumber().
+  void add_to(ForestRoots& roots, NodeRef root) const {
+    roots.entries += node(root).header.entries;
+    roots.trees.push_back({root, number_, block_});
+  }
+  /// 0 for the first tree of a forest; see add_tree().
+  std::uint64_t number() const { return number_; }
+  /// The first chunk of what one-sided readers begin with, its RootBlock.
+  std::uint32_t root_chunk() const { return block_; }
+
   // --- the writer: one thread at a time (the caller's promise). A call that fails changes nothing.
+
+  /// Another tree in this one's forest, empty: no reader finds it before the batch is published,
+  /// and remove() is due if the batch is abandoned. `number`, which is not 0, tells one-sided
+  /// readers that they still read the tree that they know; no two trees ever have the same one.
+  /// kOutOfMemory.
+  Result<std::unique_ptr<Tree>> add_tree(std::uint64_t number);
+  /// Gives it another number: one-sided readers that know the old one find no root any more.
+  void renumber(std::uint64_t number) {
+    const bool was_retired = is_retired();
+    number_ = number;
+    set_retired(was_retired);
+  }
+  bool is_retired() const {
+    return root_block().owner.load(std::memory_order_relaxed) % 2 != 0;  // our own store
+  }
+  /// Makes the batch change this tree, though its entries stay as they are.
+  Status touch();
+  /// Ends a tree that add_tree() has made: one-sided readers find none any more, what it holds is
+  /// retired, and its root block is free when that is recycled. Snapshots of it may live on, as
+  /// long as another tree of the forest does; none is taken any more. The batch has changed nothing
+  /// of it, but where it was never published.
+  static void remove(std::unique_ptr<Tree> tree);
+  /// Takes out all entries. The nodes of the published version are retired after publish(), some
+  /// thousand at a time. kOutOfMemory.
+  Status clear();
 
   /// What an operation finds its memory by.
   enum class Room : std::uint8_t {
@@ -164,7 +207,7 @@ class Tree {
   /// Adds an entry to the batch. kInvalidArgument (check_box), kOutOfMemory.
   Status insert(const Entry<D>& entry, Room room = Room::kBudget);
   /// Removes one such (id, box) from the batch. kNotFound if there is none, kInvalidArgument;
-  /// kOutOfMemory only if so much is retired that even the reserve is used up. A node that it
+  /// kOutOfMemory only if, with what is retired, even the reserve is used up. A node that it
   /// leaves less than half as full as a join may make one is joined with a sibling, if both fit
   /// into seven eighths of one: at most one join a level.
   Status erase(const Entry<D>& entry);
@@ -197,7 +240,7 @@ class Tree {
   /// kInvalidArgument, kOutOfMemory.
   Result<Version> bulk_load(std::vector<Entry<D>> entries, const BulkLoadOptions& options);
   /// As bulk_load, but leaves the tree in the batch: it is published by publish(). Until then
-  /// batch_root() shows it to whoever has to make it durable first.
+  /// batch_root() shows it to the code that has to make it durable first.
   Status bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOptions& options);
 
   // A tree that is made beside this one, in a run of chunks that nothing else uses meanwhile: by
@@ -210,7 +253,7 @@ class Tree {
     return nodes.leaves + nodes.inners * kInnerChunks<D>;
   }
   /// The first chunk at which a run may begin: none from it on was ever in use.
-  std::uint32_t unused_chunk() const { return arena_.unused(); }
+  std::uint32_t unused_chunk() const { return forest_->arena.unused(); }
   /// One step of what makes the chunks of the run nobody else's; true: they are. To be called again
   /// until then, with batches in between if need be. kConflict if others have some of them,
   /// kOutOfMemory, kInvalidArgument if no tree lies in such a run.
@@ -236,8 +279,9 @@ class Tree {
   /// then, or until abandon(). Its nodes are read through batch_node().
   WantedNode seal();
   const Node<D>& batch_node(NodeRef ref) const { return node(ref); }
+  NodeRef batch_root() const { return root_; }
   /// The version that publish() will make if there is anything to publish.
-  Version next_version() const { return pending_; }
+  Version next_version() const { return forest_->pending; }
   /// Leaves version numbers out, so that the next one is `next`: one batch that stands for several
   /// of another run of the tree. Nothing may have changed since the last publish(), and no remote
   /// reader may be about.
@@ -247,11 +291,11 @@ class Tree {
   Nanoseconds reclaim();
   /// The same without the grace: while the tree cannot be read from afar, as in recovery.
   void reclaim_unread();
-  /// Whether remote readers are turned away (RootBlock::retired): a read of the root that is posted
+  /// Whether remote readers are turned away (RootBlock::owner): a read of the root that is posted
   /// after this returns finds none. Snapshots don't care.
   void set_retired(bool retired) {
     // Release: pairs with the copies of remote readers, which see all that was published before.
-    root_block().retired.store(retired ? 1 : 0, std::memory_order_release);
+    root_block().owner.store(2 * number_ + (retired ? 1 : 0), std::memory_order_release);
   }
 
   // --- readers: any thread
@@ -294,13 +338,15 @@ class Tree {
 
   static Result<std::unique_ptr<Tree>> create_bare(const TreeOptions& options, SlabSource& slabs,
                                                    const Clock& clock);
-  Tree(const TreeOptions& options, Arena<D> arena, const Clock& clock);
+  Tree(std::shared_ptr<Forest<D>> forest, std::uint64_t number, std::uint32_t block);
 
-  RootBlock<D>& root_block() const { return *reinterpret_cast<RootBlock<D>*>(arena_.root_block()); }
-  const Node<D>& node(NodeRef ref) const { return arena_.node(ref.chunk()); }
+  RootBlock<D>& root_block() const {
+    return *reinterpret_cast<RootBlock<D>*>(forest_->arena.root_block(block_));
+  }
+  const Node<D>& node(NodeRef ref) const { return forest_->arena.node(ref.chunk()); }
   /// A node of the batch, to be changed.
-  Node<D>& own_node(NodeRef ref) { return arena_.mutable_node(ref.chunk()); }
-  bool is_own(NodeRef ref) const { return ref.is_born_in(pending_); }
+  Node<D>& own_node(NodeRef ref) { return forest_->arena.mutable_node(ref.chunk()); }
+  bool is_own(NodeRef ref) const { return ref.is_born_in(forest_->pending); }
   Node<D>& root_node() { return own_node(root_); }
 
   Status reserve(NodeCounts nodes, NodeCounts spare);
@@ -308,6 +354,10 @@ class Tree {
   /// One node of each level up to the root's.
   NodeCounts path() const { return {1, node(root_).level()}; }
   std::string memory_text() const;
+  /// The batch changes this tree.
+  void note_change();
+  void replace_root(const Run& run);
+  Status build_scattered(std::vector<Entry<D>> entries, const BulkLoadOptions& options);
   NodeRef new_node(std::uint32_t level);
   /// The node itself if it was born in the batch, else its copy in the batch.
   NodeRef own(NodeRef ref);
@@ -348,57 +398,38 @@ class Tree {
 
   RetiredNode retired(NodeRef ref) const {
     const Node<D>& old = node(ref);
-    return {ref.chunk(), chunks_of<D>(old.level()), old.birth(), pending_};
+    return {ref.chunk(), chunks_of<D>(old.level()), old.birth(), forest_->pending};
   }
   void write_changes();
   void seal_directories(Node<D>& parent);
   void seal_batch();
+  void publish_own();
+  void abandon_own();
   void free_born();
   void update_stats();
   std::uint64_t retired_limit_bytes() const {
-    return options_.retired_limit_bytes != 0 ? options_.retired_limit_bytes
-                                             : options_.memory_budget_bytes / 4;
+    const TreeOptions& options = forest_->options;
+    return options.retired_limit_bytes != 0 ? options.retired_limit_bytes
+                                            : options.memory_budget_bytes / 4;
   }
 
-  const TreeOptions options_;
-  const Clock* clock_;
-  Arena<D> arena_;
-  std::shared_ptr<ReaderSlots> slots_;
-  Reclaimer reclaimer_;
+  const std::shared_ptr<Forest<D>> forest_;
+  std::uint64_t number_;
+  const std::uint32_t block_;  ///< the first chunk of its RootBlock
+  OldNodes<D>* const old_nodes_;
 
-  // The batch.
-  Version current_ = 0;        ///< published
-  Version pending_ = 1;        ///< the batch's
-  NodeRef root_;               ///< of the batch; the published one while nothing has changed
-  std::vector<NodeRef> born_;  ///< in the batch; may name dropped nodes
-  std::optional<Run> run_;     ///< of a bulk load in the batch
+  // In the batch; on other lines of the cache than what each reader looks at.
+  alignas(64) NodeRef root_;  ///< root in the batch; the published one while nothing has changed
+  bool is_changed_ = false;   ///< Forest::changed has it
   struct Copy {
     NodeRef before;
     NodeRef after;
     std::uint32_t level;
   };
-  std::vector<Copy> copies_;  ///< copies of inner nodes in the batch; may name dropped nodes
+  std::vector<Copy> copies_;  ///< copies of inner nodes; may name dropped nodes
   std::vector<RetiredNode> retired_;
-  std::vector<std::uint64_t> pinned_words_;
-  std::vector<Version> pinned_;
-  std::optional<Lookup> lookup_;  ///< what look_for() has found so far, in the batch as it is
-
-  /// Written by the writer, read by stats(): relaxed, each true by itself.
-  struct Counters {
-    std::atomic<std::uint64_t> nodes{0};
-    std::atomic<std::uint64_t> chunks{0};   ///< of those and the RootBlock
-    std::atomic<std::uint64_t> retired{0};  ///< chunks
-    std::atomic<std::uint64_t> held{0};     ///< chunks
-    std::atomic<std::uint64_t> singles{0};
-    std::atomic<std::uint64_t> groups{0};
-    std::atomic<std::uint64_t> next{0};
-    std::atomic<std::uint64_t> slabs{0};
-    std::atomic<std::uint64_t> copied{0};
-    std::atomic<std::uint64_t> split{0};
-    std::atomic<std::uint64_t> joined{0};
-    std::atomic<std::uint64_t> recycled{0};
-  };
-  Counters counters_;
+  std::vector<WantedNode> cleared_;  ///< published nodes below which all is retired
+  std::optional<Lookup> lookup_;     ///< what look_for() has found so far, in the batch as it is
 };
 
 /// A search of a batch that was stopped; go_on() goes on with it.
@@ -409,14 +440,18 @@ struct StoppedSearch {
 };
 
 /// One version of the tree, which stays readable as long as this object lives. Movable. Any number
-/// of threads may search one Snapshot at once. The tree must outlive it.
+/// of threads may search one Snapshot at once. Some tree of the forest must outlive it.
 template <int D>
 class Snapshot {
  public:
   Snapshot(Snapshot&& other) noexcept
-      : tree_(other.tree_), held_(std::exchange(other.held_, {})), root_(other.root_) {}
+      : forest_(other.forest_),
+        slots_(other.slots_),
+        held_(std::exchange(other.held_, {})),
+        root_(other.root_) {}
   Snapshot& operator=(Snapshot&& other) noexcept {
-    std::swap(tree_, other.tree_);
+    std::swap(forest_, other.forest_);
+    std::swap(slots_, other.slots_);
     std::swap(held_, other.held_);
     std::swap(root_, other.root_);
     return *this;
@@ -433,7 +468,7 @@ class Snapshot {
   /// Number of entries.
   std::uint64_t size() const { return node(root_).header.entries; }
   WantedNode root() const { return {root_, node(root_).level()}; }
-  const Node<D>& node(NodeRef ref) const { return tree_->node(ref); }
+  const Node<D>& node(NodeRef ref) const { return forest_->arena.node(ref.chunk()); }
 
   /// kInvalidArgument for a window that check_box refuses.
   Status range(const RangeQuery<D>& query, RangeResult<D>& result) const;
@@ -462,10 +497,11 @@ class Snapshot {
 
  private:
   friend class Tree<D>;
-  Snapshot(const Tree<D>* tree, HeldSlot held, NodeRef root)
-      : tree_(tree), held_(held), root_(root) {}
+  Snapshot(const Forest<D>& forest, ReaderSlots& slots, HeldSlot held, NodeRef root)
+      : forest_(&forest), slots_(&slots), held_(held), root_(root) {}
 
-  const Tree<D>* tree_;
+  const Forest<D>* forest_;
+  ReaderSlots* slots_;
   HeldSlot held_;
   NodeRef root_;
 };

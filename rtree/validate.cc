@@ -133,7 +133,7 @@ Status Snapshot<D>::validate() const {
       if (seen[chunk]) return broken(ref, "lies in a chunk that is used twice");
       seen[chunk] = true;
     }
-    const bool checksums = tree_->options_.checksums;
+    const bool checksums = forest_->options.checksums;
     if (Status alone = check_alone(here, ref, ref == root_, version, checksums); !alone) {
       return alone;
     }
@@ -147,7 +147,7 @@ Status Snapshot<D>::validate() const {
       const NodeRef child = here.child(i);
       const std::uint32_t chunks = chunks_of<D>(here.level() - 1);
       if (child.chunk() < kRootChunks<D> || kChunkShape<D>.spans_slabs(child.chunk(), chunks) ||
-          std::uint64_t{child.chunk()} + chunks > tree_->arena_.max_chunks()) {
+          std::uint64_t{child.chunk()} + chunks > forest_->arena.max_chunks()) {
         return broken(child, "lies outside the chunks for nodes");
       }
       if (Status fits = check_child(here, ref, i, node(child)); !fits) return fits;

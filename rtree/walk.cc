@@ -135,6 +135,8 @@ struct WalkOf {
         visit_inner<false>(state, snapshot);
       } else if (state.has_leaves()) {
         visit_leaf(state, snapshot);
+      } else if (state.turns_left != 0) {
+        state.finish_if_done();
       } else {
         break;
       }

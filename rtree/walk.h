@@ -22,8 +22,10 @@ struct RangeLane {
   std::uint64_t enough = 0;      ///< it stops when it has found that many
   bool is_running = false;       ///< it may go on
 
-  /// Whether it goes on in the next turn.
-  bool may_go_on() const { return !cursor.done() && nodes_left != 0 && cursor.found() < enough; }
+  /// Whether it goes on in the next turn, with its present window.
+  bool may_go_on() const {
+    return !cursor.state().is_idle() && nodes_left != 0 && cursor.found() < enough;
+  }
 };
 
 /// Neighbours that a search at hand finds at most; for more there is NearestCursor.

@@ -19,7 +19,7 @@ void WideNearestCursor<D>::start(const NearestQuery<D>& query, WantedNode root,
   query_ = query;
   result_ = &result;
   result.clear();
-  bound_ = std::numeric_limits<double>::infinity();
+  bound_ = query.max_distance;
   known_.assign(1, Known{0, root});
   in_flight_ = 0;
   finished_ = false;
@@ -58,6 +58,7 @@ void WideNearestCursor<D>::feed(const Node<D>& node) {
 template <int D>
 void WideNearestCursor<D>::keep(const Neighbor& neighbor) {
   NearestResult& best = *result_;
+  if (neighbor.distance > query_.max_distance) return;
   if (best.size() == query_.k) {
     if (!is_better(neighbor, best.front())) return;
     std::pop_heap(best.begin(), best.end(), is_better);

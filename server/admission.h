@@ -25,7 +25,7 @@ class AdmissionControl {
   Status recover();
 
   // --- the holder of the writer's role
-  /// Obeys an order to a server of its own; kConflict says what is the matter.
+  /// Obeys an order to a server that is in no group; kConflict says why it cannot.
   Status obey(const replication::AdmissionOrder& order, Nanoseconds now);
   /// Takes over what a group's log has led to: a freeze lasts until `frozen_until`.
   void follow(const replication::Admission& admission, Nanoseconds frozen_until);

@@ -15,7 +15,7 @@ class BatchPace {
 
   /// A batch of that number of jobs was made.
   void note_batch(std::size_t jobs) { batch_ = jobs; }
-  /// That number of jobs wait now.
+  /// Notes how many jobs wait now.
   void note_waiting(std::size_t jobs, Nanoseconds now) {
     if (jobs == waiting_) return;
     waiting_ = jobs;

@@ -100,8 +100,8 @@ Status Checkpoints<D>::take(const std::stop_token& stop) {
   if (!basis) return fail(basis.error());
   if (!*basis) return {};
   const CheckpointBasis<D>& of = **basis;
-  Status made = store_.checkpoint(*tree_, of.snapshot.root().ref, of.position, of.stamp, stop,
-                                  of.extra, of.adopted);
+  Status made =
+      store_.checkpoint(*tree_, of.held.forest, of.position, of.stamp, stop, of.extra, of.adopted);
   note(made, seconds_since(start));
   return made;
 }
@@ -113,8 +113,9 @@ void Checkpoints<D>::note(const Status& made, double seconds) {
     ++stats_.failed;
     if (made.error().code == ErrorCode::kUnavailable) return;  // given up, at the end
     if (!obstacle_) {
-      log::error("a checkpoint failed, the log goes on growing, and it is tried every second: " +
-                 made.error().message);
+      log::error(
+          "a checkpoint failed; the log grows until one succeeds, and one is tried every second: " +
+          made.error().message);
     }
     obstacle_ = made.error();
     stats_.failing = made.error().message;

@@ -21,7 +21,7 @@ namespace silurus::server {
 /// What a checkpoint is made of, all of one moment.
 template <int D>
 struct CheckpointBasis {
-  rtree::Snapshot<D> snapshot;
+  typename replication::Collections<D>::Held held;
   replication::LogPosition position;  ///< the first record that is not in it; durable
   replication::Stamp stamp = 0;
   std::vector<std::byte> extra = {};  ///< see replication::Volume::extras

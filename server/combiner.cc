@@ -10,6 +10,11 @@
 namespace silurus::server {
 
 template <int D>
+Combiner<D>::Combiner(const Parts& parts) : parts_(parts) {
+  for (const auto& listed : parts.collections.list()) remember(*listed.collection);
+}
+
+template <int D>
 bool Combiner<D>::try_acquire() {
   if (!take_role()) return false;
   if (!is_within_batch_) return true;
@@ -57,7 +62,7 @@ Nanoseconds Combiner<D>::run_batch(Nanoseconds now, Turn& turn) {
   if (batch_.empty()) return 0;
   if (!is_within_batch_) {
     if (is_short_of_memory()) {
-      parts_.tree.reclaim();
+      parts_.collections.reclaim();
       if (is_short_of_memory()) return kMemoryRetry;
     }
     if (!find_room()) {
@@ -71,9 +76,23 @@ Nanoseconds Combiner<D>::run_batch(Nanoseconds now, Turn& turn) {
   is_within_batch_ = !apply(now);
   if (is_within_batch_) return 0;
   const Result<rtree::Version> version = publish();
-  if (version) remember();
+  if (version) remember_changed();
+  changed_.clear();
+  parts_.collections.trim_histories(now);
   turn.done = finish(version);
-  return parts_.tree.reclaim();
+  return parts_.collections.reclaim();
+}
+
+template <int D>
+void Combiner<D>::remember_changed() {
+  if (!batch_.front()->demand) {
+    for (const auto& collection : changed_) remember(*collection);
+    return;
+  }
+  // What is gone is not to be held here.
+  default_.reset();
+  edition_ = 0;
+  for (const auto& listed : parts_.collections.list()) remember(*listed.collection);
 }
 
 template <int D>
@@ -84,8 +103,12 @@ void Combiner<D>::collect() {
   while (!backlog_.empty()) {
     operations += backlog_.front()->operations.size();
     if (!batch_.empty() && operations > kMaxCombinedOperations) break;
+    // An order to the collections is a batch of its own.
+    const bool is_alone = backlog_.front()->demand.has_value();
+    if (is_alone && !batch_.empty()) break;
     batch_.push_back(std::move(backlog_.front()));
     backlog_.pop_front();
+    if (is_alone) break;
   }
 }
 
@@ -95,7 +118,7 @@ bool Combiner<D>::is_short_of_memory() const {
   for (const auto& job : batch_) operations += job->operations.size();
   if (operations == 0) return false;
   const rtree::NodeCounts wanted = kNodesOfAnOperation * operations + kNodesOfABatch;
-  const rtree::TreeStats stats = parts_.tree.stats();
+  const rtree::TreeStats stats = parts_.collections.first().stats();
   if (!has_more_to_come(stats)) return false;
   // Enough for whatever it is, as nearly always.
   if (stats.room.holds(wanted + stats.reserved)) return false;
@@ -110,11 +133,11 @@ template <int D>
 Status Combiner<D>::apply_operation(const protocol::Operation<D>& operation) {
   switch (operation.kind) {
     case protocol::OperationKind::kInsert:
-      return parts_.tree.insert({.id = operation.id, .box = operation.box});
+      return tree_->insert({.id = operation.id, .box = operation.box});
     case protocol::OperationKind::kErase:
-      return parts_.tree.erase({.id = operation.id, .box = operation.box});
+      return tree_->erase({.id = operation.id, .box = operation.box});
     case protocol::OperationKind::kUpdate:
-      return parts_.tree.update(operation.id, operation.box, operation.to);
+      return tree_->update(operation.id, operation.box, operation.to);
   }
   return fail(ErrorCode::kInvalidArgument, "unknown kind of operation");
 }
@@ -122,18 +145,20 @@ Status Combiner<D>::apply_operation(const protocol::Operation<D>& operation) {
 template <int D>
 bool Combiner<D>::find_room() {
   if (parts_.durability == nullptr || parts_.durability->failure()) return true;
-  std::size_t operations = 0;
+  std::size_t records = 0;
   for (const auto& job : batch_) {
-    operations += job->operations.size() + (job->compaction ? 1 : 0);
+    const bool selects = job->collection != nullptr && job->collection->info.number != 0;
+    records +=
+        job->operations.size() + (job->compaction || job->demand ? 1 : 0) + (selects ? 1 : 0);
   }
-  return parts_.durability->find_room(operations);
+  return parts_.durability->find_room(records);
 }
 
 template <int D>
 Status Combiner<D>::let_in(const Job& job, Nanoseconds now) {
   if (!job.order) return parts_.admission.admit(job.ticket, now);
   if (auto ok = parts_.admission.obey(*job.order, now); !ok) return ok;
-  parts_.tree.set_retired(parts_.admission.retired());
+  parts_.collections.set_retired(parts_.admission.retired());
   return {};
 }
 
@@ -162,7 +187,40 @@ void Combiner<D>::begin(Job& job, Nanoseconds now) {
   job.error.reset();
   if (const Status ok = let_in(job, now); !ok) [[unlikely]] {
     job.error = ok.error();
+    return;
   }
+  if (job.order) return;
+  if (job.demand) {
+    if (const Status begun = begin(*job.demand); !begun) job.error = begun.error();
+    return;
+  }
+  select(job);
+  if (tree_ == nullptr) job.error = gone_error(job.collection->info.name);
+}
+
+/// Whose tree the operations that follow are of; none if that is gone.
+template <int D>
+void Combiner<D>::select(const Job& job) {
+  if (job.collection == nullptr && edition_ != parts_.collections.edition()) {
+    edition_ = parts_.collections.edition();
+    default_ = parts_.collections.default_one();
+  }
+  const CollectionPtr<D>& collection = job.collection != nullptr ? job.collection : default_;
+  tree_ = nullptr;
+  if (collection->is_gone.load(std::memory_order_relaxed)) return;  // the writer's own store
+  tree_ = &collection->tree();
+  if (parts_.durability != nullptr) parts_.durability->select(collection->info.number);
+  if (std::ranges::find(changed_, collection) == changed_.end()) {
+    changed_.push_back(collection);
+  }
+}
+
+template <int D>
+Status Combiner<D>::begin(const CollectionDemand& demand) {
+  const auto order = parts_.collections.begin(demand);
+  if (!order) return fail(order.error());
+  if (parts_.durability != nullptr) parts_.durability->record(*order);
+  return {};
 }
 
 /// Goes on with a job; false if the slice ended first.
@@ -172,7 +230,7 @@ bool Combiner<D>::apply(Job& job, std::uint32_t& work) {
   for (; operation_ < job.operations.size(); ++operation_) {
     const protocol::Operation<D>& operation = job.operations[operation_];
     const bool has_looked = operation.kind == protocol::OperationKind::kInsert ||
-                            parts_.tree.look_for({operation.id, operation.box}, work);
+                            tree_->look_for({operation.id, operation.box}, work);
     if (!has_looked || work < rtree::kWorkOfAnOperation) return false;
     work -= rtree::kWorkOfAnOperation;
     if (const Status ok = apply_operation(operation); !ok) [[unlikely]] {
@@ -192,10 +250,10 @@ bool Combiner<D>::compact(Job& job, std::uint32_t& work) {
   static_assert(rtree::kMostWorkOfACompaction <= rtree::kSliceOfWork);
   if (work < rtree::kMostWorkOfACompaction) return false;
   Compaction& asked = *job.compaction;
-  if (!make_room_for_compaction(parts_.tree)) return true;
+  if (!make_room_for_compaction(*tree_)) return true;
   work = 0;
-  const auto step = parts_.tree.compact(asked.payload.cursor,
-                                        static_cast<double>(asked.payload.fill_permyriad) / 10'000);
+  const auto step = tree_->compact(asked.payload.cursor,
+                                   static_cast<double>(asked.payload.fill_permyriad) / 10'000);
   if (step) {
     asked.step = *step;
     if (parts_.durability != nullptr) parts_.durability->record(asked.payload);
@@ -208,17 +266,17 @@ bool Combiner<D>::compact(Job& job, std::uint32_t& work) {
 template <int D>
 Result<rtree::Version> Combiner<D>::publish() {
   batches_.add();
-  if (parts_.durability == nullptr) return parts_.tree.publish();
+  if (parts_.durability == nullptr) return parts_.collections.publish();
   if (parts_.durability->failure()) return fail(*parts_.durability->failure());
-  return parts_.durability->publish(parts_.tree);
+  return parts_.durability->publish(parts_.collections);
 }
 
 template <int D>
-void Combiner<D>::remember() {
-  if (parts_.durability == nullptr && !parts_.history.enabled()) return;
-  parts_.history.add(parts_.tree, parts_.durability != nullptr
-                                      ? parts_.durability->stamp()
-                                      : clock_.next(parts_.history.unix_ns()));
+void Combiner<D>::remember(Collection<D>& collection) {
+  History<D>& history = collection.served->history;
+  if (parts_.durability == nullptr && !history.enabled()) return;
+  history.add(collection.tree(), parts_.durability != nullptr ? parts_.durability->stamp()
+                                                              : clock_.next(history.unix_ns()));
 }
 
 template <int D>
@@ -227,8 +285,8 @@ JobList<WriteJob<D>> Combiner<D>::finish(const Result<rtree::Version>& version) 
     if (version) {
       job->version = *version;
     } else if (job->order && version.error().code == ErrorCode::kNoSpace) {
-      job->version =
-          parts_.tree.next_version() - 1;  // the order was obeyed, whatever became of the rest
+      job->version = parts_.collections.first().next_version() -
+                     1;  // the order was obeyed, whatever became of the rest
     } else {
       job->error = version.error();
     }
@@ -241,7 +299,7 @@ JobList<WriteJob<D>> Combiner<D>::refuse(const Error& error, Nanoseconds now) {
   for (const auto& job : batch_) {
     job->failed.clear();
     job->error.reset();
-    job->version = parts_.tree.next_version() - 1;
+    job->version = parts_.collections.first().next_version() - 1;
     if (!job->order) {
       job->error = error;
     } else if (const Status ok = let_in(*job, now); !ok) {
@@ -271,11 +329,11 @@ std::unique_ptr<LoadJob<D>> Combiner<D>::load(std::unique_ptr<LoadJob<D>> job) {
   if (!try_acquire()) return job;
   parts_.executor.run([this, job = std::move(job)]() mutable {
     if (const Status ok = parts_.admission.admit(job->ticket, parts_.clock.now()); ok) {
-      job->version = load_now(job->load->take_entries(), job->options);
+      job->version = load_now(job->collection, job->load->take_entries(), job->options);
     } else {
       job->version = fail(ok.error());
     }
-    job->entries = parts_.tree.snapshot().size();
+    if (job->version) job->entries = tree_->snapshot().size();
     release();
     job->load.reset();  // gives the slot back: from here on others may load and write
     give_back(std::move(job));
@@ -284,14 +342,29 @@ std::unique_ptr<LoadJob<D>> Combiner<D>::load(std::unique_ptr<LoadJob<D>> job) {
 }
 
 template <int D>
-Result<rtree::Version> Combiner<D>::load_now(std::vector<rtree::Entry<D>> entries,
+Result<rtree::Version> Combiner<D>::load_now(CollectionPtr<D> collection,
+                                             std::vector<rtree::Entry<D>> entries,
                                              const rtree::BulkLoadOptions& options) {
-  auto version = parts_.durability != nullptr
-                     ? parts_.durability->load(parts_.tree, std::move(entries), options)
-                     : parts_.tree.bulk_load(std::move(entries), options);
+  if (collection == nullptr) collection = parts_.collections.default_one();
+  if (collection->is_gone.load(std::memory_order_relaxed)) {
+    return fail(gone_error(collection->info.name));
+  }
+  tree_ = &collection->tree();
+  auto version = parts_.durability != nullptr ? parts_.durability->load(parts_.collections, *tree_,
+                                                                        std::move(entries), options)
+                                              : load_in_memory(std::move(entries), options);
   if (!version) return fail(with_remedy(version.error()));
-  remember();
+  remember(*collection);
   return version;
+}
+
+template <int D>
+Result<rtree::Version> Combiner<D>::load_in_memory(std::vector<rtree::Entry<D>> entries,
+                                                   const rtree::BulkLoadOptions& options) {
+  if (Status built = tree_->bulk_load_batch(std::move(entries), options); !built) {
+    return fail(built.error());
+  }
+  return parts_.collections.publish();
 }
 
 // --- what is said of it

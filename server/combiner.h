@@ -13,6 +13,7 @@
 #include "server/admission.h"
 #include "server/executor.h"
 #include "server/history.h"
+#include "server/served_collections.h"
 #include "server/write_driver.h"
 
 namespace silurus::server {
@@ -37,16 +38,15 @@ class Combiner final : public WriteDriver<D> {
   using Job = WriteJob<D>;
   using Turn = WriteTurn<D>;
   struct Parts {
-    rtree::Tree<D>& tree;
+    ServedCollections<D>& collections;
     AdmissionControl& admission;  ///< obeys jobs that are orders
-    History<D>& history;
-    Durability<D>* durability;  ///< nullptr: writes need not outlive the process
+    Durability<D>* durability;    ///< nullptr: writes need not outlive the process
     const Clock& clock;
     Executor& executor;                         ///< builds the trees of bulk loads
     std::uint32_t slice = rtree::kSliceOfWork;  ///< work in one turn
   };
-  /// The tree's version now is the first one of the history. All parts must outlive it.
-  explicit Combiner(const Parts& parts) : parts_(parts) { remember(); }
+  /// The versions of now are the first ones of the histories. All parts must outlive it.
+  explicit Combiner(const Parts& parts);
   Combiner(const Combiner&) = delete;
 
   std::unique_ptr<Job> submit(std::unique_ptr<Job> job) override {
@@ -62,9 +62,9 @@ class Combiner final : public WriteDriver<D> {
   std::optional<DurabilityStats> durability_stats() const override;
   void stop() override;
 
-  /// Loads the empty tree and publishes it. Before there are any writes, or by the holder of the
-  /// role.
-  Result<rtree::Version> load_now(std::vector<rtree::Entry<D>> entries,
+  /// Loads the empty tree of a collection (null: the default one) and publishes it. Before there
+  /// are any writes, or by the holder of the role.
+  Result<rtree::Version> load_now(CollectionPtr<D> collection, std::vector<rtree::Entry<D>> entries,
                                   const rtree::BulkLoadOptions& options);
 
   /// Takes the role for something else than a batch; jobs wait meanwhile. The caller then calls
@@ -89,11 +89,16 @@ class Combiner final : public WriteDriver<D> {
   bool apply(Nanoseconds now);
   void begin(Job& job, Nanoseconds now);
   bool apply(Job& job, std::uint32_t& work);
+  void select(const Job& job);
+  Status begin(const CollectionDemand& demand);
   bool compact(Job& job, std::uint32_t& work);
   bool take_role();
+  Result<rtree::Version> load_in_memory(std::vector<rtree::Entry<D>> entries,
+                                        const rtree::BulkLoadOptions& options);
   Result<rtree::Version> publish();
-  /// Keeps the version just published for those that ask for it later.
-  void remember();
+  /// Keeps what was just published of a collection for those that ask for it later.
+  void remember(Collection<D>& collection);
+  void remember_changed();
   JobList<Job> finish(const Result<rtree::Version>& version);
   /// Ends the batch without a version: its writes with that error, its orders are obeyed all the
   /// same.
@@ -117,7 +122,11 @@ class Combiner final : public WriteDriver<D> {
   std::size_t job_ = 0;           ///< index in the batch of the job to apply next, or in part
   bool job_has_begun_ = false;    ///< that job is applied up to operation_
   std::uint32_t operation_ = 0;
-  Nanoseconds not_before_ = 0;  ///< too much is retired: no batch until then
+  CollectionPtr<D> default_;               ///< the default collection, as last looked for
+  std::uint64_t edition_ = 0;              ///< edition of the collections, then
+  rtree::Tree<D>* tree_ = nullptr;         ///< that the job changes
+  std::vector<CollectionPtr<D>> changed_;  ///< collections that the batch changes
+  Nanoseconds not_before_ = 0;             ///< too much is retired: no batch until then
 };
 
 }  // namespace silurus::server

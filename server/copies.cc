@@ -43,7 +43,8 @@ template <int D>
 void Copies<D>::give(Nanoseconds now) {
   source_.tick(now);
   if (source_.holds() > 0 && hold_too_much()) {
-    parts_.tree.reclaim();  // what is known of it may be old: nobody else looks while nobody writes
+    parts_.tree.reclaim();  // what is known of it may be old: no other code looks while there are
+                            // no writes
     if (hold_too_much()) {
       log::warning(parts_.member.label() +
                    ": ends the copies that others take of the tree: they hold too much memory");

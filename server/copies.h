@@ -62,10 +62,10 @@ struct CopiesOptions {
 
 struct CopiesCounters {
   std::uint64_t begun = 0;    ///< copies of another one's tree
-  std::uint64_t in_vain = 0;  ///< of those: not given whole
-  std::uint64_t dropped = 0;  ///< of those: whole, and not wanted any more
+  std::uint64_t in_vain = 0;  ///< copies that were begun and not given whole
+  std::uint64_t dropped = 0;  ///< copies that were whole and no longer wanted
   std::uint64_t arrived = 0;
-  std::uint64_t waits = 0;  ///< of those that are whole, for a view store that is away
+  std::uint64_t waits = 0;  ///< steps in which a whole copy waited for a view store that is away
   std::uint64_t ended = 0;  ///< times that copies of our tree held too much
 };
 
@@ -79,7 +79,7 @@ inline bool may_replace_tree(replication::Lsn log, bool is_needed, replication::
 
 /// A member's part in copies of the tree (decision 0110). Others copy ours; and when the group's
 /// log does not reach back to where ours ends, we copy another one's: of a backup if there is one,
-/// of the next member if one cannot give it whole, and of all again after a while. Whoever owns the
+/// of the next member if one cannot give it whole, and of all again after a while. The owner of the
 /// member calls step() after each of its steps, on the same thread.
 template <int D>
 class Copies {

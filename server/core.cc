@@ -9,6 +9,7 @@
 #include "protocol/decode.h"
 #include "protocol/messages.h"
 #include "rtree/root_block.h"
+#include "server/keeper/keeper_link.h"
 #include "server/stats.h"
 
 namespace silurus::server {
@@ -128,9 +129,10 @@ void Core<D>::warn_of_refusal(const transport::Caller& caller, const Error& erro
 template <int D>
 Result<std::vector<std::byte>> Core<D>::Door::on_hello(std::span<const std::byte> client_hello,
                                                        const transport::Caller& caller) {
-  if (const auto ok = protocol::decode_client_hello(client_hello, D); !ok) return fail(ok.error());
+  const auto client = protocol::decode_client_hello(client_hello, D);
+  if (!client) return fail(client.error());
   const CoreOptions& options = core->options_;
-  access::Authorization authorization(options.rules, {caller.user, caller.name});
+  access::Authorization authorization(options.rules, {caller.user, caller.name, caller.key});
   if (const Status ok = authorization.check(access::Role::kReader, "connect"); !ok) {
     core->warn_of_refusal(caller, ok.error());
     return fail(ok.error());
@@ -140,6 +142,12 @@ Result<std::vector<std::byte>> Core<D>::Door::on_hello(std::span<const std::byte
                 "the server has its " + std::to_string(options.max_clients) +
                     " clients: try again later, or start it with a larger --max-clients");
   }
+  const auto collection = core->shard_->collections().find(client->collection);
+  if (collection == nullptr) {
+    return fail(ErrorCode::kNoCollection,
+                "there is no such collection (silurus collections lists those that there are)");
+  }
+  const std::uint32_t root = collection->tree().root_chunk();
   const Standing* const standing = core->shard_->standing();
   const protocol::ServerHello hello{
       .dimensions = D,
@@ -151,7 +159,10 @@ Result<std::vector<std::byte>> Core<D>::Door::on_hello(std::span<const std::byte
       .chunks_per_region = rtree::kChunksPerSlab,
       .max_batch = kMaxBatchOperations,
       .one_sided = one_sided ? 1u : 0u,
-      .root_offset = 0,
+      .root_offset = rtree::offset_in_slab<D>(root),
+      .collection = collection->info.number,
+      .root_region = root / rtree::kChunksPerSlab,
+      .collection_flags = collection->info.flags,
       // Before its first view too a member of a group leases its reads.
       .epoch = standing == nullptr ? 0 : std::max<std::uint64_t>(standing->epoch(), 1)};
   std::vector<std::byte> bytes(sizeof hello);
@@ -173,6 +184,7 @@ void Core<D>::Door::on_accept(std::unique_ptr<transport::Connection> connection,
 
 template <int D>
 std::string Core<D>::stats_json() const {
+  const auto collection = shard_->collections().default_one();
   StatsInput input{.dimensions = D,
                    .uptime = clock_.now() - started_,
                    .cpu_seconds = options_.cpu_seconds ? options_.cpu_seconds() : 0,
@@ -180,7 +192,7 @@ std::string Core<D>::stats_json() const {
                    .slab_bytes = slabs_.bytes(),
                    .huge_pages = slabs_.huge(),
                    .staged_bytes = shard_->load_slot().staged_bytes(),
-                   .tree = shard_->tree().stats(),
+                   .tree = collection->tree().stats(),
                    .state = to_string(shard_->admission().state()),
                    .clock_lead = shard_->clock_lead(),
                    .writer_batches = shard().writes().batches(),
@@ -190,6 +202,9 @@ std::string Core<D>::stats_json() const {
         {door->address, door->clients.load(std::memory_order_relaxed),
          door->listener ? door->listener->ring_bytes() : 0,
          door->listener ? door->listener->refusals() : transport::RefusalCounts{}});
+  }
+  if (const auto* link = keeper::KeeperLink::of_this_process(); link != nullptr) {
+    input.kept = {link->birth().life, link->held()};
   }
   input.durability = shard_->writes().durability_stats();
   if (const Standing* standing = shard_->standing(); standing != nullptr) {

@@ -35,7 +35,7 @@ struct CoreOptions {
   std::optional<DurabilityOptions> durability = {};
   std::optional<GroupOptions> group = {};  ///< whose member it is; then with durability
   HistoryOptions history = {};             ///< which old versions can still be asked
-  /// Who may do what; must outlive the core. nullptr: everybody everything.
+  /// Who may do what; must outlive the core. nullptr: every client everything.
   const access::RuleBook* rules = nullptr;
   std::uint32_t slice = rtree::kSliceOfWork;  ///< work on writes in one turn: for simulations
   std::uint64_t instance = 1;  ///< tells a restarted server from the one before: random
@@ -43,7 +43,7 @@ struct CoreOptions {
   std::function<double()> cpu_seconds = {};
 };
 
-/// A whole server but for its threads: memory, shard, listeners, workers. Whoever owns it calls
+/// A whole server but for its threads: memory, shard, listeners, workers. Its owner calls
 /// each worker's sweep(), a thread of its own for each (Server) or one simulated world for all:
 ///
 ///   auto core = Core<2>::create(options, clock, executor);
@@ -62,7 +62,7 @@ class Core {
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 
-  /// Fills the empty tree before anybody is served.
+  /// Fills the empty tree before any client is served.
   Result<rtree::Version> load(std::vector<rtree::Entry<D>> entries);
   /// Clients may connect from now on; they are served by the workers, one poller of the fabric for
   /// each. The fabric must outlive the core. Returns the address really used.
@@ -95,6 +95,12 @@ class Core {
     std::atomic<std::uint32_t> clients{0};
     std::unique_ptr<transport::Listener> listener;
 
+    std::optional<access::Key> find_key(access::KeyId id) override {
+      return core->options_.rules == nullptr ? std::nullopt : core->options_.rules->key(id);
+    }
+    void on_false_key(const transport::Caller& caller, const Error& error) override {
+      core->warn_of_refusal(caller, error);
+    }
     Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello,
                                             const transport::Caller& caller) override;
     void on_accept(std::unique_ptr<transport::Connection> connection,

@@ -20,12 +20,12 @@ struct WorkerCounters {
   Counter streams;                              ///< searches whose answers were streamed
   Counter disconnects;                          ///< clients that broke the protocol
   Counter idle_clients;                         ///< disconnected since they sent nothing
-  Counter audited;                              ///< lines of the log that say who had what done
-  Counter idle_loads;                           ///< bulk loads given up since nothing came
+  Counter audited;     ///< audit lines of the log: which client had what done
+  Counter idle_loads;  ///< bulk loads given up since nothing came
   Counter write_operations;
   Counter failed_operations;
-  Counter sweeps;             ///< that found something
-  SharedHistogram search_ns;  ///< of the sweep that found a search and answered it
+  Counter sweeps;             ///< sweeps that found something
+  SharedHistogram search_ns;  ///< time of the sweep that found a search and answered it
   SharedHistogram write_ns;   ///< from the arrival of a write to its answer
   std::atomic<Nanoseconds> busy_ns{0};
   std::atomic<std::size_t> sessions{0};

@@ -66,7 +66,11 @@ Result<typename Durability<D>::Opened> Durability<D>::open(const DurabilityOptio
   if (!opened) return fail(opened.error());
   opened->report.formatted = directory->created;
   log::info("opened " + options.path + ": " + replication::to_string(opened->report));
-  Opened result;
+  std::vector<std::unique_ptr<rtree::Tree<D>>> trees;
+  trees.push_back(std::move(opened->tree));
+  for (auto& other : opened->others) trees.push_back(std::move(other));
+  Opened result{.durability = nullptr,
+                .collections = {std::move(trees), std::move(opened->catalogue)}};
   result.durability.reset(new Durability(options, std::move(directory->lock)));
   Durability& made = *result.durability;
   made.store_ = std::move(opened->store);
@@ -76,7 +80,6 @@ Result<typename Durability<D>::Opened> Durability<D>::open(const DurabilityOptio
   made.published_end_ = made.store_->log().end();
   made.log_end_ = made.published_end_.lsn;
   made.checkpoints_ = std::make_unique<Checkpoints<D>>(*made.store_, options.checkpoint_interval);
-  result.tree = std::move(opened->tree);
   return result;
 }
 
@@ -126,7 +129,22 @@ void Durability<D>::append(RecordType type, std::span<const std::byte> payload) 
 }
 
 template <int D>
+void Durability<D>::select(std::uint64_t number) {
+  wanted_ = number;
+}
+
+/// Says whose the operations are, before the first one of them.
+template <int D>
+void Durability<D>::note_selected() {
+  if (selected_ == wanted_) return;
+  selected_ = wanted_;
+  const replication::SelectPayload payload{selected_};
+  append(RecordType::kSelect, std::as_bytes(std::span(&payload, 1)));
+}
+
+template <int D>
 void Durability<D>::record(const protocol::Operation<D>& operation) {
+  note_selected();
   if (operation.kind == protocol::OperationKind::kUpdate) {
     const UpdatePayload<D> payload{operation.id, operation.box, operation.to};
     return append(RecordType::kUpdate, std::as_bytes(std::span(&payload, 1)));
@@ -139,7 +157,13 @@ void Durability<D>::record(const protocol::Operation<D>& operation) {
 
 template <int D>
 void Durability<D>::record(const replication::CompactPayload& compaction) {
+  note_selected();
   append(RecordType::kCompact, std::as_bytes(std::span(&compaction, 1)));
+}
+
+template <int D>
+void Durability<D>::record(const replication::CollectionOrder& order) {
+  append(RecordType::kCollection, std::as_bytes(std::span(&order, 1)));
 }
 
 template <int D>
@@ -160,23 +184,26 @@ void Durability<D>::note_log_obstacle(const std::string& text) {
   log_obstacle_ = text;
 }
 
-/// The log is as it was before the batch: so is the tree.
+/// The log is as it was before the batch: so are the trees.
 template <int D>
-Error Durability<D>::take_back(rtree::Tree<D>& tree, const Error& error) {
-  tree.abandon();
+Error Durability<D>::take_back(ServedCollections<D>& collections, const Error& error) {
+  collections.first().abandon();
+  collections.take_back();
   batch_stamp_ = 0;
+  selected_ = 0;
   has_log_obstacle_ = true;
   note_log_obstacle(error.message + "; then writing goes on by itself");
   return error;
 }
 
 template <int D>
-Result<rtree::Version> Durability<D>::publish(rtree::Tree<D>& tree) {
-  if (batch_stamp_ == 0) return tree.publish();  // nothing has changed
+Result<rtree::Version> Durability<D>::publish(ServedCollections<D>& collections) {
+  if (batch_stamp_ == 0) return collections.publish();  // nothing has changed
   replication::Log& log = store_->log();
   log.end_batch();
   if (Status settled = log.settle_batch(); !settled) {
-    if (settled.error().code == ErrorCode::kNoSpace) return fail(take_back(tree, settled.error()));
+    if (settled.error().code == ErrorCode::kNoSpace)
+      return fail(take_back(collections, settled.error()));
     fail_for_good(settled.error());
     return fail(*failure_);
   }
@@ -191,7 +218,8 @@ Result<rtree::Version> Durability<D>::publish(rtree::Tree<D>& tree) {
   const std::lock_guard lock(published_mutex_);
   published_end_ = log.end();
   stamp_.store(std::exchange(batch_stamp_, 0), std::memory_order_relaxed);
-  return tree.publish();
+  selected_ = 0;
+  return collections.publish();
 }
 
 template <int D>
@@ -217,23 +245,28 @@ bool Durability<D>::commit() {
 }
 
 template <int D>
-Result<rtree::Version> Durability<D>::load(rtree::Tree<D>& tree,
+Result<rtree::Version> Durability<D>::load(ServedCollections<D>& collections, rtree::Tree<D>& tree,
                                            std::vector<rtree::Entry<D>> entries,
                                            const rtree::BulkLoadOptions& options) {
   if (failure_) return fail(*failure_);
+  const bool is_empty = entries.empty();
   if (Status loaded = tree.bulk_load_batch(std::move(entries), options); !loaded) {
     return fail(loaded.error());
   }
+  // Without a batch there is no new version for a checkpoint to be of: the next batch would get the
+  // number of that checkpoint, and pass for a part of it.
+  if (is_empty) return collections.publish();
   replication::Log& log = store_->log();
-  const rtree::WantedNode root = tree.seal();
+  tree.seal();
+  const auto forest = collections.sealed();
   const replication::Stamp stamp = clock_.next(options_.unix_ns());
   if (!commit()) return fail(*failure_);
   bool has_room = false;
   const Status made = checkpoints_->take_instead([&]() -> Status {
     // Before anything is written, so that what does not fit spoils nothing.
-    if (Status room = store_->make_room(tree, root.ref); !room) return room;
+    if (Status room = store_->make_room(tree, forest); !room) return room;
     has_room = true;
-    return store_->checkpoint(tree, root.ref, log.end(), stamp);
+    return store_->checkpoint(tree, forest, log.end(), stamp);
   });
   if (!made && (!has_room || made.error().code == ErrorCode::kNoSpace)) {
     tree.abandon();
@@ -246,16 +279,16 @@ Result<rtree::Version> Durability<D>::load(rtree::Tree<D>& tree,
   }
   const std::lock_guard lock(published_mutex_);
   stamp_.store(stamp, std::memory_order_relaxed);
-  return tree.publish();
+  return collections.publish();
 }
 
 // --- checkpoints
 
 template <int D>
-void Durability<D>::start(const rtree::Tree<D>& tree) {
-  tree_ = &tree;
+void Durability<D>::start(const ServedCollections<D>& collections) {
+  collections_ = &collections;
   started_ = true;
-  checkpoints_->start(tree,
+  checkpoints_->start(collections.first(),
                       [this](std::stop_token stop) { return checkpoint_basis(std::move(stop)); });
 }
 
@@ -273,9 +306,9 @@ template <int D>
 Result<std::optional<CheckpointBasis<D>>> Durability<D>::checkpoint_basis(std::stop_token stop) {
   std::unique_lock lock(published_mutex_);
   std::optional<CheckpointBasis<D>> basis(CheckpointBasis<D>{
-      tree_->snapshot(), published_end_, stamp_.load(std::memory_order_relaxed)});
+      collections_->hold(), published_end_, stamp_.load(std::memory_order_relaxed)});
   // A load makes its checkpoint before it publishes.
-  if (basis->snapshot.version() <= store_->checkpointer().last().version) {
+  if (basis->held.forest.roots.version <= store_->checkpointer().last().version) {
     return std::optional<CheckpointBasis<D>>();
   }
   // What isn't durable yet is not to be trimmed.

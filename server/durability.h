@@ -21,6 +21,7 @@
 #include "rtree/tree.h"
 #include "server/checkpoints.h"
 #include "server/durability_options.h"
+#include "server/served_collections.h"
 
 namespace silurus::server {
 
@@ -42,24 +43,24 @@ struct DurabilityStats {
   replication::RecoveryReport recovery;
 };
 
-/// Makes a tree's writes durable: what its Combiner asks between applying a batch and showing it,
-/// and the background thread that takes checkpoints. Functions "of the writer" belong to the holder
-/// of the writer's role.
+/// Makes the writes of a server's collections durable: what its Combiner asks between applying a
+/// batch and showing it, and the background thread that takes checkpoints. Functions "of the
+/// writer" belong to the holder of the writer's role.
 template <int D>
 class Durability {
  public:
   struct Opened {
     std::unique_ptr<Durability> durability;
-    std::unique_ptr<rtree::Tree<D>> tree;
+    replication::Collections<D> collections;
   };
-  /// Recovers the tree from the data directory, or makes both.
+  /// Recovers the collections from the data directory, or makes both.
   static Result<Opened> open(const DurabilityOptions& options, const replication::TreePlace& place);
   ~Durability() { stop(); }
   Durability(const Durability&) = delete;
   Durability& operator=(const Durability&) = delete;
 
   const DurabilityOptions& options() const { return options_; }
-  /// Whether a flush takes so long that no thread that serves searches should wait for it.
+  /// Whether a flush takes too long for a thread that serves searches to wait for it.
   bool waits_for_device() const { return store_->waits_for_device(); }
 
   // --- of the writer
@@ -72,23 +73,27 @@ class Durability {
   std::optional<Error> refusal();
   /// Why nothing can be made durable any more; then nothing may be applied.
   const std::optional<Error>& failure() const { return failure_; }
+  /// The operations and compactions that follow in the batch are of that collection's tree.
+  void select(std::uint64_t number);
   /// Logs an operation that was applied to the batch.
   void record(const protocol::Operation<D>& operation);
   void record(const replication::CompactPayload& compaction);
+  void record(const replication::CollectionOrder& order);
   /// Makes the batch durable (or, if not sync, lets flush_if_due() do it later) and publishes it.
   /// After an error it is not published, and never will be. kNoSpace: the medium of the log has no
   /// room, the batch is taken back, and the next one may succeed.
-  Result<rtree::Version> publish(rtree::Tree<D>& tree);
+  Result<rtree::Version> publish(ServedCollections<D>& collections);
   /// If not sync: flushes if it is time; returns when it will be (0: nothing is to be flushed).
   Nanoseconds flush_if_due(Nanoseconds now);
-  /// Loads the empty tree and publishes it once its checkpoint is durable. kNoSpace: the medium has
-  /// no room for it, and all is as before.
-  Result<rtree::Version> load(rtree::Tree<D>& tree, std::vector<rtree::Entry<D>> entries,
+  /// Loads the empty tree of one of them and publishes it once its checkpoint is durable. kNoSpace:
+  /// the medium has no room for it, and all is as before.
+  Result<rtree::Version> load(ServedCollections<D>& collections, rtree::Tree<D>& tree,
+                              std::vector<rtree::Entry<D>> entries,
                               const rtree::BulkLoadOptions& options);
 
   // --- any thread
-  /// Begins to take checkpoints of the tree.
-  void start(const rtree::Tree<D>& tree);
+  /// Begins to take checkpoints of them.
+  void start(const ServedCollections<D>& collections);
   /// Ends that, with a last checkpoint so that the next start is quick. No writer works any more.
   void stop();
   DurabilityStats stats() const;
@@ -102,10 +107,11 @@ class Durability {
   void fail_for_good(const Error& error);
   /// Makes the log durable, and wakes a checkpoint that waits for it. False: it is dead (failure_).
   bool commit();
-  Error take_back(rtree::Tree<D>& tree, const Error& error);
+  Error take_back(ServedCollections<D>& collections, const Error& error);
   void note_log_obstacle(const std::string& text);
   void append(replication::RecordType type, std::span<const std::byte> payload);
-  /// Of the current version, if anything was written since the last checkpoint.
+  void note_selected();
+  /// Basis of a checkpoint of the current version, if anything was written since the last one.
   Result<std::optional<CheckpointBasis<D>>> checkpoint_basis(std::stop_token stop);
 
   const DurabilityOptions options_;
@@ -113,22 +119,24 @@ class Durability {
   std::unique_ptr<replication::Store<D>> store_;
   replication::RecoveryReport recovery_;
 
-  // Of the writer.
+  // The writer's.
   replication::HybridClock clock_;
   replication::Stamp batch_stamp_ = 0;  ///< 0: no batch has begun
+  std::uint64_t selected_ = 0;          ///< whose operations follow, as the log has it
+  std::uint64_t wanted_ = 0;            ///< ... and as select() has it
   bool has_log_obstacle_ = false;
   bool flush_pending_ = false;  ///< something is published that is not durable
   Nanoseconds last_flush_ = 0;
   std::optional<Error> failure_;
 
-  /// What the current version is, in step with the tree's root: a checkpoint needs both of one
+  /// What the current version is, in step with the trees' roots: a checkpoint needs both of one
   /// moment.
   mutable std::mutex published_mutex_;
   std::condition_variable_any flushed_;  ///< told when what was published is durable
   replication::LogPosition published_end_;
   std::atomic<replication::Stamp> stamp_{0};
 
-  const rtree::Tree<D>* tree_ = nullptr;
+  const ServedCollections<D>* collections_ = nullptr;
   bool started_ = false;
   std::unique_ptr<Checkpoints<D>> checkpoints_;
 

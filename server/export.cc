@@ -53,7 +53,8 @@ std::string Export<D>::begin() {
 
 template <int D>
 Result<std::string> Export<D>::changes() {
-  rtree::Snapshot<D> now = tree_.snapshot();
+  rtree::Snapshot<D> now = collection_->tree().snapshot();
+  if (collection_->goes()) return fail(gone_error(collection_->info.name));
   const auto found = rtree::difference(pinned_, now, kMaxExportedChanges);
   if (!found) return fail(found.error());
   changes_listed_ = true;

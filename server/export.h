@@ -8,6 +8,7 @@
 #include "protocol/decode.h"
 #include "rtree/tree.h"
 #include "server/limits.h"
+#include "server/served_collections.h"
 
 namespace silurus::server {
 
@@ -27,8 +28,13 @@ class Exporting {
 template <int D>
 class Export final : public Exporting {
  public:
-  explicit Export(const rtree::Tree<D>& tree) : tree_(tree), pinned_(tree.snapshot()) {}
+  /// Counted by `all` (begin_export()), which must outlive it.
+  Export(const ServedCollections<D>& all, CollectionPtr<D> collection)
+      : all_(all), collection_(std::move(collection)), pinned_(collection_->tree().snapshot()) {}
+  ~Export() override { all_.end_export(); }
   Result<std::string> run(const protocol::TaskMessage& task) override;
+  /// That it pins; not while run() is at work.
+  rtree::Version version() const { return pinned_.version(); }
 
  private:
   std::string begin();
@@ -36,7 +42,8 @@ class Export final : public Exporting {
   Result<std::string> page(std::uint64_t index) const;
   std::size_t pages() const;
 
-  const rtree::Tree<D>& tree_;
+  const ServedCollections<D>& all_;
+  const CollectionPtr<D> collection_;
   rtree::Snapshot<D> pinned_;
   bool changes_listed_ = false;
   std::vector<rtree::NodeRef> leaves_;

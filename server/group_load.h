@@ -24,7 +24,7 @@ namespace silurus::server {
 ///
 /// A member that is silent, slow or fails is not waited for: it finds that it lacks what the record
 /// needs, and copies the whole tree. But if one has no room, or fewer than a quorum have copied it,
-/// the load is refused, and nothing has changed. Whoever owns the member calls step() after each of
+/// the load is refused, and nothing has changed. The owner of the member calls step() after each of
 /// its steps, on the same thread; the building is the executor's.
 template <int D>
 class GroupLoad {

@@ -15,15 +15,17 @@ namespace silurus::server {
 /// On loopback. The first member of a static group listens where `cluster` says instead.
 constexpr const char* kAnyGroupAddress = "tcp://127.0.0.1:0";
 
-/// Of which group a server is a member, and how.
+/// The group that a server is a member of, and how.
 struct GroupOptions {
   std::string cluster;     ///< "etcd://127.0.0.1:2379/name", "static://127.0.0.1:7400/name"
-  bool lead = false;       ///< of a static group: as its first member
-  bool take_over = false;  ///< ... instead of the one before, which is lost for good
+  bool lead = false;       ///< whether it is the first member of a static group
+  bool take_over = false;  ///< in place of the first member, which is permanently lost
   std::uint32_t shard = 0;
   std::string listen = kAnyGroupAddress;  ///< for other members
-  bool allow_other_users = false;         ///< to be members: to listen where they can connect
-  std::string multicast;                  ///< "rdma://239.1.2.3:7472"; empty: none
+  /// The file of the key that all members hold; empty: there is none, and members are processes of
+  /// our own user on this machine.
+  std::string cluster_key = {};
+  std::string multicast;  ///< "rdma://239.1.2.3:7472"; empty: none
   /// How the log gets to the others; the same at all members.
   replication::group::ReplicationProtocol protocol =
       replication::group::ReplicationProtocol::kMulticast;

@@ -18,9 +18,49 @@ void History<D>::add(const rtree::Tree<D>& tree, replication::Stamp stamp) {
   const Nanoseconds now = options_.now();
   rtree::Snapshot<D> snapshot = tree.snapshot();
   const std::lock_guard lock(mutex_);
-  if (!versions_.empty() && versions_.back().snapshot.version() == snapshot.version()) return;
+  if (!versions_.empty() && versions_.back().snapshot.version() == snapshot.version()) {
+    return trim(now);
+  }
+  if (!versions_.empty()) versions_.back().until = snapshot.version();
   versions_.push_back({std::move(snapshot), stamp, published_at(stamp, unix_ns, now)});
-  trim(now, tree.stats().bytes_held);
+  trim(now);
+}
+
+template <int D>
+void History<D>::trim() {
+  const Nanoseconds now = options_.now();
+  const std::lock_guard lock(mutex_);
+  trim(now);
+}
+
+template <int D>
+void History<D>::limit(std::span<History* const> histories, std::uint64_t held_bytes) {
+  History* of_oldest = nullptr;
+  std::optional<Nanoseconds> oldest;
+  for (History* const one : histories) {
+    if (held_bytes <= one->options_.held_bytes) return;
+    const auto since = one->oldest();
+    if (!since || (oldest && *oldest <= *since)) continue;
+    oldest = since;
+    of_oldest = one;
+  }
+  if (of_oldest != nullptr) of_oldest->forget_oldest();
+}
+
+/// When the oldest version was published that is not the newest one; of a tree without such, none.
+template <int D>
+std::optional<Nanoseconds> History<D>::oldest() const {
+  const std::lock_guard lock(mutex_);
+  return versions_.size() > 1 ? std::optional(versions_.front().since) : std::nullopt;
+}
+
+template <int D>
+void History<D>::forget_oldest() {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t excess = (versions_.size() + 3) / 4; excess > 0 && versions_.size() > 1;
+       --excess) {
+    versions_.pop_front();
+  }
 }
 
 template <int D>
@@ -32,7 +72,7 @@ void History<D>::watch(replication::Stamp stamp, std::int64_t unix_ns) {
   if (is_ahead) {
     log::warning("the time of day is " + format_duration(lead) +
                  " behind the stamp of the last version: it fell back, or another member's clock "
-                 "is ahead; versions keep their order, see to the clocks (timedatectl)");
+                 "is ahead; versions keep their order; check the clocks (timedatectl)");
   } else {
     log::info("the time of day has caught up with the stamps of versions");
   }
@@ -49,16 +89,9 @@ Nanoseconds History<D>::published_at(replication::Stamp stamp, std::int64_t unix
 }
 
 template <int D>
-void History<D>::trim(Nanoseconds now, std::uint64_t held_bytes) {
+void History<D>::trim(Nanoseconds now) {
   // A version was current until the next one came.
   while (versions_.size() > 1 && versions_[1].since < now - options_.age) versions_.pop_front();
-  if (held_bytes > options_.held_bytes) {
-    // What that gives back shows after the writer's next look.
-    for (std::size_t excess = (versions_.size() + 3) / 4; excess > 0 && versions_.size() > 1;
-         --excess) {
-      versions_.pop_front();
-    }
-  }
   if (versions_.size() > options_.versions) thin_out();
 }
 
@@ -77,6 +110,14 @@ void History<D>::thin_out() {
   versions_ = std::move(kept);
 }
 
+/// Whether the tree was as it was kept when that version, not older, was the newest of all trees.
+template <int D>
+bool History<D>::covers(const Version& kept, rtree::Version version) const {
+  if (kept.snapshot.version() == version) return true;
+  if (kept.until != 0) return version < kept.until;
+  return options_.covers && options_.covers(version, kept.snapshot.version());
+}
+
 template <int D>
 Result<rtree::Snapshot<D>> History<D>::at(Moment moment) const {
   if (!enabled()) {
@@ -92,12 +133,12 @@ Result<rtree::Snapshot<D>> History<D>::at(Moment moment) const {
            std::to_string(versions_.size()) + " are (silurus history lists them)";
   };
   if (moment < kFirstStamp) {
-    const auto found = std::lower_bound(versions_.begin(), versions_.end(), moment,
-                                        [](const Version& kept, rtree::Version version) {
-                                          return kept.snapshot.version() < version;
+    const auto after = std::upper_bound(versions_.begin(), versions_.end(), moment,
+                                        [](rtree::Version version, const Version& kept) {
+                                          return version < kept.snapshot.version();
                                         });
-    if (found != versions_.end() && found->snapshot.version() == moment) {
-      return found->snapshot.duplicate();
+    if (after != versions_.begin() && covers(*std::prev(after), moment)) {
+      return std::prev(after)->snapshot.duplicate();
     }
     return fail(ErrorCode::kNotFound, describe(("version " + std::to_string(moment)).c_str()));
   }

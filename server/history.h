@@ -4,6 +4,8 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,12 +23,16 @@ struct HistoryOptions {
   Nanoseconds age = 0;  ///< how far back the tree can be asked; 0: only the current version
   std::size_t versions =
       kDefaultRetainVersions;  ///< how many are kept at most; at least kMinRetainVersions
-  std::uint64_t held_bytes = UINT64_MAX;  ///< of nodes that only old versions have: beyond, the
-                                          ///< oldest go
-  Nanoseconds hold_lease = kDefaultHoldLease;  ///< of a client that reads one one-sidedly
+  std::uint64_t held_bytes = UINT64_MAX;  ///< bytes of nodes that only old versions have; above,
+                                          ///< the oldest go
+  /// Time for which a version is held for a client that reads it one-sidedly.
+  Nanoseconds hold_lease = kDefaultHoldLease;
   /// The time of day, for stamps of versions where there is no log that stamps them, and for times
   /// that are asked for. It may jump.
   std::function<std::int64_t()> unix_ns = system_unix_ns;
+  /// Whether that version was the newest of all trees of the server when this tree's newest one was
+  /// `current`; empty: where there is one tree.
+  std::function<bool(rtree::Version version, rtree::Version current)> covers = {};
   /// A clock that never jumps, for how long ago something was.
   std::function<Nanoseconds()> now = [clock = SystemClock()] { return clock.now(); };
 };
@@ -56,15 +62,22 @@ class History {
   /// is here that old versions are released (see Snapshot::duplicate). Warns, once each time it
   /// happens, if the stamp is far ahead of the time of day; where nothing is kept, that is all.
   void add(const rtree::Tree<D>& tree, replication::Stamp stamp);
+  /// Releases what has become too old, though nothing is added.
+  void trim();
+  /// Releases versions, a quarter of those of the tree that has the oldest one, if old versions of
+  /// all these trees hold more than HistoryOptions::held_bytes. What that gives back shows after
+  /// the writer's next look. All three are for the holder of the writer's role.
+  static void limit(std::span<History* const> histories, std::uint64_t held_bytes);
   bool enabled() const { return options_.age > 0; }
   Nanoseconds hold_lease() const { return options_.hold_lease; }
   std::int64_t unix_ns() const { return options_.unix_ns(); }
 
   // --- any thread
-  /// The version of that number, or the newest one kept that is not after that time. kNotFound says
-  /// what is kept.
+  /// The version of that number (or, of a server of several trees, this tree as that version of
+  /// another one left it), or the newest one kept that is not after that time. kNotFound says what
+  /// is kept.
   Result<rtree::Snapshot<D>> at(Moment moment) const;
-  /// Of the version added last; 0: none is kept.
+  /// Stamp of the version added last; 0: none is kept.
   replication::Stamp stamp() const;
   /// Oldest first.
   std::vector<Kept> list() const;
@@ -73,12 +86,16 @@ class History {
   struct Version {
     rtree::Snapshot<D> snapshot;
     replication::Stamp stamp;
-    Nanoseconds since;  ///< when it was published, on the clock that never jumps
+    Nanoseconds since;         ///< when it was published, on the clock that never jumps
+    rtree::Version until = 0;  ///< the version of this tree that came next; 0: none yet
   };
   void watch(replication::Stamp stamp, std::int64_t unix_ns);
   Nanoseconds published_at(replication::Stamp stamp, std::int64_t unix_ns, Nanoseconds now) const;
+  bool covers(const Version& kept, rtree::Version version) const;
   void thin_out();
-  void trim(Nanoseconds now, std::uint64_t held_bytes);
+  void trim(Nanoseconds now);
+  std::optional<Nanoseconds> oldest() const;
+  void forget_oldest();
 
   const HistoryOptions options_;
   bool is_ahead_ = false;  ///< the last stamp was far ahead of the time of day; the writer's

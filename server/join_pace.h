@@ -11,7 +11,7 @@
 
 namespace silurus::server {
 
-/// Of a log that long, the bytes before its end that are kept for members that join.
+/// Bytes before the end of a log of that length that are kept for members that join.
 std::uint64_t room_for_joiners(std::uint64_t log_bytes);
 
 /// What the primary has.

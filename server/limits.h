@@ -16,28 +16,34 @@
 namespace silurus::server {
 
 // --- defaults of options
-constexpr std::uint64_t kDefaultMemoryBytes = std::uint64_t{4} << 30;  ///< nodes and staged loads
-constexpr std::uint64_t kDefaultRingBudgetBytes = transport::kDefaultRingBudget;  ///< all rings
+/// --memory: nodes and staged bulk loads.
+constexpr std::uint64_t kDefaultMemoryBytes = std::uint64_t{4} << 30;
+/// --ring-budget: the message rings of all clients.
+constexpr std::uint64_t kDefaultRingBudgetBytes = transport::kDefaultRingBudget;
+/// --max-clients.
 constexpr std::uint32_t kDefaultMaxClients = transport::kDefaultMaxConnections;
-/// At one address, of one user of this machine, one IPv4 address or one /64 of IPv6.
+/// --max-clients-per-peer: clients of one peer (a user of this machine, an IPv4 address, a /64 of
+/// IPv6) at one address of the server.
 constexpr std::uint32_t kDefaultMaxClientsPerPeer = 1024;
-/// From connecting to the hello.
+/// --handshake-timeout: from connecting to the hello.
 constexpr Nanoseconds kDefaultHandshakeTimeout = transport::kDefaultHelloTimeout;
-constexpr Nanoseconds kDefaultGrace = 50 * kMillisecond;      ///< time lease of one-sided readers
-constexpr Nanoseconds kDefaultHeartbeat = 10 * kMillisecond;  ///< to active clients
+/// --grace: time lease of one-sided readers.
+constexpr Nanoseconds kDefaultGrace = 50 * kMillisecond;
+/// --heartbeat: interval of heartbeats to active clients.
+constexpr Nanoseconds kDefaultHeartbeat = 10 * kMillisecond;
 
 // --- bounds of options
-constexpr std::uint64_t kMinMemoryBytes = std::uint64_t{4} << 20;
-constexpr std::uint64_t kMinRingBudgetBytes = std::uint64_t{64} << 10;
-constexpr std::uint32_t kMaxClientsCeiling = 1u << 20;
-constexpr std::uint32_t kMaxThreads = 256;
-constexpr std::size_t kMaxListeners = 16;
+constexpr std::uint64_t kMinMemoryBytes = std::uint64_t{4} << 20;       ///< of --memory
+constexpr std::uint64_t kMinRingBudgetBytes = std::uint64_t{64} << 10;  ///< of --ring-budget
+constexpr std::uint32_t kMaxClientsCeiling = 1u << 20;                  ///< of --max-clients
+constexpr std::uint32_t kMaxThreads = 256;                              ///< of --threads
+constexpr std::size_t kMaxListeners = 16;  ///< addresses that one server listens at
 constexpr Nanoseconds kMinHandshakeTimeout = kMillisecond;
 constexpr Nanoseconds kMaxHandshakeTimeout = 600 * kSecond;
 /// A client that sends nothing costs its ring alone, and stays, unless --idle-timeout is set.
 constexpr Nanoseconds kMinIdleTimeout = kSecond;
 constexpr Nanoseconds kMaxIdleTimeout = 7 * 24 * 3600 * kSecond;
-/// Idle clients are looked for so often in the time that they may be idle.
+/// Searches for idle clients within one --idle-timeout.
 constexpr int kIdleLooks = 4;
 constexpr Nanoseconds kMinGrace = kMillisecond;
 constexpr Nanoseconds kMaxGrace = 10 * kSecond;
@@ -45,44 +51,56 @@ constexpr Nanoseconds kMinHeartbeat = 100 * kMicrosecond;
 constexpr Nanoseconds kMaxHeartbeat = 10 * kSecond;
 
 // --- threads and their waiting
-/// Threads for each processor that may be asked for: more are a mistake.
+/// Threads of one core that --threads may ask for: more are a mistake.
 constexpr std::uint64_t kMaxThreadsOfACore = 8;
-/// A worker sweeps in vain for so long before it leaves the waiting to its Waiter, which is more
-/// polite but slower to notice: a client that asks its next question at once is met by this.
+/// Time that a worker sweeps without finding anything before its Waiter takes over, which uses less
+/// CPU and notices messages later. Long enough for a client that asks its next question at once.
 constexpr Nanoseconds kSweepInVain = 4 * kMicrosecond;
-/// Before a nap, which will collect what comes: just long enough for a client that asks at once.
-constexpr Nanoseconds kSweepBeforeNap = 1 * kMicrosecond;
-/// A server that has run, and cannot start again, tries each time after this pause.
+/// Before a nap, which will collect what comes, or a sleep: just long enough for a client that asks
+/// at once.
+constexpr Nanoseconds kSweepBeforeRest = 1 * kMicrosecond;
+/// The longest naps, which requests may have to wait for: of --wait adaptive, of --wait nap.
+constexpr Nanoseconds kDefaultLongestNap = kMillisecond;
+constexpr Nanoseconds kDefaultLongestNapTold = 5 * kMillisecond;
+constexpr Nanoseconds kMinLongestNap = 100 * kMicrosecond;
+constexpr Nanoseconds kMaxLongestNap = kSecond;
+/// Pause between the attempts of a server that has run and cannot start again.
 constexpr Nanoseconds kStartAgainPause = kSecond;
+/// --restart-hung: less would take a machine that is busy for a server that hangs.
+constexpr Nanoseconds kMinRestartHung = kSecond;
+constexpr Nanoseconds kMaxRestartHung = 3600 * kSecond;
 
 // --- one request
-constexpr std::uint32_t kMaxK = protocol::kMaxK;        ///< neighbours asked for
-constexpr std::uint32_t kMaxBatchOperations = 1024;     ///< operations in one WriteRequest
-constexpr std::uint32_t kMaxCombinedOperations = 1024;  ///< of several requests, in one version
+constexpr std::uint32_t kMaxK = protocol::kMaxK;     ///< neighbours that one search may ask for
+constexpr std::uint32_t kMaxBatchOperations = 1024;  ///< operations in one WriteRequest
+/// Operations, of several requests, that are published together as one version.
+constexpr std::uint32_t kMaxCombinedOperations = 1024;
 
 // --- one session (protocol::kMaxRequestsInFlight is part of the protocol)
-/// A search is first run for at most this number of results (and the rest of a leaf) and answered.
-/// One that has more goes on as a stream: slice by slice, sent as fast as the client takes it.
+/// Results of a search that are sent at once (and the rest of a leaf). A search that has more goes
+/// on as a stream: slice by slice, as fast as the client takes it.
 constexpr std::uint32_t kInlineResults = 4096;
+/// Neighbours that are sent at once; more go on as a stream.
 constexpr std::uint32_t kInlineNeighbors = 256;
-/// So does one that would look at more nodes than this, because many boxes overlap its window, or
-/// are as near as its last neighbour.
+/// Nodes that a search looks at before it goes on as a stream: many boxes may overlap its window.
 constexpr std::uint32_t kMaxNodesAtOnce = 512;
-constexpr std::uint32_t kMaxNearestNodesAtOnce = 128;  ///< which take longer, and need fewer
-/// Answers that find no room before the session takes no more requests from its ring.
+/// The same of a nearest search, whose nodes take longer and which needs fewer.
+constexpr std::uint32_t kMaxNearestNodesAtOnce = 128;
+/// Answers without room in the client's ring, above which the session takes no more requests.
 constexpr std::size_t kMaxHeldAnswers = 64;
 /// Nodes that a stream visits before others have their turn.
 constexpr std::uint32_t kSliceNodes = 64;
-/// Bytes of one message of an answer, if the connection allows that much.
+/// Bytes of one message of an answer, if the connection allows messages of that length.
 constexpr std::size_t kMaxSegmentBytes = std::size_t{32} << 10;
-/// A stream pins its version of the tree, and pinned versions hold back writers. One whose client
-/// takes nothing for so long, or that lasts so long in all, ends with an error.
+/// Time in which the client of a stream takes nothing, after which the stream ends with an error: a
+/// stream pins its version of the tree, and pinned versions hold back writers.
 constexpr Nanoseconds kMaxStreamStall = 5 * kSecond;
+/// Time that a stream may last in all.
 constexpr Nanoseconds kMaxStreamTime = 60 * kSecond;
-/// So does one that lasts so long while old versions take three quarters of the memory beyond which
+/// The same for streams of old versions while these take three quarters of the memory above which
 /// writers wait.
 constexpr Nanoseconds kStreamTimeWhenShort = kSecond;
-/// A client counts as active, and gets heartbeats, for so long after its last message.
+/// Time after its last message in which a client counts as active, and gets heartbeats.
 constexpr Nanoseconds kActiveFor = kSecond;
 
 // --- all sessions together
@@ -90,48 +108,54 @@ constexpr Nanoseconds kActiveFor = kSecond;
 constexpr std::uint32_t kMaxSearchBatch = 64;
 /// Nearest searches, one after the other, between two looks at the clock.
 constexpr std::size_t kNearestBatch = 16;
-/// When the searches of a sweep have taken so long, those left over wait for the next one, and each
-/// session has one search run in a sweep; twice as many in each further sweep that takes less.
+/// Time that the searches of one sweep may take. Those that are left over wait for the next sweep;
+/// then each session has one search run in a sweep, and twice as many in each further sweep that
+/// takes less.
 constexpr Nanoseconds kSearchTime = 2 * kMillisecond;
-/// When the slices of a sweep have taken so long, the other streams have theirs in the next one.
+/// Time that the slices of one sweep may take; the other streams have theirs in the next one.
 constexpr Nanoseconds kSlicesTime = kMillisecond;
-/// Operations that wait for the writer; a request that would exceed it is refused (kUnavailable).
+/// Operations that may wait for the writer; a request above it is refused (kUnavailable).
 constexpr std::uint64_t kMaxQueuedOperations = std::uint64_t{1} << 18;
-/// Nodes that an operation, and a batch on top of its operations, may copy or add: what must be
-/// free before a batch begins, if waiting for retired memory can free it. Searched again after
-/// kMemoryRetry.
+/// Nodes that an operation may copy or add: they must be free before a batch begins, if waiting for
+/// retired memory can free them.
 constexpr rtree::NodeCounts kNodesOfAnOperation = {.leaves = 2, .inners = 1};
-constexpr rtree::NodeCounts kNodesOfAnUpdate = {.leaves = 4, .inners = 2};  ///< both its places
+constexpr rtree::NodeCounts kNodesOfAnUpdate = {.leaves = 4, .inners = 2};  ///< at both places
+/// Nodes that a batch may need on top of its operations.
 constexpr rtree::NodeCounts kNodesOfABatch = {.leaves = 4, .inners = 12};
+/// Pause before memory for a batch is looked for again.
 constexpr Nanoseconds kMemoryRetry = 2 * kMillisecond;
-/// A compaction goes on when no more than this share of the budget is retired and comes back: a
+/// The part 1/16 of the budget: a compaction goes on when no more is retired and on its way back. A
 /// quarter of what makes writers wait.
 constexpr std::uint64_t kCompactionShare = 16;
 
 // --- tasks: backups and lists of differences
-constexpr std::uint32_t kMaxTasks = 64;  ///< run and waiting at once; they run one after the other
-/// Entries in leaves that differ, which a diff lists at most.
+/// Tasks that run or wait at once; they run one after the other.
+constexpr std::uint32_t kMaxTasks = 64;
+/// Entries, in leaves that differ, that a diff lists at most.
 constexpr std::uint64_t kMaxDiffEntries = std::uint64_t{1} << 18;
 
 // --- durability
-/// A checkpoint is taken at once when this share of the log is used.
+/// Part of the log that is used when a checkpoint is taken at once.
 constexpr double kLogShareToCheckpoint = 0.5;
-/// The background thread looks so often whether a checkpoint is due by time; one that failed is
-/// tried again after as long.
+/// Interval in which the background thread looks whether a checkpoint is due by time, and in which
+/// it repeats one that failed.
 constexpr Nanoseconds kCheckpointLooks = kSecond;
-/// A writer that finds the log full looks again after so long.
+/// Pause of a writer that finds the log full.
 constexpr Nanoseconds kFullLogWait = kMillisecond;
-/// A worker whose only client has not searched for so long waits for flushes itself.
+/// Time without a search after which a worker waits for the flushes of its only client itself.
 constexpr Nanoseconds kSearchPause = 10 * kMillisecond;
-/// A client that sends a batch of writes leaves no longer a gap between two of them.
+/// Longest gap between two writes of a client that sends a batch of them.
 constexpr Nanoseconds kWriteGap = 3 * kMicrosecond;
 constexpr Nanoseconds kMinFlushInterval = 100 * kMicrosecond;
 constexpr Nanoseconds kMaxFlushInterval = 10 * kSecond;
 constexpr Nanoseconds kMinCheckpointInterval = kSecond;
 constexpr Nanoseconds kMaxCheckpointInterval = 24 * 3600 * kSecond;
-/// Old versions may hold this share of the memory budget: half of what makes writers wait.
+/// The part 1/8 of the memory budget, which old versions (--retain) may hold: half of what makes
+/// writers wait.
 constexpr std::uint64_t kHistoryShare = 8;
-/// A client that reads an old version one-sidedly has it held for so long each time it asks.
+/// Time between two looks at the old versions of all collections, of which some may be too old.
+constexpr Nanoseconds kHistoryTrims = kSecond;
+/// Time that an old version is held for a client that reads it one-sidedly, from each request on.
 constexpr Nanoseconds kDefaultHoldLease = 2 * kSecond;
 constexpr Nanoseconds kMaxRetain = 7 * 24 * 3600 * kSecond;
 constexpr std::uint64_t kMinRetainVersions = 8;
@@ -139,68 +163,71 @@ constexpr std::uint64_t kDefaultRetainVersions = 256;
 constexpr std::uint64_t kMaxRetainVersions = 4096;
 
 // --- a member of a group
-/// The group's thread waits at most for so long for something to happen.
+/// Longest wait of the group's thread for something to happen.
 constexpr Nanoseconds kLongestTurn = 100 * kMillisecond;
-/// A server that starts waits for so long for etcd, or for the first member of a static group.
+/// Time that a starting server waits for etcd, or for the first member of a static group.
 constexpr Nanoseconds kFirstAnswerWait = 5 * kSecond;
-/// Once a member was given up, those who still write are told so often.
+/// Interval in which writes to a member that was given up are answered.
 constexpr Nanoseconds kGivenUpPause = 20 * kMillisecond;
-/// What only people look at (statistics) is brought up to date so often, if nothing else happens.
+/// Interval in which statistics are brought up to date, if nothing else happens.
 constexpr Nanoseconds kStandingInterval = 50 * kMillisecond;
-/// When a group has too few members (--min-members), writes wait for so long for others to join it;
-/// then they are refused, and those that are applied are in doubt.
+/// Time that writes wait for members to join a group that has too few (--min-members). Then they
+/// are refused, and those that are applied are in doubt.
 constexpr Nanoseconds kMembersMayJoin = 3 * kSecond;
 /// Batches that are logged and not committed yet: one on its way, and the next one right behind it.
 constexpr std::size_t kMaxBatchesInFlight = 2;
-/// Clients that send a batch of writes leave no longer a gap between two of them.
+/// Longest gap between two writes of clients that send a batch of them.
 constexpr Nanoseconds kGroupWriteGap = 20 * kMicrosecond;
-/// One part in so many of a log is kept behind the last checkpoint, for members that were away for
-/// a while; and when so much was written since, the next one is taken.
+/// The part 1/4 of a log: it is kept behind the last checkpoint for members that were away, and the
+/// next checkpoint is taken when as much was written since.
 constexpr std::uint64_t kKeptLogShare = 4;
-/// A member that joins is waited for with this part of the log (JoinPace) ...
+/// Percent of the log that are kept for a member that joins (JoinPace): its room.
 constexpr std::uint64_t kJoinRoomPercent = 75;
-/// ... of which a quarter is there for what is written before its copy has begun to come, half for
-/// the time of the copy, and the rest for the time in which it starts again with that.
+/// Part of that room for what is written before the copy of the joining member begins to come.
 constexpr double kJoinRoomBeforeCopy = 0.25;
+/// Part of that room for the time of the copy. The rest is for the restart with the copy.
 constexpr double kJoinRoomOfCopy = 0.5;
-/// When less than this part of the room is left, writers take what is left in so long, ...
+/// Part of that room below which writers are slowed.
 constexpr double kJoinRoomOfSlowWriters = 0.125;
+/// Time for which the room that is left then lasts, at the pace of slowed writers.
 constexpr Nanoseconds kJoinRoomLasts = 5 * kSecond;
-/// ... but no batch waits for longer than this behind the one before.
+/// Longest wait of one batch of slowed writers.
 constexpr Nanoseconds kLongestJoinWait = kSecond;
-/// A copy from which nothing has come for so long is taken from another member; when none gave one,
-/// all are asked again after a while, each time after twice as long.
+/// Time without progress after which a copy is taken from another member.
 constexpr Nanoseconds kCopyPatience = 10 * kSecond;
+/// Pause before all members are asked for a copy again; it doubles each time.
 constexpr Nanoseconds kCopyPause = kSecond;
+/// Longest of these pauses.
 constexpr Nanoseconds kLongestCopyPause = 30 * kSecond;
-/// ... and if there was no room for it here.
+/// Longest of these pauses where this member had no room for the copy.
 constexpr Nanoseconds kLongestCopyPauseWithoutRoom = 600 * kSecond;
-/// What is held since others copy the tree may be this share of the memory budget, and half of what
-/// is free.
+/// The part 1/8 of the memory budget that may be held for members that copy the tree; besides, at
+/// most half of what is free.
 constexpr std::uint64_t kCopiesShare = 8;
-constexpr std::uint32_t kMaxShard = 65535;
+constexpr std::uint32_t kMaxShard = 65535;  ///< greatest --shard
 constexpr Nanoseconds kMinGroupLease = 100 * kMillisecond;
 constexpr Nanoseconds kMaxGroupLease = 60 * kSecond;
 
 // --- being replaced by other servers
-/// Nobody may write for so long at most, until whoever asked for that asks again.
+/// Longest time for which a coordinator can freeze writes with one request.
 constexpr Nanoseconds kMaxFreeze = 60 * kSecond;
-/// Leaves, or operations, in one page of an export.
-constexpr std::size_t kLeavesOfAPage = 128;
-constexpr std::size_t kOperationsOfAPage = 8192;
-/// Entries in leaves that differ, which one list of changes holds at most.
+constexpr std::size_t kLeavesOfAPage = 128;       ///< leaves in one page of an export
+constexpr std::size_t kOperationsOfAPage = 8192;  ///< operations in one page of changes
+/// Entries, in leaves that differ, that one list of changes holds at most.
 constexpr std::uint64_t kMaxExportedChanges = std::uint64_t{1} << 24;
-/// An export pins its version of the tree: one that nobody asks for so long is given up.
+/// Exports at once, of all clients: each pins a version of a tree, and lists its leaves.
+constexpr std::size_t kMaxExports = 16;
+/// Time without a request after which an export is given up, since it pins its version of the tree.
 constexpr Nanoseconds kMaxExportIdle = 60 * kSecond;
 
 // --- bulk load
-/// Share of the memory budget that staged entries may take: the tree built of them (at most 60
-/// bytes an entry, against 40 staged) must fit beside them.
+/// Part of the memory budget that staged entries may take: the tree that is built of them (at most
+/// 60 bytes an entry, against 40 staged) must fit beside them.
 constexpr double kLoadStagingShare = 0.4;
 /// Entries in one piece of the staging area.
 constexpr std::size_t kStagingPieceEntries = std::size_t{1} << 16;
-/// A load whose client sends nothing for so long is aborted, since it keeps all others from
-/// writing.
+/// Time in which the client of a bulk load sends nothing, after which the load is aborted: it keeps
+/// all others from writing.
 constexpr Nanoseconds kMaxLoadIdle = 60 * kSecond;
 
 // How they fit together.

@@ -30,7 +30,7 @@ Result<std::unique_ptr<Load<D>>> Load<D>::begin(LoadSlot& slot) {
 }
 
 template <int D>
-Status Load<D>::stage(const protocol::Array<rtree::Entry<D>>& entries) {
+Status Load<D>::stage(const protocol::Array<rtree::Entry<D>>& entries, bool lonlat) {
   const std::uint64_t bytes = (count_ + entries.size()) * sizeof(rtree::Entry<D>);
   if (bytes > slot_.staging_limit_bytes()) {
     return fail(ErrorCode::kOutOfMemory,
@@ -45,7 +45,7 @@ Status Load<D>::stage(const protocol::Array<rtree::Entry<D>>& entries) {
   } catch (const std::bad_alloc&) {
     return fail(ErrorCode::kOutOfMemory, "the server's machine has no memory left for the load");
   }
-  if (auto ok = protocol::append_entries<D>(entries, pieces_.back()); !ok) return ok;
+  if (auto ok = protocol::append_entries<D>(entries, pieces_.back(), lonlat); !ok) return ok;
   count_ += entries.size();
   slot_.set_staged_bytes(bytes);
   return {};

@@ -10,6 +10,7 @@
 #include "rtree/geometry.h"
 #include "rtree/tree.h"
 #include "server/job_list.h"
+#include "server/served_collections.h"
 
 namespace silurus::server {
 
@@ -54,9 +55,9 @@ class Load {
   Load(const Load&) = delete;
   Load& operator=(const Load&) = delete;
 
-  /// Stages the entries of one message, or none of them: a bad box (kInvalidArgument, named by its
-  /// place), or no room (kOutOfMemory).
-  Status stage(const protocol::Array<rtree::Entry<D>>& entries);
+  /// Stages the entries of one message, of degrees or not, or none of them: a bad box
+  /// (kInvalidArgument, named by its place), or no room (kOutOfMemory).
+  Status stage(const protocol::Array<rtree::Entry<D>>& entries, bool lonlat = false);
   std::uint64_t count() const { return count_; }
   /// All entries, in order; leaves none here.
   std::vector<rtree::Entry<D>> take_entries();
@@ -80,6 +81,7 @@ struct LoadJob {
   std::uint64_t ticket = 0;  ///< the connection's (AdmissionControl)
   /// Who asked for what, for the log, which also tells the outcome; empty: the log does not tell.
   std::string audit = {};
+  CollectionPtr<D> collection = nullptr;  ///< into which; null: the default one
   std::unique_ptr<Load<D>> load;
   rtree::BulkLoadOptions options;
   // The outcome.

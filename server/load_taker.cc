@@ -103,7 +103,8 @@ void LoadTaker<D>::reserve() {
   is_reserving_ = false;
   if (reserved) return fetch();
   outcome_ = group::kLoadFailed + static_cast<std::uint64_t>(reserved.error().code);
-  log::warning("no room for the bulk load of " + std::to_string(load_->entries) +
+  log::warning(parts_.member.label() + ": no room for the bulk load of " +
+               std::to_string(load_->entries) +
                " entries that the group takes: " + reserved.error().message);
 }
 
@@ -112,7 +113,7 @@ void LoadTaker<D>::fetch() {
   const group::View& view = parts_.member.view();
   const auto source = std::ranges::find(view.members, view.primary, &group::MemberInfo::id);
   if (source == view.members.end()) {
-    return end(fail(ErrorCode::kUnavailable, "who offers it is not known"));
+    return end(fail(ErrorCode::kUnavailable, "the member that offers it is unknown"));
   }
   sink_ = std::make_unique<Sink>(parts_, world_, *load_);
   fetch_ = world_.make_fetch(*sink_);
@@ -127,11 +128,13 @@ void LoadTaker<D>::end(const Status& outcome) {
     parts_.runs.keep(load_->id);
     outcome_ = group::kLoadIsWhole;
     ++taken_;
-    log::info("has copied the " + std::to_string(sink_->nodes()) + " nodes of a bulk load");
+    log::info(parts_.member.label() + ": has copied the " + std::to_string(sink_->nodes()) +
+              " nodes of a bulk load");
   } else {
     parts_.runs.give_up(load_->id);
     outcome_ = group::kLoadFailed + static_cast<std::uint64_t>(outcome.error().code);
-    log::warning("has not copied the bulk load that the group takes: " + outcome.error().message);
+    log::warning(parts_.member.label() +
+                 ": has not copied the bulk load that the group takes: " + outcome.error().message);
   }
   sink_.reset();  // checkpoints go on
 }

@@ -25,7 +25,7 @@ struct LoadWorld {
   std::function<void()> resume_checkpoints;
   /// Any thread: the member's owner is to take a step soon.
   std::function<void()> wake;
-  /// Whose copy makes no progress for so long is not waited for.
+  /// Time without progress after which the copy of a member is not waited for.
   Nanoseconds patience = kCopyPatience;
 };
 
@@ -51,7 +51,7 @@ class CheckpointPause {
 
 /// A member's half of bulk loads that another one has built (GroupLoad): copies the nodes of what
 /// is offered into the same chunks of its own tree and makes them durable, so that the record that
-/// follows can make them the tree. Says in its row how far it is. Whoever owns the member calls
+/// follows can make them the tree. Says in its row how far it is. The owner of the member calls
 /// step() after each of its steps, on the same thread.
 template <int D>
 class LoadTaker {

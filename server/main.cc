@@ -17,10 +17,13 @@
 #include "common/durable_file.h"
 #include "common/log.h"
 #include "protocol/default_url.h"
+#include "server/keeper/keeper.h"
+#include "server/keeper/keeper_link.h"
 #include "server/limits.h"
 #include "server/options.h"
 #include "server/server.h"
 #include "server/service.h"
+#include "transport/custody.h"
 
 // silurus-server: exit status 0 after a clean stop, 1 if it cannot serve, 2 for wrong usage.
 
@@ -37,6 +40,8 @@ using silurus::server::PrintCommand;
 using silurus::server::RunCommand;
 using silurus::server::Server;
 using silurus::server::ServiceManager;
+using silurus::server::keeper::Keeper;
+using silurus::server::keeper::KeeperLink;
 
 constexpr int kCannotServe = 1;
 constexpr int kWrongUsage = 2;
@@ -53,6 +58,17 @@ int block_stop_signals() {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // what reaches a limit of file sizes is told as an error
   return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+/// The same for a keeper, which is not to wait for one, and is also told that its server has ended,
+/// or is to be replaced.
+int block_signals_of_keeper() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR2}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGCHLD, SIG_DFL);  // a parent may have had it ignored, and ends would not be told
+  return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 /// Why a wait is over: after its time, or with the signal that asks us to stop, or with nothing if
@@ -101,8 +117,8 @@ int complain(const std::string& message, int status) {
   return status;
 }
 
-/// Whether a server that ran a moment ago may start a little later: etcd is away, or somebody has
-/// its address for a moment.
+/// Whether a server that ran a moment ago may start a little later: etcd is away, or another
+/// process has its address for a moment.
 bool may_pass(ErrorCode code) {
   return code == ErrorCode::kUnavailable || code == ErrorCode::kConflict || code == ErrorCode::kIo;
 }
@@ -195,12 +211,13 @@ bool Service::take_hangup() {
   if (path.empty()) return manager_.is_there();  // it reloads, where a terminal says goodbye
   auto rules = silurus::server::read_rules(command_.server);
   if (!rules) {
-    silurus::log::error("keeps the access rules of before: " + rules.error().message);
+    silurus::log::error("keeps the access rules of before, since the new ones are wrong: " +
+                        rules.error().message);
     return true;
   }
   command_.server.rules->replace(std::move(*rules));
   if (server_ != nullptr) server_->wake_workers();
-  silurus::log::info("has read the access rules " + path + " again");
+  silurus::log::info("read the access rules " + path + " again");
   return true;
 }
 
@@ -249,10 +266,35 @@ int check(const CheckCommand& command) {
   return 0;
 }
 
+int keep(const RunCommand& run, const ServiceManager& manager, char* const* arguments) {
+  Nanoseconds limit = run.restart_hung;
+  if (limit == 0) limit = manager.watchdog_interval().value_or(0);
+  Keeper keeper({.arguments = arguments, .hang_limit = limit}, manager, block_signals_of_keeper());
+  return keeper.run();
+}
+
+ServiceManager manager_of(KeeperLink* link) {
+  if (link == nullptr) return ServiceManager::from_environment();
+  std::optional<Nanoseconds> watchdog;
+  if (link->birth().watchdog > 0) watchdog = link->birth().watchdog;
+  return ServiceManager::through([link](std::string_view lines) { link->notify(lines); },
+                                 link->birth().has_manager, watchdog);
+}
+
+/// Lets the keeper hold what outlives this server, and has the life before end in time.
+void be_kept(KeeperLink& link, silurus::server::ServerOptions& options) {
+  if (options.group) link.hold_nothing();
+  silurus::transport::set_custody(&link);
+  options.before_listening = [&link] { return link.take_over(); };
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const ServiceManager manager = ServiceManager::from_environment();
+  const auto from_keeper = KeeperLink::from_environment();
+  if (!from_keeper) return complain(from_keeper.error().message, kCannotServe);
+  KeeperLink* const link = from_keeper->get();
+  const ServiceManager manager = manager_of(link);
   const int stop_fd = block_stop_signals();
   const auto command = silurus::server::parse_command(argc, argv);
   if (!command) {
@@ -263,8 +305,10 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (const auto* asked = std::get_if<CheckCommand>(&*command)) return check(*asked);
-  const auto& run = std::get<RunCommand>(*command);
+  RunCommand run = std::get<RunCommand>(*command);
   set_up_log(run.log);
   allow_many_descriptors();
-  return Service(run, manager, stop_fd).run();
+  if (run.outlive && link == nullptr) return keep(run, manager, argv);
+  if (link != nullptr) be_kept(*link, run.server);
+  return Service(std::move(run), manager, stop_fd).run();
 }

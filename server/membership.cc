@@ -19,6 +19,8 @@ Result<typename Membership<D>::Found> Membership<D>::open_store(
     }
     return fail(std::move(error));
   }
+  Status one = replication::check_one_collection<D>(*opened, opened->store->name());
+  if (!one) return fail(one.error());
   auto state = MachineState::decode(opened->extra);
   if (!state) return fail(state.error().code, opened->store->name() + ": " + state.error().message);
   return Found{std::move(*opened), std::move(*state)};

@@ -7,35 +7,45 @@ namespace silurus::server {
 namespace {
 
 OptionSection serving() {
-  return {"Serving",
-          {{.name = "listen",
-            .argument = "URL",
-            .help = "where to listen: shm:///PATH, tcp://HOST:PORT or rdma://HOST:PORT; may be "
-                    "repeated (default: $SILURUS_SERVER, else a socket of this user)",
-            .repeats = true},
-           {.name = "dimensions", .argument = "N", .help = "2 or 3", .fallback = "2"},
-           {.name = "load",
-            .argument = "DATA",
-            .help = "data set to begin with: " + std::string(datasets::kDatasetForms)},
-           {.name = "columns",
-            .argument = "LIST",
-            .help = "of the CSV file of --load: which column is which, as in silurus load"},
-           {.name = "allow-other-users",
-            .help = "let other users than this one connect, from this machine and others, and read "
-                    "and write"},
-           {.name = "access",
-            .argument = "FILE",
-            .help = "who else may do what: [[principal]] with user, group or anyone, and role; "
-                    "read again on SIGHUP (SECURITY.md)"},
-           {.name = "ready-file",
-            .argument = "PATH",
-            .help = "file to write the addresses to once clients may connect"}}};
+  return {
+      "Serving",
+      {{.name = "listen",
+        .argument = "URL",
+        .help = "where to listen: shm:///PATH, tcp://HOST:PORT or rdma://HOST:PORT; may be "
+                "repeated (default: $SILURUS_SERVER, else a socket of this user)",
+        .repeats = true},
+       {.name = "dimensions", .argument = "N", .help = "2 or 3", .fallback = "2"},
+       {.name = "load",
+        .argument = "DATA",
+        .help = "data set to begin with: " + std::string(datasets::kDatasetForms)},
+       {.name = "columns",
+        .argument = "LIST",
+        .help = "of the CSV file of --load: which column is which, as in silurus load"},
+       {.name = "allow-other-users",
+        .help = "accept clients of other users, from this machine and others, which may read and "
+                "write"},
+       {.name = "access",
+        .argument = "FILE",
+        .help = "who else may do what: [[principal]] with user, group, key or anyone, and role; "
+                "read again on SIGHUP (SECURITY.md)"},
+       {.name = "ready-file",
+        .argument = "PATH",
+        .help = "file to write the addresses to once clients may connect"},
+       {.name = "outlive",
+        .help = "run under a keeper: when the server dies or hangs, one-sided reads go on, and a "
+                "successor is started (SIGUSR2 replaces it; takes memory for two trees while "
+                "that starts)"},
+       {.name = "restart-hung",
+        .argument = "TIME",
+        .help = "with --outlive: replace a server that has shown no life for that long, or a "
+                "successor whose start has not advanced for five minutes (default: as the "
+                "service manager's watchdog, else never)"}}};
 }
 
 OptionSection resources() {
   return {
       "Resources",
-      {{.name = "memory", .argument = "SIZE", .help = "what the tree may take", .fallback = "4G"},
+      {{.name = "memory", .argument = "SIZE", .help = "memory for the tree", .fallback = "4G"},
        {.name = "threads",
         .argument = "N",
         .help = "threads that serve clients (default: one for each core)"},
@@ -46,7 +56,7 @@ OptionSection resources() {
        {.name = "max-clients", .argument = "N", .help = "clients at once", .fallback = "4096"},
        {.name = "max-clients-per-peer",
         .argument = "N",
-        .help = "of them of one user of this machine, or one host, at each address",
+        .help = "clients of one user of this machine, or of one host, at each address",
         .fallback = "1024"},
        {.name = "handshake-timeout",
         .argument = "TIME",
@@ -54,17 +64,23 @@ OptionSection resources() {
         .fallback = "5s"},
        {.name = "idle-timeout",
         .argument = "TIME",
-        .help = "disconnect clients that send nothing for so long (default: never)"},
+        .help = "disconnect clients that have sent nothing for this time (default: never)"},
        {.name = "ring-budget",
         .argument = "SIZE",
-        .help = "what all message rings may take",
+        .help = "memory for the message rings of all clients",
         .fallback = "64M"},
        {.name = "huge-pages", .help = "keep the tree in huge pages where the system has them"},
        {.name = "wait",
         .argument = "HOW",
-        .help = "adaptive (spin a little, then sleep), spin, sleep, or nap (look now and then: CPU "
-                "time in proportion to the load, requests wait up to 5 ms when there are few)",
+        .help =
+            "adaptive (spin where that pays, nap where one nap collects many requests and holds "
+            "no client back, else sleep), spin, sleep, or nap (look now and then, whatever "
+            "clients do)",
         .fallback = "adaptive"},
+       {.name = "longest-nap",
+        .argument = "TIME",
+        .help = "what a request may have to wait for a nap (default: 1ms, with --wait nap 5ms; 0s: "
+                "no naps)"},
        {.name = "grace",
         .argument = "TIME",
         .help = "time that one-sided readers have for a search",
@@ -108,7 +124,8 @@ OptionSection durability() {
         .help = "how far back in time the tree can be asked (default: not at all)"},
        {.name = "retain-versions",
         .argument = "N",
-        .help = "how many versions are kept for that; beyond, the older ones are thinned out",
+        .help =
+            "how many versions are kept for that; if there are more, older ones are thinned out",
         .fallback = "256"}}};
 }
 
@@ -132,6 +149,10 @@ OptionSection replication() {
         .help = "where to listen for other members: tcp://HOST:PORT, rdma://HOST:PORT or "
                 "shm:///PATH",
         .fallback = kAnyGroupAddress},
+       {.name = "cluster-key",
+        .argument = "FILE",
+        .help = "the key that members prove to each other over tcp and rdma; the same at all "
+                "members. Needed where other users or hosts can reach --group-address"},
        {.name = "replicator",
         .argument = "HOW",
         .help = "how the log gets to other members: multicast, log-write or chain; the same at all "
@@ -139,8 +160,8 @@ OptionSection replication() {
         .fallback = "multicast"},
        {.name = "ack",
         .argument = "WHO",
-        .help = "who must have a write before it is acknowledged, in a cluster that this server "
-                "founds: all members, a quorum of them, or metadata (the primary, while the others "
+        .help = "which members must have a write before it is acknowledged, in a cluster that this "
+                "server founds: all, a quorum of them, or metadata (the primary, while the others "
                 "know of it)",
         .fallback = "all"},
        {.name = "min-members",
@@ -153,10 +174,10 @@ OptionSection replication() {
         .help = "where members send the log by multicast: rdma://239.1.2.3:PORT"},
        {.name = "advertise",
         .argument = "URLS",
-        .help = "what clients are told of where this member listens (default: --listen)"},
+        .help = "where clients are told that this member listens (default: --listen)"},
        {.name = "group-lease",
         .argument = "TIME",
-        .help = "how long the primary may answer reads without word from the others, and so how "
+        .help = "how long the primary may answer reads without hearing from the others, and so how "
                 "soon it can be replaced; the same at all members",
         .fallback = "2s"}}};
 }

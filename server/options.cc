@@ -10,6 +10,7 @@
 #include "datasets/columns.h"
 #include "protocol/default_url.h"
 #include "server/config_file.h"
+#include "server/limits.h"
 #include "server/machine.h"
 #include "server/option_table.h"
 #include "server/replica_thread.h"
@@ -79,11 +80,11 @@ void set_group(flags::Reader& reader, ServerOptions& server) {
   if (reader.values().has("min-members")) {
     reader.read("min-members", replication::group::parse_min_members, group.min_members.emplace());
   }
+  reader.text("cluster-key", group.cluster_key);
   reader.text("group-multicast", group.multicast);
   reader.text("advertise", group.advertise);
   reader.toggle("lead", group.lead);
   reader.toggle("take-over", group.take_over);
-  group.allow_other_users = server.allow_other_users;
   group.wait = server.wait;
   if (!reader.values().has("cluster")) {
     if (group.lead || group.take_over) {
@@ -141,6 +142,9 @@ Result<Command> to_command(const flags::Values& values, const Machine& machine) 
   reader.duration("grace", server.grace);
   reader.duration("heartbeat", server.heartbeat);
   reader.one_of("wait", kWaitNames, server.wait);
+  if (reader.values().has("longest-nap")) {
+    reader.duration("longest-nap", server.longest_nap.emplace());
+  }
   reader.one_of("log-level", kLevelNames, command.log.level);
   reader.one_of("log-format", kFormatNames, command.log.format);
   for (const std::string& list : values.all("cpus")) {
@@ -155,10 +159,19 @@ Result<Command> to_command(const flags::Values& values, const Machine& machine) 
   reader.text("load", server.load);
   reader.text("columns", server.columns);
   reader.text("ready-file", command.ready_file);
+  reader.toggle("outlive", command.outlive);
+  reader.duration("restart-hung", command.restart_hung);
   reader.duration("retain", server.history.age);
   reader.number("retain-versions", kMinRetainVersions, kMaxRetainVersions, server.history.versions);
   set_durability(reader, server);
   set_group(reader, server);
+  if (values.has("restart-hung")) {
+    if (!command.outlive) reader.refuse("restart-hung", "only with --outlive");
+    if (command.restart_hung < kMinRestartHung || command.restart_hung > kMaxRestartHung) {
+      reader.refuse("restart-hung", "between " + format_duration(kMinRestartHung) + " and " +
+                                        format_duration(kMaxRestartHung));
+    }
+  }
   if (!reader.status()) return fail(reader.status().error());
   if (auto ok = check_options(server); !ok) return fail(where_given(ok.error(), values));
   if (auto ok = check_machine(server, machine); !ok) {
@@ -256,6 +269,21 @@ Status check_group(const ServerOptions& options) {
   return {};
 }
 
+/// The naps of the way to wait.
+Status check_naps(const ServerOptions& options) {
+  if (!options.longest_nap) return {};
+  const Nanoseconds nap = *options.longest_nap;
+  using transport::WaitPolicy;
+  if (options.wait != WaitPolicy::kAdaptive && options.wait != WaitPolicy::kNap) {
+    return bad("longest-nap", "only --wait adaptive and --wait nap have naps");
+  }
+  if (nap == 0 && options.wait == WaitPolicy::kAdaptive) return {};
+  if (nap >= kMinLongestNap && nap <= kMaxLongestNap) return {};
+  return bad("longest-nap",
+             format_duration(nap) + " is not between " + format_duration(kMinLongestNap) + " and " +
+                 format_duration(kMaxLongestNap) + ", nor, with --wait adaptive, 0s: no naps");
+}
+
 /// The times that clients are given.
 Status check_patience(const ServerOptions& options) {
   const auto check = [](const char* option, Nanoseconds time, Nanoseconds low,
@@ -314,6 +342,7 @@ Status check_options(const ServerOptions& options) {
                                 time_of(kMinHeartbeat) + " and " + time_of(kMaxHeartbeat));
   }
   if (auto ok = check_patience(options); !ok) return ok;
+  if (auto ok = check_naps(options); !ok) return ok;
   if (auto ok = check_columns(options); !ok) return ok;
   if (options.history.age > kMaxRetain) {
     return bad("retain", time_of(options.history.age) + " is more than " + time_of(kMaxRetain));

@@ -35,6 +35,9 @@ struct ServerOptions {
   Nanoseconds grace = kDefaultGrace;
   Nanoseconds heartbeat = kDefaultHeartbeat;
   transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
+  /// What a request may have to wait for a nap of its worker; 0: no naps. Nothing: 1 ms, with
+  /// WaitPolicy::kNap 5 ms.
+  std::optional<Nanoseconds> longest_nap;
   bool huge_pages = false;
   bool allow_other_users = false;  ///< to connect, and to read and write
   std::string access = {};         ///< a file that says who may do what (access/rules.h)
@@ -51,6 +54,9 @@ struct ServerOptions {
                         ///< header says it
   /// Told of each step of the start, by the thread that starts the server; may be empty.
   std::function<void(const std::string& step)> progress = {};
+  /// Called when all is ready, before clients can connect; an error of it is one of the start. May
+  /// be empty.
+  std::function<Status()> before_listening = {};
 };
 
 struct LogOptions {
@@ -63,6 +69,8 @@ struct RunCommand {
   ServerOptions server;
   LogOptions log;
   std::string ready_file;  ///< gets the addresses, one a line, once clients may connect; or empty
+  bool outlive = false;    ///< under a keeper, which outlives the server (server/keeper)
+  Nanoseconds restart_hung = 0;  ///< what the keeper takes for the end; 0: not said
 };
 /// To verify a data directory that no server uses, and change nothing.
 struct CheckCommand {

@@ -13,7 +13,7 @@ struct Demand {
   std::string_view to_do;  ///< for the refusal
 };
 
-/// Of tasks: what any of them asks; the rest by its kind.
+/// What a request demands; of tasks, what any of them demands: the rest goes by its kind.
 inline Demand demand_of(protocol::MessageType type) {
   using protocol::MessageType;
   switch (type) {
@@ -27,6 +27,7 @@ inline Demand demand_of(protocol::MessageType type) {
     case MessageType::kNearest:
     case MessageType::kAt:
     case MessageType::kHold:
+    case MessageType::kJoin:
     case MessageType::kStats:
     case MessageType::kCluster:
     case MessageType::kTask:
@@ -42,14 +43,22 @@ inline Demand demand_of(protocol::TaskKind kind) {
   switch (kind) {
     case TaskKind::kHistory:
     case TaskKind::kDiff:
+    case TaskKind::kCollections:
+    case TaskKind::kExport:
+    case TaskKind::kExportPage:
       return {access::Role::kReader, "read"};
     case TaskKind::kBackup:
       return {access::Role::kOperator, "have files written"};
     case TaskKind::kCompact:
       return {access::Role::kOperator, "compact"};
-    case TaskKind::kExport:
+    case TaskKind::kCreate:
+    case TaskKind::kDrop:
+    case TaskKind::kClear:
+    case TaskKind::kRename:
+    case TaskKind::kReplace:
+    case TaskKind::kNote:
+      return {access::Role::kOperator, "change collections"};
     case TaskKind::kExportChanges:
-    case TaskKind::kExportPage:
     case TaskKind::kFill:
     case TaskKind::kFreeze:
     case TaskKind::kRetire:

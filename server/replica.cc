@@ -336,7 +336,7 @@ typename Replica<D>::Obstacle Replica<D>::prepare_batch() {
   }
   taken_ = kNodesOfABatch + nodes_in_flight_;
   const rtree::NodeCounts wanted = taken_ + kept + asked;
-  // What is retired may be free by now; while no batch is applied, nobody else looks.
+  // What is retired may be free by now; while no batch is applied, no other code looks.
   if (!before.room.holds(wanted)) parts_.tree.reclaim();
   const rtree::TreeStats stats = parts_.tree.stats();
   room_ = stats.room;
@@ -472,7 +472,11 @@ void Replica<D>::on_batch(const AppliedBatch& batch) {
   applied_ = batch.end;
   if (batch.order && batch.obeyed) on_order(batch);
   if (batch.load) on_load(batch);
-  if (batch.has_changed) parts_.history.add(parts_.tree, batch.stamp);
+  if (batch.has_changed) {
+    History<D>* const history = &parts_.history;
+    history->add(parts_.tree, batch.stamp);
+    History<D>::limit({&history, 1}, parts_.tree.stats().bytes_held);
+  }
   while (!in_flight_.empty() && in_flight_.front().end.lsn <= batch.end.lsn) {
     Flight& flight = in_flight_.front();
     nodes_in_flight_ = nodes_in_flight_ - flight.nodes;
@@ -632,8 +636,8 @@ Result<replication::group::HeldTree<D>> Replica<D>::hold_load(std::uint64_t id) 
 template <int D>
 std::optional<CheckpointBasis<D>> Replica<D>::checkpoint_basis() {
   if (machine_.is_within_batch() || applied_.lsn <= parts_.store.last_checkpoint_lsn()) return {};
-  CheckpointBasis<D> basis{parts_.tree.snapshot(), applied_, machine_.stamp(),
-                           machine_.state().encode()};
+  CheckpointBasis<D> basis{replication::Collections<D>::hold_only(parts_.tree), applied_,
+                           machine_.stamp(), machine_.state().encode()};
   if (!adopted_.empty()) basis.adopted = adopted_.back().run;
   return basis;
 }

@@ -28,12 +28,12 @@
 
 namespace silurus::server {
 
-/// Of a write that is done, and was not known to be durable at enough members before some left.
+/// The error of a write that is done, and that may not be durable at enough members.
 Error too_few_copies();
 
 /// The server's side of one member of a group, between its WriteQueue and the group's Member: as
 /// the primary it logs what clients write, at any member it applies what is committed, and it gives
-/// jobs back when they are. Has no thread: whoever owns the member calls step() after each of the
+/// jobs back when they are. Has no thread: the owner of the member calls step() after each of the
 /// member's steps, on the same thread. Everything but standing() belongs to that thread.
 ///
 /// A batch is logged and sent while the one before is on its way (kMaxBatchesInFlight); what
@@ -66,7 +66,7 @@ class Replica {
 
   replication::group::Machine& machine() { return machine_; }
   const replication::group::Machine& machine() const { return machine_; }
-  /// Whose machine this is; before the first step.
+  /// Sets the member whose machine this is; before the first step.
   void attach(replication::group::Member& member) { member_ = &member; }
 
   /// Does what there is to do. An error is final: the member must be given up.
@@ -104,8 +104,8 @@ class Replica {
 
   /// All that is applied, for another member to copy; kUnavailable if this one is no source.
   Result<replication::group::HeldTree<D>> hold() const;
-  /// Of all that is applied, if that is more than the last checkpoint has and a batch is not just
-  /// being applied.
+  /// Basis of a checkpoint of all that is applied, if that is more than the last checkpoint has and
+  /// no batch is being applied.
   std::optional<CheckpointBasis<D>> checkpoint_basis();
   /// Whether the log has grown enough for a checkpoint.
   bool wants_checkpoint() const;

@@ -1,6 +1,7 @@
 #include "server/replica_thread.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -36,7 +37,7 @@ Result<replication::group::Agreement> agreement_of(const GroupOptions& group,
     return bad("group-address", "the first member listens where --cluster says, at " + keeper);
   }
   if (!group.lead && group.listen == keeper) {
-    return bad("group-address", keeper + " is the first member's, who has --lead");
+    return bad("group-address", keeper + " is the first member's, which has --lead");
   }
   return replication::group::StaticGroup{
       .address = std::move(*address),
@@ -57,11 +58,13 @@ replication::group::Timing timing_of(Nanoseconds lease) {
 template <int D>
 ReplicaThread<D>::ReplicaThread(const DurabilityOptions& durability, const GroupOptions& group,
                                 replication::group::Agreement agreement,
-                                replication::DirectoryLock lock, Found& found)
+                                std::optional<access::Key> key, replication::DirectoryLock lock,
+                                Found& found)
     : Membership<D>(found, replication::group::cluster_name(agreement), group.shard),
       durability_(durability),
       options_(group),
       agreement_(std::move(agreement)),
+      key_(std::move(key)),
       lock_(std::move(lock)) {}
 
 template <int D>
@@ -70,6 +73,12 @@ Result<typename ReplicaThread<D>::Opened> ReplicaThread<D>::open(
     const replication::TreePlace& place) {
   auto agreement = agreement_of(group, durability.path);
   if (!agreement) return fail(agreement.error());
+  std::optional<access::Key> key;
+  if (!group.cluster_key.empty()) {
+    auto read = access::Key::read(group.cluster_key, geteuid());
+    if (!read) return fail(read.error());
+    key = std::move(*read);
+  }
   const std::string cluster = replication::group::cluster_name(*agreement);
   auto directory = replication::open_directory<D>(
       durability.path, {.log_bytes = durability.log_bytes,
@@ -89,7 +98,7 @@ Result<typename ReplicaThread<D>::Opened> ReplicaThread<D>::open(
   Opened result;
   result.tree = std::move(found->store.tree);
   result.membership.reset(new ReplicaThread(durability, group, std::move(*agreement),
-                                            std::move(directory->lock), *found));
+                                            std::move(key), std::move(directory->lock), *found));
   return result;
 }
 
@@ -105,7 +114,7 @@ Status ReplicaThread<D>::join(const Joined& joined, const std::string& clients) 
        .listen =
            group != nullptr && group->leads ? group->address.keeper.to_string() : options_.listen,
        .clients = options_.advertise.empty() ? clients : options_.advertise,
-       .allow_other_users = options_.allow_other_users,
+       .key = key_,
        .multicast = options_.multicast,
        .protocol = options_.protocol,
        .ack = options_.ack,
@@ -119,8 +128,8 @@ Status ReplicaThread<D>::join(const Joined& joined, const std::string& clients) 
   const typename Membership<D>::Linked linked{driver_->member(), driver_->links(), driver_->group(),
                                               driver_->reads_one_sidedly()};
   const auto wake = [this] { this->wake(); };
-  const auto make_fetch = [wake, id = this->id()](CopySink<D>& sink) {
-    return std::make_unique<TreeFetch<D>>(sink, "member " + std::to_string(id), wake);
+  const auto make_fetch = [wake, id = this->id(), key = key_](CopySink<D>& sink) {
+    return std::make_unique<TreeFetch<D>>(sink, "member " + std::to_string(id), wake, key);
   };
   Status offered =
       this->offer_copies(tree, linked, make_fetch,
@@ -155,8 +164,8 @@ std::unique_ptr<CopySink<D>> ReplicaThread<D>::make_sink(std::uint64_t tree_byte
           .id = this->id()});
 }
 
-/// A first start that finds nobody to agree with is most likely a mistake. Later they may be away;
-/// and a member of a static group that knows of a view needs nobody to have one.
+/// A first start that finds no view store is most likely a mistake. Later they may be away;
+/// and a member of a static group that knows of a view has one already.
 template <int D>
 Status ReplicaThread<D>::wait_for_views() {
   const auto* const group = std::get_if<replication::group::StaticGroup>(&agreement_);
@@ -171,7 +180,7 @@ Status ReplicaThread<D>::wait_for_views() {
       const std::string what = "no " + who + " within " + format_duration(kFirstAnswerWait);
       if (!has_view) return fail(ErrorCode::kUnavailable, "--cluster: " + what);
       log::warning(driver_->member().label() + ": " + what +
-                   ": until one does, nothing is written, and reads get old");
+                   ": until then no writes are taken, and reads may be old");
       return {};
     }
     if (Status done = driver_->turn(kLongestTurn); !done) return done;
@@ -182,7 +191,7 @@ Status ReplicaThread<D>::wait_for_views() {
 template <int D>
 void ReplicaThread<D>::run(std::stop_token stop) {
   while (!stop.stop_requested()) {
-    if (ended_) {  // whoever still writes is told
+    if (ended_) {  // clients that still write are told
       this->give_up(*ended_);
       std::this_thread::sleep_for(std::chrono::nanoseconds(kGivenUpPause));
       continue;

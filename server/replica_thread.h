@@ -52,8 +52,8 @@ class ReplicaThread final : public Membership<D> {
   }
   using Found = typename Membership<D>::Found;
   ReplicaThread(const DurabilityOptions& durability, const GroupOptions& group,
-                replication::group::Agreement agreement, replication::DirectoryLock lock,
-                Found& found);
+                replication::group::Agreement agreement, std::optional<access::Key> key,
+                replication::DirectoryLock lock, Found& found);
   Status wait_for_views();
   std::unique_ptr<CopySink<D>> make_sink(std::uint64_t tree_bytes);
   void run(std::stop_token stop);
@@ -64,6 +64,7 @@ class ReplicaThread final : public Membership<D> {
   const DurabilityOptions durability_;
   const GroupOptions options_;
   const replication::group::Agreement agreement_;
+  const std::optional<access::Key> key_;  ///< key of the cluster
   replication::DirectoryLock lock_;
   SystemClock clock_;
   std::unique_ptr<replication::group::Driver> driver_;

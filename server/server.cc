@@ -16,6 +16,8 @@
 #include <thread>
 #include <utility>
 
+#include "access/own_key.h"
+#include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/units.h"
@@ -24,21 +26,68 @@
 #include "replication/group/tree_machine.h"
 #include "replication/store.h"
 #include "server/core.h"
+#include "transport/wait_plan.h"
 #include "transport/waiter.h"
 
 namespace silurus::server {
 namespace {
 
-Nanoseconds sweep_in_vain(transport::WaitPolicy policy) {
+Nanoseconds sweep_in_vain(transport::WaitPolicy policy, const transport::Waiter& waiter) {
   switch (policy) {
     case transport::WaitPolicy::kSleep:
       return 0;
     case transport::WaitPolicy::kNap:
-      return kSweepBeforeNap;
-    default:
-      return kSweepInVain;
+      return kSweepBeforeRest;
+    case transport::WaitPolicy::kAdaptive:
+      return waiter.is_to_spin() ? kSweepInVain : kSweepBeforeRest;
+    case transport::WaitPolicy::kSpin:
+      break;
   }
+  return kSweepInVain;
 }
+
+/// What a worker does between two waits, for the plan of its waiter.
+template <int D>
+class WorkCount {
+ public:
+  explicit WorkCount(const Worker<D>& worker) : worker_(worker) { begin(); }
+  /// A wait has ended.
+  void begin() {
+    worked_ = {};
+    handled_ = worker_.handled();
+    busy_ = busy();
+    begun_ = idle_since_ = worker_.now();
+    is_looking_ = false;
+  }
+  void note_sweep(bool found_work) {
+    if (found_work) {
+      worked_.met += is_looking_ ? 1 : 0;
+      idle_since_ = worker_.now();
+    }
+    is_looking_ = !found_work;
+  }
+  Nanoseconds idle_for() const { return worker_.now() - idle_since_; }
+  /// A wait begins.
+  const transport::Worked& end() {
+    worked_.time = worker_.now() - begun_;
+    worked_.busy = busy() - busy_;
+    worked_.in_vain = idle_for();
+    worked_.events = worker_.handled() - handled_;
+    return worked_;
+  }
+
+ private:
+  // Relaxed: it is this thread that adds to it.
+  Nanoseconds busy() const { return worker_.counters().busy_ns.load(std::memory_order_relaxed); }
+
+  const Worker<D>& worker_;
+  transport::Worked worked_;
+  std::uint64_t handled_ = 0;
+  Nanoseconds busy_ = 0;
+  Nanoseconds begun_ = 0;
+  Nanoseconds idle_since_ = 0;
+  bool is_looking_ = false;  ///< the last sweep found nothing
+};
 
 double process_cpu_seconds() {
   rusage usage{};
@@ -146,6 +195,7 @@ class Running final : public Server {
  private:
   Status load(const ServerOptions& options);
   Status listen(const ServerOptions& options, const std::string& url);
+  void leave_own_key(const transport::Address& bound);
   Result<transport::Fabric*> fabric(const std::string& scheme);
   void serve(std::size_t index, transport::WaitPolicy policy);
 
@@ -155,6 +205,8 @@ class Running final : public Server {
   std::map<std::string, std::unique_ptr<transport::Fabric>> fabrics_;
   std::unique_ptr<Core<D>> core_;
   std::vector<std::string> addresses_;
+  std::optional<access::Key> own_key_;  ///< once it listens where a client can prove one
+  std::vector<std::unique_ptr<access::OwnKeyFile>> own_key_files_;
   std::vector<std::unique_ptr<transport::Waiter>> waiters_;
   std::atomic<bool> stopping_{false};
   /// Raised to ask each worker for a sign of life, which it gives by repeating the number.
@@ -208,6 +260,9 @@ Status Running<D>::start_up(const ServerOptions& options) {
   if (!options.load.empty()) {
     if (auto ok = load(options); !ok) return ok;
   }
+  if (options.before_listening) {
+    if (auto ok = options.before_listening(); !ok) return ok;
+  }
   for (const std::string& url : options.listen) {
     if (auto ok = listen(options, url); !ok) return ok;
   }
@@ -215,7 +270,11 @@ Status Running<D>::start_up(const ServerOptions& options) {
   for (std::size_t i = 0; i < core_->worker_count(); ++i) {
     std::vector<transport::Poller*> pollers;
     for (const auto& poller : core_->worker(i).pollers()) pollers.push_back(poller.get());
-    auto waiter = transport::Waiter::create({.policy = options.wait}, std::move(pollers));
+    const Nanoseconds default_nap =
+        options.wait == transport::WaitPolicy::kNap ? kDefaultLongestNapTold : kDefaultLongestNap;
+    auto waiter = transport::Waiter::create(
+        {.policy = options.wait, .longest_nap = options.longest_nap.value_or(default_nap)},
+        std::move(pollers));
     if (!waiter) return fail(waiter.error());
     core_->worker(i).set_waker([waiting = waiter->get()] { waiting->wake(); });
     waiters_.push_back(std::move(*waiter));
@@ -275,16 +334,36 @@ Status Running<D>::listen(const ServerOptions& options, const std::string& url) 
                      .hello_timeout = options.handshake_timeout});
   if (!bound) return fail(bound.error());
   addresses_.push_back(bound->to_string());
+  leave_own_key(*bound);
   return {};
+}
+
+/// For programs of our own user on this host. Without it they are what the kernel says they are
+/// over tcp, and unknown over rdma.
+template <int D>
+void Running<D>::leave_own_key(const transport::Address& bound) {
+  if (bound.scheme != "tcp" && bound.scheme != "rdma") return;
+  if (!own_key_) {
+    auto made = access::Key::make("own");
+    SILURUS_CHECK(made.has_value());
+    own_key_ = std::move(*made);
+    rules_->set_own_key(*own_key_);
+  }
+  const std::string folder = access::own_key_folders().front();
+  auto file = access::OwnKeyFile::create(folder, {bound.scheme, bound.host, bound.port}, *own_key_);
+  if (file) {
+    own_key_files_.push_back(std::move(*file));
+  } else {
+    log::info("left no key for programs of our own user: " + file.error().message);
+  }
 }
 
 template <int D>
 void Running<D>::serve(std::size_t index, transport::WaitPolicy policy) {
   Worker<D>& worker = core_->worker(index);
   transport::Waiter& waiter = *waiters_[index];
-  const Nanoseconds in_vain = sweep_in_vain(policy);
   worker.woke();
-  Nanoseconds idle_since = worker.now();
+  WorkCount<D> work(worker);
   // Relaxed: nothing is read that the stopping thread wrote before; its wake() follows the store.
   while (!stopping_.load(std::memory_order_relaxed)) {
     // Relaxed, both: no other memory is published by question or answer.
@@ -292,15 +371,13 @@ void Running<D>::serve(std::size_t index, transport::WaitPolicy policy) {
     if (answers_[index].load(std::memory_order_relaxed) != question) {
       answers_[index].store(question, std::memory_order_relaxed);
     }
-    if (worker.sweep()) {
-      idle_since = worker.now();
-      continue;
-    }
-    if (in_vain > 0 && worker.now() - idle_since < in_vain) continue;
+    const bool found_work = worker.sweep();
+    work.note_sweep(found_work);
+    if (found_work || work.idle_for() < sweep_in_vain(policy, waiter)) continue;
     const std::optional<Nanoseconds> deadline = worker.deadline();
-    waiter.wait(deadline ? std::max<Nanoseconds>(*deadline - worker.now(), 0) : -1);
+    waiter.wait(deadline ? std::max<Nanoseconds>(*deadline - worker.now(), 0) : -1, work.end());
     worker.woke();
-    idle_since = worker.now();
+    work.begin();
   }
 }
 
@@ -330,6 +407,7 @@ void Running<D>::stop() {
   if (core_ != nullptr) core_->cancel_tasks();
   executor_.join();  // a build under way gives its job back to a worker that still exists
   if (core_ != nullptr) core_->stop_writing();
+  own_key_files_.clear();
   core_.reset();
   fabrics_.clear();
 }
@@ -353,9 +431,11 @@ Result<std::string> check_data_of(const ServerOptions& options) {
       directory->volume, {{.memory_budget_bytes = options.memory_bytes}, slabs, clock},
       {.accept_damage = durability.accept_damage, .replay = !directory->member});
   if (!recovered) return fail(recovered.error());
-  if (Status valid = recovered->tree->snapshot().validate(); !valid) {
-    return fail(ErrorCode::kProtocol,
-                durability.path + " holds a tree that breaks a rule: " + valid.error().message);
+  for (const auto& tree : recovered->collections->trees()) {
+    if (Status valid = tree->snapshot().validate(); !valid) {
+      return fail(ErrorCode::kProtocol,
+                  durability.path + " holds a tree that breaks a rule: " + valid.error().message);
+    }
   }
   if (directory->member) {
     const auto extra =

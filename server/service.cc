@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace silurus::server {
 namespace {
@@ -49,9 +50,19 @@ ServiceManager ServiceManager::from_environment() {
   if (address.empty() || (address.front() != '/' && address.front() != '@')) return manager;
   manager.socket_ = transport::UniqueFd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   manager.address_ = address;
+  manager.is_there_ = static_cast<bool>(manager.socket_);
   if (interval && (watched.empty() || number_of(watched) == getpid())) {
     manager.watchdog_ = *interval * kMicrosecond;
   }
+  return manager;
+}
+
+ServiceManager ServiceManager::through(std::function<void(std::string_view)> say, bool is_there,
+                                       std::optional<Nanoseconds> watchdog) {
+  ServiceManager manager;
+  manager.say_ = std::move(say);
+  manager.is_there_ = is_there;
+  manager.watchdog_ = watchdog;
   return manager;
 }
 
@@ -64,6 +75,7 @@ void ServiceManager::stopping(std::string_view text) const {
 void ServiceManager::alive() const { send("WATCHDOG=1\n"); }
 
 void ServiceManager::send(const std::string& lines) const {
+  if (say_) return say_(lines);
   sockaddr_un to{};
   to.sun_family = AF_UNIX;
   if (!socket_ || address_.empty() || address_.size() >= sizeof to.sun_path) return;

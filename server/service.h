@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,8 +24,15 @@ class ServiceManager {
   /// that programs that this one starts do not speak in its place. Before there are other threads.
   static ServiceManager from_environment();
 
+  /// Tells it by way of another process (a keeper), whose own it is: `say` is given the lines.
+  /// `is_there`: whether that one has a manager; `watchdog`: what it wants itself.
+  static ServiceManager through(std::function<void(std::string_view)> say, bool is_there,
+                                std::optional<Nanoseconds> watchdog);
+
   /// Whether there is one.
-  bool is_there() const { return static_cast<bool>(socket_); }
+  bool is_there() const { return is_there_; }
+  /// Lines of another process, for which this one speaks.
+  void pass_on(std::string_view lines) const { send(std::string(lines)); }
   /// What an operator sees in `systemctl status`.
   void status(std::string_view text) const;
   /// The start advances: also puts off the time at which it would be given up.
@@ -33,12 +41,14 @@ class ServiceManager {
   void stopping(std::string_view text) const;
   /// The process does its work; to be told more often than watchdog_interval().
   void alive() const;
-  /// After so long without alive() the process is killed; nothing: it is not watched.
+  /// Time without alive() after which the process is killed; nothing: it is not watched.
   std::optional<Nanoseconds> watchdog_interval() const { return watchdog_; }
 
  private:
   void send(const std::string& lines) const;
 
+  bool is_there_ = false;
+  std::function<void(std::string_view)> say_;
   transport::UniqueFd socket_;
   std::string address_;  ///< a path, or "@name" in the abstract namespace
   std::optional<Nanoseconds> watchdog_;

@@ -1,6 +1,7 @@
 #include "server/session.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "common/check.h"
@@ -26,14 +27,21 @@ Session<D>::Session(SessionHost<D>& host, std::uint64_t id, std::size_t listener
       id_(id),
       listener_(listener),
       connection_(std::move(connection)),
-      authorization_(served_.rules, {connection_->user(), connection_->owner()}),
+      authorization_(served_.rules,
+                     {connection_->user(), connection_->owner(), connection_->key()}),
       message_bytes_(
           std::min<std::size_t>(connection_->limits().max_message_bytes, kMaxSegmentBytes)) {
   SILURUS_CHECK(message_bytes_ >= protocol::kMinMessageBytes);
+  std::uint64_t key = protocol::kDefaultCollection;
   // The listener has checked it; connections of tests may come without.
   if (const auto hello = protocol::decode_client_hello(connection_->peer_hello(), D); hello) {
     client_ = hello->client;
+    key = hello->collection;
   }
+  collection_ = served_.collections->find(key);
+  // It may have gone since the listener looked.
+  is_gone_ = collection_ == nullptr;
+  if (is_gone_) collection_ = served_.collections->default_one();
 }
 
 template <int D>
@@ -46,32 +54,15 @@ Error too_many_neighbours(std::uint32_t k) {
                                     std::to_string(kMaxK) + " neighbours"};
 }
 
-/// For the log.
-std::string_view name_of(replication::AdmissionAction action) {
-  switch (action) {
-    case replication::AdmissionAction::kFill:
-      return "takes the server to be filled by this connection alone";
-    case replication::AdmissionAction::kFreeze:
-      return "freezes writes";
-    case replication::AdmissionAction::kRetire:
-      return "retires the server";
-    case replication::AdmissionAction::kServe:
-      return "has the server serve everybody";
-    case replication::AdmissionAction::kLapse:
-      break;
-  }
-  return "ends a freeze";
-}
-
 /// The search in a request of an old version.
 template <int D>
-Result<decltype(Search<D>::query)> decode_query(const Request& request) {
+Result<decltype(Search<D>::query)> decode_query(const Request& request, bool lonlat) {
   if (request.header.type == MessageType::kRange) {
-    const auto range = protocol::decode_range<D>(request);
+    const auto range = protocol::decode_range<D>(request, lonlat);
     if (!range) return fail(range.error());
     return range->query;
   }
-  const auto nearest = protocol::decode_nearest<D>(request);
+  const auto nearest = protocol::decode_nearest<D>(request, lonlat);
   if (!nearest) return fail(nearest.error());
   if (nearest->query.k > kMaxK) return fail(too_many_neighbours(nearest->query.k));
   return nearest->query;
@@ -96,6 +87,7 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
          "more than " + std::to_string(protocol::kMaxRequestsInFlight) + " requests unanswered"});
   }
   if (!authorize(header->request_id, demand_of(header->type))) return;
+  if (refuse_if_gone(header->request_id, header->type)) return;
   const Request request(*header, message);
   switch (header->type) {
     case MessageType::kRange:
@@ -119,16 +111,28 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
       return on_task(request);
     case MessageType::kHold:
       return on_hold(request);
+    case MessageType::kJoin:
+      return on_join(request);
     case MessageType::kAnswer:
       break;
   }
   disconnect({ErrorCode::kProtocol, "an answer where a request was expected"});
 }
 
+/// Refuses what is for a collection that is gone; whether it does.
+template <int D>
+bool Session<D>::refuse_if_gone(std::uint32_t request_id, MessageType type) {
+  if (type == MessageType::kStats || type == MessageType::kCluster) return false;
+  // It is let go of at the end of the sweep, since searches of this one may refer to it.
+  if (!is_gone_ && !collection_->goes()) return false;
+  refuse_gone(request_id);
+  return true;
+}
+
 template <int D>
 void Session<D>::on_range(const Request& request) {
   const std::uint32_t id = request.header.request_id;
-  const auto asked = protocol::decode_range<D>(request);
+  const auto asked = protocol::decode_range<D>(request, collection_->is_lonlat());
   if (!asked) return refuse(id, asked.error());
   if (served_.admission->retired()) return refuse(id, retired_error());
   search(id, request.takes_any_member(), asked->query);
@@ -137,7 +141,7 @@ void Session<D>::on_range(const Request& request) {
 template <int D>
 void Session<D>::on_nearest(const Request& request) {
   const std::uint32_t id = request.header.request_id;
-  const auto asked = protocol::decode_nearest<D>(request);
+  const auto asked = protocol::decode_nearest<D>(request, collection_->is_lonlat());
   if (!asked) return refuse(id, asked.error());
   if (served_.admission->retired()) return refuse(id, retired_error());
   if (asked->query.k > kMaxK) return refuse(id, too_many_neighbours(asked->query.k));
@@ -154,6 +158,7 @@ std::unique_ptr<WriteJob<D>> Session<D>::write_job(std::uint32_t request_id) {
   job->ticket = fill_ticket_;
   job->operations.clear();
   job->audit.clear();
+  job->collection = collection_;
   return job;
 }
 
@@ -177,7 +182,11 @@ void Session<D>::on_write(const Request& request) {
   job->request = {asked->sequence == 0 ? 0 : client_, asked->sequence, asked->oldest};
   job->operations.resize(asked->operations.size());
   for (std::size_t i = 0; i < job->operations.size(); ++i) {
-    job->operations[i] = asked->operations[i];
+    protocol::Operation<D> operation = asked->operations[i];
+    // As they lie in the tree, and so in the log. A bad one fails alone, there.
+    operation.box = rtree::stored_box(operation.box, collection_->is_lonlat());
+    operation.to = rtree::stored_box(operation.to, collection_->is_lonlat());
+    job->operations[i] = operation;
   }
   submit(std::move(job));
 }
@@ -197,7 +206,7 @@ void Session<D>::on_bare(const Request& request) {
   } else {
     load_.reset();
   }
-  send_count(id, 0, served_.version());
+  send_count(id, 0, version());
 }
 
 template <int D>
@@ -215,7 +224,7 @@ Status Session<D>::begin_load() {
   auto load = Load<D>::begin(*served_.load_slot);
   if (!load) return fail(load.error());
   // Asked only now: the session that has the slot keeps all others from writing.
-  if (const std::uint64_t entries = served_.tree->snapshot().size(); entries != 0) {
+  if (const std::uint64_t entries = collection_->tree().snapshot().size(); entries != 0) {
     return fail(ErrorCode::kConflict, "the tree holds " + std::to_string(entries) +
                                           " entries: a bulk load needs an empty one");
   }
@@ -233,8 +242,9 @@ void Session<D>::on_load_entries(const Request& request) {
     return refuse(id, {ErrorCode::kConflict, "no bulk load is under way on this connection"});
   }
   last_load_message_ = sweep_.now;
-  if (const Status ok = load_->stage(asked->entries); !ok) return refuse(id, ok.error());
-  send_count(id, 0, served_.version());
+  if (const Status ok = load_->stage(asked->entries, collection_->is_lonlat()); !ok)
+    return refuse(id, ok.error());
+  send_count(id, 0, version());
 }
 
 template <int D>
@@ -257,6 +267,7 @@ void Session<D>::on_load_commit(const Request& request) {
   job->session = id_;
   job->request_id = id;
   job->ticket = fill_ticket_;
+  job->collection = collection_;
   job->options.fill = asked->fill;
   job->audit = audit_of("bulk load of " + std::to_string(load_count) + " entries");
   host_.submit(std::move(job));
@@ -269,12 +280,12 @@ void Session<D>::on_at(const Request& request) {
   const auto asked = protocol::decode_at(request);
   if (!asked) return refuse(id, asked.error());
   if (served_.admission->retired()) return refuse(id, retired_error());
-  auto query = decode_query<D>(asked->search);
+  auto query = decode_query<D>(asked->search, collection_->is_lonlat());
   if (!query) return refuse(id, query.error());
   // Refused now if the version is not there. It is pinned when the search's turn comes: what waits
   // holds nothing.
   const bool any_member = request.takes_any_member();
-  if (const auto snapshot = served_.history->at(asked->moment); !snapshot) {
+  if (const auto snapshot = collection_->history().at(asked->moment); !snapshot) {
     return refuse(id, snapshot.error());
   }
   if (const Status ok = served_.check_lease(any_member); !ok) return refuse(id, ok.error());
@@ -287,13 +298,14 @@ void Session<D>::on_hold(const Request& request) {
   const auto asked = protocol::decode_hold(request);
   if (!asked) return refuse(id, asked.error());
   if (served_.admission->retired()) return refuse(id, retired_error());
-  const History<D>& history = *served_.history;
+  const History<D>& history = collection_->history();
   // Now, and not at the last sweep: the client's lease begins when it asked, before this.
   const Nanoseconds now = served_.clock->now();
   const Nanoseconds until = now + history.hold_lease();
   // A hold is renewed though the history has forgotten the version meanwhile.
   auto held = std::ranges::find_if(held_, [&](const Held& one) {
-    return one.snapshot.version() == asked->moment && one.until >= now;
+    const bool is_asked_for = one.asked == asked->moment || one.snapshot.version() == asked->moment;
+    return is_asked_for && one.until >= now;
   });
   std::optional<rtree::Snapshot<D>> found;
   if (held == held_.end()) {
@@ -304,9 +316,8 @@ void Session<D>::on_hold(const Request& request) {
   const Status leased = served_.check_lease(request.takes_any_member());
   if (!leased) return refuse(id, leased.error());
   if (found) {
-    if (const Status ok = hold_version(std::move(*found), now, until); !ok) {
-      return refuse(id, ok.error());
-    }
+    const Status ok = hold_version({std::move(*found), asked->moment, until}, now);
+    if (!ok) return refuse(id, ok.error());
     held = held_.end() - 1;
   }
   held->until = until;
@@ -318,90 +329,49 @@ void Session<D>::on_hold(const Request& request) {
 }
 
 template <int D>
-Status Session<D>::hold_version(rtree::Snapshot<D> snapshot, Nanoseconds now, Nanoseconds until) {
-  std::erase_if(held_, [&](const Held& held) {
-    return held.until < now || held.snapshot.version() == snapshot.version();
-  });
+void Session<D>::on_join(const Request& request) {
+  const std::uint32_t id = request.header.request_id;
+  const auto asked = protocol::decode_join(request);
+  if (!asked) return refuse(id, asked.error());
+  if (served_.admission->retired()) return refuse(id, retired_error());
+  stream({id, JoinWith{asked->other, asked->query}, false, {}});
+}
+
+/// Pins both trees at one version.
+template <int D>
+Result<std::unique_ptr<Stream<D>>> Session<D>::join_stream(const Search<D>& search,
+                                                           const JoinWith& join) {
+  const CollectionPtr<D> other = served_.collections->find(join.other);
+  if (other == nullptr) {
+    return fail(ErrorCode::kNotFound, "there is no such collection (silurus collections)");
+  }
+  if (collection_->is_lonlat() || other->is_lonlat()) {
+    // Boxes that cross the antimeridian are held unrolled, and distances are metres there.
+    return fail(ErrorCode::kUnsupported, "collections of degrees are not joined yet");
+  }
+  using Snapshot = const rtree::Snapshot<D>;
+  std::shared_ptr<Snapshot> first;
+  std::shared_ptr<Snapshot> second;
+  if (other == collection_) {
+    first = second = std::make_shared<Snapshot>(collection_->tree().snapshot());
+  } else {
+    auto both = served_.collections->hold_both(*collection_, *other);
+    first = std::make_shared<Snapshot>(std::move(both.first));
+    second = std::make_shared<Snapshot>(std::move(both.second));
+    if (other->goes()) return fail(ErrorCode::kNotFound, gone_error(other->info.name).message);
+  }
+  return std::make_unique<Stream<D>>(search, std::move(first), std::move(second), message_bytes_);
+}
+
+template <int D>
+Status Session<D>::hold_version(Held fresh, Nanoseconds now) {
+  std::erase_if(held_, [&](const Held& held) { return held.until < now; });
   if (held_.size() >= protocol::kMaxHeldVersions) {
     return fail(ErrorCode::kUnavailable,
                 std::to_string(protocol::kMaxHeldVersions) +
                     " versions are held for this client already: ask by message");
   }
-  held_.push_back({std::move(snapshot), until});
-  return {};
-}
-
-template <int D>
-void Session<D>::on_task(const Request& request) {
-  const std::uint32_t id = request.header.request_id;
-  auto task = protocol::decode_task(request);
-  if (!task) return refuse(id, task.error());
-  if (!authorize(id, demand_of(task->kind))) return;
-  if (task->kind == protocol::TaskKind::kCompact) return on_compact(*task);
-  if (task->kind >= protocol::TaskKind::kFill) return on_order(*task);
-  const bool asks_history = task->kind == protocol::TaskKind::kHistory;
-  std::string text = asks_history ? history_json(*served_.history) : std::string();
-  const Status leased = served_.check_lease(request.takes_any_member());
-  if (!leased) return refuse(id, leased.error());
-  if (asks_history) return send_text(id, std::move(text));
-  auto job = std::make_unique<TaskJob>();
-  job->session = id_;
-  job->request_id = id;
-  if (const Status ok = prepare_task(*job, *task); !ok) return refuse(id, ok.error());
-  if (task->kind == protocol::TaskKind::kBackup) {
-    job->audit = audit_of("backup to " + printable(task->text));
-  }
-  job->task = std::move(*task);
-  if (const Status ok = host_.submit(std::move(job)); !ok) refuse(id, ok.error());
-}
-
-/// An admission order is obeyed by the writer, in its turn.
-template <int D>
-void Session<D>::on_order(const protocol::TaskMessage& task) {
-  const std::uint32_t id = task.header.request_id;
-  const auto order = order_of(task, served_.remembers_retirement);
-  if (!order) return refuse(id, order.error());
-  if (const Status ok = served_.check_primary(); !ok) return refuse(id, ok.error());
-  auto job = write_job(id);
-  job->order = *order;
-  job->audit = audit_of(name_of(order->action));
-  submit(std::move(job));
-}
-
-/// A step of a compaction is a write that changes no entry.
-template <int D>
-void Session<D>::on_compact(const protocol::TaskMessage& task) {
-  const std::uint32_t id = task.header.request_id;
-  if (task.to > 10'000) {
-    return refuse(
-        id, {ErrorCode::kInvalidArgument, "nodes cannot be filled to more than all of their room"});
-  }
-  if (const Status ok = check_compaction(); !ok) return refuse(id, ok.error());
-  auto job = write_job(id);
-  job->compaction.emplace(
-      replication::CompactPayload{.cursor = task.from, .fill_permyriad = task.to});
-  submit(std::move(job));
-}
-
-template <int D>
-Status Session<D>::check_compaction() const {
-  if (served_.load_slot->taken()) return fail(load_is_under_way());
-  return served_.check_primary();
-}
-
-template <int D>
-Status Session<D>::prepare_task(TaskJob& job, const protocol::TaskMessage& task) {
-  using protocol::TaskKind;
-  if (task.kind == TaskKind::kExport) {
-    exporting_ = std::make_shared<Export<D>>(*served_.tree);
-  }
-  if (task.kind == TaskKind::kExportChanges || task.kind == TaskKind::kExportPage) {
-    if (exporting_ == nullptr) {
-      return fail(ErrorCode::kConflict, "this connection has begun no export");
-    }
-  }
-  job.exporting = exporting_;
-  last_export_ = sweep_.now;
+  held_.push_back(std::move(fresh));
   return {};
 }
 
@@ -490,6 +460,7 @@ void Session<D>::answer_write(WriteJob<D>& job) {
   if (job.error && job.error->code == ErrorCode::kConnectionLost) return disconnect(*job.error);
   if (job.error) return send_error(job.request_id, *job.error);
   if (job.order) return answer_order(job);
+  if (job.demand) return send_text(job.request_id, collections_json(*served_.collections));
   if (job.compaction) return answer_compaction(job);
   AnswerEncoder encoder = AnswerEncoder::write({job.request_id, job.version}, job.failed);
   if (owed_.empty() && !blocked_ && send(encoder)) return;
@@ -498,19 +469,6 @@ void Session<D>::answer_write(WriteJob<D>& job) {
   job.failed.clear();
   owed->encoder = encoder;
   hold(std::move(owed));
-}
-
-template <int D>
-void Session<D>::answer_order(const WriteJob<D>& job) {
-  if (job.order->action == replication::AdmissionAction::kFill) fill_ticket_ = job.order->ticket;
-  const rtree::Snapshot<D> now = served_.tree->snapshot();
-  send_text(job.request_id, order_json(*served_.admission, now.version(), now.size()));
-}
-
-template <int D>
-void Session<D>::answer_compaction(const WriteJob<D>& job) {
-  send_text(job.request_id,
-            compaction_json<D>(job.compaction->step, job.version, served_.tree->stats()));
 }
 
 template <int D>
@@ -528,18 +486,10 @@ void Session<D>::send_count(std::uint32_t request_id, std::uint64_t count, rtree
 }
 
 template <int D>
-void Session<D>::answer_task(const TaskJob& job) {
-  if (closed_) return;
-  if (job.exporting != nullptr) last_export_ = sweep_.now;
-  if (!job.text) return send_error(job.request_id, job.text.error());
-  send_text(job.request_id, *job.text);
-}
-
-template <int D>
 void Session<D>::send_text(std::uint32_t request_id, std::string text) {
   auto owed = std::make_unique<Owed>();
   owed->text = std::move(text);
-  owed->encoder = AnswerEncoder::text({request_id, served_.version()}, owed->text);
+  owed->encoder = AnswerEncoder::text({request_id, version()}, owed->text);
   owe(std::move(owed));
 }
 
@@ -548,7 +498,7 @@ void Session<D>::send_error(std::uint32_t request_id, const Error& error) {
   counters_.errors.add();
   auto owed = std::make_unique<Owed>();
   owed->error = error;
-  owed->encoder = AnswerEncoder::error({request_id, served_.version()}, owed->error);
+  owed->encoder = AnswerEncoder::error({request_id, version()}, owed->error);
   owe(std::move(owed));
 }
 
@@ -579,6 +529,28 @@ void Session<D>::end_if_not_authorized() {
   if (const Status ok = authorization_.check(access::Role::kReader, "stay connected"); !ok) {
     disconnect(ok.error());
   }
+}
+
+template <int D>
+void Session<D>::leave_if_gone() {
+  if (!collection_->goes()) return;
+  if (is_gone_) {  // it is the default one that stands in, and has gone as well
+    collection_ = served_.collections->default_one();
+    return;
+  }
+  is_gone_ = true;
+  gone_name_ = collection_->info.name;
+  if (stream_ != nullptr) end_stream(gone_error(gone_name_));
+  for (const Search<D>& search : std::exchange(waiting_, {})) refuse_gone(search.request_id);
+  for (const Search<D>& search : std::exchange(big_, {})) refuse_gone(search.request_id);
+  let_go();
+  collection_ = served_.collections->default_one();
+  update_pause();
+}
+
+template <int D>
+void Session<D>::refuse_gone(std::uint32_t request_id) {
+  if (!closed_) send_error(request_id, gone_error(is_gone_ ? gone_name_ : collection_->info.name));
 }
 
 template <int D>
@@ -625,7 +597,9 @@ void Session<D>::work(bool may_stream) {
     waiting_.pop_front();
     std::visit(
         [&](const auto& query) {
-          host_.search(*this, search.request_id, search.any_member, query);
+          if constexpr (!std::is_same_v<std::decay_t<decltype(query)>, JoinWith>) {
+            host_.search(*this, search.request_id, search.any_member, query);
+          }
         },
         search.query);
   }
@@ -676,14 +650,22 @@ void Session<D>::work_on_stream() {
   if (stream_ == nullptr) {
     const Search<D> search = std::move(big_.front());
     big_.pop_front();
-    auto snapshot = search.at ? served_.history->at(*search.at)
-                              : Result<rtree::Snapshot<D>>(served_.tree->snapshot());
+    auto snapshot = search.at ? collection_->history().at(*search.at)
+                              : Result<rtree::Snapshot<D>>(collection_->tree().snapshot());
     if (!snapshot) return send_error(search.request_id, snapshot.error());
+    if (collection_->goes()) return refuse_gone(search.request_id);
     // One of an old version was asked about when it came.
     const Status leased = served_.check_lease(search.at.has_value() || search.any_member);
     if (!leased) return send_error(search.request_id, leased.error());
-    begin_stream(std::make_unique<Stream<D>>(
-        search, std::make_shared<const rtree::Snapshot<D>>(std::move(*snapshot)), message_bytes_));
+    if (const auto* const join = std::get_if<JoinWith>(&search.query)) {
+      auto joined = join_stream(search, *join);
+      if (!joined) return send_error(search.request_id, joined.error());
+      begin_stream(std::move(*joined));
+    } else {
+      begin_stream(std::make_unique<Stream<D>>(
+          search, std::make_shared<const rtree::Snapshot<D>>(std::move(*snapshot)),
+          message_bytes_));
+    }
   }
   if (!stream_->has_message()) {
     stream_->advance();
@@ -732,18 +714,26 @@ bool Session<D>::tick(Nanoseconds now) {
     counters_.idle_loads.add();
     load_.reset();
   }
-  if (exporting_ != nullptr && now - last_export_ > kMaxExportIdle) exporting_.reset();
+  if (exporting_ != nullptr && is_export_over(now)) exporting_.reset();
   std::erase_if(held_, [&](const Held& held) { return held.until < now; });
   // Who waits for an answer hears that it is being worked on.
   return stream_ != nullptr || load_ != nullptr || exporting_ != nullptr || !held_.empty() ||
          in_flight_ > 0 || now - last_message_ < kActiveFor;
 }
 
-/// Whether old versions take so much memory that writers will soon have to wait, and that version
+/// An operator's may hold memory that the server needs: it replaces the shard.
+template <int D>
+bool Session<D>::is_export_over(Nanoseconds now) {
+  if (now - last_export_ > kMaxExportIdle) return true;
+  return authorization_.role() < access::Role::kOperator &&
+         now - export_begun_ > kStreamTimeWhenShort && is_short_of_memory_of(exported_version_);
+}
+
+/// Whether old versions take enough memory that writers will soon have to wait, and that version
 /// is one of them.
 template <int D>
 bool Session<D>::is_short_of_memory_of(rtree::Version version) const {
-  const rtree::TreeStats stats = served_.tree->stats();
+  const rtree::TreeStats stats = collection_->tree().stats();
   return version != stats.version && stats.bytes_retired > stats.bytes_retired_limit / 4 * 3;
 }
 
@@ -765,6 +755,7 @@ void Session<D>::end_if_idle(Nanoseconds now, Nanoseconds timeout) {
 template <int D>
 void Session<D>::write_heartbeat(protocol::Heartbeat heartbeat) {
   heartbeat.received = received_;
+  if (collection_->info.number != 0) heartbeat.version = version();
   if (!closed_) connection_->write_mailbox(std::as_bytes(std::span(&heartbeat, 1)));
 }
 

@@ -39,6 +39,8 @@ class Session final : public transport::ConnectionHandler {
   /// Which of the server's listeners it came by.
   std::size_t listener() const { return listener_; }
   bool closed() const { return closed_; }
+  /// What its requests are for; for its host, while it is not gone.
+  const Collection<D>& collection() const { return *collection_; }
 
   // --- from the connection
   void on_message(transport::Connection& connection, std::span<const std::byte> message) override;
@@ -62,6 +64,8 @@ class Session final : public transport::ConnectionHandler {
   }
   /// A search that is the primary's to answer.
   void refuse_read(std::uint32_t request_id);
+  /// A search of a collection that is gone.
+  void refuse_gone(std::uint32_t request_id);
   /// A search that needs a Stream.
   void stream(Search<D> search) {
     if (closed_) return;
@@ -88,11 +92,13 @@ class Session final : public transport::ConnectionHandler {
   /// Every heartbeat while active: gives up what has lasted too long. Returns whether the session
   /// is still active.
   bool tick(Nanoseconds now);
-  /// Ends the connection if nothing has come for so long and nothing is owed. To be asked several
+  /// Ends the connection if nothing has come for that time and nothing is owed. To be asked several
   /// times in that time.
   void end_if_idle(Nanoseconds now, Nanoseconds timeout);
   /// Ends the connection if its principal has no role any more.
   void end_if_not_authorized();
+  /// Lets its collection go if that is gone, with what is under way: between two sweeps.
+  void leave_if_gone();
   void flush() { connection_->flush(); }
   void write_heartbeat(protocol::Heartbeat heartbeat);
 
@@ -114,6 +120,13 @@ class Session final : public transport::ConnectionHandler {
     rtree::NearestResult nearest;
   };
 
+  /// An old version that the client reads one-sidedly.
+  struct Held {
+    rtree::Snapshot<D> snapshot;
+    Moment asked;  ///< what the client calls it: the number of its version, or of a later one
+    Nanoseconds until;
+  };
+
   void on_range(const protocol::Request& request);
   void on_nearest(const protocol::Request& request);
   void on_write(const protocol::Request& request);
@@ -122,6 +135,7 @@ class Session final : public transport::ConnectionHandler {
   void on_load_commit(const protocol::Request& request);
   void on_at(const protocol::Request& request);
   void on_hold(const protocol::Request& request);
+  void on_join(const protocol::Request& request);
   void on_task(const protocol::Request& request);
   std::unique_ptr<WriteJob<D>> write_job(std::uint32_t request_id);
   void submit(std::unique_ptr<WriteJob<D>> job);
@@ -131,8 +145,11 @@ class Session final : public transport::ConnectionHandler {
   /// What a task needs of this connection.
   Status prepare_task(TaskJob& job, const protocol::TaskMessage& task);
   void on_order(const protocol::TaskMessage& task);
+  void on_demand(const protocol::TaskMessage& task);
   void on_compact(const protocol::TaskMessage& task);
   void answer_order(const WriteJob<D>& job);
+  bool refuse_if_gone(std::uint32_t request_id, protocol::MessageType type);
+  rtree::Version version() const { return collection_->tree().snapshot().version(); }
   void answer_compaction(const WriteJob<D>& job);
   void send_text(std::uint32_t request_id, std::string text);
 
@@ -152,7 +169,7 @@ class Session final : public transport::ConnectionHandler {
   void sent_last();
   void owe(std::unique_ptr<Owed> owed);
   void hold(std::unique_ptr<Owed> owed);
-  /// Who takes no answers is asked for no more requests until what is held has gone out.
+  /// Stops reading requests while the client does not take the answers that are held for it.
   void update_pause();
   /// Runs a search in this sweep, or in a later one if this session has had its share or cannot
   /// send.
@@ -171,7 +188,8 @@ class Session final : public transport::ConnectionHandler {
   /// Whether one more search may be run in this sweep: then it counts.
   bool take_share();
   /// Holds a version for this client until then. kUnavailable: it has too many held.
-  Status hold_version(rtree::Snapshot<D> snapshot, Nanoseconds now, Nanoseconds until);
+  Status hold_version(Held fresh, Nanoseconds now);
+  Result<std::unique_ptr<Stream<D>>> join_stream(const Search<D>& search, const JoinWith& join);
   /// What this connection has of the server's is given back.
   void let_go();
   void ask_to_run() { ask(in_runnable, SessionHost<D>::Need::kRun); }
@@ -182,6 +200,7 @@ class Session final : public transport::ConnectionHandler {
   void work_on_stream();
   void end_stream(Error reason);
   bool is_short_of_memory_of(rtree::Version version) const;
+  bool is_export_over(Nanoseconds now);
 
   SessionHost<D>& host_;
   const Served<D>& served_;
@@ -191,6 +210,9 @@ class Session final : public transport::ConnectionHandler {
   const std::size_t listener_;
   std::unique_ptr<transport::Connection> connection_;
   access::Authorization authorization_;
+  CollectionPtr<D> collection_;  ///< or the default one, if is_gone_
+  std::string gone_name_;        ///< what the collection that is gone was called
+  bool is_gone_ = false;
   std::uint64_t client_ = 0;     ///< who it says it is; 0: nothing
   std::size_t message_bytes_;    ///< of the longest message to send
   std::uint32_t in_flight_ = 0;  ///< requests not fully answered
@@ -207,20 +229,17 @@ class Session final : public transport::ConnectionHandler {
   Nanoseconds last_load_message_ = 0;
   std::deque<std::unique_ptr<Owed>> owed_;
   std::deque<Search<D>> waiting_;  ///< to be run when there is room, and time
-  std::uint64_t share_of_ = 0;     ///< the sweep in which ...
-  std::size_t share_taken_ = 0;    ///< ... this number were run
+  std::uint64_t share_of_ = 0;     ///< the sweep to which share_taken_ belongs
+  std::size_t share_taken_ = 0;    ///< searches of the share that were run
   std::deque<Search<D>> big_;      ///< to be streamed, one after the other
   std::unique_ptr<Stream<D>> stream_;
   std::unique_ptr<Load<D>> load_;
   std::uint64_t fill_ticket_ = 0;  ///< this connection fills the server, or once did
   std::shared_ptr<Exporting> exporting_;
   Nanoseconds last_export_ = 0;  ///< request, or answer
+  Nanoseconds export_begun_ = 0;
+  rtree::Version exported_version_ = 0;  ///< of what was pinned first
 
-  /// An old version that the client reads one-sidedly.
-  struct Held {
-    rtree::Snapshot<D> snapshot;
-    Nanoseconds until;
-  };
   std::vector<Held> held_;
 };
 

@@ -14,6 +14,7 @@
 #include "server/counters.h"
 #include "server/history.h"
 #include "server/load.h"
+#include "server/served_collections.h"
 #include "server/standing.h"
 #include "server/tasks.h"
 #include "server/write_queue.h"
@@ -28,19 +29,17 @@ class Session;
 /// any thread.
 template <int D>
 struct Served {
-  const rtree::Tree<D>* tree = nullptr;
-  const History<D>* history = nullptr;
+  const ServedCollections<D>* collections = nullptr;
   const AdmissionControl* admission = nullptr;
   LoadSlot* load_slot = nullptr;
   const Clock* clock = nullptr;
-  /// As the member of a group; nullptr: it is not.
+  /// Its standing as a member of a group; nullptr: it is no member.
   const Standing* standing = nullptr;
-  /// Who may do what; nullptr: everybody everything.
+  /// Who may do what; nullptr: every client everything.
   const access::RuleBook* rules = nullptr;
   /// Whether it can remember that it is retired, so that it may be.
   bool remembers_retirement = true;
 
-  rtree::Version version() const { return tree->snapshot().version(); }
   /// Why it takes no writes, if another member of its group does.
   Status check_primary() const {
     return standing == nullptr || standing->is_primary() ? Status() : fail(standing->not_primary());

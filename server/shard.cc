@@ -33,17 +33,18 @@ std::string retired_path(const ShardOptions& options) {
 }  // namespace
 
 template <int D>
-Shard<D>::Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tree,
+Shard<D>::Shard(const ShardOptions& options, replication::Collections<D> collections,
                 const Clock& clock, Executor& executor)
     : options_(options),
-      tree_(std::move(tree)),
-      history_({.age = options.history.age,
-                .versions = options.history.versions,
-                .held_bytes = std::min(options.history.held_bytes,
-                                       options.memory_budget_bytes / kHistoryShare),
-                .hold_lease = options.history.hold_lease,
-                .unix_ns = options.history.unix_ns,
-                .now = [&clock] { return clock.now(); }}),
+      collections_(std::make_unique<ServedCollections<D>>(
+          std::move(collections),
+          HistoryOptions{.age = options.history.age,
+                         .versions = options.history.versions,
+                         .held_bytes = std::min(options.history.held_bytes,
+                                                options.memory_budget_bytes / kHistoryShare),
+                         .hold_lease = options.history.hold_lease,
+                         .unix_ns = options.history.unix_ns,
+                         .now = [&clock] { return clock.now(); }})),
       clock_(clock),
       executor_(executor),
       admission_(retired_path(options)),
@@ -56,27 +57,27 @@ Result<std::unique_ptr<Shard<D>>> Shard<D>::create(const ShardOptions& options,
                                                    const MembershipOpener<D>& member) {
   const replication::TreePlace place{
       {.grace = options.grace, .memory_budget_bytes = options.memory_budget_bytes}, slabs, clock};
-  const auto make = [&](std::unique_ptr<rtree::Tree<D>> tree) {
-    return std::unique_ptr<Shard>(new Shard(options, std::move(tree), clock, executor));
+  const auto make = [&](replication::Collections<D> collections) {
+    return std::unique_ptr<Shard>(new Shard(options, std::move(collections), clock, executor));
   };
   if (options.group || member) {
     auto opened =
         member ? member(place) : ReplicaThread<D>::open(*options.durability, *options.group, place);
     if (!opened) return fail(with_remedy(opened.error()));
-    auto shard = make(std::move(opened->tree));
+    auto shard = make(replication::Collections<D>(std::move(opened->tree)));
     shard->write_by_group(std::move(opened->membership));
     return shard;
   }
   if (options.durability) {
     auto opened = Durability<D>::open(*options.durability, place);
     if (!opened) return fail(with_remedy(opened.error()));
-    auto shard = make(std::move(opened->tree));
+    auto shard = make(std::move(opened->collections));
     if (auto ok = shard->write_durably(std::move(opened->durability)); !ok) return fail(ok.error());
     return shard;
   }
   auto tree = rtree::Tree<D>::create(place.options, slabs, clock);
   if (!tree) return fail(tree.error());
-  auto shard = make(std::move(*tree));
+  auto shard = make(replication::Collections<D>(std::move(*tree)));
   shard->write_in_memory();
   return shard;
 }
@@ -84,7 +85,7 @@ Result<std::unique_ptr<Shard<D>>> Shard<D>::create(const ShardOptions& options,
 template <int D>
 std::unique_ptr<Combiner<D>> Shard<D>::make_combiner(Durability<D>* durability) {
   auto combiner = std::make_unique<Combiner<D>>(typename Combiner<D>::Parts{
-      *tree_, admission_, history_, durability, clock_, executor_, options_.slice});
+      *collections_, admission_, durability, clock_, executor_, options_.slice});
   combiner_ = combiner.get();
   return combiner;
 }
@@ -98,9 +99,9 @@ template <int D>
 Status Shard<D>::write_durably(std::unique_ptr<Durability<D>> durability) {
   durability_ = std::move(durability);
   if (auto ok = admission_.recover(); !ok) return ok;
-  tree_->set_retired(admission_.retired());
+  collections_->set_retired(admission_.retired());
   auto combiner = make_combiner(durability_.get());
-  durability_->start(*tree_);
+  durability_->start(*collections_);
   if (durability_->waits_for_device()) {
     driver_ = std::make_unique<WriterThread<D>>(std::move(combiner));
   } else {
@@ -113,7 +114,8 @@ template <int D>
 void Shard<D>::write_by_group(std::unique_ptr<Membership<D>> member) {
   member_ = member.get();
   driver_ = std::move(member);
-  if (history_.enabled()) history_.add(*tree_, member_->stamp());
+  const auto only = collections_->default_one();
+  if (only->history().enabled()) only->served->history.add(only->tree(), member_->stamp());
 }
 
 template <int D>
@@ -126,8 +128,7 @@ const Standing* Shard<D>::standing() const {
 
 template <int D>
 Served<D> Shard<D>::served() {
-  return {.tree = tree_.get(),
-          .history = &history_,
+  return {.collections = collections_.get(),
           .admission = &admission_,
           .load_slot = &load_slot_,
           .clock = &clock_,
@@ -140,13 +141,15 @@ Status Shard<D>::join_group(const std::string& clients, ExposeTree expose) {
   if (member_ == nullptr) return {};
   member_->expose_by(std::move(expose));
   member_->build_on(executor_);
-  return member_->join({*tree_, admission_, history_, options_.slice}, clients);
+  const auto only = collections_->default_one();
+  return member_->join({only->tree(), admission_, only->served->history, options_.slice}, clients);
 }
 
 template <int D>
 Nanoseconds Shard<D>::clock_lead() const {
-  return replication::HybridClock::lead_ns(std::max(driver_->stamp(), history_.stamp()),
-                                           history_.unix_ns());
+  const auto history = collections_->default_one();
+  return replication::HybridClock::lead_ns(std::max(driver_->stamp(), history->history().stamp()),
+                                           history->history().unix_ns());
 }
 
 template <int D>
@@ -159,7 +162,8 @@ Status Shard<D>::run_task(std::unique_ptr<TaskJob> job) {
   }
   executor_.run([this, job = std::move(job)]() mutable {
     job->text = run(*job);
-    job->exporting.reset();  // pins nothing on its way back
+    job->exporting.reset();  // holds nothing on its way back
+    job->collection.reset();
     tasks_.fetch_sub(1, std::memory_order_relaxed);
     give_back(std::move(job));
   });
@@ -170,13 +174,20 @@ template <int D>
 Result<std::string> Shard<D>::run(const TaskJob& job) {
   using protocol::TaskKind;
   const protocol::TaskMessage& task = job.task;
-  if (task.kind == TaskKind::kDiff) return diff_json(history_, task.from, task.to);
+  if (task.kind == TaskKind::kDiff) {
+    const auto collection = std::static_pointer_cast<Collection<D>>(job.collection);
+    return diff_json(collection->history(), task.from, task.to);
+  }
   if (task.kind != TaskKind::kBackup) return job.exporting->run(task);
   const auto durable = driver_->durability_stats();
-  return backup_json(
-      *tree_, [this] { return driver_->stamp(); },
-      durable ? durable->log_capacity_bytes : replication::kDefaultLogBytes, task.text,
-      cancel_tasks_.get_token());
+  const rtree::Tree<D>& first = collections_->first();
+  // A group's thread publishes by itself, one tree.
+  const auto held =
+      member_ != nullptr ? replication::Collections<D>::hold_only(first) : collections_->hold();
+  // The stamp is asked after that: what is written to the copy later is stamped later.
+  return backup_json<D>(first, held, driver_->stamp(),
+                        durable ? durable->log_capacity_bytes : replication::kDefaultLogBytes,
+                        task.text, cancel_tasks_.get_token());
 }
 
 template <int D>
@@ -194,7 +205,7 @@ Result<rtree::Version> Shard<D>::load(std::vector<rtree::Entry<D>> entries) {
                     ") are more than a memory budget of " +
                     format_size(options_.memory_budget_bytes) + " can load: raise --memory");
   }
-  return combiner_->load_now(std::move(entries), {.threads = options_.build_threads});
+  return combiner_->load_now(nullptr, std::move(entries), {.threads = options_.build_threads});
 }
 
 template class Shard<2>;

@@ -17,6 +17,7 @@
 #include "server/history.h"
 #include "server/load.h"
 #include "server/opened_membership.h"
+#include "server/served_collections.h"
 #include "server/session_host.h"
 #include "server/tasks.h"
 #include "server/write_driver.h"
@@ -40,8 +41,8 @@ struct ShardOptions {
   std::uint32_t slice = rtree::kSliceOfWork;  ///< work on writes in one turn
 };
 
-/// One tree with all that changes it: what carries out writes, and the place of a bulk load. Any
-/// thread, as its parts say.
+/// The collections of a server with all that changes them: what carries out writes, and the place
+/// of a bulk load. Any thread, as its parts say.
 template <int D>
 class Shard {
  public:
@@ -53,22 +54,23 @@ class Shard {
                                                const MembershipOpener<D>& member = nullptr);
   ~Shard();
 
-  const rtree::Tree<D>& tree() const { return *tree_; }
+  const ServedCollections<D>& collections() const { return *collections_; }
+  /// The default collection's.
+  const rtree::Tree<D>& tree() const { return collections_->default_one()->tree(); }
   /// What carries out the writes of clients.
   WriteDriver<D>& writes() { return *driver_; }
   const WriteDriver<D>& writes() const { return *driver_; }
-  /// Of a server of its own.
+  /// The driver of writes in a server of its own.
   Combiner<D>& combiner() { return *combiner_; }
   LoadSlot& load_slot() { return load_slot_; }
   const LoadSlot& load_slot() const { return load_slot_; }
   /// How far the stamp of the version published last is ahead of the time of day; 0: it is not.
   Nanoseconds clock_lead() const;
-  /// As the member of a group; nullptr: it is not.
+  /// Its standing as a member of a group; nullptr: it is no member.
   const Standing* standing() const;
   /// Takes part in the group from now on, if it is a member of one. `clients`: what they are told.
   /// `expose`: see Membership.
   Status join_group(const std::string& clients, ExposeTree expose);
-  const History<D>& history() const { return history_; }
   const AdmissionControl& admission() const { return admission_; }
   /// What sessions see of it.
   Served<D> served();
@@ -82,11 +84,11 @@ class Shard {
   /// Begins to build the tree of a load; returns the job if it cannot begin now
   /// (WriteDriver::load).
   [[nodiscard]] std::unique_ptr<LoadJob<D>> begin_load(std::unique_ptr<LoadJob<D>> job);
-  /// Before there are any clients: builds the tree and publishes it.
+  /// Before there are any clients: builds the default collection's tree and publishes it.
   Result<rtree::Version> load(std::vector<rtree::Entry<D>> entries);
 
  private:
-  Shard(const ShardOptions& options, std::unique_ptr<rtree::Tree<D>> tree, const Clock& clock,
+  Shard(const ShardOptions& options, replication::Collections<D> collections, const Clock& clock,
         Executor& executor);
   // What carries out the writes: one of three for each shard, at its creation.
   std::unique_ptr<Combiner<D>> make_combiner(Durability<D>* durability);
@@ -96,9 +98,8 @@ class Shard {
   Result<std::string> run(const TaskJob& job);
 
   const ShardOptions options_;
-  std::unique_ptr<rtree::Tree<D>> tree_;
+  std::unique_ptr<ServedCollections<D>> collections_;
   std::unique_ptr<Durability<D>> durability_;
-  History<D> history_;
   std::stop_source cancel_tasks_;
   std::atomic<std::uint32_t> tasks_{0};  ///< waiting or under way
   const Clock& clock_;

@@ -1,8 +1,11 @@
 #include "server/slabs.h"
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <utility>
+
+#include "transport/custody.h"
 
 namespace silurus::server {
 
@@ -10,7 +13,13 @@ Result<std::span<std::byte>> RegisteredSlabs::allocate(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   // A slab that could not be exposed everywhere keeps its number: listeners that have it count it.
   if (given_ == slabs_.size()) {
-    auto slab = transport::shm::SharedSlab::create(bytes, "silurus-slab", options_.huge_pages);
+    std::function<Status(int)> before_seal;
+    if (transport::Custody* const custody = transport::custody();
+        custody != nullptr && slabs_.empty()) {
+      before_seal = [custody](int fd) { return custody->hold_root(fd); };
+    }
+    auto slab =
+        transport::shm::SharedSlab::create(bytes, "silurus-slab", options_.huge_pages, before_seal);
     if (!slab) return fail(slab.error());
     slabs_.push_back(std::move(*slab));
   }

@@ -36,7 +36,7 @@ class RegisteredSlabs final : public rtree::SlabSource {
  private:
   struct Reader {
     transport::Listener* listener;
-    std::size_t exposed;  ///< slabs, the first so many
+    std::size_t exposed;  ///< how many of the slabs, from the first on
   };
   Status expose_all(Reader& reader);
 

@@ -10,7 +10,7 @@
 namespace silurus::server {
 void Standing::update(const replication::group::Member& member, Nanoseconds now) {
   using replication::group::Role;
-  // Relaxed, but for read_until_: figures, or hints of what the group's thread decides for good.
+  // Relaxed, but for read_until_: figures, or hints of what the group's thread alone decides.
   const bool is_news = member.epoch() != epoch_.load(std::memory_order_relaxed) ||
                        member.role() != std::exchange(role_, member.role());
   committed_.store(member.committed(), std::memory_order_relaxed);
@@ -29,10 +29,10 @@ void Standing::update(const replication::group::Member& member, Nanoseconds now)
               ": the group's log does not reach back to where this member's ends: it needs a copy");
   }
   if (member.contradicts() && !facts_.contradicts) {
-    log::error(member.label() +
-               ": what this member has is not what the group has: nothing is taken over from "
-               "there. If the "
-               "group is right, empty the data directory");
+    log::error(
+        member.label() +
+        ": this member's tree contradicts the group's: nothing is taken over from the group. "
+        "If the group is right, empty the data directory");
   }
   note_copies_of(member);
   facts_.primary = member.view().primary;
@@ -109,7 +109,7 @@ Error Standing::not_primary() const {
   const auto primary = std::ranges::find(facts_.members, facts_.primary,
                                          [](const auto& member) { return member.info.id; });
   text += primary == facts_.members.end()
-              ? "; who is the primary is not known"
+              ? "; the primary is unknown"
               : "; when it last looked the primary was at " + primary->info.clients;
   return {ErrorCode::kNotPrimary, text};
 }

@@ -41,8 +41,8 @@ class Standing {
   void note_load(const BulkLoad& load);
 
   // --- any thread
-  /// Whether what is published here is, at that time, the newest that anybody can have seen. To be
-  /// asked after a snapshot was taken, with the time after it.
+  /// Whether what is published here is, at that time, the newest that any client can have seen. To
+  /// be asked after a snapshot was taken, with the time after it.
   bool may_read(Nanoseconds now) const { return now < read_until(); }
   /// Until when it may; 0: not now.
   Nanoseconds read_until() const {
@@ -112,7 +112,7 @@ class Standing {
   std::atomic<std::uint64_t> committed_{0};
   std::atomic<std::uint64_t> applied_{0};
 
-  // Of the group's thread.
+  // The group's thread's.
   Nanoseconds next_look_ = 0;
   replication::group::Role role_ = replication::group::Role::kOutside;
 

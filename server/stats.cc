@@ -15,7 +15,13 @@ using Json = nlohmann::ordered_json;
 constexpr std::array<const char*, kRequestTypes> kRequestNames = {
     "",           "range",        "nearest",     "write",      "stats",
     "load-begin", "load-entries", "load-commit", "load-abort", "at",
-    "task",       "hold",         "cluster"};
+    "task",       "hold",         "cluster",     "join"};
+static_assert(kRequestNames.back() != nullptr, "a kind of request without a name");
+
+/// Times of service are also told as counts of those below 2^kFirstPower ns (a microsecond), twice
+/// that, and so on, up to 2^kLastPower ns (17 s): what a histogram of Prometheus is made of.
+constexpr int kFirstPower = 10;
+constexpr int kLastPower = 34;
 
 double seconds(Nanoseconds time) { return static_cast<double>(time) / kSecond; }
 
@@ -23,7 +29,13 @@ Json latency(const std::vector<const WorkerCounters*>& workers,
              SharedHistogram WorkerCounters::*which) {
   const auto all = std::make_unique<SharedHistogram>();
   for (const WorkerCounters* worker : workers) all->merge(worker->*which);
+  Json buckets = Json::array();
+  for (int power = kFirstPower; power <= kLastPower; ++power) {
+    buckets.push_back(all->count_below_power(power));
+  }
   return {{"count", all->count()},
+          {"sum_seconds", all->approximate_sum() / kSecond},
+          {"buckets", buckets},
           {"p50_us", static_cast<double>(all->percentile(50)) / 1e3},
           {"p90_us", static_cast<double>(all->percentile(90)) / 1e3},
           {"p99_us", static_cast<double>(all->percentile(99)) / 1e3},
@@ -60,6 +72,13 @@ Json refused(const StatsInput& input) {
   return json;
 }
 
+Json keeper_of(const StatsInput& input) {
+  if (!input.kept) return nullptr;
+  return {{"life", input.kept->life},
+          {"restarts", input.kept->life - 1},
+          {"descriptors", input.kept->descriptors}};
+}
+
 Json durability(const std::optional<DurabilityStats>& stats) {
   if (!stats) return {{"mode", "none"}};
   Json json = {{"mode", stats->sync ? "sync" : "async"},
@@ -94,7 +113,7 @@ Json durability(const std::optional<DurabilityStats>& stats) {
   return json;
 }
 
-/// What somebody should know of how many copies the group has; empty: nothing.
+/// What an operator should know of how many copies the group has; empty: nothing.
 std::string warning_of(const Standing::Facts& facts) {
   if (facts.copies == 0) return "";  // there is no view yet
   if (facts.copies < facts.copies_needed) {
@@ -252,6 +271,7 @@ std::string render_stats(const StatsInput& input) {
       {"disconnects", sum(input.workers, &WorkerCounters::disconnects)},
       {"write_operations", sum(input.workers, &WorkerCounters::write_operations)},
       {"failed_operations", sum(input.workers, &WorkerCounters::failed_operations)},
+      {"keeper", keeper_of(input)},
       {"writer", {{"batches", input.writer_batches}, {"delays", input.writer_delays}}},
       {"durability", durability(input.durability)},
       {"group", input.group ? cluster_of(*input.group) : Json(nullptr)},

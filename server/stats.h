@@ -36,6 +36,12 @@ struct StatsInput {
   Nanoseconds clock_lead;  ///< what the last version's stamp is ahead of the time of day
   std::uint64_t writer_batches;
   std::uint64_t writer_delays;
+  /// Of a server under a keeper: which life this is, and what the keeper holds of it.
+  struct Kept {
+    std::uint64_t life;
+    std::uint64_t descriptors;
+  };
+  std::optional<Kept> kept = {};
   std::optional<DurabilityStats> durability = {};
   std::optional<Standing::Facts> group = {};
   std::vector<Listener> listeners = {};

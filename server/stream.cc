@@ -62,10 +62,21 @@ Stream<D>::Stream(const Search<D>& search, Pinned snapshot, std::size_t message_
 }
 
 template <int D>
+Stream<D>::Stream(const Search<D>& search, Pinned first, Pinned second, std::size_t message_bytes)
+    : search_(search),
+      snapshot_(std::move(first)),
+      full_((message_bytes - sizeof(protocol::AnswerHeader)) / sizeof(IdPair)),
+      second_(std::move(second)) {
+  join_cursor_.start(std::get<JoinWith>(search_.query).query, snapshot_->root(), second_->root());
+}
+
+template <int D>
 void Stream<D>::advance() {
   SILURUS_CHECK(!complete_ && !has_message());
   if (const auto* range = std::get_if<rtree::RangeQuery<D>>(&search_.query)) {
     advance_range(range->shape);
+  } else if (std::holds_alternative<JoinWith>(search_.query)) {
+    advance_join();
   } else {
     advance_nearest();
   }
@@ -83,6 +94,14 @@ template <int D>
 void Stream<D>::advance_nearest() {
   complete_ = snapshot_->go_on(nearest_cursor_, kSliceNodes);
   if (complete_) message_ = protocol::AnswerEncoder::nearest({request_id(), version()}, neighbors_);
+}
+
+template <int D>
+void Stream<D>::advance_join() {
+  if (pairs_.size() >= full_) pairs_.clear();  // they were sent
+  complete_ = join_cursor_.go_on(*snapshot_, *second_, kSliceNodes, full_ - pairs_.size(), pairs_);
+  if (!complete_ && pairs_.size() < full_) return;
+  message_ = protocol::AnswerEncoder::join({request_id(), version()}, pairs_);
 }
 
 template <int D>

@@ -6,20 +6,28 @@
 #include <optional>
 #include <span>
 #include <variant>
+#include <vector>
 
 #include "common/clock.h"
 #include "protocol/encode.h"
 #include "protocol/messages.h"
 #include "rtree/cursor.h"
+#include "rtree/join.h"
 #include "rtree/tree.h"
 
 namespace silurus::server {
 
-/// A search as a client asked for it.
+/// A join with another collection of the server.
+struct JoinWith {
+  std::uint64_t other;  ///< protocol::collection_key()
+  rtree::JoinQuery query;
+};
+
+/// A search as a client asked for it. A join is always a stream.
 template <int D>
 struct Search {
   std::uint32_t request_id = 0;
-  std::variant<rtree::RangeQuery<D>, rtree::NearestQuery<D>> query;
+  std::variant<rtree::RangeQuery<D>, rtree::NearestQuery<D>, JoinWith> query;
   bool any_member = false;        ///< asked with protocol::kAnyMember
   std::optional<Moment> at = {};  ///< the version; nothing: the current one
 };
@@ -58,6 +66,8 @@ class Stream {
   Stream(const Search<D>& search, Pinned snapshot, std::size_t message_bytes);
   /// Goes on with a search that was begun on that snapshot.
   Stream(const Search<D>& search, Pinned snapshot, std::size_t message_bytes, Begun<D> begun);
+  /// A join of two trees, which may be the same.
+  Stream(const Search<D>& search, Pinned first, Pinned second, std::size_t message_bytes);
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
@@ -76,6 +86,7 @@ class Stream {
  private:
   void advance_range(rtree::ResultShape shape);
   void advance_nearest();
+  void advance_join();
 
   Search<D> search_;
   Pinned snapshot_;
@@ -85,6 +96,9 @@ class Stream {
   rtree::RangeResult<D> found_;    ///< filled by the cursor
   rtree::RangeResult<D> sending_;  ///< what message_ refers to
   rtree::NearestResult neighbors_;
+  Pinned second_ = nullptr;  ///< of a join: the other tree
+  rtree::JoinCursor<D> join_cursor_;
+  std::vector<IdPair> pairs_;
   protocol::AnswerEncoder message_;
   bool complete_ = false;  ///< the search is at its end
 };

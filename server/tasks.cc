@@ -1,5 +1,6 @@
 #include "server/tasks.h"
 
+#include <algorithm>
 #include <ctime>
 
 #include "common/json.h"
@@ -13,6 +14,11 @@ using replication::AdmissionOrder;
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// What travels is what lies in the log.
+static_assert(protocol::kKeyed == std::uint32_t{replication::kKeyed} &&
+              protocol::kLonLat == std::uint32_t{replication::kLonLat} &&
+              protocol::kWithRecords == std::uint32_t{replication::kWithRecords});
 
 /// "2026-11-21T01:18:57.123456Z".
 std::string utc(std::int64_t unix_ns) {
@@ -108,18 +114,78 @@ Result<std::string> diff_json(const History<D>& history, Moment from, Moment to)
 }
 
 template <int D>
+std::string collections_json(const ServedCollections<D>& collections) {
+  Json all = Json::array();
+  for (const auto& [collection, note] : collections.list()) {
+    const replication::CollectionInfo& info = collection->info;
+    const rtree::Snapshot<D> now = collection->tree().snapshot();
+    all.push_back({{"name", info.name},
+                   {"dimensions", info.dimensions},
+                   {"keyed", (info.flags & replication::kKeyed) != 0},
+                   {"lonlat", (info.flags & replication::kLonLat) != 0},
+                   {"records", (info.flags & replication::kWithRecords) != 0},
+                   {"entries", now.size()},
+                   {"version", now.version()},
+                   {"note", note}});
+  }
+  return Json{{"collections", all}}.dump();
+}
+
+Result<CollectionDemand> demand_of_task(const protocol::TaskMessage& task) {
+  using protocol::TaskKind;
+  using replication::CollectionAction;
+  const std::size_t end = std::min(task.text.find('\n'), task.text.size());
+  CollectionDemand demand{.action = CollectionAction::kCreate,
+                          .name = task.text.substr(0, end),
+                          .text = task.text.substr(std::min(end + 1, task.text.size())),
+                          .dimensions = 0,
+                          .flags = 0};
+  switch (task.kind) {
+    case TaskKind::kCreate:
+      if (task.from > UINT32_MAX || task.to > replication::kAllCollectionFlags) {
+        return fail(ErrorCode::kInvalidArgument, "there is no collection of that kind");
+      }
+      demand.dimensions = static_cast<std::uint32_t>(task.from);
+      demand.flags = static_cast<std::uint32_t>(task.to);
+      if (Status known = check_flags(demand.flags); !known) return fail(known.error());
+      return demand;
+    case TaskKind::kDrop:
+      demand.action = CollectionAction::kDrop;
+      return demand;
+    case TaskKind::kClear:
+      demand.action = CollectionAction::kClear;
+      return demand;
+    case TaskKind::kRename:
+      demand.action = CollectionAction::kRename;
+      return demand;
+    case TaskKind::kReplace:
+      demand.action = CollectionAction::kReplace;
+      return demand;
+    case TaskKind::kNote:
+      demand.action = CollectionAction::kNote;
+      return demand;
+    default:
+      return fail(ErrorCode::kUnsupported, "that is no order to a collection");
+  }
+}
+
+Status check_flags(std::uint32_t flags) {
+  if ((flags & ~replication::kLonLat) == 0) return {};
+  return fail(ErrorCode::kUnsupported,
+              "collections with keys or records are not served yet: create it without");
+}
+
+template <int D>
 Result<std::string> backup_json(const rtree::Tree<D>& tree,
-                                const std::function<replication::Stamp()>& stamp,
-                                std::uint64_t log_bytes, const std::string& path,
-                                const std::stop_token& cancel) {
-  const rtree::Snapshot<D> snapshot = tree.snapshot();
-  // Asked after the snapshot was taken: what is written to the copy later is stamped later.
+                                const typename replication::Collections<D>::Held& held,
+                                replication::Stamp stamp, std::uint64_t log_bytes,
+                                const std::string& path, const std::stop_token& cancel) {
   const Status written = replication::write_backup<D>(
-      path, tree, snapshot, stamp(),
-      {.log_bytes = log_bytes, .tree_bytes = tree.stats().bytes_budget}, cancel);
+      path, tree, held, stamp, {.log_bytes = log_bytes, .tree_bytes = tree.stats().bytes_budget},
+      cancel);
   if (!written) return fail(written.error());
-  return json_text(
-      Json{{"path", path}, {"version", snapshot.version()}, {"entries", snapshot.size()}});
+  const rtree::ForestRoots& roots = held.forest.roots;
+  return json_text(Json{{"path", path}, {"version", roots.version}, {"entries", roots.entries}});
 }
 
 template std::string compaction_json<2>(const rtree::CompactStep&, rtree::Version,
@@ -130,11 +196,15 @@ template std::string history_json(const History<2>&);
 template std::string history_json(const History<3>&);
 template Result<std::string> diff_json(const History<2>&, Moment, Moment);
 template Result<std::string> diff_json(const History<3>&, Moment, Moment);
+template std::string collections_json(const ServedCollections<2>&);
+template std::string collections_json(const ServedCollections<3>&);
 template Result<std::string> backup_json(const rtree::Tree<2>&,
-                                         const std::function<replication::Stamp()>&, std::uint64_t,
-                                         const std::string&, const std::stop_token&);
+                                         const replication::Collections<2>::Held&,
+                                         replication::Stamp, std::uint64_t, const std::string&,
+                                         const std::stop_token&);
 template Result<std::string> backup_json(const rtree::Tree<3>&,
-                                         const std::function<replication::Stamp()>&, std::uint64_t,
-                                         const std::string&, const std::stop_token&);
+                                         const replication::Collections<3>::Held&,
+                                         replication::Stamp, std::uint64_t, const std::string&,
+                                         const std::stop_token&);
 
 }  // namespace silurus::server

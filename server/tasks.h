@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -14,6 +13,7 @@
 #include "server/export.h"
 #include "server/history.h"
 #include "server/job_list.h"
+#include "server/served_collections.h"
 
 namespace silurus::server {
 
@@ -26,6 +26,7 @@ struct TaskJob {
   /// Who asked for what, for the log, which also tells the outcome; empty: the log does not tell.
   std::string audit = {};
   protocol::TaskMessage task;
+  std::shared_ptr<void> collection;      ///< the Collection that it is about
   std::shared_ptr<Exporting> exporting;  ///< of the connection
   Result<std::string> text;              ///< the outcome: JSON
 };
@@ -43,21 +44,30 @@ std::string history_json(const History<D>& history);
 /// {"from", "to", "inserted": [ids], "erased": [ids], "moved": [ids], "nodes_visited"}.
 template <int D>
 Result<std::string> diff_json(const History<D>& history, Moment from, Moment to);
-/// Of an admission order that was obeyed: {"state", "ticket", "version", "entries"}.
+/// The answer to an admission order that was obeyed: {"state", "ticket", "version", "entries"}.
 std::string order_json(const AdmissionControl& admission, rtree::Version version,
                        std::uint64_t entries);
-/// Of a step of a compaction that made that version: {"next": the cursor, "done", "must_wait",
-/// "share", "saved_nodes", "saved_bytes", "version", "nodes", "bytes", "bytes_retired",
-/// "bytes_held"}.
+/// The answer to a step of a compaction that made that version: {"next": the cursor, "done",
+/// "must_wait", "share", "saved_nodes", "saved_bytes", "version", "nodes", "bytes",
+/// "bytes_retired", "bytes_held"}.
 template <int D>
 std::string compaction_json(const rtree::CompactStep& step, rtree::Version version,
                             const rtree::TreeStats& stats);
-/// Copies the current version into a new data directory, with a log of that size: {"path",
-/// "version", "entries"}. `stamp`: of the version published last.
+/// {"collections": [{"name", "dimensions", "keyed", "lonlat", "records", "entries", "version",
+/// "note"}, ...]}, in the order of their names.
+template <int D>
+std::string collections_json(const ServedCollections<D>& collections);
+/// The order to collections that a task comes to. kInvalidArgument: its text or numbers make none.
+Result<CollectionDemand> demand_of_task(const protocol::TaskMessage& task);
+/// What of a collection makes it one that this server cannot make yet (kUnsupported).
+Status check_flags(std::uint32_t flags);
+/// Copies a version of all collections into a new data directory, with a log of that size: {"path",
+/// "version", "entries"}. `tree`: one of the forest. `stamp`: of the version published last, or of
+/// a later one.
 template <int D>
 Result<std::string> backup_json(const rtree::Tree<D>& tree,
-                                const std::function<replication::Stamp()>& stamp,
-                                std::uint64_t log_bytes, const std::string& path,
-                                const std::stop_token& cancel);
+                                const typename replication::Collections<D>::Held& held,
+                                replication::Stamp stamp, std::uint64_t log_bytes,
+                                const std::string& path, const std::stop_token& cancel);
 
 }  // namespace silurus::server

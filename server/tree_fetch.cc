@@ -28,7 +28,9 @@ std::optional<Status> TreeFetch<D>::outcome() const {
 
 template <int D>
 void TreeFetch<D>::run(const std::string& source, const group::CopyOptions& copy) {
-  outcome_ = fetch(source, copy);
+  group::CopyOptions with_key = copy;
+  with_key.key = key_;
+  outcome_ = fetch(source, with_key);
   is_over_.store(true, std::memory_order_release);  // pairs with the acquire in outcome()
   wake_();
 }

@@ -41,8 +41,10 @@ class TreeFetch final : public CopyFetch {
  public:
   /// `sink`: must outlive it. `label`: who takes the copy, for the log. `wake` is called, on that
   /// thread, when there is news.
-  TreeFetch(CopySink<D>& sink, std::string label, std::function<void()> wake)
-      : sink_(sink), label_(std::move(label)), wake_(std::move(wake)) {}
+  /// `key`: of the cluster.
+  TreeFetch(CopySink<D>& sink, std::string label, std::function<void()> wake,
+            std::optional<access::Key> key = {})
+      : sink_(sink), label_(std::move(label)), wake_(std::move(wake)), key_(std::move(key)) {}
   ~TreeFetch() override { cancel_.store(true, std::memory_order_relaxed); }  // a wish
   TreeFetch(const TreeFetch&) = delete;
   TreeFetch& operator=(const TreeFetch&) = delete;
@@ -60,6 +62,7 @@ class TreeFetch final : public CopyFetch {
   CopySink<D>& sink_;
   const std::string label_;
   const std::function<void()> wake_;
+  const std::optional<access::Key> key_;
   Status outcome_;
   std::atomic<replication::Lsn> log_{0};
   std::atomic<std::uint64_t> nodes_{0};

@@ -1,6 +1,7 @@
 #include "server/worker.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "common/check.h"
@@ -17,7 +18,8 @@ Worker<D>::Worker(Team<D>& team, std::size_t index)
       index_(index),
       results_(kMaxSearchBatch),
       sweep_{.now = team.served.clock->now()},
-      last_tick_(sweep_.now) {}
+      last_tick_(sweep_.now),
+      collections_edition_(team.served.collections->edition()) {}
 
 template <int D>
 transport::Poller& Worker<D>::add_poller(std::unique_ptr<transport::Poller> poller) {
@@ -55,9 +57,10 @@ Session<D>* Worker<D>::find(std::uint64_t id) {
 
 template <int D>
 bool Worker<D>::sweep() {
-  bool any = false;
   ++sweep_.number;
-  for (const auto& poller : pollers_) any |= poller->progress() != 0;
+  const std::uint64_t handled_before = handled_;
+  for (const auto& poller : pollers_) handled_ += poller->progress();
+  bool any = handled_ != handled_before;
   any |= take_completions();
   if (build_ != nullptr) {
     any = true;
@@ -90,6 +93,7 @@ bool Worker<D>::sweep() {
   if (team_.idle_timeout != 0 && now - last_idle_look_ >= team_.idle_timeout / kIdleLooks) {
     end_idle_sessions();
   }
+  if (collections_edition_ != team_.served.collections->edition()) leave_what_is_gone();
   const access::RuleBook* const rules = team_.served.rules;
   if (rules != nullptr && rules->edition() != rules_edition_) end_sessions_without_role();
   return any || !runnable_.empty();
@@ -112,32 +116,90 @@ std::optional<Nanoseconds> Worker<D>::deadline() const {
 template <int D>
 void Worker<D>::search(Session<D>& session, std::uint32_t request_id, bool any_member,
                        const rtree::RangeQuery<D>& query) {
+  note_searched(session.collection());
   ranges_.push_back({&session, request_id, any_member, query});
 }
 
 template <int D>
 void Worker<D>::search(Session<D>& session, std::uint32_t request_id, bool any_member,
                        const rtree::NearestQuery<D>& query) {
+  note_searched(session.collection());
   nearests_.push_back({&session, request_id, any_member, query});
+}
+
+template <int D>
+void Worker<D>::note_searched(const Collection<D>& collection) {
+  if (searched_ == nullptr) searched_ = &collection;
+  has_other_searches_ |= searched_ != &collection;
 }
 
 template <int D>
 std::size_t Worker<D>::run_searches() {
   const std::size_t count = ranges_.size() + nearests_.size();
   if (count == 0) return 0;
-  rtree::Snapshot<D> snapshot = team_.shard->tree().snapshot();
+  // A search that is alone needs no clock: it is run in any case.
+  const bool is_timed = count > 1 || sweep_.share < protocol::kMaxRequestsInFlight;
+  if (is_timed) searches_begun_ = team_.served.clock->now();
+  const Collection<D>& searched = *std::exchange(searched_, nullptr);
+  if (std::exchange(has_other_searches_, false)) {
+    run_searches_by_collection();
+  } else {
+    run_searches_of(searched);
+  }
+  if (sweep_.share < protocol::kMaxRequestsInFlight &&
+      team_.served.clock->now() - searches_begun_ < kSearchTime / 2) {
+    sweep_.share = std::min<std::size_t>(2 * sweep_.share, protocol::kMaxRequestsInFlight);
+  }
+  return count;
+}
+
+/// All of ranges_ and nearests_, which are of that collection.
+template <int D>
+void Worker<D>::run_searches_of(const Collection<D>& collection) {
+  rtree::Snapshot<D> snapshot = collection.tree().snapshot();
+  if (collection.goes()) return refuse_gone();
   if (!team_.served.check_lease(false)) {
     refuse_what_needs_the_primary(ranges_);
     refuse_what_needs_the_primary(nearests_);
   }
-  searches_begun_ = team_.served.clock->now();
   if (!ranges_.empty()) run_ranges(snapshot);
   if (!nearests_.empty()) run_nearests(snapshot);
   if (!begun_.empty()) go_on_with_stopped(std::move(snapshot));
-  if (team_.served.clock->now() - searches_begun_ < kSearchTime / 2) {
-    sweep_.share = std::min<std::size_t>(2 * sweep_.share, protocol::kMaxRequestsInFlight);
+}
+
+/// Searches of a collection that is gone.
+template <int D>
+void Worker<D>::refuse_gone() {
+  for (const auto& one : std::exchange(ranges_, {})) one.session->refuse_gone(one.request_id);
+  for (const auto& one : std::exchange(nearests_, {})) one.session->refuse_gone(one.request_id);
+}
+
+/// One collection after the other: each has a snapshot of its own.
+template <int D>
+void Worker<D>::run_searches_by_collection() {
+  auto ranges = std::exchange(ranges_, {});
+  auto nearests = std::exchange(nearests_, {});
+  const std::size_t fresh = std::min(fresh_nearests_, nearests.size());
+  std::vector<const Collection<D>*> collections;
+  const auto note = [&](const auto& asked) {
+    const Collection<D>* const one = &asked.session->collection();
+    if (std::ranges::find(collections, one) == collections.end()) collections.push_back(one);
+  };
+  std::ranges::for_each(ranges, note);
+  std::ranges::for_each(nearests, note);
+  for (const Collection<D>* collection : collections) {
+    const auto is_of_it = [&](const auto& asked) {
+      return &asked.session->collection() == collection;
+    };
+    std::ranges::copy_if(ranges, std::back_inserter(ranges_), is_of_it);
+    fresh_nearests_ = 0;
+    for (std::size_t i = 0; i < nearests.size(); ++i) {
+      if (!is_of_it(nearests[i])) continue;
+      nearests_.push_back(nearests[i]);
+      if (i < fresh) ++fresh_nearests_;
+    }
+    run_searches_of(*collection);
   }
-  return count;
 }
 
 /// Whether the rest is to wait for the next sweep. But one search of each session is run.
@@ -308,6 +370,7 @@ std::unique_ptr<WriteJob<D>> Worker<D>::new_job() {
   job->error.reset();
   job->order.reset();
   job->compaction.reset();
+  job->demand.reset();
   job->is_late = false;
   return job;
 }
@@ -318,6 +381,7 @@ Status Worker<D>::submit(std::unique_ptr<WriteJob<D>> job) {
   job->arrived = team_.served.clock->now();
   const std::size_t operations = job->operations.size();
   if (auto refused = team_.shard->writes().submit(std::move(job)); refused != nullptr) {
+    refused->collection.reset();
     free_jobs_.push_back(std::move(refused));
     return fail(ErrorCode::kUnavailable, "too many writes are waiting: try again later");
   }
@@ -339,6 +403,11 @@ void Worker<D>::complete(std::unique_ptr<LoadJob<D>> job) {
 template <int D>
 void Worker<D>::complete(std::unique_ptr<TaskJob> job) {
   if (tasks_.push(std::move(job)) && waker_) waker_();
+}
+
+template <int D>
+void Worker<D>::wake() const {
+  if (waker_) waker_();
 }
 
 template <int D>
@@ -420,6 +489,7 @@ void Worker<D>::finish(std::unique_ptr<WriteJob<D>> job) {
   if (Session<D>* session = find(job->session)) session->answer_write(*job);
   counters_.write_ns.add(static_cast<std::uint64_t>(
       std::max<Nanoseconds>(team_.served.clock->now() - job->arrived, 0)));
+  job->collection.reset();
   free_jobs_.push_back(std::move(job));
 }
 
@@ -531,7 +601,7 @@ void Worker<D>::tick() {
   const std::uint64_t staleness_ns = standing == nullptr ? 0 : standing->staleness_ns(sweep_.now);
   const protocol::Heartbeat heartbeat{
       .sequence = ++heartbeats_,
-      .version = team_.served.version(),
+      .version = team_.served.collections->default_one()->tree().snapshot().version(),
       .cpu_busy_permyriad = static_cast<std::uint32_t>(std::clamp(share, 0.0, 1.0) * 10'000),
       .queued = std::exchange(queued_, 0),
       // Outside of any group, it has the newest version for ever.
@@ -560,6 +630,18 @@ template <int D>
 void Worker<D>::end_sessions_without_role() {
   rules_edition_ = team_.served.rules->edition();
   for (auto& [id, session] : sessions_) session->end_if_not_authorized();
+}
+
+/// So that what is dropped is given back.
+template <int D>
+void Worker<D>::leave_what_is_gone() {
+  collections_edition_ = team_.served.collections->edition();
+  for (auto& [id, session] : sessions_) session->leave_if_gone();
+  // This one has noticed, the others may be asleep.
+  for (const auto& worker : team_.workers) {
+    if (worker.get() != this) worker->wake();
+  }
+  flush_touched();
 }
 
 template <int D>

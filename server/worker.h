@@ -76,6 +76,8 @@ class Worker final : public SessionHost<D>,
   bool sweep();
   /// To be called after sleeping, so that sleep isn't counted as work.
   void woke() { sweep_.now = team_.served.clock->now(); }
+  /// Events that its pollers have handled in sweeps.
+  std::uint64_t handled() const { return handled_; }
   /// When sweep() must be called though nothing arrives; nothing: never.
   std::optional<Nanoseconds> deadline() const;
 
@@ -83,6 +85,8 @@ class Worker final : public SessionHost<D>,
   void complete(std::unique_ptr<WriteJob<D>> job) override;
   void complete(std::unique_ptr<LoadJob<D>> job) override;
   void complete(std::unique_ptr<TaskJob> job) override;
+  /// Has sweep() called soon.
+  void wake() const;
   using SessionHost<D>::counters;
 
   // --- from its sessions
@@ -141,6 +145,11 @@ class Worker final : public SessionHost<D>,
   void tick();
   void end_idle_sessions();
   void end_sessions_without_role();
+  void leave_what_is_gone();
+  void note_searched(const Collection<D>& collection);
+  void run_searches_of(const Collection<D>& collection);
+  void run_searches_by_collection();
+  void refuse_gone();
   void audit(const std::string& what, const Error* error);
   Nanoseconds team_busy() const;
   Session<D>* find(std::uint64_t id);
@@ -155,6 +164,8 @@ class Worker final : public SessionHost<D>,
   // Searches found in this sweep, and room for their results.
   std::vector<Asked<rtree::RangeQuery<D>>> ranges_;
   std::vector<Asked<rtree::NearestQuery<D>>> nearests_;
+  bool has_other_searches_ = false;  ///< they are of several collections
+  const Collection<D>* searched_ = nullptr;
   std::vector<rtree::RangeQuery<D>> queries_;
   std::vector<rtree::RangeResult<D>> results_;
   std::vector<rtree::StoppedSearch<D>> stopped_;
@@ -191,9 +202,11 @@ class Worker final : public SessionHost<D>,
   Nanoseconds last_idle_look_ = 0;
   static constexpr std::uint64_t kNoEdition = UINT64_MAX;
   std::uint64_t rules_edition_ = kNoEdition;  ///< whose roles all sessions have
+  std::uint64_t collections_edition_;         ///< whose collections no session has that are gone
   Nanoseconds last_search_ = 0;
   Nanoseconds team_busy_at_tick_ = 0;
   std::uint64_t heartbeats_ = 0;
+  std::uint64_t handled_ = 0;
   std::uint32_t queued_ = 0;  ///< searches found by the last sweep that found any
   log::LogLimiter limiter_;
   WorkerCounters counters_;

@@ -52,7 +52,7 @@ class WriteDriver {
   /// Batches published, and times that one had to wait because too much was retired.
   virtual std::uint64_t batches() const = 0;
   virtual std::uint64_t delays() const { return 0; }
-  /// Of the version published last; 0 where there is no log.
+  /// Stamp of the version published last; 0 where there is no log.
   virtual replication::Stamp stamp() const = 0;
   /// Nothing if writes need not outlive the process.
   virtual std::optional<DurabilityStats> durability_stats() const = 0;

@@ -13,6 +13,7 @@
 #include "rtree/tree.h"
 #include "server/job_list.h"
 #include "server/limits.h"
+#include "server/served_collections.h"
 
 namespace silurus::server {
 
@@ -34,15 +35,17 @@ struct WriteJob {
   std::uint32_t request_id = 0;
   std::uint64_t ticket = 0;  ///< the connection's (AdmissionControl)
   Nanoseconds arrived = 0;
+  CollectionPtr<D> collection = nullptr;  ///< that it changes; null: the default one
   /// Whose write it is, so that a group does it once; client 0: of no client.
   replication::RequestPayload request{};
   std::vector<protocol::Operation<D>> operations;
   std::optional<replication::AdmissionOrder> order;  ///< instead of operations
   std::optional<Compaction> compaction = {};         ///< instead of operations
+  std::optional<CollectionDemand> demand = {};       ///< instead of operations
   /// Who asked for what, for the log, which also tells the outcome; empty: the log does not tell.
   std::string audit = {};
-  /// Of a group: it came while a bulk load is under way, and is to be refused unless it repeats one
-  /// that was done.
+  /// In a group: whether the write came while a bulk load is under way, and is to be refused unless
+  /// it repeats one that was done.
   bool is_late = false;
   // The outcome.
   std::vector<protocol::FailedOperation> failed;

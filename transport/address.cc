@@ -51,6 +51,12 @@ Result<Address> Address::parse(std::string_view text) {
     address.path = rest;
     return address;
   }
+  constexpr std::string_view kKey = "?key=";
+  if (const std::size_t query = rest.find(kKey); query != std::string_view::npos) {
+    address.key = rest.substr(query + kKey.size());
+    rest = rest.substr(0, query);
+    if (address.key.empty()) return bad(text, "?key= names no file");
+  }
   std::string_view host;
   if (!rest.empty() && rest.front() == '[') {
     const std::size_t close = rest.find(']');
@@ -77,7 +83,8 @@ Result<Address> Address::parse(std::string_view text) {
 std::string Address::to_string() const {
   if (!path.empty()) return scheme + "://" + path + (peer.empty() ? "" : "?peer=" + peer);
   const bool brackets = host.find(':') != std::string::npos;
-  return scheme + "://" + (brackets ? "[" + host + "]" : host) + ":" + port;
+  return scheme + "://" + (brackets ? "[" + host + "]" : host) + ":" + port +
+         (key.empty() ? "" : "?key=" + key);
 }
 
 }  // namespace silurus::transport

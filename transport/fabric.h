@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "access/key.h"
 #include "common/clock.h"
 #include "common/result.h"
 #include "transport/limits.h"
@@ -48,6 +49,9 @@ struct Address {
   /// shm only: the user whom a client takes for the server, beside itself and root; a name or a
   /// number, or empty: no other. "shm:///run/silurus/default.sock?peer=silurus"
   std::string peer = {};
+  /// tcp, rdma: the file of the key that a client proves to hold, and the server must hold, too;
+  /// empty: see keys.h. "tcp://10.0.0.7:7470?key=/home/bob/bob.key"
+  std::string key = {};
   static Result<Address> parse(std::string_view text);
   std::string to_string() const;
 };
@@ -72,9 +76,9 @@ constexpr std::size_t kMaxHelloBytes = 128;
 /// less what the fabric itself has to say).
 constexpr std::size_t kMaxClientHelloBytes = 32;
 
-/// Windows that peers write are so many bytes long, or a multiple (a page), ...
+/// Unit of the length of windows that peers write: a page.
 constexpr std::size_t kWindowGrain = 4096;
-/// ... and never longer.
+/// Longest window that peers write.
 constexpr std::size_t kMaxWindowBytes = std::size_t{1} << 30;
 
 /// Memory that clients may read one-sidedly, and never write. Regions of a listener are numbered
@@ -128,10 +132,11 @@ struct ConnectionCounters {
   std::uint64_t would_block = 0;
 };
 
-/// Whose the other end of a connection is, as far as the fabric can tell.
+/// The owner of the other end of a connection, as far as the fabric can tell.
 struct Caller {
-  std::optional<uid_t> user = {};  ///< a user of this machine, as its kernel says
-  std::string name = {};           ///< what it counts as, for limits of one peer (peer.h)
+  std::optional<uid_t> user = {};            ///< a user of this machine, as its kernel says
+  std::string name = {};                     ///< what it counts as, for limits of one peer (peer.h)
+  std::optional<access::KeyLabel> key = {};  ///< which it has proved to hold
 };
 
 class Connection;
@@ -169,6 +174,9 @@ class Connection {
   /// The user of this machine whose the other end is, if the fabric can tell.
   virtual std::optional<uid_t> user() const { return {}; }
 
+  /// The key that both ends have proved to hold, if there is one.
+  virtual std::optional<access::KeyLabel> key() const { return {}; }
+
   /// Room for one message of at most `bytes` (<= max_message_bytes), 8-byte aligned, to be filled
   /// in place; empty if it would block. At most one at a time.
   virtual std::span<std::byte> reserve(std::size_t bytes) = 0;
@@ -186,7 +194,7 @@ class Connection {
   };
   virtual PostResult post_reads(std::span<const ReadRequest> requests) = 0;
 
-  /// Gives this one peer memory of ours to write into one-sidedly: so many bytes, zeroed, a
+  /// Gives this one peer memory of ours to write into one-sidedly: `bytes` bytes, zeroed, a
   /// multiple of kWindowGrain. For the side that connected, once, at set-up; the memory goes with
   /// the connection. Its content is whatever the peer makes of it, at any moment: copy, then check.
   virtual Result<std::span<const std::byte>> offer_window(std::size_t /*bytes*/) {
@@ -238,6 +246,10 @@ class Poller {
 class AcceptHandler {
  public:
   virtual ~AcceptHandler() = default;
+  /// The key of that id, if clients may prove to hold it; nothing: there is none.
+  virtual std::optional<access::Key> find_key(access::KeyId /*id*/) { return {}; }
+  /// A client was turned away for a key that is not known, or that it does not hold.
+  virtual void on_false_key(const Caller& /*caller*/, const Error& /*error*/) {}
   /// Looks at what the client says of itself (at most kMaxClientHelloBytes) and answers with our
   /// own hello (at most kMaxHelloBytes), or refuses: the client's connect() fails with that error.
   virtual Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello,
@@ -249,7 +261,8 @@ class AcceptHandler {
 
 struct ListenOptions {
   std::uint32_t max_connections = kDefaultMaxConnections;
-  /// Of one peer (peer.h), which then may not take the whole ring budget either. 0: as many as all.
+  /// Connections of one peer (peer.h), which then may not take the whole ring budget either. 0: as
+  /// many as all.
   std::uint32_t max_connections_per_peer = 0;
   /// All message rings of the listener together. A client that does not fit is refused.
   std::uint64_t ring_budget_bytes = kDefaultRingBudget;
@@ -301,7 +314,7 @@ class MulticastHandler {
 class MulticastGroup {
  public:
   virtual ~MulticastGroup() = default;
-  /// Of one datagram: what the path carries in one packet. Fixed once joined.
+  /// Size of a datagram: what the path carries in one packet. Fixed once joined.
   virtual std::size_t max_datagram_bytes() const = 0;
   /// Copies one datagram, which leaves with the next flush(), or the poller's next progress():
   /// kPosted, kWouldBlock (too many under way: try again after progress()), kInvalid (too long or
@@ -315,6 +328,13 @@ class MulticastGroup {
 
 struct ConnectOptions {
   Nanoseconds timeout = 5 * kSecond;
+  /// tcp, rdma: what both sides have to prove to hold; nothing: what keys.h finds.
+  std::optional<access::Key> key = {};
+  /// Whether one is looked for if none is given.
+  bool looks_for_key = true;
+  /// Whether none is found is an error (kUnavailable: a server that starts leaves one soon): the
+  /// other end has proved to hold one before.
+  bool needs_key = false;
 };
 
 /// A way of moving bytes. Any thread.

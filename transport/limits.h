@@ -11,16 +11,16 @@ namespace silurus::transport {
 
 /// Connections that the system keeps for a listener which has not taken them yet.
 constexpr int kBacklog = 1024;
-/// Clients that are taken from that queue in one round: a burst of them costs a few rounds, and
-/// none keeps those that are connected from being served for long.
+/// Clients that are taken from that queue in one round. A burst of clients takes a few rounds, and
+/// connected clients are served between them.
 constexpr int kMaxAcceptsPerRound = 64;
-/// Clients that may be in the middle of saying hello.
+/// Clients that are connected and have not said hello yet.
 constexpr std::uint32_t kDefaultMaxHandshakes = 1024;
-constexpr Nanoseconds kDefaultHelloTimeout = 5 * kSecond;
-constexpr std::uint32_t kDefaultMaxConnections = 4096;
-constexpr std::uint64_t kDefaultRingBudget = std::uint64_t{64} << 20;
-/// Where connections are limited by peer, the ring budget divided by this is kept for other peers
-/// than the one that has the most.
+constexpr Nanoseconds kDefaultHelloTimeout = 5 * kSecond;  ///< from connecting to the hello
+constexpr std::uint32_t kDefaultMaxConnections = 4096;     ///< of one listener
+constexpr std::uint64_t kDefaultRingBudget = std::uint64_t{64} << 20;  ///< rings of one listener
+/// The part 1/16 of the ring budget that is kept for other peers than the one that has the most,
+/// where connections are limited by peer.
 constexpr std::uint64_t kOthersRingShare = 16;
 
 static_assert(kMaxAcceptsPerRound <= kBacklog);

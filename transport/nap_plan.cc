@@ -6,9 +6,6 @@ namespace silurus::transport {
 namespace {
 
 constexpr double kKept = 0.875;  ///< of what earlier cycles said, in each cycle
-/// What waking costs in all, in multiples of its system call: the rest is in caches that have gone
-/// cold meanwhile, and shows as slower work (docs/decisions/0093-naps.md).
-constexpr double kWithColdCaches = 3;
 
 }  // namespace
 

@@ -9,16 +9,16 @@ namespace silurus::transport {
 /// How long a thread naps before it looks again for what has arrived, so that the CPU time that it
 /// uses stays in proportion to its work. Waking up costs more than most requests do (a timer, a
 /// switch, cold caches): a thread that is woken for each one, or that spins for the next, uses a
-/// whole core for a tenth of its work. A nap collects them. It is so long that what waking costs is
-/// a given share of the work that a nap collects: at a tenth of the load ten times as long as at
-/// the full one, plus a constant. A pure function of what it is told; one for each thread.
+/// whole core for a tenth of its work. A nap collects them. It is long enough that what waking
+/// costs is a given share of the work that a nap collects: at a tenth of the load ten times as long
+/// as at the full one, plus a constant. A pure function of what it is told; one for each thread.
 ///
 ///   if (const auto nap = plan.next(busy)) plan.napped(take_a_nap(*nap)); else
 ///   sleep_until_called();
 class NapPlan {
  public:
   struct Options {
-    double overhead = 0.2;  ///< of the work: what naps may cost
+    double overhead = 0.2;  ///< what naps may cost, as a part of the work
     /// Added to every nap: a thread that is busy most of the time is in no hurry either, and has
     /// fewer naps to pay.
     Nanoseconds least = 20 * kMicrosecond;
@@ -27,10 +27,14 @@ class NapPlan {
     int idle_naps = 4;
   };
 
+  /// What waking costs in all, in multiples of its system call: the rest is in caches that have
+  /// gone cold meanwhile, and shows as slower work (docs/decisions/0093-naps.md).
+  static constexpr double kWithColdCaches = 3;
+
   NapPlan() = default;
   explicit NapPlan(const Options& options) : options_(options) {}
 
-  /// How long to nap next; nothing: there is no work, sleep until somebody calls. `busy` is how
+  /// How long to nap next; nothing: there is no work, sleep until woken. `busy` is how
   /// long the thread worked since its last nap.
   std::optional<Nanoseconds> next(Nanoseconds busy);
   /// How long the nap was in the end.
@@ -45,10 +49,10 @@ class NapPlan {
 
  private:
   Options options_;
-  double work_ = 0;       ///< of the last cycles, those long past weigh less
+  double work_ = 0;       ///< work of the last cycles, of which earlier ones weigh less
   double span_ = 0;       ///< likewise
-  double cost_ = 10'000;  ///< of a nap in all, ns
-  int fruitless_ = 0;     ///< of the longest naps, in a row
+  double cost_ = 10'000;  ///< cost of a nap, all in all, ns
+  int fruitless_ = 0;     ///< naps of the longest kind, in a row, that found nothing
   Nanoseconds last_ = 0;
 };
 

@@ -15,7 +15,7 @@ namespace silurus::transport {
 /// ("2001:db8:1:2::/64"), since a host has all addresses of one. "unknown": of another family.
 std::string peer_of_user(uid_t user);
 std::string peer_of_address(const sockaddr& address);
-/// Of the other end of a connected socket: its user, or its address.
+/// The peer at the other end of a connected socket: its user, or its address.
 std::string peer_of_unix_socket(int socket);
 std::string peer_of_tcp_socket(int socket);
 

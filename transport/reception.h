@@ -43,7 +43,9 @@ class Guest final : private EventSink {
   UniqueFd take(EventLoop& loop);
 
   ClientSetup setup{};
-  std::size_t received = 0;  ///< bytes of setup
+  Challenge challenge{};     ///< magic 0: it was not sent
+  ClientProof proof{};       ///< that answers it
+  std::size_t received = 0;  ///< bytes of setup, or of proof if there is a challenge
 
  private:
   void on_ready(std::uint32_t events) override;
@@ -143,7 +145,7 @@ class Dealer {
   AcceptHandler& handler_;
   /// False once destroyed: for what other pollers still have queued.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-  /// Of all pollers' threads.
+  /// Shared by all pollers' threads.
   struct Limiter {
     std::mutex mutex;
     log::LogLimiter lines;

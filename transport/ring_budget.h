@@ -27,7 +27,7 @@ class RingBudget {
 
   std::uint64_t bytes() const { return bytes_; }
   std::uint32_t connections() const { return connections_; }
-  /// Of the whole listener. Any thread.
+  /// Counters of the whole listener. Any thread.
   RefusalCounters& refusals() { return refusals_; }
   const RefusalCounters& refusals() const { return refusals_; }
 

@@ -18,7 +18,7 @@ Result<ClientSetup> make_client_setup(std::uint64_t magic, std::span<const std::
   ClientSetup setup{};
   setup.magic = magic;
   setup.version = kSetupVersion;
-  setup.hello_bytes = static_cast<std::uint32_t>(hello.size());
+  setup.hello_bytes = static_cast<std::uint16_t>(hello.size());
   std::copy(hello.begin(), hello.end(), setup.hello.begin());
   return setup;
 }
@@ -31,6 +31,7 @@ Status check(const ClientSetup& setup, std::uint64_t magic) {
                                           " of the server: use the same release on both sides");
   }
   if (setup.hello_bytes > kMaxClientHelloBytes) return fail(ErrorCode::kProtocol, "hello too long");
+  if (setup.has_key > 1) return fail(ErrorCode::kProtocol, "a field of the hello makes no sense");
   return {};
 }
 

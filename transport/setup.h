@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "access/proof.h"
 #include "common/result.h"
 #include "transport/fabric.h"
 
@@ -16,7 +17,7 @@
 
 namespace silurus::transport {
 
-/// Of this wire format; both sides must be of the same.
+/// Version of this wire format; both sides must have the same.
 constexpr std::uint32_t kSetupVersion = 1;
 constexpr std::uint64_t kShmMagic = 0x316d687353524c53;  ///< "SLRSshm1"
 constexpr std::uint64_t kTcpMagic = 0x3170637453524c53;  ///< "SLRStcp1"
@@ -25,7 +26,8 @@ constexpr std::size_t kMaxRefusalBytes = 512;
 struct ClientSetup {
   std::uint64_t magic;
   std::uint32_t version;
-  std::uint32_t hello_bytes;
+  std::uint16_t hello_bytes;
+  std::uint16_t has_key;  ///< 1: it will prove to hold a key (tcp: tcp/handshake.h); else 0
   std::array<std::byte, kMaxClientHelloBytes> hello;
 };
 
@@ -43,6 +45,21 @@ struct ServerSetup {
   std::array<char, kMaxRefusalBytes> text;
 };
 
+/// tcp only: what the server sends to a client that has a key, and what the client answers with.
+struct Challenge {
+  std::uint64_t magic;  ///< kChallengeMagic
+  access::Nonce nonce;
+};
+struct ClientProof {
+  access::KeyId key;
+  access::Nonce nonce;
+  access::Tag tag;  ///< over the ClientSetup, the Challenge, and what stands before it here
+};
+constexpr std::uint64_t kChallengeMagic = 0x316b637453524c53;  ///< "SLRStck1"
+
+static_assert(sizeof(Challenge) == 24 && sizeof(ClientProof) == 40);
+static_assert(std::has_unique_object_representations_v<Challenge> &&
+              std::has_unique_object_representations_v<ClientProof>);
 static_assert(sizeof(ClientSetup) == 48 && sizeof(ServerSetup) == 40 + 128 + 512);
 static_assert(std::has_unique_object_representations_v<ClientSetup> &&
               std::has_unique_object_representations_v<ServerSetup>);

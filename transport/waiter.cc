@@ -7,15 +7,17 @@
 #include <cerrno>
 #include <ctime>
 #include <limits>
+#include <utility>
 
 #include "transport/nap_plan.h"
+#include "transport/wait_plan.h"
 
 namespace silurus::transport {
 namespace {
 
 constexpr int kRoundsPerClockRead = 16;
 constexpr Nanoseconds kSpinBeforeYield = 2 * kMicrosecond;
-constexpr std::uint64_t kNapsPerMeasurement = 16;
+constexpr std::uint64_t kSleepsPerMeasurement = 16;
 constexpr Nanoseconds kForever = std::numeric_limits<Nanoseconds>::max();
 
 Nanoseconds now() { return SystemClock().now(); }
@@ -52,7 +54,15 @@ Waiter::Waiter(const WaitOptions& options, std::vector<Poller*> pollers, UniqueF
     : options_(options), pollers_(std::move(pollers)), wake_fd_(std::move(wake)) {
   for (const Poller* poller : pollers_) fds_.push_back({poller->fd(), POLLIN, 0});
   fds_.push_back({wake_fd_.get(), POLLIN, 0});
-  if (options_.policy == WaitPolicy::kNap) naps_ = std::make_unique<NapPlan>();
+  if (options_.policy == WaitPolicy::kNap) {
+    NapPlan::Options naps;
+    if (options_.longest_nap != 0) naps.most = options_.longest_nap;
+    naps_ = std::make_unique<NapPlan>(naps);
+  }
+  if (options_.policy == WaitPolicy::kAdaptive) {
+    plan_ = std::make_unique<WaitPlan>(
+        WaitPlan::Options{.spin = options_.spin, .longest_nap = options_.longest_nap});
+  }
 }
 
 Waiter::~Waiter() = default;
@@ -63,33 +73,73 @@ std::size_t Waiter::progress() {
   return events;
 }
 
-std::size_t Waiter::wait(Nanoseconds timeout) {
-  std::size_t events = progress();
+std::size_t Waiter::wait(Nanoseconds timeout) { return wait(timeout, Worked{}); }
+
+std::size_t Waiter::wait(Nanoseconds timeout, const Worked& worked) {
+  if (plan_ != nullptr) plan_->add(worked);
+  std::size_t events = handled(progress());
   if (events != 0 || flag_.take() || timeout == 0) return events;
-  const Nanoseconds start = now();
-  const Nanoseconds deadline = timeout < 0 ? kForever : start + timeout;
-  if (options_.policy == WaitPolicy::kNap) {
-    events = nap_until(deadline);
-    returned_ = now();
-    return events;
+  const Nanoseconds deadline = timeout < 0 ? kForever : now() + timeout;
+  switch (options_.policy) {
+    case WaitPolicy::kSpin:
+      spin(deadline, events);
+      return events;
+    case WaitPolicy::kNap:
+      events = nap_until(deadline);
+      returned_ = now();
+      return events;
+    case WaitPolicy::kAdaptive:
+      return handled(wait_as_planned(deadline));
+    case WaitPolicy::kSleep:
+      break;
   }
-  for (Nanoseconds time = start;; time = now()) {
-    if (options_.policy != WaitPolicy::kSleep) {
-      const bool for_ever = options_.policy == WaitPolicy::kSpin;
-      const Nanoseconds until = for_ever ? deadline : std::min(deadline, time + options_.spin);
-      if (spin(until, events)) return events;
-      if (for_ever) return 0;
-      time = now();
-    }
-    if (time >= deadline) return 0;
-    sleep(deadline == kForever ? -1 : deadline - time);
+  for (Nanoseconds left = deadline - now(); left > 0; left = deadline - now()) {
+    sleep(deadline == kForever ? -1 : left);
     events = progress();
     if (events != 0 || flag_.take()) return events;
-    if (now() >= deadline) return 0;
   }
+  return 0;
 }
 
-/// One nap after the other until there is something to do, or nothing for so long that it sleeps.
+bool Waiter::is_to_spin() const { return plan_ != nullptr && plan_->is_to_spin(); }
+
+/// Tells the plan of what happened within a wait: of all else its caller tells.
+std::size_t Waiter::handled(std::size_t events) {
+  if (plan_ != nullptr && events != 0) plan_->add({.events = events});
+  return events;
+}
+
+/// In one way after the other, until there is something to do or the time is up.
+std::size_t Waiter::wait_as_planned(Nanoseconds deadline) {
+  for (Nanoseconds time = now(); time < deadline; time = now()) {
+    const WaitPlan::Choice choice = plan_->next();
+    const Nanoseconds until = std::min(deadline, time + choice.time);
+    std::size_t events = 0;
+    if (choice.way == WaitPlan::Way::kSpin) {
+      const bool came = spin(until, events);
+      plan_->spun(spun_until_ - time, came);
+      if (came) return events;
+      time = spun_until_;
+    }
+    if (time >= deadline) return 0;
+    Rest rest;
+    if (choice.way == WaitPlan::Way::kNap) {
+      rest = nap(until - time);
+      for (Poller* poller : pollers_) poller->look();
+    } else {
+      const Nanoseconds longest = deadline == kForever ? -1 : deadline - time;
+      rest = measure([&] { sleep(longest); });
+    }
+    plan_->rested(rest.time);
+    if (rest.cpu_time) plan_->cost(*rest.cpu_time);
+    events = progress();
+    if (events != 0 || flag_.take()) return events;
+  }
+  return 0;
+}
+
+/// One nap after the other until there is something to do, or until there was nothing for the time
+/// after which it sleeps.
 std::size_t Waiter::nap_until(Nanoseconds deadline) {
   // What was done since the last wait; the looking in vain at its end is small beside a nap.
   Nanoseconds busy = returned_ == 0 ? 0 : now() - returned_;
@@ -98,7 +148,9 @@ std::size_t Waiter::nap_until(Nanoseconds deadline) {
     if (left <= 0) return 0;
     const std::optional<Nanoseconds> time = naps_->next(busy);
     if (time) {
-      nap(std::min(*time, left));
+      const Rest rest = nap(std::min(*time, left));
+      naps_->napped(rest.time);
+      if (rest.cpu_time) naps_->cost(*rest.cpu_time);
       for (Poller* poller : pollers_) poller->look();
     } else {
       sleep(deadline == kForever ? -1 : left);
@@ -110,20 +162,30 @@ std::size_t Waiter::nap_until(Nanoseconds deadline) {
   }
 }
 
-void Waiter::nap(Nanoseconds time) {
-  if (sleeps_ == 0) prctl(PR_SET_TIMERSLACK, 1);  // else the kernel adds 50 us to each
-  // Asking for the CPU time is a system call itself, twice.
-  const bool measured = sleeps_ % kNapsPerMeasurement == 0;
-  const Nanoseconds start = now(), cpu_start = measured ? thread_cpu_time() : 0;
+Waiter::Rest Waiter::nap(Nanoseconds time) {
+  // Else the kernel adds 50 us to each.
+  if (!std::exchange(has_exact_timers_, true)) prctl(PR_SET_TIMERSLACK, 1);
   // Of the descriptors only our own: what arrives meanwhile is what the nap is to collect.
-  wait_for(&fds_.back(), 1, time);
-  naps_->napped(now() - start);
-  if (measured) naps_->cost(thread_cpu_time() - cpu_start);
+  return measure([&] { wait_for(&fds_.back(), 1, time); });
+}
+
+/// What a sleep or a nap takes: its CPU time only now and then, since to ask for that is a system
+/// call itself, twice.
+template <typename Sleep>
+Waiter::Rest Waiter::measure(Sleep&& sleep) {
+  const std::uint64_t before = sleeps_;
+  const bool measured = before % kSleepsPerMeasurement == 0;
+  const Nanoseconds start = now(), cpu_start = measured ? thread_cpu_time() : 0;
+  sleep();
+  Rest rest{now() - start, {}};
+  if (measured && sleeps_ != before) rest.cpu_time = thread_cpu_time() - cpu_start;
+  return rest;
 }
 
 /// True if it need wait no longer; false when the time is up.
 bool Waiter::spin(Nanoseconds until, std::size_t& events) {
   const Nanoseconds start = now();
+  spun_until_ = start;
   bool yield = false;
   for (;;) {
     for (int i = 0; i < kRoundsPerClockRead; ++i) {
@@ -131,9 +193,9 @@ bool Waiter::spin(Nanoseconds until, std::size_t& events) {
       if (events != 0 || flag_.take()) return true;
       relax();
     }
-    const Nanoseconds time = now();
-    if (time >= until) return false;
-    yield = yield || time - start >= kSpinBeforeYield;
+    spun_until_ = now();
+    if (spun_until_ >= until) return false;
+    yield = yield || spun_until_ - start >= kSpinBeforeYield;
     if (yield) sched_yield();
   }
 }

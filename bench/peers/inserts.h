@@ -34,7 +34,7 @@ class PostgisPeer {
   /// kUnsupported if this build has no PostgreSQL.
   static Result<std::unique_ptr<PostgisPeer>> start(const std::string& directory);
   virtual ~PostgisPeer() = default;
-  /// Inserts a second with so many connections, each a thread with one insert under way.
+  /// Inserts a second with that many connections, each a thread with one insert under way.
   virtual Result<double> insert_rate(std::size_t connections, double seconds,
                                      std::uint64_t seed) = 0;
 };

@@ -54,7 +54,7 @@ Result<PostgresServer> PostgresServer::start(const std::string& directory,
 Status PostgresServer::begin(const std::vector<std::string>& settings,
                              const std::vector<int>& cpus) {
   const std::string initdb = SILURUS_POSTGRES_BIN "/initdb";
-  if (access(initdb.c_str(), X_OK) != 0) {
+  if (::access(initdb.c_str(), X_OK) != 0) {
     return fail(ErrorCode::kNotFound, initdb + " is not installed");
   }
   if (auto ok = make_directory(directory_); !ok) return ok;
@@ -78,7 +78,7 @@ Status PostgresServer::begin(const std::vector<std::string>& settings,
       .log = log,
       .user = kUser,
       .cpus = cpus,
-      .stop_signal = SIGQUIT};  // at once: nobody wants its data
+      .stop_signal = SIGQUIT};  // at once: its data are not needed
   for (const std::string& setting : settings) {
     options.words.insert(options.words.end(), {"-c", setting});
   }

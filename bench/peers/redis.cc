@@ -16,7 +16,7 @@ namespace {
 constexpr const char* kProgram = "/usr/bin/redis-server";
 constexpr Nanoseconds kStartTimeout = 30 * kSecond;
 constexpr std::size_t kEntriesPerCommand = 1000;
-/// A search for k neighbours looks within the radius where so many times k are to be expected.
+/// A search for k neighbours looks within the radius where that many times k are to be expected.
 constexpr double kExpectedPerWanted = 2.5;
 constexpr int kMaxDoublings = 40;
 

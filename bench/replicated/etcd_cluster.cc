@@ -30,7 +30,7 @@ constexpr Nanoseconds kStartTimeout = 60 * kSecond;
 constexpr int kReconnectMs = 100;
 constexpr auto kCallTimeout = std::chrono::seconds(10);
 
-/// Ports of the loopback that nobody listens on; all of them held until the last is found.
+/// Ports of the loopback that no server listens on; all of them held until the last is found.
 template <std::size_t kCount>
 Result<std::array<int, kCount>> free_ports() {
   std::array<transport::UniqueFd, kCount> held;

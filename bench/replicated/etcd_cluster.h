@@ -22,7 +22,7 @@ class EtcdCluster {
 
   /// All members, for silurus-server's --cluster: "etcd://127.0.0.1:2379/name", of the first one.
   virtual std::string url(const std::string& name) const = 0;
-  /// Puts a second, over gRPC to the leader, so many under way at once: new keys of eight bytes,
+  /// Puts a second, over gRPC to the leader, that many under way at once: new keys of eight bytes,
   /// with 32 bytes, as much as a box.
   virtual Result<double> put_rate(std::size_t in_flight, double seconds, std::uint64_t seed) = 0;
 };

@@ -54,18 +54,19 @@ class EtcdMapStore final : public MapStore {
         continue;
       }
       if (*replaced != 0) return StoredMap{std::move(next), *replaced};
-      // Another one is there: somebody else's, or what an attempt without an answer did, if there
-      // was one (of several endpoints the gateway may have asked more than the one that answered).
+      // Another one is there: of another command, or what an attempt without an answer did, if
+      // there was one (of several endpoints the gateway may have asked more than the one that
+      // answered).
       auto now = load();
       if (now && now->map.written_by == next.written_by) return now;
       const bool may_be_done = attempt > 0 || asks_several_;
-      // Whoever replaces ours makes a later epoch than ours; of that one there is a single map.
+      // A map that replaces ours has a later epoch than ours; of that one there is a single map.
       if (may_be_done && (!now || now->map.epoch > next.epoch)) {
-        why = now ? "somebody else has changed it since" : now.error().message;
+        why = now ? "another command has changed it since" : now.error().message;
         break;
       }
       return fail(ErrorCode::kConflict,
-                  "somebody else has changed the shard map meanwhile: nothing was done, look at "
+                  "another command has changed the shard map meanwhile: nothing was done; see "
                   "silurus cluster status and try again");
     }
     return fail(ErrorCode::kInDoubt, "whether the shard map was changed is unknown: " + why);

@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "client/exported.h"
 #include "client/internal.h"
 #include "client/shards/internal.h"
 #include "common/json.h"
@@ -22,7 +23,7 @@ using protocol::TaskKind;
 /// So few changes left, and the shard is frozen for the rest.
 constexpr std::uint64_t kFewChanges = 2000;
 /// If changes never become few, since they come faster than they are copied, writers are made to
-/// wait after so many rounds all the same.
+/// wait after this number of rounds all the same.
 constexpr int kMaxRounds = 20;
 constexpr std::size_t kBatchesInFlight = 8;
 /// Pages of the shard that the median is taken of, spread evenly: some million entries.
@@ -72,28 +73,15 @@ class Server {
     const auto text = client::Internal::run_task(client_, {.kind = kind, .from = from, .to = to});
     if (!text) return told(text.error());
     const auto json = parse_json(*text);
-    if (!json.is_object()) return fail(ErrorCode::kProtocol, url_ + " answers nonsense");
+    if (!json.is_object()) return fail(ErrorCode::kProtocol, url_ + " sent a malformed answer");
     return Answer{json_number(json, "entries"), json_number(json, "operations"),
                   json_number(json, "pages")};
   }
 
   /// One page of what was listed, each operation checked.
   Result<std::vector<Operation<D>>> page(std::uint64_t index) {
-    const auto bytes = client::Internal::run_task(
-        client_, {.kind = TaskKind::kExportPage, .from = 0, .to = index});
-    if (!bytes) return told(bytes.error());
-    if (bytes->size() % sizeof(Operation<D>) != 0) {
-      return fail(ErrorCode::kProtocol, url_ + " answers with part of an operation");
-    }
-    std::vector<Operation<D>> operations(bytes->size() / sizeof(Operation<D>));
-    if (!operations.empty()) std::memcpy(operations.data(), bytes->data(), bytes->size());
-    for (const Operation<D>& one : operations) {
-      const bool is_update = one.kind == OperationKind::kUpdate;
-      if (one.kind > OperationKind::kUpdate || !rtree::check_box(one.box) ||
-          (is_update && !rtree::check_box(one.to))) {
-        return fail(ErrorCode::kProtocol, url_ + " answers with an operation that makes no sense");
-      }
-    }
+    auto operations = client::read_page(client_, index);
+    if (!operations) return told(operations.error());
     return operations;
   }
 
@@ -130,8 +118,8 @@ struct Target {
                                         error = answer.error();
                                       } else if (!(*answer)->failed.empty()) {
                                         error = Error{(*answer)->failed.front().code,
-                                                      "a change could not be made there: what is "
-                                                      "held there is not what was copied"};
+                                                      "a change could not be made there: its "
+                                                      "entries are not those that were copied"};
                                       }
                                     }));
     batch.clear();
@@ -221,7 +209,7 @@ class Replacement {
   std::optional<Space<D>> space_;
   std::optional<Server<D>> source_;
   std::vector<std::unique_ptr<Target<D>>> targets_;
-  bool may_thaw_ = false;  ///< it may be frozen or retired, and nobody has taken its place
+  bool may_thaw_ = false;  ///< it may be frozen or retired, and no other has taken its place
   bool was_killed_ = false;
   Nanoseconds frozen_at_ = 0;
   Nanoseconds retired_at_ = 0;
@@ -400,7 +388,7 @@ Status Replacement<D>::connect() {
 
 template <int D>
 Status Replacement<D>::fill() {
-  // Ends what whoever began this has left.
+  // Ends what the command that began this has left.
   if (const auto serves = source_->ask(TaskKind::kServe, stored_.map.epoch); !serves) {
     return fail(serves.error());
   }
@@ -409,7 +397,7 @@ Status Replacement<D>::fill() {
     if (!filled) return fail(filled.error());
     if (filled->entries == 0) continue;
     if (!taken_over_) {
-      return fail(ErrorCode::kConflict, target->server.url() + " is empty no longer");
+      return fail(ErrorCode::kConflict, target->server.url() + " is no longer empty");
     }
     // What an earlier attempt has left there goes.
     if (auto ok = empty_server(target->server); !ok) return ok;
@@ -546,7 +534,7 @@ Status Replacement<D>::retire() {
 }
 
 /// The map may have been changed in something else since the intent was declared, even while this
-/// goes on; as long as the shard has our ticket nobody has taken over from us.
+/// goes on; as long as the shard has our ticket no command has taken over from us.
 template <int D>
 Result<StoredMap> Replacement<D>::put_in_place(const std::vector<Part>& parts) {
   const std::uint64_t ticket = stored_.map.epoch;
@@ -577,12 +565,12 @@ Result<StoredMap> Replacement<D>::put_in_place(const std::vector<Part>& parts) {
     const Shard* const there = now->map.find(options_.shard);
     if (there == nullptr && may_be_done) {
       return fail(ErrorCode::kInDoubt,
-                  "its successors were put in its place, by us or by somebody who took over, and "
-                  "replaced since: see silurus cluster status");
+                  "its successors were put in its place, by this command or by one that took over, "
+                  "and replaced since: see silurus cluster status");
     }
     if (there == nullptr || there->ticket != ticket) {
       return fail(ErrorCode::kConflict,
-                  "somebody else has taken the replacement over, or has ended it");
+                  "another command has taken the replacement over, or has ended it");
     }
     base = std::move(*now);
   }
@@ -656,7 +644,7 @@ Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard_id,
   shard->ticket = 0;
   for (const Part& part : parts) next.spares.push_back(part.url());
   const std::string url = shard->url();
-  // First the map: from here on nobody can put the successors into it.
+  // First the map: from here on no command can put the successors into it.
   auto replaced = store.replace(*stored, std::move(next));
   if (!replaced) return fail(replaced.error());
   auto source = Server<D>::connect(url, options, environment);

@@ -260,6 +260,7 @@ struct Router<D>::Impl {
     for (std::size_t next = 0; next < order.size();) {
       const bool full = all.size() >= query.k;
       if (full && order[next].first > all.neighbors[query.k - 1].distance) break;
+      if (order[next].first > query.max_distance) break;
       std::vector<Link*> asked;
       do {
         asked.push_back(order[next].second);
@@ -418,7 +419,7 @@ struct Router<D>::Impl {
   }
 
   /// An update whose entry moves to another shard. It is inserted there first, so that whatever
-  /// happens it is somewhere; whoever finds it gone here when it is erased takes back the
+  /// happens it is somewhere; a call that finds it gone here when it is erased takes back the
   /// insertion.
   Status cross(Writing& writing, std::size_t index) {
     const Operation<D>& update = writing.operations[index];
@@ -541,11 +542,14 @@ Result<std::uint64_t> Router<D>::count(const Box<D>& window, Predicate predicate
 }
 
 template <int D>
-Result<NearestAnswer> Router<D>::nearest(const Point<D>& point, std::uint32_t k) {
+Result<NearestAnswer> Router<D>::nearest(const Point<D>& point, std::uint32_t k,
+                                         double max_distance) {
   if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
   if (auto ok = rtree::check_point(point); !ok) return fail(ok.error());
   if (auto ok = protocol::check_k(k); !ok) return fail(ok.error());
-  return impl_->until_done([&] { return impl_->nearest_once({.point = point, .k = k}); });
+  if (auto ok = protocol::check_max_distance(max_distance); !ok) return fail(ok.error());
+  return impl_->until_done(
+      [&] { return impl_->nearest_once({.point = point, .k = k, .max_distance = max_distance}); });
 }
 
 template <int D>

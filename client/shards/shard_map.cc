@@ -85,7 +85,7 @@ Status check_frame(const ShardMap& map) {
     }
     const double reach = std::max(std::abs(map.frame_min[d]), std::abs(map.frame_max[d]));
     if (!(map.limit[d] >= 0) || !std::isfinite(2 * (reach + map.limit[d]))) {
-      return wrong("the limit makes no sense in dimension " + std::to_string(d));
+      return wrong("the limit is negative or too large in dimension " + std::to_string(d));
     }
   }
   return {};

@@ -1,6 +1,7 @@
 #include "client/tool/arguments.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -11,11 +12,13 @@
 
 #include "client/cluster_info.h"
 #include "client/tool/cluster.h"
+#include "client/tool/collections.h"
 #include "client/tool/help.h"
 #include "client/tool/moment.h"
 #include "common/flags.h"
 #include "common/units.h"
 #include "etcd/gateway.h"
+#include "protocol/decode.h"
 #include "protocol/default_url.h"
 #include "silurus/shard_map.h"
 #include "transport/fabric.h"
@@ -33,6 +36,9 @@ constexpr flags::Names<ReadFrom, 2> kMembers{
     {{"primary", ReadFrom::kPrimary}, {"any", ReadFrom::kAny}}};
 constexpr flags::Names<Format, 3> kFormats{
     {{"text", Format::kText}, {"json", Format::kJson}, {"csv", Format::kCsv}}};
+constexpr flags::Names<ExportFormat, 3> kExportFormats{{{"csv", ExportFormat::kCsv},
+                                                        {"npy", ExportFormat::kNpy},
+                                                        {"geojsonseq", ExportFormat::kGeoJsonSeq}}};
 constexpr flags::Names<rtree::Predicate, 3> kPredicates{
     {{"intersects", rtree::Predicate::kIntersects},
      {"within", rtree::Predicate::kWithin},
@@ -49,14 +55,19 @@ tl::unexpected<Error> usage(const CommandTable& command, const std::string& mess
 
 // --- options of all commands
 
-Status read_settings(const flags::Values& values, Settings& settings) {
+/// An export has formats of its own.
+Status read_settings(const flags::Values& values, bool is_export, Settings& settings) {
   flags::Reader reader(values);
   settings.url = values.has("server") ? values.text("server") : protocol::default_url();
   settings.has_default_url = !values.has("server") && std::getenv("SILURUS_SERVER") == nullptr;
+  if (const char* named = std::getenv("SILURUS_COLLECTION"); named != nullptr) {
+    settings.client.collection = named;
+  }
+  reader.text("collection", settings.client.collection);
   reader.one_of("mode", kModes, settings.client.mode);
   reader.one_of("policy", kPolicies, settings.client.policy);
   reader.one_of("read", kMembers, settings.client.read.from);
-  reader.one_of("format", kFormats, settings.format);
+  if (!is_export) reader.one_of("format", kFormats, settings.format);
   reader.duration("max-staleness", settings.client.read.max_staleness);
   Nanoseconds timeout = 0;
   reader.duration("timeout", timeout);
@@ -113,6 +124,8 @@ Result<std::vector<double>> box_of(const CommandTable& command, const std::vecto
     const double low = numbers[d];
     const double high = numbers[d + dimensions];
     if (low <= high) continue;
+    // In degrees, that is a box across the antimeridian; whether it is one the collection tells.
+    if (dimensions == 2 && d == first && low <= 180 && high >= -180) continue;
     const char axis = "XYZ"[d - first];
     return usage(command, std::string(1, axis) + "MIN is " + format_number(low) + ", above " +
                               axis + "MAX, which is " + format_number(high));
@@ -142,10 +155,20 @@ Result<Command> parse_range(const CommandTable& command, Words words, const flag
   flags::Reader reader(values);
   reader.one_of("predicate", kPredicates, range.predicate);
   reader.toggle("count", range.count_only);
+  reader.toggle("boxes", range.boxes);
   reader.number("limit", 0, UINT64_MAX, range.limit);
   read_moment(reader, "as-of", range.as_of);
   if (!reader.status()) return fail(reader.status().error());
   return range;
+}
+
+/// What nearest and radius have in common.
+Result<Command> read_nearest(flags::Reader& reader, NearestCommand nearest) {
+  reader.number("k", 1, protocol::kMaxK, nearest.k);
+  reader.toggle("count", nearest.count_only);
+  read_moment(reader, "as-of", nearest.as_of);
+  if (!reader.status()) return fail(reader.status().error());
+  return nearest;
 }
 
 Result<Command> parse_nearest(const CommandTable& command, Words words,
@@ -154,11 +177,27 @@ Result<Command> parse_nearest(const CommandTable& command, Words words,
   if (!point) return fail(point.error());
   NearestCommand nearest{.point = std::move(*point)};
   flags::Reader reader(values);
-  reader.number("k", 1, protocol::kMaxK, nearest.k);
-  reader.toggle("count", nearest.count_only);
-  read_moment(reader, "as-of", nearest.as_of);
-  if (!reader.status()) return fail(reader.status().error());
-  return nearest;
+  if (values.has("max-distance")) reader.real("max-distance", nearest.max_distance);
+  if (!(nearest.max_distance >= 0)) reader.refuse("max-distance", "it must be at least 0");
+  return read_nearest(reader, std::move(nearest));
+}
+
+Result<Command> parse_radius(const CommandTable& command, Words words,
+                             const flags::Values& values) {
+  if (words.size() != 3 && words.size() != 4) {
+    return usage(command,
+                 "radius needs 2 coordinates (3 in three dimensions) and a distance, there are " +
+                     std::to_string(words.size()) + " numbers");
+  }
+  auto point = coordinates(command, words.first(words.size() - 1), 1);
+  if (!point) return fail(point.error());
+  const auto distance = flags::as_number(words.back());
+  if (!distance || !(*distance >= 0)) {
+    return usage(command, "'" + words.back() + "' is not a distance: it must be at least 0");
+  }
+  flags::Reader reader(values);
+  return read_nearest(
+      reader, {.point = std::move(*point), .k = protocol::kMaxK, .max_distance = *distance});
 }
 
 template <typename Write>
@@ -203,8 +242,22 @@ Result<Command> parse_load(const CommandTable& command, Words words, const flags
   reader.toggle("skip-bad", load.skip_bad);
   reader.number("skip", 0, UINT64_MAX, load.skip);
   reader.read("check", parse_check, load.check);
-  reader.text("columns", load.columns);
-  if (values.has("columns") && load.columns.empty()) reader.refuse("columns", "it is empty");
+  reader.number("limit", 0, UINT64_MAX, load.limit);
+  reader.read("as", datasets::parse_as, load.as);
+  const std::initializer_list<std::pair<const char*, std::string*>> texts = {
+      {"columns", &load.columns}, {"layer", &load.layer}, {"where", &load.where}, {"id", &load.id}};
+  for (const auto& [name, text] : texts) {
+    reader.text(name, *text);
+    if (values.has(name) && text->empty()) reader.refuse(name, "it is empty");
+  }
+  reader.toggle("dry-run", load.dry_run);
+  reader.number("dimensions", 2, 3, load.dimensions);
+  if (values.has("dimensions") && !load.dry_run) {
+    reader.refuse("dimensions", "it means nothing without --dry-run: the tree has its own");
+  }
+  for (const char* name : {"skip", "check"}) {
+    if (load.dry_run && values.has(name)) reader.refuse(name, "it means nothing with --dry-run");
+  }
   reader.real("fill", load.fill);
   if (values.has("fill") && !(load.fill > 0 && load.fill <= 1)) {
     reader.refuse("fill", "'" + values.text("fill") + "' is not above 0 and at most 1");
@@ -245,16 +298,54 @@ Result<Command> parse_backup(const CommandTable& command, Words words) {
   return BackupCommand{std::filesystem::absolute(words[0]).lexically_normal().string()};
 }
 
+Result<Command> parse_key(const CommandTable& command, Words words, const flags::Values& values) {
+  if (words.size() != 2 || words[0] != "new") return usage(command, "key takes new and a name");
+  KeyCommand key{.name = words[1], .role = values.text("role"), .file = values.text("file")};
+  constexpr std::array<std::string_view, 3> kRoles{"reader", "writer", "operator"};
+  if (std::ranges::find(kRoles, key.role) == kRoles.end()) {
+    return usage(command, "key new takes --role reader, writer or operator");
+  }
+  if (key.file.empty()) key.file = key.name + ".key";
+  return key;
+}
+
 Result<Command> parse_doctor(const CommandTable& command, Words words,
                              const flags::Values& values) {
   if (!words.empty()) return usage(command, "doctor takes no arguments");
   return DoctorCommand{.card = values.text("card"), .server_is_named = values.has("server")};
 }
 
+Result<Command> parse_join(const CommandTable& command, Words words, const flags::Values& values) {
+  if (words.size() != 2) return usage(command, "join takes the names of two collections");
+  JoinCommand join{.first = words[0], .second = words[1]};
+  flags::Reader reader(values);
+  reader.real("within-distance", join.query.within);
+  reader.toggle("count", join.count_only);
+  if (!reader.status()) return fail(reader.status().error());
+  if (auto ok = protocol::check_join(join.query); !ok) {
+    return usage(command, "--within-distance: " + ok.error().message);
+  }
+  return join;
+}
+
+Result<Command> parse_export(const CommandTable& command, Words words,
+                             const flags::Values& values) {
+  if (!words.empty()) return usage(command, "export takes no arguments: -c names the collection");
+  ExportCommand wanted;
+  flags::Reader reader(values);
+  reader.one_of("format", kExportFormats, wanted.format);
+  reader.text("output", wanted.output);
+  if (!reader.status()) return fail(reader.status().error());
+  return wanted;
+}
+
 Result<Command> parse_command(const CommandTable& command, Words words,
                               const flags::Values& values) {
   if (command.name == "range") return parse_range(command, words, values);
   if (command.name == "nearest") return parse_nearest(command, words, values);
+  if (command.name == "radius") return parse_radius(command, words, values);
+  if (command.name == "export") return parse_export(command, words, values);
+  if (command.name == "join") return parse_join(command, words, values);
   if (command.name == "insert") return parse_write<InsertCommand>(command, words);
   if (command.name == "erase") return parse_write<EraseCommand>(command, words);
   if (command.name == "update") return parse_update(command, words);
@@ -263,7 +354,11 @@ Result<Command> parse_command(const CommandTable& command, Words words,
   if (command.name == "cluster") return parse_cluster(command, words, values);
   if (command.name == "backup") return parse_backup(command, words);
   if (command.name == "compact") return parse_compact(command, words, values);
+  if (command.name == "key") return parse_key(command, words, values);
   if (command.name == "doctor") return parse_doctor(command, words, values);
+  auto of_collections = parse_collections(command, words, values);
+  if (!of_collections) return fail(of_collections.error());
+  if (*of_collections) return std::move(**of_collections);
   if (!words.empty()) return usage(command, std::string(command.name) + " takes no arguments");
   if (command.name == "history") return HistoryCommand{};
   return StatsCommand{};
@@ -273,7 +368,10 @@ Result<Command> parse_command(const CommandTable& command, Words words,
 
 std::vector<flags::Option> options_of(const CommandTable& command) {
   std::vector<flags::Option> options(command.options);
-  options.insert(options.end(), general_options().begin(), general_options().end());
+  for (const flags::Option& option : general_options()) {
+    const auto own = std::ranges::find(options, option.name, &flags::Option::name);
+    if (own == options.end()) options.push_back(option);
+  }
   return options;
 }
 
@@ -344,7 +442,9 @@ Status check_server(const std::string& url) {
 Result<Invocation> parse_arguments(const std::vector<std::string>& arguments) {
   const auto any = flags::parse(all_options(), arguments);
   if (any && any->has("version")) {
-    return Invocation{.settings = {}, .command = PrintCommand{"silurus " SILURUS_VERSION "\n"}};
+    Invocation invocation;
+    invocation.command = PrintCommand{"silurus " SILURUS_VERSION "\n"};
+    return invocation;
   }
   if (any && (any->has("help") || (!any->words().empty() && any->words()[0] == "help"))) {
     return help_for(any->words());
@@ -361,7 +461,10 @@ Result<Invocation> parse_arguments(const std::vector<std::string>& arguments) {
   if (!values) return explained(*command, values.error());
 
   Invocation invocation;
-  if (auto ok = read_settings(*values, invocation.settings); !ok) return fail(ok.error());
+  const bool is_export = command->name == "export";
+  if (auto ok = read_settings(*values, is_export, invocation.settings); !ok) {
+    return fail(ok.error());
+  }
   const auto has_ids = [&](const flags::Option& one) { return one.name == "ids-as-strings"; };
   invocation.settings.ids_as_strings =
       std::ranges::any_of(command->options, has_ids) && values->has("ids-as-strings");

@@ -1,14 +1,17 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "common/result.h"
+#include "datasets/open.h"
 #include "protocol/messages.h"
 #include "rtree/geometry.h"
+#include "silurus/answers.h"
 #include "silurus/options.h"
 
 namespace silurus::tool {
@@ -31,12 +34,14 @@ struct RangeCommand {
   std::vector<double> window;
   rtree::Predicate predicate = rtree::Predicate::kIntersects;
   bool count_only = false;
+  bool boxes = false;  ///< with their boxes
   std::uint64_t limit = UINT64_MAX;
   Moment as_of = 0;  ///< 0: now
 };
 struct NearestCommand {
   std::vector<double> point;
   std::uint32_t k = 1;
+  double max_distance = std::numeric_limits<double>::infinity();
   bool count_only = false;
   Moment as_of = 0;
 };
@@ -54,12 +59,19 @@ struct UpdateCommand {
   std::vector<double> to;
 };
 struct LoadCommand {
-  std::string source;
+  std::string source = {};
   double fill = 0;  ///< 0: the server's default
   bool skip_bad = false;
   std::string columns = {};  ///< which column is which; empty: the file's header says it
   std::uint64_t skip = 0;    ///< entries at the front of the source that are left out
   std::uint64_t check = 0;   ///< behind these, entries that are inserted only if they are not in
+  std::uint64_t limit = UINT64_MAX;  ///< entries of the source that are read, skipped ones included
+  std::string layer = {};            ///< of the file
+  std::string where = {};            ///< condition that a feature must meet
+  std::string id = {};               ///< column that ids are read from
+  std::optional<datasets::As> as = {};  ///< what becomes of lines and areas
+  bool dry_run = false;                 ///< only say what would be loaded
+  int dimensions = 2;                   ///< with dry_run: of the tree that is meant
 };
 struct StatsCommand {};
 struct HistoryCommand {};
@@ -72,6 +84,35 @@ struct CompactCommand {
 };
 struct BackupCommand {
   std::string path;  ///< absolute
+};
+struct JoinCommand {
+  std::string first;  ///< collections
+  std::string second;
+  JoinQuery query = {};
+  bool count_only = false;
+};
+enum class ExportFormat : std::uint8_t { kCsv, kNpy, kGeoJsonSeq };
+struct ExportCommand {
+  ExportFormat format = ExportFormat::kCsv;
+  std::string output;  ///< a file that is not there yet; empty: standard output
+};
+struct CollectionsCommand {};
+struct CreateCommand {
+  std::string name;
+  int dimensions = 0;  ///< 0: those of the server
+  CollectionOptions options = {};
+};
+/// Of a collection that there is.
+enum class Change : std::uint8_t { kDrop, kClear, kRename, kReplace, kNote };
+struct ChangeCommand {
+  Change change = Change::kDrop;
+  std::string name;
+  std::string text;  ///< a new name, or a note
+};
+struct KeyCommand {
+  std::string name;
+  std::string role;  ///< "reader", "writer" or "operator"
+  std::string file;  ///< to be made
 };
 struct DoctorCommand {
   std::string card = "all";      ///< to be probed: a device, "all" or "none"
@@ -95,7 +136,8 @@ struct PrintCommand {
 using Command =
     std::variant<RangeCommand, NearestCommand, InsertCommand, EraseCommand, UpdateCommand,
                  LoadCommand, StatsCommand, HistoryCommand, DiffCommand, CompactCommand,
-                 BackupCommand, DoctorCommand, ClusterCommand, PrintCommand>;
+                 BackupCommand, KeyCommand, JoinCommand, ExportCommand, CollectionsCommand,
+                 CreateCommand, ChangeCommand, DoctorCommand, ClusterCommand, PrintCommand>;
 
 struct Invocation {
   Settings settings;

@@ -31,7 +31,8 @@ std::string changed(const ShardMap& map, const std::string& what, Format format)
   return what + ", epoch " + std::to_string(map.epoch) + "\n";
 }
 
-/// The server is there, empty, and has so many dimensions. Which group of replicas it is, if any.
+/// The server is there, empty, and has that number of dimensions. Which group of replicas it is, if
+/// any.
 Result<std::string> check_empty(const std::string& url, int dimensions, const Settings& settings) {
   const auto server = probe(url, settings.client.connect_timeout);
   if (!server) return fail(server.error());

@@ -8,8 +8,12 @@
 
 #include "client/internal.h"
 #include "client/tool/cluster.h"
+#include "client/tool/collections.h"
 #include "client/tool/compact.h"
 #include "client/tool/doctor.h"
+#include "client/tool/dry_run.h"
+#include "client/tool/export.h"
+#include "client/tool/key.h"
 #include "client/tool/load.h"
 #include "client/tool/output.h"
 #include "client/tool/progress.h"
@@ -46,6 +50,17 @@ Status check_dimensions(std::span<const double> numbers, std::size_t per_dimensi
                                                " numbers, not " + std::to_string(numbers.size()));
 }
 
+/// Where notes on a file tell that it is of degrees, says what a collection of degrees is for.
+void suggest_lonlat(std::vector<std::string>& notes) {
+  const bool is_of_degrees = std::ranges::any_of(notes, [](const std::string& note) {
+    return note.find("coordinates are degrees, longitude first") != std::string::npos;
+  });
+  if (!is_of_degrees) return;
+  notes.emplace_back(
+      "distances are told in degrees here; in metres, and across the antimeridian, in a collection "
+      "created with --lonlat");
+}
+
 /// What only the versions of one tree can answer.
 tl::unexpected<Error> of_one_shard_only() {
   return fail(ErrorCode::kUnsupported,
@@ -65,7 +80,9 @@ class Runner {
     if (auto ok = check_dimensions<D>(command.window, 2, "range"); !ok) return fail(ok.error());
     typename Connection::RangeOptions options;
     options.predicate = command.predicate;
-    options.shape = command.count_only ? ResultShape::kCount : ResultShape::kIds;
+    options.shape = command.count_only ? ResultShape::kCount
+                    : command.boxes    ? ResultShape::kEntries
+                                       : ResultShape::kIds;
     options.limit = command.limit;
     if constexpr (kOneServer) {
       options.as_of = command.as_of;
@@ -75,19 +92,40 @@ class Runner {
     const Progress progress("waiting for the server to search");
     const auto found = client_.range(box_of<D>(command.window), options);
     if (!found) return fail(found.error());
-    return format_range<D>(*found, command.count_only, settings_.format, settings_.ids_as_strings);
+    return format_range<D>(*found, options.shape, settings_.format, settings_.ids_as_strings);
   }
 
   Result<std::string> operator()(const NearestCommand& command) {
-    if (auto ok = check_dimensions<D>(command.point, 1, "nearest"); !ok) return fail(ok.error());
+    if (auto ok = check_dimensions<D>(command.point, 1, "a point"); !ok) return fail(ok.error());
     Point<D> point;
     std::ranges::copy(command.point, point.at.begin());
     const Progress progress("waiting for the server to search");
     if constexpr (kOneServer) {
-      return nearest(command, client_.nearest(point, command.k, command.as_of));
+      return nearest(command,
+                     client_.nearest(point, command.k, command.as_of, command.max_distance));
     } else {
       if (command.as_of != 0) return of_one_shard_only();
-      return nearest(command, client_.nearest(point, command.k));
+      return nearest(command, client_.nearest(point, command.k, command.max_distance));
+    }
+  }
+
+  Result<std::string> operator()([[maybe_unused]] const ExportCommand& command) {
+    if constexpr (kOneServer) {
+      Progress progress("exporting");
+      return export_collection<D>(client_, command, settings_.ids_as_strings, progress);
+    } else {
+      return of_one_shard_only();
+    }
+  }
+
+  Result<std::string> operator()([[maybe_unused]] const JoinCommand& command) {
+    if constexpr (kOneServer) {
+      const Progress progress("waiting for the server to join");
+      const auto found = client_.join(command.second, command.query);
+      if (!found) return fail(found.error());
+      return format_join(*found, command.count_only, settings_.format, settings_.ids_as_strings);
+    } else {
+      return fail(ErrorCode::kUnsupported, "a sharded cluster joins nothing: ask its shards");
     }
   }
 
@@ -182,7 +220,38 @@ class Runner {
     return format_compaction(report, settings_.format);
   }
 
+  Result<std::string> operator()(const CollectionsCommand&) {
+    if constexpr (kOneServer) {
+      const Progress progress("waiting for the list of collections");
+      const auto json =
+          client::Internal::run_task(client_, {.kind = protocol::TaskKind::kCollections});
+      if (!json) return fail(json.error());
+      return format_collections(*json, settings_.format);
+    } else {
+      return of_one_shard_only();
+    }
+  }
+
+  Result<std::string> operator()([[maybe_unused]] const CreateCommand& command) {
+    if constexpr (kOneServer) {
+      const Progress progress("waiting for the server to create the collection");
+      return create_collection<D>(client_, command, settings_.format);
+    } else {
+      return of_one_shard_only();
+    }
+  }
+
+  Result<std::string> operator()([[maybe_unused]] const ChangeCommand& command) {
+    if constexpr (kOneServer) {
+      const Progress progress("waiting for the server to change the collection");
+      return change_collection<D>(client_, command, settings_.format);
+    } else {
+      return of_one_shard_only();
+    }
+  }
+
   Result<std::string> operator()(const PrintCommand& command) { return command.text; }
+  Result<std::string> operator()(const KeyCommand& command) { return make_key(command); }
   Result<std::string> operator()(const DoctorCommand& command) {
     return run_doctor(command, settings_);
   }
@@ -192,8 +261,7 @@ class Runner {
 
   Result<std::string> operator()(const LoadCommand& command) {
     if (auto ok = check_columns(command); !ok) return fail(ok.error());
-    auto source = datasets::open_dataset<D>(
-        command.source, {.skip_bad = command.skip_bad, .columns = command.columns});
+    auto source = datasets::open_dataset<D>(command.source, open_options(command));
     if (!source) return fail(source.error());
     const SystemClock clock;
     const Nanoseconds begun = clock.now();
@@ -201,7 +269,12 @@ class Runner {
     auto report = Loader<D, Connection>(client_, **source, command, settings_).run(progress);
     if (!report) return fail(report.error());
     report->skipped = (*source)->skipped();
+    report->first_skipped = (*source)->first_skipped();
     report->columns = (*source)->description();
+    report->notes = (*source)->notes();
+    if constexpr (kOneServer && D == 2) {
+      if (!client_.is_lonlat()) suggest_lonlat(report->notes);
+    }
     report->seconds = static_cast<double>(clock.now() - begun) / kSecond;
     return format_load(*report, settings_.format);
   }
@@ -230,12 +303,25 @@ class Runner {
   const Settings& settings_;
 };
 
+/// Whether a command is about the server as a whole.
+bool is_of_no_collection(const Command& command) {
+  return std::holds_alternative<StatsCommand>(command) ||
+         std::holds_alternative<BackupCommand>(command) ||
+         std::holds_alternative<CollectionsCommand>(command) ||
+         std::holds_alternative<CreateCommand>(command) ||
+         std::holds_alternative<ChangeCommand>(command);
+}
+
 template <int D>
 Result<std::string> run_in(const Invocation& invocation) {
   std::optional<Progress> progress(std::in_place, "connecting to " + invocation.settings.url);
   ClientOptions options = invocation.settings.client;
   // Of the one server that is named; of several, of the primary among them.
   if (std::holds_alternative<StatsCommand>(invocation.command)) options.follow_primary = false;
+  if (is_of_no_collection(invocation.command)) options.collection.clear();
+  if (const auto* const join = std::get_if<JoinCommand>(&invocation.command)) {
+    options.collection = join->first;
+  }
   auto client = Client<D>::connect(invocation.settings.url, options);
   if (!client) return fail(client.error());
   progress.reset();
@@ -294,8 +380,12 @@ Result<std::string> run(const Invocation& invocation) {
   if (const auto* cluster = std::get_if<ClusterCommand>(&invocation.command)) {
     return run_cluster(*cluster, invocation.settings);
   }
+  if (const auto* key = std::get_if<KeyCommand>(&invocation.command)) return make_key(*key);
   if (const auto* doctor = std::get_if<DoctorCommand>(&invocation.command)) {
     return run_doctor(*doctor, invocation.settings);
+  }
+  if (const auto* load = std::get_if<LoadCommand>(&invocation.command); load && load->dry_run) {
+    return dry_run(*load, invocation.settings.format);
   }
   const auto place = look_up(invocation.settings);
   if (!place) {

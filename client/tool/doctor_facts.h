@@ -117,7 +117,7 @@ struct RdmaFacts {
 
 /// `addresses`: of this host's interfaces, since InfiniBand's GIDs don't tell them.
 RdmaFacts read_rdma(const SystemTree& tree, const std::vector<InterfaceAddress>& addresses);
-/// Of this host, those of loopback apart.
+/// Addresses of this host, without those of loopback.
 std::vector<InterfaceAddress> interface_addresses();
 
 struct DaxDevice {

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "client/tool/collections.h"
+
 namespace silurus::tool {
 namespace {
 
 using flags::Option;
 
-constexpr std::size_t kNameWidth = 10;
+constexpr std::size_t kNameWidth = 13;
 
 constexpr std::string_view kMoment =
     "as it was at that moment: a version (812), how long ago (-30s) or a time in UTC "
@@ -23,6 +25,11 @@ Option ids_option() {
               "doubles, which are exact up to 2^53 only"};
 }
 
+constexpr std::string_view kDistances =
+    "Distances are in the unit of the coordinates; in a collection created with --lonlat, in "
+    "metres\n"
+    "along a great circle.\n";
+
 std::vector<CommandTable> search_commands() {
   return {
       {.name = "range",
@@ -34,6 +41,7 @@ std::vector<CommandTable> search_commands() {
                             "window; contains: the box contains the window",
                     .fallback = "intersects"},
                    count_option("print only how many there are"),
+                   {.name = "boxes", .help = "print the boxes, too"},
                    {.name = "limit",
                     .argument = "N",
                     .help = "stop after N boxes; which ones is unspecified"},
@@ -41,7 +49,7 @@ std::vector<CommandTable> search_commands() {
                    ids_option()},
        .details = "",
        .examples = {"silurus range -25 63 -13 67 --count",
-                    "silurus range -22 64 -21 65 --as-of -30s --format json"}},
+                    "silurus range -22 64 -21 65 --boxes --as-of -30s --format json"}},
       {.name = "nearest",
        .summary = "finds the k boxes nearest to a point, nearest first",
        .usages = {"X Y"},
@@ -49,68 +57,151 @@ std::vector<CommandTable> search_commands() {
                     .argument = "K",
                     .help = "how many; equal distances in the order of ids",
                     .fallback = "1"},
+                   {.name = "max-distance",
+                    .argument = "DISTANCE",
+                    .help = "leave out what is farther away than that"},
                    count_option("print only how many were found"),
                    as_of_option(),
                    ids_option()},
-       .details = "",
-       .examples = {"silurus nearest -30 45 -k 10", "silurus nearest 2.35 48.86 --format json"}}};
+       .details = kDistances,
+       .examples = {"silurus nearest -30 45 -k 10", "silurus nearest 2.35 48.86 --format json"}},
+      {.name = "radius",
+       .summary = "finds the boxes within a distance of a point, nearest first",
+       .usages = {"X Y DISTANCE"},
+       .options = {{.name = "k",
+                    .argument = "K",
+                    .help = "the K nearest of them at most",
+                    .fallback = "65536"},
+                   count_option("print only how many were found"),
+                   as_of_option(),
+                   ids_option()},
+       .details = kDistances,
+       .examples = {"silurus radius -30 45 5", "silurus radius 2.35 48.86 0.5 --count"}},
+      {.name = "join",
+       .summary = "finds the pairs of boxes of two collections that meet",
+       .usages = {"A B"},
+       .options = {{.name = "within-distance",
+                    .argument = "D",
+                    .help = "pairs at most so far from each other, not only those that share a "
+                            "point",
+                    .fallback = "0"},
+                   count_option("print only how many pairs there are"),
+                   ids_option()},
+       .details = "Prints the ids of each pair, in no particular order: that of A's box, then that "
+                  "of B's. Both collections are read as they were in one version of the server. A "
+                  "collection may be joined with itself: then each pair is found both ways, and "
+                  "each box with itself.\n",
+       .examples = {"silurus join roads rivers --count",
+                    "silurus join stops roads --within-distance 0.01 --format json"}},
+      {.name = "export",
+       .summary = "writes all boxes of a collection",
+       .usages = {""},
+       .options = {{.name = "format",
+                    .letter = 'f',
+                    .argument = "F",
+                    .help = "csv, npy (NumPy: fields id, xmin, ...) or geojsonseq (a feature a "
+                            "line)",
+                    .fallback = "csv"},
+                   {.name = "output",
+                    .letter = 'o',
+                    .argument = "FILE",
+                    .help = "a new file (default: standard output)"},
+                   ids_option()},
+       .details = "All are of one version, whatever is written meanwhile. silurus load reads such "
+                  "files again.\n",
+       .examples = {"silurus export -c roads --output roads.csv",
+                    "silurus export -c roads --format npy --output roads.npy"}}};
 }
 
 std::vector<CommandTable> write_commands() {
+  return {{.name = "insert",
+           .summary = "adds a box",
+           .usages = {"ID XMIN YMIN XMAX YMAX"},
+           .options = {ids_option()},
+           .details = "Ids need not be unique; they are whole numbers from 0 to 2^64 - 1.\n",
+           .examples = {"silurus insert 1 -22.1 64.1 -21.8 64.2",
+                        "silurus insert 2 2.35 48.86 2.35 48.86"}},
+          {.name = "erase",
+           .summary = "removes a box; id and box must both match",
+           .usages = {"ID XMIN YMIN XMAX YMAX"},
+           .options = {ids_option()},
+           .details = "",
+           .examples = {"silurus erase 1 -22.1 64.1 -21.8 64.2",
+                        "silurus erase 2 2.35 48.86 2.35 48.86 --format json"}},
+          {.name = "update",
+           .summary = "moves a box; searches see it at the old place or at the new one",
+           .usages = {"ID XMIN YMIN XMAX YMAX to XMIN YMIN XMAX YMAX"},
+           .options = {ids_option()},
+           .details = "Id and the old box must both match.\n",
+           .examples = {"silurus update 1 0 0 1 1 to 5 5 6 6",
+                        "silurus update 2 2.35 48.86 2.35 48.86 to 2.36 48.86 2.36 48.86"}}};
+}
+
+CommandTable load_command() {
   return {
-      {.name = "insert",
-       .summary = "adds a box",
-       .usages = {"ID XMIN YMIN XMAX YMAX"},
-       .options = {ids_option()},
-       .details = "Ids need not be unique; they are whole numbers from 0 to 2^64 - 1.\n",
-       .examples = {"silurus insert 1 -22.1 64.1 -21.8 64.2",
-                    "silurus insert 2 2.35 48.86 2.35 48.86"}},
-      {.name = "erase",
-       .summary = "removes a box; id and box must both match",
-       .usages = {"ID XMIN YMIN XMAX YMAX"},
-       .options = {ids_option()},
-       .details = "",
-       .examples = {"silurus erase 1 -22.1 64.1 -21.8 64.2",
-                    "silurus erase 2 2.35 48.86 2.35 48.86 --format json"}},
-      {.name = "update",
-       .summary = "moves a box; searches see it at the old place or at the new one",
-       .usages = {"ID XMIN YMIN XMAX YMAX to XMIN YMIN XMAX YMAX"},
-       .options = {ids_option()},
-       .details = "Id and the old box must both match.\n",
-       .examples = {"silurus update 1 0 0 1 1 to 5 5 6 6",
-                    "silurus update 2 2.35 48.86 2.35 48.86 to 2.36 48.86 2.36 48.86"}},
-      {.name = "load",
-       .summary = "loads a data set: in bulk into an empty tree, else by inserts",
-       .usages = {"SOURCE"},
-       .options = {{.name = "fill",
-                    .argument = "F",
-                    .help = "how full leaves shall be, above 0 and at most 1 (bulk load only)"},
-                   {.name = "columns",
-                    .argument = "LIST",
-                    .help = "CSV: which column is which, whatever the header says: id, xmin, ymin, "
-                            "xmax, ymax, or id, x, y, in the file's order, parted by commas; "
-                            "ignore for a column to leave out, ... for all further ones"},
-                   {.name = "skip-bad",
-                    .help = "count malformed CSV lines instead of stopping at the first"},
-                   {.name = "skip",
-                    .argument = "N",
-                    .help = "leave out the first N entries of SOURCE"},
-                   {.name = "check",
-                    .argument = "N",
-                    .help = "insert the next N, or all, only if the tree does not hold them (the "
-                            "same id and box)"}},
-       .details =
-           "SOURCE is FILE.csv, packed by gzip or not, - (CSV from standard input), FILE.nc or\n"
-           "gshhg (the world's coastlines, package gmt-gshhg-full), or a generator:\n"
-           "uniform:COUNT[:seed=S][:edge=E], powerlaw:..., clusters:..., roads:... .\n"
-           "Columns are read by the names in the header, in any order: id, gid, fid; x, lon, lng;\n"
-           "y, lat; xmin, min_x, west; and so on. Without a header they are "
-           "id,xmin,ymin,xmax,ymax\n"
-           "or id,x,y. Without an id, lines are numbered from 1. What was understood is printed.\n"
-           "A load by inserts that fails leaves what is in, and prints the command that goes on,\n"
-           "with --skip and --check. A bulk load that fails leaves nothing.\n",
-       .examples = {"silurus load boxes.csv.gz --columns id,min_y,min_x,max_y,max_x",
-                    "silurus load uniform:1000000:seed=7"}}};
+      .name = "load",
+      .summary = "loads a data set: in bulk into an empty tree, else by inserts",
+      .usages = {"SOURCE"},
+      .options = {{.name = "fill",
+                   .argument = "F",
+                   .help = "how full leaves shall be, above 0 and at most 1 (bulk load only)"},
+                  {.name = "columns",
+                   .argument = "LIST",
+                   .help = "CSV: which column is which, whatever the header says: id, xmin, ymin, "
+                           "xmax, ymax, or id, x, y, in the file's order, parted by commas; "
+                           "ignore for a column to leave out, ... for all further ones"},
+                  {.name = "layer",
+                   .argument = "NAME",
+                   .help = "the layer, variable or table to load, if the file has several"},
+                  {.name = "where",
+                   .argument = "CONDITION",
+                   .help = "load only features that meet this condition, as GDAL understands it: "
+                           "\"lanes > 2 AND kind = 'street'\""},
+                  {.name = "id",
+                   .argument = "COLUMN",
+                   .help = "the column that ids are read from (default: the layer's own numbers)"},
+                  {.name = "as",
+                   .argument = "FORM",
+                   .help = "what becomes of lines and areas: boxes, one about each feature; "
+                           "points, one for each vertex; or segments, a box for each piece "
+                           "between two vertices (default: boxes)"},
+                  {.name = "skip-bad",
+                   .help = "count malformed lines and bad features instead of stopping at the "
+                           "first"},
+                  {.name = "dry-run",
+                   .help = "load nothing and ask no server: print what would be loaded, the box "
+                           "about it and the first three entries"},
+                  {.name = "dimensions",
+                   .argument = "D",
+                   .help = "with --dry-run: of the tree that is meant, 2 or 3",
+                   .fallback = "2"},
+                  {.name = "limit",
+                   .argument = "N",
+                   .help = "read no more than the first N entries of SOURCE"},
+                  {.name = "skip",
+                   .argument = "N",
+                   .help = "leave out the first N entries of SOURCE"},
+                  {.name = "check",
+                   .argument = "N",
+                   .help = "insert the next N, or all, only if the tree does not hold them (the "
+                           "same id and box)"}},
+      .details =
+          "SOURCE is a file, - (CSV from standard input), gshhg (the world's coastlines, package\n"
+          "gmt-gshhg-full), or a generator: uniform:COUNT[:seed=S][:edge=E], powerlaw:...,\n"
+          "clusters:..., roads:... . What a file is, its first bytes tell: CSV, packed by gzip "
+          "or\n"
+          "not; GeoPackage, Shapefile, GeoJSON, FlatGeobuf, KML, GPX, OpenStreetMap, file\n"
+          "geodatabase (package silurus-gdal); netCDF (CF, UGRID, GSHHG); HDF5; FITS; NumPy's\n"
+          ".npy; LAS; SWC. FILE:/DATASET[,/DATASET...][#ids=/DATASET] are columns of HDF5.\n"
+          "Columns of CSV are read by the names in the header, in any order: id, gid; x, lon, "
+          "lng;\n"
+          "y, lat; xmin, min_x, west; and so on. Without a header they are "
+          "id,xmin,ymin,xmax,ymax\n"
+          "or id,x,y. Without an id, lines are numbered from 1. What was understood is printed.\n"
+          "A load by inserts that fails leaves what is in, and prints the command that goes on,\n"
+          "with --skip and --check. A bulk load that fails leaves nothing.\n",
+      .examples = {"silurus load boxes.csv.gz --columns id,min_y,min_x,max_y,max_x",
+                   "silurus load roads.gpkg --where lanes=2 --as segments --dry-run"}};
 }
 
 std::vector<CommandTable> server_commands() {
@@ -163,13 +254,32 @@ std::vector<CommandTable> server_commands() {
            "same; of a sharded cluster the shards are packed one after the other. Memory of older\n"
            "versions comes back when no client may read them any more (--retain of the server).\n",
        .examples = {"silurus compact", "silurus compact --fill 1 --format json"}},
+      {.name = "key",
+       .summary = "makes a key, with which a client proves to a server over tcp and rdma who it is",
+       .usages = {"new NAME --role ROLE"},
+       .options = {{.name = "role",
+                    .argument = "ROLE",
+                    .help = "what its holder may do: reader, writer or operator"},
+                   {.name = "file",
+                    .argument = "FILE",
+                    .help = "the file to be made (default: NAME.key)"}},
+       .details =
+           "Prints the rule for the server's file of access rules (--access), which names the\n"
+           "key's file; asks no server. Clients name the file by SILURUS_KEY=FILE, or by "
+           "?key=FILE\n"
+           "in a URL. Both sides prove that they hold the key, which never goes over the network.\n"
+           "A server of your own user on this machine needs none: it leaves a key where your\n"
+           "programs find it.\n",
+       .examples = {"silurus key new alice --role writer",
+                    "silurus key new screen --role reader --file /etc/silurus/screen.key"}},
       {.name = "doctor",
-       .summary = "examines this machine, its RDMA cards and the server: what is well, what to do",
+       .summary = "checks this machine, its RDMA cards and the server, and says what to do",
        .usages = {""},
        .options = {{.name = "card",
                     .argument = "DEVICE",
-                    .help = "try what is assumed of that RDMA card: all, a name as \"rdma link\" "
-                            "lists it, or none; takes some seconds each",
+                    .help =
+                        "test the assumptions about that RDMA card: all, a name as \"rdma link\" "
+                        "lists it, or none; takes some seconds each",
                     .fallback = "all"}},
        .details =
            "Each line ends with ok, with not applicable, or with what to do: a command or an\n"
@@ -206,7 +316,8 @@ std::vector<CommandTable> server_commands() {
 
 std::vector<CommandTable> make_commands() {
   std::vector<CommandTable> all;
-  for (auto&& some : {search_commands(), write_commands(), server_commands()}) {
+  for (auto&& some : {search_commands(), write_commands(), std::vector{load_command()},
+                      collection_commands(), server_commands()}) {
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;
@@ -234,6 +345,11 @@ std::span<const Option> general_options() {
                "members', parted by commas, or etcd://host:port/name; of a sharded cluster: "
                "etcd://host:port/name (default: $SILURUS_SERVER, else the socket that "
                "silurus-server listens on by default)"},
+      {.name = "collection",
+       .letter = 'c',
+       .argument = "NAME",
+       .help = "the collection of the server that is read, written or loaded (default: "
+               "$SILURUS_COLLECTION, else the one called default)"},
       {.name = "mode",
        .letter = 'm',
        .argument = "MODE",
@@ -257,7 +373,7 @@ std::span<const Option> general_options() {
       {.name = "format",
        .letter = 'f',
        .argument = "F",
-       .help = "what is printed: text, json or csv",
+       .help = "format of what is printed: text, json or csv",
        .fallback = "text"},
       {.name = "timeout",
        .argument = "D",
@@ -284,7 +400,7 @@ std::string help_of_all() {
          "\nsilurus help COMMAND tells of one command, silurus help options of the options that\n"
          "all of them take (--server, --format, --timeout, ...), which may stand anywhere.\n"
          "\nExit status: 0; 1 if something failed (the reason is on stderr); 2 if the command\n"
-         "line makes no sense.\n";
+         "line is wrong.\n";
 }
 
 std::string help_of(const CommandTable& command) {

@@ -32,7 +32,12 @@ std::string left_by_load(const LoadLedger& ledger, const LoadCommand& command,
   } else if (check > 0) {
     text += " --check " + std::to_string(check);
   }
+  if (command.limit != UINT64_MAX) text += " --limit " + std::to_string(command.limit);
   if (!command.columns.empty()) text += " --columns " + shell_word(command.columns);
+  if (!command.layer.empty()) text += " --layer " + shell_word(command.layer);
+  if (!command.where.empty()) text += " --where " + shell_word(command.where);
+  if (!command.id.empty()) text += " --id " + shell_word(command.id);
+  if (command.as) text += " --as " + std::string(datasets::name_of(*command.as));
   if (command.skip_bad) text += " --skip-bad";
   if (!settings.has_default_url) text += " --server " + shell_word(settings.url);
   if (command.source == "-") text += ", with the same input";

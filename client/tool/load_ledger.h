@@ -44,9 +44,9 @@ class LoadLedger {
   std::uint64_t sent() const { return next_; }
   /// Known to be in, by this load.
   std::uint64_t inserted() const { return inserted_; }
-  /// That were in before.
+  /// Entries that were in the tree before.
   std::uint64_t found() const { return found_; }
-  /// Sent, without an answer.
+  /// Entries that were sent, without an answer.
   std::uint64_t unknown() const { return unknown_; }
   /// All entries of the source before this one are in, once there is an answer to all sent ones.
   std::uint64_t whole() const { return std::min(first_open_, next_); }

@@ -8,6 +8,7 @@
 
 #include "client/tool/arguments.h"
 #include "client/tool/commands.h"
+#include "client/tool/output.h"
 
 namespace {
 
@@ -17,21 +18,6 @@ constexpr int kUsage = 2;
 int complain(const silurus::Error& error, int status) {
   std::fprintf(stderr, "silurus: %s\n", error.message.c_str());
   return status;
-}
-
-/// Prints an answer; the exit status. If its reader has gone, as in `silurus range ... | head`,
-/// this ends as other programs do: silently, by the signal that they die of.
-int print(const std::string& answer) {
-  const bool is_written = std::fwrite(answer.data(), 1, answer.size(), stdout) == answer.size() &&
-                          std::fflush(stdout) == 0;
-  if (is_written) return 0;
-  if (errno == EPIPE) {
-    std::signal(SIGPIPE, SIG_DFL);
-    std::raise(SIGPIPE);
-  }
-  return complain(silurus::errno_error(silurus::ErrorCode::kIo,
-                                       "cannot write the answer to standard output", errno),
-                  kFailure);
 }
 
 }  // namespace
@@ -46,5 +32,6 @@ int main(int argc, char** argv) {
     return complain(answer.error(),
                     silurus::tool::is_usage_error(answer.error()) ? kUsage : kFailure);
   }
-  return print(*answer);
+  const auto printed = silurus::tool::write_out(*answer, stdout);
+  return printed ? 0 : complain(printed.error(), kFailure);
 }

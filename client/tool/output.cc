@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
+#include <csignal>
 
 #include "common/json.h"
 #include "common/units.h"
@@ -22,6 +24,19 @@ void append_id(std::string& text, std::uint64_t id, bool as_string) {
   if (as_string) text += '"';
   append(text, id);
   if (as_string) text += '"';
+}
+
+template <int D>
+void append_json_entry(std::string& text, std::uint64_t id, const Box<D>& box,
+                       bool ids_as_strings) {
+  const auto corner = [](const std::array<double, D>& at) {
+    std::string numbers;
+    for (const double x : at) numbers += (numbers.empty() ? "" : ", ") + format_number(x);
+    return "[" + numbers + "]";
+  };
+  text += "{\"id\": ";
+  append_id(text, id, ids_as_strings);
+  text += ", \"min\": " + corner(box.min) + ", \"max\": " + corner(box.max) + "}";
 }
 
 std::string origin(Access access, rtree::Version version) {
@@ -44,6 +59,32 @@ void list_members(const nlohmann::json& value, const std::string& path, std::str
 
 }  // namespace
 
+template <int D>
+void append_box(std::string& text, const Box<D>& box, const char* between) {
+  for (int d = 0; d < D; ++d) text += between + format_number(box.min[d]);
+  for (int d = 0; d < D; ++d) text += between + format_number(box.max[d]);
+}
+
+template <int D>
+std::string csv_header() {
+  return D == 2 ? "id,xmin,ymin,xmax,ymax\n" : "id,xmin,ymin,zmin,xmax,ymax,zmax\n";
+}
+
+Status write_out(std::string_view text, std::FILE* to) {
+  const bool is_written =
+      std::fwrite(text.data(), 1, text.size(), to) == text.size() && std::fflush(to) == 0;
+  if (is_written) return {};
+  const int error = errno;
+  if (error == EPIPE) {
+    std::signal(SIGPIPE, SIG_DFL);
+    std::raise(SIGPIPE);
+  }
+  return fail(errno_error(
+      ErrorCode::kIo,
+      to == stdout ? "cannot write the answer to standard output" : "cannot write the file",
+      error));
+}
+
 std::string grouped(std::uint64_t value) {
   std::string text = std::to_string(value);
   for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) {
@@ -57,8 +98,10 @@ std::string_view mode_name(Access access) {
 }
 
 template <int D>
-std::string format_range(const RangeAnswer<D>& found, bool count_only, Format format,
+std::string format_range(const RangeAnswer<D>& found, ResultShape shape, Format format,
                          bool ids_as_strings) {
+  const bool count_only = shape == ResultShape::kCount;
+  const bool with_boxes = shape == ResultShape::kEntries;
   std::string text;
   text.reserve(64 + 10 * found.ids.size());
   switch (format) {
@@ -66,15 +109,25 @@ std::string format_range(const RangeAnswer<D>& found, bool count_only, Format fo
     case Format::kCsv:
       if (count_only)
         return (format == Format::kCsv ? "count\n" : "") + std::to_string(found.count) + "\n";
-      if (format == Format::kCsv) text = "id\n";
-      for (const std::uint64_t id : found.ids) {
-        append(text, id);
+      if (format == Format::kCsv) text = with_boxes ? csv_header<D>() : "id\n";
+      for (std::size_t i = 0; i < found.ids.size(); ++i) {
+        append(text, found.ids[i]);
+        if (with_boxes) {
+          append_box<D>(text, found.boxes[i], format == Format::kCsv ? "," : " ");
+        }
         text += '\n';
       }
       return text;
     case Format::kJson:
       text = "{\"count\": " + std::to_string(found.count);
-      if (!count_only) {
+      if (with_boxes) {
+        text += ", \"entries\": [";
+        for (std::size_t i = 0; i < found.ids.size(); ++i) {
+          text += i != 0 ? ", " : "";
+          append_json_entry<D>(text, found.ids[i], found.boxes[i], ids_as_strings);
+        }
+        text += ']';
+      } else if (!count_only) {
         text += ", \"ids\": [";
         for (std::size_t i = 0; i < found.ids.size(); ++i) {
           if (i != 0) text += ", ";
@@ -83,6 +136,38 @@ std::string format_range(const RangeAnswer<D>& found, bool count_only, Format fo
         text += ']';
       }
       return text + origin(found.access, found.version);
+  }
+  return text;
+}
+
+std::string format_join(const JoinAnswer& found, bool count_only, Format format,
+                        bool ids_as_strings) {
+  if (count_only && format != Format::kJson) {
+    return (format == Format::kCsv ? "count\n" : "") + std::to_string(found.pairs.size()) + "\n";
+  }
+  std::string text;
+  text.reserve(64 + 24 * found.pairs.size());
+  if (format == Format::kJson) {
+    text = "{\"count\": " + std::to_string(found.pairs.size());
+    if (!count_only) {
+      text += ", \"pairs\": [";
+      for (std::size_t i = 0; i < found.pairs.size(); ++i) {
+        text += i != 0 ? ", [" : "[";
+        append_id(text, found.pairs[i].first, ids_as_strings);
+        text += ", ";
+        append_id(text, found.pairs[i].second, ids_as_strings);
+        text += ']';
+      }
+      text += ']';
+    }
+    return text + ", \"version\": " + std::to_string(found.version) + "}\n";
+  }
+  if (format == Format::kCsv) text = "first,second\n";
+  for (const IdPair& pair : found.pairs) {
+    append(text, pair.first);
+    text += format == Format::kCsv ? ',' : ' ';
+    append(text, pair.second);
+    text += '\n';
   }
   return text;
 }
@@ -210,6 +295,8 @@ std::string format_load(const LoadReport& report, Format format) {
              (report.columns.empty()
                   ? ""
                   : ", \"columns\": " + json_text(nlohmann::json(report.columns))) +
+             (report.notes.empty() ? ""
+                                   : ", \"notes\": " + json_text(nlohmann::json(report.notes))) +
              "}\n";
     case Format::kCsv:
       return "count,skipped,seconds,rate,method,version\n" + loaded + "," + skipped + "," +
@@ -219,13 +306,23 @@ std::string format_load(const LoadReport& report, Format format) {
   }
   return "loaded " + grouped(report.loaded) + " boxes in " + seconds + " s (" + grouped(rate) +
          "/s), " + (report.bulk ? "in bulk" : "by inserts") + ", version " + version + "\n" +
-         (report.columns.empty() ? "" : "columns: " + report.columns + "\n") +
          (report.found == 0 ? "" : grouped(report.found) + " were in the tree already\n") +
-         (report.skipped == 0 ? "" : "left out " + grouped(report.skipped) + " malformed lines\n");
+         told_of_source(report.columns, report.notes, report.skipped, report.first_skipped);
+}
+
+std::string told_of_source(const std::string& columns, std::span<const std::string> notes,
+                           std::uint64_t skipped, const std::string& first_skipped) {
+  std::string text;
+  if (!columns.empty()) text += "columns: " + columns + "\n";
+  for (const std::string& note : notes) text += "note: " + note + "\n";
+  if (skipped == 0) return text;
+  text += "left out " + grouped(skipped) + " that are malformed";
+  return text + (first_skipped.empty() ? "" : ", the first: " + first_skipped) + "\n";
 }
 
 std::string format_progress(double fraction, std::uint64_t boxes, double seconds) {
   constexpr std::size_t kWidth = 30;
+  constexpr double kLeastFraction = 0.02;  // that tells how long the rest will take
   std::string bar;
   if (fraction >= 0) {
     fraction = std::min(fraction, 1.0);
@@ -236,10 +333,19 @@ std::string format_progress(double fraction, std::uint64_t boxes, double seconds
     bar = "[" + bar + "] " + percent + " %  ";
   }
   const double rate = static_cast<double>(boxes) / std::max(seconds, 1e-3);
-  return bar + grouped(boxes) + " boxes  " + grouped(static_cast<std::uint64_t>(rate)) + "/s";
+  std::string left;
+  if (fraction >= kLeastFraction && fraction < 1) {
+    left = "  " + std::to_string(std::lround(seconds * (1 - fraction) / fraction)) + " s left";
+  }
+  return bar + grouped(boxes) + " boxes  " + grouped(static_cast<std::uint64_t>(rate)) + "/s" +
+         left;
 }
 
-template std::string format_range<2>(const RangeAnswer<2>&, bool, Format, bool);
-template std::string format_range<3>(const RangeAnswer<3>&, bool, Format, bool);
+template void append_box(std::string&, const Box<2>&, const char*);
+template void append_box(std::string&, const Box<3>&, const char*);
+template std::string csv_header<2>();
+template std::string csv_header<3>();
+template std::string format_range<2>(const RangeAnswer<2>&, ResultShape, Format, bool);
+template std::string format_range<3>(const RangeAnswer<3>&, ResultShape, Format, bool);
 
 }  // namespace silurus::tool

@@ -1,16 +1,24 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "client/tool/arguments.h"
+#include "common/result.h"
 #include "silurus/answers.h"
 
 namespace silurus::tool {
 
 // What the commands print on standard output, as strings.
+
+/// Writes the text to a file, standard output as a rule, and flushes it. If its reader has gone, as
+/// in `silurus range ... | head`, this ends as other programs do: silently, by the signal that they
+/// die of.
+Status write_out(std::string_view text, std::FILE* to);
 
 /// 10781311 as "10,781,311": for people.
 std::string grouped(std::uint64_t value);
@@ -19,11 +27,21 @@ std::string_view mode_name(Access access);
 // `ids_as_strings`: in JSON, since many of its readers take numbers for doubles, which are exact up
 // to 2^53 only.
 
+/// All minima, then all maxima, each with `between` before it; and the header of such lines behind
+/// an id in CSV, with a line feed.
 template <int D>
-std::string format_range(const RangeAnswer<D>& found, bool count_only, Format format,
+void append_box(std::string& text, const Box<D>& box, const char* between);
+template <int D>
+std::string csv_header();
+
+/// `shape`: what was asked for.
+template <int D>
+std::string format_range(const RangeAnswer<D>& found, ResultShape shape, Format format,
                          bool ids_as_strings = false);
 std::string format_nearest(const NearestAnswer& found, bool count_only, Format format,
                            bool ids_as_strings = false);
+std::string format_join(const JoinAnswer& found, bool count_only, Format format,
+                        bool ids_as_strings = false);
 /// `done`: "inserted", "erased", "moved".
 std::string format_write(std::string_view done, std::uint64_t id, rtree::Version version,
                          Format format, bool ids_as_strings = false);
@@ -44,7 +62,12 @@ struct LoadReport {
   rtree::Version version = 0;
   std::uint64_t found = 0;   ///< were in the tree already
   std::string columns = {};  ///< how a file was understood; empty: there was nothing to be
+  std::vector<std::string> notes = {};  ///< what else is to be known of the file
+  std::string first_skipped = {};       ///< why the first record left out was bad
 };
+/// How a source was understood, what is to be known of it, and what of it was left out: lines.
+std::string told_of_source(const std::string& columns, std::span<const std::string> notes,
+                           std::uint64_t skipped, const std::string& first_skipped);
 std::string format_load(const LoadReport& report, Format format);
 
 /// How a compaction went.

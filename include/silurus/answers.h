@@ -36,6 +36,12 @@ struct NearestAnswer {
   auto end() const { return neighbors.end(); }
 };
 
+/// Pairs of entries, in no particular order: of one version of both collections.
+struct JoinAnswer {
+  std::vector<IdPair> pairs;
+  Version version = 0;  ///< of the first collection
+};
+
 /// An operation of a batch that had no effect, and why.
 struct FailedWrite {
   std::size_t index;  ///< in the batch
@@ -66,8 +72,8 @@ struct CompactAnswer {
   Version version = 0;
   std::uint64_t nodes = 0;  ///< that the tree has now
   std::uint64_t bytes = 0;
-  std::uint64_t bytes_retired = 0;  ///< older versions take them besides,
-  std::uint64_t bytes_held = 0;     ///< ... and these of them are held for readers
+  std::uint64_t bytes_retired = 0;  ///< bytes that older versions take besides
+  std::uint64_t bytes_held = 0;     ///< part of these that is held for readers
 };
 
 /// A version that the server keeps (its option --retain).
@@ -127,6 +133,23 @@ struct ServerStatistics {
   std::uint64_t failed_operations = 0;  ///< those without effect
   double cpu_seconds = 0;
   std::string json;  ///< all that it says
+};
+
+/// What a collection is, decided when it is created.
+struct CollectionOptions {
+  bool keyed = false;    ///< an id is unique in it
+  bool lonlat = false;   ///< coordinates are degrees of longitude and latitude
+  bool records = false;  ///< an entry may carry a record
+};
+
+/// A named collection of a server.
+struct CollectionInfo {
+  std::string name;
+  std::uint32_t dimensions = 2;
+  CollectionOptions options = {};
+  std::uint64_t entries = 0;
+  Version version = 0;  ///< in which it was changed last
+  std::string note;     ///< text of its owner
 };
 
 /// Changes that become visible at once, in one version.

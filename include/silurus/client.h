@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,7 +24,7 @@ class Internal;  // the library's own way to what is private
 }
 
 /// Where a client looks for a server when none is named: SILURUS_SERVER; else the socket of the
-/// user's own server, or that of the system's (docs/operating.md).
+/// user's own server, or that of the system (docs/reference/urls.md).
 SILURUS_API std::string default_url();
 
 /// What a server says of itself to anyone.
@@ -50,9 +51,9 @@ SILURUS_API Result<ServerInfo> probe(std::string_view url, Nanoseconds timeout =
 ///
 /// A Moment is the number of a version, or moment_at(unix time in nanoseconds).
 ///
-/// Errors: kInvalidArgument names what makes no sense (a NaN, k = 0); kConnectionLost: the server
+/// Errors: kInvalidArgument names the wrong argument (a NaN, k = 0); kConnectionLost: the server
 /// went away, and no other was found (ClientOptions::reconnect_for); kDeadlineExceeded: no answer
-/// in time; kInDoubt: a write was sent, and nobody could say whether it happened. When the server
+/// in time; kInDoubt: a write was sent, and its outcome could not be learnt. When the server
 /// is lost, what is under way, asynchronous operations too, is taken up by the next one: searches
 /// are asked again; so are writes if a group remembers them (docs/replication.md), each of which
 /// happens once. Blocking calls may be made while asynchronous operations are in flight, whose
@@ -77,11 +78,22 @@ class SILURUS_API Client {
   Result<std::uint64_t> count(const Box<D>& window, Predicate predicate = Predicate::kIntersects,
                               Moment as_of = 0);
   /// The k entries nearest to a point, by the distance to their boxes.
-  Result<NearestAnswer> nearest(const Point<D>& point, std::uint32_t k, Moment as_of = 0);
+  /// `max_distance`: those farther away are not found.
+  Result<NearestAnswer> nearest(const Point<D>& point, std::uint32_t k, Moment as_of = 0,
+                                double max_distance = std::numeric_limits<double>::infinity());
+  /// All entries within a distance of a point, the nearest first; at most kMaxRadiusEntries, the
+  /// nearest ones.
+  Result<NearestAnswer> radius(const Point<D>& point, double distance, Moment as_of = 0);
+  static constexpr std::uint32_t kMaxRadiusEntries = 1u << 16;
   /// Many searches, kept in flight together; answers in the order of the queries. The first error
   /// ends it.
   Result<std::vector<RangeAnswer<D>>> range_batch(std::span<const RangeQuery<D>> queries);
   Result<std::vector<NearestAnswer>> nearest_batch(std::span<const NearestQuery<D>> queries);
+
+  /// Which entries of this collection meet which of another one of the same server, or of this one
+  /// with itself: by one walk of both trees, at one version. kNotFound: there is no such
+  /// collection.
+  Result<JoinAnswer> join(std::string_view other, const JoinQuery& query = {});
 
   // --- older versions, as far as the server keeps them (its option --retain); kNotFound says which
   // it has
@@ -102,6 +114,24 @@ class SILURUS_API Client {
   /// there are more than max_batch().
   Result<WriteAnswer> write(const WriteBatch<D>& batch);
   std::size_t max_batch() const;
+
+  // --- collections of the server, whichever this client is for (ClientOptions::collection)
+  /// In the order of their names.
+  Result<std::vector<CollectionInfo>> collections();
+  /// An empty one, of D dimensions. Names have 1 to 63 letters, digits, '_', '-' and '.', of which
+  /// the first is a letter, a digit or '_'. kConflict: there is one of that name; kTooLarge: there
+  /// are 1,024; kUnsupported: the server cannot do that; kInvalidArgument.
+  Status create_collection(std::string_view name, const CollectionOptions& options = {});
+  /// With all entries. kNotFound: there is none; kConflict: the default one cannot be dropped.
+  Status drop_collection(std::string_view name);
+  /// Takes all entries out.
+  Status clear_collection(std::string_view name);
+  /// Gives a collection another name: from then on clients of the old one get kNoCollection. With
+  /// `replace`, another of the new name is dropped at the same moment, and its clients go on with
+  /// what has its name now: so a data set is loaded beside the one that serves, and replaces it.
+  Status rename_collection(std::string_view from, std::string_view to, bool replace = false);
+  /// Text of its owner: printable ASCII, at most 96 bytes.
+  Status annotate_collection(std::string_view name, std::string_view note);
 
   // --- upkeep
   /// One step of a compaction, which packs nodes that erasures have left emptier than `fill` (in
@@ -148,6 +178,8 @@ class SILURUS_API Client {
   Result<ServerStatistics> server_statistics();
   ClientStatistics statistics() const;
   void reset_statistics();
+  /// Whether the collection's coordinates are degrees (CollectionOptions::lonlat).
+  bool is_lonlat() const;
   /// Whether searches can be offloaded on this connection.
   bool can_offload() const;
   /// What the connection is to, for messages to people.

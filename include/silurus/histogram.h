@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 namespace silurus {
 
@@ -32,13 +33,22 @@ struct LogLinearBuckets {
 };
 
 /// Counts values (latencies in ns, sizes, ...) in log-linear buckets: exact below 128, from there
-/// 64 buckets to each power of two, so that a percentile is off by less than 0.8 %. Fixed size (20
-/// KB), no allocation; adding is a few instructions. Mergeable. Not thread-safe: one for each
-/// thread, merged by whoever reports.
+/// 64 buckets to each power of two, so that a percentile is off by less than 0.8 %. Adding is a few
+/// instructions; the first value of a power of two allocates the counts of that (512 bytes; 20 KB
+/// if there are values of every size). Mergeable. Not thread-safe: one for each thread, to be
+/// merged for a report.
 class Histogram {
  public:
+  Histogram() = default;
+  Histogram(const Histogram& other) { merge(other); }
+  Histogram(Histogram&&) noexcept = default;
+  Histogram& operator=(const Histogram& other) { return *this = Histogram(other); }
+  Histogram& operator=(Histogram&&) noexcept = default;
+  ~Histogram() = default;
+
   void add(std::uint64_t value) {
-    ++counts_[Buckets::of(value)];
+    const std::size_t bucket = Buckets::of(value);
+    page(bucket / kPageBuckets)[bucket % kPageBuckets] += 1;
     ++count_;
     sum_ += value;
     if (value > max_) max_ = value;
@@ -46,7 +56,11 @@ class Histogram {
   }
 
   void merge(const Histogram& other) {
-    for (std::size_t i = 0; i < kBuckets; ++i) counts_[i] += other.counts_[i];
+    for (std::size_t i = 0; i < kPages; ++i) {
+      if (other.pages_[i] == nullptr) continue;
+      Page& mine = page(i);
+      for (std::size_t k = 0; k < kPageBuckets; ++k) mine[k] += (*other.pages_[i])[k];
+    }
     count_ += other.count_;
     sum_ += other.sum_;
     if (other.max_ > max_) max_ = other.max_;
@@ -66,8 +80,10 @@ class Histogram {
   /// for its bucket as in percentile().
   template <typename F>
   void for_each(F&& f) const {
-    for (std::size_t i = 0; i < kBuckets; ++i) {
-      if (counts_[i] != 0) f(within(Buckets::middle(i)), counts_[i]);
+    for (std::size_t i = 0; i < Buckets::kCount; ++i) {
+      if (const std::uint64_t times = count_of(i); times != 0) {
+        f(within(Buckets::middle(i)), times);
+      }
     }
   }
 
@@ -77,22 +93,35 @@ class Histogram {
     if (count_ == 0) return 0;
     const double wanted = percent / 100 * static_cast<double>(count_);
     std::uint64_t seen = 0;
-    for (std::size_t i = 0; i < kBuckets; ++i) {
-      seen += counts_[i];
-      if (counts_[i] != 0 && static_cast<double>(seen) >= wanted) return within(Buckets::middle(i));
+    for (std::size_t i = 0; i < Buckets::kCount; ++i) {
+      const std::uint64_t times = count_of(i);
+      seen += times;
+      if (times != 0 && static_cast<double>(seen) >= wanted) return within(Buckets::middle(i));
     }
     return max_;
   }
 
  private:
   using Buckets = LogLinearBuckets<6, 44>;  // 2^44 ns are 4.9 hours; what is above counts as that
-  static constexpr std::size_t kBuckets = Buckets::kCount;
+  static constexpr std::size_t kPageBuckets = 64;
+  static constexpr std::size_t kPages = Buckets::kCount / kPageBuckets;
+  static_assert(kPages * kPageBuckets == Buckets::kCount);
+  using Page = std::array<std::uint64_t, kPageBuckets>;
 
+  Page& page(std::size_t index) {
+    if (pages_[index] == nullptr) [[unlikely]]
+      pages_[index] = std::make_unique<Page>();
+    return *pages_[index];
+  }
+  std::uint64_t count_of(std::size_t bucket) const {
+    const auto& page = pages_[bucket / kPageBuckets];
+    return page == nullptr ? 0 : (*page)[bucket % kPageBuckets];
+  }
   std::uint64_t within(std::uint64_t value) const {
     return value > max_ ? max_ : (value < min_ ? min_ : value);
   }
 
-  std::array<std::uint64_t, kBuckets> counts_{};
+  std::array<std::unique_ptr<Page>, kPages> pages_;  ///< null: no value so far
   std::uint64_t count_ = 0;
   std::uint64_t sum_ = 0;
   std::uint64_t max_ = 0;

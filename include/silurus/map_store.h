@@ -24,7 +24,7 @@ class SILURUS_API MapStore {
   /// kNotFound: there is none yet. kUnavailable: the store can't be asked. kProtocol: see decode().
   virtual Result<StoredMap> load() = 0;
   /// Puts `next` in the place of the map that was loaded with `base` (revision 0: of none), as its
-  /// next epoch. kConflict: somebody else has changed it. kInDoubt: whether it happened could not
+  /// next epoch. kConflict: another process has changed it. kInDoubt: whether it happened could not
   /// be learnt. kInvalidArgument: see check().
   virtual Result<StoredMap> replace(const StoredMap& base, ShardMap next) = 0;
 };

@@ -41,7 +41,7 @@ class SILURUS_API AccessPolicy {
   virtual Access choose(std::uint8_t search_class) = 0;
   /// Reports one that it had decided about.
   virtual void on_search(const SearchOutcome& outcome) = 0;
-  /// Of one that it had decided about, and that taught nothing: it failed, or another server had it
+  /// A search that the policy had decided about taught nothing: it failed, or another server did it
   /// in the end.
   virtual void forget(Access) {}
   virtual void on_heartbeat(const ServerLoad& load) = 0;

@@ -29,6 +29,7 @@ enum class ErrorCode : std::uint16_t {
   kInDoubt = 14,          ///< a write was sent, and whether it happened could not be learnt in time
   kMoved = 15,    ///< nothing happened: what this server holds is moving, or has moved, to others
   kNoSpace = 16,  ///< nothing happened: a disk, a quota or a limit of file sizes is full
+  kNoCollection = 17,  ///< nothing happened: there is no such collection, or not any more
 };
 
 /// Name of a code as printed in messages and JSON: "invalid-argument".

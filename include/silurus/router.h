@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -54,7 +55,8 @@ class SILURUS_API Router {
   /// kUnsupported if `options` ask for an older version: shards have versions of their own.
   Result<RangeAnswer<D>> range(const Box<D>& window, const RangeOptions& options = {});
   Result<std::uint64_t> count(const Box<D>& window, Predicate predicate = Predicate::kIntersects);
-  Result<NearestAnswer> nearest(const Point<D>& point, std::uint32_t k);
+  Result<NearestAnswer> nearest(const Point<D>& point, std::uint32_t k,
+                                double max_distance = std::numeric_limits<double>::infinity());
 
   // --- writes
   Result<Version> insert(std::uint64_t id, const Box<D>& box);
@@ -74,7 +76,7 @@ class SILURUS_API Router {
   // --- about it
   /// As known here: another one may be in force.
   const shards::ShardMap& map() const;
-  /// Of all shards, in the order of the map.
+  /// Statistics of all shards, in the order of the map.
   Result<std::vector<ShardStatistics>> server_statistics();
   /// Requests that went to shards, of each kind of call: what a search cost in visits.
   std::uint64_t visits() const;

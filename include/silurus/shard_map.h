@@ -12,19 +12,19 @@
 
 namespace silurus::shards {
 
-constexpr std::size_t kMaxShards = 1024;
+constexpr std::size_t kMaxShards = 1024;    ///< of one cluster
 constexpr std::size_t kMaxServers = 16;     ///< of one shard
 constexpr std::size_t kMaxSuccessors = 16;  ///< of one shard
-constexpr std::size_t kMaxSpares = 1024;
+constexpr std::size_t kMaxSpares = 1024;    ///< empty servers that are named in a map
 constexpr std::size_t kMaxUrlBytes = 200;
-constexpr std::size_t kMaxMapBytes = std::size_t{512} << 10;
+constexpr std::size_t kMaxMapBytes = std::size_t{512} << 10;  ///< of a map as it lies in etcd
 
 /// Part of the range of keys, and who holds the entries there.
 struct SILURUS_API Part {
   std::uint32_t id = 0;
   std::uint64_t first = 0;  ///< key; the range ends where the next one's begins
-  /// Of one replica each, the primary anywhere among them; or "etcd://host:port/name/7" alone, for
-  /// whoever is a member of that group at the time.
+  /// URLs of one replica each, the primary anywhere among them; or "etcd://host:port/name/7" alone,
+  /// which stands for the present members of that group.
   std::vector<std::string> servers;
   std::string url() const;  ///< as Client::connect takes it
   friend bool operator==(const Part&, const Part&) = default;
@@ -36,9 +36,8 @@ SILURUS_API std::vector<std::string> servers_of(std::string_view url);
 /// One shard. A shard never gets more or less to hold while it lives: it is replaced, by its
 /// successors, as a whole (docs/sharding.md).
 struct Shard : Part {
-  std::vector<Part> successors;  ///< that are being filled; together they have its range
-  /// The epoch in which whoever fills them has said so: another one who takes that over says so
-  /// again. 0: nobody.
+  std::vector<Part> successors;  ///< shards that are being filled; together they have its range
+  /// The epoch in which the coordinator that fills them took the shard over. 0: none has.
   std::uint64_t ticket = 0;
   friend bool operator==(const Shard&, const Shard&) = default;
 };
@@ -51,9 +50,10 @@ struct SILURUS_API ShardMap {
   int dimensions = 2;             ///< 2 or 3
   std::vector<double> frame_min;  ///< what centres are normalised to, for keys
   std::vector<double> frame_max;
-  std::vector<double> limit;  ///< of half the extent of a box that a shard holds by its centre
-  std::uint32_t next_id = 0;  ///< for the next shard: above all ids
-  std::vector<Shard> shards;  ///< by first key; the first one's is 0
+  /// Half the extent, at most, of a box that a shard holds by its centre.
+  std::vector<double> limit;
+  std::uint32_t next_id = 0;        ///< for the next shard: above all ids
+  std::vector<Shard> shards;        ///< by first key; the first one's is 0
   std::vector<std::string> spares;  ///< empty servers or groups, for those who split and move
   friend bool operator==(const ShardMap&, const ShardMap&) = default;
 
@@ -87,7 +87,7 @@ SILURUS_API Result<std::uint64_t> parse_key(std::string_view text);
 template <int D>
 class SILURUS_API Space {
  public:
-  /// Of a map that check() finds right, of D dimensions.
+  /// `map`: one that check() finds right, of D dimensions.
   explicit Space(const ShardMap& map);
 
   std::uint64_t key(const Box<D>& box) const;

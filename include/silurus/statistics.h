@@ -36,7 +36,8 @@ struct AccessStatistics {
   }
 };
 
-/// Of one client. Of its thread; merge() those of several when they are done.
+/// Statistics of one client. They belong to its thread; merge() those of several clients at the
+/// end.
 struct ClientStatistics {
   AccessStatistics messaging;  ///< searches
   AccessStatistics offload;    ///< searches
@@ -44,7 +45,8 @@ struct ClientStatistics {
   std::uint64_t deadlines_exceeded = 0;
   std::uint64_t reconnects = 0;
   std::uint64_t asked_of_backups = 0;  ///< searches (ReadFrom::kAny)
-  std::uint64_t refused_answers = 0;   ///< of backups: not fresh enough
+  std::uint64_t refused_answers = 0;   ///< answers of backups that were not fresh enough
+  std::uint64_t handed_over = 0;       ///< searches: the server was silent, its memory was read
   std::uint64_t doorbells = 0;         ///< of the connection: transport::ConnectionCounters
   std::uint64_t work_requests = 0;     ///< likewise; 0 where there is no card
   std::uint64_t heartbeats = 0;        ///< seen
@@ -59,6 +61,7 @@ struct ClientStatistics {
     reconnects += other.reconnects;
     asked_of_backups += other.asked_of_backups;
     refused_answers += other.refused_answers;
+    handed_over += other.handed_over;
     doorbells += other.doorbells;
     work_requests += other.work_requests;
     heartbeats += other.heartbeats;

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 // What a tree holds, what can be asked of it, and what can be written. Plain values.
@@ -55,6 +57,9 @@ struct RangeQuery {
   Predicate predicate = Predicate::kIntersects;
   ResultShape shape = ResultShape::kIds;
   std::uint64_t limit = UINT64_MAX;  ///< entries found at most; which ones is unspecified
+  /// Whether coordinates are degrees, longitude first: then a window whose min is above its max in
+  /// longitude crosses the antimeridian. Clients set it by the collection that they are for.
+  bool lonlat = false;
 };
 
 /// What a range search found, in no particular order.
@@ -71,12 +76,31 @@ struct RangeResult {
   }
 };
 
-/// The k entries nearest to a point, by Euclidean distance from the point to the box (0 inside). A
-/// distance beyond the greatest double is told as that.
+/// The k entries nearest to a point, by the distance from the point to the box (0 inside):
+/// Euclidean, where a distance beyond the greatest double is told as that; of degrees, metres along
+/// a great circle of a sphere of radius 6,371,008.8 m.
 template <int D>
 struct NearestQuery {
   Point<D> point;
   std::uint32_t k = 1;  ///< at least 1
+  /// Entries farther away than that are not found; at least 0.
+  double max_distance = std::numeric_limits<double>::infinity();
+  bool lonlat = false;  ///< as in RangeQuery
+};
+
+/// Which pairs of entries of two collections a join finds.
+struct JoinQuery {
+  /// Pairs whose boxes are at most that far from each other (Euclidean distance); 0: pairs whose
+  /// boxes share a point. Finite and not negative.
+  double within = 0;
+};
+
+/// The ids of a pair of entries: of the first collection's, and of the second one's.
+struct IdPair {
+  std::uint64_t first;
+  std::uint64_t second;
+  friend bool operator==(const IdPair&, const IdPair&) = default;
+  friend auto operator<=>(const IdPair&, const IdPair&) = default;
 };
 
 struct Neighbor {

@@ -23,9 +23,9 @@ namespace silurus::replication::group {
 ///   }
 class Assembler {
  public:
-  /// Of pieces that came before what they follow. What doesn't fit is fetched again later.
+  /// Bytes of pieces that came before what they follow. What does not fit is fetched again later.
   static constexpr std::size_t kMaxHeldBytes = std::size_t{1} << 20;
-  /// Of what was received in order: more than the largest batch.
+  /// Bytes that were received in order: more than the largest batch.
   static constexpr std::size_t kMaxTailBytes = std::size_t{8} << 20;
 
   /// Forgets everything and starts at `at`, the end of a batch.

@@ -22,7 +22,7 @@ class ChainReplicator final : public LogReplicator {
   void pass_on(const Message<LogBody>& message) override;
 
   View view_;
-  MemberId next_ = 0;  ///< in the chain; 0: nobody
+  MemberId next_ = 0;  ///< next one in the chain; 0: none
 };
 
 }  // namespace silurus::replication::group

@@ -10,10 +10,10 @@
 namespace silurus::replication::group {
 namespace {
 
-/// A member that connects does nothing else meanwhile. For the primary it waits so long ...
+/// Time that connecting to the primary may take: a member does nothing else meanwhile.
 constexpr Nanoseconds kConnectTimeout = 200 * kMillisecond;
-/// ... but for another member of a chain only this part of the silence that gets a member voted
-/// out, and that is shorter than the lease: so dialling costs neither.
+/// Connecting to another member of a chain may take this part of the silence that gets a member
+/// voted out, and that is shorter than the lease: so dialling costs neither.
 constexpr Nanoseconds kPartOfSilence = 4;
 
 Incarnation random_incarnation() {
@@ -105,7 +105,7 @@ Status Driver::make_links(Incarnation incarnation) {
        .dial_timeout = kConnectTimeout,
        .upstream_dial_timeout = std::min(kConnectTimeout, options_.timing.silence / kPartOfSilence),
        .push_bytes = pushes(options_.protocol) ? options_.push_bytes : 0,
-       .allow_other_users = options_.allow_other_users},
+       .key = options_.key},
       *fabric_, *poller_, dialer(), window);
   if (!links) return fail(links.error());
   links_ = std::move(*links);
@@ -116,7 +116,9 @@ Dialer Driver::dialer() {
   return [this](const transport::Address& address, Nanoseconds timeout,
                 std::span<const std::byte> hello, transport::ConnectionHandler& handler,
                 const Connected& done) {
-    done(fabric_->connect(address, {.timeout = timeout}, *poller_, hello, handler));
+    done(fabric_->connect(address,
+                          {.timeout = timeout, .key = options_.key, .looks_for_key = false},
+                          *poller_, hello, handler));
   };
 }
 

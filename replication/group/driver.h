@@ -26,14 +26,14 @@ struct DriverOptions {
   MemberId id = 0;      ///< of the store
   std::string listen;   ///< for other members: "tcp://10.0.0.1:7471", "shm:///run/a.sock"
   std::string clients;  ///< what clients are told; may be empty
-  bool allow_other_users = false;  ///< to listen where they, or other hosts, can connect
-  std::string multicast;           ///< "rdma://239.1.2.3:7472"; empty: over connections
+  std::optional<access::Key> key = {};  ///< LinksOptions::key
+  std::string multicast;                ///< "rdma://239.1.2.3:7472"; empty: over connections
   ReplicationProtocol protocol = ReplicationProtocol::kMulticast;
   Ack ack = Ack::kAll;                            ///< for a group that is founded
   std::optional<std::uint32_t> min_members = {};  ///< MemberOptions::min_members
   Timing timing;
   std::size_t window_bytes = std::size_t{16} << 20;
-  /// Of the window into which a protocol that writes one-sidedly writes here.
+  /// Bytes of the window into which a protocol that writes one-sidedly writes here.
   std::size_t push_bytes = std::size_t{1} << 20;
   transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
 };
@@ -48,13 +48,13 @@ struct DriverOptions {
 class Driver {
  public:
   /// Listens; whether etcd and others are there is found out later. log, machine: must outlive it.
-  /// Of a static group, errors say what of the log and the view that was kept contradicts which.
+  /// Errors of a static group say what of the log contradicts what of the view that was kept.
   static Result<std::unique_ptr<Driver>> create(const DriverOptions& options, Log& log,
                                                 LogPosition applied, Machine& machine);
   Driver(const Driver&) = delete;
 
-  /// Waits until something has happened, the member wants a step, or so long has passed (negative:
-  /// no matter how long); then does what there is to do.
+  /// Waits until something has happened, the member wants a step, or that time has passed
+  /// (negative: no matter how long); then does what there is to do.
   Status turn(Nanoseconds timeout);
   /// Any thread: ends the wait of a turn.
   void wake() { waiter_->wake(); }

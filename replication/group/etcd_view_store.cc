@@ -60,7 +60,7 @@ class Store final : public ViewStore {
     {
       const std::lock_guard lock(mutex_);
       calls_.push_back(std::move(call));
-      // Never so many: each kind of call is made only when the one before has been told of.
+      // Never that many: each kind of call is made only when the one before has been told of.
       if (calls_.size() > kMaxCalls) calls_.pop_front();
     }
     wanted_.notify_one();

@@ -15,9 +15,9 @@ using EtcdAddress = etcd::Address;
 struct EtcdOptions {
   EtcdAddress address;
   std::uint32_t shard = 0;
-  /// Of registrations; whole seconds.
+  /// Lease of registrations; whole seconds.
   Nanoseconds lease = 3 * kSecond;
-  /// Of one request to one endpoint.
+  /// Time limit of one request to one endpoint.
   Nanoseconds timeout = kSecond;
   /// Called by another thread when progress() has something to tell.
   std::function<void()> wake;

@@ -139,7 +139,7 @@ void KeeperClient::hang_up(const Error& why) {
   }
 }
 
-/// What the keeper says of the view, once it is known here for good.
+/// What the keeper says of the view, once it is saved here.
 Result<ViewStore::State> KeeperClient::learn(const std::string& answer) {
   if (answer.empty()) {
     return fail(ErrorCode::kUnavailable, "the first member is about to lead the group");

@@ -41,7 +41,7 @@ class KeeperClient final : public ViewStore {
   KeeperClient& operator=(const KeeperClient&) = delete;
 
   void read(OnRead done) override;
-  /// Nobody but the first member changes the view.
+  /// Only the first member changes the view.
   void replace(std::uint64_t revision, const View& next, OnReplaced done) override;
   void announce(const Registration& registration, OnAnnounced done) override;
   Status progress() override;

@@ -54,7 +54,7 @@ Status write_kept_view(const std::string& path, const KeptView& kept) {
 
 Status may_follow(const KeptView& known, const KeptView& told) {
   const std::string either =
-      "Give it its directory back; or, if that is lost for good and this member was in the last "
+      "Give it its directory back; or, if that is permanently lost and this member was in the last "
       "view, have this one lead (--lead --take-over); or, if that group is right, empty this "
       "member's directory";
   if (told.founder != known.founder) {

@@ -18,12 +18,14 @@ using SaveKeptView = std::function<Status(const KeptView&)>;
 /// The file of that name in a member's data directory.
 constexpr const char* kKeptViewName = "member.view";
 
-/// Nothing if there is no such file. kProtocol, and what to do, if nobody wrote it so.
+/// Nothing if there is no such file. kProtocol, and what to do, if its content is not what was
+/// written.
 Result<std::optional<KeptView>> read_kept_view(const std::string& path);
 Status write_kept_view(const std::string& path, const KeptView& kept);
 
-/// Whether a member that knows of one view may go on with another, of which it is told by whoever
-/// leads. Else kConflict, and what to do: what the member has would be lost in that group.
+/// Whether a member that knows of one view may go on with another, of which it is told by the
+/// member that leads. Else kConflict, and what to do: what the member has would be lost in that
+/// group.
 Status may_follow(const KeptView& known, const KeptView& told);
 
 /// Whether a member may take the place of the one that led the last view that it knows of. Else

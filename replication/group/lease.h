@@ -16,7 +16,7 @@
 
 namespace silurus::replication::group {
 
-/// Clocks gain or lose no more than one part in so many against true time.
+/// Clocks gain or lose no more than one part in this number against true time.
 constexpr Nanoseconds kDriftDenominator = 1000;
 
 /// A member's half: until its promise ends it joins no view that the primary does not lead.
@@ -68,7 +68,7 @@ class ReadLease {
     Nanoseconds& until = until_[member];
     until = std::max(until, sent_[heartbeat - first_] + lease_ - 2 * lease_ / kDriftDenominator);
   }
-  /// When the lease ends: before that, not so many of the view's other members join another primary
+  /// When the lease ends: before that, fewer of the view's other members join another primary
   /// as are needed for that.
   Nanoseconds until(const View& view, MemberId self) const {
     std::vector<Nanoseconds> ends;

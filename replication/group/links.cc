@@ -1,5 +1,7 @@
 #include "replication/group/links.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -16,7 +18,7 @@ constexpr std::uint64_t kRingBudgetBytes = std::uint64_t{16} << 20;
 constexpr std::size_t kReadBufferBytes = std::size_t{256} << 10;
 /// Pushed messages handed over in one go.
 constexpr std::size_t kPushedPerRound = 512;
-/// A member that is not the primary is dialled so much less often: who dials may have to wait.
+/// Factor by which a member that is not the primary is dialled less often: dialling may take time.
 constexpr Nanoseconds kUpstreamPatience = 50;
 
 }  // namespace
@@ -27,6 +29,7 @@ Links::Links(const LinksOptions& options, Dialer dialer, const Window& window)
   upstream_.timeout = options.upstream_dial_timeout;
   primary_.redial = options.redial;
   upstream_.redial = kUpstreamPatience * options.redial;
+  if (options.key) seal_.emplace(*options.key, options.group);
 }
 
 Result<std::unique_ptr<Links>> Links::create(const LinksOptions& options, transport::Fabric& fabric,
@@ -34,11 +37,19 @@ Result<std::unique_ptr<Links>> Links::create(const LinksOptions& options, transp
                                              const Window& window) {
   std::unique_ptr<Links> links(new Links(options, std::move(dialer), window));
   transport::Poller* const pollers[] = {&poller};
+  // Over shm a member proves by its user what it is.
+  const bool admits_others = options.key && options.listen.scheme != "shm";
   auto listener = fabric.listen(options.listen,
                                 {.max_connections = kMaxLinks,
                                  .ring_budget_bytes = kRingBudgetBytes,
-                                 .allow_other_users = options.allow_other_users},
+                                 .allow_other_users = admits_others},
                                 pollers, *links);
+  if (!listener && listener.error().code == ErrorCode::kPermission && !options.key) {
+    return fail(ErrorCode::kPermission,
+                "other users or hosts can reach " + options.listen.to_string() +
+                    ": say --cluster-key FILE, a key that all members of the group prove to hold "
+                    "(silurus key new makes one)");
+  }
   if (!listener) return fail(listener.error());
   links->listener_ = std::move(*listener);
   links->address_ = links->listener_->address();
@@ -74,8 +85,35 @@ Links::~Links() {
 
 // --- connections
 
+std::optional<access::Key> Links::find_key(access::KeyId id) {
+  return options_.key && options_.key->label().id == id ? options_.key : std::nullopt;
+}
+
+void Links::on_false_key(const transport::Caller& caller, const Error& error) {
+  const std::string text = "member " + std::to_string(options_.self) + ": refused " + caller.name +
+                           ", which is not of this group: " + error.message;
+  if (const auto line = limiter_.line(caller.name, text, SystemClock().now())) log::warning(*line);
+}
+
+/// A key proves more than a user: over tcp and rdma it is what counts if there is one.
+Status Links::check(const transport::Caller& caller) const {
+  const bool proves_keys = options_.listen.scheme == "tcp" || options_.listen.scheme == "rdma";
+  if (options_.key && proves_keys) {
+    if (caller.key == options_.key->label()) return {};
+    return fail(ErrorCode::kPermission,
+                "members of this group prove to hold its key: say --cluster-key FILE");
+  }
+  if (!caller.user || *caller.user == geteuid()) return {};
+  return fail(ErrorCode::kPermission,
+              "user " + std::to_string(*caller.user) + " is not that of this group's members");
+}
+
 Result<std::vector<std::byte>> Links::on_hello(std::span<const std::byte> client_hello,
                                                const transport::Caller& caller) {
+  if (Status may = check(caller); !may) {
+    on_false_key(caller, may.error());
+    return fail(may.error());
+  }
   const auto hello = decode_member_hello(options_.group, client_hello);
   auto* const guests = hello ? nullptr : this->guests(client_hello);
   if (guests != nullptr) return guests->on_hello(client_hello, caller);
@@ -238,7 +276,10 @@ void Links::Link::on_message(transport::Connection&, std::span<const std::byte> 
 }
 
 void Links::on_datagram(transport::MulticastGroup&, std::span<const std::byte> datagram) {
-  deliver(datagram);
+  if (!seal_) return deliver(datagram);
+  const auto message = seal_->open(datagram);
+  if (message) return deliver(*message);
+  ++false_datagrams_;
 }
 
 void Links::on_group_lost(transport::MulticastGroup&, const Error& reason) {
@@ -249,16 +290,18 @@ void Links::on_group_lost(transport::MulticastGroup&, const Error& reason) {
 
 std::size_t Links::max_broadcast_bytes() const {
   if (multicast_ == nullptr) return max_push_bytes();
-  return std::min(kMaxGroupMessageBytes, multicast_->max_datagram_bytes());
+  const std::size_t seal = seal_ ? DatagramSeal::kBytes : 0;
+  return std::min(kMaxGroupMessageBytes, multicast_->max_datagram_bytes() - seal);
 }
 
 void Links::broadcast(std::span<const std::byte> message) {
   if (multicast_ == nullptr) return send_to_all(message);
-  if (multicast_->send(message) != transport::PostStatus::kPosted) {
+  const auto datagram = seal_ ? seal_->close(message) : message;
+  if (multicast_->send(datagram) != transport::PostStatus::kPosted) {
     ++refused_datagrams_;
     return send_to_all(message);
   }
-  bytes_sent_ += message.size();
+  bytes_sent_ += datagram.size();
 }
 
 void Links::flush_broadcasts() {
@@ -311,7 +354,7 @@ Links::Link* Links::pusher() const {
   return way.is_up() ? way.link.get() : nullptr;
 }
 
-/// Lets whoever we follow write into memory of ours; that it cannot is no error.
+/// Lets the member that we follow write into memory of ours; that it cannot is no error.
 void Links::offer_window() {
   Link* const link = options_.push_bytes == 0 ? nullptr : pusher();
   if (link == nullptr || link->pushed || link->is_windowless) return;

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/log_limiter.h"
+#include "replication/group/datagrams.h"
 #include "replication/group/push_ring.h"
 #include "replication/group/wire.h"
 #include "transport/fabric.h"
@@ -49,15 +51,18 @@ struct LinksOptions {
   /// Where all members send and receive datagrams; nothing: each is sent over every connection.
   std::optional<transport::Address> multicast = {};
   Nanoseconds redial = 20 * kMillisecond;
-  /// Of a dial to the primary: before it is there no heartbeat could be answered anyway.
+  /// Time limit of a dial to the primary: without it no heartbeat could be answered anyway.
   Nanoseconds dial_timeout = 200 * kMillisecond;
-  /// Of one to the member before us in a chain: the primary's heartbeats lie unanswered meanwhile,
-  /// so this must be a small part of how long a member may be silent.
+  /// The same for the member before us in a chain: the primary's heartbeats lie unanswered
+  /// meanwhile, so this must be a small part of how long a member may be silent.
   Nanoseconds upstream_dial_timeout = 200 * kMillisecond;
-  /// Of the window that whoever we follow may write one-sidedly, a multiple of kWindowGrain; 0:
-  /// nobody does.
+  /// Bytes of the window that the member which we follow may write one-sidedly, a multiple of
+  /// kWindowGrain; 0: there is none.
   std::size_t push_bytes = 0;
-  bool allow_other_users = false;
+  /// What other members have to prove to hold over tcp and rdma, and what datagrams are sealed
+  /// with; nothing: members are processes of our own user on this machine, which the fabric must be
+  /// able to tell.
+  std::optional<access::Key> key = {};
 };
 
 /// A member's connections with the others: those that came to it, its own one to the primary, and
@@ -74,8 +79,8 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   Links(const Links&) = delete;
   Links& operator=(const Links&) = delete;
   void set_handler(LinksHandler* handler) { handler_ = handler; }
-  /// Who gets connections whose hello is not that of a member, but begins with this number;
-  /// nullptr: nobody. Whatever came is the handler's, and must be gone before the poller.
+  /// Sets the handler of connections whose hello is no member's, but begins with this number;
+  /// nullptr: none. Whatever came is the handler's, and must be gone before the poller.
   void admit(std::uint32_t magic, transport::AcceptHandler* guests) { guests_[magic] = guests; }
 
   const LinksOptions& options() const { return options_; }
@@ -86,11 +91,11 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   /// Regions of the listener that are exposed here; what others expose comes behind.
   std::uint32_t regions() const { return has_exposed_ ? 1 : 0; }
 
-  /// Whom to be connected to, and in which life: what any other life says is dropped. Nobody: {}.
+  /// Whom to be connected to, and in which life: what any other life says is dropped. None: {}.
   void set_primary(const std::optional<MemberInfo>& primary, Incarnation incarnation,
                    Nanoseconds now);
   bool is_connected() const { return primary_.is_up(); }
-  /// Whose pushes come here, if that is not the primary. Nobody else: {}.
+  /// Sets the member whose pushes come here, if that is not the primary; {}: none.
   void set_upstream(const std::optional<MemberInfo>& member);
   /// Redials when it is time; frees what has ended.
   void tick(Nanoseconds now);
@@ -115,7 +120,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   void push(std::span<const std::byte> message, const std::function<bool(MemberId)>& wanted);
   /// Bytes of the longest message that push() takes.
   std::size_t max_push_bytes() const;
-  /// Whether we have offered a window to somebody who is connected.
+  /// Whether we have offered a window to a member that is connected.
   bool may_be_pushed() const { return pusher() != nullptr && pusher()->pushed.has_value(); }
   /// Hands over messages that were pushed, up to a round's worth; how many.
   std::size_t take_pushed();
@@ -137,6 +142,8 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   std::uint64_t bytes_sent() const { return bytes_sent_; }
   /// Bytes asked of the primary's window by one-sided reads.
   std::uint64_t bytes_read() const { return bytes_read_; }
+  /// Datagrams that no holder of the group's key has written.
+  std::uint64_t false_datagrams() const { return false_datagrams_; }
   /// Messages that found no room.
   std::uint64_t dropped() const { return dropped_; }
   /// Datagrams for which multicast had no room: they went over the connections instead.
@@ -175,8 +182,12 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   };
 
   Links(const LinksOptions& options, Dialer dialer, const Window& window);
+  std::optional<access::Key> find_key(access::KeyId id) override;
+  void on_false_key(const transport::Caller& caller, const Error& error) override;
   Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello,
-                                          const transport::Caller&) override;
+                                          const transport::Caller& caller) override;
+  /// Whether it may be a member at all.
+  Status check(const transport::Caller& caller) const;
   void on_accept(std::unique_ptr<transport::Connection> connection,
                  transport::Poller& poller) override;
   void on_datagram(transport::MulticastGroup& group, std::span<const std::byte> datagram) override;
@@ -189,7 +200,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   void send_to_all(std::span<const std::byte> message);
   void on_dialed(Way& way, std::unique_ptr<transport::Connection> connection);
   void offer_window();
-  /// Whoever writes into our window, if connected.
+  /// The member that writes into our window, if connected.
   Link* pusher() const;
   void deliver(std::span<const std::byte> message);
   bool send(Link& link, std::span<const std::byte> message);
@@ -211,13 +222,16 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   std::pair<std::uint64_t, std::size_t> reads_left_{0, 0};  ///< cookie and pieces
   std::size_t read_bytes_ = 0;
   bool read_ok_ = false;
-  std::vector<std::uint64_t> copy_;  ///< of the message being handled: aligned, and nobody else's
+  std::vector<std::uint64_t> copy_;  ///< of the message being handled: aligned, and not shared
   std::unique_ptr<transport::MulticastGroup> multicast_;
+  std::optional<DatagramSeal> seal_;  ///< seals datagrams, if there is a key
+  log::LogLimiter limiter_;
   std::unique_ptr<transport::Listener> listener_;
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t bytes_read_ = 0;
   std::uint64_t dropped_ = 0;
   std::uint64_t refused_datagrams_ = 0;
+  std::uint64_t false_datagrams_ = 0;
 };
 
 }  // namespace silurus::replication::group

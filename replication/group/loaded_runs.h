@@ -38,7 +38,7 @@ class LoadedRuns {
   /// Whether its nodes are there, and durable, or on their way.
   bool has(std::uint64_t id) const;
   bool is_whole(std::uint64_t id) const;
-  /// Of one that is here.
+  /// Root of a load that is here.
   rtree::NodeRef root(std::uint64_t id) const { return run_of(runs_.at(id).load).root(); }
   /// Makes a load the tree's batch, which is then published. kNotFound if it is not whole;
   /// kConflict: see Tree::adopt_run().

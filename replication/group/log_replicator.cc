@@ -11,9 +11,9 @@ namespace silurus::replication::group {
 namespace {
 
 constexpr std::size_t kLargestFetch = std::size_t{64} << 10;
-/// Whoever asks for it is told where the log ends.
+/// A member that asks for it is told where the log ends.
 constexpr Lsn kBeyondEveryLog = Lsn{1} << 62;
-/// After so many answers in vain the primary's log has nothing in common with ours.
+/// Answers in vain after which the primary's log has nothing in common with ours.
 constexpr int kMaxFailures = 8;
 
 }  // namespace
@@ -171,7 +171,7 @@ void LogReplicator::follow(const Voice& self, const Voice& primary, LogPosition 
 
 void LogReplicator::leave() {
   phase_ = Phase::kIdle;
-  is_leading_ = needs_copy_ = false;  // of nobody
+  is_leading_ = needs_copy_ = false;  // without a primary
   fetch_.reset();
 }
 

@@ -12,14 +12,15 @@
 namespace silurus::replication::group {
 
 struct ReplicatorOptions {
-  /// A gap is asked for when it is so old: what is only out of order comes by itself.
+  /// Age from which on a gap is asked for: datagrams that are only out of order fill it by
+  /// themselves.
   Nanoseconds gap_patience = 200 * kMicrosecond;
-  /// What was asked for is asked for again after so long.
+  /// Time after which an unanswered request is repeated.
   Nanoseconds fetch_timeout = 20 * kMillisecond;
-  /// What was pushed wakes nobody: whoever receives it looks after so long, or, if nothing came for
-  /// a while, ever later, ...
+  /// Shortest pause between two looks of a receiver at its window, since what is pushed there wakes
+  /// no thread. The pauses grow while nothing comes.
   Nanoseconds soonest_look = 50 * kMicrosecond;
-  /// ... but at least so often.
+  /// Longest of these pauses.
   Nanoseconds latest_look = 2 * kMillisecond;
 };
 
@@ -47,7 +48,7 @@ class LogReplicator : public Replicator {
                        Nanoseconds now) override;
   Status step(Nanoseconds now) override;
   std::optional<Nanoseconds> deadline() const override;
-  /// Not if so much is missing that it must be copied, though what is there is right.
+  /// False if the tree must be copied, though what is here of the log is right.
   bool in_step() const override { return phase_ == Phase::kFollowing && !needs_copy_; }
   Lsn received() const override;
   Lsn known() const override { return std::max(told_.lsn, answered_end_.value_or(0)); }
@@ -91,7 +92,7 @@ class LogReplicator : public Replicator {
  private:
   /// How a member gets in step with a primary that it has not followed yet.
   enum class Phase : std::uint8_t {
-    kIdle,       ///< follows nobody
+    kIdle,       ///< follows no member
     kListening,  ///< knows nothing of the primary's log yet
     kTrying,  ///< does a record of the primary's log follow the end of ours? Then ours is a part.
     kComparing,  ///< record by record, from where both are surely equal
@@ -154,7 +155,8 @@ class LogReplicator : public Replicator {
   /// Where the primary's log ended when it was asked: what a datagram says may be long past.
   std::optional<Lsn> answered_end_;
   bool follows_ = false;  ///< kTrying: a record follows our end
-  /// What members know counts: so it is asked for, lest an old datagram be taken for it.
+  /// Whether what members know counts (--ack metadata): then the end of the log is asked for, since
+  /// an old datagram could be taken for it.
   bool asks_first_ = false;
   int failures_ = 0;  ///< to find any record where there must be one
   bool needs_copy_ = false;

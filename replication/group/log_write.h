@@ -10,8 +10,8 @@ namespace silurus::replication::group {
 /// finds into its log, and tells its row when that is durable: until then nothing counts, for what
 /// is in a window a power failure takes. What is torn, or of another epoch, is found out by
 /// checksum and envelope; a window goes with its connection, so that who was the primary once
-/// writes where nobody looks. Where the fabric has no one-sided writes, the same messages go over
-/// connections. See Replicator.
+/// writes where no member looks. Where the fabric has no one-sided writes, the same messages go
+/// over connections. See Replicator.
 class LogWriteReplicator final : public LogReplicator {
  public:
   using LogReplicator::LogReplicator;

@@ -66,7 +66,7 @@ Status Member::step() {
 }
 
 /// Whether part of a batch is here, and nothing has kept us from applying for long: the primary
-/// waits for the batch, and nobody for what is committed already.
+/// waits for the batch, and no client for what is committed already.
 bool Member::rest_is_coming() {
   if (replicator_.received() <= log_.end().lsn) {
     parts_since_.reset();
@@ -263,8 +263,8 @@ std::size_t Member::encode(Kind kind, std::uint8_t flags, std::span<const std::b
 
 // --- how old what is applied is
 
-/// At the primary: answers, if what it has committed is all that anybody has. At any other member:
-/// keeps the answer.
+/// At the primary: answers, if what it has committed is all that any member has. At any other
+/// member: keeps the answer.
 void Member::on_probe(const Message<ProbeBody>& message) {
   const Envelope& envelope = message.envelope;
   if (envelope.kind == Kind::kProbe) {

@@ -22,7 +22,7 @@ namespace silurus::replication::group {
 struct Timing {
   Nanoseconds lease = 2 * kSecond;  ///< of reads; also how soon a primary can be replaced
   Nanoseconds heartbeat = 100 * kMillisecond;
-  /// A member not heard of for so long is voted out.
+  /// Silence after which a member is voted out.
   Nanoseconds silence = kSecond;
   /// So is one that takes longer than this to make durable what was there when it began.
   Nanoseconds slowness = kSecond;
@@ -34,10 +34,10 @@ struct Timing {
 
 /// Bytes of the log that the slowest member may lack before writes have to wait.
 constexpr std::uint64_t kMaxLagBytes = std::uint64_t{2} << 20;
-/// What members outside of the view said they would need of the log is kept for them for so long,
+/// Time for which the log that members outside of the view will need is kept for them,
 /// if there is room.
 constexpr Nanoseconds kLogKeptFor = 30 * kSecond;
-/// A member that has not joined after so long is not waited for, until as much again has passed.
+/// Time after which a member that has not joined is not waited for, until as much again has passed.
 constexpr Nanoseconds kLongestJoin = 900 * kSecond;
 /// Epochs between the last view of a static group's first member that is known where another one
 /// takes its place, and the first of that one: no more views were made meanwhile by far.
@@ -54,7 +54,7 @@ class Machine {
   virtual Result<LogPosition> apply(const Log& log, LogPosition from, Lsn commit) = 0;
   /// Whether it has stopped before `commit` only to let others have their turn.
   virtual bool has_more() const { return false; }
-  /// Of the last record applied.
+  /// Stamp of the last record applied.
   virtual Stamp stamp() const = 0;
 };
 
@@ -62,16 +62,16 @@ enum class Role : std::uint8_t {
   kOutside,    ///< knows of no view yet
   kJoining,    ///< follows the primary, but does not count
   kBackup,     ///< in the view: what it has counts for what is committed (see Ack)
-  kCandidate,  ///< has left its view for good, for the next one
+  kCandidate,  ///< has left its view, never to return, for the next one
   kPrimary,
 };
 std::string_view to_string(Role role);
 
-/// Who leads.
+/// Which member leads.
 enum class Leads : std::uint8_t {
-  kIfElected,  ///< any member may: whoever is elected when the one before is gone
-  kAlways,     ///< the first member of a static group, whenever it runs ...
-  kNever,      ///< ... and so no other one
+  kIfElected,  ///< any member may: the one that is elected when the one before is gone
+  kAlways,     ///< this one: the first member of a static group, whenever it runs
+  kNever,      ///< another one: a member of a static group that is not the first
 };
 
 struct MemberOptions {
@@ -79,9 +79,9 @@ struct MemberOptions {
   Incarnation incarnation = 0;
   GroupId group = 0;
   Timing timing;
-  /// Who leads also makes the first view if there is none, ...
+  /// Which member leads; it also makes the first view, if there is none.
   Leads leads = Leads::kIfElected;
-  Ack ack = Ack::kAll;  ///< ... in which, as in all later ones, this is so
+  Ack ack = Ack::kAll;  ///< when a write is acknowledged: fixed by the first view of a group
   /// View::min_members of the views that it leads; nothing: what the view before says, or 0.
   std::optional<std::uint32_t> min_members = {};
 };
@@ -106,7 +106,7 @@ struct MemberCounters {
 };
 
 /// One member of a group: takes part in views, brings its log in step with the primary's or, as the
-/// primary, decides what is committed. Has no thread or wait of its own: whoever owns it calls
+/// primary, decides what is committed. Has no thread or wait of its own: its owner calls
 /// step() after the poller's progress() whenever something may have happened and at deadline() at
 /// the latest. One thread.
 ///
@@ -132,12 +132,11 @@ class Member final : public LinksHandler {
   bool may_write() const;
   /// Batches were ended: sends them, and makes them durable here.
   Status wrote();
-  /// Whether what the machine has applied is, now, what any client may see: nobody else can have
-  /// committed anything since.
+  /// Whether what the machine has applied is, now, what any client may see: no other member can
+  /// have committed anything since.
   bool may_read() const;
-  /// When that ends, if nothing is heard until then; 0 if it may not read now. For other threads'
-  /// use between two steps: no step takes back what was said after the one before, but by having
-  /// said so first.
+  /// When that ends, if nothing is heard until then; 0 if it may not read now. Other threads may
+  /// use it between two steps: a step makes it earlier only if it has said so first.
   Nanoseconds read_until() const;
   /// Until when others may be told that it may: what was told once cannot be taken back. A member
   /// that is alone in its view may read for ever; it promises half a lease at a time, and takes in
@@ -169,8 +168,8 @@ class Member final : public LinksHandler {
   /// What it has applied is not what the group has: it can go on only with an empty directory.
   bool contradicts() const { return replicator_.contradicts(); }
   ReplicatorCounters replicated() const { return replicator_.counters(); }
-  /// A copy is on its way, behind which the log will be needed from here on, and of which so many
-  /// nodes are here. Nothing: none is, or none any more.
+  /// A copy that is on its way: from where on the log will be needed behind it, and how many of its
+  /// nodes are here. Nothing: there is none.
   struct CopyUnderWay {
     Lsn log = 0;
     std::uint64_t nodes = 0;
@@ -185,7 +184,7 @@ class Member final : public LinksHandler {
   bool store_is_away() const { return store_is_away_; }
   /// A call to it has succeeded once.
   bool has_heard_of_store() const { return has_heard_of_store_; }
-  /// Whether somebody takes over when the primary is gone.
+  /// Whether another member takes over when the primary is gone.
   bool fails_over() const { return options_.leads == Leads::kIfElected; }
   /// By that time, on this member's clock, all that was committed is applied here; -1: not known.
   Nanoseconds complete_at() const { return complete_at_; }
@@ -290,7 +289,7 @@ class Member final : public LinksHandler {
   std::map<MemberId, Row> rows_;
   Nanoseconds next_heartbeat_ = 0;
   Nanoseconds told_until_ = 0;  ///< the latest that others may have been told
-  Lsn ready_at_ = 0;            ///< it may write and read once so much is applied
+  Lsn ready_at_ = 0;            ///< it may write and read once the log is applied up to there
 
   // Any other.
   Promise promise_;

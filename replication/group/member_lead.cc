@@ -16,7 +16,7 @@ bool Member::may_write() const {
   if (view_.has_enough() && acknowledged_ < applied_.lsn) return false;
   const Lsn end = log_.end().lsn;
   if (end < kMaxLagBytes) return true;
-  // A quorum is held up by nobody who is slow or gone.
+  // A quorum does not wait for a member that is slow or gone.
   Lsn least = view_.ack == Ack::kQuorum ? agreed(view_) : UINT64_MAX;
   for (const MemberInfo& member : view_.members) {
     if (view_.ack != Ack::kQuorum) least = std::min(least, durable_at(member.id));
@@ -96,7 +96,7 @@ void Member::make_promises() {
 
 Nanoseconds Member::lease_until() const {
   const Nanoseconds until = lease_.until(view_, options_.self.id);
-  // Whoever may have become a member without our knowing may also vote.
+  // A member that may have joined without our knowing may also vote.
   return proposal_ ? std::min(until, lease_.until(proposal_->next, options_.self.id)) : until;
 }
 
@@ -184,7 +184,7 @@ bool Member::keeps_promises(const View& next) const {
 
 bool Member::may_follow(const View& next) const { return is_enough(next) && keeps_promises(next); }
 
-/// Votes out whoever is silent, or too slow for too long.
+/// Votes out members that are silent, or too slow for too long.
 void Member::look_after_members(Nanoseconds now) {
   const Timing& timing = options_.timing;
   std::vector<MemberId> leaving;

@@ -132,7 +132,7 @@ void Member::enter(const View& view) {
     links_.set_primary({}, 0, now_);
     return replicator_.leave();
   }
-  // Whoever would take its place wants to know of any life of it that is there still.
+  // A member that would take its place wants to know of any life of it that is there still.
   const bool is_heir = options_.leads == Leads::kAlways;
   links_.set_primary(*view.find(view.primary), is_heir ? 0 : view.incarnation, now_);
   replicator_.follow(self(), {view.primary, view.incarnation, view.epoch, view.since}, applied_,
@@ -173,8 +173,8 @@ void Member::become_primary() {
   replicator_.lead(self());
 }
 
-/// A record of this epoch, which everybody's log will end with or go on from. Members whose tree is
-/// a copy have no other record, and with Ack::kQuorum it is by the last one's epoch that they
+/// A record of this epoch, which each member's log will end with or go on from. Members whose tree
+/// is a copy have no other record, and with Ack::kQuorum it is by the last one's epoch that they
 /// count.
 void Member::mark_log() {
   Stamp stamp = std::max(machine_.stamp(), log_.found().last_stamp);
@@ -223,7 +223,7 @@ void Member::on_replaced(Result<std::uint64_t> revision) {
   enter(View(proposal_->next));
 }
 
-/// The primary is gone, as far as this member can see: it leaves the view, for good, so that
+/// The primary is gone, as far as this member can see: it leaves the view, never to return, so that
 /// nothing is committed in it any more, and looks for others to make the next one with.
 void Member::stand_for_election(Nanoseconds now) {
   log::info(label() + ": has heard nothing of the primary, member " +
@@ -240,15 +240,15 @@ void Member::stand_for_election(Nanoseconds now) {
 }
 
 /// The first member of a static group has started again. What was ever committed is durable here,
-/// by each Ack, so it needs nobody, and goes on with the members that there were; but not before
-/// the read lease of its last life, or of the one whose place it takes, is over: clients may still
-/// be reading what that one has left in memory.
+/// by each Ack, so it needs no other member, and goes on with the members that there were; but not
+/// before the read lease of its last life, or of the one whose place it takes, is over: clients may
+/// still be reading what that one has left in memory.
 void Member::lead_again(Nanoseconds now) {
   if (proposal_) return try_proposal(now);
   const bool takes_over = view_.primary != options_.self.id;
   if (takes_over && links_.is_connected()) return give_up_place();
   if (now < promise_.until()) return wake_at(promise_.until());
-  links_.set_primary({}, 0, now);  // the view before is left for good
+  links_.set_primary({}, 0, now);  // the view before is left and never entered again
   replicator_.leave();
   View next = view_;
   next.epoch += takes_over ? kEpochsOfALeader : 1;
@@ -266,8 +266,8 @@ void Member::lead_again(Nanoseconds now) {
 void Member::give_up_place() {
   failed_ = Error{ErrorCode::kConflict,
                   "--take-over: member " + std::to_string(view_.primary) +
-                      ", whose place this one was to take, is still there: stop it for good "
-                      "before, or start this one without --lead"};
+                      ", whose place this one was to take, is still there: stop it first, "
+                      "permanently, or start this one without --lead"};
   wake_at(now_);
 }
 
@@ -347,13 +347,13 @@ void Member::consider_candidates(Nanoseconds now) {
   const bool is_informed = waited >= patience / 2;
   const bool is_turn = better == 0 ? (all_stand && is_informed) || waited >= patience
                                    : waited >= patience * (2 + better);
-  // So many that among them is one of every quorum; our log is as good as any of theirs.
+  // Enough members that one of every quorum is among them; our log is as good as any of theirs.
   const std::size_t needed = by_quorum ? view_.members.size() - view_.quorum() + 1 : 1;
   const bool is_able = has_all_committed() && next.members.size() >= needed &&
                        (needed == 1 || own.first != 0 || is_copy());
   if (!is_turn || !is_able || registrations_.empty()) return wake_at(now + patience / 4);
   if (by_quorum) {
-    // Whoever does not stand is a member all the same, until the new primary has seen to it that
+    // One that does not stand is a member all the same, until the new primary has seen to it that
     // what is committed is so without it.
     next.members.clear();
     for (const MemberInfo& member : view_.members) next.members.push_back(newest(member));

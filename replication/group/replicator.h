@@ -11,12 +11,12 @@
 
 namespace silurus::replication::group {
 
-/// Who speaks for a group, and as what.
+/// The member that speaks for a group, and its role.
 struct Voice {
   MemberId member = 0;
   Incarnation incarnation = 0;
   Epoch epoch = 0;
-  Epoch since = 0;  ///< of a primary: View::since
+  Epoch since = 0;  ///< View::since, if it is a primary
 };
 
 struct ReplicatorCounters {
@@ -61,7 +61,7 @@ class Replicator {
   /// of a batch that is surely in both. A new epoch of the same reign changes nothing else.
   virtual void follow(const Voice& self, const Voice& primary, LogPosition safe,
                       Nanoseconds now) = 0;
-  /// Follows nobody any more: what comes is dropped.
+  /// Follows no member any more: what comes is dropped.
   virtual void leave() = 0;
   /// A message of this epoch's primary.
   virtual void on_log(const Message<LogBody>& message, Nanoseconds now) = 0;

@@ -10,7 +10,7 @@ Result<StaticAddress> StaticAddress::parse(std::string_view url, std::string_vie
   const auto bad = [&](const std::string& what) {
     return fail(ErrorCode::kInvalidArgument,
                 "\"" + std::string(url) + "\": " + what +
-                    "; what is meant is static://HOST:PORT/NAME, where the first member listens "
+                    "; expected static://HOST:PORT/NAME, where the first member listens "
                     "for the others, or static:///PATH/NAME with a --group-address of shm");
   };
   constexpr std::string_view kScheme = "static://";

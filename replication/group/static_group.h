@@ -8,7 +8,7 @@
 
 namespace silurus::replication::group {
 
-/// A group without etcd and without fail-over: its first member leads it for good and keeps its
+/// A group without etcd and without fail-over: its first member always leads it and keeps its
 /// views (docs/decisions/0120). "static://10.0.0.1:7400/maps", the same for all members, says where
 /// that one listens for the others; over shm "static:///run/first.sock/maps".
 struct StaticAddress {
@@ -25,7 +25,7 @@ struct StaticAddress {
 struct StaticGroup {
   StaticAddress address;
   bool leads = false;       ///< this is the first member
-  bool takes_over = false;  ///< ... from now on, for the one before is lost for good
+  bool takes_over = false;  ///< leads from now on, for the first member is permanently lost
   std::string view_file;    ///< where this member keeps the newest view that it knows of
 };
 

@@ -431,8 +431,7 @@ template <int D>
 void TreeCopier<D>::on_held(std::span<const std::byte> payload) {
   HeldHead head;
   if (is_held_ || payload.size() != sizeof head) {
-    return fail_with(
-        {ErrorCode::kProtocol, connection_->peer() + ": an answer that makes no sense"});
+    return fail_with({ErrorCode::kProtocol, connection_->peer() + ": a malformed answer"});
   }
   std::memcpy(&head, payload.data(), sizeof head);
   const auto root = rtree::NodeRef::from_word(head.root);
@@ -457,8 +456,7 @@ template <int D>
 void TreeCopier<D>::on_extra(std::uint64_t offset, std::span<const std::byte> bytes) {
   if (!asks_extra_ || offset != facts_.extra.size() || bytes.empty() ||
       bytes.size() > extra_bytes_ - offset) {
-    return fail_with(
-        {ErrorCode::kProtocol, connection_->peer() + ": an answer that makes no sense"});
+    return fail_with({ErrorCode::kProtocol, connection_->peer() + ": a malformed answer"});
   }
   asks_extra_ = false;
   facts_.extra.insert(facts_.extra.end(), bytes.begin(), bytes.end());
@@ -496,7 +494,7 @@ void TreeCopier<D>::on_message(transport::Connection&, std::span<const std::byte
     default:
       break;
   }
-  fail_with({ErrorCode::kProtocol, connection_->peer() + ": an answer that nobody asked for"});
+  fail_with({ErrorCode::kProtocol, connection_->peer() + ": an answer without a request"});
 }
 
 template <int D>
@@ -526,8 +524,9 @@ Result<TreeFacts> copy_tree(transport::Fabric& fabric, const transport::Address&
       transport::Waiter::create({.policy = transport::WaitPolicy::kAdaptive}, {poller->get()});
   if (!waiter) return fail(waiter.error());
   TreeCopier<D> copier(options, **poller, std::move(take));
-  auto connection =
-      fabric.connect(source, {.timeout = kCopyDialTimeout}, **poller, copier.hello(), copier);
+  auto connection = fabric.connect(
+      source, {.timeout = kCopyDialTimeout, .key = options.key, .looks_for_key = false}, **poller,
+      copier.hello(), copier);
   if (!connection) return fail(connection.error());
   copier.begin(std::move(*connection));
   while (!copier.outcome()) {

@@ -26,13 +26,13 @@ namespace silurus::replication::group {
 /// version yet.
 template <int D>
 struct HeldTree {
-  std::optional<rtree::Snapshot<D>> tree;  ///< nothing: it is a bulk load's, ...
+  std::optional<rtree::Snapshot<D>> tree;  ///< nothing: it is a bulk load's
   LogPosition log;                         ///< the first record that is not in it
   Stamp stamp = 0;
   Epoch epoch = 0;                         ///< in which the source is
   std::vector<std::byte> extra;            ///< what else belongs to it: a MachineState, encoded
-  const rtree::Tree<D>* around = nullptr;  ///< ... beside this one,
-  rtree::NodeRef load_root = {};           ///< with that root
+  const rtree::Tree<D>* around = nullptr;  ///< the tree beside which a bulk load's tree lies
+  rtree::NodeRef load_root = {};           ///< root of the bulk load's tree
 
   rtree::NodeRef root() const { return tree ? tree->root().ref : load_root; }
   const rtree::Node<D>& node(rtree::NodeRef ref) const {
@@ -52,7 +52,7 @@ struct TreeFacts {
 constexpr std::uint32_t kCopyMagic = 0x544c4953;  // "SILT"
 /// Copies under way from one source: of a bulk load's tree, all other members may be at once.
 constexpr std::size_t kMaxCopies = kMaxMembers - 1;
-/// Of HeldTree::extra.
+/// Greatest size of HeldTree::extra.
 constexpr std::size_t kMaxExtraBytes = std::size_t{64} << 20;
 /// How long a source may take to accept a connection.
 constexpr Nanoseconds kCopyDialTimeout = 2 * kSecond;
@@ -69,7 +69,7 @@ struct CopySourceCounters {
 /// Lets others copy the tree: what a listener hands to. Holds a version for each one that connects
 /// and asks, until that one has gone, or has taken too long. The slabs of the tree must be exposed
 /// at the listener, in order, if its fabric has one-sided reads. One thread, that of the listener's
-/// poller; admitted by nobody any more before it ends.
+/// poller; it has left its listener before it ends.
 ///
 ///   CopySource<2> source(group, {.first_region = links.regions()}, [&] { return hold_newest(); });
 ///   links.admit(kCopyMagic, &source);
@@ -135,9 +135,10 @@ struct CopyOptions {
   Epoch epoch = 0;         ///< a source that knows of no view so late is behind
   Lsn at_least = 0;        ///< a version that has less of the log is of no use
   std::uint64_t load = 0;  ///< instead of a version: the tree of that bulk load
-  /// A source from which nothing has come for so long is given up.
+  /// Silence after which a source is given up.
   Nanoseconds patience = 10 * kSecond;
   std::size_t reads_in_flight = 64;
+  std::optional<access::Key> key = {};  ///< key of the cluster
 };
 
 /// Takes one copy. Does its work within the poller's progress(); step() after it, and now and then
@@ -206,7 +207,7 @@ class TreeCopier final : public transport::ConnectionHandler {
   std::uint64_t nodes_ = 0;
   std::uint64_t nodes_read_ = 0;
   std::uint64_t came_ = 0;              ///< nodes, and bytes of what belongs to them, by ...
-  std::optional<Nanoseconds> came_at_;  ///< ... the step that found the last ones
+  std::optional<Nanoseconds> came_at_;  ///< time of the step that found the last nodes
 };
 
 /// Connects, copies and comes back: for a thread that has nothing else to do. Gives up with the

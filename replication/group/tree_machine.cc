@@ -125,7 +125,7 @@ Status TreeMachine<D>::take_order() {
 
 template <int D>
 Status TreeMachine<D>::take_operation(const Record& record) {
-  if (batch_.empty()) return nonsense(record, "an operation of nobody");
+  if (batch_.empty()) return nonsense(record, "an operation outside of a batch");
   AppliedRequest& request = batch_.back();
   if (!request.is_repeated) {
     Status changed = change(record);

@@ -33,7 +33,7 @@ struct AppliedBatch {
   bool has_changed;        ///< whether that is a version of its own
   std::span<const AppliedRequest> requests;
   std::optional<AdmissionOrder> order = {};  ///< instead of requests, ...
-  Status obeyed = {};                        ///< ... and what came of it
+  Status obeyed = {};                        ///< outcome of that order
   std::optional<LoadPayload> load = {};      ///< that was offered, or has become the tree
   bool is_offer = false;
 };
@@ -65,8 +65,8 @@ class TreeMachine final : public Machine {
   void take_loads_from(LoadedRuns<D>& runs) { runs_ = &runs; }
 
   Result<LogPosition> apply(const Log& log, LogPosition from, Lsn commit) override;
-  /// Any thread. Of the version published last, or of the next one: whoever sees a version in the
-  /// tree gets no older stamp than that version's.
+  /// Any thread. Of the version published last, or of the next one: a thread that sees a version in
+  /// the tree gets no older stamp than that version's.
   Stamp stamp() const override { return stamp_.load(std::memory_order_relaxed); }
   const MachineState& state() const { return state_; }
   const RequestTable& requests() const { return state_.requests; }

@@ -11,7 +11,7 @@
 #include "replication/record.h"
 
 // Who replicates a shard. A view is agreed upon in a ViewStore, and only there; between two changes
-// of it nobody asks anybody for consensus.
+// of it no consensus is needed.
 
 namespace silurus::replication::group {
 
@@ -22,8 +22,8 @@ using MemberId = std::uint64_t;
 /// Names one life of a member: random for each process. Never 0.
 using Incarnation = std::uint64_t;
 
-constexpr std::size_t kMaxMembers = 7;
-constexpr std::size_t kMaxAddressBytes = 256;
+constexpr std::size_t kMaxMembers = 7;         ///< of one group
+constexpr std::size_t kMaxAddressBytes = 256;  ///< of what a member says where it listens
 
 /// How much must be the case before a write is committed, and its client answered; of a view, for
 /// it says as well who may lead the next one (docs/decisions/0083).
@@ -89,22 +89,22 @@ std::string too_few_members(const View& view);
 struct Registration {
   MemberInfo member;
   Incarnation incarnation = 0;
-  /// The epoch that it would lead or join: it has left the one before for good. 0: it stands by its
-  /// view.
+  /// The epoch that it would lead or join: it has left the one before, never to return. 0: it
+  /// stands by its view.
   Epoch candidate_for = 0;
   Lsn durable = 0;      ///< end of its log when it left, ...
-  Epoch log_epoch = 0;  ///< ... and of the last record in it; 0: unknown
+  Epoch log_epoch = 0;  ///< epoch of the last record in it; 0: unknown
   /// If all that it has is a copy of a tree, and so committed: the chain at `durable`; else 0.
   std::uint64_t copy_chain = 0;
 };
 
-/// What each member of a static group (one without etcd) remembers of its views for good.
+/// What each member of a static group (one without etcd) keeps of its views on disk.
 struct KeptView {
   /// The store of the member that founded the group: names it, for one that was founded anew is
   /// another group.
   MemberId founder = 0;
-  /// The last view before whoever leads now took the place of another member, as far as it knew; 0:
-  /// the founder leads.
+  /// The last view before the present leader took the place of another member, as far as it knew;
+  /// 0: the founder leads.
   Epoch taken_over_at = 0;
   View view;
   friend bool operator==(const KeptView&, const KeptView&) = default;

@@ -96,7 +96,7 @@ Result<std::unique_ptr<ViewKeeper>> ViewKeeper::create(const ViewKeeperOptions& 
       return fail(ErrorCode::kConflict,
                   "--lead: member " + std::to_string(options.kept->view.primary) +
                       " led the last view that this one, " + std::to_string(options.self) +
-                      ", knows of. If that member is lost for good, and nothing will ever start "
+                      ", knows of. If that member is permanently lost, and nothing will start "
                       "with its data again, say --take-over too, once");
     }
     if (Status may = may_take_over(*options.kept, options.self); !may) return fail(may.error());

@@ -32,7 +32,7 @@ constexpr std::size_t kMaxKeeperGuests = 2 * kMaxMembers;
 struct ViewKeeperOptions {
   GroupId group = 0;
   MemberId self = 0;
-  Nanoseconds lease = 3 * kSecond;  ///< of others' registrations
+  Nanoseconds lease = 3 * kSecond;  ///< lease of other members' registrations
   std::optional<KeptView> kept;     ///< what was saved last; nothing: the group is founded now
   bool takes_over = false;          ///< leads from now on, instead of who led the last view
   SaveKeptView save;
@@ -41,9 +41,9 @@ struct ViewKeeperOptions {
 };
 
 /// The views of a static group, at its first member: the ViewStore of that one, and what the others
-/// ask (keeper_client.h), as a guest at its listener. A view is saved before anybody is told of it;
-/// registrations are in memory alone. One thread, that of the listener's poller; admitted by nobody
-/// any more before it ends.
+/// ask (keeper_client.h), as a guest at its listener. A view is saved before any member is told of
+/// it; registrations are in memory alone. One thread, that of the listener's poller; admitted by no
+/// listener any more before it ends.
 ///
 ///   links.admit(kKeeperMagic, keeper.get());
 class ViewKeeper final : public ViewStore, public transport::AcceptHandler {
@@ -86,7 +86,7 @@ class ViewKeeper final : public ViewStore, public transport::AcceptHandler {
   std::deque<std::function<void()>> told_;
   std::vector<std::unique_ptr<Guest>> guests_;
   bool cannot_save_ = false;
-  bool has_warned_ = false;  ///< of a member of another group
+  bool has_warned_ = false;  ///< has warned of a member of another group
 };
 
 }  // namespace silurus::replication::group

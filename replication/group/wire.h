@@ -20,7 +20,7 @@ namespace silurus::replication::group {
 /// Names a cluster's shard among all that share a network: a hash of its name. Seeds every
 /// checksum, so that what is another group's, or no group's, is never believed.
 using GroupId = std::uint64_t;
-/// Of the shard of a cluster.
+/// Number of the group that is a shard of a cluster.
 GroupId group_id(std::string_view cluster, std::uint32_t shard);
 
 constexpr std::uint32_t kGroupMagic = 0x474c4953;  // "SILG"

@@ -68,7 +68,8 @@ class PersistentMemoryTest : public testing::TestWithParam<bool> {
   }
   void checkpoint(Server& server) {
     const auto snapshot = server.opened.tree->snapshot();
-    ASSERT_TRUE(server.opened.store->checkpoint(*server.opened.tree, snapshot.root().ref,
+    ASSERT_TRUE(server.opened.store->checkpoint(*server.opened.tree,
+                                                only_tree(*server.opened.tree, snapshot.root().ref),
                                                 server.opened.store->log().end(), 1));
   }
   /// Entries 1 to N are there, each once; N is what was acknowledged, or one more that was on its

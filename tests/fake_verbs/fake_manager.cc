@@ -53,9 +53,13 @@ struct FakeManagerCalls {
     const std::lock_guard lock(the_manager->mutex_);
     the_manager->listening_ = id;
   }
-  static void answer(const rdma_cm_id* id, FakeManager::State state) {
+  static void answer(const rdma_cm_id* id, FakeManager::State state, const void* data,
+                     std::size_t bytes) {
     const std::lock_guard lock(the_manager->mutex_);
-    the_manager->client_of(id)->state = state;
+    FakeManager::Client& client = *the_manager->client_of(id);
+    const auto* const begin = static_cast<const std::byte*>(data);
+    client.answer.assign(begin, begin + bytes);
+    client.state = state;
   }
   static rdma_cm_event* next_event() {
     const std::lock_guard lock(the_manager->mutex_);
@@ -126,6 +130,11 @@ FakeManager::State FakeManager::state(std::size_t client) const {
   return clients_[client].state;
 }
 
+std::vector<std::byte> FakeManager::answer(std::size_t client) const {
+  const std::lock_guard lock(mutex_);
+  return clients_[client].answer;
+}
+
 std::size_t FakeManager::count(State state) const {
   const std::lock_guard lock(mutex_);
   return static_cast<std::size_t>(
@@ -183,12 +192,13 @@ int rdma_init_qp_attr(rdma_cm_id*, ibv_qp_attr*, int* mask) {
   *mask = IBV_QP_STATE;
   return 0;
 }
-int rdma_accept(rdma_cm_id* id, rdma_conn_param*) {
-  FakeManagerCalls::answer(id, FakeManager::State::kAccepted);
+int rdma_accept(rdma_cm_id* id, rdma_conn_param* parameters) {
+  FakeManagerCalls::answer(id, FakeManager::State::kAccepted, parameters->private_data,
+                           parameters->private_data_len);
   return 0;
 }
-int rdma_reject(rdma_cm_id* id, const void*, std::uint8_t) {
-  FakeManagerCalls::answer(id, FakeManager::State::kRejected);
+int rdma_reject(rdma_cm_id* id, const void* data, std::uint8_t bytes) {
+  FakeManagerCalls::answer(id, FakeManager::State::kRejected, data, bytes);
   return 0;
 }
 int rdma_disconnect(rdma_cm_id*) { return 0; }

@@ -33,6 +33,8 @@ class FakeManager {
 
   enum class State { kAsks, kAccepted, kRejected, kGone };
   State state(std::size_t client) const;
+  /// The private data of that answer.
+  std::vector<std::byte> answer(std::size_t client) const;
   std::size_t count(State state) const;
 
  private:
@@ -48,6 +50,7 @@ class FakeManager {
   struct Client {
     rdma_cm_id* id = nullptr;  ///< null once it is destroyed
     State state = State::kAsks;
+    std::vector<std::byte> answer = {};
   };
   void raise(std::unique_ptr<Event> event);
   Client* client_of(const rdma_cm_id* id);

@@ -2,7 +2,10 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,6 +40,13 @@ class Boxes final : public Reader<2> {
     return count;
   }
   std::optional<std::uint64_t> total_entries() const override { return count_; }
+  std::vector<Note> notes() const override {
+    if (end_ != "notes") return {};
+    return {{NoteKind::kDescription, "boxes, as they were asked for"},
+            {NoteKind::kHint, "in two\nlines"}};
+  }
+  std::uint64_t skipped() const override { return end_ == "notes" ? 7 : 0; }
+  std::string first_skipped() const override { return "the first was bad"; }
 
  private:
   std::uint64_t count_;
@@ -50,6 +60,9 @@ int open_descriptors() {
   return count;
 }
 
+constexpr long kNoCall = 5000;  // of a kernel to come
+constexpr std::size_t kPageBytes = 4096;
+
 /// What a reader that was taken over would try, as "what:errno", errno 0 for a success.
 std::string attempts(const std::string& path) {
   std::string text;
@@ -59,7 +72,23 @@ std::string attempts(const std::string& path) {
   tried("read", ::open(path.c_str(), O_RDONLY | O_CLOEXEC) >= 0);
   tried("read-other", ::open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0);
   tried("write", ::open(path.c_str(), O_WRONLY | O_CLOEXEC) >= 0);
+  tried("truncate", ::truncate(path.c_str(), 0) == 0);
+  tried("chmod", ::chmod(path.c_str(), S_IRUSR | S_IWUSR) == 0);
+  tried("times", ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0) == 0);
+  tried("signal", ::syscall(SYS_tgkill, ::getppid(), ::getppid(), 0) == 0);
+  tried("own-signal", ::syscall(SYS_tgkill, ::getpid(), ::getpid(), 0) == 0);
+  rlimit limit = {};
+  tried("limit", ::prlimit(::getppid(), RLIMIT_CPU, nullptr, &limit) == 0);
+  tried("own-limit", ::getrlimit(RLIMIT_CPU, &limit) == 0 && limit.rlim_max != RLIM_INFINITY);
   tried("socket", ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0);
+  tried("remove", ::unlink(path.c_str()) == 0);
+  tried("folder", ::mkdir((path + ".d").c_str(), S_IRWXU) == 0);
+  tried("unknown-call", ::syscall(kNoCall) >= 0);
+  tried("code", ::mmap(nullptr, kPageBytes, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                       0) != MAP_FAILED);
+  void* page = ::mmap(nullptr, kPageBytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  tried("page", page != MAP_FAILED);
+  tried("page-to-code", ::mprotect(page, kPageBytes, PROT_READ | PROT_EXEC) == 0);
   const pid_t child = ::fork();
   if (child == 0) ::_exit(0);
   tried("fork", child >= 0);
@@ -72,9 +101,10 @@ std::string attempts(const std::string& path) {
   return text + "variables:" + (std::getenv("HOME") != nullptr ? "many" : "few");
 }
 
-/// FILE: any folder, then "boxes-COUNT", "crash-COUNT", "fail-COUNT", "lie-COUNT" after that many
-/// boxes, or what shall happen while it is opened.
-Result<std::unique_ptr<Reader<2>>> open_test(const std::string& path) {
+/// FILE: any folder, then "boxes-COUNT", "crash-COUNT", "fail-COUNT", "lie-COUNT", "notes-COUNT"
+/// after that many boxes, or what shall happen while it is opened.
+Result<std::unique_ptr<Reader<2>>> open_test(const Request& request) {
+  const std::string& path = request.path;
   const std::string word = path.substr(path.rfind('/') + 1);
   if (word == "crash") ::raise(SIGKILL);
   if (word == "abort") std::fputs("corrupted\n\tlist\n", stderr), std::abort();
@@ -96,5 +126,5 @@ Result<std::unique_ptr<Reader<2>>> open_test(const std::string& path) {
 }  // namespace silurus::readers
 
 int main(int argc, char** argv) {
-  silurus::readers::serve<2>(argc, argv, silurus::readers::open_test);
+  silurus::readers::serve(argc, argv, silurus::readers::open_test, nullptr);
 }

@@ -24,7 +24,7 @@ class EtcdProcess {
   ~EtcdProcess() { stop(); }
 
   /// Whether there is an etcd to be run (package etcd-server).
-  static bool is_installed() { return access(kPath, X_OK) == 0; }
+  static bool is_installed() { return ::access(kPath, X_OK) == 0; }
   /// Whether it answers; waits for that.
   bool wait_until_ready() const {
     // It listens before it answers: while it elects itself, say.

@@ -98,7 +98,7 @@ class MemberProcess {
   std::unique_ptr<ServerProcess> process_;
 };
 
-/// Until all that run know of a view of so many, and are in it.
+/// Until all that run know of a view of that many, and are in it.
 template <std::derived_from<MemberProcess> Member>
 bool wait_for_view(const std::vector<Member>& members, std::size_t size) {
   return wait_until([&] {

@@ -11,15 +11,17 @@
 namespace silurus::transport::verbs::testing {
 
 /// What the kernel holds for this host's RDMA: "qp 3 cq 2 mr 5 ...".
-inline std::string rdma_resources() {
+inline std::string output_of(const char* command) {
   std::string text;
-  if (FILE* pipe = popen("rdma resource show rxe0", "r")) {
+  if (FILE* pipe = popen(command, "r")) {
     std::array<char, 512> line;
     while (std::fgets(line.data(), line.size(), pipe) != nullptr) text += line.data();
     pclose(pipe);
   }
   return text;
 }
+
+inline std::string rdma_resources() { return output_of("rdma resource show rxe0"); }
 
 /// The same, once it has stayed the same for a while: what ended connections had is destroyed a
 /// moment after their end.

@@ -108,7 +108,7 @@ class Writer {
     while (done_ < acknowledged) make_batch(number_, ++done_, entries_);
     checked_ = done_;
     if (found == entries_) return kChecked;
-    make_batch(number_, ++done_, entries_);  // it counts, though nobody was told
+    make_batch(number_, ++done_, entries_);  // it counts, though no reader was told
     if (found == entries_) {
       std::ofstream(journal_, std::ios::app) << done_ << "\n";
       return kChecked;

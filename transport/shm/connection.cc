@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "transport/atomic_copy.h"
+#include "transport/custody.h"
 #include "transport/shm/control.h"
 #include "transport/shm/listener.h"
 #include "transport/shm/poller.h"
@@ -113,17 +114,12 @@ void ShmConnection::want_bell(Sleep what) {
 }
 
 void ShmConnection::flush() {
-  // Within progress() the poller fences once for all connections, at the end of the round.
-  if (bell_wanted_ == 0 || poller_.in_progress()) return;
-  look_for_sleepers(full_fence, [this] { ring_if_asleep(); });
+  // One fence is for all connections of the poller: here, or at the end of progress().
+  if (bell_wanted_ != 0 && !poller_.in_progress()) poller_.ring_bells();
 }
 
 void ShmConnection::ring_from_list() {
   bell_listed_ = false;
-  ring_if_asleep();
-}
-
-void ShmConnection::ring_if_asleep() {
   const std::uint64_t wanted = std::exchange(bell_wanted_, 0);
   if (wanted == 0 || end_reason_) return;
   if (!must_ring(std::atomic_ref<std::uint64_t>(theirs().sleep), wanted)) return;
@@ -320,6 +316,11 @@ void ShmConnection::end(Error reason) {
   end_reason_ = std::move(reason);
   poller_.loop().remove(registration_, endpoint_.control.get());
   if (endpoint_.listener) endpoint_.listener->forget(endpoint_.control.get());
+  if (endpoint_.custody_ticket != 0) {
+    // Closing our descriptor tells the peer nothing while another process holds one.
+    shutdown(endpoint_.control.get(), SHUT_RDWR);
+    custody()->release(endpoint_.custody_ticket);
+  }
   endpoint_.control.reset();
   poller_.detach(*this);
   poller_.want_closed(*this);
@@ -343,7 +344,7 @@ void ShmConnection::on_ready(std::uint32_t) {
 
 /// The peer is gone. What it sent before is still in the ring.
 void ShmConnection::lose_peer() {
-  // Bounded, should somebody else go on writing.
+  // Bounded, since the peer may go on writing.
   for (std::size_t i = 0; i <= endpoint_.ring_bytes / kLineBytes / kBatch; ++i) {
     if (receive() == 0) break;
   }
@@ -394,7 +395,7 @@ void ShmConnection::take_window(const RegionPacket& window, UniqueFd fd) {
   if (window.packet != static_cast<std::uint64_t>(Packet::kWindow) || !fd || window.index != 0 ||
       !peer_window_.bytes().empty() || window.bytes == 0 || window.bytes % kWindowGrain != 0 ||
       window.bytes > kMaxWindowBytes) {
-    end({ErrorCode::kProtocol, peer() + " offered a window that makes no sense"});
+    end({ErrorCode::kProtocol, peer() + " offered a malformed window"});
     return;
   }
   if (auto size = check_sealed(fd.get(), window.bytes, false); !size) {

@@ -36,6 +36,7 @@ struct Endpoint {
   std::shared_ptr<ListenerState> listener;  ///< null for a client
   std::string owner = {};                   ///< a client's, at the server: what it counts as
   std::optional<uid_t> user = {};           ///< ... and whose it is
+  std::uint64_t custody_ticket = 0;         ///< of the control socket; 0: it is in no custody
 };
 
 /// One end of a shm connection: see shm/layout.h for the memory, and SLEEPING below.
@@ -109,7 +110,6 @@ class ShmConnection final : public Connection, private EventSink {
   void take_region(const RegionPacket& region, UniqueFd fd);
   void take_window(const RegionPacket& window, UniqueFd fd);
   void end(Error reason);
-  void ring_if_asleep();
   void want_bell(Sleep what);
   bool take_credit();
   void publish_credit();

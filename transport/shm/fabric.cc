@@ -26,7 +26,7 @@ namespace {
 
 /// Between two attempts to connect: the first pause, each next one twice as long.
 constexpr Nanoseconds kFirstPause = kMillisecond;
-/// For so long a refused connection may be that of a server which is starting.
+/// Time in which a refused connection may be that of a server which is starting.
 constexpr Nanoseconds kMostRefused = 20 * kMillisecond;
 
 std::string seconds(Nanoseconds time) {
@@ -39,7 +39,7 @@ Error connect_error(const std::string& name, int errno_value, Nanoseconds timeou
       return {ErrorCode::kNotFound, "no server at " + name + ": no such socket; is it running?"};
     case ECONNREFUSED:
       return {ErrorCode::kUnavailable,
-              "no server at " + name + ": nobody listens on that path; start it again"};
+              "no server at " + name + ": no process listens on that path; start it again"};
     case EPROTOTYPE:
       return {ErrorCode::kProtocol, name + " is not a Silurus server (a socket of another kind)"};
     case EAGAIN:

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "common/log.h"
+#include "transport/custody.h"
 #include "transport/limits.h"
 #include "transport/peer.h"
 #include "transport/shm/control.h"
@@ -109,7 +110,7 @@ Status clear_path(const std::string& path, const sockaddr_un& address) {
   if (!probe) return fail(errno_error(ErrorCode::kIo, "cannot create a socket", errno));
   const int result =
       connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-  // Only a refused connection says that nobody holds the socket.
+  // Only a refused connection says that no process holds the socket.
   if (result == 0 || errno != ECONNREFUSED) {
     return fail(ErrorCode::kConflict, "cannot listen at " + path +
                                           ": another server is listening there; stop it or "
@@ -135,7 +136,7 @@ Result<UniqueFd> ShmListener::bind_and_listen() {
     return fail(errno_error(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo,
                             "cannot listen at " + path + ": directory " + directory, errno));
   }
-  // Not for ever: in a directory that others can open, anybody may hold the lock.
+  // Not for ever: in a directory that others can open, any of them may hold the lock.
   for (int i = 0; i < kLockTries && flock(lock.get(), LOCK_EX | LOCK_NB) != 0; ++i) usleep(10'000);
   if (auto status = clear_path(path, *address); !status) return fail(std::move(status.error()));
   UniqueFd listening(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -146,7 +147,7 @@ Result<UniqueFd> ShmListener::bind_and_listen() {
                             "cannot bind a socket to " + path, errno));
   }
   lstat(path.c_str(), &bound_);
-  // Nobody can connect before listen(), so the mode is in force in time.
+  // No client can connect before listen(), so the mode is in force in time.
   const mode_t mode = allow_other_users_ ? 0666 : 0600;
   if (chmod(path.c_str(), mode) != 0 || listen(listening.get(), kBacklog) != 0) {
     return fail(errno_error(ErrorCode::kIo, "cannot listen at " + path, errno));
@@ -214,9 +215,12 @@ Status ShmListener::welcome(Guest& guest) {
     return give_back(errno_error(ErrorCode::kConnectionLost, "cannot answer a client", errno));
   }
   const auto said = hello_of(guest.setup);
-  dealer_.deal_out({Role::kServer, guest.take(dealer_.loop()), std::move(*mapping), *ring_bytes,
-                    limits, std::vector<std::byte>(said.begin(), said.end()),
-                    "shm client pid " + std::to_string(peer.pid), state_, guest.peer(), peer.uid});
+  UniqueFd control = guest.take(dealer_.loop());
+  const std::uint64_t ticket = custody() != nullptr ? custody()->hold(control.get()) : 0;
+  dealer_.deal_out({Role::kServer, std::move(control), std::move(*mapping), *ring_bytes, limits,
+                    std::vector<std::byte>(said.begin(), said.end()),
+                    "shm client pid " + std::to_string(peer.pid), state_, guest.peer(), peer.uid,
+                    ticket});
   return {};
 }
 

@@ -55,14 +55,18 @@ Mapping::~Mapping() {
   if (!bytes_.empty()) munmap(bytes_.data(), bytes_.size());
 }
 
-Result<SharedSlab> SharedSlab::create(std::size_t bytes, const std::string& name, bool huge_pages) {
+Result<SharedSlab> SharedSlab::create(std::size_t bytes, const std::string& name, bool huge_pages,
+                                      const std::function<Status(int fd)>& before_seal) {
   if (bytes == 0) return fail(ErrorCode::kInvalidArgument, "a slab of 0 bytes");
   const auto make = [&](std::size_t size, unsigned flags) -> Result<SharedSlab> {
     auto fd = create_memfd(name, size, flags);
     if (!fd) return fail(std::move(fd.error()));
     auto mapping = Mapping::create(fd->get(), size, true);
     if (!mapping) return fail(std::move(mapping.error()));
-    // Our own mapping is older than the seal and stays writable; no other ever will be.
+    if (before_seal) {
+      if (auto status = before_seal(fd->get()); !status) return fail(std::move(status.error()));
+    }
+    // Mappings older than the seal stay writable; no other ever will be.
     if (auto status =
             seal(fd->get(), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
         !status) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -39,7 +40,10 @@ class SharedSlab {
  public:
   /// `bytes` is rounded up to whole pages; `name` is seen in /proc. With huge_pages, takes them
   /// from the system's pool if there are enough, else asks for transparent ones.
-  static Result<SharedSlab> create(std::size_t bytes, const std::string& name, bool huge_pages);
+  /// `before_seal`: given the descriptor while it can still be mapped to be written, by a process
+  /// that shall be able to; an error of it is one of create(). May be empty.
+  static Result<SharedSlab> create(std::size_t bytes, const std::string& name, bool huge_pages,
+                                   const std::function<Status(int fd)>& before_seal = {});
 
   std::span<std::byte> bytes() const { return mapping_.bytes(); }
   int fd() const { return fd_.get(); }
@@ -56,7 +60,7 @@ class SharedSlab {
   bool huge_;
 };
 
-/// A memfd of `bytes` zeros that nobody can shrink, grow or seal further; both sides may write.
+/// A memfd of `bytes` zeros that cannot be shrunk, grown or sealed further; both sides may write.
 Result<UniqueFd> create_ring_memory(std::size_t bytes);
 
 /// Whether a received descriptor is a memfd of at least `bytes` that can never shrink (so that

@@ -21,7 +21,7 @@ constexpr Nanoseconds kLongestUnlooked = 200 * kMicrosecond;
 constexpr int kSweepsPerClockRead = 8;
 /// So few connections are swept for ever: it costs less than waking them.
 constexpr std::size_t kAlwaysActive = 8;
-/// Of more than that, one that has been silent for so long becomes dormant.
+/// Silence after which a connection becomes dormant, if there are more than that.
 constexpr Nanoseconds kIdle = kMillisecond;
 
 class HeapBuffer final : public Buffer {

@@ -36,6 +36,8 @@ class ShmPoller final : public Poller {
   void detach(ShmConnection& connection);
   /// At the end of this round, or at the start of the next.
   void want_bell(ShmConnection& connection) { bells_.add(connection); }
+  /// Now. Not from within progress(), which does it by itself.
+  void ring_bells();
   void want_completions(ShmConnection& connection) { completions_.add(connection); }
   void want_writable(ShmConnection& connection) { blocked_.add(connection); }
   void want_closed(ShmConnection& connection) { closing_.add(connection); }
@@ -56,7 +58,6 @@ class ShmPoller final : public Poller {
   bool is_time_to_look(std::size_t messages);
   std::size_t sweep();
   std::size_t finish_round();
-  void ring_bells();
   void look_around();
   void deactivate(ShmConnection& connection);
 

@@ -20,7 +20,7 @@ void tell_later(World& world, Nanoseconds wait, const std::weak_ptr<Endpoint>& w
   });
 }
 
-/// After at most so long, and at least half of it.
+/// Longest delay; the shortest is half of it.
 Nanoseconds draw_late(World& world, Nanoseconds latest) {
   const Nanoseconds half = latest / 2;
   return half +
@@ -48,7 +48,7 @@ void connect_one_way(const std::shared_ptr<Endpoint>& from, const std::shared_pt
         if (const auto endpoint = weak_from.lock()) endpoint->give_up("no acknowledgement");
         tell_later(world, wait, weak_to);
       });
-  from->crash_action = from->host.on_crash([weak_to] {
+  const auto end = [weak_to] {
     const auto endpoint = weak_to.lock();
     if (!endpoint) return;
     World& world = endpoint->host.world();
@@ -56,6 +56,14 @@ void connect_one_way(const std::shared_ptr<Endpoint>& from, const std::shared_pt
     const bool is_late = learns_late(*endpoint) && endpoint->listener->host.has_power();
     const FabricOptions& options = is_late ? endpoint->listener->options : endpoint->options;
     tell_later(world, draw_late(world, is_late ? options.told_late : options.give_up), weak_to);
+  };
+  from->crash_action = from->host.on_crash([weak_to, end] {
+    const auto endpoint = weak_to.lock();
+    if (!endpoint) return;
+    const bool is_kept = learns_late(*endpoint) && endpoint->listener->options.is_kept &&
+                         endpoint->listener->host.has_power();
+    if (is_kept) return endpoint->listener->host.on_let_go(end);
+    end();
   });
 }
 

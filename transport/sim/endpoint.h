@@ -23,7 +23,7 @@ struct ListenerState;
 struct ReadOperation {
   ReadRequest request;
   std::shared_ptr<BufferLines> target;  ///< keeps the buffer's memory
-  std::span<std::byte> target_bytes;    ///< of it, where the bytes shall land
+  std::span<std::byte> target_bytes;    ///< part of the target where the bytes shall land
   std::vector<std::byte> staged;        ///< what the server's card has read so far
   unsigned pieces_left = 0;
   bool is_done = false;
@@ -85,13 +85,13 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   bool is_ready = false;            ///< in its poller's list
   bool is_unflushed = false;
 
-  /// Room that a message of so many bytes takes in the ring.
+  /// Room that a message of that many bytes takes in the ring.
   static std::size_t ring_room(std::size_t bytes) { return (bytes + 7) / 8 * 8 + 8; }
 
   void flush();
-  /// So much of the peer's messages has been taken.
+  /// Bytes of the peer's messages that have been taken.
   void free_room(std::size_t bytes);
-  /// The peer has taken so much of ours.
+  /// Bytes of our messages that the peer has taken.
   void take_credit(std::size_t bytes);
   /// Tells the user what has happened; how many events.
   std::size_t dispatch();

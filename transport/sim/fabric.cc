@@ -46,7 +46,7 @@ void try_connect(World& world, const std::shared_ptr<Attempt>& attempt, Host& se
       if (!back) return;
       world.at(*back, [attempt, key] {
         end_attempt(attempt, {ErrorCode::kUnavailable,
-                              "sim://" + key + " refused: nobody is listening there"});
+                              "sim://" + key + " refused: no server listens there"});
       });
     });
   }

@@ -78,7 +78,7 @@ Nanoseconds Host::to_host_time(Nanoseconds world_time) const {
 Nanoseconds Host::to_world_time(Nanoseconds host_time) const {
   auto time = static_cast<Nanoseconds>(std::floor(
       static_cast<double>(host_time - options_.clock_offset + lost_) / options_.clock_rate));
-  while (to_host_time(time) < host_time) ++time;  // rounding must not wake anybody too early
+  while (to_host_time(time) < host_time) ++time;  // rounding must not wake a host too early
   return time;
 }
 
@@ -170,10 +170,20 @@ void Host::end_processes() {
 
 void Host::crash() {
   if (std::exchange(has_power_, false)) ++power_failures_;
+  kept_.clear();
   end_processes();
 }
 
-void Host::kill() { end_processes(); }
+void Host::kill() {
+  kept_.insert(incarnation_);
+  end_processes();
+}
+
+void Host::let_go(const EndLife& end_life) {
+  kept_.clear();
+  for (const auto& action : std::exchange(life_ends_, {})) action(end_life);
+  for (const auto& action : std::exchange(let_go_actions_, {})) action();
+}
 
 void Host::set_multicast(const Multicast& multicast) {
   multicast_ = multicast;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -23,9 +24,9 @@ class World;
 /// A card that carries out one-sided reads without its host's CPU.
 struct NicModel {
   double reads_per_second = 20e6;    ///< reads of one card queue for this
-  Nanoseconds read_latency = 800;    ///< a read takes place within so long, ...
-  double bytes_per_second = 12.5e9;  ///< ... and this
-  /// A read is carried out in up to so many pieces, at different instants and in any order; only
+  Nanoseconds read_latency = 800;    ///< longest time until a read takes place,
+  double bytes_per_second = 12.5e9;  ///< besides that of its bytes
+  /// Most pieces that a read is carried out in, at different instants and in any order; only
   /// aligned 8-byte words are whole. 1: atomic, which no card promises.
   unsigned max_read_pieces = 4;
 
@@ -33,7 +34,7 @@ struct NicModel {
   // each link queues by itself.
   double link_bytes_per_second = 0;  ///< of the card's port, each way
   double messages_per_second = 0;    ///< sent and received, and one-sided reads begun here
-  /// A message is cut into packets of so many bytes; 0: into one.
+  /// Bytes of a packet, into which messages are cut; 0: one packet.
   std::size_t packet_bytes = 0;
   /// What each of them has on top of kPacketOverheadBytes, or less than them.
   double extra_packet_bytes = 0;
@@ -44,7 +45,7 @@ struct NicModel {
 struct CpuModel {
   Nanoseconds send = 0;           ///< handing a message to the card
   Nanoseconds receive = 0;        ///< taking one from it
-  double message_byte = 0;        ///< of either, per byte
+  double message_byte = 0;        ///< cost of sending or receiving, per byte
   Nanoseconds doorbell = 0;       ///< ringing for what was handed over
   Nanoseconds post_read = 0;      ///< describing one read to the card
   Nanoseconds complete_read = 0;  ///< taking note that it ended
@@ -59,8 +60,7 @@ struct CardUse {
 };
 
 struct HostOptions {
-  /// Of the host's clock at time 0; only differences mean anything, so this is there to be wrong
-  /// by.
+  /// What the host's clock shows at time 0: only differences mean anything, so it is not 0.
   Nanoseconds clock_offset = 1'000'000'000;
   /// How fast its clock runs: 1.0001 gains 100 us each second.
   double clock_rate = 1;
@@ -115,7 +115,7 @@ class Host {
 
   /// The first step runs at once (as soon as the world does).
   std::unique_ptr<Process> spawn(std::string name, Process::Step step);
-  /// Within a step: that the work so far took so long. What is sent afterwards leaves later.
+  /// Within a step: the time that the work took so far. What is sent afterwards leaves later.
   void charge(Nanoseconds cpu_time);
   /// Charged by all processes so far, of which a heartbeat's utilisation can be made.
   Nanoseconds cpu_time() const { return cpu_time_; }
@@ -133,8 +133,8 @@ class Host {
   /// The machine sleeps: processes stand still and so does the card, whose connections outlast that
   /// and count none of the time. The clock goes on, as CLOCK_BOOTTIME does.
   void suspend();
-  /// Ends both. `lost`: so much of the time that the host stood still its clock never shows, as the
-  /// clock of a virtual machine that was paused, or CLOCK_MONOTONIC of one that slept.
+  /// Ends both. `lost`: the part of the time that the host stood still which its clock never shows,
+  /// as the clock of a virtual machine that was paused, or CLOCK_MONOTONIC of one that slept.
   void resume(Nanoseconds lost = 0);
   bool paused() const { return paused_; }
   bool suspended() const { return suspended_; }
@@ -144,6 +144,11 @@ class Host {
   /// All processes are killed, but the machine goes on: as crash(), but what they had exposed stays
   /// readable where FabricOptions::memory_outlives_process says so, after restart() too.
   void kill();
+  /// What is held of processes that have been killed (FabricOptions::is_kept) is let go:
+  /// `end_life` is given the first region of each of their listeners, to write there, and then
+  /// their connections end.
+  using EndLife = std::function<void(std::span<std::byte> region)>;
+  void let_go(const EndLife& end_life);
   /// Can be connected to again; new processes, fabrics and listeners must be made.
   void restart();
   /// Whether its processes run.
@@ -156,9 +161,9 @@ class Host {
   std::uint32_t power_failures() const { return power_failures_; }
 
   // --- for code that blocks
-  /// That is at work here now; null: whoever is does not block.
+  /// The thread that is at work here now; null: one that does not block.
   Thread* thread() const { return thread_; }
-  /// Who was before.
+  /// Returns the thread that was at work before.
   Thread* enter(Thread* thread) { return std::exchange(thread_, thread); }
 
   // --- for the fabric
@@ -180,7 +185,7 @@ class Host {
   Nanoseconds ahead() const { return ahead_; }
   /// The card's next free slot for a read that arrives now.
   Nanoseconds take_read_slot();
-  /// When the card is through with a packet of so many bytes, that it is given then. Only with
+  /// When the card is through with a packet of that many bytes, given to it then. Only with
   /// NicModel::link_bytes_per_second.
   Nanoseconds pass_out(Nanoseconds at, std::size_t bytes, std::size_t operations) {
     return pass(outward_, card_use_.bytes_out, at, bytes, operations);
@@ -194,6 +199,13 @@ class Host {
   /// Called by crash() and kill(), in order of registration.
   std::uint64_t on_crash(std::function<void()> action);
   void forget_crash_action(std::uint64_t id) { crash_actions_.erase(id); }
+  /// Whether the processes of that incarnation have been killed, and are not let go.
+  bool keeps(std::uint32_t incarnation) const { return kept_.contains(incarnation); }
+  /// Called by let_go(): those that look for the region first.
+  void on_life_end(std::function<void(const EndLife&)> action) {
+    life_ends_.push_back(std::move(action));
+  }
+  void on_let_go(std::function<void()> action) { let_go_actions_.push_back(std::move(action)); }
 
  private:
   friend class Process;
@@ -242,6 +254,9 @@ class Host {
   CardUse card_use_;
   std::vector<std::function<void()>> upon_resume_;
   std::map<std::uint64_t, std::function<void()>> crash_actions_;
+  std::set<std::uint32_t> kept_;  ///< incarnations
+  std::vector<std::function<void(const EndLife&)>> life_ends_;
+  std::vector<std::function<void()>> let_go_actions_;
 };
 
 }  // namespace silurus::transport::sim

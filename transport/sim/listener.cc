@@ -108,6 +108,10 @@ void ListenerState::keep_memory() {
     kept.push_back(std::make_unique<KeptMemory>(region));
     region = kept.back()->bytes();
   }
+  if (!options.is_kept || kept.empty()) return;
+  host.on_life_end([weak = weak_from_this()](const Host::EndLife& end_life) {
+    if (const auto state = weak.lock()) end_life(state->regions.front());
+  });
 }
 
 SimListener::SimListener(std::shared_ptr<ListenerState> state)

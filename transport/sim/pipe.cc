@@ -45,12 +45,12 @@ void Pipe::transmit(const std::shared_ptr<const Numbered>& numbered) {
 }
 
 void Pipe::arrive(const Numbered& numbered) {
-  if (is_stopped_ || to_.suspended() || !to_.alive() || to_.incarnation() != to_incarnation_) {
-    return;
-  }
+  const bool is_there = to_.alive() && to_.incarnation() == to_incarnation_;
+  const bool is_kept = options_.is_kept && to_.keeps(to_incarnation_);
+  if (is_stopped_ || to_.suspended() || (!is_there && !is_kept)) return;
   if (numbered.number > expected_) return;  // one before it was lost: it will come again
   if (numbered.number == expected_) {
-    if (!deliver_(numbered.item)) return;
+    if (is_there && !deliver_(numbered.item)) return;
     ++expected_;
     from_.world().trace(Trace::kDeliver, to_.index(), numbered.number);
   }

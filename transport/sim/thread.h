@@ -42,7 +42,7 @@ class Thread {
   bool is_done() const { return is_done_; }
   /// Has it look again at what it waits for.
   void wake() { process_->wake(); }
-  /// The same, for whoever may outlive it.
+  /// The same, for objects that may outlive it.
   std::function<void()> waker() const;
 
   // --- within the body
@@ -50,7 +50,7 @@ class Thread {
   bool is_over() const { return is_over_ || !host_.alive() || host_.incarnation() != incarnation_; }
   /// Until it is woken: by wake(), by something on a poller that it watches, or for no reason.
   void wait();
-  /// ... or its clock shows that time.
+  /// The same, or until its clock shows that time.
   void wait_until(Nanoseconds time);
   void sleep(Nanoseconds time);
   void watch(Poller& poller) { process_->watch(poller); }
@@ -94,7 +94,7 @@ class Thread {
   bool is_done_ = false;
   std::shared_ptr<Thread*> self_ = std::make_shared<Thread*>(this);
   std::unique_ptr<Process> process_;
-  // The baton: whoever has released one waits for the other.
+  // The baton: the thread that has released one waits for the other.
   Baton to_thread_;
   Baton to_world_;
   std::thread thread_;

@@ -9,11 +9,11 @@
 namespace silurus::transport::sim {
 
 /// What a device that does one thing after the other has taken on: by slots of time, each filled up
-/// to what fits, so that whoever comes at an earlier time is served earlier, in whatever order the
+/// to what fits, so that work of an earlier time is served earlier, in whatever order the
 /// calls are made. Within a slot there is no order. One thread.
 class Timetable {
  public:
-  /// Takes on something that lasts so long (ns), given to the device at that time, no sooner than
+  /// Takes on something of that length (ns), given to the device at that time, no sooner than
   /// now; returns when it is done. Nothing is asked again about times before `now`.
   Nanoseconds claim(Nanoseconds now, Nanoseconds at, double duration);
 

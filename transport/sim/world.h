@@ -27,11 +27,11 @@ struct GroupMember;
 
 /// One direction between two hosts.
 struct LinkModel {
-  Nanoseconds latency = 1500;        ///< of propagation, switches and cards, one way
+  Nanoseconds latency = 1500;        ///< of propagation, switches and cards together, one way
   Nanoseconds jitter = 500;          ///< added to it, uniform in [0, jitter]
   double bytes_per_second = 12.5e9;  ///< 100 Gbit/s; packets queue for it
-  double loss = 0;                   ///< of a packet; what is reliable is sent again, and later
-  double duplicate = 0;              ///< of a datagram: that it arrives twice
+  double loss = 0;       ///< probability that a packet is lost; reliable messages are sent again
+  double duplicate = 0;  ///< probability that a datagram arrives twice
 };
 
 /// What happened, for trace().
@@ -95,7 +95,7 @@ class World {
   Host& add_host(std::string name);
   /// Null if there is none of that name.
   Host* find_host(std::string_view name);
-  /// Of all links that have none of their own.
+  /// Sets the model of all links that have none of their own.
   void set_default_link(const LinkModel& model) { default_link_ = model; }
   void set_link(const Host& from, const Host& to, const LinkModel& model);
   /// From now on nothing gets from one to the other; the other direction is another link.
@@ -122,7 +122,7 @@ class World {
   // --- trace
   /// Folds an event into the hash. Tests may add their own (kUser).
   void trace(Trace kind, std::uint64_t a = 0, std::uint64_t b = 0);
-  /// Of everything that has happened and when: equal for equal runs.
+  /// Hash of everything that has happened and when: equal for equal runs.
   std::uint64_t trace_hash() const { return trace_hash_; }
   /// Also told of every event: to see what happens in a run that fails.
   using TraceSink = std::function<void(Nanoseconds, Trace, std::uint64_t, std::uint64_t)>;

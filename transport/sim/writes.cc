@@ -12,7 +12,7 @@ namespace silurus::transport::sim {
 namespace {
 
 constexpr std::size_t kWriteWord = 8;
-/// One write becomes visible in up to so many pieces, at different instants and in any order.
+/// Most pieces in which one write becomes visible, at different instants and in any order.
 constexpr std::size_t kMaxWritePieces = 3;
 
 }  // namespace

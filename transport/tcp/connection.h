@@ -49,9 +49,10 @@ struct Endpoint {
   ConnectionLimits limits;
   std::vector<std::byte> peer_hello;
   std::string peer;
-  std::shared_ptr<SharedBudget> budget;  ///< null for a client
-  std::string owner = {};                ///< a client's, at the server: what it counts as
-  std::optional<uid_t> user = {};        ///< ... and whose it is, if it is a user of this machine
+  std::shared_ptr<SharedBudget> budget;      ///< null for a client
+  std::string owner = {};                    ///< a client's, at the server: what it counts as
+  std::optional<uid_t> user = {};            ///< user of the peer, if it is on this machine
+  std::optional<access::KeyLabel> key = {};  ///< which both ends have proved to hold
 };
 
 /// One end of a tcp connection. Messages are framed in place in a buffer of outgoing bytes, which
@@ -69,6 +70,7 @@ class TcpConnection final : public Connection, private EventSink {
     return endpoint_.owner.empty() ? endpoint_.peer : endpoint_.owner;
   }
   std::optional<uid_t> user() const override { return endpoint_.user; }
+  std::optional<access::KeyLabel> key() const override { return endpoint_.key; }
 
   std::span<std::byte> reserve(std::size_t bytes) override;
   void commit(std::size_t bytes) override;
@@ -122,7 +124,7 @@ class TcpConnection final : public Connection, private EventSink {
   bool socket_full_ = false;       ///< wait until epoll says that it can be written
   bool send_listed_ = false;
 
-  std::vector<std::byte> kept_;  ///< of incoming bytes: an incomplete frame, or all since a pause
+  std::vector<std::byte> kept_;  ///< incoming bytes: an incomplete frame, or all since a pause
   bool paused_ = false;
   bool resume_listed_ = false;
 

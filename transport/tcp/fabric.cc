@@ -1,11 +1,11 @@
 #include "transport/tcp/fabric.h"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 
+#include "transport/keys.h"
 #include "transport/setup.h"
 #include "transport/tcp/connection.h"
+#include "transport/tcp/handshake.h"
 #include "transport/tcp/listener.h"
 #include "transport/tcp/poller.h"
 #include "transport/tcp/socket.h"
@@ -52,25 +52,17 @@ Result<std::unique_ptr<Connection>> TcpFabric::connect(const Address& address,
   }
   const Nanoseconds deadline = SystemClock().now() + options.timeout;
   const std::string name = address.to_string();
-  const auto setup = make_client_setup(kTcpMagic, hello);
-  if (!setup) return fail(setup.error());
   auto socket = connect_to(address, deadline);
   if (!socket) return fail(std::move(socket.error()));
-  // A new socket has room for this; should it fail, then the server has hung up.
-  send(socket->get(), &*setup, sizeof(*setup), MSG_DONTWAIT | MSG_NOSIGNAL);
-  ServerSetup answer{};
-  const auto bytes = std::as_writable_bytes(std::span(&answer, 1));
-  // The magic first: a stranger may never send as much as a server's answer.
-  auto status = receive_all(socket->get(), bytes.first(sizeof(answer.magic)), deadline, name);
-  if (status && answer.magic == kTcpMagic) {
-    status = receive_all(socket->get(), bytes.subspan(sizeof(answer.magic)), deadline, name);
-  }
-  if (status) status = check(answer, kTcpMagic, name);
-  if (!status) return fail(std::move(status.error()));
-  const auto said = hello_of(answer);
-  auto connection = TcpConnection::create(
-      *own, {std::move(*socket), answer.ring_bytes, limits_of(answer),
-             std::vector<std::byte>(said.begin(), said.end()), name, nullptr});
+  const auto key = key_for(address, options, other_end(socket->get()));
+  if (!key) return fail(key.error());
+  const auto answer = shake_hands(socket->get(), hello, *key, deadline, name);
+  if (!answer) return fail(answer.error());
+  const auto said = hello_of(*answer);
+  auto connection =
+      TcpConnection::create(*own, {std::move(*socket), answer->ring_bytes, limits_of(*answer),
+                                   std::vector<std::byte>(said.begin(), said.end()), name, nullptr,
+                                   /*owner=*/{}, /*user=*/{}, label_of(*key)});
   if (!connection) return fail(std::move(connection.error()));
   (*connection)->set_handler(&handler);
   return std::unique_ptr<Connection>(std::move(*connection));

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "transport/peer.h"
 #include "transport/ring.h"
+#include "transport/tcp/handshake.h"
 #include "transport/tcp/socket.h"
 
 namespace silurus::transport::tcp {
@@ -42,24 +43,72 @@ Status TcpListener::expose(const Region&) {
   return fail(ErrorCode::kUnsupported, "tcp has no one-sided reads: nothing can be exposed");
 }
 
+namespace {
+
+/// What has come since, into a struct of which `received` bytes have. Nothing: no more for now; 0:
+/// the client has gone.
+template <typename T>
+std::optional<std::size_t> receive_into(int socket, T& value, std::size_t received) {
+  auto* const to = reinterpret_cast<std::byte*>(&value) + received;
+  const ssize_t got = recv(socket, to, sizeof(T) - received, MSG_DONTWAIT);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return std::nullopt;
+  return got < 0 ? 0 : static_cast<std::size_t>(got);
+}
+
+bool is_stranger(const Guest& guest) {
+  return guest.challenge.magic == 0 && guest.received >= sizeof(guest.setup.magic) &&
+         guest.setup.magic != kTcpMagic;
+}
+
+Error has_gone() { return {ErrorCode::kConnectionLost, "it has gone"}; }
+
+}  // namespace
+
 bool TcpListener::hear(Guest& guest) {
-  auto* const to = reinterpret_cast<std::byte*>(&guest.setup) + guest.received;
-  const ssize_t got = recv(guest.fd(), to, sizeof(ClientSetup) - guest.received, MSG_DONTWAIT);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
-  if (got <= 0) return true;
-  guest.received += static_cast<std::size_t>(got);
-  const bool stranger =
-      guest.received >= sizeof(guest.setup.magic) && guest.setup.magic != kTcpMagic;
-  if (guest.received < sizeof(ClientSetup) && !stranger) return false;
-  Status status = check(guest.setup, kTcpMagic);
-  if (!status) budget_->refusals().add(RefusalReason::kHello);
-  if (status) status = welcome(guest);
-  if (!status) {
+  for (;;) {
+    const bool was_challenged = guest.challenge.magic != 0;
+    const auto done = was_challenged ? take_proof(guest) : take_setup(guest);
+    if (!done) {
+      if (!was_challenged && guest.challenge.magic != 0) continue;
+      return false;
+    }
+    if (*done) return true;
     log::debug(address_.to_string() + ": refused " + peer_name(guest.fd()) + ": " +
-               status.error().message);
-    if (!stranger) refuse(guest, status.error());
+               done->error().message);
+    if (done->error().code != ErrorCode::kConnectionLost && !is_stranger(guest)) {
+      refuse(guest, done->error());
+    }
+    return true;
   }
-  return true;
+}
+
+std::optional<Status> TcpListener::take_setup(Guest& guest) {
+  const auto got = receive_into(guest.fd(), guest.setup, guest.received);
+  if (!got) return std::nullopt;
+  if (*got == 0) return fail(has_gone());
+  guest.received += *got;
+  if (guest.received < sizeof(ClientSetup) && !is_stranger(guest)) return std::nullopt;
+  if (Status status = check(guest.setup, kTcpMagic); !status) {
+    budget_->refusals().add(RefusalReason::kHello);
+    return status;
+  }
+  if (guest.setup.has_key == 0) return welcome(guest);
+  guest.challenge = {kChallengeMagic, access::make_nonce()};
+  guest.received = 0;
+  if (send(guest.fd(), &guest.challenge, sizeof(Challenge), MSG_DONTWAIT | MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(sizeof(Challenge))) {
+    return fail(has_gone());
+  }
+  return std::nullopt;
+}
+
+std::optional<Status> TcpListener::take_proof(Guest& guest) {
+  const auto got = receive_into(guest.fd(), guest.proof, guest.received);
+  if (!got) return std::nullopt;
+  if (*got == 0) return fail(has_gone());
+  guest.received += *got;
+  if (guest.received < sizeof(ClientProof)) return std::nullopt;
+  return welcome(guest);
 }
 
 void TcpListener::refuse(Guest& guest, const Error& error) {
@@ -76,11 +125,31 @@ Result<std::optional<uid_t>> TcpListener::user_of(const Guest& guest) const {
   return fail(not_for_user(*user ? "user " + std::to_string(**user) : "a client of another host"));
 }
 
+Result<Caller> TcpListener::identify(const Guest& guest) {
+  Caller caller{.name = guest.peer()};
+  if (guest.challenge.magic != 0) {
+    const auto said = said_before(guest.setup, guest.challenge, guest.proof);
+    auto key = verify(handler_, caller, guest.proof.key, said, guest.proof.tag);
+    if (!key) {
+      budget_->refusals().add(RefusalReason::kPermission);
+      return fail(std::move(key.error()));
+    }
+    caller.key = std::move(*key);
+    // Who stands between a client and its own server can hand a proof on, but not be its user.
+    if (auto user = user_of_tcp_peer(guest.fd()); user) caller.user = *user;
+    return caller;
+  }
+  auto user = user_of(guest);
+  if (!user) return fail(std::move(user.error()));
+  caller.user = *user;
+  return caller;
+}
+
 Status TcpListener::welcome(Guest& guest) {
-  const auto user = user_of(guest);
-  if (!user) return fail(user.error());
+  const auto caller = identify(guest);
+  if (!caller) return fail(caller.error());
   tune(guest.fd());
-  auto hello = ask(handler_, guest.setup, {.user = *user, .name = guest.peer()});
+  auto hello = ask(handler_, guest.setup, *caller);
   if (!hello) {
     budget_->refusals().add(reason_of_handler(hello.error().code));
     return fail(std::move(hello.error()));
@@ -88,9 +157,21 @@ Status TcpListener::welcome(Guest& guest) {
   auto ring_bytes = budget_->take(guest.peer());
   if (!ring_bytes) return fail(std::move(ring_bytes.error()));
   const ConnectionLimits limits{max_message_bytes(*ring_bytes), 0, 0};
-  const ServerSetup answer = make_welcome(kTcpMagic, *ring_bytes, limits, *hello);
-  if (send(guest.fd(), &answer, sizeof(answer), MSG_DONTWAIT | MSG_NOSIGNAL) !=
-      static_cast<ssize_t>(sizeof(answer))) {
+  Welcome answer{make_welcome(kTcpMagic, *ring_bytes, limits, *hello), {}};
+  std::size_t bytes = sizeof(ServerSetup);
+  if (caller->key) {
+    // It may have gone since the client proved it.
+    const auto key = handler_.find_key(caller->key->id);
+    if (!key) {
+      budget_->give_back(*ring_bytes, guest.peer());
+      return fail(false_key());
+    }
+    const auto before = said_before(guest.setup, guest.challenge, guest.proof);
+    answer.tag = said_at_last(before, guest.proof, answer.setup).tag(*key, access::Side::kServer);
+    bytes = sizeof(Welcome);
+  }
+  if (send(guest.fd(), &answer, bytes, MSG_DONTWAIT | MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(bytes)) {
     budget_->give_back(*ring_bytes, guest.peer());
     return fail(errno_error(ErrorCode::kConnectionLost, "cannot answer a client", errno));
   }
@@ -98,7 +179,7 @@ Status TcpListener::welcome(Guest& guest) {
   std::string peer = peer_name(guest.fd());
   dealer_.deal_out({guest.take(dealer_.loop()), *ring_bytes, limits,
                     std::vector<std::byte>(said.begin(), said.end()), std::move(peer), budget_,
-                    guest.peer(), *user});
+                    guest.peer(), caller->user, caller->key});
   return {};
 }
 

@@ -7,13 +7,14 @@
 namespace silurus::transport::tcp {
 namespace {
 
-/// So few connections are read from without asking epoll first, which is looked at (for new
-/// connections, room to send, deadlines) every so many rounds only.
+/// Most connections that are read from without asking epoll first.
 constexpr std::size_t kReadDirectly = 2;
+/// Rounds in which epoll is then asked once (for new connections, room to send, deadlines).
 constexpr int kRoundsPerLook = 16;
-/// Where nothing has come for so many rounds, others on this thread must not pay for a system call
-/// in each of theirs: the sockets are then asked in one round of so many.
+/// Rounds without a message after which the sockets are asked less often: others on this thread
+/// must not pay for a system call in each round.
 constexpr int kQuietAfter = 256;
+/// Then the sockets are asked in one round of this number.
 constexpr int kQuietStride = 32;
 
 }  // namespace

@@ -130,6 +130,14 @@ Address local_address(int socket) {
   return to_address(storage, length);
 }
 
+OtherEnd other_end(int socket) {
+  sockaddr_storage theirs{};
+  socklen_t length = sizeof(theirs);
+  if (getpeername(socket, reinterpret_cast<sockaddr*>(&theirs), &length) != 0) return {};
+  const Address there = to_address(theirs, length);
+  return {there.host, there.port, local_address(socket).host};
+}
+
 std::string peer_name(int socket) {
   sockaddr_storage storage{};
   socklen_t length = sizeof(storage);

@@ -19,13 +19,13 @@ namespace {
 constexpr std::size_t kOutboxRing = kPageBytes;
 /// Messages up to this length are copied into the work request where the device takes that.
 constexpr std::uint32_t kInlineWish = 64 + kHeaderBytes;
-/// Work requests behind one doorbell: so many, and all reads that may be in flight.
+/// Work requests behind one doorbell, beside all reads that may be in flight.
 constexpr std::size_t kShortChain = 64;
 /// Of one-sided writes that are on their way.
 constexpr std::size_t kStageBytes = std::size_t{256} << 10;
 /// How long a close waits for its last message to be acknowledged.
 constexpr Nanoseconds kClosingTime = 3 * kSecond;
-/// A peer that has not been heard of for so long (or twice that) is looked after. A server does so
+/// Silence (up to twice that) after which a peer is looked after. A server does so
 /// for the sake of the client's rings, and seldom, so that idle clients cost it nothing; a client
 /// wants to know that its server has gone, and asks only the server's card.
 constexpr Nanoseconds kServerLooksEvery = 10 * kSecond;
@@ -209,7 +209,7 @@ void VerbsConnection::add_write(const Write& write) {
   request.wr.rdma.remote_addr = peer_.inbox_address + write.to;
   request.wr.rdma.rkey = peer_.inbox_key;
   if (write.bytes != 0 && write.bytes <= max_inline_bytes_) request.send_flags |= IBV_SEND_INLINE;
-  // So often that neither slots nor the ring can run out for want of a completion.
+  // Often enough that neither slots nor the ring can run out for want of a completion.
   if (write.signalled || ++unsignalled_ >= kSignalEvery ||
       (out_->position() - signalled_position_) * 8 >= peer_.ring_bytes / kLineBytes) {
     request.send_flags |= IBV_SEND_SIGNALED;
@@ -399,7 +399,7 @@ void VerbsConnection::take_window(std::uint32_t count) {
   std::memcpy(&entry, inbox_.bytes().data() + kRegionTableOffset, sizeof entry);
   if (count != 1 || peer_window_.bytes != 0 || entry.bytes == 0 ||
       entry.bytes % kWindowGrain != 0 || entry.bytes > kMaxWindowBytes) {
-    return end({ErrorCode::kProtocol, peer_.name + ": offered a window that makes no sense"});
+    return end({ErrorCode::kProtocol, peer_.name + ": offered a malformed window"});
   }
   auto pages = Pages::allocate(kStageBytes);
   if (!pages) return end(std::move(pages.error()));
@@ -409,7 +409,7 @@ void VerbsConnection::take_window(std::uint32_t count) {
   peer_window_ = entry;
 }
 
-/// Where so many bytes may be copied to, in one piece.
+/// Where that many bytes may be copied to, in one piece.
 std::optional<std::size_t> VerbsConnection::take_stage(std::size_t bytes) {
   const std::size_t offset = staged_ % kStageBytes;
   const std::size_t skipped = offset + bytes <= kStageBytes ? 0 : kStageBytes - offset;
@@ -438,7 +438,7 @@ PostStatus VerbsConnection::post_write(std::uint64_t offset, std::span<const std
   request.opcode = IBV_WR_RDMA_WRITE;
   request.wr.rdma.remote_addr = peer_window_.address + offset;
   request.wr.rdma.rkey = peer_window_.key;
-  // So often that neither slots nor the stage can run out for want of a completion.
+  // Often enough that neither slots nor the stage can run out for want of a completion.
   if (++unsignalled_ >= kSignalEvery || staged_ - signalled_stage_ >= kStageBytes / 4) {
     request.send_flags |= IBV_SEND_SIGNALED;
     unsignalled_ = 0;
@@ -635,7 +635,7 @@ void VerbsConnection::end(Error reason) {
 }
 
 void VerbsConnection::report_ended() {
-  if (!accepted_) {  // nobody knows of it yet: let the poller drop it, from outside
+  if (!accepted_) {  // its owner does not know of it yet: let the poller drop it, from outside
     poller_.post([number = serial(), reason = *end_reason_](VerbsPoller& poller) {
       poller.on_lost(number, reason);
     });

@@ -33,17 +33,18 @@ static_assert(kMessagesInFlight >= 4 * kSlotsPerMessage);
 
 /// One end of an RC queue pair, its inbox that the peer writes, and its copy of the peer's inbox
 /// from which it writes. Made in two steps, around the connection manager's exchange: create(),
-/// then set_peer(). It belongs to its poller's thread from start() on; until then to whoever makes
-/// it.
+/// then set_peer(). It belongs to its poller's thread from start() on; until then to the thread
+/// that makes it.
 class VerbsConnection final : public Connection, public Endpoint, private CompletionSink {
  public:
   struct Options {
     Role role;
     std::uint32_t ring_bytes;  ///< of the inbox: a client's is the largest it would take
     std::uint32_t max_reads_in_flight;
-    std::uint32_t new_completions;            ///< see VerbsPoller::take_queues
-    std::shared_ptr<ListenerState> listener;  ///< null for a client
-    std::string owner = {};                   ///< a client's, at the server: what it counts as
+    std::uint32_t new_completions;             ///< see VerbsPoller::take_queues
+    std::shared_ptr<ListenerState> listener;   ///< null for a client
+    std::string owner = {};                    ///< a client's, at the server: what it counts as
+    std::optional<access::KeyLabel> key = {};  ///< which both ends have proved to hold
   };
   static Result<std::unique_ptr<VerbsConnection>> create(VerbsPoller& poller,
                                                          std::shared_ptr<Control> control,
@@ -86,6 +87,7 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   std::string owner() const override {
     return options_.owner.empty() ? peer_.name : options_.owner;
   }
+  std::optional<access::KeyLabel> key() const override { return options_.key; }
   std::span<std::byte> reserve(std::size_t bytes) override;
   void commit(std::size_t bytes) override;
   void flush() override {
@@ -147,7 +149,7 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   void post_chain();
   void look_after_peer();
 
-  /// A work request is signalled at least every so many, so that slots come back.
+  /// Work requests of which at least one is signalled, so that slots come back.
   static constexpr std::uint32_t kSignalEvery = 16;
 
   VerbsPoller& poller_;
@@ -164,8 +166,8 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   std::uint32_t entries_ = 0;  ///< completions taken from queues_
   Link* link_ = nullptr;
   Peer peer_;
-  std::vector<RegionEntry> regions_;  ///< of the server's, a client's view
-  std::uint32_t announced_ = 0;       ///< of the listener's regions, the server's view
+  std::vector<RegionEntry> regions_;  ///< regions of the server, as a client knows them
+  std::uint32_t announced_ = 0;  ///< how many of the listener's regions the server has announced
 
   /// Memory with what it is registered for.
   template <typename Use>

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "common/clock.h"
+#include "transport/keys.h"
 #include "transport/verbs/address.h"
 #include "transport/verbs/error.h"
 #include "transport/verbs/handshake.h"
@@ -124,65 +126,164 @@ Result<CmId> find_way(EventWaiter& waiter, const Address& address, const std::st
 
 }  // namespace
 
-Result<std::unique_ptr<Connection>> connect(const std::shared_ptr<Control>& control,
-                                            const Address& address, const ConnectOptions& options,
-                                            VerbsPoller& poller, std::span<const std::byte> hello,
-                                            ConnectionHandler& handler) {
-  const std::string name = address.to_string();
-  auto request = make_request(hello);
-  if (!request) return fail(std::move(request.error()));
-  auto waiter = EventWaiter::create(options.timeout);
-  if (!waiter) return fail(std::move(waiter.error()));
-  auto id = find_way(*waiter, address, name);
-  if (!id) return fail(std::move(id.error()));
-  auto device = control->device(**id);
-  if (!device) return fail(std::move(device.error()));
-  auto made = VerbsConnection::create(
-      poller, control, *device,
-      {Role::kClient, kMaxRingBytes, kMaxReadsInFlight, kClientCompletions, nullptr});
-  if (!made) return fail(std::move(made.error()));
-  VerbsConnection& connection = **made;
-  if (auto status = connection.make_initial(**id); !status) return fail(std::move(status.error()));
+namespace {
 
-  request->inbox_address = connection.inbox_address();
-  request->inbox_key = connection.inbox_key();
-  request->max_ring_bytes = kMaxRingBytes;
+/// A connection that is being made, and what it takes.
+struct Dial {
+  const std::shared_ptr<Control>& control;
+  const Address& address;
+  const std::string name = address.to_string();
+  EventWaiter& waiter;
+  std::uint8_t reads_as_initiator = 0;
+};
+
+OtherEnd other_end(rdma_cm_id* id) {
+  const Address there = to_address(*rdma_get_peer_addr(id));
+  return {there.host, there.port, to_address(*rdma_get_local_addr(id)).host};
+}
+
+template <typename Request>
+Status ask(const Dial& dial, rdma_cm_id* id, const Request& request, std::uint32_t queue_pair) {
   rdma_conn_param parameters{};
-  parameters.private_data = &*request;
-  parameters.private_data_len = sizeof(*request);
-  parameters.initiator_depth = (*device)->limits().max_reads_as_initiator;
+  parameters.private_data = &request;
+  parameters.private_data_len = sizeof(request);
+  parameters.initiator_depth = dial.reads_as_initiator;
   parameters.responder_resources = 0;
   parameters.retry_count = 6;
   parameters.rnr_retry_count = 7;
   parameters.srq = 1;
-  parameters.qp_num = connection.queue_pair().qp_num;
-  if (rdma_connect(id->get(), &parameters) != 0) {
-    return fail(call_error("rdma_connect", name, errno));
-  }
-  auto answer = waiter->expect(RDMA_CM_EVENT_CONNECT_RESPONSE, "rdma_connect", name);
-  if (!answer) return fail(std::move(answer.error()));
-  auto reply = parse_reply(answer->private_data, name);
+  parameters.qp_num = queue_pair;
+  if (rdma_connect(id, &parameters) == 0) return {};
+  return fail(call_error("rdma_connect", dial.name, errno));
+}
+
+/// What was said before the client proves its key.
+struct Challenged {
+  ChallengeRequest request;
+  Challenge challenge;
+};
+
+/// By a connection manager's id of its own, which the server's rejection ends.
+Result<Challenged> get_challenge(const Dial& dial, CmId id, std::uint32_t queue_pair,
+                                 std::span<const std::byte> hello) {
+  const auto request = make_challenge_request(hello);
+  if (!request) return fail(request.error());
+  if (auto ok = ask(dial, id.get(), *request, queue_pair); !ok) return fail(std::move(ok.error()));
+  const auto answer = dial.waiter.expect(RDMA_CM_EVENT_REJECTED, "rdma_connect", dial.name);
+  if (!answer) return fail(answer.error());
+  const auto challenge = parse_challenge(answer->private_data);
+  if (!challenge) return fail(parse_refusal(answer->private_data, dial.name));
+  return Challenged{*request, *challenge};
+}
+
+/// The server's answer to a client without a key, or to one that proves its key.
+struct Answer {
+  CmNotice notice;
+  ConnectReply reply;
+};
+
+Result<Answer> take_reply(const Dial& dial) {
+  auto notice = dial.waiter.expect(RDMA_CM_EVENT_CONNECT_RESPONSE, "rdma_connect", dial.name);
+  if (!notice) return fail(std::move(notice.error()));
+  auto reply = parse_reply(notice->private_data, dial.name);
   if (!reply) return fail(std::move(reply.error()));
-  connection.set_peer({reply->inbox_address,
-                       reply->inbox_key,
-                       reply->ring_bytes,
-                       {max_message_bytes(reply->ring_bytes),
-                        std::min(reply->max_reads_in_flight, kMaxReadsInFlight),
-                        std::min(reply->max_read_bytes, (*device)->limits().max_message_bytes)},
-                       {hello_of(*reply).begin(), hello_of(*reply).end()},
-                       name});
+  return Answer{std::move(*notice), *reply};
+}
+
+Result<Answer> ask_without_key(const Dial& dial, rdma_cm_id* id, VerbsConnection& connection,
+                               std::span<const std::byte> hello) {
+  auto request = make_request(hello);
+  if (!request) return fail(std::move(request.error()));
+  request->inbox_address = connection.inbox_address();
+  request->inbox_key = connection.inbox_key();
+  request->max_ring_bytes = kMaxRingBytes;
+  const std::uint32_t queue_pair = connection.queue_pair().qp_num;
+  if (auto ok = ask(dial, id, *request, queue_pair); !ok) return fail(std::move(ok.error()));
+  return take_reply(dial);
+}
+
+Result<Answer> ask_with_key(const Dial& dial, rdma_cm_id* id, VerbsConnection& connection,
+                            const Challenged& challenged, const ClientKey& key) {
+  ProofRequest proof = make_proof_request(challenged.challenge, key.key.label().id);
+  proof.inbox_address = connection.inbox_address();
+  proof.inbox_key = connection.inbox_key();
+  proof.max_ring_bytes = kMaxRingBytes;
+  const auto before = said_before(challenged.request, challenged.challenge, proof);
+  proof.tag = before.tag(key.key, access::Side::kClient);
+  const std::uint32_t queue_pair = connection.queue_pair().qp_num;
+  if (auto ok = ask(dial, id, proof, queue_pair); !ok) return fail(std::move(ok.error()));
+  auto answer = take_reply(dial);
+  if (!answer) return fail(with_key(std::move(answer.error()), key));
+  const auto said = said_at_last(before, proof, answer->reply);
+  if (said.is_proved_by(answer->reply.tag, key.key, access::Side::kServer)) return answer;
+  return fail(unproved_server(dial.name, key));
+}
+
+/// From the server's answer on.
+Status complete(const Dial& dial, CmId& id, const Answer& answer, const Device& device,
+                VerbsConnection& connection, ConnectionHandler& handler) {
+  const ConnectReply& reply = answer.reply;
+  connection.set_peer(
+      {reply.inbox_address,
+       reply.inbox_key,
+       reply.ring_bytes,
+       {max_message_bytes(reply.ring_bytes), std::min(reply.max_reads_in_flight, kMaxReadsInFlight),
+        std::min(reply.max_read_bytes, device.limits().max_message_bytes)},
+       {hello_of(reply).begin(), hello_of(reply).end()},
+       dial.name});
   connection.set_handler(&handler);
   // The server may send as soon as it has the last of the manager's messages.
-  if (auto status = connection.start(); !status) return fail(std::move(status.error()));
-  const auto as_initiator =
-      std::min(answer->initiator_depth, (*device)->limits().max_reads_as_initiator);
-  if (auto status = connection.make_ready(**id, 1, as_initiator); !status) {
-    return fail(std::move(status.error()));
+  if (auto status = connection.start(); !status) return status;
+  const auto as_initiator = std::min(answer.notice.initiator_depth, dial.reads_as_initiator);
+  if (auto status = connection.make_ready(*id, 1, as_initiator); !status) return status;
+  if (rdma_establish(id.get()) != 0) return fail(call_error("rdma_establish", dial.name, errno));
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Connection>> connect(const std::shared_ptr<Control>& control,
+                                            const Address& address, const ConnectOptions& options,
+                                            VerbsPoller& poller, std::span<const std::byte> hello,
+                                            ConnectionHandler& handler) {
+  auto waiter = EventWaiter::create(options.timeout);
+  if (!waiter) return fail(std::move(waiter.error()));
+  Dial dial{.control = control, .address = address, .waiter = *waiter};
+  auto id = find_way(*waiter, address, dial.name);
+  if (!id) return fail(std::move(id.error()));
+  const auto key = key_for(address, options, other_end(id->get()));
+  if (!key) return fail(key.error());
+  auto device = control->device(**id);
+  if (!device) return fail(std::move(device.error()));
+  dial.reads_as_initiator = (*device)->limits().max_reads_as_initiator;
+  auto made = VerbsConnection::create(poller, control, *device,
+                                      {Role::kClient,
+                                       kMaxRingBytes,
+                                       kMaxReadsInFlight,
+                                       kClientCompletions,
+                                       nullptr,
+                                       {},
+                                       label_of(*key)});
+  if (!made) return fail(std::move(made.error()));
+  VerbsConnection& connection = **made;
+  std::optional<Challenged> challenged;
+  if (*key) {
+    auto got = get_challenge(dial, std::move(*id), connection.queue_pair().qp_num, hello);
+    if (!got) return fail(with_key(std::move(got.error()), **key));
+    challenged = *got;
+    id = find_way(*waiter, address, dial.name);
+    if (!id) return fail(std::move(id.error()));
   }
-  if (rdma_establish(id->get()) != 0) return fail(call_error("rdma_establish", name, errno));
+  if (auto status = connection.make_initial(**id); !status) return fail(std::move(status.error()));
+  const auto answer = challenged ? ask_with_key(dial, id->get(), connection, *challenged, **key)
+                                 : ask_without_key(dial, id->get(), connection, hello);
+  if (!answer) return fail(answer.error());
+  if (auto ok = complete(dial, *id, *answer, **device, connection, handler); !ok) {
+    return fail(std::move(ok.error()));
+  }
   auto link = std::make_unique<Link>(std::move(*id), poller.gate(), connection.serial());
   if (rdma_migrate_id(link->id(), control->channel()) != 0) {
-    return fail(call_error("rdma_migrate_id", name, errno));
+    return fail(call_error("rdma_migrate_id", dial.name, errno));
   }
   connection.set_link(control->adopt(std::move(link)));
   return std::unique_ptr<Connection>(std::move(*made));

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "common/log.h"
+#include "transport/custody.h"
 #include "transport/verbs/error.h"
 #include "transport/verbs/poller.h"
 
@@ -30,7 +31,7 @@ Error no_rdma(std::string_view call, int errno_value) {
     const std::string path = entry.path();
     const bool needed = entry.path().filename() == "rdma_cm" ||
                         entry.path().filename().string().starts_with("uverbs");
-    if (needed && access(path.c_str(), R_OK | W_OK) != 0 && errno == EACCES) {
+    if (needed && ::access(path.c_str(), R_OK | W_OK) != 0 && errno == EACCES) {
       return call_error(call, "(" + path + ")", EACCES);
     }
   }
@@ -145,11 +146,25 @@ Status Control::start() {
       return fail(std::move(added.error()));
     }
   }
+  hold_in_custody();
   thread_ = std::thread([this] { run(); });
   return {};
 }
 
+/// Queue pairs and regions live as long as their device's command descriptor is open anywhere, and
+/// the connection manager ends its connections when the channel is closed everywhere.
+void Control::hold_in_custody() {
+  Custody* const holder = custody();
+  if (holder == nullptr) return;
+  custody_tickets_.push_back(holder->hold(channel_->fd));
+  for (const auto& device : devices_) {
+    custody_tickets_.push_back(holder->hold(device->context()->cmd_fd));
+    custody_tickets_.push_back(holder->hold(device->context()->async_fd));
+  }
+}
+
 Control::~Control() {
+  for (const std::uint64_t ticket : custody_tickets_) custody()->release(ticket);
   if (!thread_.joinable()) return;
   // relaxed: post() and the loop's lock order it.
   loop_->post([this] { stopping_.store(true, std::memory_order_relaxed); });

@@ -110,6 +110,7 @@ class Control final : private EventSink {
   Control(EventChannel channel, std::unique_ptr<EventLoop> loop)
       : channel_(std::move(channel)), loop_(std::move(loop)) {}
   Status start();
+  void hold_in_custody();
   void run();
   void on_ready(std::uint32_t events) override;
   void on_async(Device& device);
@@ -120,6 +121,7 @@ class Control final : private EventSink {
   std::unique_ptr<EventLoop> loop_;
   std::vector<std::unique_ptr<Watched>> watched_;
   std::unordered_map<Link*, std::unique_ptr<Link>> links_;  ///< the control thread's
+  std::vector<std::uint64_t> custody_tickets_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };

@@ -39,7 +39,7 @@ constexpr std::array kCures{
     Cure{"rdma_resolve_addr", ENETUNREACH, ErrorCode::kUnavailable,
          "no route to this address: see \"ip route get\""},
     Cure{"rdma_resolve_addr", ETIMEDOUT, ErrorCode::kUnavailable,
-         "nobody answers for this address: see \"ip neighbour\""},
+         "no host answers for this address: see \"ip neighbour\""},
     Cure{"rdma_resolve_route", ETIMEDOUT, ErrorCode::kUnavailable,
          "no path: on InfiniBand, is a subnet manager running?"},
     Cure{"rdma_join_multicast", ENODEV, ErrorCode::kUnavailable,

@@ -31,7 +31,7 @@ bool MailboxIn::read(std::array<std::byte, kMailboxBytes>& content) {
   for (std::size_t i = 0; i < 2; ++i) {
     MailboxSlot slot;
     // A card may be writing while we copy: the checksum tells. Word by word, so that the compiler
-    // does not assume that nobody does.
+    // does not assume that the memory stays as it is.
     std::array<std::uint64_t, sizeof(MailboxSlot) / 8> words;
     auto* from = reinterpret_cast<std::uint64_t*>(
         const_cast<std::byte*>(slots_.data() + i * kMailboxStride));

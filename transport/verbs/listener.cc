@@ -121,10 +121,23 @@ void ListenerState::turn_away(const Newcomers::TurnedAway& newcomer, Nanoseconds
 }
 
 Result<std::vector<std::byte>> ListenerState::ask(std::span<const std::byte> client_hello,
-                                                  const std::string& peer) {
+                                                  const Caller& caller) {
   const std::lock_guard lock(handler_mutex_);
   if (handler_ == nullptr) return fail(ErrorCode::kUnavailable, "shutting down");
-  return handler_->on_hello(client_hello, {.name = peer});
+  return handler_->on_hello(client_hello, caller);
+}
+
+Result<access::KeyLabel> ListenerState::verify(const Caller& caller, access::KeyId id,
+                                               const access::Transcript& said,
+                                               const access::Tag& tag) {
+  const std::lock_guard lock(handler_mutex_);
+  if (handler_ == nullptr) return fail(ErrorCode::kUnavailable, "shutting down");
+  return transport::verify(*handler_, caller, id, said, tag);
+}
+
+std::optional<access::Key> ListenerState::find_key(access::KeyId id) {
+  const std::lock_guard lock(handler_mutex_);
+  return handler_ == nullptr ? std::nullopt : handler_->find_key(id);
 }
 
 void ListenerState::deliver(std::unique_ptr<VerbsConnection> connection, Poller& poller) {
@@ -181,6 +194,7 @@ Result<std::unique_ptr<VerbsListener>> VerbsListener::create(std::shared_ptr<Con
   std::unique_ptr<VerbsListener> listener(
       new VerbsListener(std::move(control), std::move(id), std::move(bound), pollers));
   listener->state_ = std::move(*state);
+  listener->challenges_.emplace(options, listener->state_->refusals());
   raw->context = static_cast<CmSink*>(listener.get());
   if (rdma_listen(raw, kBacklog) != 0) {
     const int error = errno;
@@ -223,7 +237,7 @@ void VerbsListener::on_cm(CmNotice notice) {
   CmId requester = std::move(notice.requester);
   requester->context = nullptr;
   const std::string client = to_string(*rdma_get_peer_addr(requester.get()));
-  if (auto accepted = accept(std::move(notice), requester); !accepted) {
+  if (auto accepted = accept(notice, requester); !accepted) {
     if (!requester) return;  // past the answer: the link tells
     log::debug(address_.to_string() + " refused " + client + ": " + accepted.error().message);
     const Refusal refusal = make_refusal(accepted.error());
@@ -231,16 +245,77 @@ void VerbsListener::on_cm(CmNotice notice) {
   }
 }
 
-Status VerbsListener::accept(CmNotice notice, CmId& requester) {
-  auto request = parse_request(notice.private_data);
-  if (!request) {
-    state_->refusals().add(RefusalReason::kHello);
-    return fail(std::move(request.error()));
+Status VerbsListener::challenge(std::span<const std::byte> private_data, const std::string& peer,
+                                CmId& requester) {
+  const auto request = parse_challenge_request(private_data);
+  if (!request) return fail(request.error());
+  const Challenge& challenge = challenges_->add(*request, peer, SystemClock().now());
+  if (rdma_reject(requester.get(), &challenge, sizeof(challenge)) != 0) {
+    return fail(call_error("rdma_reject", address_.to_string(), errno));
   }
+  return {};
+}
+
+Result<VerbsListener::Asking> VerbsListener::understand(std::span<const std::byte> private_data,
+                                                        RequestKind kind, const std::string& peer) {
+  if (kind == RequestKind::kWithProof) {
+    const auto proof = parse_proof_request(private_data);
+    if (!proof) return fail(proof.error());
+    return check_proof(*proof, peer);
+  }
+  const auto request = parse_request(private_data);
+  if (!request) return fail(request.error());
+  const auto hello = hello_of(*request);
+  return Asking{.peer = peer,
+                .inbox_address = request->inbox_address,
+                .inbox_key = request->inbox_key,
+                .max_ring_bytes = request->max_ring_bytes,
+                .hello = {hello.begin(), hello.end()}};
+}
+
+Result<VerbsListener::Asking> VerbsListener::check_proof(const ProofRequest& proof,
+                                                         const std::string& peer) {
+  const Challenges::Sent* const sent = challenges_->find(proof.number, peer, SystemClock().now());
+  if (sent == nullptr) {
+    return fail(ErrorCode::kUnavailable, "the challenge is too old: connect again");
+  }
+  const auto said = said_before(sent->request, sent->challenge, proof);
+  auto key = state_->verify({.name = peer}, proof.key, said, proof.tag);
+  if (!key) return fail(std::move(key.error()));
+  const auto hello = hello_of(sent->request);
+  Asking asking{.peer = peer,
+                .inbox_address = proof.inbox_address,
+                .inbox_key = proof.inbox_key,
+                .max_ring_bytes = proof.max_ring_bytes,
+                .hello = {hello.begin(), hello.end()},
+                .key = std::move(*key),
+                .proof = proof,
+                .said = said};
+  challenges_->remove(proof.number);
+  return asking;
+}
+
+Status VerbsListener::accept(const CmNotice& notice, CmId& requester) {
+  const std::string peer = peer_of_address(*rdma_get_peer_addr(requester.get()));
+  const auto kind = kind_of_request(notice.private_data);
+  if (kind && *kind == RequestKind::kForChallenge) {
+    return challenge(notice.private_data, peer, requester);
+  }
+  const auto asking =
+      kind ? understand(notice.private_data, *kind, peer) : Result<Asking>(fail(kind.error()));
+  if (!asking) {
+    const bool is_false = asking.error().code == ErrorCode::kPermission;
+    state_->refusals().add(is_false ? RefusalReason::kPermission : RefusalReason::kHello);
+    return fail(asking.error());
+  }
+  return accept(notice, requester, *asking);
+}
+
+Status VerbsListener::accept(const CmNotice& notice, CmId& requester, const Asking& asking) {
+  const std::string& peer = asking.peer;
   auto device = control_->device(*requester);
   if (!device) return fail(std::move(device.error()));
-  const std::string peer = peer_of_address(*rdma_get_peer_addr(requester.get()));
-  auto hello = state_->ask(hello_of(*request), peer);
+  auto hello = state_->ask(asking.hello, {.name = peer, .key = asking.key});
   if (!hello) {
     state_->refusals().add(reason_of_handler(hello.error().code));
     return fail(std::move(hello.error()));
@@ -251,23 +326,20 @@ Status VerbsListener::accept(CmNotice notice, CmId& requester) {
   if (!ring_bytes) return fail(std::move(ring_bytes.error()));
   VerbsPoller& poller = least_loaded();
   auto made = VerbsConnection::create(
-      poller, control_, *device, {Role::kServer, *ring_bytes, 0, kServerCompletions, state_, peer});
+      poller, control_, *device,
+      {Role::kServer, *ring_bytes, 0, kServerCompletions, state_, peer, asking.key});
   if (!made) {
     state_->give_back(*ring_bytes, peer);
     return fail(std::move(made.error()));
   }
   VerbsConnection& connection = **made;
-  if (*ring_bytes > request->max_ring_bytes) {
+  if (*ring_bytes > asking.max_ring_bytes) {
     return fail(ErrorCode::kProtocol, "the client's ring is too small");
   }
   const DeviceLimits& limits = (*device)->limits();
   const ConnectionLimits agreed{max_message_bytes(*ring_bytes), kMaxReadsInFlight,
                                 std::min(kMaxReadBytes, limits.max_message_bytes)};
-  connection.set_peer({request->inbox_address,
-                       request->inbox_key,
-                       *ring_bytes,
-                       agreed,
-                       {hello_of(*request).begin(), hello_of(*request).end()},
+  connection.set_peer({asking.inbox_address, asking.inbox_key, *ring_bytes, agreed, asking.hello,
                        to_string(*rdma_get_peer_addr(requester.get()))});
   const std::uint8_t as_target = std::min(limits.max_reads_as_target, notice.responder_resources);
   if (auto status = connection.make_initial(*requester); !status) return status;
@@ -277,6 +349,11 @@ Status VerbsListener::accept(CmNotice notice, CmId& requester) {
   reply->ring_bytes = *ring_bytes;
   reply->max_reads_in_flight = agreed.max_reads_in_flight;
   reply->max_read_bytes = agreed.max_read_bytes;
+  if (asking.key) {
+    const auto key = state_->find_key(asking.key->id);
+    if (!key) return fail(false_key());  // it has gone since the client proved it
+    reply->tag = said_at_last(asking.said, asking.proof, *reply).tag(*key, access::Side::kServer);
+  }
 
   rdma_conn_param parameters{};
   parameters.private_data = &*reply;

@@ -5,13 +5,16 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/log_limiter.h"
 #include "transport/fabric.h"
+#include "transport/keys.h"
 #include "transport/newcomers.h"
 #include "transport/ring_budget.h"
+#include "transport/verbs/challenges.h"
 #include "transport/verbs/control.h"
 #include "transport/verbs/inbox.h"
 #include "transport/verbs/memory.h"
@@ -50,8 +53,11 @@ class ListenerState {
   /// Has those dropped that have not answered in time; answers when to call it next, or kNever.
   Nanoseconds expire(Nanoseconds now);
 
-  Result<std::vector<std::byte>> ask(std::span<const std::byte> client_hello,
-                                     const std::string& peer);
+  Result<std::vector<std::byte>> ask(std::span<const std::byte> client_hello, const Caller& caller);
+  /// What the handler makes of a proof (keys.h).
+  Result<access::KeyLabel> verify(const Caller& caller, access::KeyId id,
+                                  const access::Transcript& said, const access::Tag& tag);
+  std::optional<access::Key> find_key(access::KeyId id);
   /// Gives the connection to the handler; drops it if the listener is gone.
   void deliver(std::unique_ptr<VerbsConnection> connection, Poller& poller);
   /// The handler is not called any more after this.
@@ -101,8 +107,26 @@ class VerbsListener final : public Listener, private CmSink {
         id_(std::move(id)),
         address_(std::move(address)),
         pollers_(pollers.begin(), pollers.end()) {}
+  /// A client that asks, as far as it has proved a key.
+  struct Asking {
+    std::string peer;
+    std::uint64_t inbox_address = 0;
+    std::uint32_t inbox_key = 0;
+    std::uint32_t max_ring_bytes = 0;
+    std::vector<std::byte> hello = {};
+    std::optional<access::KeyLabel> key = {};
+    ProofRequest proof = {};                           ///< with a key
+    access::Transcript said = access::Transcript("");  ///< before the proof
+  };
   void on_cm(CmNotice notice) override;
-  Status accept(CmNotice notice, CmId& requester);
+  /// Rejects the client with a challenge.
+  Status challenge(std::span<const std::byte> private_data, const std::string& peer,
+                   CmId& requester);
+  Result<Asking> understand(std::span<const std::byte> private_data, RequestKind kind,
+                            const std::string& peer);
+  Result<Asking> check_proof(const ProofRequest& proof, const std::string& peer);
+  Status accept(const CmNotice& notice, CmId& requester);
+  Status accept(const CmNotice& notice, CmId& requester, const Asking& asking);
   VerbsPoller& least_loaded() const;
 
   std::shared_ptr<Control> control_;
@@ -110,7 +134,8 @@ class VerbsListener final : public Listener, private CmSink {
   Address address_;
   std::vector<Poller*> pollers_;
   std::shared_ptr<ListenerState> state_;
-  log::LogLimiter limiter_;  ///< used by the control's thread
+  std::optional<Challenges> challenges_;  ///< the control's thread's
+  log::LogLimiter limiter_;               ///< used by the control's thread
 };
 
 }  // namespace silurus::transport::verbs

@@ -9,8 +9,8 @@
 namespace silurus::transport::verbs {
 namespace {
 
-/// A spinning thread looks at its file descriptors (a system call) only every so many rounds: they
-/// carry set-up, ends and ticks, never messages.
+/// Rounds in which a spinning thread looks at its file descriptors once (a system call): they carry
+/// set-up, ends and ticks, never messages.
 constexpr unsigned kRoundsPerLook = 64;
 
 std::atomic<std::uint64_t> next_serial{1};  // relaxed: a counter
@@ -154,7 +154,7 @@ void VerbsPoller::report_lost() {
   while (!lost_.empty()) {
     const auto [serial, reason] = std::move(lost_.back());
     lost_.pop_back();
-    if (accepted_.erase(serial) != 0) continue;  // never established: nobody knows of it
+    if (accepted_.erase(serial) != 0) continue;  // never established: its owner does not know of it
     const auto found = endpoints_.find(serial);
     if (found != endpoints_.end()) found->second->on_lost(reason);
   }

@@ -24,7 +24,7 @@ class Endpoint {
   virtual ~Endpoint() = default;
   /// Posts what was held back.
   virtual void post_held_back() = 0;
-  /// Hands over what had come while nobody wanted it.
+  /// Hands over what had come before there was a handler.
   virtual void receive_messages() {}
   /// Tells the handler that it has ended.
   virtual void report_ended() = 0;
@@ -65,7 +65,7 @@ class VerbsPoller final : public Poller {
   const std::shared_ptr<PollerGate>& gate() const { return gate_; }
   void post(std::function<void(VerbsPoller&)> task);
   std::uint64_t new_serial();
-  /// Queues of the device with room for so many completions, taken; made with at least
+  /// Queues of the device with room for that many completions, taken; made with at least
   /// `new_completions` entries if there are none.
   Result<std::shared_ptr<Queues>> take_queues(const std::shared_ptr<Device>& device,
                                               std::uint32_t completions,

@@ -58,7 +58,7 @@ class Queues final : private EventSink {
   // Set-up: any thread.
 
   const std::shared_ptr<Device>& device() const { return device_; }
-  /// Whether a queue pair with so many entries found room; give_back() when it is destroyed.
+  /// Whether a queue pair with that many entries found room; give_back() when it is destroyed.
   bool take(std::uint32_t entries);
   void give_back(std::uint32_t entries);
   struct Created {
@@ -129,7 +129,7 @@ class Queues final : private EventSink {
   std::unique_ptr<ReceivesOwner> receives_owner_;  ///< the queue's context
   SharedReceiveQueue receives_;
   const std::uint32_t receive_count_;
-  std::mutex mutex_;        ///< of the next two
+  std::mutex mutex_;        ///< guards the next two
   std::uint32_t capacity_;  ///< completion entries
   std::uint32_t taken_;
   std::mutex pairs_mutex_;  ///< creating and destroying queue pairs, and owners_

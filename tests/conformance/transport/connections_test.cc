@@ -72,7 +72,7 @@ TEST_P(Connections, ToAServerThatDoesNotAnswerTimeOut) {
   if (world->answers_without_poller()) GTEST_SKIP() << "the server answers on a thread of its own";
   listen();
   Recorder recorder;
-  // Nobody drives the server's poller.
+  // No thread drives the server's poller.
   const auto connection = world->client_fabric().connect(
       listener->address(), {.timeout = 30 * kMillisecond}, *client_poller, {}, recorder);
   ASSERT_FALSE(connection);

@@ -136,7 +136,7 @@ TEST_P(Messages, ThatDoNotFitWouldBlockUntilOnWritable) {
   Poller* const client_alone = client_poller.get();
   const auto message = numbered(1, 1000);
   std::size_t sent = 0;
-  // Nobody reads at the server: after some megabytes at most, everything is full.
+  // No one reads at the server: after some megabytes at most, everything is full.
   const bool blocked = world->run_until(std::span(&client_alone, 1), [&] {
     for (int i = 0; i < 100; ++i) {
       if (!send(*client->connection, message)) return true;

@@ -327,6 +327,27 @@ TEST_F(Shm, HostileCreditCostsTheConnection) {
   expect_cut_off(client);
 }
 
+TEST_F(Shm, OneFlushRingsForAllThatWasSentByThePoller) {
+  ASSERT_TRUE(listen(address));
+  Hostile first = intrude(), second = intrude();
+  for (Hostile* client : {&first, &second}) {
+    client->write(offsetof(shm::Control, client) + offsetof(shm::Side, sleep), shm::kRingOnMessage);
+  }
+  for (End& end : acceptor.ends) {
+    ASSERT_FALSE(end.connection->reserve(8).empty());
+    end.connection->commit(8);
+  }
+  acceptor.ends.front().connection->flush();
+  for (const Hostile* client : {&first, &second}) {
+    shm::Packet packet{};
+    EXPECT_EQ(recv(client->socket.get(), &packet, sizeof packet, MSG_DONTWAIT),
+              static_cast<ssize_t>(sizeof packet));
+    EXPECT_EQ(packet, shm::Packet::kBell);
+  }
+  acceptor.ends.back().connection->flush();
+  EXPECT_EQ(acceptor.ends.back().connection->counters().doorbells, 1u) << "once";
+}
+
 TEST_F(Shm, HostileFlagsBellsAndMailboxesDoNoHarm) {
   ASSERT_TRUE(listen(address));
   Hostile client = intrude();

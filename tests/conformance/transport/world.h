@@ -21,7 +21,7 @@ class World {
   virtual Fabric& client_fabric() = 0;
   /// An address to listen at; the same one every time.
   virtual Address address() = 0;
-  /// An address of the same scheme at which nobody listens.
+  /// An address of the same scheme at which no server listens.
   virtual Address empty_address() = 0;
 
   /// Drives the pollers until done() holds: false if it does not within a generous time.
@@ -43,7 +43,7 @@ class World {
   virtual bool has_threads() const = 0;
   /// Whether address() is one that a listener takes only if it allows other users.
   virtual bool is_reachable_by_others() const { return false; }
-  /// Whether a client can connect though nobody drives the server's poller.
+  /// Whether a client can connect though no thread drives the server's poller.
   virtual bool answers_without_poller() const { return false; }
 };
 

@@ -142,7 +142,7 @@ TEST(Subprocess, SaysWhyAProgramDoesNotGetReady) {
 }
 
 TEST(Subprocess, CountsTheCpuTimeOfItsChildren) {
-  // All of it comes to an end by itself, whoever ends first.
+  // All of it comes to an end by itself, whichever process ends first.
   const std::string count = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 20";
   auto process = Subprocess::start(
       {.words = {"/bin/sh", "-c", "(" + count + ") & wait"}, .stop_signal = SIGKILL});

@@ -170,7 +170,7 @@ TEST_F(ClientTest, AnswersAreThoseOfTheirVersionWhileInsertsGoOn) {
     const Box<2> window = random_box(random, 0.1);
     auto found = clients[static_cast<std::size_t>(i % 3)].range(window);
     ASSERT_TRUE(found) << found.error().message;
-    // Whoever saw a version never sees an older one later, whichever way it asks.
+    // A client that saw a version never sees an older one later, whichever way it asks.
     EXPECT_GE(found->version, known);
     known = found->version;
     answers.push_back({window, std::move(*found), known});

@@ -199,7 +199,7 @@ TEST_F(FailOverTest, AnyMemberAnswersAndTheirAnswersAreFreshEnough) {
   std::cout << reader->statistics().asked_of_backups << " of the searches were asked of backups\n";
 }
 
-/// The primary is stopped, so that its memory can still be read one-sidedly (shm needs nobody's
+/// The primary is stopped, so that its memory can still be read one-sidedly (shm needs no server's
 /// processor): what it published last is what a client would find, long after others have written.
 TEST_F(FailOverTest, NothingThatAStoppedPrimaryHasPublishedIsBelievedAfterItsLease) {
   start(500 * kMillisecond, "shm");
@@ -228,8 +228,9 @@ TEST_F(FailOverTest, NothingThatAStoppedPrimaryHasPublishedIsBelievedAfterItsLea
   EXPECT_EQ(reader->count(kEverything).value(), 101u);
 }
 
-/// Every member's memory is read one-sidedly here (shm needs nobody's processor). One that stands
-/// still keeps writes from being committed until it is voted out, and can be read all the while.
+/// Every member's memory is read one-sidedly here (shm needs no server's processor). One that
+/// stands still keeps writes from being committed until it is voted out, and can be read all the
+/// while.
 TEST_F(FailOverTest, BackupsReadOneSidedlyShowOnlyWhatIsCommittedAndNothingTooOld) {
   start(kSecond, "shm");
   const Nanoseconds bound = patient(400 * kMillisecond);

@@ -213,7 +213,8 @@ TEST_F(ToolTest, UsageErrorsAreTwoAndOtherErrorsOne) {
   EXPECT_EQ(silurus("nearest 0 0 -k 0").status, 2);
   EXPECT_EQ(silurus("").status, 2);
   EXPECT_EQ(silurus("range 0 0 0 1 1 1").status, 2);  // two dimensions
-  EXPECT_EQ(silurus("range 1 0 0 1").status, 2);      // inverted
+  EXPECT_EQ(silurus("range 0 1 1 0").status, 2);      // inverted
+  EXPECT_EQ(silurus("range 1 0 0 1").status, 1);      // a window of degrees might be so
   EXPECT_EQ(silurus("nearest 0 0 -k 70000").status, 2);
   EXPECT_EQ(tool("--server http://127.0.0.1:1 stats").status, 2);
   EXPECT_EQ(silurus("load /no/such/file.csv").status, 1);

@@ -216,14 +216,14 @@ TEST_F(GshhgFile, OfAnotherKindIsRefused) {
   int file = -1;
   ok(nc_create(path_.c_str(), NC_CLOBBER | NC_NETCDF4, &file));
   ok(nc_close(file));
-  EXPECT_THAT(read().error().message, HasSubstr("Bin_size_in_minutes is not there"));
+  EXPECT_THAT(read().error().message, HasSubstr("has no grid, points or mesh"));
   ok(nc_create(path_.c_str(), NC_CLOBBER, &file));  // the classic format
   ok(nc_close(file));
-  EXPECT_THAT(read().error().message, HasSubstr("not a netCDF-4 file"));
+  EXPECT_THAT(read().error().message, HasSubstr("has no grid, points or mesh"));
   set_bytes("");
-  EXPECT_THAT(read().error().message, HasSubstr("not a netCDF-4 file"));
+  EXPECT_THAT(read().error().message, HasSubstr("not readable"));
   set_bytes("id,xmin,ymin,xmax,ymax\n");
-  EXPECT_THAT(open_gshhg(path_.string()).error().message, HasSubstr("not a netCDF-4 file"));
+  EXPECT_THAT(open_gshhg(path_.string()).error().message, HasSubstr("not readable"));
   EXPECT_EQ(open_gshhg("/dev/null").error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(open_gshhg("http://127.0.0.1:9/x.nc").error().code, ErrorCode::kNotFound);
 }

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/landlock.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -22,7 +24,7 @@ using testing::Not;
 
 /// Has the helper of tests (tests/readers) read a file, which says what it is to do.
 Result<std::unique_ptr<Source<2>>> open_test(const std::string& file) {
-  return open_with_helper<2>("silurus-read-test", file);
+  return open_with_helper<2>({"silurus-read-test"}, {.path = file});
 }
 
 std::string error_of(const std::string& file) {
@@ -30,6 +32,10 @@ std::string error_of(const std::string& file) {
   if (!source) return source.error().message;
   const auto entries = read_all(**source);
   return entries ? "no error" : entries.error().message;
+}
+
+bool kernel_has_landlock() {
+  return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
 }
 
 /// A folder of its own, which $SILURUS_LIBEXEC names.
@@ -67,6 +73,24 @@ TEST(Helper, HandsOnWhatTheReaderSays) {
   ASSERT_EQ(entries->size(), 10'000u);
   EXPECT_EQ(entries->back(), (rtree::Entry<2>{9999, {{9999, 9999}, {9999, 9999}}}));
   EXPECT_EQ((*source)->progress().done, 10'000u);
+}
+
+TEST(Helper, HandsOnWhatTheReaderTellsOfItsFile) {
+  auto source = open_test("notes-2");
+  ASSERT_TRUE(source.has_value()) << source.error().message;
+  ASSERT_TRUE(read_all(**source).has_value());
+  EXPECT_EQ((*source)->description(), "boxes, as they were asked for");
+  EXPECT_THAT((*source)->notes(), testing::ElementsAre("in two lines"));
+  EXPECT_EQ((*source)->skipped(), 7u);
+  EXPECT_EQ((*source)->first_skipped(), "the first was bad");
+}
+
+TEST(Helper, ThatNeverEndsItsNotesIsAnErrorOfTheFile) {
+  const OwnLibexec libexec;
+  // kOpened, in two dimensions; kNote, empty ones
+  libexec.write_script("silurus-read-test", R"(printf '\1\0\0\0\2\2\0\0\0\0\0\0\0\0\0\0'
+while printf '\6\0\0\0\2\0\0\0\0\0\0\0\0\0\0\0'; do :; done)");
+  EXPECT_THAT(error_of("x"), HasSubstr("sent what makes no sense"));
 }
 
 TEST(Helper, HandsOnErrorsOfReading) {
@@ -114,10 +138,10 @@ TEST(Helper, ThatSaysNothingOrNonsenseIsAnErrorOfTheFile) {
 TEST(Helper, ThatSendsAFrameOfNoBytesIsAnErrorAndNotTheEnd) {
   const OwnLibexec libexec;
   // kOpened, without dimensions; kBytes, three of them; kBytes, none
-  libexec.write_script("silurus-read-test", R"(printf '\1\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0'
+  libexec.write_script("silurus-read-test", R"(printf '\1\0\0\0\0\2\0\0\0\0\0\0\0\0\0\0'
 printf '\5\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0abc'
 printf '\5\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'; exec cat)");
-  const auto bytes = unpack_with_helper("silurus-read-test", "x");
+  const auto bytes = unpack_with_helper({"silurus-read-test"}, "x");
   ASSERT_TRUE(bytes.has_value()) << bytes.error().message;
   std::vector<char> into(10);
   EXPECT_EQ(*(*bytes)->read(into), 3u);
@@ -152,19 +176,22 @@ TEST(Helper, CanDoNothingButReadItsFile) {
     return HasSubstr(std::string(what) + ":" + std::to_string(error) + " ");
   };
   EXPECT_THAT(said, failed("read", 0));
-  EXPECT_THAT(said, failed("socket", EPERM));
+  EXPECT_THAT(said, failed("page", 0));
+  for (const char* what : {"truncate", "chmod", "times", "signal", "limit", "socket", "remove",
+                           "folder", "unknown-call", "code", "page-to-code"}) {
+    EXPECT_THAT(said, failed(what, EPERM));
+  }
+  EXPECT_THAT(said, failed("write", EACCES));
+  EXPECT_THAT(said, failed("own-signal", 0));
+  EXPECT_THAT(said, failed("own-limit", 0));
   EXPECT_THAT(said, failed("fork", EPERM));
   EXPECT_THAT(said, failed("exec", EPERM));
   EXPECT_THAT(said, HasSubstr("variables:few"));
 #ifndef SILURUS_TESTS_SANITIZED
   EXPECT_THAT(said, failed("memory", ENOMEM));
 #endif
-  if (!std::filesystem::exists("/sys/kernel/security/landlock") &&
-      said.find("read-other:0 ") != std::string::npos) {
-    GTEST_SKIP() << "this kernel has no Landlock";
-  }
+  if (!kernel_has_landlock()) GTEST_SKIP() << "this kernel has no Landlock";
   EXPECT_THAT(said, failed("read-other", EACCES));
-  EXPECT_THAT(said, failed("write", EACCES));
 }
 
 TEST(Helper, ThatIsNotInstalledIsNamedWithItsPackage) {
@@ -172,9 +199,19 @@ TEST(Helper, ThatIsNotInstalledIsNamedWithItsPackage) {
   const auto source = open_gshhg("/no/such/file.nc");
   ASSERT_FALSE(source.has_value());
   EXPECT_EQ(source.error().code, ErrorCode::kUnsupported);
-  EXPECT_THAT(source.error().message, HasSubstr("silurus-read-gshhg"));
+  EXPECT_THAT(source.error().message, HasSubstr("silurus-read-netcdf"));
   EXPECT_THAT(source.error().message, HasSubstr(libexec.path().string()));
   EXPECT_THAT(source.error().message, HasSubstr("package silurus-readers"));
+}
+
+TEST(Helper, ThatDoesNotFindItsFileNamesItAndCoastlinesOnlyWhereTheseWereMeant) {
+  const auto file = open_with_helper<2>({"silurus-read-netcdf"}, {.path = "/no/such/file.nc"});
+  ASSERT_FALSE(file.has_value());
+  EXPECT_THAT(file.error().message, HasSubstr("/no/such/file.nc"));
+  EXPECT_THAT(file.error().message, Not(HasSubstr("coastlines")));
+  const auto coastlines = open_gshhg("/no/such/file.nc");
+  ASSERT_FALSE(coastlines.has_value());
+  EXPECT_THAT(coastlines.error().message, HasSubstr("package gmt-gshhg-full"));
 }
 
 TEST(Helper, ThatDoesNotStartIsNoDamageOfTheFile) {
@@ -186,6 +223,17 @@ TEST(Helper, ThatDoesNotStartIsNoDamageOfTheFile) {
   EXPECT_THAT(source.error().message, HasSubstr("ended with status 127"));
   EXPECT_THAT(source.error().message, HasSubstr("no libnetcdf.so.19"));
   EXPECT_THAT(source.error().message, Not(HasSubstr("damaged")));
+}
+
+TEST(Helper, ThatUsedUpItsProcessorTimeDoesNotSayThatTheFileIsDamaged) {
+  const OwnLibexec libexec;
+  // kOpened, in two dimensions, or nothing at all
+  for (const std::string said : {R"(printf '\1\0\0\0\2\2\0\0\0\0\0\0\0\0\0\0'; )", ""}) {
+    libexec.write_script("silurus-read-test", said + "kill -XCPU $$");
+    const std::string error = error_of("x");
+    EXPECT_THAT(error, HasSubstr("x: its reader used up the processor time"));
+    EXPECT_THAT(error, Not(HasSubstr("the file is damaged")));
+  }
 }
 
 TEST(Helper, OfAnotherVersionIsRefused) {

@@ -228,6 +228,7 @@ TEST_F(FullDiskTest, ALogThatCannotBeWrittenTakesItsBatchBack) {
   ASSERT_EQ(::prlimit(server_->pid(), RLIMIT_FSIZE, &before, nullptr), 0);
   ASSERT_FALSE(insert_some(client, 500));
   EXPECT_EQ(state(client), "serving");
+  EXPECT_EQ(client.count(kAllOfIt).value(), acknowledged_) << "what was refused is not shown";
   kill_it();
   start(folder_ / "data", {});
   auto again = connect();

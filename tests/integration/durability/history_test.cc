@@ -274,7 +274,7 @@ TEST_F(BackupTest, SaysWhyItCannotBeMade) {
     ASSERT_FALSE(made);
     EXPECT_FALSE(made.error().message.empty());
   }
-  // What somebody else keeps under the name of an unfinished backup is not removed.
+  // What another program keeps under the name of an unfinished backup is not removed.
   std::filesystem::create_directory(folder_ / "mine.partial");
   const auto taken = client.backup(folder_ / "mine");
   ASSERT_FALSE(taken);

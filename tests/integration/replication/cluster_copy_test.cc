@@ -24,7 +24,7 @@ class CopiesOfServers : public ClusterOfServers {
     options_ = {"--log-size", "4M", "--min-members", "1"};
     ClusterOfServers::SetUp();
   }
-  /// Writes ids until there are so many.
+  /// Writes ids until there are that many.
   void grow(Client<2>& writer, std::uint64_t entries) {
     while (written_ < entries) {
       WriteBatch<2> batch;
@@ -34,7 +34,7 @@ class CopiesOfServers : public ClusterOfServers {
       written_ += kBatch;
     }
   }
-  /// Waits until all that run have the same version of so many entries.
+  /// Waits until all that run have the same version of that many entries.
   void expect_equal(std::uint64_t entries) {
     std::set<rtree::Version> versions;
     EXPECT_TRUE(wait_until([&] {

@@ -235,7 +235,7 @@ class GroupOfProcesses : public testing::TestWithParam<Setting> {
     }
   }
 
-  /// Puts a value at whoever takes it; the number of the member.
+  /// Puts a value at the member that takes it; the number of the member.
   std::size_t put(std::uint64_t value) {
     const bool is_put = wait_until([&] {
       const auto told = members_[last_].ask(value);

@@ -1,5 +1,7 @@
+#include <deque>
 #include <filesystem>
 
+#include "access/key.h"
 #include "tests/integration/replication/cluster_of_servers.h"
 #include "tests/support/held_port.h"
 
@@ -42,7 +44,7 @@ class StaticCluster : public ClusterOfServers {
   std::string data(std::size_t i) const { return folder_ / ("d" + std::to_string(i)); }
   bool is_shm() const { return std::string(GetParam()) == "shm"; }
   Member& first() { return members_.front(); }
-  /// Writes so many, one after the other; all ids so far.
+  /// Writes that many, one after the other; all ids so far.
   void write(Client<2>& to, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
       const std::uint64_t id = ids_.size() + 1;
@@ -355,6 +357,31 @@ TEST_P(StaticCluster, AViewThatNobodyWroteIsRefusedWithWhatToDo) {
   EXPECT_NE(first().process().errors().find("is missing"), std::string::npos);
 }
 
+TEST_P(StaticCluster, TakesInMembersThatProveItsKeyAndNoOthers) {
+  if (is_shm()) GTEST_SKIP() << "over shm the user counts";
+  name_it();
+  ASSERT_TRUE(access::Key::make("ours")->write(folder_ / "ours.key"));
+  ASSERT_TRUE(access::Key::make("ours")->write(folder_ / "other.key"));
+  members_.push_back(member(0, {"--lead", "--cluster-key", folder_ / "ours.key"}));
+  members_.back().start();
+  ASSERT_TRUE(wait_for_view(1));
+  std::deque<Member> strangers;
+  for (const std::vector<std::string>& options :
+       {std::vector<std::string>{"--cluster-key", folder_ / "other.key"}, {}}) {
+    testing_support::MemberProcess& stranger = strangers.emplace_back(member(2, options));
+    EXPECT_FALSE(stranger.start());
+    EXPECT_NE(stranger.process().wait(), 0);
+    EXPECT_NE(stranger.process().errors().find("no first member"), std::string::npos)
+        << stranger.process().errors();
+  }
+  members_.push_back(member(1, {"--cluster-key", folder_ / "ours.key"}));
+  members_.back().start();
+  ASSERT_TRUE(wait_for_view(2));
+  Client<2> writer = client();
+  write(writer, 20);
+  expect_everywhere(ids_);
+}
+
 TEST_F(StaticOptions, AreRefusedWithWhatIsWrong) {
   const std::string url = "static://127.0.0.1:1/x";
   EXPECT_NE(refusal({"--cluster", url, "--lead"}).find("needs --data"), std::string::npos);
@@ -376,6 +403,13 @@ TEST_F(StaticOptions, AreRefusedWithWhatIsWrong) {
       std::string::npos);
   EXPECT_NE(refusal({"--cluster", "static://127.0.0.1:0/x", "--data", folder_ / "d", "--lead"})
                 .find("others have to know the port"),
+            std::string::npos);
+  EXPECT_NE(refusal({"--cluster", "static://0.0.0.0:7499/x", "--data", folder_ / "d", "--lead"})
+                .find("--cluster-key FILE"),
+            std::string::npos);
+  EXPECT_NE(refusal({"--cluster", url, "--data", folder_ / "d", "--lead", "--cluster-key",
+                     folder_ / "none"})
+                .find("cannot read the key"),
             std::string::npos);
   std::ofstream(folder_ / "device") << std::string(32 << 20, '\0');
   EXPECT_NE(

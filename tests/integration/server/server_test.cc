@@ -86,8 +86,8 @@ TEST_F(ServerTest, ServesSeveralListenersAndStopsCleanlyOnSigterm) {
   ASSERT_NE(client, nullptr);
   EXPECT_EQ(server.stop(), 0) << server.errors();
   EXPECT_TRUE(client->wait_closed());
-  EXPECT_NE(access((folder_ / "a").c_str(), F_OK), 0);
-  EXPECT_NE(access((folder_ / "b").c_str(), F_OK), 0);
+  EXPECT_NE(::access((folder_ / "a").c_str(), F_OK), 0);
+  EXPECT_NE(::access((folder_ / "b").c_str(), F_OK), 0);
 }
 
 TEST_F(ServerTest, StopsOnSigintInMidWork) {

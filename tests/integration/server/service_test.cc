@@ -155,6 +155,27 @@ TEST(Service, GivesSignsOfLifeAsLongAsAllItsWorkersLive) {
   EXPECT_TRUE(any_has(manager.until("WATCHDOG=1"), "WATCHDOG=1"));
 }
 
+TEST(Service, AKeeperSpeaksForItsServersAndShowsItsOwnLife) {
+  Manager manager("8000000");
+  const TemporaryFolder folder;
+  ServerProcess keeper({"--outlive", "--listen", "shm://" + (folder / "socket"), "--memory", "64M",
+                        "--log-level", "error"});
+  ASSERT_FALSE(keeper.addresses().empty()) << keeper.errors();
+  ASSERT_TRUE(any_has(manager.until("READY=1"), "READY=1"));
+  ASSERT_TRUE(any_has(manager.until("WATCHDOG=1"), "WATCHDOG=1"));
+  const std::string id = std::to_string(keeper.pid());
+  pid_t server = 0;
+  std::ifstream("/proc/" + id + "/task/" + id + "/children") >> server;
+  ASSERT_NE(server, 0);
+  kill(server, SIGKILL);
+  const auto messages = manager.until("READY=1");
+  EXPECT_TRUE(any_has(messages, "died of SIGKILL"));
+  EXPECT_TRUE(any_has(messages, "READY=1"));
+  keeper.signal(SIGTERM);
+  EXPECT_TRUE(any_has(manager.until("STOPPING=1"), "STOPPING=1"));
+  EXPECT_EQ(keeper.wait(), 0);
+}
+
 TEST(Service, WithoutAManagerNothingIsDifferent) {
   setenv("WATCHDOG_USEC", "1000", 1);
   const TemporaryFolder folder;

@@ -35,7 +35,7 @@ class Cluster {
     EXPECT_FALSE(servers_.back()->addresses().empty()) << servers_.back()->errors();
     return address;
   }
-  /// A new group of so many empty members, each of them in the view; how clients name it.
+  /// A new group of that many empty members, each of them in the view; how clients name it.
   std::string start_group(std::size_t members) {
     const std::string number = std::to_string(groups_.size());
     auto& group = groups_.emplace_back();
@@ -52,7 +52,7 @@ class Cluster {
     }
     return url() + "/" + number;
   }
-  /// Nobody needs it any more.
+  /// No test needs it any more.
   void forget_group(const std::string& url) {
     for (MemberProcess& member : group(url)) member.kill_it();
   }
@@ -75,7 +75,7 @@ class Cluster {
   ServerProcess& server(std::size_t index) { return *servers_[index]; }
   void forget_server(std::size_t index) { servers_[index].reset(); }
 
-  /// The first map: so many shards of equal ranges, each with a server of its own.
+  /// The first map: that many shards of equal ranges, each with a server of its own.
   void make_map(std::size_t count, double limit = 0.02) {
     std::vector<std::string> urls;
     for (std::size_t i = 0; i < count; ++i) urls.push_back(start_server());

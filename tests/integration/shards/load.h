@@ -147,7 +147,7 @@ class Load {
     }
   }
 
-  /// Until each client has written so much more.
+  /// Until each client has written that much more.
   bool wait_for_writes(std::uint64_t more = 50) const {
     std::vector<std::uint64_t> until;
     for (const auto& client : clients_) until.push_back(client->operations + more);

@@ -18,7 +18,7 @@
 #include "tests/integration/shards/load.h"
 #include "tests/support/seed.h"
 
-// Shards are split and moved while clients read and write; whoever does it is killed at each step.
+// Shards are split and moved while clients read and write; the coordinator is killed at each step.
 
 namespace silurus {
 namespace {
@@ -355,7 +355,7 @@ TEST_F(OneShard, WhetherTheMapWasChangedIsInDoubtIfAnAnswerMayBeLost) {
     ASSERT_TRUE(now) << now.error().message;
   }
   EXPECT_EQ(store_->replace(*base, base->map).error().code, ErrorCode::kConflict);
-  // Of two endpoints nobody knows what the first one did before it was gone.
+  // Of two endpoints it is unknown what the first one did before it was gone.
   std::string url = cluster_.url();
   url.insert(url.find("//") + 2, "127.0.0.1:1,");
   auto both = shards::open_map_store(url);

@@ -160,7 +160,7 @@ TEST_F(ReplicatedShards, AreMovedThoughPrimariesAreKilledBeforeAnyStep) {
   expect_nothing_lost(load);
 }
 
-/// Whoever moves it is killed, and so is a primary: another one ends what was begun, one way or the
+/// The coordinator is killed, and so is a primary: another one ends what was begun, one way or the
 /// other.
 TEST_F(ReplicatedShards, AReplacementThatWasLeftCanBeEndedByAnyone) {
   std::string source = cluster_.start_group(2);

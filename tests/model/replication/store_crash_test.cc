@@ -71,6 +71,7 @@ class StoreLives {
     Volume volume = make_volume(power);
     if (is_blank(volume.super->bytes().first(kMapsOffset))) {
       ASSERT_TRUE(acknowledged_ <= 1) << "the store is gone";
+      fail_soon(2, 16);
       const std::uint64_t id = random_();
       if (!format_store<2>(volume, id, 0, id)) return;
     }
@@ -84,10 +85,17 @@ class StoreLives {
     tree_ = opened->tree.get();
     stamp_ = opened->stamp;
     compare();
+    fail_soon(8, 400);
     while (!power.is_off() && !testing::Test::HasFatalFailure()) {
       if (random_.below(300) == 0) return;
       step();
     }
+  }
+
+  /// One time in `share`, the life ends within that number of steps: where few of them are
+  /// dangerous, lives of any length would hardly ever end there.
+  void fail_soon(std::uint64_t share, std::uint64_t steps) {
+    if (random_.below(share) == 0) power_->cut_after(random_.below(steps));
   }
 
   void step() {
@@ -159,7 +167,9 @@ class StoreLives {
     if (!store_->log().commit()) return;
     acknowledged_ = sent_.back().version;
     sent_.push_back({tree_->next_version(), std::move(entries)});
-    if (!store_->checkpoint(*tree_, root.ref, store_->log().end(), ++stamp_)) return;
+    fail_soon(4, 200);
+    if (!store_->checkpoint(*tree_, only_tree(*tree_, root.ref), store_->log().end(), ++stamp_))
+      return;
     ASSERT_EQ(tree_->publish(), sent_.back().version);
     acknowledged_ = sent_.back().version;
   }
@@ -176,7 +186,9 @@ class StoreLives {
     }
     std::stop_source cancel;
     if (random_.below(10) == 0) cancel.request_stop();
-    if (store_->checkpoint(*tree_, snapshot.root().ref, position, stamp, cancel.get_token())) {
+    fail_soon(4, 120);
+    if (store_->checkpoint(*tree_, only_tree(*tree_, snapshot.root().ref), position, stamp,
+                           cancel.get_token())) {
       std::erase_if(sent_,
                     [&](const SentVersion& sent) { return sent.version < snapshot.version(); });
     }

@@ -56,7 +56,7 @@ class Cluster {
                                           initial_entries(options_));
   }
 
-  /// Runs for so long; clients that lost the server connect again.
+  /// Runs for that time; clients that lost the server connect again.
   void run_for(Nanoseconds time) {
     const Nanoseconds end = world.now() + time;
     while (world.now() < end) {

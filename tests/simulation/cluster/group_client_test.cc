@@ -53,7 +53,7 @@ class GroupClientTest : public testing::Test, private client::Network {
     ASSERT_TRUE(group_->ready());
   }
 
-  /// Drives the client until `done`, or for so long; whether it was done.
+  /// Drives the client until `done`, or for that time; whether it was done.
   template <typename Done>
   bool run(Nanoseconds time, Done&& done) {
     const Nanoseconds end = world_.now() + time;

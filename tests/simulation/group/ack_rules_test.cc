@@ -90,7 +90,7 @@ TEST_F(AckRules, AMemberThatCameBackIsTakenIntoTheNextView) {
 class MetadataRules : public AckRules {
  protected:
   static constexpr int kPuts = 48;
-  /// Has writes acknowledged that nobody but the primary has; then that one crashes: its place.
+  /// Has writes acknowledged that no member but the primary has; then that one crashes: its place.
   std::size_t answer_early_and_crash() {
     begin(kQuick, ReplicationProtocol::kChain, Ack::kMetadata, transport::kWindowGrain);
     MemberLife& leads = *primary();

@@ -50,7 +50,7 @@ void Faults::restart(std::size_t member) {
 
 void Faults::crash(std::size_t member, Nanoseconds lasts) {
   if (victims_.is_up(member)) victims_.crash(member);
-  if (random_.below(2) == 0) lasts = kRestart;  // somebody looks after it
+  if (random_.below(2) == 0) lasts = kRestart;  // an operator looks after it
   world_.after(lasts, [this, member] { restart(member); });
 }
 

@@ -20,7 +20,7 @@ constexpr Nanoseconds kFaultsUntil = 500 * kMillisecond;
 /// Of one that crashes in the midst of writing.
 constexpr std::uint64_t kStoresToLive = 40;
 constexpr Nanoseconds kEtcdLease = 30 * kMillisecond;
-/// After the last fault everything is as it should be within so long.
+/// After the last fault everything is as it should be within that time.
 constexpr Nanoseconds kRecovery = kSecond;
 constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
                                    .heartbeat = 2 * kMillisecond,
@@ -204,7 +204,7 @@ std::string GroupRun::run() {
   for (Client& client : clients_) begin(client);
   faults_->schedule(kFaultsFrom, kFaultsUntil);
   world_.run_until(kFaultsUntil + 150 * kMillisecond);
-  for (const Node& node : nodes_) {  // nobody crashes any more
+  for (const Node& node : nodes_) {  // no node crashes any more
     if (node.life != nullptr) node.life->power().cut_after(UINT64_MAX - node.life->power().steps());
   }
   faults_->heal();

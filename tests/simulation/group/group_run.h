@@ -22,7 +22,7 @@ struct GroupCounters {
   std::uint64_t crashes = 0;
 };
 
-/// A group of three members, with an etcd or led by the first of them for good, and clients,
+/// A group of three members, with an etcd or led by the first of them always, and clients,
 /// through the faults of one seed.
 class GroupRun final : public Faults::Victims {
  public:

@@ -197,7 +197,7 @@ void SimDriver::compare(const SimDriver& other) const {
   }
 }
 
-/// What anybody had applied by the time that the member says must be applied here.
+/// What any member had applied by the time that the member says must be applied here.
 void SimDriver::check_staleness() {
   if (member_->complete_at() < 0) return;
   const Nanoseconds age = host_.clock().now() - member_->complete_at();

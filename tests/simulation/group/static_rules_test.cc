@@ -4,7 +4,7 @@
 
 #include "tests/simulation/group/group_rules.h"
 
-// Single promises of a group without etcd, whose first member leads for good.
+// Single promises of a group without etcd, whose first member always leads.
 
 namespace silurus::simulation {
 namespace {
@@ -29,7 +29,7 @@ class StaticRules : public GroupRules {
     group_->static_views->keeper = "sim://member" + std::to_string(which + 1) + ":7";
     group_->static_views->takes_over = by_hand;
   }
-  /// It gives up for good, and leads not even when the one before has gone.
+  /// It gives up, does not try again, and leads not even when the one before has gone.
   void expect_no_heir(std::size_t which) {
     ASSERT_TRUE(
         world_.run_until([&] { return !group_->complaints.empty(); }, world_.now() + kSecond));

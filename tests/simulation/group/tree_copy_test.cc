@@ -7,7 +7,7 @@ namespace {
 
 class TreeCopies : public GroupRules {
  protected:
-  static constexpr group::CopyOptions kOptions{.group = kTestGroup, .reads_in_flight = 4};
+  static inline const group::CopyOptions kOptions{.group = kTestGroup, .reads_in_flight = 4};
 
   /// A fourth host that copies, from its first step on, what a member has.
   struct Copying {

@@ -213,7 +213,7 @@ Outcome run(std::uint64_t seed) {
   world.after(40 * kMillisecond, [&] { clients[2]->host().resume(); });
   world.run_for(60 * kMillisecond);
   for (auto& client : clients) client->stop();
-  world.run_for(2 * kSecond);  // whoever is gone is noticed
+  world.run_for(2 * kSecond);  // clients that have gone are noticed
 
   Outcome outcome;
   std::uint64_t answered = kLoaded;

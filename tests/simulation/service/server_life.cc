@@ -16,7 +16,7 @@ constexpr std::uint64_t kMapBytes = kChunks / 8;
 constexpr std::size_t kLogBytes = std::size_t{96} << 10;
 constexpr std::size_t kExtraBytes = std::size_t{32} << 10;
 constexpr std::uint64_t kLogChain = 0x5117;
-/// One turn in so many takes a checkpoint, whether it is time or not.
+/// One turn in that many takes a checkpoint, whether it is time or not.
 constexpr std::uint64_t kTurnsPerCheckpoint = 500;
 constexpr Nanoseconds kCheckpointTurn = 50 * kMicrosecond;
 /// How long a copier waits at most for something to happen, and for a connection.
@@ -377,7 +377,7 @@ class ServerLife::Part final : public server::Membership<2> {
     if (!basis) return {};
     ++checkpoints_;
     life_.host_.charge(kCheckpointTurn);
-    return store().checkpoint(*tree_, basis->snapshot.root().ref, basis->position, basis->stamp, {},
+    return store().checkpoint(*tree_, basis->held.forest, basis->position, basis->stamp, {},
                               basis->extra, basis->adopted);
   }
 

@@ -34,7 +34,7 @@ rtree::Box<2> window_of(unsigned column);
 std::uint64_t values_of(unsigned column, const std::vector<std::uint64_t>& ids,
                         std::vector<std::string>& complaints);
 
-/// What was published, whoever published it: the content of each version and since when it is not
+/// What was published, by any member: the content of each version and since when it is not
 /// the newest any more.
 class Published {
  public:
@@ -42,7 +42,7 @@ class Published {
 
   /// A member shows this version; false if another has shown a different one of that number.
   bool show(rtree::Version version, const Content& content, Nanoseconds now);
-  /// Nothing if nobody has shown it.
+  /// Nothing if no member has shown it.
   const Content* find(rtree::Version version) const;
   /// When a newer one was first shown; INT64_MAX: there is none.
   Nanoseconds superseded(rtree::Version version) const;
@@ -95,7 +95,7 @@ struct Service {
   std::size_t workers = 2;
   Nanoseconds grace = 5 * kMillisecond;
   Nanoseconds heartbeat = kMillisecond;
-  /// Bytes of the log that are kept behind a checkpoint, of which there is one whenever so many
+  /// Bytes of the log that are kept behind a checkpoint, of which there is one whenever that many
   /// were written; 0: as many as ships.
   std::uint64_t kept_log = 0;
   server::CopiesOptions copies = {.patience = 60 * kMillisecond,

@@ -11,8 +11,8 @@ namespace {
 using testing_support::SetOperation;
 
 constexpr Nanoseconds kLook = kMillisecond;
-/// An operation ends so long after its deadline at most: its client may just be connecting, or have
-/// been made to stand still.
+/// An operation ends that long after its deadline at most: its client may just be connecting, or
+/// have been made to stand still.
 constexpr Nanoseconds kLate = 600 * kMillisecond;
 
 constexpr double kLoadFill = 0.4;  // so that there are some nodes
@@ -121,7 +121,7 @@ void ServiceClient::step(sim::Process& process) {
   host_.charge(kMicrosecond);
   std::size_t events = poller_->progress();
   events += group_->settle(true);
-  // It found nobody from the beginning; whoever uses it tries again.
+  // It found no server from the beginning; its owner tries again.
   const auto& failure = group_->failure();
   if (failure && failure->code != ErrorCode::kConnectionLost && under_way_ == 0) connect();
   work_on_load();

@@ -46,7 +46,7 @@ class ServiceClient final : private client::Network {
                 const std::vector<std::string>& urls, const Options& options);
   ~ServiceClient();
 
-  /// Begins so many more operations, no others, and rests no longer.
+  /// Begins that many more operations, no others, and rests no longer.
   void finish_with(std::size_t operations);
   /// Begins a bulk load at that time of its clock, or soon after: load number `which` of kLoads.
   void plan_load(Nanoseconds at, unsigned which);

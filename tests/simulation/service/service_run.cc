@@ -15,10 +15,10 @@ constexpr std::size_t kPushBytes = 8 << 10;
 constexpr Nanoseconds kFaultsFrom = 40 * kMillisecond;
 constexpr Nanoseconds kFaultsUntil = 440 * kMillisecond;
 constexpr Nanoseconds kEtcdLease = 30 * kMillisecond;
-/// After the last fault everything is as it should be within so long, ...
+/// After the last fault everything is as it should be within that time, ...
 constexpr Nanoseconds kRecovery = 3 * kSecond;
 /// ... new copies of trees are left alone from then on, and a member that has one starts again
-/// after so long.
+/// after that time.
 constexpr Nanoseconds kRenewal = 2 * kMillisecond;
 constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
                                    .heartbeat = 2 * kMillisecond,
@@ -29,7 +29,7 @@ constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
 /// When bulk loads begin.
 constexpr Nanoseconds kLoadsFrom = 20 * kMillisecond;
 constexpr Nanoseconds kLoadsWithin = 80 * kMillisecond;
-/// Two that compete begin at most so long one after the other.
+/// Two that compete begin at most that long one after the other.
 constexpr Nanoseconds kLoadsApart = 10 * kMillisecond;
 static_assert(kLoads <= kClients);
 /// Operations of a column while there are faults, and in all but for the last look.
@@ -37,7 +37,7 @@ constexpr std::size_t kRoomWithFaults = 50;
 constexpr std::size_t kRoom = SetHistory::kMaxOperations - 1;
 /// Operations of each client when all is well again.
 constexpr std::size_t kLastOperations = 3;
-/// A life that crashes in the midst of writing does so within so many stores and flushes.
+/// A life that crashes in the midst of writing does so within that many stores and flushes.
 constexpr std::uint64_t kStoresToLive = 40;
 
 }  // namespace
@@ -97,8 +97,8 @@ ServiceRun::ServiceRun(std::uint64_t seed) : seed_(seed), world_(seed), random_(
 
 ServiceRun::~ServiceRun() { clients_.clear(); }
 
-/// Of most logs so little is kept that whoever is away for a while needs a copy; and some disks
-/// take so long for one that it is in the way.
+/// Of most logs so little is kept that a member that is away for a while needs a copy; and some
+/// disks take so long for one that it is in the way.
 void ServiceRun::draw_copies() {
   service_->kept_log = random_.below(4) == 0 ? 0 : std::uint64_t{256} << random_.below(4);
   group_->window_bytes = service_->kept_log == 0 ? std::size_t{8} << 10 : 512;

@@ -1,5 +1,6 @@
 #include "tests/simulation/service/sim_server.h"
 
+#include <iostream>
 #include <optional>
 #include <utility>
 
@@ -33,8 +34,10 @@ SimServer::SimServer(sim::Host& host, const Options& options,
        .slice = options.slice,
        .instance = options.instance},
       host.clock(), executor_, member);
+  if (!core) std::cerr << host.name() << ": " << core.error().message << '\n';
   SILURUS_CHECK(core.has_value());
   core_ = std::move(*core);
+  if (options.before_listening) options.before_listening();
   SILURUS_CHECK(core_->listen(fabric_, transport::Address::parse(url(host)).value(), {}));
   SILURUS_CHECK(core_->join_group());
   for (std::size_t i = 0; i < core_->worker_count(); ++i) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,7 +15,7 @@ namespace silurus::simulation {
 namespace sim = transport::sim;
 
 /// A server that ships but for its threads, on a simulated host: each worker is a process of its
-/// own. It takes orders of everybody.
+/// own. It takes orders of all clients.
 class SimServer {
  public:
   static constexpr std::uint64_t kChunks = 1024;  ///< of its tree, at most
@@ -27,6 +28,8 @@ class SimServer {
     std::uint32_t slice = rtree::kWorkOfAnOperation + 1;  ///< an operation, and a node, at a time
     std::uint64_t instance = 1;
     std::string data = {};  ///< a data directory in memory; empty: none
+    /// Called when all is ready, before clients can connect; may be empty.
+    std::function<void()> before_listening = {};
   };
   /// `member`: see server::Core::create().
   SimServer(sim::Host& host, const Options& options,

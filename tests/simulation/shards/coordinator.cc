@@ -14,7 +14,7 @@ using shards::Step;
 
 constexpr Nanoseconds kTryAgainAfter = 5 * kMillisecond;
 constexpr std::uint64_t kSteps = 8;
-/// No more shards than so many at a time.
+/// No more shards than that many at a time.
 constexpr std::size_t kEnoughShards = 4;
 
 }  // namespace
@@ -64,7 +64,7 @@ void Coordinator::act(shards::MapStore& store, client::Environment& environment)
   }
 }
 
-/// Somebody kills it there, or its host's power fails, or it is kept waiting, perhaps until a
+/// A fault kills it there, or its host's power fails, or it is kept waiting, perhaps until a
 /// freeze is over.
 bool Coordinator::survives(Step step, const std::string& what) {
   doing_ = "is about to " + what;

@@ -20,7 +20,7 @@ struct Replacements {
   /// Shards, and by whom, as coordinators were told. Who could not learn at once what came of the
   /// last step may have been overtaken by one who did the same.
   std::map<std::uint32_t, std::vector<shards::Part>> replaced = {};
-  /// Shards of which nobody knows whether they serve: what ended their replacement was ended
+  /// Shards of which it is unknown whether they serve: what ended their replacement was ended
   /// itself.
   std::set<std::uint32_t> undone = {};
   std::uint64_t splits = 0;

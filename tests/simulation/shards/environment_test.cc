@@ -10,7 +10,7 @@
 namespace silurus::simulation {
 namespace {
 
-/// A server alone over a fabric that says nothing by itself when somebody has connected, as tcp.
+/// A server alone over a fabric that says nothing by itself when a client has connected, as tcp.
 TEST(BlockingClient, ConnectsAndIsAnsweredWithoutSleepingInBetween) {
   sim::World world(1);
   EtcdOfShards etcd(world.add_host("etcd"), "maps");

@@ -10,7 +10,7 @@ namespace silurus::simulation {
 namespace {
 
 constexpr Nanoseconds kRetry = 5 * kMillisecond;
-/// Faults keep nobody from running, or from being heard, for longer.
+/// Faults keep no host from running, or from being heard, for longer.
 constexpr Nanoseconds kLongestPause = 500 * kMillisecond;
 constexpr unsigned kAllValues = kColumns * kColumnValues;
 

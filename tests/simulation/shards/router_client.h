@@ -43,7 +43,7 @@ class RouterClient {
   };
   RouterClient(ShardWorld& shards, sim::Host& host, const Options& options);
 
-  /// Goes on until so many more operations were good, without rests, and then reads everything.
+  /// Goes on until that many more operations were good, without rests, and then reads everything.
   void finish_with(std::size_t operations) { last_ = operations; }
   bool is_finished() const { return is_finished_; }
   const RouterCounters& counters() const { return counters_; }

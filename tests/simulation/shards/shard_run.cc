@@ -15,7 +15,7 @@ constexpr std::size_t kServersAlone = 9;
 constexpr std::size_t kGroups = 5;
 constexpr Nanoseconds kFaultsFrom = 60 * kMillisecond;
 constexpr Nanoseconds kFaultsUntil = 500 * kMillisecond;
-/// After the last fault whatever was begun is ended, and everything found, within so long.
+/// After the last fault whatever was begun is ended, and everything found, within that time.
 constexpr Nanoseconds kRecovery = 20 * kSecond;
 constexpr Nanoseconds kLongestTrouble = 120 * kMillisecond;  ///< of the way to etcd
 constexpr Nanoseconds kLook = 500 * kMicrosecond;

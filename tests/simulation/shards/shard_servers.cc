@@ -14,7 +14,7 @@ constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
                                    .slowness = 20 * kMillisecond,
                                    .poll = 8 * kMillisecond,
                                    .candidacy = 4 * kMillisecond};
-/// A life that crashes in the midst of writing does so within so many stores and flushes.
+/// A life that crashes in the midst of writing does so within that many stores and flushes.
 constexpr std::uint64_t kStoresToLive = 40;
 /// Files there outlive a process, and wait for no device.
 constexpr const char* kMemory = "/dev/shm";

@@ -21,7 +21,7 @@ class ShardServers final : public Faults::Victims {
   struct Options {
     sim::FabricOptions fabric;
     std::size_t alone = 0;                 ///< servers
-    std::vector<std::size_t> groups = {};  ///< of so many members each
+    std::vector<std::size_t> groups = {};  ///< of that many members each
     std::uint64_t seed = 1;
   };
   /// `everyone`: what is noted and complained of.
@@ -33,7 +33,7 @@ class ShardServers final : public Faults::Victims {
   std::string start_next();
   /// The host of a group's primary, if there is only one group; null: it has none.
   sim::Host* primary() const;
-  /// Nobody crashes in the midst of writing any more.
+  /// No node crashes in the midst of writing any more.
   void end_faults();
   /// What is wrong with any of them, or nothing.
   std::string complaint() const;

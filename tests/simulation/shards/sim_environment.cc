@@ -66,7 +66,7 @@ class SimGateway final : public etcd::Gateway {
 
   static constexpr std::size_t kBytes = 500;
 
-  /// One that stands still does it later, when whoever asked may have given up.
+  /// One that stands still does it later, when the caller may have given up.
   template <typename Answer, typename Action>
   static void serve(EtcdOfShards& etcd, sim::Host& asker, const Action& action,
                     const std::shared_ptr<std::optional<Answer>>& answer,

@@ -80,7 +80,7 @@ TEST(Rules, OfAFileThatMakesNoSenseAreRefusedByLine) {
       {"[principal]\nuser = 1\nrole = \"reader\"\n", "two brackets"},
       {"principal = [1]\n", "two brackets"},
       {"[[principal]]\nuser = 1\n", "without role"},
-      {"[[principal]]\nrole = \"reader\"\n", "without user, group or anyone"},
+      {"[[principal]]\nrole = \"reader\"\n", "without user, group, key or anyone"},
       {"[[principal]]\nuser = 1\nrole = \"king\"\n", "rules:3: a role is"},
       {"[[principal]]\nuser = 1\nrole = 3\n", "rules:3: a role is"},
       {"[[principal]]\nuser = -1\nrole = \"reader\"\n", "rules:2: \"user\" is a name or a number"},
@@ -89,7 +89,8 @@ TEST(Rules, OfAFileThatMakesNoSenseAreRefusedByLine) {
       {"[[principal]]\nuser = \"no such user\"\nrole = \"reader\"\n", "there is no user"},
       {"[[principal]]\ngroup = \"no such group\"\nrole = \"reader\"\n", "there is no group"},
       {"[[principal]]\nanyone = false\nrole = \"reader\"\n", "rules:2: \"anyone\" is true"},
-      {"[[principal]]\nuser = 1\ngroup = 1\nrole = \"reader\"\n", "one of user, group and anyone"},
+      {"[[principal]]\nuser = 1\ngroup = 1\nrole = \"reader\"\n",
+       "one of user, group, key and anyone"},
       {"[[principal]]\nuser = 1\nrole = \"reader\"\ncolour = 1\n", "unknown key \"colour\""},
       {"[[principal]\n", "rules:1: "},
   };

@@ -40,7 +40,7 @@ PlanRun small_run() {
   return run;
 }
 
-/// So many clients that offload everything, their caches filled.
+/// That many clients that offload everything, their caches filled.
 PlanRun offloading_run(unsigned clients) {
   PlanRun run = small_run();
   run.clients = clients;

@@ -294,6 +294,104 @@ TEST_F(ClientCoreTest, AnOffloadedSearchPastItsDeadlineLeavesNothingBehind) {
   EXPECT_EQ(outcomes_[next].ids, all_ids_);
 }
 
+// --- a server that is silent ---------------------------------------------------------------------
+
+/// For all searches the same way.
+class OneWay final : public AccessPolicy {
+ public:
+  Access choose(std::uint8_t) override { return Access::kMessaging; }
+  void on_search(const SearchOutcome&) override {}
+  void on_heartbeat(const ServerLoad&) override {}
+};
+
+class SilentServer : public ClientCoreTest {
+ protected:
+  /// A client that would send each search as a message.
+  void connect_in_default_mode(std::uint64_t epoch = 0) {
+    connect_to_tree(epoch, 2'000, {.shared_policy = std::make_shared<OneWay>()});
+  }
+  /// Nothing comes for so long that it is silence.
+  void pass_silence() {
+    for (int i = 0; i < 20; ++i) {
+      clock_.advance(QuietConnection::kBeat / 2);
+      core_->settle(true);
+    }
+  }
+};
+
+TEST_F(SilentServer, HasItsSearchesHandedOverToOneSidedReads) {
+  connect_in_default_mode();
+  const std::size_t asked = search();
+  ASSERT_EQ(server().messages_sent(), 1u);
+  pass_silence();
+  read();
+  core_->settle();
+  ASSERT_TRUE(outcomes_[asked].has_ended);
+  EXPECT_EQ(outcomes_[asked].access, Access::kOffload);
+  EXPECT_EQ(outcomes_[asked].ids, all_ids_);
+  EXPECT_EQ(core_->statistics().handed_over, 1u);
+}
+
+TEST_F(SilentServer, IsNotAskedByMessageAnyMore) {
+  connect_in_default_mode();
+  search();
+  pass_silence();
+  const std::size_t next = search();
+  read();
+  core_->settle();
+  ASSERT_TRUE(outcomes_[next].has_ended);
+  EXPECT_EQ(outcomes_[next].access, Access::kOffload);
+  EXPECT_EQ(server().messages_sent(), 1u);
+}
+
+TEST_F(SilentServer, MayAnswerLateAndIsNotHeard) {
+  connect_in_default_mode();
+  search();
+  const std::uint32_t request = server().last_request_id();
+  pass_silence();
+  read();
+  core_->settle();
+  answer(request, {7});
+  EXPECT_EQ(outcomes_[0].ids, all_ids_);
+  EXPECT_TRUE(core_->ready());
+}
+
+TEST_F(SilentServer, GetsNoWriteBeforeItShowsLife) {
+  connect_in_default_mode();
+  search();
+  pass_silence();
+  write();
+  core_->flush();
+  EXPECT_EQ(server().messages_sent(), 1u);
+  server().beat(promise(1, 0, 1));
+  clock_.advance(QuietConnection::kBeat / 2);
+  core_->settle(true);
+  core_->flush();
+  EXPECT_EQ(server().messages_sent(), 2u);
+}
+
+TEST_F(SilentServer, OfAGroupIsNotReadWithoutALease) {
+  connect_in_default_mode(1);
+  const std::size_t asked = search();
+  pass_silence();
+  read();
+  core_->settle();
+  EXPECT_FALSE(outcomes_[asked].has_ended);
+}
+
+TEST_F(SilentServer, WithHeartbeatsIsNone) {
+  connect_in_default_mode();
+  search();
+  for (int i = 0; i < 20; ++i) {
+    clock_.advance(QuietConnection::kBeat);
+    server().beat(promise(1, 0, 1));
+    core_->settle(true);
+  }
+  read();
+  EXPECT_FALSE(outcomes_[0].has_ended);
+  EXPECT_EQ(core_->statistics().handed_over, 0u);
+}
+
 // --- a connection that is lost -------------------------------------------------------------------
 
 TEST_F(ClientCoreTest, WhatALostConnectionHadAnsweredIsForgotten) {

@@ -121,8 +121,8 @@ TEST_F(DoctorServerTest, MembersAndTheirLagAreListed) {
   statistics_["group"]["members"][1]["applied_lsn"] = 100;
   EXPECT_EQ(finding("member 2").verdict, Verdict::kWarning) << "far behind";
   statistics_["group"]["members"][1] = group_["members"][1];
-  server_.members = {{"tcp://b:1", Error{ErrorCode::kUnavailable, "nobody listens there"}}};
-  EXPECT_THAT(finding("member 2").advice, HasSubstr("nobody listens there"));
+  server_.members = {{"tcp://b:1", Error{ErrorCode::kUnavailable, "no server listens there"}}};
+  EXPECT_THAT(finding("member 2").advice, HasSubstr("no server listens there"));
 }
 
 TEST_F(DoctorServerTest, ABackupDoesNotKnowHowFarTheOthersAre) {

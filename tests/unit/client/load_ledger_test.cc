@@ -68,6 +68,20 @@ TEST(LoadLedger, SaysWhatIsInAndHowToGoOn) {
             "--server tcp://127.0.0.1:7470, with the same input");
 }
 
+TEST(LoadLedger, GoesOnWithTheSamePartOfTheFile) {
+  LoadLedger ledger;
+  ledger.answer(ledger.send(100), 100, {});
+  const LoadCommand command{.source = "a.gpkg",
+                            .limit = 500,
+                            .layer = "roads",
+                            .where = "lanes > 2",
+                            .id = "gid",
+                            .as = datasets::As::kSegments};
+  EXPECT_THAT(left_by_load(ledger, command, of_default_server()),
+              HasSubstr("silurus load a.gpkg --skip 100 --limit 500 --layer roads --where "
+                        "'lanes > 2' --id gid --as segments"));
+}
+
 TEST(LoadLedger, KeepsWhatALoadDidNotComeToCheck) {
   LoadLedger ledger(100);
   ledger.find(10);

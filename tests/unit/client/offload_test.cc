@@ -246,6 +246,43 @@ TEST(Offload, AStopOfMoreThanTheGracePeriodThrowsTheWalkAway) {
   EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, all));
 }
 
+/// Nodes of the old root are recycled before a lease that begins anew would end.
+TEST(Offload, ALeaseIsNotRenewedByARootThatHasChanged) {
+  World world(1);
+  world.load(20'000);
+  const rtree::RangeQuery<2> all{.window = {{0, 0}, {1, 1}}};
+  world.offloader->start_range(0, all, world.range_result);
+  ASSERT_FALSE(world.try_to_finish(30)) << "it is under way";
+  world.insert_one();
+  world.clock.advance(kGrace * 6 / 10);  // late enough to ask for a renewal, and in time for it
+  ASSERT_FALSE(world.try_to_finish(300)) << "it is under way";
+  world.clock.advance(kGrace * 5 / 10);
+  const auto done = world.finish();
+  ASSERT_FALSE(done.given_back);
+  EXPECT_EQ(done.cost.restarts, 1u);
+  EXPECT_EQ(done.version, world.version());
+  EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, all));
+}
+
+TEST(Offload, AHeldRootAtTheEndOfItsSlabIsReadNoFurther) {
+  World world(1);
+  const auto is_at_end = [&] {
+    return (world.tree->snapshot().root().ref.chunk() + 1) % rtree::kChunksPerSlab == 0;
+  };
+  world.insert_one();
+  // Time stands still: each version's root lies behind the one before.
+  for (std::uint32_t i = 0; i < rtree::kChunksPerSlab && !is_at_end(); ++i) {
+    i % 2 == 0 ? static_cast<void>(world.insert_one()) : world.erase_one();
+  }
+  ASSERT_TRUE(is_at_end());
+  world.offloader->start_range(
+      0, kEverything, world.range_result,
+      HeldRoot{.root = world.tree->snapshot().root().ref, .until = world.clock.now() + kSecond});
+  const auto done = world.finish();
+  EXPECT_FALSE(done.given_back) << "of what kind the node is was not known";
+  EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, kEverything));
+}
+
 TEST(Offload, ASearchThatNeverGetsThroughIsGivenBack) {
   World world(1, {.max_restarts = 2});
   world.load(20'000);

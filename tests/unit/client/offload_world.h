@@ -79,7 +79,9 @@ struct World {
   template <typename Change>
   void change_leaves(Change&& change) {
     for (const std::span<std::byte> region : slabs.regions()) {
-      for (std::size_t at = 0; at < region.size(); at += rtree::kChunkBytes<2>) {
+      const bool has_root = region.data() == slabs.regions().front().data();
+      for (std::size_t at = has_root ? rtree::kRootChunks<2> * rtree::kChunkBytes<2> : 0;
+           at < region.size(); at += rtree::kChunkBytes<2>) {
         auto& node = *reinterpret_cast<rtree::Node<2>*>(region.data() + at);
         if (node.header.checksum != 0 && node.is_leaf()) change(node);
       }

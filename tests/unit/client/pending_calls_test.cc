@@ -75,6 +75,41 @@ TEST_F(PendingCallsTest, ASearchKeepsItsNameWhileItsLinkChanges) {
   EXPECT_EQ(calls_->find(name), std::nullopt);
 }
 
+TEST_F(PendingCallsTest, ASearchThatMovesOnLeavesItsNameToTheAnswerThatIsToCome) {
+  create(lasting());
+  const std::uint32_t old_slot = open<RangeAnswer<2>>();
+  const std::uint32_t name = calls_->id(old_slot);
+  put(old_slot, CallState::kSent);
+  const auto slot = calls_->move_on(old_slot);
+  ASSERT_TRUE(slot);
+  EXPECT_EQ(calls_->find(name), old_slot);
+  EXPECT_EQ((*calls_)[old_slot].state, CallState::kForgotten);
+  EXPECT_NE(calls_->id(*slot), name);
+}
+
+TEST_F(PendingCallsTest, ASearchThatMovesOnEndsOnce) {
+  create(lasting());
+  const std::uint32_t old_slot = open<RangeAnswer<2>>();
+  put(old_slot, CallState::kSent);
+  const auto slot = calls_->move_on(old_slot);
+  ASSERT_TRUE(slot);
+  put(*slot, CallState::kOffloading);
+  calls_->end(*slot, nullptr, clock_.now());
+  calls_->release(old_slot);  // the late answer was dropped
+  EXPECT_EQ(last().times, 1);
+  EXPECT_EQ(last().error, std::nullopt);
+  EXPECT_EQ(calls_->in_flight(), 0u);
+}
+
+TEST_F(PendingCallsTest, ASignOfLifeForgetsThatASearchWasGivenBack) {
+  create(lasting());
+  const std::uint32_t index = open<RangeAnswer<2>>();
+  put(index, CallState::kSent);
+  (*calls_)[index].given_back = true;
+  calls_->forget_given_back((*calls_)[index].link);
+  EXPECT_FALSE((*calls_)[index].given_back);
+}
+
 TEST_F(PendingCallsTest, AWriteThatWasSentIsRepeatedOnlyToAGroupAndUnderAName) {
   struct Case {
     bool remembers, has_name, was_sent, is_repeated;

@@ -486,7 +486,7 @@ TEST(CostPolicy, AColdCacheIsNotHeldAgainstOffloading) {
   EXPECT_GT(offloaded, 18'000);
 }
 
-/// Lets a policy run so many searches, of these latencies; the share that it offloads.
+/// Lets a policy run that many searches, of these latencies; the share that it offloads.
 double offloaded_share(CostPolicy& policy, double messaging_us, double offload_us, int searches) {
   Random random(5);
   int offloaded = 0;

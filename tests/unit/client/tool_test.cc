@@ -122,6 +122,25 @@ TEST(ToolArguments, LoadTakesASourceAndItsOptions) {
   EXPECT_EQ(on.skip, 100u);
   EXPECT_EQ(on.check, UINT64_MAX);
   EXPECT_EQ(parsed<LoadCommand>({"load", "-"}).source, "-");
+  const auto of_features = parsed<LoadCommand>({"load", "a.gpkg", "--layer", "roads", "--where",
+                                                "lanes > 2", "--id", "gid", "--as", "segments",
+                                                "--limit", "9", "--dry-run", "--dimensions", "3"});
+  EXPECT_EQ(of_features.layer, "roads");
+  EXPECT_EQ(of_features.where, "lanes > 2");
+  EXPECT_EQ(of_features.id, "gid");
+  EXPECT_EQ(of_features.as, datasets::As::kSegments);
+  EXPECT_EQ(of_features.limit, 9u);
+  EXPECT_TRUE(of_features.dry_run);
+  EXPECT_EQ(of_features.dimensions, 3);
+}
+
+TEST(ToolArguments, OptionsOfALoadThatMeanNothingAreRefused) {
+  EXPECT_THAT(refusal({"load", "a.csv", "--dimensions", "3"}),
+              HasSubstr("--dimensions: it means nothing without --dry-run"));
+  EXPECT_THAT(refusal({"load", "a.csv", "--dry-run", "--skip", "100"}),
+              HasSubstr("--skip: it means nothing with --dry-run"));
+  EXPECT_THAT(refusal({"load", "a.csv", "--dry-run", "--check", "all"}),
+              HasSubstr("--check: it means nothing with --dry-run"));
 }
 
 TEST(ToolArguments, ADiffEndsNowUnlessToldOtherwise) {
@@ -216,6 +235,9 @@ TEST(ToolArguments, EachMistakeIsNamed) {
   EXPECT_THAT(refusal({"insert"}), HasSubstr("no ID"));
   EXPECT_THAT(refusal({"load"}), HasSubstr("one data set"));
   EXPECT_THAT(refusal({"load", "x", "--fill", "1.5"}), HasSubstr("--fill"));
+  EXPECT_THAT(refusal({"load", "x", "--as", "circles"}), HasSubstr("boxes, points, segments"));
+  EXPECT_THAT(refusal({"load", "x", "--layer", ""}), HasSubstr("--layer"));
+  EXPECT_THAT(refusal({"load", "x", "--dimensions", "4"}), HasSubstr("--dimensions"));
   EXPECT_THAT(refusal({"stats", "now"}), HasSubstr("takes no arguments"));
   EXPECT_THAT(refusal({"stats", "--mode", "psychic"}), HasSubstr("messaging, offload, adaptive"));
   EXPECT_THAT(refusal({"stats", "--timeout", "soon"}), HasSubstr("--timeout"));
@@ -232,13 +254,27 @@ TEST(ToolArguments, WhatIsMistypedIsSuggestedAright) {
               HasSubstr("did you mean split?"));
 }
 
+TEST(ToolArguments, ABoxAcrossTheAntimeridianIsLeftToTheCollection) {
+  EXPECT_THAT(parsed<RangeCommand>({"range", "170", "-5", "-170", "5"}).window,
+              ElementsAre(170, -5, -170, 5));
+}
+
+TEST(ToolArguments, ARadiusIsASearchForNeighboursWithABound) {
+  const auto radius = parsed<NearestCommand>({"radius", "-30", "45", "2.5"});
+  EXPECT_THAT(radius.point, ElementsAre(-30, 45));
+  EXPECT_EQ(radius.max_distance, 2.5);
+  EXPECT_EQ(radius.k, 65536u);
+  EXPECT_THAT(refusal({"radius", "-30", "45"}), HasSubstr("a distance"));
+  EXPECT_THAT(refusal({"radius", "-30", "45", "-1"}), HasSubstr("'-1' is not a distance"));
+}
+
 TEST(ToolArguments, AnInvertedBoxIsRefusedInTheWordsOfTheUser) {
-  EXPECT_THAT(refusal({"range", "0", "0", "-0.0000001", "1"}),
-              HasSubstr("XMIN is 0, above XMAX, which is -1e-07\nusage: silurus range"));
+  EXPECT_THAT(refusal({"range", "181", "0", "-0.0000001", "1"}),
+              HasSubstr("XMIN is 181, above XMAX, which is -1e-07\nusage: silurus range"));
   EXPECT_THAT(refusal({"range", "0", "1e300", "1", "-1e300"}),
               HasSubstr("YMIN is 1e+300, above YMAX, which is -1e+300"));
   EXPECT_THAT(refusal({"range", "0", "0", "5", "1", "1", "4"}), HasSubstr("ZMIN is 5"));
-  EXPECT_THAT(refusal({"insert", "1", "1", "0", "0", "1"}), HasSubstr("XMIN is 1"));
+  EXPECT_THAT(refusal({"insert", "1", "181", "0", "0", "1"}), HasSubstr("XMIN is 181"));
   EXPECT_THAT(refusal({"update", "1", "0", "0", "1", "1", "to", "0", "3", "1", "2"}),
               HasSubstr("YMIN is 3"));
   EXPECT_THAT(
@@ -270,7 +306,10 @@ TEST(ToolArguments, OptionsOfOtherCommandsAreUnknown) {
   for (const CommandTable& command : commands()) {
     for (const CommandTable& other : commands()) {
       for (const flags::Option& option : other.options) {
-        if (std::ranges::count(command.options, option.name, &flags::Option::name) != 0) continue;
+        const auto has = [&](const auto& options) {
+          return std::ranges::count(options, option.name, &flags::Option::name) != 0;
+        };
+        if (has(command.options) || has(general_options())) continue;
         const std::string spelled = flags::spelled(option.name);
         EXPECT_THAT(refusal({std::string(command.name), spelled}),
                     HasSubstr("unknown option " + spelled));
@@ -296,7 +335,8 @@ NearestAnswer some_neighbors() {
 }
 
 TEST(ToolOutput, ARangeAsJsonHasCountIdsModeAndVersion) {
-  const auto json = nlohmann::json::parse(format_range<2>(some_range(), false, Format::kJson));
+  const auto json =
+      nlohmann::json::parse(format_range<2>(some_range(), ResultShape::kIds, Format::kJson));
   EXPECT_EQ(json["count"], 3);
   EXPECT_EQ(json["ids"], (std::vector<std::uint64_t>{5, 18446744073709551615u, 7}));
   EXPECT_EQ(json["mode"], "offload");
@@ -304,16 +344,46 @@ TEST(ToolOutput, ARangeAsJsonHasCountIdsModeAndVersion) {
 }
 
 TEST(ToolOutput, ACountLeavesTheIdsOut) {
-  const auto json = nlohmann::json::parse(format_range<2>(some_range(), true, Format::kJson));
+  const auto json =
+      nlohmann::json::parse(format_range<2>(some_range(), ResultShape::kCount, Format::kJson));
   EXPECT_FALSE(json.contains("ids"));
   EXPECT_EQ(json["count"], 3);
-  EXPECT_EQ(format_range<2>(some_range(), true, Format::kText), "3\n");
-  EXPECT_EQ(format_range<2>(some_range(), true, Format::kCsv), "count\n3\n");
+  EXPECT_EQ(format_range<2>(some_range(), ResultShape::kCount, Format::kText), "3\n");
+  EXPECT_EQ(format_range<2>(some_range(), ResultShape::kCount, Format::kCsv), "count\n3\n");
 }
 
 TEST(ToolOutput, TextAndCsvListOneALine) {
-  EXPECT_EQ(format_range<2>(some_range(), false, Format::kText), "5\n18446744073709551615\n7\n");
-  EXPECT_EQ(format_range<2>(some_range(), false, Format::kCsv), "id\n5\n18446744073709551615\n7\n");
+  EXPECT_EQ(format_range<2>(some_range(), ResultShape::kIds, Format::kText),
+            "5\n18446744073709551615\n7\n");
+  EXPECT_EQ(format_range<2>(some_range(), ResultShape::kIds, Format::kCsv),
+            "id\n5\n18446744073709551615\n7\n");
+}
+
+TEST(ToolOutput, BoxesComeWithTheirIds) {
+  RangeAnswer<2> found;
+  found.count = 1;
+  found.ids = {5};
+  found.boxes = {{{0, 0.5}, {1, 2}}};
+  constexpr auto kShape = ResultShape::kEntries;
+  EXPECT_EQ(format_range<2>(found, kShape, Format::kText), "5 0 0.5 1 2\n");
+  EXPECT_EQ(format_range<2>(found, kShape, Format::kCsv), "id,xmin,ymin,xmax,ymax\n5,0,0.5,1,2\n");
+  const auto json = nlohmann::json::parse(format_range<2>(found, kShape, Format::kJson));
+  EXPECT_EQ(json["entries"][0]["id"], 5);
+  EXPECT_EQ(json["entries"][0]["min"], (std::vector<double>{0, 0.5}));
+  EXPECT_EQ(json["entries"][0]["max"], (std::vector<double>{1, 2}));
+  EXPECT_FALSE(json.contains("ids"));
+  const auto none = nlohmann::json::parse(format_range<2>({}, kShape, Format::kJson));
+  EXPECT_EQ(none["entries"].size(), 0u);
+}
+
+TEST(ToolOutput, PairsOfAJoinAreTwoIds) {
+  const JoinAnswer found{.pairs = {{1, 2}, {3, UINT64_MAX}}, .version = 9};
+  EXPECT_EQ(format_join(found, false, Format::kText), "1 2\n3 18446744073709551615\n");
+  EXPECT_EQ(format_join(found, true, Format::kCsv), "count\n2\n");
+  const auto json = nlohmann::json::parse(format_join(found, false, Format::kJson, true));
+  EXPECT_EQ(json["count"], 2);
+  EXPECT_EQ(json["pairs"][1][1], "18446744073709551615");
+  EXPECT_EQ(json["version"], 9);
 }
 
 TEST(ToolOutput, DistancesReadBackExactly) {
@@ -327,7 +397,7 @@ TEST(ToolOutput, DistancesReadBackExactly) {
 
 TEST(ToolOutput, IdsAsStringsSurviveReadersThatKnowDoublesOnly) {
   const auto range =
-      nlohmann::json::parse(format_range<2>(some_range(), false, Format::kJson, true));
+      nlohmann::json::parse(format_range<2>(some_range(), ResultShape::kIds, Format::kJson, true));
   EXPECT_EQ(range["ids"], (std::vector<std::string>{"5", "18446744073709551615", "7"}));
   EXPECT_EQ(range["count"], 3);
   const auto near =
@@ -344,7 +414,9 @@ TEST(ToolOutput, IdsAsStringsSurviveReadersThatKnowDoublesOnly) {
 }
 
 TEST(ToolOutput, AnEmptyAnswerIsStillJson) {
-  EXPECT_EQ(nlohmann::json::parse(format_range<2>({}, false, Format::kJson))["ids"].size(), 0u);
+  EXPECT_EQ(
+      nlohmann::json::parse(format_range<2>({}, ResultShape::kIds, Format::kJson))["ids"].size(),
+      0u);
   EXPECT_EQ(nlohmann::json::parse(format_nearest({}, false, Format::kJson))["count"], 0);
 }
 
@@ -358,6 +430,13 @@ TEST(ToolOutput, WritesAndLoadsAreJsonToo) {
   EXPECT_EQ(nlohmann::json::parse(format_load(of_file, Format::kJson))["columns"],
             "id, \"lat as y");
   EXPECT_THAT(format_load(of_file, Format::kText), HasSubstr("\ncolumns: id, \"lat as y\n"));
+  of_file.notes = {"coordinates are planar"};
+  of_file.first_skipped = "feature 4 has no geometry";
+  EXPECT_EQ(nlohmann::json::parse(format_load(of_file, Format::kJson))["notes"][0],
+            "coordinates are planar");
+  EXPECT_THAT(format_load(of_file, Format::kText),
+              HasSubstr("\nnote: coordinates are planar\nleft out 2 that are malformed, the first: "
+                        "feature 4 has no geometry\n"));
 }
 
 TEST(ToolOutput, HistoriesAndDiffsBecomeLines) {
@@ -401,7 +480,7 @@ TEST(ToolOutput, WhatTakesLongerThanASecondIsTold) {
   EXPECT_EQ(activity.line(2500 * kMillisecond), "connecting to tcp://h:1 ... 2 s");
   activity.update(0.5, 1'000, 3 * kSecond);
   EXPECT_THAT(activity.line(3 * kSecond), HasSubstr("50 %  1,000 boxes"));
-  EXPECT_THAT(activity.line(8 * kSecond), HasSubstr("/s  waiting for 5 s"));
+  EXPECT_THAT(activity.line(8 * kSecond), HasSubstr("/s  8 s left  waiting for 5 s"));
   activity.say("building", 9 * kSecond);
   EXPECT_EQ(activity.line(9 * kSecond), "");
   EXPECT_EQ(activity.line(11 * kSecond), "building ... 2 s");
@@ -410,6 +489,8 @@ TEST(ToolOutput, WhatTakesLongerThanASecondIsTold) {
 TEST(ToolOutput, TheProgressBarFillsUp) {
   EXPECT_THAT(format_progress(0, 0, 0), HasSubstr("[                              ]   0 %"));
   EXPECT_THAT(format_progress(0.5, 1'000, 1), HasSubstr("[###############               ]  50 %"));
+  EXPECT_THAT(format_progress(0.25, 1'000, 2), HasSubstr("500/s  6 s left"));
+  EXPECT_THAT(format_progress(0.01, 1'000, 2), Not(HasSubstr("left"))) << "too early to tell";
   EXPECT_THAT(format_progress(2, 1'000, 2), HasSubstr("100 %  1,000 boxes  500/s"));
   EXPECT_EQ(format_progress(-1, 1'000, 2), "1,000 boxes  500/s");
 }

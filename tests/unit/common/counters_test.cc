@@ -30,6 +30,24 @@ TEST(SharedHistogram, PercentilesAreWithinSixPercent) {
   }
 }
 
+TEST(SharedHistogram, CountsWhatIsBelowAPowerOfTwoExactly) {
+  SharedHistogram histogram;
+  for (std::uint64_t value = 0; value < 5000; ++value) histogram.add(value);
+  for (const int power : {0, 1, 5, 10, 12}) {
+    EXPECT_EQ(histogram.count_below_power(power), std::uint64_t{1} << power) << power;
+  }
+}
+
+TEST(SharedHistogram, SumsToWithinSixPercent) {
+  SharedHistogram histogram;
+  double sum = 0;
+  for (std::uint64_t value = 1; value < 1u << 20; value += value / 7 + 1) {
+    histogram.add(value, 3);
+    sum += 3 * static_cast<double>(value);
+  }
+  EXPECT_NEAR(histogram.approximate_sum(), sum, 0.0626 * sum);
+}
+
 TEST(SharedHistogram, HoldsTheSmallestAndTheLargestValue) {
   SharedHistogram histogram;
   EXPECT_EQ(histogram.percentile(50), 0u);

@@ -56,6 +56,21 @@ TEST(Histogram, MergingIsAddingAllValues) {
   }
 }
 
+TEST(Histogram, ACopyIsItsOwn) {
+  Histogram one;
+  one.add(1000);
+  Histogram copy = one;
+  copy.add(1000);
+  one.add(5);
+  EXPECT_EQ(copy.count(), 2u);
+  EXPECT_EQ(copy.percentile(0), 1000u);
+  copy = one;
+  EXPECT_EQ(copy.count(), 2u);
+  EXPECT_EQ(copy.percentile(0), 5u);
+}
+
+TEST(Histogram, TakesLittleMemoryBeforeItIsUsed) { EXPECT_LE(sizeof(Histogram), 512u); }
+
 TEST(Histogram, HugeValuesAreCounted) {
   Histogram histogram;
   histogram.add(UINT64_MAX);

@@ -32,8 +32,8 @@ TEST(Printable, TakesOutWhatATerminalObeysOrCannotShow) {
 
 TEST(Printable, ErrorsOfPeersHaveCodesThatAreKnown) {
   EXPECT_EQ(error_of_peer(2, "x").code, ErrorCode::kNotFound);
-  EXPECT_EQ(error_of_peer(16, "x").code, ErrorCode::kNoSpace);
-  for (const std::uint32_t code : {0u, 17u, 0xffffffffu}) {
+  EXPECT_EQ(error_of_peer(17, "x").code, ErrorCode::kNoCollection);
+  for (const std::uint32_t code : {0u, 18u, 0xffffffffu}) {
     EXPECT_EQ(error_of_peer(code, "x").code, ErrorCode::kProtocol);
   }
 }

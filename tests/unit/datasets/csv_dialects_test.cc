@@ -113,6 +113,16 @@ TEST(Formats, AreToldByTheirFirstBytes) {
   EXPECT_EQ(format_of("CDF\x01"), FileFormat::kNetcdf);
   EXPECT_EQ(format_of("CDF,x,y"), FileFormat::kText);
   EXPECT_EQ(format_of("id,x,y"), FileFormat::kText);
+  EXPECT_EQ(format_of("\xef\xbb\xbf {\"type\""), FileFormat::kVector);
+  EXPECT_EQ(format_of("\x1e{\"type\""), FileFormat::kVector);
+  EXPECT_EQ(format_of("<?xml"), FileFormat::kVector);
+  EXPECT_EQ(format_of("fgb\x03"), FileFormat::kVector);
+  EXPECT_EQ(format_of(std::string("\0\0\x27\x0a\0", 5)), FileFormat::kVector);
+  EXPECT_EQ(format_of(std::string("\0\0\0\x0e\x0a\x09OSMHeader", 15)), FileFormat::kVector);
+  EXPECT_EQ(format_of(std::string("SQLite format 3\0", 16)), FileFormat::kVector);
+  EXPECT_EQ(format_of("\x93NUMPY"), FileFormat::kNpy);
+  EXPECT_EQ(format_of("LASF"), FileFormat::kLas);
+  EXPECT_EQ(format_of("SIMPLE  =                    T"), FileFormat::kFits);
   EXPECT_EQ(format_of(""), FileFormat::kText);
 }
 
@@ -122,6 +132,8 @@ TEST(Formats, ThatAreNotReadAreNamed) {
     return entries ? "no error" : entries.error().message;
   };
   EXPECT_THAT(said("PK\x03\x04zip"), HasSubstr("a zip archive"));
+  EXPECT_THAT(said("PAR1"), HasSubstr("Parquet, which Debian's GDAL has no driver for"));
+  EXPECT_THAT(said("{\"type\": 1}"), HasSubstr("GeoJSON or XML: name the file itself"));
   EXPECT_THAT(said("\x28\xb5\x2f\xfdzstd"), HasSubstr("zstdcat"));
   EXPECT_THAT(said("\xff\xfei"), HasSubstr("iconv -f UTF-16"));
   EXPECT_THAT(said(std::string("SQLite format 3\0", 16)), HasSubstr("an SQLite database"));

@@ -260,7 +260,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadSpec{"clusters:10:sigma=5", "sigma is 5"},
         BadSpec{"powerlaw:10:min=0.5:max=0.1", "window edges"}, BadSpec{"", "a data set is one of"},
         BadSpec{"/no/such/file.csv", "a data set is one of"},
-        BadSpec{"/no/such/file.nc", "gmt-gshhg-full"}, BadSpec{"/", "is a directory"}),
+        BadSpec{"/no/such/file.nc", "cannot open"}, BadSpec{"/", "is a directory"}),
     [](const auto& test) { return "Case" + std::to_string(test.index); });
 
 TEST(OpenDatasetOptions, AreOfTextFilesOnly) {
@@ -269,6 +269,15 @@ TEST(OpenDatasetOptions, AreOfTextFilesOnly) {
     ASSERT_FALSE(source.has_value()) << spec;
     EXPECT_EQ(source.error().code, ErrorCode::kInvalidArgument) << spec;
     EXPECT_THAT(source.error().message, testing::HasSubstr("only text files have columns"));
+  }
+}
+
+TEST(OpenDatasetOptions, ToSkipWhatIsBadMeansNothingForGenerators) {
+  for (const char* spec : {"gshhg", "uniform:10"}) {
+    const auto source = open_dataset<2>(spec, {.skip_bad = true});
+    ASSERT_FALSE(source.has_value()) << spec;
+    EXPECT_EQ(source.error().code, ErrorCode::kInvalidArgument) << spec;
+    EXPECT_THAT(source.error().message, testing::HasSubstr("--skip-bad means nothing for")) << spec;
   }
 }
 

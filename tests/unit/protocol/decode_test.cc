@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -40,7 +41,7 @@ Bytes range_message(const rtree::RangeQuery<2>& query) {
 }
 
 Bytes nearest_message(const rtree::NearestQuery<2>& query) {
-  Bytes out(sizeof(NearestRequest<2>));
+  Bytes out(nearest_bytes(query));
   EXPECT_EQ(encode_nearest<2>(out, 7, query), out.size());
   return out;
 }
@@ -299,6 +300,54 @@ TEST(Decode, NearestOfNoneIsTheCallersFault) {
   EXPECT_EQ(decoded.error().code, ErrorCode::kInvalidArgument);
 }
 
+TEST(Decode, NearestCarriesItsGreatestDistance) {
+  const auto decoded =
+      decode_nearest<2>(nearest_message({.point = {{1, 2}}, .k = 3, .max_distance = 4.5}));
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_EQ(decoded->query.max_distance, 4.5);
+}
+
+TEST(Decode, NearestWithoutAGreatestDistanceIsOfTheLengthThatItHad) {
+  const Bytes message = nearest_message({.point = {{1, 2}}, .k = 3});
+  EXPECT_EQ(message.size(), sizeof(NearestRequest<2>));
+  EXPECT_EQ(decode_nearest<2>(message)->query.max_distance,
+            std::numeric_limits<double>::infinity());
+}
+
+TEST(Decode, AGreatestDistanceThatIsNoneIsRefused) {
+  for (const double bad : {-1.0, std::nan(""), std::numeric_limits<double>::infinity()}) {
+    Bytes message = nearest_message({.point = {{1, 2}}, .k = 3, .max_distance = 4.5});
+    poke(message, sizeof(NearestRequest<2>), bad);
+    EXPECT_FALSE(decode_nearest<2>(message)) << bad;
+  }
+  Bytes short_one = nearest_message({.point = {{1, 2}}, .k = 3});
+  poke(short_one, offsetof(NearestRequest<2>, is_bounded), 1u);
+  EXPECT_FALSE(decode_nearest<2>(short_one));
+}
+
+TEST(Decode, AWindowAcrossTheAntimeridianIsForDegreesAlone) {
+  const Bytes message = range_message({.window = box2(170, -5, -170, 5)});
+  EXPECT_FALSE(decode_range<2>(message));
+  const auto decoded = decode_range<2>(message, true);
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_TRUE(decoded->query.lonlat);
+  EXPECT_FALSE(decode_range<2>(range_message({.window = box2(0, 0, 181, 5)}), true));
+}
+
+TEST(Decode, EntriesOfDegreesAreStagedAsATreeHoldsThem) {
+  const std::vector<rtree::Entry<2>> entries{
+      {1, box2(170, 0, -170, 1)}, {2, box2(-180, 0, 180, 1)}, {3, box2(1, 0, 2, 1)}};
+  const auto message = load_message(entries);
+  const auto decoded = decode_load_entries<2>(message);
+  ASSERT_TRUE(decoded);
+  std::vector<rtree::Entry<2>> into;
+  ASSERT_TRUE(append_entries<2>(decoded->entries, into, true));
+  ASSERT_EQ(into.size(), 3u);
+  EXPECT_EQ(into[0].box, box2(170, 0, 190, 1));
+  EXPECT_EQ(into[1].box, box2(-180, 0, 540, 1));
+  EXPECT_EQ(into[2].box, box2(1, 0, 2, 1));
+}
+
 TEST(Decode, ABadEntryLeavesNothingOfItsMessage) {
   std::vector<rtree::Entry<2>> entries{{1, box2(0, 0, 1, 1)}, {2, box2(3, 0, 1, 1)}};
   const auto message = load_message(entries);
@@ -456,6 +505,24 @@ TEST(Decode, AMomentGoesWithASearchAndNothingElse) {
   Bytes other = nearest_message({.point = {{1, 2}}, .k = 3});
   poke<std::uint32_t>(other, offsetof(Header, request_id), 8);
   EXPECT_FALSE(decode_at(at_message(other)));
+}
+
+TEST(Decode, AJoinComesBackUnlessItsDistanceIsNone) {
+  const auto decode = [](double within) {
+    Bytes out(sizeof(JoinRequest));
+    EXPECT_EQ(encode_join(out, 7, 99, {within}), out.size());
+    return decode_join(out);
+  };
+  const auto join = decode(2.5);
+  ASSERT_TRUE(join);
+  EXPECT_EQ(join->other, 99u);
+  EXPECT_EQ(join->query.within, 2.5);
+  EXPECT_TRUE(decode(0));
+  for (const double bad : {-1.0, std::nan(""), std::numeric_limits<double>::infinity()}) {
+    const auto refused = decode(bad);
+    ASSERT_FALSE(refused) << bad;
+    EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  }
 }
 
 TEST(Decode, AHeldVersionHasARootAndAnEnd) {

@@ -56,6 +56,11 @@ Bytes at() {
   std::copy(search.begin(), search.end(), out.begin() + sizeof(AtRequest));
   return out;
 }
+Bytes join() {
+  Bytes out(sizeof(JoinRequest));
+  encode_join(out, 1, 2, {.within = 3});
+  return out;
+}
 Bytes hold() {
   Bytes out(sizeof(HoldRequest));
   encode_hold(out, kId, 812);
@@ -111,6 +116,8 @@ Status decode_by_type(std::span<const std::byte> message) {
       return status_of(decode_task(request));
     case MessageType::kHold:
       return status_of(decode_hold(request));
+    case MessageType::kJoin:
+      return status_of(decode_join(request));
     default:
       return status_of(decode_bare(request));
   }
@@ -144,6 +151,7 @@ std::vector<Field> fields_of_headers() {
   add_header(fields, "load commit", load_commit(), 0);
   add_header(fields, "at", at(), kAnyMember);
   add_header(fields, "hold", hold(), kAnyMember);
+  add_header(fields, "join", join(), 0);
   add_header(fields, "task", task(), kAnyMember);
   add_header(fields, "stats", bare(MessageType::kStats), kAnyMember);
   add_header(fields, "cluster", bare(MessageType::kCluster), kAnyMember);
@@ -151,7 +159,7 @@ std::vector<Field> fields_of_headers() {
   add_header(fields, "load abort", bare(MessageType::kLoadAbort), 0);
   fields.push_back({"answer: flags", answer(), offsetof(Header, flags), 1, kMore, kMore << 1});
   fields.push_back({"any: type", bare(MessageType::kCluster), offsetof(Header, type), 1,
-                    static_cast<std::uint32_t>(kLastMessageType),
+                    static_cast<std::uint32_t>(MessageType::kCluster),
                     static_cast<std::uint32_t>(kLastMessageType) + 1});
   return fields;
 }
@@ -165,7 +173,7 @@ std::vector<Field> fields_of_bodies() {
       {"range: predicate", range(), offsetof(Range, predicate), 1, 2, 3},
       {"range: shape", range(), offsetof(Range, shape), 1, 2, 3},
       {"range: reserved", range(), offsetof(Range, reserved), 2, 0, 1},
-      {"nearest: reserved", nearest(), offsetof(NearestRequest<2>, reserved), 4, 0, 1},
+      {"nearest: is bounded", nearest(), offsetof(NearestRequest<2>, is_bounded), 4, 0, 2},
       {"operation: kind", write(), operation + offsetof(Write, kind), 4, 2, 3,
        ErrorCode::kInvalidArgument},
       {"operation: reserved", write(), operation + offsetof(Write, reserved), 4, 0, 1,

@@ -223,9 +223,12 @@ class FullStoreTest : public testing::Test {
 
   FullStoreTest() {
     for (auto& area : areas_) area.resize(kTreeBytes);
+    format();
+    open();
+  }
+  void format() {
     Volume fresh = volume();
     EXPECT_TRUE(format_store<2>(fresh, 5, 0, 5));
-    open();
   }
   Volume volume() {
     Volume volume;
@@ -239,8 +242,7 @@ class FullStoreTest : public testing::Test {
   }
   void open() {
     opened_ = {};
-    auto opened = Store<2>::open(volume(), {{.memory_budget_bytes = kTreeBytes}, slabs_, clock_},
-                                 {.threads = 1}, 1, 2);
+    auto opened = Store<2>::open(volume(), {tree_options_, slabs_, clock_}, {.threads = 1}, 1, 2);
     ASSERT_TRUE(opened) << opened.error().message;
     opened_ = std::move(*opened);
   }
@@ -296,15 +298,17 @@ class FullStoreTest : public testing::Test {
   }
   Status checkpoint() {
     const auto snapshot = opened_.tree->snapshot();
-    return opened_.store->checkpoint(*opened_.tree, snapshot.root().ref, opened_.store->log().end(),
-                                     1);
+    return opened_.store->checkpoint(*opened_.tree, only_tree(*opened_.tree, snapshot.root().ref),
+                                     opened_.store->log().end(), 1);
   }
   Status make_room() {
-    return opened_.store->make_room(*opened_.tree, opened_.tree->snapshot().root().ref);
+    return opened_.store->make_room(*opened_.tree,
+                                    only_tree(*opened_.tree, opened_.tree->snapshot().root().ref));
   }
 
   FullDisk disk_;
   FullDisk super_disk_;  ///< for the roots and maps alone
+  rtree::TreeOptions tree_options_{.memory_budget_bytes = kTreeBytes};
   std::vector<std::byte> super_ = std::vector<std::byte>(super_bytes(1 << 20));
   std::vector<std::byte> log_ = std::vector<std::byte>(Log::kMinBytes);
   std::vector<std::byte> areas_[2];
@@ -491,6 +495,34 @@ TEST_F(FullStoreTest, ATreeThatFillsItsAreasToTheLastNodeIsKept) {
   expect_after_restart(10'000);
 }
 
+TEST_F(FullStoreTest, TheMapHasABitForEachChunkOfTheTree) {
+  insert(10'000);
+  const std::uint64_t map_bytes = (chunks() + 63) / 64 * 8;
+  super_.assign(super_bytes(map_bytes), std::byte{0});
+  log_.assign(log_.size(), std::byte{0});
+  format();
+  open();
+  next_id_ = 1;
+  insert(10'000);
+  ASSERT_LE(chunks(), 8 * map_bytes);
+  const Status made = checkpoint();
+  EXPECT_TRUE(made) << made.error().message;
+  expect_after_restart(10'000);
+  insert(10'000);
+  ASSERT_GT(chunks(), 8 * map_bytes);
+  EXPECT_EQ(checkpoint().error().code, ErrorCode::kTooLarge);
+  EXPECT_EQ(make_room().error().code, ErrorCode::kTooLarge);
+}
+
+TEST_F(FullStoreTest, ATreeWithoutChecksumsIsKeptWithThem) {
+  tree_options_.checksums = false;
+  open();
+  insert(1'000);
+  ASSERT_GT(opened_.tree->stats().height, 1u);
+  ASSERT_TRUE(checkpoint());
+  expect_after_restart(1'000);
+}
+
 TEST_F(FullStoreTest, AnInnerNodesChunksThatHoldLeavesLaterSpoilNoCheckpoint) {
   for (const std::uint64_t more : {10'000, 100}) {  // in the one area, and in the other
     insert(more);
@@ -520,6 +552,37 @@ TEST_F(FullStoreTest, TheLogIsKeptUntilTheCheckpointThatReplacesItIsDurable) {
   expect_after_restart(next_id_ - 1);
   ASSERT_TRUE(checkpoint());
   EXPECT_TRUE(write()) << "there is room again";
+}
+
+TEST_F(FullStoreTest, TheLogIsHeldForAReaderThroughCheckpointsAsFarAsItMayBe) {
+  Store<2>& store = *opened_.store;
+  const auto checkpoint_behind = [&](int batches) {
+    for (int i = 0; i < batches; ++i) ASSERT_TRUE(write());
+    ASSERT_TRUE(checkpoint());
+  };
+  checkpoint_behind(10);
+  const Lsn held = store.log().end().lsn;
+  store.hold_log(held);
+  checkpoint_behind(10);
+  EXPECT_EQ(store.log().start(), store.log().end().lsn) << "none may be held";
+
+  const Lsn later = store.log().end().lsn;
+  store.keep_log(0, 100 * kMaxRecordBytes);
+  store.hold_log(later);
+  checkpoint_behind(10);
+  EXPECT_EQ(store.log().start(), later);
+  checkpoint_behind(10);
+  EXPECT_EQ(store.log().start(), later);
+  checkpoint_behind(300);
+  EXPECT_EQ(store.log().start(), store.log().end().lsn) << "it is too far behind";
+
+  const Lsn last = store.log().end().lsn;
+  store.hold_log(last);
+  checkpoint_behind(10);
+  ASSERT_EQ(store.log().start(), last);
+  store.hold_log(Store<2>::kNobody);
+  checkpoint_behind(10);
+  EXPECT_EQ(store.log().start(), store.log().end().lsn) << "nobody reads it any more";
 }
 
 TEST_F(FullStoreTest, AViewOfAFileKnowsAndGivesBackItsOwnRoomAlone) {

@@ -160,7 +160,8 @@ TEST_F(LoadedRunTest, IsNotWrittenAgainByTheNextCheckpoint) {
   log_it();
   const LogPosition end = apply();
   const auto write = [&] {
-    return store().checkpoint(tree(), tree().snapshot().root().ref, end, 9, {}, {}, run_of(load_));
+    return store().checkpoint(tree(), only_tree(tree(), tree().snapshot().root().ref), end, 9, {},
+                              {}, run_of(load_));
   };
   ASSERT_TRUE(write());
   EXPECT_EQ(store().checkpointer().figures().nodes, 0u);

@@ -29,13 +29,13 @@ class UnknownRecords : public testing::Test {
 
   ManualClock clock_;
   rtree::AnonymousSlabs slabs_;
-  std::unique_ptr<rtree::Tree<2>> tree_ = *rtree::Tree<2>::create({}, slabs_, clock_);
-  Replay<2> replay_{*tree_};
+  Collections<2> collections_{*rtree::Tree<2>::create({}, slabs_, clock_)};
+  Replay<2> replay_{collections_};
   std::vector<std::byte> payload_;
 };
 
 TEST_F(UnknownRecords, OfATypeThatIsNotKnownEndTheReplay) {
-  for (const int type : {0, 6, 15, 17, 21, 255}) {
+  for (const int type : {0, 7, 15, 17, 22, 255}) {
     const Status refused = take(static_cast<RecordType>(type), 40);
     ASSERT_FALSE(refused) << type;
     EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported) << type;
@@ -50,6 +50,8 @@ TEST_F(UnknownRecords, OfAnotherLengthThanTheirTypeHasEndTheReplay) {
   const Length lengths[] = {{RecordType::kInsert, sizeof(EntryPayload<2>)},
                             {RecordType::kErase, sizeof(EntryPayload<2>)},
                             {RecordType::kUpdate, sizeof(UpdatePayload<2>)},
+                            {RecordType::kSelect, sizeof(SelectPayload)},
+                            {RecordType::kCollection, sizeof(CollectionOrder)},
                             {RecordType::kCompact, sizeof(CompactPayload)}};
   for (const Length& length : lengths) {
     for (const std::size_t bytes : {length.bytes - 8, length.bytes + 8, std::size_t{0}}) {

@@ -4,6 +4,8 @@
 #include <optional>
 #include <thread>
 
+#include "common/check.h"
+#include "common/random.h"
 #include "rtree/reader_slots.h"
 #include "rtree/reclaimer.h"
 #include "rtree/tree.h"
@@ -295,6 +297,76 @@ TEST(Grace, BeginsNoEarlierThanThePublication) {
   ASSERT_FALSE(clock.current.empty());
   EXPECT_EQ(clock.current.front(), published);
   clock.tree = nullptr;
+}
+
+/// Data sets that come and go, each of a third of the memory.
+class LoadsAgain : public testing::Test {
+ protected:
+  static constexpr std::uint64_t kBudget = std::uint64_t{16} << 20;
+  static constexpr std::size_t kEntries = 100'000;  // 5 MB
+
+  LoadsAgain() {
+    tree_ = std::move(*Tree<2>::create({.memory_budget_bytes = kBudget}, slabs_, clock_));
+  }
+
+  std::vector<Entry<2>> entries(std::uint64_t first) {
+    std::vector<Entry<2>> all;
+    for (std::uint64_t i = 0; i < kEntries; ++i) {
+      const double x = random_.uniform();
+      const double y = random_.uniform();
+      all.push_back({first + i, {{x, y}, {x + 1e-3, y + 1e-3}}});
+    }
+    return all;
+  }
+  void clear() {
+    SILURUS_CHECK(tree_->clear().has_value());
+    tree_->publish();
+  }
+
+  AnonymousSlabs slabs_;
+  ManualClock clock_;
+  Random random_{7};
+  std::unique_ptr<Tree<2>> tree_;
+};
+
+TEST_F(LoadsAgain, InChunksThatWereUsedBefore) {
+  for (std::uint64_t round = 0; round < 8; ++round) {
+    const auto loaded = tree_->bulk_load(entries(round * kEntries), {.threads = 2});
+    ASSERT_TRUE(loaded) << round << ": " << loaded.error().message;
+    const auto snapshot = tree_->snapshot();
+    ASSERT_TRUE(snapshot.validate());
+    EXPECT_EQ(snapshot.size(), kEntries);
+    ASSERT_TRUE(tree_->erase({0, {{9, 9}, {9, 9}}}).error().code == ErrorCode::kNotFound);
+    clear();
+  }
+}
+
+TEST_F(LoadsAgain, AndIsTakenBack) {
+  for (std::uint64_t round = 0; round < 3; ++round) {
+    ASSERT_TRUE(tree_->bulk_load(entries(0), {.threads = 1}));
+    clear();
+  }
+  while (tree_->stats().bytes_retired != 0) tree_->reclaim();
+  const std::uint64_t used = tree_->stats().bytes_used;
+  ASSERT_TRUE(tree_->bulk_load_batch(entries(0), {.threads = 1}));
+  tree_->abandon();
+  EXPECT_EQ(tree_->stats().bytes_used, used);
+  ASSERT_TRUE(tree_->bulk_load(entries(0), {.threads = 1}));
+  EXPECT_TRUE(tree_->snapshot().validate());
+}
+
+TEST_F(LoadsAgain, UnlessItDoesNotFit) {
+  ASSERT_TRUE(tree_->bulk_load(entries(0), {.threads = 1}));
+  auto other = std::move(*tree_->add_tree(1));
+  tree_->publish();
+  ASSERT_TRUE(other->bulk_load(entries(0), {.threads = 1}));
+  auto third = std::move(*tree_->add_tree(2));
+  tree_->publish();
+  const auto refused = third->bulk_load(entries(0), {.threads = 1});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kOutOfMemory);
+  EXPECT_EQ(third->snapshot().size(), 0u);
+  EXPECT_TRUE(tree_->snapshot().validate());
 }
 
 }  // namespace

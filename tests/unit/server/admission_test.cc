@@ -289,12 +289,26 @@ TEST_F(AdmittingServer, ALoadOfAFillerThatWasOvertakenFillsNothing) {
   EXPECT_EQ(world_.shard->tree().snapshot().size(), 0u);
 }
 
+TEST_F(AdmittingServer, MakesNoMoreThanSomeExportsAtOnce) {
+  std::vector<Loopback*> clients;
+  for (std::size_t i = 0; i <= kMaxExports; ++i) clients.push_back(&world_.connect());
+  for (std::size_t i = 0; i < kMaxExports; ++i) {
+    ASSERT_EQ(command(*clients[i], TaskKind::kExport).first, 0) << i;
+  }
+  ASSERT_EQ(command(*clients[0], TaskKind::kExport).first, 0) << "in the place of its own";
+  EXPECT_EQ(command(*clients.back(), TaskKind::kExport).first,
+            static_cast<std::uint16_t>(ErrorCode::kUnavailable));
+  clients[3]->hang_up();
+  world_.run();
+  EXPECT_EQ(command(*clients.back(), TaskKind::kExport).first, 0);
+}
+
 TEST_F(AdmittingServer, TakesNoOrdersOfStrangers) {
   const access::RuleBook rules(access::Rules::of_user(1000, access::Role::kWriter));
   world_.team.served.rules = &rules;
   Loopback& client = world_.connect();
-  for (const auto kind : {TaskKind::kExport, TaskKind::kFill, TaskKind::kFreeze, TaskKind::kRetire,
-                          TaskKind::kServe}) {
+  for (const auto kind : {TaskKind::kExportChanges, TaskKind::kFill, TaskKind::kFreeze,
+                          TaskKind::kRetire, TaskKind::kServe}) {
     EXPECT_EQ(command(client, kind, 1, 1).first,
               static_cast<std::uint16_t>(ErrorCode::kPermission));
   }

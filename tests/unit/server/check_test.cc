@@ -38,7 +38,8 @@ class CheckTest : public testing::Test {
     ASSERT_TRUE(tree.insert({1, {{0, 0}, {1, 1}}}));
     tree.publish();
     const Status made =
-        opened->store->checkpoint(tree, tree.snapshot().root().ref, opened->applied, 1, {}, extra);
+        opened->store->checkpoint(tree, replication::only_tree(tree, tree.snapshot().root().ref),
+                                  opened->applied, 1, {}, extra);
     ASSERT_TRUE(made) << made.error().message;
   }
   static MachineState some_state() {

@@ -23,9 +23,11 @@ class CombinerTest : public testing::Test {
   CombinerTest() {
     auto made = rtree::Tree<2>::create({}, slabs_, clock_);
     SILURUS_CHECK(made.has_value());
-    tree_ = std::move(*made);
+    tree_ = made->get();
+    collections_ = std::make_unique<ServedCollections<2>>(
+        replication::Collections<2>(std::move(*made)), HistoryOptions{});
     combiner_ = std::make_unique<Combiner<2>>(
-        Combiner<2>::Parts{*tree_, admission_, history_, nullptr, clock_, executor_});
+        Combiner<2>::Parts{*collections_, admission_, nullptr, clock_, executor_});
   }
 
   using Done = std::vector<std::unique_ptr<WriteJob<2>>>;
@@ -55,9 +57,9 @@ class CombinerTest : public testing::Test {
 
   rtree::AnonymousSlabs slabs_;
   ManualClock clock_;
-  std::unique_ptr<rtree::Tree<2>> tree_;
+  std::unique_ptr<ServedCollections<2>> collections_;
+  rtree::Tree<2>* tree_ = nullptr;
   AdmissionControl admission_;
-  History<2> history_{{}};
   InlineExecutor executor_;
   std::unique_ptr<Combiner<2>> combiner_;
 };

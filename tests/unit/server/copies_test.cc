@@ -2,8 +2,18 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "replication/group/tree_copy.h"
+#include "tests/unit/server/replica_fixture.h"
+
 namespace silurus::server {
 namespace {
+
+using replication::Lsn;
+using replication::group::test::kGroupOfOne;
 
 TEST(Copies, TakeThePlaceOfATreeThatLacksWhatTheyHave) {
   EXPECT_TRUE(may_replace_tree(100, true, 100));
@@ -17,6 +27,116 @@ TEST(Copies, NeverTakeThePlaceOfATreeThatHasMoreOfWhatWasCommitted) {
 TEST(Copies, AreDroppedIfTheMemberNeedsNoneAnyMore) {
   EXPECT_FALSE(may_replace_tree(100, false, 0));
   EXPECT_FALSE(may_replace_tree(100, false, 100));
+}
+
+/// What became of the copies of another one's tree.
+struct Fetched {
+  std::optional<Status> outcome;
+  Lsn log = 0;
+  int arrivals = 0;
+};
+
+class FakeFetch final : public CopyFetch {
+ public:
+  explicit FakeFetch(const Fetched& fetched) : fetched_(fetched) {}
+  void begin(const std::string&, const replication::group::CopyOptions&) override {}
+  Lsn log() const override { return fetched_.log; }
+  std::uint64_t nodes() const override { return 0; }
+  std::optional<Status> outcome() const override { return fetched_.outcome; }
+  void cancel() override {}
+
+ private:
+  const Fetched& fetched_;
+};
+
+class FakeSink final : public CopySink<2> {
+ public:
+  explicit FakeSink(Fetched& fetched) : fetched_(fetched) {}
+  Status begin() override { return {}; }
+  Status take(rtree::NodeRef, const rtree::Node<2>&) override { return {}; }
+  Status finish(const replication::group::TreeFacts&) override { return {}; }
+  Status arrive() override {
+    ++fetched_.arrivals;
+    return {};
+  }
+
+ private:
+  Fetched& fetched_;
+};
+
+/// A member with its part in copies.
+class CopiesOfAMember : public test::ReplicaTest {
+ protected:
+  void take_part() {
+    copies_ = std::make_unique<Copies<2>>(
+        Copies<2>::Parts{*opened_.store, *opened_.tree, *replica_, standing_, *member_, *links_,
+                         kGroupOfOne, 1,
+                         [this](CopySink<2>&) { return std::make_unique<FakeFetch>(fetched_); },
+                         [this] { return std::make_unique<FakeSink>(fetched_); }},
+        CopiesOptions{});
+  }
+  void TearDown() override { copies_.reset(); }
+
+  Fetched fetched_;
+  std::unique_ptr<Copies<2>> copies_;
+};
+
+TEST_F(CopiesOfAMember, WaitWithACopyThatIsWholeForTheViewStore) {
+  start(view_of(5, {1, 2}, replication::group::Ack::kAll, 2));
+  ASSERT_EQ(member_->role(), replication::group::Role::kBackup);
+  take_part();
+  replicator_.wants_copy = true;
+  ASSERT_TRUE(copies_->step(now()));
+  ASSERT_TRUE(copies_->is_fetching());
+  store_.is_away = true;
+  run(2 * replication::group::test::kTestTiming.poll);
+  ASSERT_TRUE(member_->store_is_away());
+  fetched_.outcome = Status();
+  fetched_.log = 100;
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(copies_->step(now()));
+  EXPECT_EQ(fetched_.arrivals, 0) << "no member starts without the store";
+  EXPECT_FALSE(copies_->has_arrived());
+  EXPECT_EQ(copies_->counters().waits, 1u);
+  store_.is_away = false;
+  run(2 * replication::group::test::kTestTiming.poll);
+  ASSERT_TRUE(copies_->step(now()));
+  EXPECT_EQ(fetched_.arrivals, 1);
+  EXPECT_TRUE(copies_->has_arrived());
+}
+
+TEST_F(CopiesOfAMember, KeepTheLogBehindACopyUnderWayThroughCheckpoints) {
+  lead({1});
+  take_part();
+  opened_.store->keep_log(0, UINT64_MAX);
+  replication::group::TreeCopier<2> copier(
+      {.group = kGroupOfOne}, *other_.poller,
+      [](rtree::NodeRef, const rtree::Node<2>&) { return Status(); });
+  other_.fabric.connect_later(*transport::Address::parse(info(1).peers), {.timeout = kSecond},
+                              *other_.poller, copier.hello(), copier, [&](auto connection) {
+                                ASSERT_TRUE(connection) << connection.error().message;
+                                copier.begin(std::move(*connection));
+                              });
+  for (int i = 0; i < 10'000 && copies_->source().holds() == 0; ++i) {
+    world_.run_for(10 * kMicrosecond);
+    step();
+  }
+  // From here on the copier does nothing.
+  ASSERT_EQ(copies_->source().holds(), 1u);
+  const Lsn held = log().end().lsn;
+  ASSERT_EQ(copies_->source().oldest(), std::optional(held));
+  ASSERT_TRUE(copies_->step(now()));
+  const auto checkpoint = [&] {
+    for (int i = 0; i < 10; ++i) append(log(), 5, next_id_++);
+    const auto snapshot = opened_.tree->snapshot();
+    ASSERT_TRUE(opened_.store->checkpoint(
+        *opened_.tree, replication::only_tree(*opened_.tree, snapshot.root().ref), log().end(), 1));
+  };
+  checkpoint();
+  EXPECT_EQ(log().start(), held) << "the copier asks for it as soon as it has the tree";
+  copies_.reset();
+  opened_.store->hold_log(replication::Store<2>::kNobody);
+  checkpoint();
+  EXPECT_EQ(log().start(), log().end().lsn);
 }
 
 }  // namespace

@@ -20,6 +20,8 @@ class HistoryUnit : public testing::Test {
       ASSERT_TRUE(tree_->insert({static_cast<std::uint64_t>(seconds_), {{0, 0}, {1, 1}}}));
       tree_->publish();
       history.add(*tree_, stamps_.next(unix_ns()));
+      History<2>* const one = &history;
+      History<2>::limit({&one, 1}, tree_->stats().bytes_held);
     }
   }
   /// The time of day, which may have jumped.
@@ -29,7 +31,7 @@ class HistoryUnit : public testing::Test {
     options.now = [this] { return seconds_ * kSecond; };
     return options;
   }
-  /// What a client is answered that asks for so long ago.
+  /// What a client is answered that asks for that time ago.
   std::uint64_t entries_ago(const History<2>& history, Nanoseconds ago) const {
     const auto found = history.at(moment_at(unix_ns() - ago));
     return found ? found->size() : 0;
@@ -105,7 +107,8 @@ TEST_F(HistoryUnit, HoldsAVersionForWhoReadsItThoughItIsForgotten) {
 TEST_F(HistoryUnit, AnswersRightThoughTheTimeOfDayJumpsAheadAndBack) {
   History<2> history(with_clocks({.age = 100 * kSecond}));
   const auto expect_right = [&](const char* when) {
-    // Before each publication, the version of so many entries was published so many seconds ago.
+    // Before each publication, the version of that many entries was published that many seconds
+    // ago.
     const auto newest = static_cast<std::uint64_t>(seconds_);
     for (const std::uint64_t ago : {1u, 2u, 5u}) {
       EXPECT_EQ(entries_ago(history, static_cast<Nanoseconds>(ago) * kSecond), newest + 1 - ago)

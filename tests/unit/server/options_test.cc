@@ -71,6 +71,24 @@ TEST(ServerOptions, DefaultsAreTheLimitsOfTheProgram) {
   EXPECT_FALSE(server.admits_others());
 }
 
+TEST(ServerOptions, SayWhetherAKeeperOutlivesTheServer) {
+  EXPECT_FALSE(std::get<RunCommand>(*parse({})).outlive);
+  const auto command = parse({"--outlive", "--restart-hung", "30s"});
+  ASSERT_TRUE(command) << command.error().message;
+  EXPECT_TRUE(std::get<RunCommand>(*command).outlive);
+  EXPECT_EQ(std::get<RunCommand>(*command).restart_hung, 30 * kSecond);
+}
+
+TEST(ServerOptions, RefuseToReplaceAHungServerWithoutAKeeperOrTooSoon) {
+  const auto without = parse({"--restart-hung", "30s"});
+  ASSERT_FALSE(without);
+  EXPECT_NE(without.error().message.find("only with --outlive"), std::string::npos);
+  const auto too_soon = parse({"--outlive", "--restart-hung", "10ms"});
+  ASSERT_FALSE(too_soon);
+  EXPECT_NE(too_soon.error().message.find("between 1 s and"), std::string::npos)
+      << too_soon.error().message;
+}
+
 TEST(ServerOptions, RefusalsNameTheOption) {
   const std::vector<std::pair<std::vector<const char*>, const char*>> cases = {
       {{"--dimensions", "4"}, "--dimensions"},
@@ -87,6 +105,10 @@ TEST(ServerOptions, RefusalsNameTheOption) {
       {{"--grace", "1h"}, "--grace"},
       {{"--heartbeat", "0"}, "--heartbeat"},
       {{"--wait", "forever"}, "--wait"},
+      {{"--longest-nap", "1us"}, "--longest-nap"},
+      {{"--longest-nap", "1min"}, "--longest-nap"},
+      {{"--wait", "nap", "--longest-nap", "0s"}, "--longest-nap"},
+      {{"--wait", "spin", "--longest-nap", "1ms"}, "--longest-nap"},
       {{"--cpus", "0,,1"}, "--cpus"},
       {{"--log-level", "loud"}, "--log-level"},
       {{"--columns", "id,x,y"}, "--columns: only with --load"},
@@ -101,6 +123,12 @@ TEST(ServerOptions, RefusalsNameTheOption) {
     EXPECT_EQ(command.error().code, ErrorCode::kInvalidArgument);
     EXPECT_NE(command.error().message.find(named), std::string::npos) << command.error().message;
   }
+}
+
+TEST(ServerOptions, NapsMayBeTurnedOff) {
+  const auto command = parse({"--longest-nap", "0s"});
+  ASSERT_TRUE(command) << command.error().message;
+  EXPECT_EQ(std::get<RunCommand>(*command).server.longest_nap, 0);
 }
 
 TEST(ServerOptions, HelpAndVersionArePrinted) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <vector>
 
 #include "tests/unit/server/session_fixture.h"
@@ -14,8 +16,9 @@ using protocol::MessageType;
 using protocol::TaskKind;
 
 TEST(Permissions, ReadingIsForReadersWritingForWritersTheRestForOperators) {
-  for (const auto type : {MessageType::kRange, MessageType::kNearest, MessageType::kAt,
-                          MessageType::kHold, MessageType::kStats, MessageType::kCluster}) {
+  for (const auto type :
+       {MessageType::kRange, MessageType::kNearest, MessageType::kAt, MessageType::kHold,
+        MessageType::kJoin, MessageType::kStats, MessageType::kCluster}) {
     EXPECT_EQ(demand_of(type).role, Role::kReader) << static_cast<int>(type);
   }
   EXPECT_EQ(demand_of(MessageType::kWrite).role, Role::kWriter);
@@ -23,11 +26,12 @@ TEST(Permissions, ReadingIsForReadersWritingForWritersTheRestForOperators) {
        {MessageType::kLoadBegin, MessageType::kLoadEntries, MessageType::kLoadCommit}) {
     EXPECT_EQ(demand_of(type).role, Role::kOperator) << static_cast<int>(type);
   }
-  EXPECT_EQ(demand_of(TaskKind::kHistory).role, Role::kReader);
-  EXPECT_EQ(demand_of(TaskKind::kDiff).role, Role::kReader);
-  for (auto kind = static_cast<std::uint32_t>(TaskKind::kBackup);
-       kind <= static_cast<std::uint32_t>(protocol::kLastTaskKind); ++kind) {
-    EXPECT_EQ(demand_of(static_cast<TaskKind>(kind)).role, Role::kOperator) << kind;
+  constexpr std::array kReads{TaskKind::kHistory, TaskKind::kDiff, TaskKind::kCollections,
+                              TaskKind::kExport, TaskKind::kExportPage};
+  for (std::uint32_t i = 1; i <= static_cast<std::uint32_t>(protocol::kLastTaskKind); ++i) {
+    const auto kind = static_cast<TaskKind>(i);
+    const bool is_read = std::ranges::find(kReads, kind) != kReads.end();
+    EXPECT_EQ(demand_of(kind).role, is_read ? Role::kReader : Role::kOperator) << i;
   }
 }
 

@@ -67,9 +67,9 @@ class SessionAlone : public testing::Test {
     log::set_level(log::Level::kOff);
     auto made = rtree::Tree<2>::create({}, slabs_, clock_);
     SILURUS_CHECK(made.has_value());
-    tree_ = std::move(*made);
-    served_ = {.tree = tree_.get(),
-               .history = &history_,
+    collections_ = std::make_unique<ServedCollections<2>>(
+        replication::Collections<2>(std::move(*made)), HistoryOptions{});
+    served_ = {.collections = collections_.get(),
                .admission = &admission_,
                .load_slot = &load_slot_,
                .clock = &clock_};
@@ -88,8 +88,7 @@ class SessionAlone : public testing::Test {
 
   testing_support::VisibleSlabs slabs_;
   ManualClock clock_;
-  std::unique_ptr<rtree::Tree<2>> tree_;
-  History<2> history_{{}};
+  std::unique_ptr<ServedCollections<2>> collections_;
   AdmissionControl admission_;
   LoadSlot load_slot_{1 << 20};
   Served<2> served_;

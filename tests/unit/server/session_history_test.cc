@@ -14,6 +14,7 @@ namespace silurus::server {
 namespace {
 
 using test::ask_range;
+using test::ask_task;
 using test::ask_write;
 using test::box_of;
 using test::code_of;
@@ -67,6 +68,25 @@ TEST_F(SessionTest, RenewsTheHoldOfAVersionThatIsForgottenMeanwhile) {
   EXPECT_FALSE(holds(world, reader, version)) << "it is not held any more";
 }
 
+/// A version of the server is asked of each of its trees by the same number.
+TEST_F(SessionTest, RenewsTheHoldOfAVersionOfAnotherCollectionThatIsForgottenMeanwhile) {
+  World world(1, std::uint64_t{256} << 20, 0, {.age = kSecond});
+  Loopback& writer = world.connect();
+  ask_task(writer, 1, protocol::TaskKind::kCreate, 2, 0, "roads");
+  world.run();
+  const rtree::Version version = writer.receive().answer.version;
+  Loopback& reader = world.connect();
+  ASSERT_TRUE(holds(world, reader, version));
+  for (std::uint64_t id = 0; id < 10; ++id) {
+    world.clock.advance(kSecond);
+    ask_write(writer, 2, {insert_of(id)});
+    world.run();
+    writer.receive();
+    EXPECT_TRUE(holds(world, reader, version)) << id;
+  }
+  EXPECT_FALSE(holds(world, writer, version)) << "it is forgotten";
+}
+
 TEST_F(SessionTest, AHoldLastsFromWhenItsClientAskedNotFromTheSweepBefore) {
   World world(1, kMemory, 0, short_history());
   Loopback& reader = world.connect();
@@ -115,7 +135,7 @@ TEST_F(SessionTest, AHoldThatIsOverHoldsNothingThoughItsClientIsThere) {
 TEST_F(SessionTest, TheVersionOfABulkLoadCanBeAskedLater) {
   World world(1, kMemory, 0, {.age = 600 * kSecond});
   SILURUS_CHECK(world.shard->load(row(1000)).has_value());
-  const rtree::Version loaded = world.team.served.version();
+  const rtree::Version loaded = world.shard->tree().snapshot().version();
   Loopback& client = world.connect();
   ASSERT_EQ(insert(world, client, 5000), loaded + 1);
   ask_range_at(client, 7, loaded, window_of(0, 10'000));
@@ -172,7 +192,7 @@ TEST_F(SessionTest, SearchesOfOldVersionsThatWaitHoldNothing) {
   };
   for (std::uint32_t request = 0; request < 40; ++request) {
     write(5);
-    ask_range_at(reader, request, world.team.served.version(), window_of(0, 30000));
+    ask_range_at(reader, request, world.shard->tree().snapshot().version(), window_of(0, 30000));
     world.run();
   }
   write(200);

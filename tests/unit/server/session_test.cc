@@ -109,11 +109,11 @@ TEST_F(SessionTest, GoesOnWithABigSearchInsteadOfBeginningAgain) {
   ask_range(greedy, 1, {.window = window_of(0, 30000)});
   world_.worker().sweep();
   EXPECT_EQ(greedy.waiting(), 0u);
-  const rtree::Version begun = world_.team.served.version();
+  const rtree::Version begun = world_.team.shard->tree().snapshot().version();
   ask_write(writer, 2, {erase_of(7)});
   world_.worker().sweep();
   ASSERT_GT(greedy.waiting(), 0u);
-  EXPECT_GT(world_.team.served.version(), begun);
+  EXPECT_GT(world_.team.shard->tree().snapshot().version(), begun);
   const auto first = greedy.receive();
   EXPECT_EQ(first.answer.version, begun) << "what the first sweep found is part of the answer";
   world_.run();
@@ -145,7 +145,7 @@ TEST_F(SessionTest, WhoAsksForMuchAtOnceGetsNoMoreThanItsShareOfTheTime) {
   world_.team.served.clock = &world_.clock;
 }
 
-/// Time that goes on by that much whenever somebody looks at it.
+/// Time that goes on by that much whenever it is looked at.
 struct TickingClock final : Clock {
   explicit TickingClock(Nanoseconds by) : tick(by) {}
   Nanoseconds now() const override { return time += tick; }

@@ -54,8 +54,13 @@ class World {
     for (auto& one : team.workers) one->drop_sessions();
   }
 
-  Loopback& connect(std::size_t worker_index = 0, std::uint32_t max_message_bytes = 4096) {
-    auto connection = std::make_unique<Loopback>(max_message_bytes);
+  Loopback& connect(std::size_t worker_index = 0, std::uint32_t max_message_bytes = 4096,
+                    std::string_view collection = {}) {
+    const protocol::ClientHello hello{.dimensions = 2,
+                                      .collection = protocol::collection_key(collection)};
+    const auto bytes = std::as_bytes(std::span(&hello, 1));
+    auto connection = std::make_unique<Loopback>(
+        max_message_bytes, std::vector<std::byte>(bytes.begin(), bytes.end()));
     Loopback& made = *connection;
     worker(worker_index).adopt(std::move(connection), 0);
     return made;
@@ -67,7 +72,7 @@ class World {
     rtree::Node<2> room;
     return rtree::read_root_block<2>(bytes, rtree::NodeRef::kMaxChunks, room).root;
   }
-  /// Until nobody has anything to do.
+  /// Until no worker has anything to do.
   void run() {
     for (bool any = true; any;) {
       any = false;
@@ -93,7 +98,7 @@ inline void ask_range(Loopback& client, std::uint32_t id, const rtree::RangeQuer
 }
 inline void ask_nearest(Loopback& client, std::uint32_t id, const rtree::NearestQuery<2>& query,
                         std::uint8_t flags = 0) {
-  client.request(sizeof(protocol::NearestRequest<2>), [&](std::span<std::byte> out) {
+  client.request(protocol::nearest_bytes(query), [&](std::span<std::byte> out) {
     protocol::encode_nearest<2>(out, id, query, flags);
   });
 }
@@ -108,9 +113,9 @@ inline void ask_bare(Loopback& client, std::uint32_t id, protocol::MessageType t
                  [&](std::span<std::byte> out) { protocol::encode_bare(out, type, id); });
 }
 inline void ask_task(Loopback& client, std::uint32_t id, protocol::TaskKind kind,
-                     std::uint64_t from, std::uint64_t to) {
-  client.request(sizeof(protocol::TaskRequest), [&](std::span<std::byte> out) {
-    protocol::encode_task(out, id, kind, from, to, {});
+                     std::uint64_t from, std::uint64_t to, std::string_view text = {}) {
+  client.request(sizeof(protocol::TaskRequest) + text.size(), [&](std::span<std::byte> out) {
+    protocol::encode_task(out, id, kind, from, to, text);
   });
 }
 inline void ask_load_entries(Loopback& client, std::uint32_t id,

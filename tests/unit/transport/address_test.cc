@@ -32,6 +32,15 @@ TEST(Address, OfANetworkIsAHostAndAPort) {
   EXPECT_TRUE(Address::parse("rdma://node-3.example:65535"));
 }
 
+TEST(Address, OfANetworkMayNameTheFileOfAKey) {
+  const auto address = Address::parse("tcp://[::1]:7470?key=/home/bob/bob.key");
+  ASSERT_TRUE(address);
+  EXPECT_EQ(address->host, "::1");
+  EXPECT_EQ(address->port, "7470");
+  EXPECT_EQ(address->key, "/home/bob/bob.key");
+  EXPECT_EQ(address->to_string(), "tcp://[::1]:7470?key=/home/bob/bob.key");
+}
+
 TEST(Address, PutsIpv6InBrackets) {
   const auto address = Address::parse("tcp://[::1]:0");
   ASSERT_TRUE(address);
@@ -66,6 +75,7 @@ TEST(Address, ThatIsMalformedSaysWhatIsWrong) {
       {"tcp://[[a]:7470", "a bracket in a host"},
       {"tcp://a]:7470", "a bracket in a host"},
       {"tcp://[::1]7470", "host:port"},
+      {"tcp://host:7470?key=", "no file"},
   };
   for (const auto& [text, why] : bad) {
     const auto address = Address::parse(text);

@@ -26,7 +26,7 @@ TEST(SimThread, WaitsInVirtualTimeWhileOthersGoOn) {
   EXPECT_TRUE(slow.is_done());
 }
 
-/// Listens, and takes whoever comes.
+/// Listens, and takes each client that comes.
 class Server final : public AcceptHandler {
  public:
   Server(World& world, Host& host)
@@ -61,7 +61,7 @@ TEST(SimThread, BlocksAloneWhileItConnects) {
   Host& server_host = world.add_host("server");
   Host& client_host = world.add_host("client");
   std::vector<std::string> order;
-  // Nobody is there, so that it takes its whole timeout.
+  // There is no server, so that it takes its whole timeout.
   Host& nobody = world.add_host("nobody");
   nobody.crash();
   Server server(world, server_host);

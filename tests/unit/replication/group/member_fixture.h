@@ -49,7 +49,7 @@ class FakeReplicator final : public Replicator {
   bool in_step() const override { return is_in_step; }
   Lsn received() const override { return has_received; }
   Lsn known() const override { return knows; }
-  bool needs_copy() const override { return false; }
+  bool needs_copy() const override { return wants_copy; }
   Lsn copy_needs() const override { return 0; }
   bool contradicts() const override { return false; }
   ReplicatorCounters counters() const override { return {}; }
@@ -57,6 +57,7 @@ class FakeReplicator final : public Replicator {
   Lsn told_commit = 0;          ///< the most that others were told is committed
   std::uint64_t heartbeat = 0;  ///< the newest one's number
   bool is_in_step = true;
+  bool wants_copy = false;
   Lsn has_received = 0;
   Lsn knows = 0;
 
@@ -86,6 +87,11 @@ class FakeMachine final : public Machine {
 class FakeStore final : public ViewStore {
  public:
   void read(OnRead done) override {
+    if (is_away) {
+      told.emplace_back(
+          [done = std::move(done)] { done(fail(ErrorCode::kUnavailable, "the store is away")); });
+      return;
+    }
     auto answer = [done = std::move(done), state = state] { done(state); };
     (holds_reads ? held_reads : told).push_back(std::move(answer));
   }
@@ -125,6 +131,7 @@ class FakeStore final : public ViewStore {
   State state;
   std::vector<Proposal> proposals;
   Registration announced;
+  bool is_away = false;            ///< reads fail
   bool holds_reads = false;        ///< they are answered as things were when they were asked
   bool ignores_proposals = false;  ///< they are lost on the way
   bool fails_proposals = false;    ///< whether anything came of them is unknown

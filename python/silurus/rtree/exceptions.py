@@ -1,0 +1,5 @@
+"""The exception of python3-rtree."""
+
+
+class RTreeError(Exception):
+    """What an index refuses."""

@@ -1,0 +1,6 @@
+#include "readers/fits/fits.h"
+
+int main(int argc, char** argv) {
+  using namespace silurus::readers;
+  serve(argc, argv, open_fits<2>, open_fits<3>);
+}

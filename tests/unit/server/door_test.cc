@@ -1,0 +1,80 @@
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "access/authorization.h"
+#include "common/log.h"
+#include "protocol/messages.h"
+#include "server/core.h"
+#include "transport/sim/fabric.h"
+
+// Whom a server lets connect.
+
+namespace silurus::server {
+namespace {
+
+namespace sim = transport::sim;
+
+class NoHandler final : public transport::ConnectionHandler {
+ public:
+  void on_message(transport::Connection&, std::span<const std::byte>) override {}
+  void on_read(transport::Connection&, std::uint64_t, bool) override {}
+  void on_writable(transport::Connection&) override {}
+  void on_closed(transport::Connection&, const Error&) override {}
+};
+
+class Door : public testing::Test {
+ protected:
+  Door() { log::set_level(log::Level::kOff); }
+  ~Door() override { log::set_level(log::Level::kInfo); }
+
+  /// How a server with these rules answers a client of another host, of which no user is known.
+  Status connect(const access::Rules& rules) {
+    access::RuleBook book(rules);
+    auto core = Core<2>::create({.memory_budget_bytes = std::uint64_t{16} << 20, .rules = &book},
+                                there_.clock(), executor_);
+    EXPECT_TRUE(core) << core.error().message;
+    const auto address =
+        (*core)->listen(fabric_there_, *transport::Address::parse("sim://server:1"), {});
+    EXPECT_TRUE(address) << address.error().message;
+    const protocol::ClientHello hello{.dimensions = 2};
+    std::optional<Result<std::unique_ptr<transport::Connection>>> answer;
+    fabric_here_.connect_later(*address, {.timeout = kSecond}, *poller_,
+                               std::as_bytes(std::span(&hello, 1)), handler_,
+                               [&](auto made) { answer = std::move(made); });
+    for (int i = 0; i < 1'000 && !answer; ++i) {
+      world_.run_for(100 * kMicrosecond);
+      (*core)->worker(0).sweep();
+      poller_->progress();
+    }
+    EXPECT_TRUE(answer);
+    clients_ = (*core)->clients();
+    return answer && *answer ? Status() : fail(answer->error());
+  }
+
+  sim::World world_{3};
+  sim::Host& there_ = world_.add_host("server");
+  sim::SimFabric fabric_there_{world_, there_};
+  sim::SimFabric fabric_here_{world_, world_.add_host("client")};
+  const std::unique_ptr<transport::Poller> poller_ = *fabric_here_.create_poller();
+  NoHandler handler_;
+  InlineExecutor executor_;
+  std::uint32_t clients_ = 0;  ///< that the server had in the end
+};
+
+TEST_F(Door, IsClosedToAClientWithoutARole) {
+  const Status refused = connect(access::Rules::of_user(1000));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kPermission) << refused.error().message;
+  EXPECT_EQ(clients_, 0u);
+}
+
+TEST_F(Door, IsOpenToAReader) {
+  EXPECT_TRUE(connect(access::Rules::of_user(1000, access::Role::kReader)));
+  EXPECT_EQ(clients_, 1u);
+}
+
+}  // namespace
+}  // namespace silurus::server
