@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "transport/shm/control.h"
 
@@ -24,7 +23,7 @@ bool send(int socket, Kind kind, std::uint64_t ticket, std::string_view text, in
   packet.kind = static_cast<std::uint32_t>(kind);
   packet.ticket = ticket;
   packet.text_bytes = static_cast<std::uint32_t>(std::min(text.size(), kMostText));
-  std::memcpy(packet.text.data(), text.data(), packet.text_bytes);
+  std::ranges::copy(text.substr(0, packet.text_bytes), packet.text.begin());
   const auto bytes = transport::shm::bytes_of(packet).first(kPacketHead + packet.text_bytes);
   if (transport::shm::send_packet(socket, bytes, fd)) return true;
   if (errno != EAGAIN || patience <= 0 || !wait_for(socket, POLLOUT, patience)) return false;

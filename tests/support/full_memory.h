@@ -1,7 +1,7 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <vector>
 
@@ -43,7 +43,7 @@ class FullMemory final : public replication::PersistentMemory {
     const bool is_taken = disk_.takes_stores && takes_one(disk_.stores_left);
     has_failed_ |= !is_taken;
     if (!is_taken && !disk_.stores_nevertheless) return;
-    std::memcpy(content_.data() + offset, data.data(), data.size());
+    std::ranges::copy(data, content_.begin() + static_cast<std::ptrdiff_t>(offset));
   }
   void flush(std::uint64_t, std::uint64_t) override {}
   Status drain() override {

@@ -46,7 +46,8 @@ TEST_F(ServiceOfGate, HasTheDocumentsOfTheStandard) {
 }
 
 TEST_F(ServiceOfGate, LinksToTheHostThatWasNamed) {
-  for (const json& link : document("/")["links"]) {
+  const json page = document("/");
+  for (const json& link : page.at("links")) {
     EXPECT_TRUE(link["href"].get<std::string>().starts_with("http://localhost:1/")) << link;
   }
 }
