@@ -238,7 +238,7 @@ class CostPolicy final : public AccessPolicy {
   double owed_ = 0;             ///< what experiments cost and is not made up for yet, in epochs
 
   std::uint32_t chosen_ = 0;      ///< not yet reported
-  std::uint32_t offloading_ = 0;  ///< of these, searches that were offloaded
+  std::uint32_t offloading_ = 0;  ///< offloaded searches among these
   ReadDelay delay_;
   std::uint32_t ignore_ = 0;      ///< reports of decisions made before this epoch
   Tally epoch_;                   ///< what was reported in this one

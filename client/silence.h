@@ -12,7 +12,7 @@ namespace silurus::client {
 /// heartbeats; in each case its memory may still answer. One thread; no clock but the time given.
 class Silence {
  public:
-  /// Intervals of heartbeats without any of them: one or two may be late, not so many.
+  /// Intervals of heartbeats without any of them: one or two may be late, not this many.
   static constexpr Nanoseconds kHeartbeats = 5;
   /// At least that much: less says that some process had to wait for a core.
   static constexpr Nanoseconds kShortest = 20 * kMillisecond;

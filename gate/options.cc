@@ -30,7 +30,7 @@ const std::vector<Option>& table() {
                "that is free",
        .fallback = "http://127.0.0.1:8080"},
       {.name = "allow-remote",
-       .help = "listen at an address that is not of this machine alone: whoever reaches it can "
+       .help = "listen at an address that is not of this machine alone: all who reach it can "
                "read everything"},
       {.name = "host",
        .argument = "NAME",
@@ -137,7 +137,7 @@ Result<Command> parse_command(const std::vector<std::string>& arguments) {
   if (!is_loopback(run.http.address) && !values->has("allow-remote")) {
     return fail(ErrorCode::kInvalidArgument,
                 "--listen " + listen +
-                    ": whoever reaches this address could read everything: --allow-remote says "
+                    ": all who reach this address could read everything: --allow-remote says "
                     "that this is meant");
   }
   while (run.service.base_url.ends_with('/')) run.service.base_url.pop_back();

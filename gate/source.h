@@ -47,7 +47,7 @@ struct Way {
   Version version = 0;            ///< the version that was searched
   double microseconds = 0;        ///< time of the first of kTimesCompared searches
   double again = 0;               ///< least time of the others
-  std::uint64_t round_trips = 0;  ///< of the first, as all that follow
+  std::uint64_t round_trips = 0;  ///< what the first search took, as all below
   std::uint64_t bytes = 0;        ///< over the wire
   std::uint64_t nodes_read = 0;   ///< nodes read one-sidedly
   std::uint64_t cache_hits = 0;   ///< inner nodes that the client had

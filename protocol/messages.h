@@ -255,7 +255,7 @@ struct ServerHello {
   std::uint32_t chunks_per_region = 0;  ///< node in chunk c: region c / this
   std::uint32_t max_batch = 0;          ///< operations in one WriteRequest
   std::uint32_t one_sided = 0;          ///< 1 if regions are exposed on this connection
-  std::uint64_t root_offset = 0;        ///< of the tree's rtree::RootBlock; 64-byte aligned
+  std::uint64_t root_offset = 0;        ///< where the tree's rtree::RootBlock lies; 64-byte aligned
   std::uint64_t collection = 0;         ///< number of the tree: RootBlock::owner says twice this
   std::uint32_t root_region = 0;        ///< region in which that RootBlock lies
   std::uint32_t collection_flags = 0;   ///< bits of CollectionFlag

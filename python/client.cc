@@ -453,7 +453,7 @@ class PyClient {
 
   Client<D> client_;
   std::mutex mutex_;
-  Error error_;  ///< of the batch that is under way
+  Error error_;  ///< first error of the batch under way
 };
 
 template <int D>

@@ -252,8 +252,8 @@ class Tree {
     return out;
   }
 
-  /// Runs a write without the GIL, which it gives back first and takes last: nobody waits for the
-  /// mutex while holding what its holder waits for.
+  /// Runs a write without the GIL, which it gives back first and takes last: no thread waits for
+  /// the mutex while holding what its holder waits for.
   template <typename F>
   auto write(F&& f) {
     py::gil_scoped_release released;
@@ -262,7 +262,7 @@ class Tree {
   }
   /// The mutex, for a holder of the GIL, who gives that back while another has the mutex: the
   /// interpreter goes on during a long write. Who has the mutex and waits for the GIL gets it,
-  /// since nobody waits for the mutex with the GIL.
+  /// since no thread waits for the mutex with the GIL.
   std::unique_lock<std::mutex> lock_with_gil() {
     std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock.owns_lock()) {
@@ -326,7 +326,7 @@ class Tree {
   }
 
   LocalTree<D> tree_;
-  std::mutex mutex_;                   ///< of the writer
+  std::mutex mutex_;                   ///< held by the writer
   std::atomic<bool> is_dirty_{false};  ///< there are writes to publish
 };
 

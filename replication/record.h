@@ -128,7 +128,7 @@ enum class AdmissionAction : std::uint64_t {
 struct AdmissionOrder {
   AdmissionAction action;
   std::uint64_t ticket;
-  std::uint64_t freeze_ns;  ///< of a kFreeze: how long it lasts at most, on the primary's clock
+  std::uint64_t freeze_ns;  ///< how long a kFreeze lasts at most, on the primary's clock
 };
 
 /// The tree of a bulk load, in a run of chunks (rtree::Run).

@@ -50,7 +50,7 @@ struct RootRecord {
   std::uint64_t chunks;           ///< the map's bits that count
   std::uint64_t map_checksum;     ///< XXH3-64 of the map's bytes
   LogPosition log;                ///< the first record that is not in this version
-  Stamp stamp;                    ///< of that version
+  Stamp stamp;                    ///< stamp of that version
 };
 static_assert(sizeof(RootRecord) == 88 && std::has_unique_object_representations_v<RootRecord>);
 

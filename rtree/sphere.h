@@ -28,7 +28,7 @@ Windows windows_of(const Box<2>& window);
 struct SpherePoint {
   double longitude = 0;
   double latitude = 0;
-  double sine = 0;    ///< of the latitude
+  double sine = 0;    ///< sine of the latitude
   double cosine = 1;  ///< exactly 0 at the poles
 
   static SpherePoint of(const Point<2>& point);

@@ -33,10 +33,10 @@ constexpr Nanoseconds kDefaultGrace = 50 * kMillisecond;
 constexpr Nanoseconds kDefaultHeartbeat = 10 * kMillisecond;
 
 // --- bounds of options
-constexpr std::uint64_t kMinMemoryBytes = std::uint64_t{4} << 20;       ///< of --memory
-constexpr std::uint64_t kMinRingBudgetBytes = std::uint64_t{64} << 10;  ///< of --ring-budget
-constexpr std::uint32_t kMaxClientsCeiling = 1u << 20;                  ///< of --max-clients
-constexpr std::uint32_t kMaxThreads = 256;                              ///< of --threads
+constexpr std::uint64_t kMinMemoryBytes = std::uint64_t{4} << 20;       ///< limit of --memory
+constexpr std::uint64_t kMinRingBudgetBytes = std::uint64_t{64} << 10;  ///< limit of --ring-budget
+constexpr std::uint32_t kMaxClientsCeiling = 1u << 20;                  ///< limit of --max-clients
+constexpr std::uint32_t kMaxThreads = 256;                              ///< limit of --threads
 constexpr std::size_t kMaxListeners = 16;  ///< addresses that one server listens at
 constexpr Nanoseconds kMinHandshakeTimeout = kMillisecond;
 constexpr Nanoseconds kMaxHandshakeTimeout = 600 * kSecond;

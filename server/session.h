@@ -238,7 +238,7 @@ class Session final : public transport::ConnectionHandler {
   std::shared_ptr<Exporting> exporting_;
   Nanoseconds last_export_ = 0;  ///< request, or answer
   Nanoseconds export_begun_ = 0;
-  rtree::Version exported_version_ = 0;  ///< of what was pinned first
+  rtree::Version exported_version_ = 0;  ///< version of what was pinned first
 
   std::vector<Held> held_;
 };

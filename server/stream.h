@@ -96,7 +96,7 @@ class Stream {
   rtree::RangeResult<D> found_;    ///< filled by the cursor
   rtree::RangeResult<D> sending_;  ///< what message_ refers to
   rtree::NearestResult neighbors_;
-  Pinned second_ = nullptr;  ///< of a join: the other tree
+  Pinned second_ = nullptr;  ///< the other tree of a join
   rtree::JoinCursor<D> join_cursor_;
   std::vector<IdPair> pairs_;
   protocol::AnswerEncoder message_;

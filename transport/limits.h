@@ -17,7 +17,7 @@ constexpr int kMaxAcceptsPerRound = 64;
 /// Clients that are connected and have not said hello yet.
 constexpr std::uint32_t kDefaultMaxHandshakes = 1024;
 constexpr Nanoseconds kDefaultHelloTimeout = 5 * kSecond;  ///< from connecting to the hello
-constexpr std::uint32_t kDefaultMaxConnections = 4096;     ///< of one listener
+constexpr std::uint32_t kDefaultMaxConnections = 4096;     ///< connections of one listener
 constexpr std::uint64_t kDefaultRingBudget = std::uint64_t{64} << 20;  ///< rings of one listener
 /// The part 1/16 of the ring budget that is kept for other peers than the one that has the most,
 /// where connections are limited by peer.

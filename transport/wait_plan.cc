@@ -8,7 +8,7 @@
 namespace silurus::transport {
 namespace {
 
-constexpr double kKeptOfBefore = 0.875;  ///< of what was known before, at each new figure
+constexpr double kKeptOfBefore = 0.875;  ///< weight of what was known before, at each new figure
 constexpr int kSleepsPerTrial = 16;
 constexpr std::uint32_t kMostMet = 8;  ///< in one cycle, that count
 
@@ -28,7 +28,7 @@ constexpr double kKeptUp = 0.6;
 /// thread that naps works on many requests together, which takes it less than one after the other.
 constexpr double kMostLoadToBegin = 0.5;
 constexpr double kMostLoad = 0.4;
-constexpr double kOverhead = 0.2;  ///< of the work: what naps may cost
+constexpr double kOverhead = 0.2;  ///< what naps may cost, as a share of the work
 constexpr Nanoseconds kShortestPhase = 32 * kMillisecond;
 constexpr Nanoseconds kLongestPhase = 512 * kMillisecond;
 constexpr Nanoseconds kShortestPause = 128 * kMillisecond;

@@ -9,8 +9,8 @@ namespace silurus::transport {
 /// What a thread did between two waits.
 struct Worked {
   Nanoseconds time = 0;      ///< in all
-  Nanoseconds busy = 0;      ///< of that, with something to do
-  Nanoseconds in_vain = 0;   ///< of that, at its end: looking for something to do by itself
+  Nanoseconds busy = 0;      ///< part of that with something to do
+  Nanoseconds in_vain = 0;   ///< part at its end: looking for something to do by itself
   std::uint32_t met = 0;     ///< times that it found something so
   std::uint64_t events = 0;  ///< that it handled (Poller::progress)
 };
@@ -81,7 +81,7 @@ class NapControl {
   Nanoseconds good_ = 0;  ///< the longest nap of late that held no client back
   Window window_;
   Nanoseconds elapsed_ = 0;  ///< in all cycles
-  double rate_ = 0;          ///< of events, while it watched
+  double rate_ = 0;          ///< events a time, while it watched
   double suspect_rate_ = 0;  ///< with naps, when it was lower; 0: it was not
   Nanoseconds began_ = 0;    ///< with naps
   Nanoseconds phase_ = 0;    ///< how long there may be naps before the next watch
@@ -106,7 +106,7 @@ class WaitPlan {
   enum class Way : std::uint8_t { kSpin, kSleep, kNap };
   struct Choice {
     Way way;
-    Nanoseconds time;  ///< of a spin or a nap, at most
+    Nanoseconds time;  ///< greatest length of a spin or a nap
   };
 
   explicit WaitPlan(const Options& options) : options_(options), naps_(options.longest_nap) {}
@@ -129,7 +129,7 @@ class WaitPlan {
   Options options_;
   SpinGain gain_;
   NapControl naps_;
-  double cost_ = 10'000;       ///< of a sleep or a nap in all, ns
+  double cost_ = 10'000;       ///< cost of a sleep or a nap in all, ns
   NapControl::Cycle cycle_{};  ///< since next()
   Nanoseconds in_vain_ = 0;
 };

@@ -76,8 +76,8 @@ class Waiter {
   UniqueFd wake_fd_;
   std::vector<pollfd> fds_;  ///< descriptors of the pollers, then our own
   std::uint64_t sleeps_ = 0;
-  std::unique_ptr<NapPlan> naps_;   ///< of kNap
-  std::unique_ptr<WaitPlan> plan_;  ///< of kAdaptive
+  std::unique_ptr<NapPlan> naps_;   ///< for kNap
+  std::unique_ptr<WaitPlan> plan_;  ///< for kAdaptive
   bool has_exact_timers_ = false;
   Nanoseconds returned_ = 0;  ///< when wait() ended the last time
   /// When spin() looked at the clock the last time: not when something came, which has to be

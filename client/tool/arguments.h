@@ -66,7 +66,7 @@ struct LoadCommand {
   std::uint64_t skip = 0;    ///< entries at the front of the source that are left out
   std::uint64_t check = 0;   ///< behind these, entries that are inserted only if they are not in
   std::uint64_t limit = UINT64_MAX;  ///< entries of the source that are read, skipped ones included
-  std::string layer = {};            ///< of the file
+  std::string layer = {};            ///< a layer's name in the file
   std::string where = {};            ///< condition that a feature must meet
   std::string id = {};               ///< column that ids are read from
   std::optional<datasets::As> as = {};  ///< what becomes of lines and areas

@@ -39,7 +39,7 @@ struct NearestAnswer {
 /// Pairs of entries, in no particular order: of one version of both collections.
 struct JoinAnswer {
   std::vector<IdPair> pairs;
-  Version version = 0;  ///< of the first collection
+  Version version = 0;  ///< version of the first collection
 };
 
 /// An operation of a batch that had no effect, and why.

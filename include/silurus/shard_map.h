@@ -12,12 +12,12 @@
 
 namespace silurus::shards {
 
-constexpr std::size_t kMaxShards = 1024;    ///< of one cluster
+constexpr std::size_t kMaxShards = 1024;    ///< shards in one cluster
 constexpr std::size_t kMaxServers = 16;     ///< of one shard
 constexpr std::size_t kMaxSuccessors = 16;  ///< of one shard
 constexpr std::size_t kMaxSpares = 1024;    ///< empty servers that are named in a map
 constexpr std::size_t kMaxUrlBytes = 200;
-constexpr std::size_t kMaxMapBytes = std::size_t{512} << 10;  ///< of a map as it lies in etcd
+constexpr std::size_t kMaxMapBytes = std::size_t{512} << 10;  ///< size of a map as it lies in etcd
 
 /// Part of the range of keys, and who holds the entries there.
 struct SILURUS_API Part {

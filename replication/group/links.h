@@ -222,7 +222,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   std::pair<std::uint64_t, std::size_t> reads_left_{0, 0};  ///< cookie and pieces
   std::size_t read_bytes_ = 0;
   bool read_ok_ = false;
-  std::vector<std::uint64_t> copy_;  ///< of the message being handled: aligned, and not shared
+  std::vector<std::uint64_t> copy_;  ///< the message being handled: aligned, and not shared
   std::unique_ptr<transport::MulticastGroup> multicast_;
   std::optional<DatagramSeal> seal_;  ///< seals datagrams, if there is a key
   log::LogLimiter limiter_;

@@ -22,8 +22,8 @@ using MemberId = std::uint64_t;
 /// Names one life of a member: random for each process. Never 0.
 using Incarnation = std::uint64_t;
 
-constexpr std::size_t kMaxMembers = 7;         ///< of one group
-constexpr std::size_t kMaxAddressBytes = 256;  ///< of what a member says where it listens
+constexpr std::size_t kMaxMembers = 7;         ///< members in one group
+constexpr std::size_t kMaxAddressBytes = 256;  ///< length of an address where a member listens
 
 /// How much must be the case before a write is committed, and its client answered; of a view, for
 /// it says as well who may lead the next one (docs/decisions/0083).

@@ -17,7 +17,7 @@
 namespace silurus::server::keeper {
 
 struct KeeperOptions {
-  char* const* arguments = nullptr;  ///< of the program, which its servers get
+  char* const* arguments = nullptr;  ///< the program's, which its servers get
   /// A server that shows no life for so long is killed and replaced (HangWatch); 0: never.
   Nanoseconds hang_limit = 0;
 };
@@ -79,9 +79,9 @@ class Keeper {
   RestartPolicy policy_;
   transport::UniqueFd lock_;  ///< is given up after all that it guards
   std::optional<Server> server_;
-  Holdings believed_;  ///< of the life before, whose memory readers still believe
+  Holdings believed_;  ///< what the life before held, whose memory readers still believe
   std::uint64_t lives_ = 0;
-  std::optional<Nanoseconds> start_at_;  ///< of the next server
+  std::optional<Nanoseconds> start_at_;  ///< when the next server starts
   std::optional<int> exit_status_;
   bool is_stopping_ = false;
   Nanoseconds told_manager_at_ = 0;

@@ -20,7 +20,7 @@ struct Birth {
   int socket = -1;
   int keeper = 0;  ///< its process
   std::uint64_t life = 1;
-  int lock = -1;             ///< of the data directory, which the life before had; -1: none
+  int lock = -1;             ///< lock of the data directory, which the life before had; -1: none
   bool has_manager = false;  ///< a service manager hears what the server tells
   Nanoseconds watchdog = 0;  ///< it has to show life this often; 0: need not
 

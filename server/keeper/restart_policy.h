@@ -19,7 +19,7 @@ struct LifeEnd {
 /// What follows.
 struct Verdict {
   bool restarts = false;
-  int exit_status = 0;    ///< of the keeper, if no successor is started
+  int exit_status = 0;    ///< the keeper's, if no successor is started
   Nanoseconds pause = 0;  ///< before the successor is started
   /// The old life is let go before that, although no successor can serve yet: there may not be
   /// memory enough for both.

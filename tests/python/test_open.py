@@ -40,10 +40,10 @@ def test_close_ends_the_server_and_removes_its_files():
 
 def test_the_server_ends_with_a_process_that_crashes():
     program = (
-        "import silurus, time\n"
+        "import signal, silurus\n"
         "db = silurus.open()\n"
         "print(db.url, flush=True)\n"
-        "time.sleep(600)\n"  # pacing: it is killed long before
+        "signal.pause()\n"  # until it is killed
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
         url = child.stdout.readline().strip()
@@ -79,14 +79,14 @@ def test_close_does_not_wait_for_a_child_of_fork():
 
 def test_the_server_ends_with_a_process_that_crashes_and_leaves_a_child():
     program = (
-        "import os, silurus, time\n"
+        "import os, signal, silurus\n"
         "db = silurus.open()\n"
         "if os.fork() == 0:\n"
         "    os.close(1)\n"
-        "    time.sleep(600)\n"  # pacing: it is killed long before
+        "    signal.pause()\n"  # until it is killed
         "    os._exit(0)\n"
         "print(db.url, flush=True)\n"
-        "time.sleep(600)\n"  # pacing: it is killed at once
+        "signal.pause()\n"  # until it is killed
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True

@@ -2,9 +2,9 @@
 //
 //   vm_outliver URL ENTRIES SECONDS
 //
-// Inserts so many entries, prints "connected", and then "answers N" with each hundredth answer. At
-// the end it prints "failed F, longest pause P ms, handed over H" and exits with status 0 if no
-// search has failed and all have found all entries.
+// Inserts the given number of entries, prints "connected", and then "answers N" with each hundredth
+// answer. At the end it prints "failed F, longest pause P ms, handed over H" and exits with status
+// 0 if no search has failed and all have found all entries.
 
 #include <algorithm>
 #include <cstdio>

@@ -36,7 +36,7 @@ struct Endpoint {
   std::shared_ptr<ListenerState> listener;  ///< null for a client
   std::string owner = {};                   ///< a client's, at the server: what it counts as
   std::optional<uid_t> user = {};           ///< ... and whose it is
-  std::uint64_t custody_ticket = 0;         ///< of the control socket; 0: it is in no custody
+  std::uint64_t custody_ticket = 0;         ///< the control socket's; 0: it is in no custody
 };
 
 /// One end of a shm connection: see shm/layout.h for the memory, and SLEEPING below.

@@ -27,7 +27,7 @@ struct GroupMember;
 
 /// One direction between two hosts.
 struct LinkModel {
-  Nanoseconds latency = 1500;        ///< of propagation, switches and cards together, one way
+  Nanoseconds latency = 1500;        ///< propagation, switches and cards together, one way
   Nanoseconds jitter = 500;          ///< added to it, uniform in [0, jitter]
   double bytes_per_second = 12.5e9;  ///< 100 Gbit/s; packets queue for it
   double loss = 0;       ///< probability that a packet is lost; reliable messages are sent again

@@ -107,7 +107,7 @@ class OutliveTest : public testing::Test {
     EXPECT_TRUE(client) << client.error().message;
     return std::move(*client);
   }
-  /// A client that is there, with so many entries in the tree.
+  /// A connected client, once the tree has that number of entries.
   Client<2> connect_and_fill(std::uint64_t count, Mode mode = Mode::kAdaptive) const {
     auto client = connect(mode);
     for (std::uint64_t id = 1; id <= count; ++id) {

@@ -21,7 +21,7 @@ class ShardServers final : public Faults::Victims {
   struct Options {
     sim::FabricOptions fabric;
     std::size_t alone = 0;                 ///< servers
-    std::vector<std::size_t> groups = {};  ///< of that many members each
+    std::vector<std::size_t> groups = {};  ///< number of members of each
     std::uint64_t seed = 1;
   };
   /// `everyone`: what is noted and complained of.

@@ -582,7 +582,7 @@ TEST_F(FullStoreTest, TheLogIsHeldForAReaderThroughCheckpointsAsFarAsItMayBe) {
   ASSERT_EQ(store.log().start(), last);
   store.hold_log(Store<2>::kNobody);
   checkpoint_behind(10);
-  EXPECT_EQ(store.log().start(), store.log().end().lsn) << "nobody reads it any more";
+  EXPECT_EQ(store.log().start(), store.log().end().lsn) << "it has no reader any more";
 }
 
 TEST_F(FullStoreTest, AViewOfAFileKnowsAndGivesBackItsOwnRoomAlone) {

@@ -73,7 +73,7 @@ class ReplicaTest : public replication::group::test::MemberTest, protected JobOw
     step();
     ASSERT_TRUE(replica_->step(now()));
   }
-  /// A write of so many entries.
+  /// A write of that number of entries.
   void submit(std::uint64_t entries) {
     auto job = std::make_unique<WriteJob<2>>();
     job->owner = this;
