@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <optional>
 
+#include "bench/client_pool.h"
 #include "bench/command_line.h"
 #include "bench/cpus.h"
-#include "bench/crowd.h"
 #include "bench/driver.h"
 #include "bench/figures.h"
 #include "bench/folder.h"
@@ -21,7 +21,7 @@ namespace silurus::bench {
 namespace {
 
 constexpr double kRingBudget = 64 * 1024 * 1024;  // silurus-server's default
-constexpr double kShareKept = 0.8;                // of the rate without the crowd
+constexpr double kShareKept = 0.8;                // of the rate without idle clients
 constexpr Nanoseconds kGoneTimeout = 60 * kSecond;
 constexpr Nanoseconds kLookInterval = kMillisecond;
 
@@ -94,8 +94,8 @@ class ClientsBench {
       auto before = ask();
       if (!before) return fail(before.error());
       alone.figures.push_back(std::move(*before));
-      auto crowd = Crowd::connect(url_, idle());
-      if (!crowd) return fail(crowd.error());
+      auto pool = ClientPool::connect(url_, idle());
+      if (!pool) return fail(pool.error());
       auto within = ask();
       if (!within) return fail(within.error());
       among.figures.push_back(std::move(*within));
@@ -105,7 +105,7 @@ class ClientsBench {
       if (run == 0) {
         if (Status refused = expect_refusal(); !refused) return refused;
       }
-      { const Crowd gone = std::move(*crowd); }
+      { const ClientPool gone = std::move(*pool); }
       if (auto left = wait_until_gone(*observer_, url_, options_.active + 1); !left) {
         return fail(left.error());
       }
@@ -130,12 +130,12 @@ class ClientsBench {
   }
 
   Status measure_death() {
-    auto stay = Crowd::connect(url_, idle() - options_.killed);
+    auto stay = ClientPool::connect(url_, idle() - options_.killed);
     if (!stay) return fail(stay.error());
     const auto before = listener(*observer_, url_);
     if (!before) return fail(before.error());
     {
-      auto die = Crowd::connect(url_, options_.killed);
+      auto die = ClientPool::connect(url_, options_.killed);
       if (!die) return fail(die.error());
     }
     auto took = wait_until_gone(*observer_, url_, options_.clients - options_.killed);

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::uint32_t kInFlightAtPeak = 16;  ///< of each client
 constexpr std::uint64_t kMostInFlight = 1024;  ///< of each client, on average
-/// CPU time against what is in proportion: of naps at any load, and of the default by percent of
+/// CPU time against what is in proportion: of pauses at any load, and of the default by percent of
 /// it.
 constexpr double kMostOfProportional = 1.3;
 const std::map<std::uint32_t, double> kMostOfProportionalByDefault = {{1, 4}, {10, 1.5}};
@@ -184,7 +184,7 @@ class WaitBench {
             .ratio = runs.middle(percent_of_core) / proportional,
             .spread = runs.all(percent_of_core)};
     const auto by_default = kMostOfProportionalByDefault.find(percent);
-    if (wait_ == "nap") {
+    if (wait_ == "periodic") {
       row.bar = kMostOfProportional;
       row.bar_is_upper = true;
     } else if (wait_ == "adaptive" && by_default != kMostOfProportionalByDefault.end()) {
@@ -208,7 +208,7 @@ class WaitBench {
     Row row{.name = "load/" + wait_ + "/p99-at-10%-in-those-at-50%",
             .value = p99_[10] / p99_[50],
             .unit = "x"};
-    if (wait_ == "nap") {
+    if (wait_ == "periodic") {
       row.bar = kMostOfP99;
       row.bar_is_upper = true;
     }
@@ -227,7 +227,7 @@ class WaitBench {
 bool is_sensible(const LoadBenchOptions& options) {
   const auto& waits = options.waits;
   const bool known = std::all_of(waits.begin(), waits.end(), [](const std::string& wait) {
-    return wait == "nap" || wait == "adaptive" || wait == "spin" || wait == "sleep";
+    return wait == "periodic" || wait == "adaptive" || wait == "spin" || wait == "sleep";
   });
   const bool shares = std::all_of(options.percents.begin(), options.percents.end(),
                                   [](std::uint32_t n) { return n > 0 && n <= 100; });
@@ -257,17 +257,18 @@ int load_command(int argc, char** argv, const std::string& command_line) {
   CommandLine line("silurus-bench load",
                    "What a server's way of waiting costs at less than full load");
   line.option("data", "what the server loads (silurus-server --load)", chosen.data);
-  line.option("waits", "of the server: of nap,adaptive,spin,sleep", chosen.waits);
+  line.option("waits", "of the server: of periodic,adaptive,spin,sleep", chosen.waits);
   line.option("percents", "shares of the peak load", chosen.percents);
   line.option("clients", "that the load is dealt out to", chosen.clients);
   line.option("runs", "of each measurement", chosen.runs);
   line.option("seconds", "that one run takes", chosen.seconds);
   line.option("seed", "of queries and arrivals", chosen.seed);
-  return line.measure(argc, argv, command_line,
-                      {.sensible = [&] { return is_sensible(chosen); },
-                       .rule = "--waits are of nap, adaptive, spin and sleep, --percents 1 to 100, "
-                               "--clients 2 to 1000, --runs at least 1, --seconds at most 60",
-                       .run = [&](Report& report) { return run_load(chosen, report); }});
+  return line.measure(
+      argc, argv, command_line,
+      {.sensible = [&] { return is_sensible(chosen); },
+       .rule = "--waits are of periodic, adaptive, spin and sleep, --percents 1 to 100, "
+               "--clients 2 to 1000, --runs at least 1, --seconds at most 60",
+       .run = [&](Report& report) { return run_load(chosen, report); }});
 }
 
 }  // namespace silurus::bench

@@ -11,8 +11,8 @@ namespace silurus::bench {
 
 struct LoadBenchOptions {
   std::string data = "uniform:2000000";  ///< what the server loads, in the unit square
-  std::vector<std::string> waits = {"nap", "adaptive", "spin", "sleep"};  ///< of the server
-  std::vector<std::uint32_t> percents = {1, 10, 50, 100};                 ///< of peak load
+  std::vector<std::string> waits = {"periodic", "adaptive", "spin", "sleep"};  ///< of the server
+  std::vector<std::uint32_t> percents = {1, 10, 50, 100};                      ///< of peak load
   std::uint32_t clients = 8;  ///< that the load is dealt out to; all driven by one thread
   std::uint32_t runs = 3;
   double seconds = 0.5;  ///< of one run

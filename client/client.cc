@@ -54,7 +54,7 @@ Result<ServerInfo> probe_one(const std::string& url, Nanoseconds timeout) {
   if (!address) return fail(address.error());
   const auto fabrics = client::real_environment().open_fabrics({});
   if (!fabrics) return fail(fabrics.error());
-  const auto way = (*fabrics)->way_to(*address);
+  const auto way = (*fabrics)->route_to(*address);
   if (!way) return fail(way.error());
   const protocol::ClientHello hello;
   NoHandler handler;

@@ -82,7 +82,7 @@ Result<std::unique_ptr<ClientCore<D>>> ClientCore<D>::create(std::vector<std::st
   for (const std::string& url : urls) {
     const auto address = transport::Address::parse(url);
     if (!address) return fail(address.error());
-    if (const auto way = network.way_to(*address); !way) return fail(way.error());
+    if (const auto way = network.route_to(*address); !way) return fail(way.error());
     if (!address->key.empty() && !core->key_.empty() && core->key_ != address->key) {
       return fail(ErrorCode::kInvalidArgument, "the addresses of one group name different keys: " +
                                                    core->key_ + " and " + address->key);
@@ -400,7 +400,7 @@ Result<Link<D>*> ClientCore<D>::dial(Member& member, Nanoseconds longest) {
   if (!address) return fail(address.error());
   // What a server or etcd says of other members names no file of ours.
   address->key = key_;
-  const auto way = network_.way_to(*address);
+  const auto way = network_.route_to(*address);
   if (!way) return fail(way.error());
   ClientOptions options = options_;
   options.connect_timeout = longest;

@@ -22,7 +22,7 @@ class RealFabrics final : public Fabrics {
     return {};
   }
 
-  Result<Way> way_to(const transport::Address& address) override {
+  Result<Way> route_to(const transport::Address& address) override {
     const auto found = std::ranges::find(endpoints_, address.scheme, &Endpoint::scheme);
     if (found != endpoints_.end()) return Way{found->fabric.get(), found->poller.get()};
     auto fabric = transport::make_fabric(address.scheme);

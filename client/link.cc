@@ -176,7 +176,7 @@ void Link<D>::begin_search_of_old_version(std::uint32_t index) {
 }
 
 template <int D>
-void Link<D>::start_offload(std::uint32_t index, const std::optional<HeldRoot>& held) {
+void Link<D>::start_offload(std::uint32_t index, const std::optional<LeasedRoot>& held) {
   Call<D>& call = calls_[index];
   call.state = CallState::kOffloading;
   if (const auto* range = std::get_if<request::Range<D>>(&call.search)) {

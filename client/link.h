@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "client/heartbeats.h"
-#include "client/held_versions.h"
 #include "client/offload.h"
 #include "client/pending_calls.h"
 #include "client/policy.h"
 #include "client/silence.h"
+#include "client/version_leases.h"
 #include "common/clock.h"
 #include "common/result.h"
 #include "protocol/decode.h"
@@ -107,7 +107,7 @@ class Link final : public transport::ConnectionHandler {
   // Calls out (link.cc).
   void begin_search(std::uint32_t index);
   void begin_search_of_old_version(std::uint32_t index);
-  void start_offload(std::uint32_t index, const std::optional<HeldRoot>& held);
+  void start_offload(std::uint32_t index, const std::optional<LeasedRoot>& held);
   void send_by_message_instead(std::uint32_t index);
   std::size_t hand_over_searches(Nanoseconds now);
   bool may_be_handed_over(const Call<D>& call, Nanoseconds now) const;
@@ -153,7 +153,7 @@ class Link final : public transport::ConnectionHandler {
   std::shared_ptr<AccessPolicy> policy_;
   std::unique_ptr<transport::Connection> connection_;
   std::unique_ptr<Offloader<D>> offloader_;
-  HeldVersions held_;
+  VersionLeases held_;
   std::optional<Error> lost_;
   bool turns_away_ = false;
 

@@ -151,7 +151,7 @@ Status Link<D>::take_answer(Call<D>& call, const protocol::Answer& answer) {
 template <int D>
 void Link<D>::on_held(std::uint32_t index, const protocol::Answer& answer) {
   Call<D>& call = calls_[index];
-  const auto held = protocol::decode_held(answer);
+  const auto held = protocol::decode_version_lease(answer);
   if (!held) return break_off(held.error());
   --unanswered_;
   call.holding = false;

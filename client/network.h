@@ -16,7 +16,7 @@ class Network {
     transport::Poller* poller;
   };
   /// kUnsupported: no fabric of this build reaches such an address.
-  virtual Result<Way> way_to(const transport::Address& address) = 0;
+  virtual Result<Way> route_to(const transport::Address& address) = 0;
 
  protected:
   ~Network() = default;
@@ -26,7 +26,7 @@ class Network {
 class OneFabric final : public Network {
  public:
   OneFabric(transport::Fabric& fabric, transport::Poller& poller) : way_{&fabric, &poller} {}
-  Result<Way> way_to(const transport::Address&) override { return way_; }
+  Result<Way> route_to(const transport::Address&) override { return way_; }
 
  private:
   Way way_;

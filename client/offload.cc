@@ -117,7 +117,8 @@ typename Offloader<D>::Search& Offloader<D>::prepare(std::uint32_t index) {
 
 template <int D>
 void Offloader<D>::start_range(std::uint32_t index, const rtree::RangeQuery<D>& query,
-                               rtree::RangeResult<D>& result, const std::optional<HeldRoot>& held) {
+                               rtree::RangeResult<D>& result,
+                               const std::optional<LeasedRoot>& held) {
   Search& search = prepare(index);
   search.nearest = false;
   search.range_query = query;
@@ -128,7 +129,7 @@ void Offloader<D>::start_range(std::uint32_t index, const rtree::RangeQuery<D>& 
 template <int D>
 void Offloader<D>::start_nearest(std::uint32_t index, const rtree::NearestQuery<D>& query,
                                  rtree::NearestResult& result,
-                                 const std::optional<HeldRoot>& held) {
+                                 const std::optional<LeasedRoot>& held) {
   Search& search = prepare(index);
   search.nearest = true;
   search.nearest_query = query;
@@ -137,7 +138,7 @@ void Offloader<D>::start_nearest(std::uint32_t index, const rtree::NearestQuery<
 }
 
 template <int D>
-void Offloader<D>::start(std::uint32_t index, const std::optional<HeldRoot>& held) {
+void Offloader<D>::start(std::uint32_t index, const std::optional<LeasedRoot>& held) {
   Search& search = *searches_[index];
   search.held_until = held ? held->until : 0;
   if (held) {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "client/change_follower.h"
-#include "client/held_versions.h"
 #include "client/node_cache.h"
+#include "client/version_leases.h"
 #include "common/clock.h"
 #include "common/result.h"
 #include "protocol/messages.h"
@@ -62,8 +62,8 @@ struct SearchCost {
 /// within its lease) without looking: the answer is then that of a version that was current at most
 /// that long before the call.
 ///
-/// An old version has no root word: the server holds it for a time of its own (HeldRoot), and what
-/// landed before that ends counts. When it ends in mid-search, the search is given back.
+/// An old version has no root word: the server holds it for a time of its own (LeasedRoot), and
+/// what landed before that ends counts. When it ends in mid-search, the search is given back.
 ///
 /// One thread. Searches have numbers given by the caller, small and dense. Nothing is allocated or
 /// registered in steady state.
@@ -80,9 +80,9 @@ class Offloader {
   /// Begin a search; the result must live until it is finished or cancelled. Nothing is posted
   /// before flush(). `held`: of that old version instead of the current one.
   void start_range(std::uint32_t search, const rtree::RangeQuery<D>& query,
-                   rtree::RangeResult<D>& result, const std::optional<HeldRoot>& held = {});
+                   rtree::RangeResult<D>& result, const std::optional<LeasedRoot>& held = {});
   void start_nearest(std::uint32_t search, const rtree::NearestQuery<D>& query,
-                     rtree::NearestResult& result, const std::optional<HeldRoot>& held = {});
+                     rtree::NearestResult& result, const std::optional<LeasedRoot>& held = {});
   void cancel(std::uint32_t search);
 
   /// Posts what is to be read, in one doorbell.
@@ -206,7 +206,7 @@ class Offloader {
             std::unique_ptr<transport::Buffer> buffer);
 
   Search& prepare(std::uint32_t search);
-  void start(std::uint32_t index, const std::optional<HeldRoot>& held);
+  void start(std::uint32_t index, const std::optional<LeasedRoot>& held);
   void restart_cursor(Search& search, rtree::NodeRef root);
   void request_root(std::uint32_t index, bool renewal);
   void on_root(std::uint32_t index);

@@ -12,7 +12,7 @@ declare -A _silurus_words=(
 )
 declare -A _silurus_server_words=(
   [--dimensions]="2 3"
-  [--wait]="adaptive spin sleep nap"
+  [--wait]="adaptive spin sleep periodic"
   [--durability]="sync async none"
   [--log-level]="debug info warning error off"
   [--log-format]="text json"

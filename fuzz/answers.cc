@@ -53,7 +53,7 @@ void try_input(std::span<const std::byte> message) {
   try_elements<FailedOperation>(*answer);
   try_elements<Operation<2>>(*answer);
   try_elements<char>(*answer);
-  if (const auto held = decode_held(*answer)) {
+  if (const auto held = decode_version_lease(*answer)) {
     SILURUS_CHECK(held->root != 0 && held->lease_ns <= kMaxHoldLeaseNs);
   }
 }

@@ -41,7 +41,7 @@ std::string seed(int dimensions) {
   left.first = second.first;
   left.servers = {"shm:///a"};
   second.successors = {left};
-  second.ticket = 2;
+  second.fencing_token = 2;
   map.shards = {first, second};
   map.spares = {"tcp://c:1,tcp://d:1"};
   return encode(map);

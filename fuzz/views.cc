@@ -1,5 +1,5 @@
 #include "fuzz/target.h"
-#include "replication/group/kept_view.h"
+#include "replication/group/persisted_view.h"
 #include "replication/group/view.h"
 
 // What a group keeps in etcd, at its first member, or in a member's data directory: JSON.
@@ -36,8 +36,8 @@ void try_input(std::span<const std::byte> bytes) {
     const auto again = decode_registration(written);
     SILURUS_CHECK(again && encode(*again) == written);
   }
-  if (const auto kept = decode_kept_view(text)) {
-    const auto again = decode_kept_view(encode(*kept));
+  if (const auto kept = decode_persisted_view(text)) {
+    const auto again = decode_persisted_view(encode(*kept));
     SILURUS_CHECK(again && *again == *kept);
     static_cast<void>(may_follow(*kept, {.founder = 1, .taken_over_at = 0, .view = view_of_two()}));
     static_cast<void>(may_take_over(*kept, 1));
@@ -48,7 +48,7 @@ std::vector<std::string> seeds() {
   const View view = view_of_two();
   return {encode(view),
           encode(Registration{.member = view.members[0], .incarnation = 9, .durable = 64}),
-          encode(KeptView{.founder = 1, .taken_over_at = 2, .view = view}),
+          encode(PersistedView{.founder = 1, .taken_over_at = 2, .view = view}),
           "[[[[[[[[[[[]]]]]]]]]]]"};
 }
 

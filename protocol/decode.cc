@@ -326,11 +326,11 @@ Result<HoldRequest> decode_hold(const Request& request) {
   return decode_fixed<HoldRequest>(request, MessageType::kHold);
 }
 
-Result<HeldVersion> decode_held(const Answer& answer) {
-  const auto held = answer_array<HeldVersion>(answer);
+Result<VersionLease> decode_version_lease(const Answer& answer) {
+  const auto held = answer_array<VersionLease>(answer);
   if (!held) return fail(held.error());
   if (held->size() != 1 || answer.more()) return broken("an answer of other than one held version");
-  const HeldVersion version = (*held)[0];
+  const VersionLease version = (*held)[0];
   if (version.root == 0 || version.lease_ns > kMaxHoldLeaseNs) {
     return broken("a held version without a root or without an end");
   }

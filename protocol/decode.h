@@ -188,7 +188,7 @@ Result<Array<T>> answer_array(const Answer& answer) {
 }
 
 /// A version that the server says it holds: has a root, and an end.
-Result<HeldVersion> decode_held(const Answer& answer);
+Result<VersionLease> decode_version_lease(const Answer& answer);
 constexpr std::uint64_t kMaxHoldLeaseNs = std::uint64_t{3600} * 1'000'000'000;
 
 /// The Error that an error answer carries. The code is one that this build knows (else kProtocol);

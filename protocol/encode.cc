@@ -159,8 +159,8 @@ AnswerEncoder AnswerEncoder::write(AnswerTo to, std::span<const FailedOperation>
   return {to, 0, failed.size(), failed.data(), sizeof(FailedOperation)};
 }
 
-AnswerEncoder AnswerEncoder::held(AnswerTo to, const HeldVersion& held) {
-  return {to, 0, 1, &held, sizeof(HeldVersion)};
+AnswerEncoder AnswerEncoder::held(AnswerTo to, const VersionLease& held) {
+  return {to, 0, 1, &held, sizeof(VersionLease)};
 }
 
 AnswerEncoder AnswerEncoder::text(AnswerTo to, std::string_view text) {

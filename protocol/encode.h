@@ -93,7 +93,7 @@ class AnswerEncoder {
   static AnswerEncoder nearest(AnswerTo to, std::span<const rtree::Neighbor> neighbors);
   static AnswerEncoder join(AnswerTo to, std::span<const IdPair> pairs);
   static AnswerEncoder write(AnswerTo to, std::span<const FailedOperation> failed);
-  static AnswerEncoder held(AnswerTo to, const HeldVersion& held);
+  static AnswerEncoder held(AnswerTo to, const VersionLease& held);
   static AnswerEncoder text(AnswerTo to, std::string_view text);
   /// Cut to kMaxErrorText bytes.
   static AnswerEncoder error(AnswerTo to, const Error& error);

@@ -136,23 +136,23 @@ struct AtRequest {
   Moment moment;
 };
 
-/// The server holds the version of that moment for HeldVersion::lease_ns, so that the client can
-/// walk it by itself; asked again, for as long again. Of one client it holds kMaxHeldVersions at
+/// The server holds the version of that moment for VersionLease::lease_ns, so that the client can
+/// walk it by itself; asked again, for as long again. Of one client it holds kMaxVersionLeases at
 /// once.
 struct HoldRequest {
   Header header;
   Moment moment;
 };
 /// Old versions that a server holds for one client at once.
-constexpr std::size_t kMaxHeldVersions = 8;
+constexpr std::size_t kMaxVersionLeases = 8;
 
 enum class TaskKind : std::uint32_t {
   kHistory = 1,  ///< which versions are kept; no text
   kDiff = 2,     ///< what was inserted, erased and moved between two moments; no text
   kBackup = 3,   ///< a copy into the new directory that the text names, on the server's machine
-  // How a shard is replaced by others (docs/sharding.md). `from` is a ticket, or 0 where it says
-  // so: a command whose ticket is below the greatest seen is refused, since another command has
-  // taken over. No text.
+  // How a shard is replaced by others (docs/sharding.md). `from` is a fencing token, or 0 where it
+  // says so: a command whose fencing token is below the greatest seen is refused, since another
+  // command has taken over. No text.
   kExport = 4,         ///< pins the current version for this connection (from: 0)
   kExportChanges = 5,  ///< then pins the newest one, and lists what has changed since (from: 0)
   kExportPage = 6,     ///< from: 0, `to`: which page of what the last of those two listed; answered
@@ -193,7 +193,7 @@ constexpr std::size_t kMaxTaskText = 200;  ///< bytes of the text of a task, as 
 ///  kWrite    FailedOperation, one for each that failed;
 ///  kStats    bytes of JSON; so do kTask (kExportPage apart) and kCluster;
 ///  kAt       as the search in it;
-///  kHold     one HeldVersion (and the version in the header);
+///  kHold     one VersionLease (and the version in the header);
 ///  kLoad*    nothing (count: entries in the tree, after kLoadCommit);
 ///  an error  bytes of text, UTF-8, not terminated.
 struct AnswerHeader {
@@ -202,7 +202,7 @@ struct AnswerHeader {
   std::uint64_t count;     ///< in this segment; a kCount range: the total
 };
 
-struct HeldVersion {
+struct VersionLease {
   std::uint64_t root;  ///< NodeRef::word()
   std::uint64_t lease_ns;
 };
@@ -284,7 +284,7 @@ static_assert(sizeof(Header) == 8 && sizeof(RangeRequest<2>) == 48 &&
 static_assert(sizeof(NearestRequest<2>) == 32 && sizeof(Operation<2>) == 80);
 static_assert(sizeof(WriteRequest) == 24 && sizeof(LoadEntries) == 16 && sizeof(LoadCommit) == 24);
 static_assert(sizeof(JoinRequest) == 24 && sizeof(IdPair) == 16);
-static_assert(sizeof(HoldRequest) == 16 && sizeof(HeldVersion) == 16);
+static_assert(sizeof(HoldRequest) == 16 && sizeof(VersionLease) == 16);
 static_assert(sizeof(AtRequest) == 16 && sizeof(TaskRequest) == 32 &&
               sizeof(TaskRequest) + kMaxTaskText <= kMinMessageBytes &&
               sizeof(AtRequest) + sizeof(RangeRequest<3>) <= kMinMessageBytes &&

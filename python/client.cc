@@ -54,7 +54,7 @@ ClientOptions to_options(const py::dict& given) {
                                                {{"adaptive", WaitPolicy::kAdaptive},
                                                 {"spin", WaitPolicy::kSpin},
                                                 {"sleep", WaitPolicy::kSleep},
-                                                {"nap", WaitPolicy::kNap}});
+                                                {"periodic", WaitPolicy::kPeriodic}});
     } else if (name == "read_from") {
       options.read.from = choice<ReadFrom>(
           value, "read_from", {{"primary", ReadFrom::kPrimary}, {"any", ReadFrom::kAny}});

@@ -24,31 +24,32 @@ Result<Admission> transition(const Admission& from, const AdmissionOrder& order)
     return fail(ErrorCode::kConflict,
                 "this server is " + std::string(to_string(from.state)) + std::string(but));
   };
-  if (order.ticket == 0 || order.ticket < from.ticket) {
-    return fail(ErrorCode::kConflict, "ticket " + std::to_string(order.ticket) +
-                                          " comes too late: ticket " + std::to_string(from.ticket) +
+  if (order.fencing_token == 0 || order.fencing_token < from.fencing_token) {
+    return fail(ErrorCode::kConflict, "fencing token " + std::to_string(order.fencing_token) +
+                                          " comes too late: fencing token " +
+                                          std::to_string(from.fencing_token) +
                                           " has taken over here");
   }
-  const bool is_of_same = order.ticket == from.ticket;
+  const bool is_of_same = order.fencing_token == from.fencing_token;
   switch (order.action) {
     case AdmissionAction::kFill:
       if (from.state == kFrozen || from.state == kRetired) {
         return refuse(": only an empty one is filled");
       }
-      return Admission{kFilling, order.ticket};
+      return Admission{kFilling, order.fencing_token};
     case AdmissionAction::kFreeze:
       if (from.state == kFilling || from.state == kRetired) return refuse(": it cannot be frozen");
-      return Admission{kFrozen, order.ticket};
+      return Admission{kFrozen, order.fencing_token};
     case AdmissionAction::kRetire:
       if (!is_of_same || (from.state != kFrozen && from.state != kRetired)) {
         return refuse(", and not frozen (any more): writes may have come");
       }
-      return Admission{kRetired, order.ticket};
+      return Admission{kRetired, order.fencing_token};
     case AdmissionAction::kServe:
-      return Admission{kServing, order.ticket};
+      return Admission{kServing, order.fencing_token};
     case AdmissionAction::kLapse:
       if (!is_of_same || from.state != kFrozen) return refuse(", and not frozen");
-      return Admission{kServing, order.ticket};
+      return Admission{kServing, order.fencing_token};
   }
   return fail(ErrorCode::kUnsupported, "an admission order that this Silurus does not know");
 }

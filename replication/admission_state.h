@@ -23,19 +23,20 @@ enum class AdmissionState : std::uint64_t { kServing, kFilling, kFrozen, kRetire
 /// The state with its fencing token. Two words, as they lie in a member's checkpoint.
 struct Admission {
   AdmissionState state = AdmissionState::kServing;
-  std::uint64_t ticket = 0;  ///< the greatest of the orders so far
+  std::uint64_t fencing_token = 0;  ///< the greatest of the orders so far
 
   friend bool operator==(const Admission&, const Admission&) = default;
   /// Whether bytes that came from outside are one.
   bool is_sound() const {
-    return state <= AdmissionState::kRetired && (state == AdmissionState::kServing || ticket != 0);
+    return state <= AdmissionState::kRetired &&
+           (state == AdmissionState::kServing || fencing_token != 0);
   }
 };
 static_assert(std::is_trivially_copyable_v<Admission> &&
               std::has_unique_object_representations_v<Admission>);
 
 /// What comes of an order. kConflict: it is refused, because the state does not allow it, or its
-/// ticket is below the greatest one, so that another coordinator has overtaken who gave it.
+/// fencing token is below the greatest one, so that another coordinator has overtaken who gave it.
 Result<Admission> transition(const Admission& from, const AdmissionOrder& order);
 
 std::string_view to_string(AdmissionState state);

@@ -127,7 +127,7 @@ enum class AdmissionAction : std::uint64_t {
 
 struct AdmissionOrder {
   AdmissionAction action;
-  std::uint64_t ticket;
+  std::uint64_t fencing_token;
   std::uint64_t freeze_ns;  ///< how long a kFreeze lasts at most, on the primary's clock
 };
 

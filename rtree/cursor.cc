@@ -246,7 +246,7 @@ void NearestCursor<D>::start(const NearestQuery<D>& query, WantedNode root, Near
   free_families_.clear();
   if (k_ == 0) return;
   const std::uint32_t index = new_family();
-  Family& family = *families_[index];
+  ChildQueue& family = *families_[index];
   family.distances[0] = 0;
   family.refs[0] = root.ref.word();
   family.count = 1;
@@ -262,13 +262,13 @@ std::uint32_t NearestCursor<D>::new_family() {
     free_families_.pop_back();
     return index;
   }
-  if (family_count_ == families_.size()) families_.push_back(std::make_unique<Family>());
+  if (family_count_ == families_.size()) families_.push_back(std::make_unique<ChildQueue>());
   return family_count_++;
 }
 
 template <int D>
 void NearestCursor<D>::add_family(std::uint32_t index) {
-  Family& family = *families_[index];
+  ChildQueue& family = *families_[index];
   family.nearest = kernels_->least(family.distances, family.count);
   const double distance = family.distances[family.nearest];
   if (distance > bound_) return free_families_.push_back(index);
@@ -281,7 +281,7 @@ template <int D>
 std::uint64_t NearestCursor<D>::take_nearest(std::uint32_t index) {
   std::pop_heap(known_.begin(), known_.end(), Farther());
   known_.pop_back();
-  Family& family = *families_[index];
+  ChildQueue& family = *families_[index];
   const std::uint64_t ref = family.refs[family.nearest];
   if (--family.count != 0) {
     family.distances[family.nearest] = family.distances[family.count];
@@ -298,7 +298,7 @@ std::optional<WantedNode> NearestCursor<D>::take() {
   if (is_wide_) return wide_.take();
   while (!known_.empty() && known_.front().squared_distance <= bound_) {
     const std::uint32_t index = known_.front().family;
-    const Family& family = *families_[index];
+    const ChildQueue& family = *families_[index];
     const std::uint64_t ref = take_nearest(index);
     if (family.kind == Kind::kLeaves) {
       const Node<D>& parent = *parents_[family.parent];
@@ -321,7 +321,7 @@ std::optional<WantedNode> NearestCursor<D>::take() {
 
 /// Keeps a node of level 1 for its directories: its children are known by their places.
 template <int D>
-void NearestCursor<D>::keep_parent(const Node<D>& parent, Family& family) {
+void NearestCursor<D>::keep_parent(const Node<D>& parent, ChildQueue& family) {
   if (parent_count_ == parents_.size()) parents_.push_back(std::make_unique<Node<D>>());
   family.kind = Kind::kLeaves;
   family.parent = static_cast<std::uint32_t>(parent_count_);
@@ -332,7 +332,7 @@ void NearestCursor<D>::keep_parent(const Node<D>& parent, Family& family) {
 template <int D>
 void NearestCursor<D>::add_groups(const Node<D>& parent, std::uint32_t child) {
   const std::uint32_t index = new_family();
-  Family& family = *families_[index];
+  ChildQueue& family = *families_[index];
   family.kind = Kind::kGroups;
   family.leaf = parent.child(child).word();
   family.level = 0;
@@ -358,7 +358,7 @@ void NearestCursor<D>::feed(const Node<D>& node) {
     feed_leaf(node);
   } else {
     const std::uint32_t index = new_family();
-    Family& family = *families_[index];
+    ChildQueue& family = *families_[index];
     if (query_.lonlat) {
       kernels_->inner_arcs(node, from_, family.distances);
     } else {

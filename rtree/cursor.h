@@ -230,7 +230,7 @@ class NearestCursor {
   /// The children of one node, or the groups of a leaf. One by one they are taken, the nearest
   /// first; only that one is in the heap, so that a node costs one place there and not as many as
   /// it has children.
-  struct Family {
+  struct ChildQueue {
     alignas(64) double distances[kMaxFanout];  ///< squared, or keys
     std::uint64_t refs[kInnerFanout<D>];
     std::uint32_t count;    ///< children that were not taken
@@ -250,7 +250,7 @@ class NearestCursor {
   std::uint32_t new_family();
   void add_family(std::uint32_t index);
   std::uint64_t take_nearest(std::uint32_t index);
-  void keep_parent(const Node<D>& parent, Family& family);
+  void keep_parent(const Node<D>& parent, ChildQueue& family);
   void add_groups(const Node<D>& parent, std::uint32_t child);
   void feed_leaf(const Node<D>& leaf);
   void make_room();
@@ -288,7 +288,7 @@ class NearestCursor {
   bool has_worst_ = false;
   std::size_t in_flight_ = 0;
   bool finished_ = true;
-  std::vector<std::unique_ptr<Family>> families_;  ///< the first ones are in use
+  std::vector<std::unique_ptr<ChildQueue>> families_;  ///< the first ones are in use
   std::uint32_t family_count_ = 0;
   std::vector<std::uint32_t> free_families_;  ///< indices of families without children
   bool by_groups_ = false;

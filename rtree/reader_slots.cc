@@ -62,7 +62,7 @@ ReaderSlots::~ReaderSlots() {
   }
 }
 
-HeldSlot ReaderSlots::acquire_slowly() {
+PinnedSlot ReaderSlots::acquire_slowly() {
   static thread_local Kept kept;
   ReaderSlot* own = kept.find(*this);
   if (own == nullptr && kept.has_room()) {

@@ -84,7 +84,7 @@ struct alignas(64) ReaderSlot {
 };
 
 /// A slot in use by a snapshot.
-struct HeldSlot {
+struct PinnedSlot {
   ReaderSlot* slot = nullptr;
   bool threads_own = false;  ///< stays with the thread that acquired it
 };
@@ -104,7 +104,7 @@ class ReaderSlots : public std::enable_shared_from_this<ReaderSlots> {
   ~ReaderSlots();
 
   /// A slot with nothing pinned, for the caller alone until release().
-  HeldSlot acquire() {
+  PinnedSlot acquire() {
     if (last_.slots_id == id_ && last_.slot->pinned.load(std::memory_order_relaxed) == 0) {
       return {last_.slot, true};
     }
@@ -112,7 +112,7 @@ class ReaderSlots : public std::enable_shared_from_this<ReaderSlots> {
   }
 
   /// Unpins and gives back.
-  static void release(HeldSlot held) {
+  static void release(PinnedSlot held) {
     // In this order: once nothing is pinned any more, the slots of a tree that was removed may go.
     // Who claims a slot passes over one in which something is pinned.
     if (!held.threads_own) give_back_slot(*held.slot);
@@ -136,7 +136,7 @@ class ReaderSlots : public std::enable_shared_from_this<ReaderSlots> {
   class Kept;
 
   ReaderSlots();
-  HeldSlot acquire_slowly();
+  PinnedSlot acquire_slowly();
   ReaderSlot& claim();
 
   static thread_local constinit inline Last last_{0, nullptr};

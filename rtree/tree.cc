@@ -396,14 +396,14 @@ void Tree<D>::update_stats() {
 template <int D>
 Snapshot<D> Tree<D>::snapshot() const {
   ReaderSlots& slots = old_nodes_->slots();
-  const HeldSlot held = slots.acquire();
+  const PinnedSlot held = slots.acquire();
   return Snapshot<D>(*forest_, slots, held,
                      NodeRef::from_word(pin_root(root_block().root, held.slot->pinned)));
 }
 
 template <int D>
 Snapshot<D> Snapshot<D>::duplicate() const {
-  const HeldSlot held = slots_->acquire();
+  const PinnedSlot held = slots_->acquire();
   // Sequentially consistent, as in pin_root. There is nothing to look at again: our own pin
   // holds the version until the writer itself releases it, and its next scan comes after that.
   held.slot->pinned.store(root_.word(), std::memory_order_seq_cst);

@@ -497,12 +497,12 @@ class Snapshot {
 
  private:
   friend class Tree<D>;
-  Snapshot(const Forest<D>& forest, ReaderSlots& slots, HeldSlot held, NodeRef root)
+  Snapshot(const Forest<D>& forest, ReaderSlots& slots, PinnedSlot held, NodeRef root)
       : forest_(&forest), slots_(&slots), held_(held), root_(root) {}
 
   const Forest<D>* forest_;
   ReaderSlots* slots_;
-  HeldSlot held_;
+  PinnedSlot held_;
   NodeRef root_;
 };
 

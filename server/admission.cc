@@ -25,27 +25,27 @@ Status AdmissionControl::recover() {
   std::ifstream file(path_);
   if (!file.is_open()) return {};
   std::string word;
-  std::uint64_t ticket = 0;
-  if (!(file >> word >> ticket) || word != kRetiredWord || ticket == 0) {
+  std::uint64_t fencing_token = 0;
+  if (!(file >> word >> fencing_token) || word != kRetiredWord || fencing_token == 0) {
     return fail(ErrorCode::kProtocol, path_ +
                                           " does not say that this server is retired, as it "
                                           "should if it is there");
   }
-  follow({State::kRetired, ticket}, 0);
+  follow({State::kRetired, fencing_token}, 0);
   return {};
 }
 
 void AdmissionControl::follow(const Admission& admission, Nanoseconds frozen_until) {
   frozen_until_ = frozen_until;
-  ticket_.store(admission.ticket, std::memory_order_relaxed);
+  fencing_token_.store(admission.fencing_token, std::memory_order_relaxed);
   // Release: pairs with the acquire in state().
   state_.store(admission.state, std::memory_order_release);
 }
 
 Status AdmissionControl::obey(const AdmissionOrder& order, Nanoseconds now) {
-  Admission before{state(), ticket()};
+  Admission before{state(), fencing_token()};
   if (has_lapsed(now)) {
-    const auto lapsed = transition(before, {AdmissionAction::kLapse, before.ticket, 0});
+    const auto lapsed = transition(before, {AdmissionAction::kLapse, before.fencing_token, 0});
     if (!lapsed) return fail(lapsed.error());
     before = *lapsed;
   }
@@ -54,7 +54,7 @@ Status AdmissionControl::obey(const AdmissionOrder& order, Nanoseconds now) {
   if (!path_.empty() && next->state != before.state) {
     if (next->state == State::kRetired) {
       const std::string text =
-          std::string(kRetiredWord) + " " + std::to_string(next->ticket) + "\n";
+          std::string(kRetiredWord) + " " + std::to_string(next->fencing_token) + "\n";
       if (auto ok = write_durably(path_, text); !ok) {
         // It may be there nevertheless, and would be believed at the next start.
         [[maybe_unused]] const Status removed = remove_durably(path_);
@@ -68,20 +68,20 @@ Status AdmissionControl::obey(const AdmissionOrder& order, Nanoseconds now) {
   return {};
 }
 
-Status AdmissionControl::admit(std::uint64_t ticket, Nanoseconds now) const {
+Status AdmissionControl::admit(std::uint64_t fencing_token, Nanoseconds now) const {
   switch (state()) {
     case State::kServing:
-      if (ticket == 0) return {};
+      if (fencing_token == 0) return {};
       return fail(ErrorCode::kConflict, "this connection does not fill this server any more");
     case State::kFilling:
-      if (ticket != 0 && ticket == this->ticket()) return {};
-      if (ticket == 0) {
+      if (fencing_token != 0 && fencing_token == this->fencing_token()) return {};
+      if (fencing_token == 0) {
         return fail(ErrorCode::kMoved,
                     "this server is being filled: it takes writes when it is complete");
       }
       return fail(ErrorCode::kConflict, "another connection fills this server now");
     case State::kFrozen:
-      if (ticket == 0 && has_lapsed(now)) return {};
+      if (fencing_token == 0 && has_lapsed(now)) return {};
       return fail(ErrorCode::kMoved,
                   "this server is about to hand over what it holds: write again a little later");
     case State::kRetired:

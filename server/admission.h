@@ -33,22 +33,22 @@ class AdmissionControl {
   bool has_lapsed(Nanoseconds now) const {
     return state() == State::kFrozen && now >= frozen_until_;
   }
-  /// Whether a write of a connection may happen: `ticket` is that of the kFill which came by it,
-  /// or 0. kMoved: it may elsewhere, or here a little later.
-  Status admit(std::uint64_t ticket, Nanoseconds now) const;
+  /// Whether a write of a connection may happen: `fencing token` is that of the kFill which came by
+  /// it, or 0. kMoved: it may elsewhere, or here a little later.
+  Status admit(std::uint64_t fencing_token, Nanoseconds now) const;
 
   // --- any thread
   /// Acquire: pairs with the release in follow(). A thread that has heard that the server was
   /// retired, by whatever way, finds it so.
   State state() const { return state_.load(std::memory_order_acquire); }
-  std::uint64_t ticket() const { return ticket_.load(std::memory_order_relaxed); }
+  std::uint64_t fencing_token() const { return fencing_token_.load(std::memory_order_relaxed); }
   bool retired() const { return state() == State::kRetired; }
 
  private:
   const std::string path_;
   Nanoseconds frozen_until_ = 0;
   std::atomic<State> state_{State::kServing};
-  std::atomic<std::uint64_t> ticket_{0};
+  std::atomic<std::uint64_t> fencing_token_{0};
 };
 
 /// What a server that is retired answers to everything.

@@ -156,7 +156,7 @@ bool Combiner<D>::find_room() {
 
 template <int D>
 Status Combiner<D>::let_in(const Job& job, Nanoseconds now) {
-  if (!job.order) return parts_.admission.admit(job.ticket, now);
+  if (!job.order) return parts_.admission.admit(job.fencing_token, now);
   if (auto ok = parts_.admission.obey(*job.order, now); !ok) return ok;
   parts_.collections.set_retired(parts_.admission.retired());
   return {};
@@ -328,7 +328,7 @@ template <int D>
 std::unique_ptr<LoadJob<D>> Combiner<D>::load(std::unique_ptr<LoadJob<D>> job) {
   if (!try_acquire()) return job;
   parts_.executor.run([this, job = std::move(job)]() mutable {
-    if (const Status ok = parts_.admission.admit(job->ticket, parts_.clock.now()); ok) {
+    if (const Status ok = parts_.admission.admit(job->fencing_token, parts_.clock.now()); ok) {
       job->version = load_now(job->collection, job->load->take_entries(), job->options);
     } else {
       job->version = fail(ok.error());

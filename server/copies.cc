@@ -11,7 +11,7 @@ namespace silurus::server {
 using replication::Lsn;
 
 template <int D>
-Copies<D>::Copies(const Parts& parts, const CopiesOptions& options)
+StateTransfer<D>::StateTransfer(const Parts& parts, const StateTransferOptions& options)
     : parts_(parts),
       options_(options),
       source_(
@@ -22,16 +22,16 @@ Copies<D>::Copies(const Parts& parts, const CopiesOptions& options)
           },
           [this](std::uint64_t id) { return parts_.replica.hold_load(id); }),
       pause_(options.pause) {
-  parts_.links.admit(replication::group::kCopyMagic, &source_);
+  parts_.links.admit(replication::group::kTransferMagic, &source_);
 }
 
 template <int D>
-Copies<D>::~Copies() {
-  parts_.links.admit(replication::group::kCopyMagic, nullptr);
+StateTransfer<D>::~StateTransfer() {
+  parts_.links.admit(replication::group::kTransferMagic, nullptr);
 }
 
 template <int D>
-Status Copies<D>::step(Nanoseconds now) {
+Status StateTransfer<D>::step(Nanoseconds now) {
   give(now);
   return take(now);
 }
@@ -40,7 +40,7 @@ Status Copies<D>::step(Nanoseconds now) {
 
 /// What is missing behind a copy they take from the primary's log.
 template <int D>
-void Copies<D>::give(Nanoseconds now) {
+void StateTransfer<D>::give(Nanoseconds now) {
   source_.tick(now);
   if (source_.holds() > 0 && hold_too_much()) {
     parts_.tree.reclaim();  // what is known of it may be old: no other code looks while there are
@@ -54,7 +54,7 @@ void Copies<D>::give(Nanoseconds now) {
   }
   if (source_.counters().messages != messages_) {
     messages_ = source_.counters().messages;
-    parts_.standing.note_copies(source_.counters());
+    parts_.member_status.note_copies(source_.counters());
   }
   constexpr Lsn kNobody = replication::Store<D>::kNobody;
   parts_.store.hold_log(
@@ -62,7 +62,7 @@ void Copies<D>::give(Nanoseconds now) {
 }
 
 template <int D>
-bool Copies<D>::hold_too_much() const {
+bool StateTransfer<D>::hold_too_much() const {
   const rtree::TreeStats stats = parts_.tree.stats();
   // Old versions that can still be asked for are held, too.
   const std::uint64_t held = stats.bytes_held - std::min(stats.bytes_held, held_before_);
@@ -74,24 +74,24 @@ bool Copies<D>::hold_too_much() const {
 // --- we copy another one's
 
 template <int D>
-Status Copies<D>::take(Nanoseconds now) {
+Status StateTransfer<D>::take(Nanoseconds now) {
   if (fetch_ == nullptr) {
     if (!parts_.member.needs_copy()) {
-      if (std::exchange(lacks_room_, false)) parts_.standing.note_copy_obstacle("");
+      if (std::exchange(lacks_room_, false)) parts_.member_status.note_copy_obstacle("");
       pause_ = options_.pause;
     } else if (now >= again_at_) {
       begin(now);
     }
     return {};
   }
-  parts_.member.expect_copy(
-      replication::group::Member::CopyUnderWay{.log = fetch_->log(), .nodes = fetch_->nodes()});
+  parts_.member.expect_transfer(
+      replication::group::Member::TransferUnderWay{.log = fetch_->log(), .nodes = fetch_->nodes()});
   const auto outcome = fetch_->outcome();
   return outcome ? take_end(*outcome, now) : Status{};
 }
 
 template <int D>
-Status Copies<D>::take_end(const Status& outcome, Nanoseconds now) {
+Status StateTransfer<D>::take_end(const Status& outcome, Nanoseconds now) {
   if (!outcome) {
     ++counters_.in_vain;
     if (outcome.error().code == ErrorCode::kTooLarge) {
@@ -121,7 +121,7 @@ Status Copies<D>::take_end(const Status& outcome, Nanoseconds now) {
 }
 
 template <int D>
-void Copies<D>::begin(Nanoseconds now) {
+void StateTransfer<D>::begin(Nanoseconds now) {
   const replication::group::View& view = parts_.member.view();
   for (const auto& member : view.members) {
     if (member.id == parts_.self) continue;
@@ -136,13 +136,13 @@ void Copies<D>::begin(Nanoseconds now) {
 }
 
 template <int D>
-void Copies<D>::try_next(Nanoseconds now) {
+void StateTransfer<D>::try_next(Nanoseconds now) {
   const std::string text =
       parts_.member.label() + ": copies the tree of the member at " + sources_.front();
   const auto line = limiter_.line("from " + sources_.front(), text, now);
   if (line && !lacks_room_) log::info(*line);
   ++counters_.begun;
-  parts_.member.expect_copy(replication::group::Member::CopyUnderWay{});
+  parts_.member.expect_transfer(replication::group::Member::TransferUnderWay{});
   fetch_->begin(sources_.front(), {.group = parts_.group,
                                    .epoch = parts_.member.epoch(),
                                    .at_least = parts_.member.copy_needs(),
@@ -150,11 +150,11 @@ void Copies<D>::try_next(Nanoseconds now) {
 }
 
 template <int D>
-void Copies<D>::drop(Nanoseconds now, Nanoseconds longest_pause) {
+void StateTransfer<D>::drop(Nanoseconds now, Nanoseconds longest_pause) {
   fetch_.reset();
   sink_.reset();
   sources_.clear();
-  parts_.member.expect_copy(std::nullopt);
+  parts_.member.expect_transfer(std::nullopt);
   again_at_ = now + pause_;
   pause_ = std::min(2 * pause_, longest_pause);
 }
@@ -162,16 +162,16 @@ void Copies<D>::drop(Nanoseconds now, Nanoseconds longest_pause) {
 /// All others have the same tree, and it will hardly be smaller soon: says so once, and asks again
 /// after longer and longer.
 template <int D>
-void Copies<D>::give_up_for_want_of_room(Nanoseconds now) {
+void StateTransfer<D>::give_up_for_want_of_room(Nanoseconds now) {
   const std::string why = "the group's tree is larger than " +
                           format_size(parts_.tree.stats().bytes_budget) +
                           ", which is what this member may take: start it with a larger --memory";
   if (!std::exchange(lacks_room_, true)) log::error(parts_.member.label() + ": no copy: " + why);
-  parts_.standing.note_copy_obstacle(why);
+  parts_.member_status.note_copy_obstacle(why);
   drop(now, options_.longest_pause_without_room);
 }
 
-template class Copies<2>;
-template class Copies<3>;
+template class StateTransfer<2>;
+template class StateTransfer<3>;
 
 }  // namespace silurus::server

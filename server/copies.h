@@ -14,19 +14,20 @@
 #include "replication/group/tree_copy.h"
 #include "replication/store.h"
 #include "server/limits.h"
+#include "server/member_status.h"
 #include "server/replica.h"
-#include "server/standing.h"
 
 namespace silurus::server {
 
 /// Brings the tree of another member into a store of its own, beside the one that serves: on a
-/// thread (TreeFetch), or in a simulated world. Made, asked and destroyed by Copies.
-class CopyFetch {
+/// thread (StateFetchThread), or in a simulated world. Made, asked and destroyed by StateTransfer.
+class StateFetch {
  public:
   /// Ends what is under way; what has not arrived is gone.
-  virtual ~CopyFetch() = default;
+  virtual ~StateFetch() = default;
   /// Begins a copy of the tree of the member that others find there. None is under way.
-  virtual void begin(const std::string& source, const replication::group::CopyOptions& copy) = 0;
+  virtual void begin(const std::string& source,
+                     const replication::group::TransferOptions& copy) = 0;
   /// Where the log goes on behind the version being copied; 0: none is held yet.
   virtual replication::Lsn log() const = 0;
   /// Nodes of that version that are here.
@@ -39,9 +40,9 @@ class CopyFetch {
 
 /// Where the nodes of a copy go. One thread at a time; all but arrive() belong to the copy.
 template <int D>
-class CopySink {
+class StateSink {
  public:
-  virtual ~CopySink() = default;
+  virtual ~StateSink() = default;
   /// A copy begins; of the one before nothing counts.
   virtual Status begin() = 0;
   /// See replication::group::TakeNode.
@@ -52,7 +53,7 @@ class CopySink {
   virtual Status arrive() = 0;
 };
 
-struct CopiesOptions {
+struct StateTransferOptions {
   Nanoseconds patience = kCopyPatience;
   Nanoseconds pause = kCopyPause;
   Nanoseconds longest_pause = kLongestCopyPause;
@@ -60,7 +61,7 @@ struct CopiesOptions {
   std::uint64_t memory_share = kCopiesShare;
 };
 
-struct CopiesCounters {
+struct StateTransferCounters {
   std::uint64_t begun = 0;    ///< copies of another one's tree
   std::uint64_t in_vain = 0;  ///< copies that were begun and not given whole
   std::uint64_t dropped = 0;  ///< copies that were whole and no longer wanted
@@ -82,15 +83,15 @@ inline bool may_replace_tree(replication::Lsn log, bool is_needed, replication::
 /// of the next member if one cannot give it whole, and of all again after a while. The owner of the
 /// member calls step() after each of its steps, on the same thread.
 template <int D>
-class Copies {
+class StateTransfer {
  public:
-  using MakeFetch = std::function<std::unique_ptr<CopyFetch>(CopySink<D>& sink)>;
-  using MakeSink = std::function<std::unique_ptr<CopySink<D>>()>;
+  using MakeFetch = std::function<std::unique_ptr<StateFetch>(StateSink<D>& sink)>;
+  using MakeSink = std::function<std::unique_ptr<StateSink<D>>()>;
   struct Parts {
     replication::Store<D>& store;
     rtree::Tree<D>& tree;
     const Replica<D>& replica;
-    Standing& standing;
+    MemberStatus& member_status;
     replication::group::Member& member;
     replication::group::Links& links;
     replication::group::GroupId group;
@@ -99,9 +100,9 @@ class Copies {
     MakeSink make_sink;
   };
   /// All parts must outlive it. The slabs of the tree are exposed next at the links' listener.
-  Copies(const Parts& parts, const CopiesOptions& options);
-  ~Copies();
-  Copies(const Copies&) = delete;
+  StateTransfer(const Parts& parts, const StateTransferOptions& options);
+  ~StateTransfer();
+  StateTransfer(const StateTransfer&) = delete;
 
   /// An error is final, as the member's.
   Status step(Nanoseconds now);
@@ -109,8 +110,8 @@ class Copies {
   bool has_arrived() const { return counters_.arrived > 0; }
   /// Whether another one's tree is being copied.
   bool is_fetching() const { return fetch_ != nullptr; }
-  const CopiesCounters& counters() const { return counters_; }
-  const replication::group::CopySource<D>& source() const { return source_; }
+  const StateTransferCounters& counters() const { return counters_; }
+  const replication::group::TransferSource<D>& source() const { return source_; }
 
  private:
   void give(Nanoseconds now);
@@ -123,19 +124,19 @@ class Copies {
   void give_up_for_want_of_room(Nanoseconds now);
 
   const Parts parts_;
-  const CopiesOptions options_;
-  replication::group::CopySource<D> source_;
+  const StateTransferOptions options_;
+  replication::group::TransferSource<D> source_;
   std::uint64_t held_before_ = 0;  ///< bytes, before the first copy under way began
-  std::uint64_t messages_ = 0;     ///< as told to the standing
-  std::unique_ptr<CopySink<D>> sink_;
-  std::unique_ptr<CopyFetch> fetch_;  ///< goes before its sink
-  std::deque<std::string> sources_;   ///< the one being asked, and those to ask after it
-  bool is_waiting_ = false;           ///< for the view store, with a copy that is whole
+  std::uint64_t messages_ = 0;     ///< as told to the status
+  std::unique_ptr<StateSink<D>> sink_;
+  std::unique_ptr<StateFetch> fetch_;  ///< goes before its sink
+  std::deque<std::string> sources_;    ///< the one being asked, and those to ask after it
+  bool is_waiting_ = false;            ///< for the view store, with a copy that is whole
   Nanoseconds again_at_ = 0;
   Nanoseconds pause_;
   bool lacks_room_ = false;  ///< the last copy was larger than this member's tree may become
   log::LogLimiter limiter_;
-  CopiesCounters counters_;
+  StateTransferCounters counters_;
 };
 
 }  // namespace silurus::server

@@ -90,7 +90,7 @@ Result<transport::Address> Core<D>::listen(transport::Fabric& fabric,
                                            const transport::ListenOptions& options) {
   auto pollers = pollers_of(fabric);
   if (!pollers) return fail(pollers.error());
-  auto door = std::make_unique<Door>();
+  auto door = std::make_unique<ListenEndpoint>();
   door->core = this;
   door->index = doors_.size();
   door->one_sided = has(fabric.capabilities(), transport::Capability::kOneSidedRead);
@@ -127,8 +127,8 @@ void Core<D>::warn_of_refusal(const transport::Caller& caller, const Error& erro
 }
 
 template <int D>
-Result<std::vector<std::byte>> Core<D>::Door::on_hello(std::span<const std::byte> client_hello,
-                                                       const transport::Caller& caller) {
+Result<std::vector<std::byte>> Core<D>::ListenEndpoint::on_hello(
+    std::span<const std::byte> client_hello, const transport::Caller& caller) {
   const auto client = protocol::decode_client_hello(client_hello, D);
   if (!client) return fail(client.error());
   const CoreOptions& options = core->options_;
@@ -148,7 +148,7 @@ Result<std::vector<std::byte>> Core<D>::Door::on_hello(std::span<const std::byte
                 "there is no such collection (silurus collections lists those that there are)");
   }
   const std::uint32_t root = collection->tree().root_chunk();
-  const Standing* const standing = core->shard_->standing();
+  const MemberStatus* const member_status = core->shard_->member_status();
   const protocol::ServerHello hello{
       .dimensions = D,
       .node_format = rtree::kNodeFormat<D>,
@@ -164,15 +164,15 @@ Result<std::vector<std::byte>> Core<D>::Door::on_hello(std::span<const std::byte
       .root_region = root / rtree::kChunksPerSlab,
       .collection_flags = collection->info.flags,
       // Before its first view too a member of a group leases its reads.
-      .epoch = standing == nullptr ? 0 : std::max<std::uint64_t>(standing->epoch(), 1)};
+      .epoch = member_status == nullptr ? 0 : std::max<std::uint64_t>(member_status->epoch(), 1)};
   std::vector<std::byte> bytes(sizeof hello);
   std::memcpy(bytes.data(), &hello, sizeof hello);
   return bytes;
 }
 
 template <int D>
-void Core<D>::Door::on_accept(std::unique_ptr<transport::Connection> connection,
-                              transport::Poller& poller) {
+void Core<D>::ListenEndpoint::on_accept(std::unique_ptr<transport::Connection> connection,
+                                        transport::Poller& poller) {
   clients.fetch_add(1, std::memory_order_relaxed);
   core->clients_.fetch_add(1, std::memory_order_relaxed);
   log::debug("client " + connection->peer() + " at " + address);
@@ -207,8 +207,8 @@ std::string Core<D>::stats_json() const {
     input.kept = {link->birth().life, link->held()};
   }
   input.durability = shard_->writes().durability_stats();
-  if (const Standing* standing = shard_->standing(); standing != nullptr) {
-    input.group = standing->facts(clock_.now());
+  if (const MemberStatus* member_status = shard_->member_status(); member_status != nullptr) {
+    input.group = member_status->facts(clock_.now());
   }
   for (const auto& worker : team_.workers) input.workers.push_back(&worker->counters());
   return render_stats(input);
@@ -224,8 +224,8 @@ Status Core<D>::join_group() {
 
 template <int D>
 std::string Core<D>::cluster_json() const {
-  if (const Standing* standing = shard_->standing(); standing != nullptr) {
-    return render_cluster(standing->facts(clock_.now()));
+  if (const MemberStatus* member_status = shard_->member_status(); member_status != nullptr) {
+    return render_cluster(member_status->facts(clock_.now()));
   }
   std::vector<std::string> addresses;
   for (const auto& door : doors_) addresses.push_back(door->address);

@@ -87,7 +87,7 @@ class Core {
 
  private:
   /// One listening address and the clients that came by it.
-  struct Door final : transport::AcceptHandler {
+  struct ListenEndpoint final : transport::AcceptHandler {
     Core* core = nullptr;
     std::size_t index = 0;
     bool one_sided = false;
@@ -124,7 +124,7 @@ class Core {
   RegisteredSlabs slabs_;
   std::unique_ptr<Shard<D>> shard_;
   std::atomic<std::uint32_t> clients_{0};
-  std::vector<std::unique_ptr<Door>> doors_;
+  std::vector<std::unique_ptr<ListenEndpoint>> doors_;
   std::vector<PollerOf> pollers_;
   std::mutex refusals_mutex_;  ///< listeners ask on threads of their own
   log::LogLimiter refusals_;   ///< guarded by it

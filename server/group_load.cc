@@ -107,8 +107,8 @@ void GroupLoad<D>::tell() {
   const char* const phases[] = {"",        "waits for writes", "building", "building",
                                 "copying", "committing",       ""};
   const char* const phase = phases[static_cast<int>(phase_)];
-  if (*phase == 0) return parts_.standing.note_load({});
-  parts_.standing.note_load({phase, load_.entries, nodes_, least_copied_});
+  if (*phase == 0) return parts_.member_status.note_load({});
+  parts_.member_status.note_load({phase, load_.entries, nodes_, least_copied_});
 }
 
 template <int D>
@@ -206,7 +206,7 @@ Status GroupLoad<D>::plan(Nanoseconds now, std::uint64_t first) {
     return fail(ErrorCode::kInvalidArgument, "fill = " + format_number(options.fill) +
                                                  " is not in (0, 1], nor 0 for the default");
   }
-  if (Status admitted = parts_.replica.admit(current_->ticket, now); !admitted) {
+  if (Status admitted = parts_.replica.admit(current_->fencing_token, now); !admitted) {
     return admitted;
   }
   if (const group::View& view = parts_.member.view(); !view.has_enough()) {
@@ -328,7 +328,7 @@ Result<bool> GroupLoad<D>::are_copied(Nanoseconds now) {
 
 template <int D>
 Status GroupLoad<D>::log_load(Nanoseconds now) {
-  if (Status admitted = parts_.replica.admit(current_->ticket, now); !admitted) {
+  if (Status admitted = parts_.replica.admit(current_->fencing_token, now); !admitted) {
     refuse(admitted.error());
     return {};
   }
@@ -369,7 +369,7 @@ void GroupLoad<D>::refuse(const Error& error) {
 template <int D>
 void GroupLoad<D>::answer() {
   parts_.replica.hold_back(false);
-  parts_.standing.note_load({});
+  parts_.member_status.note_load({});
   build_->is_given_up.store(true, std::memory_order_relaxed);
   current_->entries = parts_.tree.snapshot().size();
   if (current_->version) {

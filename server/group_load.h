@@ -12,8 +12,8 @@
 #include "server/executor.h"
 #include "server/load.h"
 #include "server/load_taker.h"
+#include "server/member_status.h"
 #include "server/replica.h"
-#include "server/standing.h"
 
 namespace silurus::server {
 
@@ -37,7 +37,7 @@ class GroupLoad {
     replication::group::Member& member;
     replication::group::MemberId self;
     Executor& executor;
-    Standing& standing;
+    MemberStatus& member_status;
   };
   /// All parts, and the world, must outlive it.
   GroupLoad(const Parts& parts, const LoadWorld<D>& world) : parts_(parts), world_(world) {}

@@ -56,14 +56,14 @@ constexpr std::uint64_t kMaxThreadsOfACore = 8;
 /// Time that a worker sweeps without finding anything before its Waiter takes over, which uses less
 /// CPU and notices messages later. Long enough for a client that asks its next question at once.
 constexpr Nanoseconds kSweepInVain = 4 * kMicrosecond;
-/// Before a nap, which will collect what comes, or a sleep: just long enough for a client that asks
-/// at once.
+/// Before a pause, which will collect what comes, or a sleep: just long enough for a client that
+/// asks at once.
 constexpr Nanoseconds kSweepBeforeRest = 1 * kMicrosecond;
-/// The longest naps, which requests may have to wait for: of --wait adaptive, of --wait nap.
-constexpr Nanoseconds kDefaultLongestNap = kMillisecond;
-constexpr Nanoseconds kDefaultLongestNapTold = 5 * kMillisecond;
-constexpr Nanoseconds kMinLongestNap = 100 * kMicrosecond;
-constexpr Nanoseconds kMaxLongestNap = kSecond;
+/// The longest pauses, which requests may have to wait for: of --wait adaptive, of --wait periodic.
+constexpr Nanoseconds kDefaultLongestPause = kMillisecond;
+constexpr Nanoseconds kDefaultLongestPauseTold = 5 * kMillisecond;
+constexpr Nanoseconds kMinLongestPause = 100 * kMicrosecond;
+constexpr Nanoseconds kMaxLongestPause = kSecond;
 /// Pause between the attempts of a server that has run and cannot start again.
 constexpr Nanoseconds kStartAgainPause = kSecond;
 /// --restart-hung: less would take a machine that is busy for a server that hangs.
@@ -170,7 +170,7 @@ constexpr Nanoseconds kFirstAnswerWait = 5 * kSecond;
 /// Interval in which writes to a member that was given up are answered.
 constexpr Nanoseconds kGivenUpPause = 20 * kMillisecond;
 /// Interval in which statistics are brought up to date, if nothing else happens.
-constexpr Nanoseconds kStandingInterval = 50 * kMillisecond;
+constexpr Nanoseconds kMemberStatusInterval = 50 * kMillisecond;
 /// Time that writes wait for members to join a group that has too few (--min-members). Then they
 /// are refused, and those that are applied are in doubt.
 constexpr Nanoseconds kMembersMayJoin = 3 * kSecond;

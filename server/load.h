@@ -78,7 +78,7 @@ struct LoadJob {
   JobOwner<LoadJob>* owner = nullptr;  ///< the worker, to which it is given back
   std::uint64_t session = 0;
   std::uint32_t request_id = 0;
-  std::uint64_t ticket = 0;  ///< the connection's (AdmissionControl)
+  std::uint64_t fencing_token = 0;  ///< the connection's (AdmissionControl)
   /// Who asked for what, for the log, which also tells the outcome; empty: the log does not tell.
   std::string audit = {};
   CollectionPtr<D> collection = nullptr;  ///< into which; null: the default one

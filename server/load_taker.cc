@@ -13,7 +13,7 @@ namespace group = replication::group;
 
 /// The nodes go into the tree's chunks, and beside the last checkpoint.
 template <int D>
-class LoadTaker<D>::Sink final : public CopySink<D> {
+class LoadTaker<D>::Sink final : public StateSink<D> {
  public:
   Sink(const Parts& parts, const LoadWorld<D>& world, const LoadPayload& load)
       : parts_(parts), run_(replication::run_of(load)), pause_(world) {}

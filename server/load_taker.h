@@ -17,7 +17,7 @@ namespace silurus::server {
 /// What bulk loads in a group need of the world that a member lives in.
 template <int D>
 struct LoadWorld {
-  using MakeFetch = std::function<std::unique_ptr<CopyFetch>(CopySink<D>& sink)>;
+  using MakeFetch = std::function<std::unique_ptr<StateFetch>(StateSink<D>& sink)>;
   MakeFetch make_fetch;
   /// Any thread: waits for the checkpoint under way; then none is taken until the same number of
   /// calls of `resume_checkpoints`.
@@ -92,8 +92,8 @@ class LoadTaker {
   std::optional<replication::LoadPayload> load_;  ///< the one being copied, or copied last
   bool is_reserving_ = false;
   std::unique_ptr<Sink> sink_;
-  std::unique_ptr<CopyFetch> fetch_;  ///< goes before its sink
-  std::uint64_t outcome_ = 0;         ///< as in our row
+  std::unique_ptr<StateFetch> fetch_;  ///< goes before its sink
+  std::uint64_t outcome_ = 0;          ///< as in our row
   std::uint64_t taken_ = 0;
 };
 

@@ -34,14 +34,14 @@ Membership<D>::Membership(Found& found, const std::string& cluster, std::uint32_
       applied_at_start_(found.store.applied),
       state_(std::move(found.state)),
       stamp_at_start_(found.store.stamp),
-      standing_(cluster, shard, id_),
+      member_status_(cluster, shard, id_),
       loads_at_start_(std::move(found.store.loads)) {}
 
 template <int D>
 Replica<D>& Membership<D>::make_replica(const Joined& joined) {
   replica_ = std::make_unique<Replica<D>>(
       typename Replica<D>::Parts{*store_, joined.tree, queue_, joined.admission, joined.history,
-                                 standing_, joined.slice},
+                                 member_status_, joined.slice},
       std::move(*state_), stamp_at_start_, applied_at_start_, std::move(loads_at_start_));
   state_.reset();
   return *replica_;
@@ -49,12 +49,13 @@ Replica<D>& Membership<D>::make_replica(const Joined& joined) {
 
 template <int D>
 Status Membership<D>::offer_copies(rtree::Tree<D>& tree, const Linked& linked,
-                                   typename Copies<D>::MakeFetch make_fetch,
-                                   typename Copies<D>::MakeSink make_sink,
-                                   const CopiesOptions& options) {
-  copies_ = std::make_unique<Copies<D>>(
-      typename Copies<D>::Parts{*store_, tree, *replica_, standing_, linked.member, linked.links,
-                                linked.group, id_, std::move(make_fetch), std::move(make_sink)},
+                                   typename StateTransfer<D>::MakeFetch make_fetch,
+                                   typename StateTransfer<D>::MakeSink make_sink,
+                                   const StateTransferOptions& options) {
+  copies_ = std::make_unique<StateTransfer<D>>(
+      typename StateTransfer<D>::Parts{*store_, tree, *replica_, member_status_, linked.member,
+                                       linked.links, linked.group, id_, std::move(make_fetch),
+                                       std::move(make_sink)},
       options);
   return linked.reads_one_sidedly ? expose_(linked.links.listener()) : Status{};
 }
@@ -69,7 +70,7 @@ void Membership<D>::offer_loads(rtree::Tree<D>& tree, const Linked& linked, Load
   replica_->on_offer([this](const replication::LoadPayload& load) { taker_->on_offer(load); });
   auto group_load = std::make_unique<GroupLoad<D>>(
       typename GroupLoad<D>::Parts{*store_, tree, *replica_, replica_->runs(), linked.member, id_,
-                                   *executor_, standing_},
+                                   *executor_, member_status_},
       load_world_);
   const std::lock_guard lock(load_mutex_);
   group_load_ = std::move(group_load);

@@ -15,9 +15,9 @@
 #include "server/executor.h"
 #include "server/group_load.h"
 #include "server/load_taker.h"
+#include "server/member_status.h"
 #include "server/opened_membership.h"
 #include "server/replica.h"
-#include "server/standing.h"
 #include "server/write_driver.h"
 
 namespace silurus::server {
@@ -49,7 +49,7 @@ class Membership : public WriteDriver<D> {
   virtual Status join(const Joined& joined, const std::string& clients) = 0;
 
   // --- any thread
-  const Standing& standing() const { return standing_; }
+  const MemberStatus& member_status() const { return member_status_; }
   std::unique_ptr<WriteJob<D>> submit(std::unique_ptr<WriteJob<D>> job) override;
   /// Does nothing: batches are the group's thread's.
   WriteTurn<D> turn(Nanoseconds, bool) override { return {}; }
@@ -87,20 +87,21 @@ class Membership : public WriteDriver<D> {
   /// Once, in join(), behind make_replica(): others may copy the tree, and this member copies
   /// theirs when it has to. All must outlive it, or end_copies() be called.
   Status offer_copies(rtree::Tree<D>& tree, const Linked& linked,
-                      typename Copies<D>::MakeFetch make_fetch,
-                      typename Copies<D>::MakeSink make_sink, const CopiesOptions& options = {});
+                      typename StateTransfer<D>::MakeFetch make_fetch,
+                      typename StateTransfer<D>::MakeSink make_sink,
+                      const StateTransferOptions& options = {});
   /// Once, in join(), behind offer_copies(): takes part in bulk loads.
   void offer_loads(rtree::Tree<D>& tree, const Linked& linked, LoadWorld<D> world);
   /// Ends copies and bulk loads, whose connections are the links'. The latter with that error.
   void end_copies(const Error& error = {ErrorCode::kNotPrimary, "this member is shutting down"});
-  const Copies<D>& copies() const { return *copies_; }
+  const StateTransfer<D>& copies() const { return *copies_; }
   const LoadTaker<D>& load_taker() const { return *taker_; }
   /// When step() must be called though nothing happens; nothing: never.
   std::optional<Nanoseconds> deadline(Nanoseconds now) const;
   /// Writes and loads that wait end with this error.
   void give_up(const Error& error);
-  /// After each step of the member: see Replica::step() and Copies::step(). A copy that has arrived
-  /// (Copies::has_arrived()) ends this life.
+  /// After each step of the member: see Replica::step() and StateTransfer::step(). A copy that has
+  /// arrived (StateTransfer::has_arrived()) ends this life.
   Status step(Nanoseconds now);
 
   replication::Store<D>& store() { return *store_; }
@@ -117,13 +118,13 @@ class Membership : public WriteDriver<D> {
   std::optional<replication::group::MachineState> state_;  ///< until join()
   const replication::Stamp stamp_at_start_;
   std::atomic<std::uint64_t> log_end_{0};
-  Standing standing_;
+  MemberStatus member_status_;
   ExposeTree expose_;
   Executor* executor_ = nullptr;
   std::vector<replication::LoadPayload> loads_at_start_;  ///< until join()
   WriteQueue<D> queue_;
   std::unique_ptr<Replica<D>> replica_;
-  std::unique_ptr<Copies<D>> copies_;
+  std::unique_ptr<StateTransfer<D>> copies_;
   LoadWorld<D> load_world_;
   std::unique_ptr<LoadTaker<D>> taker_;
   std::mutex load_mutex_;  ///< guards the pointer, for load()

@@ -73,14 +73,16 @@ OptionSection resources() {
        {.name = "wait",
         .argument = "HOW",
         .help =
-            "adaptive (spin where that pays, nap where one nap collects many requests and holds "
-            "no client back, else sleep), spin, sleep, or nap (look now and then, whatever "
+            "adaptive (spin where that pays, pause where one pause collects many requests and "
+            "holds "
+            "no client back, else sleep), spin, sleep, or periodic (look now and then, whatever "
             "clients do)",
         .fallback = "adaptive"},
-       {.name = "longest-nap",
+       {.name = "longest-pause",
         .argument = "TIME",
-        .help = "what a request may have to wait for a nap (default: 1ms, with --wait nap 5ms; 0s: "
-                "no naps)"},
+        .help = "what a request may have to wait for a pause (default: 1ms, with --wait periodic "
+                "5ms; 0s: "
+                "no pauses)"},
        {.name = "grace",
         .argument = "TIME",
         .help = "time that one-sided readers have for a search",

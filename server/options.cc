@@ -38,7 +38,7 @@ constexpr flags::Names<transport::WaitPolicy, 4> kWaitNames{
     {{"adaptive", transport::WaitPolicy::kAdaptive},
      {"spin", transport::WaitPolicy::kSpin},
      {"sleep", transport::WaitPolicy::kSleep},
-     {"nap", transport::WaitPolicy::kNap}}};
+     {"periodic", transport::WaitPolicy::kPeriodic}}};
 constexpr flags::Names<log::Level, 5> kLevelNames{{{"debug", log::Level::kDebug},
                                                    {"info", log::Level::kInfo},
                                                    {"warning", log::Level::kWarning},
@@ -142,8 +142,8 @@ Result<Command> to_command(const flags::Values& values, const Machine& machine) 
   reader.duration("grace", server.grace);
   reader.duration("heartbeat", server.heartbeat);
   reader.one_of("wait", kWaitNames, server.wait);
-  if (reader.values().has("longest-nap")) {
-    reader.duration("longest-nap", server.longest_nap.emplace());
+  if (reader.values().has("longest-pause")) {
+    reader.duration("longest-pause", server.longest_pause.emplace());
   }
   reader.one_of("log-level", kLevelNames, command.log.level);
   reader.one_of("log-format", kFormatNames, command.log.format);
@@ -269,19 +269,20 @@ Status check_group(const ServerOptions& options) {
   return {};
 }
 
-/// The naps of the way to wait.
-Status check_naps(const ServerOptions& options) {
-  if (!options.longest_nap) return {};
-  const Nanoseconds nap = *options.longest_nap;
+/// The pauses of the way to wait.
+Status check_pauses(const ServerOptions& options) {
+  if (!options.longest_pause) return {};
+  const Nanoseconds pause = *options.longest_pause;
   using transport::WaitPolicy;
-  if (options.wait != WaitPolicy::kAdaptive && options.wait != WaitPolicy::kNap) {
-    return bad("longest-nap", "only --wait adaptive and --wait nap have naps");
+  if (options.wait != WaitPolicy::kAdaptive && options.wait != WaitPolicy::kPeriodic) {
+    return bad("longest-pause", "only --wait adaptive and --wait periodic have pauses");
   }
-  if (nap == 0 && options.wait == WaitPolicy::kAdaptive) return {};
-  if (nap >= kMinLongestNap && nap <= kMaxLongestNap) return {};
-  return bad("longest-nap",
-             format_duration(nap) + " is not between " + format_duration(kMinLongestNap) + " and " +
-                 format_duration(kMaxLongestNap) + ", nor, with --wait adaptive, 0s: no naps");
+  if (pause == 0 && options.wait == WaitPolicy::kAdaptive) return {};
+  if (pause >= kMinLongestPause && pause <= kMaxLongestPause) return {};
+  return bad("longest-pause", format_duration(pause) + " is not between " +
+                                  format_duration(kMinLongestPause) + " and " +
+                                  format_duration(kMaxLongestPause) +
+                                  ", nor, with --wait adaptive, 0s: no pauses");
 }
 
 /// The times that clients are given.
@@ -342,7 +343,7 @@ Status check_options(const ServerOptions& options) {
                                 time_of(kMinHeartbeat) + " and " + time_of(kMaxHeartbeat));
   }
   if (auto ok = check_patience(options); !ok) return ok;
-  if (auto ok = check_naps(options); !ok) return ok;
+  if (auto ok = check_pauses(options); !ok) return ok;
   if (auto ok = check_columns(options); !ok) return ok;
   if (options.history.age > kMaxRetain) {
     return bad("retain", time_of(options.history.age) + " is more than " + time_of(kMaxRetain));

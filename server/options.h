@@ -35,9 +35,9 @@ struct ServerOptions {
   Nanoseconds grace = kDefaultGrace;
   Nanoseconds heartbeat = kDefaultHeartbeat;
   transport::WaitPolicy wait = transport::WaitPolicy::kAdaptive;
-  /// What a request may have to wait for a nap of its worker; 0: no naps. Nothing: 1 ms, with
-  /// WaitPolicy::kNap 5 ms.
-  std::optional<Nanoseconds> longest_nap;
+  /// What a request may have to wait for a pause of its worker; 0: no pauses. Nothing: 1 ms, with
+  /// WaitPolicy::kPeriodic 5 ms.
+  std::optional<Nanoseconds> longest_pause;
   bool huge_pages = false;
   bool allow_other_users = false;  ///< to connect, and to read and write
   std::string access = {};         ///< a file that says who may do what (access/rules.h)

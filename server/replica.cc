@@ -84,11 +84,11 @@ Status Replica<D>::step(Nanoseconds now) {
   if (leads()) {
     done = log_batches(now);
   } else if (!backlog_.empty()) {
-    const Error error = parts_.standing.not_primary();
+    const Error error = parts_.member_status.not_primary();
     while (!backlog_.empty()) refuse(take_next(), error);
   }
   if (machine_.waits_for_memory()) again_at_ = now + kMemoryRetry;
-  parts_.standing.update(*member_, now);
+  parts_.member_status.update(*member_, now);
   return done;
 }
 
@@ -117,7 +117,7 @@ void Replica<D>::lose_writes() {
 
 template <int D>
 void Replica<D>::give_up(const Error& error) {
-  parts_.standing.give_up(error);
+  parts_.member_status.give_up(error);
   lose_writes();
   take_arrivals();
   while (!backlog_.empty()) refuse(take_next(), error);
@@ -205,8 +205,8 @@ void Replica<D>::end_late_jobs() {
 template <int D>
 Status Replica<D>::log_next(bool has_lapsed, Nanoseconds now) {
   if (has_lapsed) {
-    Status logged =
-        log_order({replication::AdmissionAction::kLapse, parts_.admission.ticket(), 0}, nullptr);
+    Status logged = log_order(
+        {replication::AdmissionAction::kLapse, parts_.admission.fencing_token(), 0}, nullptr);
     if (!logged && logged.error().code == ErrorCode::kNoSpace) refuse(take_next(), logged.error());
     return logged;
   }
@@ -278,7 +278,7 @@ template <int D>
 std::optional<typename Replica<D>::Outcome> Replica<D>::outcome_by_admission(
     const Job& job, Nanoseconds now) const {
   if (job.order) return std::nullopt;
-  const Status admitted = parts_.admission.admit(job.ticket, now);
+  const Status admitted = parts_.admission.admit(job.fencing_token, now);
   if (admitted) return std::nullopt;
   return Outcome{.error = admitted.error()};
 }
@@ -377,7 +377,7 @@ Status Replica<D>::log_batch(Nanoseconds now) {
     const Job& job = *backlog_.front();
     if (!flight.jobs.empty() &&
         (flight.operations + job.operations.size() > kMaxCombinedOperations || job.order ||
-         job.compaction || job.is_late || !parts_.admission.admit(job.ticket, now))) {
+         job.compaction || job.is_late || !parts_.admission.admit(job.fencing_token, now))) {
       break;
     }
     log_job(job);
@@ -607,30 +607,30 @@ bool Replica<D>::wants_checkpoint() const {
 }
 
 template <int D>
-Result<replication::group::HeldTree<D>> Replica<D>::hold() const {
+Result<replication::group::PinnedTree<D>> Replica<D>::hold() const {
   using replication::group::Role;
   const Role role = member_->role();
   if ((role != Role::kPrimary && role != Role::kBackup) || machine_.is_within_batch()) {
     return fail(ErrorCode::kUnavailable, "this member is " + std::string(to_string(role)) +
                                              " and cannot be copied just now");
   }
-  return replication::group::HeldTree<D>{.tree = parts_.tree.snapshot(),
-                                         .log = applied_,
-                                         .stamp = machine_.stamp(),
-                                         .epoch = member_->epoch(),
-                                         .extra = machine_.state().encode()};
+  return replication::group::PinnedTree<D>{.tree = parts_.tree.snapshot(),
+                                           .log = applied_,
+                                           .stamp = machine_.stamp(),
+                                           .epoch = member_->epoch(),
+                                           .extra = machine_.state().encode()};
 }
 
 template <int D>
-Result<replication::group::HeldTree<D>> Replica<D>::hold_load(std::uint64_t id) const {
+Result<replication::group::PinnedTree<D>> Replica<D>::hold_load(std::uint64_t id) const {
   if (!runs_.has(id)) return fail(ErrorCode::kUnavailable, "there is no such bulk load here");
-  return replication::group::HeldTree<D>{.tree = std::nullopt,
-                                         .log = {},
-                                         .stamp = 0,
-                                         .epoch = member_->epoch(),
-                                         .extra = {},
-                                         .around = &parts_.tree,
-                                         .load_root = runs_.root(id)};
+  return replication::group::PinnedTree<D>{.tree = std::nullopt,
+                                           .log = {},
+                                           .stamp = 0,
+                                           .epoch = member_->epoch(),
+                                           .extra = {},
+                                           .around = &parts_.tree,
+                                           .load_root = runs_.root(id)};
 }
 
 template <int D>

@@ -23,7 +23,7 @@
 #include "server/batch_pace.h"
 #include "server/checkpoints.h"
 #include "server/history.h"
-#include "server/standing.h"
+#include "server/member_status.h"
 #include "server/write_queue.h"
 
 namespace silurus::server {
@@ -34,7 +34,7 @@ Error too_few_copies();
 /// The server's side of one member of a group, between its WriteQueue and the group's Member: as
 /// the primary it logs what clients write, at any member it applies what is committed, and it gives
 /// jobs back when they are. Has no thread: the owner of the member calls step() after each of the
-/// member's steps, on the same thread. Everything but standing() belongs to that thread.
+/// member's steps, on the same thread. Everything but its status belongs to that thread.
 ///
 /// A batch is logged and sent while the one before is on its way (kMaxBatchesInFlight); what
 /// arrives meanwhile makes the next one. Nothing is applied before it is committed (TreeMachine),
@@ -55,7 +55,7 @@ class Replica {
     WriteQueue<D>& queue;
     AdmissionControl& admission;
     History<D>& history;
-    Standing& standing;
+    MemberStatus& member_status;
     std::uint32_t slice;  ///< work on batches in one step
   };
   /// `state`, `stamp`: as of the place in the log that the tree is at. `loads`: see
@@ -88,9 +88,9 @@ class Replica {
   }
   /// Whether what clients write waits, instead of being logged.
   void hold_back(bool held_back) { is_held_back_ = held_back; }
-  /// Whether what came by a connection with this ticket (AdmissionControl) is let in now.
-  Status admit(std::uint64_t ticket, Nanoseconds now) {
-    return parts_.admission.admit(ticket, now);
+  /// Whether what came by a connection with this fencing token (AdmissionControl) is let in now.
+  Status admit(std::uint64_t fencing_token, Nanoseconds now) {
+    return parts_.admission.admit(fencing_token, now);
   }
   /// Whether a record of a load can be logged now.
   bool may_log_load() const;
@@ -100,10 +100,10 @@ class Replica {
   /// kNoSpace: nothing is logged; another error is final.
   Status log_load(replication::RecordType type, const replication::LoadPayload& load, Ended ended);
   /// The nodes of a load that is not the tree yet, for another member to copy.
-  Result<replication::group::HeldTree<D>> hold_load(std::uint64_t id) const;
+  Result<replication::group::PinnedTree<D>> hold_load(std::uint64_t id) const;
 
   /// All that is applied, for another member to copy; kUnavailable if this one is no source.
-  Result<replication::group::HeldTree<D>> hold() const;
+  Result<replication::group::PinnedTree<D>> hold() const;
   /// Basis of a checkpoint of all that is applied, if that is more than the last checkpoint has and
   /// no batch is being applied.
   std::optional<CheckpointBasis<D>> checkpoint_basis();

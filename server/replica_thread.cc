@@ -10,7 +10,7 @@
 
 #include "common/log.h"
 #include "common/units.h"
-#include "replication/group/kept_view.h"
+#include "replication/group/persisted_view.h"
 #include "server/tree_fetch.h"
 
 namespace silurus::server {
@@ -43,7 +43,7 @@ Result<replication::group::Agreement> agreement_of(const GroupOptions& group,
       .address = std::move(*address),
       .leads = group.lead,
       .takes_over = group.take_over,
-      .view_file = data + "/" + replication::group::kKeptViewName};
+      .view_file = data + "/" + replication::group::kPersistedViewName};
 }
 
 replication::group::Timing timing_of(Nanoseconds lease) {
@@ -128,8 +128,8 @@ Status ReplicaThread<D>::join(const Joined& joined, const std::string& clients) 
   const typename Membership<D>::Linked linked{driver_->member(), driver_->links(), driver_->group(),
                                               driver_->reads_one_sidedly()};
   const auto wake = [this] { this->wake(); };
-  const auto make_fetch = [wake, id = this->id(), key = key_](CopySink<D>& sink) {
-    return std::make_unique<TreeFetch<D>>(sink, "member " + std::to_string(id), wake, key);
+  const auto make_fetch = [wake, id = this->id(), key = key_](StateSink<D>& sink) {
+    return std::make_unique<StateFetchThread<D>>(sink, "member " + std::to_string(id), wake, key);
   };
   Status offered =
       this->offer_copies(tree, linked, make_fetch,
@@ -151,7 +151,7 @@ Status ReplicaThread<D>::join(const Joined& joined, const std::string& clients) 
 }
 
 template <int D>
-std::unique_ptr<CopySink<D>> ReplicaThread<D>::make_sink(std::uint64_t tree_bytes) {
+std::unique_ptr<StateSink<D>> ReplicaThread<D>::make_sink(std::uint64_t tree_bytes) {
   return std::make_unique<DirectorySink<D>>(
       durability_.path,
       replication::DirectoryOptions{

@@ -36,7 +36,7 @@ Nanoseconds sweep_in_vain(transport::WaitPolicy policy, const transport::Waiter&
   switch (policy) {
     case transport::WaitPolicy::kSleep:
       return 0;
-    case transport::WaitPolicy::kNap:
+    case transport::WaitPolicy::kPeriodic:
       return kSweepBeforeRest;
     case transport::WaitPolicy::kAdaptive:
       return waiter.is_to_spin() ? kSweepInVain : kSweepBeforeRest;
@@ -270,10 +270,11 @@ Status Running<D>::start_up(const ServerOptions& options) {
   for (std::size_t i = 0; i < core_->worker_count(); ++i) {
     std::vector<transport::Poller*> pollers;
     for (const auto& poller : core_->worker(i).pollers()) pollers.push_back(poller.get());
-    const Nanoseconds default_nap =
-        options.wait == transport::WaitPolicy::kNap ? kDefaultLongestNapTold : kDefaultLongestNap;
+    const Nanoseconds default_pause = options.wait == transport::WaitPolicy::kPeriodic
+                                          ? kDefaultLongestPauseTold
+                                          : kDefaultLongestPause;
     auto waiter = transport::Waiter::create(
-        {.policy = options.wait, .longest_nap = options.longest_nap.value_or(default_nap)},
+        {.policy = options.wait, .longest_pause = options.longest_pause.value_or(default_pause)},
         std::move(pollers));
     if (!waiter) return fail(waiter.error());
     core_->worker(i).set_waker([waiting = waiter->get()] { waiting->wake(); });

@@ -155,7 +155,7 @@ std::unique_ptr<WriteJob<D>> Session<D>::write_job(std::uint32_t request_id) {
   job->session = id_;
   job->request_id = request_id;
   job->request = {};
-  job->ticket = fill_ticket_;
+  job->fencing_token = fill_token_;
   job->operations.clear();
   job->audit.clear();
   job->collection = collection_;
@@ -174,7 +174,7 @@ void Session<D>::on_write(const Request& request) {
   const auto asked = protocol::decode_write<D>(request, kMaxBatchOperations);
   if (!asked) return refuse(id, asked.error());
   const bool is_late = served_.load_slot->taken();
-  if (is_late && served_.standing == nullptr) return refuse(id, load_is_under_way());
+  if (is_late && served_.member_status == nullptr) return refuse(id, load_is_under_way());
   if (const Status ok = served_.check_primary(); !ok) return refuse(id, ok.error());
   auto job = write_job(id);
   job->is_late = is_late;
@@ -211,7 +211,7 @@ void Session<D>::on_bare(const Request& request) {
 
 template <int D>
 void Session<D>::refuse_read(std::uint32_t request_id) {
-  if (!closed_) send_error(request_id, served_.standing->not_primary());
+  if (!closed_) send_error(request_id, served_.member_status->not_primary());
 }
 
 template <int D>
@@ -266,7 +266,7 @@ void Session<D>::on_load_commit(const Request& request) {
   }
   job->session = id_;
   job->request_id = id;
-  job->ticket = fill_ticket_;
+  job->fencing_token = fill_token_;
   job->collection = collection_;
   job->options.fill = asked->fill;
   job->audit = audit_of("bulk load of " + std::to_string(load_count) + " entries");
@@ -366,9 +366,9 @@ Result<std::unique_ptr<Stream<D>>> Session<D>::join_stream(const Search<D>& sear
 template <int D>
 Status Session<D>::hold_version(Held fresh, Nanoseconds now) {
   std::erase_if(held_, [&](const Held& held) { return held.until < now; });
-  if (held_.size() >= protocol::kMaxHeldVersions) {
+  if (held_.size() >= protocol::kMaxVersionLeases) {
     return fail(ErrorCode::kUnavailable,
-                std::to_string(protocol::kMaxHeldVersions) +
+                std::to_string(protocol::kMaxVersionLeases) +
                     " versions are held for this client already: ask by message");
   }
   held_.push_back(std::move(fresh));

@@ -26,7 +26,7 @@ namespace silurus::server {
 /// What a client can make it hold is bounded: once kMaxHeldAnswers find no room, further requests
 /// are left in its ring; at most kMaxRequestsInFlight requests otherwise (a client that has more
 /// unanswered is disconnected), of searches nothing but the question until they can be answered,
-/// one answer of at most kInlineResults half sent, one Stream, protocol::kMaxHeldVersions, and one
+/// one answer of at most kInlineResults half sent, one Stream, protocol::kMaxVersionLeases, and one
 /// Export with a list of at most kMaxExportedChanges.
 template <int D>
 class Session final : public transport::ConnectionHandler {
@@ -114,7 +114,7 @@ class Session final : public transport::ConnectionHandler {
     protocol::AnswerEncoder encoder;
     std::string text;
     Error error{};
-    protocol::HeldVersion held{};
+    protocol::VersionLease held{};
     std::vector<protocol::FailedOperation> failed;
     rtree::RangeResult<D> range;
     rtree::NearestResult nearest;
@@ -234,7 +234,7 @@ class Session final : public transport::ConnectionHandler {
   std::deque<Search<D>> big_;      ///< to be streamed, one after the other
   std::unique_ptr<Stream<D>> stream_;
   std::unique_ptr<Load<D>> load_;
-  std::uint64_t fill_ticket_ = 0;  ///< this connection fills the server, or once did
+  std::uint64_t fill_token_ = 0;  ///< this connection fills the server, or once did
   std::shared_ptr<Exporting> exporting_;
   Nanoseconds last_export_ = 0;  ///< request, or answer
   Nanoseconds export_begun_ = 0;

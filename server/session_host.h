@@ -14,8 +14,8 @@
 #include "server/counters.h"
 #include "server/history.h"
 #include "server/load.h"
+#include "server/member_status.h"
 #include "server/served_collections.h"
-#include "server/standing.h"
 #include "server/tasks.h"
 #include "server/write_queue.h"
 #include "transport/fabric.h"
@@ -33,8 +33,8 @@ struct Served {
   const AdmissionControl* admission = nullptr;
   LoadSlot* load_slot = nullptr;
   const Clock* clock = nullptr;
-  /// Its standing as a member of a group; nullptr: it is no member.
-  const Standing* standing = nullptr;
+  /// Its status as a member of a group; nullptr: it is no member.
+  const MemberStatus* member_status = nullptr;
   /// Who may do what; nullptr: every client everything.
   const access::RuleBook* rules = nullptr;
   /// Whether it can remember that it is retired, so that it may be.
@@ -42,13 +42,16 @@ struct Served {
 
   /// Why it takes no writes, if another member of its group does.
   Status check_primary() const {
-    return standing == nullptr || standing->is_primary() ? Status() : fail(standing->not_primary());
+    return member_status == nullptr || member_status->is_primary()
+               ? Status()
+               : fail(member_status->not_primary());
   }
   /// Why a snapshot taken before this call may not be answered with; it may if it is what the group
   /// has now, or if any member's will do.
   Status check_lease(bool any_member) const {
-    const bool may = any_member || standing == nullptr || standing->may_read(clock->now());
-    return may ? Status() : fail(standing->not_primary());
+    const bool may =
+        any_member || member_status == nullptr || member_status->may_read(clock->now());
+    return may ? Status() : fail(member_status->not_primary());
   }
 };
 

@@ -98,7 +98,7 @@ void Session<D>::on_demand(const protocol::TaskMessage& task) {
   const std::uint32_t id = task.header.request_id;
   auto demand = demand_of_task(task);
   if (!demand) return refuse(id, demand.error());
-  if (served_.standing != nullptr) {
+  if (served_.member_status != nullptr) {
     return refuse(id, {ErrorCode::kUnsupported,
                        "a group of replicas has the default collection alone: collections are "
                        "for servers of their own yet"});
@@ -161,7 +161,8 @@ Status Session<D>::prepare_task(TaskJob& job, const protocol::TaskMessage& task)
 
 template <int D>
 void Session<D>::answer_order(const WriteJob<D>& job) {
-  if (job.order->action == replication::AdmissionAction::kFill) fill_ticket_ = job.order->ticket;
+  if (job.order->action == replication::AdmissionAction::kFill)
+    fill_token_ = job.order->fencing_token;
   const rtree::Snapshot<D> now = collection_->tree().snapshot();
   send_text(job.request_id, order_json(*served_.admission, now.version(), now.size()));
 }

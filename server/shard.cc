@@ -122,8 +122,8 @@ template <int D>
 Shard<D>::~Shard() = default;
 
 template <int D>
-const Standing* Shard<D>::standing() const {
-  return member_ == nullptr ? nullptr : &member_->standing();
+const MemberStatus* Shard<D>::member_status() const {
+  return member_ == nullptr ? nullptr : &member_->member_status();
 }
 
 template <int D>
@@ -132,7 +132,7 @@ Served<D> Shard<D>::served() {
           .admission = &admission_,
           .load_slot = &load_slot_,
           .clock = &clock_,
-          .standing = standing(),
+          .member_status = member_status(),
           .remembers_retirement = durability_ == nullptr || !retired_path(options_).empty()};
 }
 

@@ -29,7 +29,7 @@ class Combiner;
 template <int D>
 class Durability;
 class Executor;
-class Standing;
+class MemberStatus;
 
 struct ShardOptions {
   Nanoseconds grace = 0;
@@ -66,8 +66,8 @@ class Shard {
   const LoadSlot& load_slot() const { return load_slot_; }
   /// How far the stamp of the version published last is ahead of the time of day; 0: it is not.
   Nanoseconds clock_lead() const;
-  /// Its standing as a member of a group; nullptr: it is no member.
-  const Standing* standing() const;
+  /// Its status as a member of a group; nullptr: it is no member.
+  const MemberStatus* member_status() const;
   /// Takes part in the group from now on, if it is a member of one. `clients`: what they are told.
   /// `expose`: see Membership.
   Status join_group(const std::string& clients, ExposeTree expose);

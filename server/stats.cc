@@ -114,7 +114,7 @@ Json durability(const std::optional<DurabilityStats>& stats) {
 }
 
 /// What an operator should know of how many copies the group has; empty: nothing.
-std::string warning_of(const Standing::Facts& facts) {
+std::string warning_of(const MemberStatus::Facts& facts) {
   if (facts.copies == 0) return "";  // there is no view yet
   if (facts.copies < facts.copies_needed) {
     return facts.refusal.empty() ? "the group has fewer copies than it needs: its primary takes no "
@@ -129,7 +129,7 @@ std::string warning_of(const Standing::Facts& facts) {
 }
 
 /// A member that is not in the view yet, and how far it is.
-Json joiner_of(const replication::group::Joiner& joiner, const Standing::Facts& facts) {
+Json joiner_of(const replication::group::Joiner& joiner, const MemberStatus::Facts& facts) {
   const bool takes_log = !joiner.copies && joiner.at != 0;
   Json json = {{"id", joiner.info.id},
                {"url", joiner.info.clients},
@@ -145,7 +145,7 @@ Json joiner_of(const replication::group::Joiner& joiner, const Standing::Facts& 
   return json;
 }
 
-Json cluster_of(const Standing::Facts& facts) {
+Json cluster_of(const MemberStatus::Facts& facts) {
   Json members = Json::array();
   for (const auto& member : facts.members) {
     members.push_back(
@@ -283,7 +283,9 @@ std::string render_stats(const StatsInput& input) {
   return json_text(json);
 }
 
-std::string render_cluster(const Standing::Facts& facts) { return json_text(cluster_of(facts)); }
+std::string render_cluster(const MemberStatus::Facts& facts) {
+  return json_text(cluster_of(facts));
+}
 
 std::string render_cluster(const std::vector<std::string>& addresses, std::uint64_t lsn) {
   const Json member = {{"id", 0},

@@ -10,7 +10,7 @@
 #include "rtree/tree.h"
 #include "server/counters.h"
 #include "server/durability.h"
-#include "server/standing.h"
+#include "server/member_status.h"
 #include "transport/refusals.h"
 
 namespace silurus::server {
@@ -43,7 +43,7 @@ struct StatsInput {
   };
   std::optional<Kept> kept = {};
   std::optional<DurabilityStats> durability = {};
-  std::optional<Standing::Facts> group = {};
+  std::optional<MemberStatus::Facts> group = {};
   std::vector<Listener> listeners = {};
   std::vector<const WorkerCounters*> workers = {};
 };
@@ -54,6 +54,6 @@ std::string render_stats(const StatsInput& input);
 /// which is the primary for ever. `lsn`: the end of the log; 0 without one.
 std::string render_cluster(const std::vector<std::string>& addresses, std::uint64_t lsn);
 /// The same for the member of a group.
-std::string render_cluster(const Standing::Facts& facts);
+std::string render_cluster(const MemberStatus::Facts& facts);
 
 }  // namespace silurus::server

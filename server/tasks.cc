@@ -73,7 +73,7 @@ std::string history_json(const History<D>& history) {
 std::string order_json(const AdmissionControl& admission, rtree::Version version,
                        std::uint64_t entries) {
   return Json{{"state", to_string(admission.state())},
-              {"ticket", admission.ticket()},
+              {"ticket", admission.fencing_token()},
               {"version", version},
               {"entries", entries}}
       .dump();

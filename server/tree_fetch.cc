@@ -11,7 +11,7 @@ namespace silurus::server {
 namespace group = replication::group;
 
 template <int D>
-void TreeFetch<D>::begin(const std::string& source, const group::CopyOptions& copy) {
+void StateFetchThread<D>::begin(const std::string& source, const group::TransferOptions& copy) {
   if (thread_.joinable()) thread_.join();  // it is over
   log_.store(0, std::memory_order_relaxed);
   nodes_.store(0, std::memory_order_relaxed);
@@ -21,14 +21,14 @@ void TreeFetch<D>::begin(const std::string& source, const group::CopyOptions& co
 }
 
 template <int D>
-std::optional<Status> TreeFetch<D>::outcome() const {
+std::optional<Status> StateFetchThread<D>::outcome() const {
   // Acquire: pairs with the release in run().
   return is_over_.load(std::memory_order_acquire) ? std::optional(outcome_) : std::nullopt;
 }
 
 template <int D>
-void TreeFetch<D>::run(const std::string& source, const group::CopyOptions& copy) {
-  group::CopyOptions with_key = copy;
+void StateFetchThread<D>::run(const std::string& source, const group::TransferOptions& copy) {
+  group::TransferOptions with_key = copy;
   with_key.key = key_;
   outcome_ = fetch(source, with_key);
   is_over_.store(true, std::memory_order_release);  // pairs with the acquire in outcome()
@@ -36,7 +36,7 @@ void TreeFetch<D>::run(const std::string& source, const group::CopyOptions& copy
 }
 
 template <int D>
-Status TreeFetch<D>::fetch(const std::string& source, const group::CopyOptions& copy) {
+Status StateFetchThread<D>::fetch(const std::string& source, const group::TransferOptions& copy) {
   const auto address = transport::Address::parse(source);
   if (!address) return fail(address.error());
   auto fabric = transport::make_fabric(address->scheme);
@@ -50,10 +50,10 @@ Status TreeFetch<D>::fetch(const std::string& source, const group::CopyOptions& 
   const Nanoseconds start = SystemClock().now();
   std::uint64_t nodes = 0;
   std::uint64_t nodes_read = 0;
-  const auto facts = group::copy_tree<D>(
+  const auto facts = group::receive_tree<D>(
       **fabric, *address, copy,
       [&](rtree::NodeRef ref, const rtree::Node<D>& node) { return sink_.take(ref, node); },
-      [&](const group::TreeCopier<D>& copier) -> Status {
+      [&](const group::TransferReceiver<D>& copier) -> Status {
         nodes = copier.nodes();
         nodes_.store(nodes, std::memory_order_relaxed);
         nodes_read = copier.nodes_read();
@@ -90,7 +90,7 @@ Status DirectorySink<D>::finish(const group::TreeFacts& facts) {
 
 template class DirectorySink<2>;
 template class DirectorySink<3>;
-template class TreeFetch<2>;
-template class TreeFetch<3>;
+template class StateFetchThread<2>;
+template class StateFetchThread<3>;
 
 }  // namespace silurus::server

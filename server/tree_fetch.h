@@ -16,7 +16,7 @@ namespace silurus::server {
 
 /// The store of a member's data directory, made anew beside the one that serves.
 template <int D>
-class DirectorySink final : public CopySink<D> {
+class DirectorySink final : public StateSink<D> {
  public:
   /// `path`: the data directory; `store`: of what is made in it.
   DirectorySink(std::string path, replication::DirectoryOptions store)
@@ -37,29 +37,29 @@ class DirectorySink final : public CopySink<D> {
 
 /// Gets a copy on a thread of its own. Made, asked and destroyed by the group's thread.
 template <int D>
-class TreeFetch final : public CopyFetch {
+class StateFetchThread final : public StateFetch {
  public:
   /// `sink`: must outlive it. `label`: who takes the copy, for the log. `wake` is called, on that
   /// thread, when there is news.
   /// `key`: of the cluster.
-  TreeFetch(CopySink<D>& sink, std::string label, std::function<void()> wake,
-            std::optional<access::Key> key = {})
+  StateFetchThread(StateSink<D>& sink, std::string label, std::function<void()> wake,
+                   std::optional<access::Key> key = {})
       : sink_(sink), label_(std::move(label)), wake_(std::move(wake)), key_(std::move(key)) {}
-  ~TreeFetch() override { cancel_.store(true, std::memory_order_relaxed); }  // a wish
-  TreeFetch(const TreeFetch&) = delete;
-  TreeFetch& operator=(const TreeFetch&) = delete;
+  ~StateFetchThread() override { cancel_.store(true, std::memory_order_relaxed); }  // a wish
+  StateFetchThread(const StateFetchThread&) = delete;
+  StateFetchThread& operator=(const StateFetchThread&) = delete;
 
-  void begin(const std::string& source, const replication::group::CopyOptions& copy) override;
+  void begin(const std::string& source, const replication::group::TransferOptions& copy) override;
   replication::Lsn log() const override { return log_.load(std::memory_order_relaxed); }
   std::uint64_t nodes() const override { return nodes_.load(std::memory_order_relaxed); }
   std::optional<Status> outcome() const override;
   void cancel() override { cancel_.store(true, std::memory_order_relaxed); }  // a wish
 
  private:
-  void run(const std::string& source, const replication::group::CopyOptions& copy);
-  Status fetch(const std::string& source, const replication::group::CopyOptions& copy);
+  void run(const std::string& source, const replication::group::TransferOptions& copy);
+  Status fetch(const std::string& source, const replication::group::TransferOptions& copy);
 
-  CopySink<D>& sink_;
+  StateSink<D>& sink_;
   const std::string label_;
   const std::function<void()> wake_;
   const std::optional<access::Key> key_;

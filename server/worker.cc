@@ -7,7 +7,7 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "server/limits.h"
-#include "server/standing.h"
+#include "server/member_status.h"
 
 namespace silurus::server {
 
@@ -596,20 +596,21 @@ void Worker<D>::tick() {
   team_busy_at_tick_ = busy;
   last_tick_ = sweep_.now;
   // The version is read after what is said of it.
-  const Standing* const standing = team_.served.standing;
-  const Nanoseconds until = standing == nullptr ? INT64_MAX : standing->told_until();
-  const std::uint64_t staleness_ns = standing == nullptr ? 0 : standing->staleness_ns(sweep_.now);
+  const MemberStatus* const member_status = team_.served.member_status;
+  const Nanoseconds until = member_status == nullptr ? INT64_MAX : member_status->told_until();
+  const std::uint64_t staleness_ns =
+      member_status == nullptr ? 0 : member_status->staleness_ns(sweep_.now);
   const protocol::Heartbeat heartbeat{
       .sequence = ++heartbeats_,
       .version = team_.served.collections->default_one()->tree().snapshot().version(),
       .cpu_busy_permyriad = static_cast<std::uint32_t>(std::clamp(share, 0.0, 1.0) * 10'000),
       .queued = std::exchange(queued_, 0),
       // Outside of any group, it has the newest version for ever.
-      .lease_ns = standing == nullptr ? protocol::kNoEnd
-                                      : static_cast<std::uint64_t>(std::max<Nanoseconds>(
-                                            until - team_.served.clock->now(), 0)),
+      .lease_ns = member_status == nullptr ? protocol::kNoEnd
+                                           : static_cast<std::uint64_t>(std::max<Nanoseconds>(
+                                                 until - team_.served.clock->now(), 0)),
       .staleness_ns = staleness_ns,
-      .epoch = standing == nullptr ? 0 : std::uint64_t{standing->epoch()},
+      .epoch = member_status == nullptr ? 0 : std::uint64_t{member_status->epoch()},
       .received = 0};  // each session's own
   std::erase_if(active_, [&](Session<D>* session) {
     session->in_active = session->tick(sweep_.now);

@@ -24,7 +24,7 @@
 
 namespace silurus::server {
 
-class Standing;
+class MemberStatus;
 
 template <int D>
 class Worker;

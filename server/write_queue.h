@@ -33,7 +33,7 @@ struct WriteJob {
   JobOwner<WriteJob>* owner = nullptr;  ///< the worker, to which it is given back
   std::uint64_t session = 0;            ///< at the owner: whom to answer, if still there
   std::uint32_t request_id = 0;
-  std::uint64_t ticket = 0;  ///< the connection's (AdmissionControl)
+  std::uint64_t fencing_token = 0;  ///< the connection's (AdmissionControl)
   Nanoseconds arrived = 0;
   CollectionPtr<D> collection = nullptr;  ///< that it changes; null: the default one
   /// Whose write it is, so that a group does it once; client 0: of no client.

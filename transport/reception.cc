@@ -13,20 +13,20 @@ UniqueFd open_spare() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC))
 
 }  // namespace
 
-Status Guest::watch(EventLoop& loop) {
+Status IncomingConnection::watch(EventLoop& loop) {
   auto registration = loop.add(fd(), EPOLLIN, *this);
   if (!registration) return fail(std::move(registration.error()));
   registration_ = *registration;
   return {};
 }
 
-UniqueFd Guest::take(EventLoop& loop) {
+UniqueFd IncomingConnection::take(EventLoop& loop) {
   loop.remove(registration_, fd());
   return std::move(socket_);
 }
 
 /// May be the end of it.
-void Guest::on_ready(std::uint32_t) { reception_.hear(*this); }
+void IncomingConnection::on_ready(std::uint32_t) { reception_.hear(*this); }
 
 Reception::Reception(EventLoop& loop, UniqueFd listening, std::string name,
                      const ListenOptions& options, Host host)
@@ -52,7 +52,7 @@ Result<std::unique_ptr<Reception>> Reception::create(EventLoop& loop, UniqueFd l
 }
 
 Reception::~Reception() {
-  for (auto& [number, guest] : guests_) guest->take(loop_);
+  for (auto& [number, incoming] : incoming_) incoming->take(loop_);
   loop_.remove(registration_, listening_.get());
 }
 
@@ -82,12 +82,13 @@ void Reception::on_ready(std::uint32_t) {
 void Reception::admit(UniqueFd client) {
   if (const auto pushed_out = newcomers_.make_room()) refuse(*pushed_out);
   std::string peer = host_.peer_of(client.get());
-  auto made = std::make_unique<Guest>(*this, next_number_++, std::move(client), std::move(peer));
+  auto made = std::make_unique<IncomingConnection>(*this, next_number_++, std::move(client),
+                                                   std::move(peer));
   if (!made->watch(loop_)) return;
   newcomers_.add(made->number(), made->peer(), SystemClock().now());
   if (newcomers_.size() == 1) timer_->set(*newcomers_.next_deadline());
-  Guest& guest = *guests_.emplace(made->number(), std::move(made)).first->second;
-  hear(guest);  // its hello is mostly there already: no need for another round
+  IncomingConnection& incoming = *incoming_.emplace(made->number(), std::move(made)).first->second;
+  hear(incoming);  // its hello is mostly there already: no need for another round
 }
 
 void Reception::refuse(const Newcomers::TurnedAway& newcomer) {
@@ -97,19 +98,19 @@ void Reception::refuse(const Newcomers::TurnedAway& newcomer) {
       name_ + ": refused a client of " + newcomer.peer + ": " + newcomer.error.message,
       SystemClock().now());
   if (line) log::warning(*line);
-  Guest& guest = *guests_.at(newcomer.number);
-  host_.refuse(guest, newcomer.error);
-  dismiss(guest);
+  IncomingConnection& incoming = *incoming_.at(newcomer.number);
+  host_.refuse(incoming, newcomer.error);
+  dismiss(incoming);
 }
 
-void Reception::hear(Guest& guest) {
-  if (host_.hear(guest)) dismiss(guest);
+void Reception::hear(IncomingConnection& incoming) {
+  if (host_.hear(incoming)) dismiss(incoming);
 }
 
-void Reception::dismiss(Guest& guest) {
-  guest.take(loop_);
-  newcomers_.remove(guest.number());
-  guests_.erase(guest.number());
+void Reception::dismiss(IncomingConnection& incoming) {
+  incoming.take(loop_);
+  newcomers_.remove(incoming.number());
+  incoming_.erase(incoming.number());
 }
 
 void Reception::expire() {

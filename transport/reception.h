@@ -25,9 +25,10 @@ namespace silurus::transport {
 class Reception;
 
 /// A connection that was accepted and has not said hello yet.
-class Guest final : private EventSink {
+class IncomingConnection final : private EventSink {
  public:
-  Guest(Reception& reception, Newcomers::Number number, UniqueFd socket, std::string peer)
+  IncomingConnection(Reception& reception, Newcomers::Number number, UniqueFd socket,
+                     std::string peer)
       : reception_(reception),
         number_(number),
         socket_(std::move(socket)),
@@ -65,11 +66,11 @@ class Reception final : private EventSink {
  public:
   /// What the listener does.
   struct Host {
-    /// Something has come of a guest: whether it can go, for it was welcomed (and taken) or
-    /// refused.
-    std::function<bool(Guest&)> hear;
-    /// Tells a guest, which then goes, why.
-    std::function<void(Guest&, const Error&)> refuse;
+    /// Something has come of an incoming connection: whether it can go, for it was welcomed (and
+    /// taken) or refused.
+    std::function<bool(IncomingConnection&)> hear;
+    /// Tells an incoming connection, which then goes, why.
+    std::function<void(IncomingConnection&, const Error&)> refuse;
     /// What the other end of a connected socket counts as (peer.h).
     std::string (*peer_of)(int socket);
     RefusalCounters* refusals;  ///< outlives the reception
@@ -82,15 +83,15 @@ class Reception final : private EventSink {
   ~Reception();
 
  private:
-  friend class Guest;
+  friend class IncomingConnection;
   Reception(EventLoop& loop, UniqueFd listening, std::string name, const ListenOptions& options,
             Host host);
   void on_ready(std::uint32_t events) override;
   UniqueFd accept();
   void admit(UniqueFd client);
   void refuse(const Newcomers::TurnedAway& newcomer);
-  void hear(Guest& guest);
-  void dismiss(Guest& guest);
+  void hear(IncomingConnection& incoming);
+  void dismiss(IncomingConnection& incoming);
   void expire();
 
   EventLoop& loop_;
@@ -102,7 +103,8 @@ class Reception final : private EventSink {
   EventLoop::Registration registration_ = EventLoop::kNone;
   std::unique_ptr<Timer> timer_;
   Newcomers newcomers_;
-  std::map<Newcomers::Number, std::unique_ptr<Guest>> guests_;  ///< the newcomers' connections
+  std::map<Newcomers::Number, std::unique_ptr<IncomingConnection>>
+      incoming_;  ///< the newcomers' connections
   Newcomers::Number next_number_ = 0;
 };
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "transport/nap_plan.h"
+#include "transport/pause_plan.h"
 
 namespace silurus::transport {
 namespace {
@@ -14,25 +14,26 @@ constexpr std::uint32_t kMostMet = 8;  ///< in one cycle, that count
 
 /// Events of one watch: the fewer, the less is spent on being woken for each.
 constexpr double kWatchedEvents = 64;
-/// The same after naps with which fewer came: those have clients ask at the same time, and only
+/// The same after pauses with which fewer came: those have clients ask at the same time, and only
 /// some rounds later as evenly as before.
 constexpr double kWatchedForJudgement = 256;
-/// Events by which naps are judged.
+/// Events by which pauses are judged.
 constexpr double kReviewedEvents = 128;
-/// What a nap is to collect at least. It must be more than chance makes of none.
+/// What a pause is to collect at least. It must be more than chance makes of none.
 constexpr double kLeastCollected = 4;
-/// Naps hold clients back if with them less than this share of the events comes. Chance alone makes
-/// it so in one review of some hundred (64 events against 128).
+/// Pauses hold clients back if with them less than this share of the events comes. Chance alone
+/// makes it so in one review of some hundred (64 events against 128).
 constexpr double kKeptUp = 0.6;
-/// The share of the time with work above which naps do not begin, and above which they end. A
-/// thread that naps works on many requests together, which takes it less than one after the other.
+/// The share of the time with work above which pauses do not begin, and above which they end. A
+/// thread that pauses works on many requests together, which takes it less than one after the
+/// other.
 constexpr double kMostLoadToBegin = 0.5;
 constexpr double kMostLoad = 0.4;
-constexpr double kOverhead = 0.2;  ///< what naps may cost, as a share of the work
+constexpr double kOverhead = 0.2;  ///< what pauses may cost, as a share of the work
 constexpr Nanoseconds kShortestPhase = 32 * kMillisecond;
 constexpr Nanoseconds kLongestPhase = 512 * kMillisecond;
-constexpr Nanoseconds kShortestPause = 128 * kMillisecond;
-constexpr Nanoseconds kLongestPause = 8 * kSecond;
+constexpr Nanoseconds kShortestPenalty = 128 * kMillisecond;
+constexpr Nanoseconds kLongestPenalty = 8 * kSecond;
 
 }  // namespace
 
@@ -52,26 +53,26 @@ void SpinGain::spun(Nanoseconds took, bool came, double price) {
   trying_ = came;
 }
 
-// --- napping
+// --- pausing
 
-Nanoseconds NapControl::next(const Cycle& cycle, double cost) {
+Nanoseconds PauseControl::next(const Cycle& cycle, double cost) {
   if (longest_ == 0) return 0;
   window_.time += static_cast<double>(cycle.time);
   window_.busy += static_cast<double>(cycle.busy);
   window_.events += static_cast<double>(cycle.events);
   elapsed_ += cycle.time;
-  if (nap_ == 0) {
+  if (pause_ == 0) {
     watch(cost);
   } else {
     review(cycle.events == 0, cost);
   }
-  return nap_;
+  return pause_;
 }
 
-/// Without naps: how many events come, and whether to begin.
-void NapControl::watch(double cost) {
+/// Without pauses: how many events come, and whether to begin.
+void PauseControl::watch(double cost) {
   if (window_.events < (suspect_rate_ != 0 ? kWatchedForJudgement : kWatchedEvents)) {
-    // So few that the longest nap would not collect enough: what was long ago says nothing.
+    // So few that the longest pause would not collect enough: what was long ago says nothing.
     const double longest = static_cast<double>(longest_) * kWatchedForJudgement / kLeastCollected;
     if (window_.time > longest) window_ = {};
     return;
@@ -83,25 +84,26 @@ void NapControl::watch(double cost) {
   if (longest == 0) return;
   rate_ = seen.rate();
   began_ = elapsed_;
-  nap_ = std::min(longest, std::max(static_cast<Nanoseconds>(kLeastCollected / rate_), good_ / 2));
+  pause_ =
+      std::min(longest, std::max(static_cast<Nanoseconds>(kLeastCollected / rate_), good_ / 2));
 }
 
-/// Whether it was for the naps that fewer events came.
-void NapControl::judge(double rate) {
+/// Whether it was for the pauses that fewer events came.
+void PauseControl::judge(double rate) {
   const bool is_to_blame = suspect_rate_ < kKeptUp * rate;
   if (is_to_blame) phase_ = good_ = 0;
-  pause_ = is_to_blame ? std::clamp(2 * pause_, kShortestPause, kLongestPause) : 0;
-  not_before_ = elapsed_ + pause_;
+  penalty_ = is_to_blame ? std::clamp(2 * penalty_, kShortestPenalty, kLongestPenalty) : 0;
+  not_before_ = elapsed_ + penalty_;
   suspect_rate_ = 0;
 }
 
-/// With naps: whether to go on, and with how long ones.
-void NapControl::review(bool found_nothing, double cost) {
+/// With pauses: whether to go on, and with how long ones.
+void PauseControl::review(bool found_nothing, double cost) {
   const bool is_late = window_.time * kKeptUp * rate_ > kReviewedEvents;
   if (window_.events < kReviewedEvents && !is_late) return;
   const Window seen = std::exchange(window_, {});
   if (seen.rate() < kKeptUp * rate_) {
-    // Clients that are held back ask as soon as they are answered: each nap finds some of them.
+    // Clients that are held back ask as soon as they are answered: each pause finds some of them.
     if (!found_nothing) suspect_rate_ = seen.rate();
     return end();
   }
@@ -111,20 +113,20 @@ void NapControl::review(bool found_nothing, double cost) {
     if (is_time_to_watch) phase_ = std::clamp(2 * phase_, 2 * kShortestPhase, kLongestPhase);
     return end();
   }
-  good_ = nap_;
-  nap_ = std::min(longest, 2 * nap_);
+  good_ = pause_;
+  pause_ = std::min(longest, 2 * pause_);
 }
 
-/// The nap that costs no more than its share of the work that it collects; 0: none is worth it.
-Nanoseconds NapControl::wanted(const Window& seen, double most_load, double cost) const {
+/// The pause that costs no more than its share of the work that it collects; 0: none is worth it.
+Nanoseconds PauseControl::wanted(const Window& seen, double most_load, double cost) const {
   if (seen.load() > most_load) return 0;
-  double nap = static_cast<double>(longest_);
-  if (seen.load() > 0) nap = std::min(nap, cost / (kOverhead * seen.load()));
-  return nap * seen.rate() < kLeastCollected ? 0 : static_cast<Nanoseconds>(nap);
+  double pause = static_cast<double>(longest_);
+  if (seen.load() > 0) pause = std::min(pause, cost / (kOverhead * seen.load()));
+  return pause * seen.rate() < kLeastCollected ? 0 : static_cast<Nanoseconds>(pause);
 }
 
-void NapControl::end() {
-  nap_ = 0;
+void PauseControl::end() {
+  pause_ = 0;
   window_ = {};
 }
 
@@ -139,10 +141,10 @@ void WaitPlan::add(const Worked& worked) {
 }
 
 WaitPlan::Choice WaitPlan::next() {
-  const Nanoseconds nap = naps_.next(std::exchange(cycle_, {}), cost_);
-  if (nap == 0 && gain_.pays()) return {Way::kSpin, options_.spin};
+  const Nanoseconds pause = pauses_.next(std::exchange(cycle_, {}), cost_);
+  if (pause == 0 && gain_.pays()) return {Way::kSpin, options_.spin};
   in_vain_ = 0;
-  if (nap != 0) return {Way::kNap, nap};
+  if (pause != 0) return {Way::kPeriodic, pause};
   return {Way::kSleep, 0};
 }
 
@@ -153,7 +155,7 @@ void WaitPlan::spun(Nanoseconds took, bool came) {
 
 void WaitPlan::cost(Nanoseconds cpu_time) {
   cost_ = kKeptOfBefore * cost_ +
-          (1 - kKeptOfBefore) * NapPlan::kWithColdCaches * static_cast<double>(cpu_time);
+          (1 - kKeptOfBefore) * PausePlan::kWithColdCaches * static_cast<double>(cpu_time);
 }
 
 }  // namespace silurus::transport

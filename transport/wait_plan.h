@@ -34,18 +34,19 @@ class SpinGain {
   bool trying_ = false;
 };
 
-/// Whether, and how long, a thread naps instead of hearing of each event at once, so that it is
-/// woken once for many: a search costs less than to be woken for it. A nap delays what comes during
-/// it, and so it must not hold back clients that ask one thing after the other: those would just
-/// ask less. Hence naps are tried. While it does not nap, the thread watches how many events come;
-/// it begins with short naps and doubles them as long as as many come as before. If fewer do, it
-/// watches again: if they then come as before, the naps were to blame, and there are none for a
-/// pause, twice as long each time. Naps end from time to time in any case, for another watch.
+/// Whether, and how long, a thread pauses instead of hearing of each event at once, so that it is
+/// woken once for many: a search costs less than to be woken for it. A pause delays what comes
+/// during it, and so it must not hold back clients that ask one thing after the other: those would
+/// just ask less. Hence pauses are tried. While it does not pause, the thread watches how many
+/// events come; it begins with short pauses and doubles them as long as as many come as before. If
+/// fewer do, it watches again: if they then come as before, the pauses were to blame, and there are
+/// none for a pause, twice as long each time. Pauses end from time to time in any case, for another
+/// watch.
 ///
-/// There are no naps where they collect next to nothing (then it is cheaper to be called), nor
+/// There are no pauses where they collect next to nothing (then it is cheaper to be called), nor
 /// where the thread is busy half of the time (then spinning costs no more than the work).
 /// A pure function of what it is told.
-class NapControl {
+class PauseControl {
  public:
   /// One wait and the work before it.
   struct Cycle {
@@ -54,12 +55,12 @@ class NapControl {
     std::uint64_t events;
   };
 
-  /// No nap takes longer than that; 0: there are none.
-  explicit NapControl(Nanoseconds longest) : longest_(longest) {}
+  /// No pause takes longer than that; 0: there are none.
+  explicit PauseControl(Nanoseconds longest) : longest_(longest) {}
 
-  /// How long to nap now; 0: wait in another way. `cost`: of a nap, CPU time in all, ns.
+  /// How long to pause now; 0: wait in another way. `cost`: of a pause, CPU time in all, ns.
   Nanoseconds next(const Cycle& cycle, double cost);
-  Nanoseconds nap() const { return nap_; }
+  Nanoseconds pause() const { return pause_; }
 
  private:
   struct Window {
@@ -77,21 +78,22 @@ class NapControl {
   void end();
 
   Nanoseconds longest_;
-  Nanoseconds nap_ = 0;
-  Nanoseconds good_ = 0;  ///< the longest nap of late that held no client back
+  Nanoseconds pause_ = 0;
+  Nanoseconds good_ = 0;  ///< the longest pause of late that held no client back
   Window window_;
   Nanoseconds elapsed_ = 0;  ///< in all cycles
   double rate_ = 0;          ///< events a time, while it watched
-  double suspect_rate_ = 0;  ///< with naps, when it was lower; 0: it was not
-  Nanoseconds began_ = 0;    ///< with naps
-  Nanoseconds phase_ = 0;    ///< how long there may be naps before the next watch
-  Nanoseconds pause_ = 0;    ///< how long there are none after they were to blame
+  double suspect_rate_ = 0;  ///< with pauses, when it was lower; 0: it was not
+  Nanoseconds began_ = 0;    ///< with pauses
+  Nanoseconds phase_ = 0;    ///< how long there may be pauses before the next watch
+  Nanoseconds penalty_ = 0;  ///< how long there are none after they were to blame
   Nanoseconds not_before_ = 0;
 };
 
 /// How a thread waits that neither always spins nor always sleeps (WaitPolicy::kAdaptive): spins
-/// only where the gaps of the last events promise a gain, naps where one nap collects many events,
-/// and else sleeps until it is called. A pure function of what it is told; one for each thread.
+/// only where the gaps of the last events promise a gain, pauses where one pause collects many
+/// events, and else sleeps until it is called. A pure function of what it is told; one for each
+/// thread.
 ///
 ///   plan.add(worked);
 ///   const auto choice = plan.next();
@@ -101,36 +103,37 @@ class WaitPlan {
  public:
   struct Options {
     Nanoseconds spin = 30 * kMicrosecond;  ///< the longest spin
-    Nanoseconds longest_nap = 0;           ///< 0: no naps
+    Nanoseconds longest_pause = 0;         ///< 0: no pauses
   };
-  enum class Way : std::uint8_t { kSpin, kSleep, kNap };
+  enum class Way : std::uint8_t { kSpin, kSleep, kPeriodic };
   struct Choice {
     Way way;
-    Nanoseconds time;  ///< greatest length of a spin or a nap
+    Nanoseconds time;  ///< greatest length of a spin or a pause
   };
 
-  explicit WaitPlan(const Options& options) : options_(options), naps_(options.longest_nap) {}
+  explicit WaitPlan(const Options& options) : options_(options), pauses_(options.longest_pause) {}
 
   /// What was done since the last next().
   void add(const Worked& worked);
-  /// How to wait now. Once for each wait, and once more after each sleep or nap that nothing ended.
+  /// How to wait now. Once for each wait, and once more after each sleep or pause that nothing
+  /// ended.
   Choice next();
   /// It spun for that time; if nothing came it goes on to sleep.
   void spun(Nanoseconds took, bool came);
-  /// It slept or napped for that time.
+  /// It slept or paused for that time.
   void rested(Nanoseconds took) { cycle_.time += took; }
-  /// The CPU time that a sleep or a nap took; told now and then.
+  /// The CPU time that a sleep or a pause took; told now and then.
   void cost(Nanoseconds cpu_time);
 
   /// Whether the next wait spins, by what is known now.
-  bool is_to_spin() const { return naps_.nap() == 0 && gain_.is_likely(); }
+  bool is_to_spin() const { return pauses_.pause() == 0 && gain_.is_likely(); }
 
  private:
   Options options_;
   SpinGain gain_;
-  NapControl naps_;
-  double cost_ = 10'000;       ///< cost of a sleep or a nap in all, ns
-  NapControl::Cycle cycle_{};  ///< since next()
+  PauseControl pauses_;
+  double cost_ = 10'000;         ///< cost of a sleep or a pause in all, ns
+  PauseControl::Cycle cycle_{};  ///< since next()
   Nanoseconds in_vain_ = 0;
 };
 

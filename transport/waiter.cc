@@ -9,7 +9,7 @@
 #include <limits>
 #include <utility>
 
-#include "transport/nap_plan.h"
+#include "transport/pause_plan.h"
 #include "transport/wait_plan.h"
 
 namespace silurus::transport {
@@ -54,14 +54,14 @@ Waiter::Waiter(const WaitOptions& options, std::vector<Poller*> pollers, UniqueF
     : options_(options), pollers_(std::move(pollers)), wake_fd_(std::move(wake)) {
   for (const Poller* poller : pollers_) fds_.push_back({poller->fd(), POLLIN, 0});
   fds_.push_back({wake_fd_.get(), POLLIN, 0});
-  if (options_.policy == WaitPolicy::kNap) {
-    NapPlan::Options naps;
-    if (options_.longest_nap != 0) naps.most = options_.longest_nap;
-    naps_ = std::make_unique<NapPlan>(naps);
+  if (options_.policy == WaitPolicy::kPeriodic) {
+    PausePlan::Options pauses;
+    if (options_.longest_pause != 0) pauses.most = options_.longest_pause;
+    pauses_ = std::make_unique<PausePlan>(pauses);
   }
   if (options_.policy == WaitPolicy::kAdaptive) {
     plan_ = std::make_unique<WaitPlan>(
-        WaitPlan::Options{.spin = options_.spin, .longest_nap = options_.longest_nap});
+        WaitPlan::Options{.spin = options_.spin, .longest_pause = options_.longest_pause});
   }
 }
 
@@ -84,8 +84,8 @@ std::size_t Waiter::wait(Nanoseconds timeout, const Worked& worked) {
     case WaitPolicy::kSpin:
       spin(deadline, events);
       return events;
-    case WaitPolicy::kNap:
-      events = nap_until(deadline);
+    case WaitPolicy::kPeriodic:
+      events = pause_until(deadline);
       returned_ = now();
       return events;
     case WaitPolicy::kAdaptive:
@@ -123,8 +123,8 @@ std::size_t Waiter::wait_as_planned(Nanoseconds deadline) {
     }
     if (time >= deadline) return 0;
     Rest rest;
-    if (choice.way == WaitPlan::Way::kNap) {
-      rest = nap(until - time);
+    if (choice.way == WaitPlan::Way::kPeriodic) {
+      rest = pause(until - time);
       for (Poller* poller : pollers_) poller->look();
     } else {
       const Nanoseconds longest = deadline == kForever ? -1 : deadline - time;
@@ -138,23 +138,23 @@ std::size_t Waiter::wait_as_planned(Nanoseconds deadline) {
   return 0;
 }
 
-/// One nap after the other until there is something to do, or until there was nothing for the time
-/// after which it sleeps.
-std::size_t Waiter::nap_until(Nanoseconds deadline) {
-  // What was done since the last wait; the looking in vain at its end is small beside a nap.
+/// One pause after the other until there is something to do, or until there was nothing for the
+/// time after which it sleeps.
+std::size_t Waiter::pause_until(Nanoseconds deadline) {
+  // What was done since the last wait; the looking in vain at its end is small beside a pause.
   Nanoseconds busy = returned_ == 0 ? 0 : now() - returned_;
   for (;;) {
     const Nanoseconds left = deadline == kForever ? kForever : deadline - now();
     if (left <= 0) return 0;
-    const std::optional<Nanoseconds> time = naps_->next(busy);
+    const std::optional<Nanoseconds> time = pauses_->next(busy);
     if (time) {
-      const Rest rest = nap(std::min(*time, left));
-      naps_->napped(rest.time);
-      if (rest.cpu_time) naps_->cost(*rest.cpu_time);
+      const Rest rest = pause(std::min(*time, left));
+      pauses_->paused(rest.time);
+      if (rest.cpu_time) pauses_->cost(*rest.cpu_time);
       for (Poller* poller : pollers_) poller->look();
     } else {
       sleep(deadline == kForever ? -1 : left);
-      naps_->called();
+      pauses_->called();
     }
     const std::size_t events = progress();
     if (events != 0 || flag_.take()) return events;
@@ -162,14 +162,14 @@ std::size_t Waiter::nap_until(Nanoseconds deadline) {
   }
 }
 
-Waiter::Rest Waiter::nap(Nanoseconds time) {
+Waiter::Rest Waiter::pause(Nanoseconds time) {
   // Else the kernel adds 50 us to each.
   if (!std::exchange(has_exact_timers_, true)) prctl(PR_SET_TIMERSLACK, 1);
-  // Of the descriptors only our own: what arrives meanwhile is what the nap is to collect.
+  // Of the descriptors only our own: what arrives meanwhile is what the pause is to collect.
   return measure([&] { wait_for(&fds_.back(), 1, time); });
 }
 
-/// What a sleep or a nap takes: its CPU time only now and then, since to ask for that is a system
+/// What a sleep or a pause takes: its CPU time only now and then, since to ask for that is a system
 /// call itself, twice.
 template <typename Sleep>
 Waiter::Rest Waiter::measure(Sleep&& sleep) {

@@ -17,7 +17,7 @@
 
 namespace silurus::transport {
 
-class NapPlan;
+class PausePlan;
 class WaitPlan;
 struct Worked;
 
@@ -42,7 +42,7 @@ class Waiter {
   /// Drives the pollers until they have handled something (the answer: how many events), wake()
   /// was called (0), or `timeout` has passed (0; negative: never).
   std::size_t wait(Nanoseconds timeout);
-  /// The same, after that work: kAdaptive naps only if it is told of it.
+  /// The same, after that work: kAdaptive pauses only if it is told of it.
   std::size_t wait(Nanoseconds timeout, const Worked& worked);
   /// Whether the next wait would begin with spinning: what the caller may as well do by itself.
   bool is_to_spin() const;
@@ -57,15 +57,15 @@ class Waiter {
   std::size_t progress();
   std::size_t wait_as_planned(Nanoseconds deadline);
   std::size_t handled(std::size_t events);
-  std::size_t nap_until(Nanoseconds deadline);
-  /// What a sleep or a nap took.
+  std::size_t pause_until(Nanoseconds deadline);
+  /// What a sleep or a pause took.
   struct Rest {
     Nanoseconds time;
     std::optional<Nanoseconds> cpu_time;  ///< measured now and then
   };
   template <typename Sleep>
   Rest measure(Sleep&& sleep);
-  Rest nap(Nanoseconds time);
+  Rest pause(Nanoseconds time);
   bool spin(Nanoseconds until, std::size_t& events);
   void sleep(Nanoseconds timeout);
   /// Waits for some of the descriptors, the last of which is our own.
@@ -76,8 +76,8 @@ class Waiter {
   UniqueFd wake_fd_;
   std::vector<pollfd> fds_;  ///< descriptors of the pollers, then our own
   std::uint64_t sleeps_ = 0;
-  std::unique_ptr<NapPlan> naps_;   ///< for kNap
-  std::unique_ptr<WaitPlan> plan_;  ///< for kAdaptive
+  std::unique_ptr<PausePlan> pauses_;  ///< for kPeriodic
+  std::unique_ptr<WaitPlan> plan_;     ///< for kAdaptive
   bool has_exact_timers_ = false;
   Nanoseconds returned_ = 0;  ///< when wait() ended the last time
   /// When spin() looked at the clock the last time: not when something came, which has to be

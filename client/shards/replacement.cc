@@ -93,7 +93,7 @@ class Server {
 };
 
 /// Whether the server takes orders of this kind from us at all; asked before anything is changed,
-/// by one whose ticket is never good.
+/// by one whose fencing token is never good.
 template <int D>
 Status takes_orders(Server<D>& server) {
   const auto answer = server.ask(TaskKind::kServe, 0);
@@ -365,7 +365,7 @@ Status Replacement<D>::declare() {
     for (const Part& part : *parts) std::erase(next.spares, part.url());
     shard.successors = std::move(*parts);
   }
-  shard.ticket = stored_.map.epoch + 1;
+  shard.fencing_token = stored_.map.epoch + 1;
   auto replaced = store_.replace(stored_, std::move(next));
   if (!replaced) return fail(replaced.error());
   stored_ = std::move(*replaced);
@@ -502,9 +502,9 @@ template <int D>
 Status Replacement<D>::hand_over() {
   frozen_at_ = clock_.now();
   may_thaw_ = true;
-  const std::uint64_t ticket = stored_.map.epoch;
-  if (const auto frozen =
-          source_->ask(TaskKind::kFreeze, ticket, static_cast<std::uint64_t>(options_.freeze));
+  const std::uint64_t fencing_token = stored_.map.epoch;
+  if (const auto frozen = source_->ask(TaskKind::kFreeze, fencing_token,
+                                       static_cast<std::uint64_t>(options_.freeze));
       !frozen) {
     return fail(frozen.error());
   }
@@ -513,7 +513,7 @@ Status Replacement<D>::hand_over() {
   if (auto ok = apply_changes(*changes); !ok) return ok;
   std::uint64_t held = 0;
   for (auto& target : targets_) {
-    const auto filled = target->server.ask(TaskKind::kFill, ticket);
+    const auto filled = target->server.ask(TaskKind::kFill, fencing_token);
     if (!filled) return fail(filled.error());
     held += filled->entries;
   }
@@ -534,10 +534,10 @@ Status Replacement<D>::retire() {
 }
 
 /// The map may have been changed in something else since the intent was declared, even while this
-/// goes on; as long as the shard has our ticket no command has taken over from us.
+/// goes on; as long as the shard has our fencing token no command has taken over from us.
 template <int D>
 Result<StoredMap> Replacement<D>::put_in_place(const std::vector<Part>& parts) {
-  const std::uint64_t ticket = stored_.map.epoch;
+  const std::uint64_t fencing_token = stored_.map.epoch;
   StoredMap base = stored_;
   bool may_be_done = false;
   const Nanoseconds until = clock_.now() + options_.client.patience;
@@ -568,7 +568,7 @@ Result<StoredMap> Replacement<D>::put_in_place(const std::vector<Part>& parts) {
                   "its successors were put in its place, by this command or by one that took over, "
                   "and replaced since: see silurus cluster status");
     }
-    if (there == nullptr || there->ticket != ticket) {
+    if (there == nullptr || there->fencing_token != fencing_token) {
       return fail(ErrorCode::kConflict,
                   "another command has taken the replacement over, or has ended it");
     }
@@ -641,7 +641,7 @@ Result<StoredMap> abort_replacement(MapStore& store, std::uint32_t shard_id,
                                           " (any more): see silurus cluster status");
   }
   const std::vector<Part> parts = std::exchange(shard->successors, {});
-  shard->ticket = 0;
+  shard->fencing_token = 0;
   for (const Part& part : parts) next.spares.push_back(part.url());
   const std::string url = shard->url();
   // First the map: from here on no command can put the successors into it.

@@ -168,7 +168,7 @@ bool take_shards(const json& object, std::vector<Shard>& shards) {
         if (!take_part(successor, shard.successors.emplace_back())) return false;
       }
     }
-    if (one.contains("ticket") && !take(one, "ticket", shard.ticket)) return false;
+    if (one.contains("ticket") && !take(one, "ticket", shard.fencing_token)) return false;
     shards.push_back(std::move(shard));
   }
   return true;
@@ -206,7 +206,7 @@ Status check(const ShardMap& map) {
     }
     if (auto ok = seen.part(map.shards[i], map.next_id); !ok) return ok;
     if (auto ok = check_successors(map, i, seen); !ok) return ok;
-    if (map.shards[i].ticket > map.epoch) return wrong("a ticket of a later epoch");
+    if (map.shards[i].fencing_token > map.epoch) return wrong("a fencing token of a later epoch");
   }
   if (map.spares.size() > kMaxSpares) return wrong("too many spare servers");
   for (const std::string& url : map.spares) {
@@ -222,7 +222,7 @@ std::string encode(const ShardMap& map) {
   for (const Shard& shard : map.shards) {
     json one = to_json(shard);
     for (const Part& part : shard.successors) one["successors"].push_back(to_json(part));
-    if (shard.ticket != 0) one["ticket"] = shard.ticket;
+    if (shard.fencing_token != 0) one["ticket"] = shard.fencing_token;
     shards.push_back(std::move(one));
   }
   return json_text(json{{"format", kFormat},

@@ -38,7 +38,7 @@ SILURUS_API std::vector<std::string> servers_of(std::string_view url);
 struct Shard : Part {
   std::vector<Part> successors;  ///< shards that are being filled; together they have its range
   /// The epoch in which the coordinator that fills them took the shard over. 0: none has.
-  std::uint64_t ticket = 0;
+  std::uint64_t fencing_token = 0;
   friend bool operator==(const Shard&, const Shard&) = default;
 };
 

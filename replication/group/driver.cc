@@ -4,8 +4,8 @@
 #include <random>
 #include <utility>
 
-#include "replication/group/keeper_client.h"
-#include "replication/group/view_keeper.h"
+#include "replication/group/remote_view_store.h"
+#include "replication/group/static_view_store.h"
 
 namespace silurus::replication::group {
 namespace {
@@ -138,7 +138,7 @@ Status Driver::make_store(Incarnation incarnation, const Log& log) {
 
 Status Driver::make_static_store(const StaticGroup& group, Incarnation incarnation,
                                  const Log& log) {
-  auto kept = read_kept_view(group.view_file);
+  auto kept = read_persisted_view(group.view_file);
   if (!kept) return fail(kept.error());
   if (!*kept && log.end().lsn != 0) {
     return fail(ErrorCode::kNotFound,
@@ -147,32 +147,32 @@ Status Driver::make_static_store(const StaticGroup& group, Incarnation incarnati
                     "member was in: restore it; or, if another member of the group has everything, "
                     "start with an empty directory, not as the one that leads");
   }
-  const auto save = [file = group.view_file](const KeptView& view) {
-    return write_kept_view(file, view);
+  const auto save = [file = group.view_file](const PersistedView& view) {
+    return write_persisted_view(file, view);
   };
   if (!group.leads) {
-    store_ = std::make_unique<KeeperClient>(
-        KeeperClientOptions{.group = group_of(options_),
-                            .self = options_.id,
-                            .incarnation = incarnation,
-                            .keeper = group.address.keeper,
-                            .timeout = store_timeout(options_.timing),
-                            .kept = std::move(*kept),
-                            .save = save,
-                            .wake = [this] { wake(); }},
+    store_ = std::make_unique<RemoteViewStore>(
+        RemoteViewStoreOptions{.group = group_of(options_),
+                               .self = options_.id,
+                               .incarnation = incarnation,
+                               .keeper = group.address.keeper,
+                               .timeout = store_timeout(options_.timing),
+                               .kept = std::move(*kept),
+                               .save = save,
+                               .wake = [this] { wake(); }},
         dialer(), clock_);
     return {};
   }
-  auto keeper = ViewKeeper::create({.group = group_of(options_),
-                                    .self = options_.id,
-                                    .lease = store_lease(options_.timing),
-                                    .kept = std::move(*kept),
-                                    .takes_over = group.takes_over,
-                                    .save = save,
-                                    .wake = [this] { wake(); }},
-                                   clock_);
+  auto keeper = StaticViewStore::create({.group = group_of(options_),
+                                         .self = options_.id,
+                                         .lease = store_lease(options_.timing),
+                                         .kept = std::move(*kept),
+                                         .takes_over = group.takes_over,
+                                         .save = save,
+                                         .wake = [this] { wake(); }},
+                                        clock_);
   if (!keeper) return fail(keeper.error());
-  links_->admit(kKeeperMagic, keeper->get());
+  links_->admit(kViewStoreMagic, keeper->get());
   store_ = std::move(*keeper);
   return {};
 }

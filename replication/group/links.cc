@@ -115,8 +115,8 @@ Result<std::vector<std::byte>> Links::on_hello(std::span<const std::byte> client
     return fail(may.error());
   }
   const auto hello = decode_member_hello(options_.group, client_hello);
-  auto* const guests = hello ? nullptr : this->guests(client_hello);
-  if (guests != nullptr) return guests->on_hello(client_hello, caller);
+  auto* const handler = hello ? nullptr : handler_of(client_hello);
+  if (handler != nullptr) return handler->on_hello(client_hello, caller);
   if (!hello) return fail(ErrorCode::kProtocol, "not a member of this group");
   WindowHello answer;
   answer.self = {
@@ -130,8 +130,8 @@ Result<std::vector<std::byte>> Links::on_hello(std::span<const std::byte> client
 void Links::on_accept(std::unique_ptr<transport::Connection> connection,
                       transport::Poller& poller) {
   const auto hello = decode_member_hello(options_.group, connection->peer_hello());
-  auto* const guests = hello ? nullptr : this->guests(connection->peer_hello());
-  if (guests != nullptr) return guests->on_accept(std::move(connection), poller);
+  auto* const handler = hello ? nullptr : handler_of(connection->peer_hello());
+  if (handler != nullptr) return handler->on_accept(std::move(connection), poller);
   auto link = std::make_unique<Link>(*this);
   connection->set_handler(link.get());
   link->connection = std::move(connection);
@@ -146,12 +146,12 @@ void Links::on_accept(std::unique_ptr<transport::Connection> connection,
   place = std::move(link);
 }
 
-transport::AcceptHandler* Links::guests(std::span<const std::byte> hello) const {
+transport::AcceptHandler* Links::handler_of(std::span<const std::byte> hello) const {
   std::uint32_t magic = 0;
   if (hello.size() < sizeof magic) return nullptr;
   std::memcpy(&magic, hello.data(), sizeof magic);
-  const auto found = guests_.find(magic);
-  return found == guests_.end() ? nullptr : found->second;
+  const auto found = handlers_.find(magic);
+  return found == handlers_.end() ? nullptr : found->second;
 }
 
 void Links::retire(std::unique_ptr<Link> link) {

@@ -81,7 +81,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   void set_handler(LinksHandler* handler) { handler_ = handler; }
   /// Sets the handler of connections whose hello is no member's, but begins with this number;
   /// nullptr: none. Whatever came is the handler's, and must be gone before the poller.
-  void admit(std::uint32_t magic, transport::AcceptHandler* guests) { guests_[magic] = guests; }
+  void admit(std::uint32_t magic, transport::AcceptHandler* handler) { handlers_[magic] = handler; }
 
   const LinksOptions& options() const { return options_; }
   /// With the port really used.
@@ -193,7 +193,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   void on_datagram(transport::MulticastGroup& group, std::span<const std::byte> datagram) override;
   void on_group_lost(transport::MulticastGroup& group, const Error& reason) override;
 
-  transport::AcceptHandler* guests(std::span<const std::byte> hello) const;
+  transport::AcceptHandler* handler_of(std::span<const std::byte> hello) const;
   void point(Way& way, const std::optional<MemberInfo>& target, Incarnation incarnation);
   void tick(Way& way, Nanoseconds now);
   void dial(Way& way, Nanoseconds now);
@@ -210,7 +210,8 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   const Dialer dialer_;
   const Window window_;
   LinksHandler* handler_ = nullptr;
-  std::map<std::uint32_t, transport::AcceptHandler*> guests_;  ///< by what their hellos begin with
+  std::map<std::uint32_t, transport::AcceptHandler*>
+      handlers_;  ///< by what their hellos begin with
   bool has_exposed_ = false;
   transport::Address address_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  ///< what dialers' answers look for

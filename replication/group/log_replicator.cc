@@ -40,7 +40,7 @@ std::span<const std::byte> LogReplicator::log_bytes(Lsn from, std::size_t bytes)
 
 // --- at the primary
 
-void LogReplicator::lead(const Voice& self) {
+void LogReplicator::lead(const SenderId& self) {
   self_ = self;
   if (std::exchange(is_leading_, true)) return;
   phase_ = Phase::kIdle;
@@ -149,7 +149,7 @@ void LogReplicator::serve(const Message<FetchBody>& fetch) {
 
 // --- at any other member
 
-void LogReplicator::follow(const Voice& self, const Voice& primary, LogPosition safe,
+void LogReplicator::follow(const SenderId& self, const SenderId& primary, LogPosition safe,
                            Nanoseconds now) {
   const bool is_same = phase_ != Phase::kIdle && primary.member == primary_.member &&
                        primary.incarnation == primary_.incarnation &&

@@ -35,12 +35,13 @@ class LogReplicator : public Replicator {
   LogReplicator(const ReplicatorOptions& options, GroupId group, Log& log, Links& links);
 
   void enter(const View& view) override { asks_first_ = view.ack == Ack::kMetadata; }
-  void lead(const Voice& self) override;
+  void lead(const SenderId& self) override;
   void tell(Lsn commit, std::uint64_t heartbeat) override;
   void beat(Lsn commit, std::uint64_t heartbeat) override;
   void serve(const Message<FetchBody>& fetch) override;
 
-  void follow(const Voice& self, const Voice& primary, LogPosition safe, Nanoseconds now) override;
+  void follow(const SenderId& self, const SenderId& primary, LogPosition safe,
+              Nanoseconds now) override;
   void leave() override;
   void on_log(const Message<LogBody>& message, Nanoseconds now) override;
   void on_fetched(const Message<FetchBody>& message, Nanoseconds now) override;
@@ -132,7 +133,7 @@ class LogReplicator : public Replicator {
   const GroupId group_;
   Log& log_;
   Links& links_;
-  Voice self_;
+  SenderId self_;
   std::array<std::byte, kMaxGroupMessageBytes> message_;
   std::vector<std::byte> copy_;  ///< of bytes of the log that wrap around
 
@@ -143,7 +144,7 @@ class LogReplicator : public Replicator {
 
   // Any other.
   Phase phase_ = Phase::kIdle;
-  Voice primary_;
+  SenderId primary_;
   LogPosition told_;  ///< the newest end of the primary's log that we know of
   Assembler assembler_;
   std::optional<Fetch> fetch_;

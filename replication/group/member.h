@@ -170,11 +170,11 @@ class Member final : public LinksHandler {
   ReplicatorCounters replicated() const { return replicator_.counters(); }
   /// A copy that is on its way: from where on the log will be needed behind it, and how many of its
   /// nodes are here. Nothing: there is none.
-  struct CopyUnderWay {
+  struct TransferUnderWay {
     Lsn log = 0;
     std::uint64_t nodes = 0;
   };
-  void expect_copy(const std::optional<CopyUnderWay>& copy) { copy_ = copy; }
+  void expect_transfer(const std::optional<TransferUnderWay>& copy) { copy_ = copy; }
   /// The primary: where the log begins that members outside of the view still need, of what is
   /// there; nothing: none needs any.
   std::optional<Lsn> wanted_log() const;
@@ -231,7 +231,9 @@ class Member final : public LinksHandler {
   bool rest_is_coming();
   Status apply();
   void wake_at(Nanoseconds time) { deadline_ = std::min(deadline_, time); }
-  Voice self() const { return {options_.self.id, options_.incarnation, view_.epoch, view_.since}; }
+  SenderId self() const {
+    return {options_.self.id, options_.incarnation, view_.epoch, view_.since};
+  }
   // member_lead.cc
   void find_commit();
   Nanoseconds lease_until() const;
@@ -294,7 +296,7 @@ class Member final : public LinksHandler {
   // Any other.
   Promise promise_;
   Lsn told_commit_ = 0;
-  std::optional<CopyUnderWay> copy_;
+  std::optional<TransferUnderWay> copy_;
   Nanoseconds patient_until_ = 0;
   Nanoseconds complete_at_ = -1;
   /// The last probe, and what was answered: all that was committed when it was sent.

@@ -12,7 +12,7 @@
 namespace silurus::replication::group {
 
 /// The member that speaks for a group, and its role.
-struct Voice {
+struct SenderId {
   MemberId member = 0;
   Incarnation incarnation = 0;
   Epoch epoch = 0;
@@ -46,7 +46,7 @@ class Replicator {
 
   // --- at the primary
   /// From now on this member is the primary, or still is it in a new epoch.
-  virtual void lead(const Voice& self) = 0;
+  virtual void lead(const SenderId& self) = 0;
   /// Sends what the log has behind what was sent, and with it, or alone, what is committed and the
   /// number of the newest heartbeat.
   virtual void tell(Lsn commit, std::uint64_t heartbeat) = 0;
@@ -59,7 +59,7 @@ class Replicator {
   /// From now on the primary is that one. Whether this log is in step with its log is unknown, and
   /// is found out first. `safe`: the end
   /// of a batch that is surely in both. A new epoch of the same reign changes nothing else.
-  virtual void follow(const Voice& self, const Voice& primary, LogPosition safe,
+  virtual void follow(const SenderId& self, const SenderId& primary, LogPosition safe,
                       Nanoseconds now) = 0;
   /// Follows no member any more: what comes is dropped.
   virtual void leave() = 0;

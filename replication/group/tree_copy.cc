@@ -6,39 +6,40 @@
 #include <utility>
 
 #include "common/check.h"
-#include "replication/group/guest_wire.h"
+#include "replication/group/side_messages.h"
 #include "transport/waiter.h"
 
 namespace silurus::replication::group {
 namespace {
 
 constexpr std::uint32_t kNoRegions = UINT32_MAX;
-/// Of HeldTree::extra, in one message.
+/// Of PinnedTree::extra, in one message.
 constexpr std::size_t kExtraPiece = 4096;
 /// No tree is larger: what a source says of its own is checked against it.
 constexpr std::uint64_t kMaxNodes = rtree::NodeRef::kMaxChunks;
 
-struct CopyHello {
-  std::uint32_t magic = kCopyMagic;
+struct TransferHello {
+  std::uint32_t magic = kTransferMagic;
   std::uint32_t format = kGroupFormat;
   GroupId group = 0;
   std::uint32_t node_format = 0;
   std::uint32_t first_region = kNoRegions;  ///< in the answer
   std::uint64_t reserved = 0;
 };
-static_assert(sizeof(CopyHello) == 32 && std::has_unique_object_representations_v<CopyHello> &&
-              sizeof(CopyHello) <= transport::kMaxClientHelloBytes);
+static_assert(sizeof(TransferHello) == 32 &&
+              std::has_unique_object_representations_v<TransferHello> &&
+              sizeof(TransferHello) <= transport::kMaxClientHelloBytes);
 
 /// Of messages, whose argument is an epoch, a node's name or an offset.
 enum CopyKind : std::uint32_t {
-  kHold = 1,      ///< hold a version, of a view not before `argument`; the answer: HeldHead, or
+  kHold = 1,      ///< hold a version, of a view not before `argument`; the answer: PinnedHead, or
                   ///< kRefused with a text
   kNodes = 2,     ///< names follow; an answer for each: the node's bytes
   kExtra = 3,     ///< bytes from `argument` on
   kRefused = 4,   ///< in answers only
   kHoldLoad = 5,  ///< as kHold, of the bulk load `argument`
 };
-struct HeldHead {
+struct PinnedHead {
   std::uint64_t root;
   Lsn lsn;
   std::uint64_t chain;
@@ -46,19 +47,19 @@ struct HeldHead {
   Epoch epoch;
   std::uint64_t extra_bytes;
 };
-static_assert(sizeof(HeldHead) == 48);
+static_assert(sizeof(PinnedHead) == 48);
 
-std::optional<CopyHello> decode_hello(GroupId group, std::uint32_t node_format,
-                                      std::span<const std::byte> bytes) {
-  CopyHello hello;
+std::optional<TransferHello> decode_hello(GroupId group, std::uint32_t node_format,
+                                          std::span<const std::byte> bytes) {
+  TransferHello hello;
   if (bytes.size() < sizeof hello) return std::nullopt;
   std::memcpy(&hello, bytes.data(), sizeof hello);
-  const bool is_ours = hello.magic == kCopyMagic && hello.format == kGroupFormat &&
+  const bool is_ours = hello.magic == kTransferMagic && hello.format == kGroupFormat &&
                        hello.group == group && hello.node_format == node_format;
   return is_ours ? std::optional(hello) : std::nullopt;
 }
 
-std::vector<std::byte> bytes_of(const CopyHello& hello) {
+std::vector<std::byte> bytes_of(const TransferHello& hello) {
   const auto bytes = std::as_bytes(std::span(&hello, 1));
   return {bytes.begin(), bytes.end()};
 }
@@ -69,16 +70,16 @@ std::vector<std::byte> bytes_of(const CopyHello& hello) {
 
 /// One that copies, and what is held for it.
 template <int D>
-class CopySource<D>::Guest final : public transport::ConnectionHandler {
+class TransferSource<D>::Guest final : public transport::ConnectionHandler {
  public:
-  Guest(CopySource& source, std::unique_ptr<transport::Connection> connection)
+  Guest(TransferSource& source, std::unique_ptr<transport::Connection> connection)
       : source_(source), connection_(std::move(connection)) {
     connection_->set_handler(this);
   }
 
   void on_message(transport::Connection&, std::span<const std::byte> message) override {
     ++source_.counters_.messages;
-    const auto taken = decode_guest_message(message);
+    const auto taken = decode_side_message(message);
     if (!taken || !understand(*taken)) return end();
     answer();
   }
@@ -94,7 +95,7 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
   }
 
   std::optional<Nanoseconds> began;  ///< as of the first tick()
-  std::optional<HeldTree<D>> held;
+  std::optional<PinnedTree<D>> held;
   bool is_over = false;
 
  private:
@@ -105,7 +106,7 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
   };
 
   /// False: nothing that a copier would ask.
-  bool understand(const GuestMessage& taken) {
+  bool understand(const SideMessage& taken) {
     const std::uint64_t argument = taken.head.argument;
     switch (taken.head.kind) {
       case kHold:
@@ -127,7 +128,7 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
     }
   }
 
-  bool hold(Result<HeldTree<D>> made, Epoch epoch) {
+  bool hold(Result<PinnedTree<D>> made, Epoch epoch) {
     if (made && made->epoch < epoch) {
       made = fail(ErrorCode::kUnavailable, "this member does not know of the newest view yet");
     }
@@ -139,12 +140,12 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
     }
     held.emplace(std::move(*made));
     ++(held->tree ? source_.counters_.copies : source_.counters_.loads);
-    const HeldHead head{.root = held->root().word(),
-                        .lsn = held->log.lsn,
-                        .chain = held->log.chain,
-                        .stamp = held->stamp,
-                        .epoch = held->epoch,
-                        .extra_bytes = held->extra.size()};
+    const PinnedHead head{.root = held->root().word(),
+                          .lsn = held->log.lsn,
+                          .chain = held->log.chain,
+                          .stamp = held->stamp,
+                          .epoch = held->epoch,
+                          .extra_bytes = held->extra.size()};
     const auto bytes = std::as_bytes(std::span(&head, 1));
     answers_.push_back({kHold, 0, {bytes.begin(), bytes.end()}});
     return true;
@@ -173,32 +174,33 @@ class CopySource<D>::Guest final : public transport::ConnectionHandler {
   void answer() {
     while (!answers_.empty()) {
       const Answer& next = answers_.front();
-      if (!send_guest_message(*connection_, next.kind, next.argument, next.payload)) {
+      if (!send_side_message(*connection_, next.kind, next.argument, next.payload)) {
         return;  // on_writable
       }
       answers_.pop_front();
     }
   }
 
-  CopySource& source_;
+  TransferSource& source_;
   std::unique_ptr<transport::Connection> connection_;
   std::deque<Answer> answers_;
   std::unordered_map<std::uint64_t, bool> known_;  ///< names that may be asked for
 };
 
 template <int D>
-CopySource<D>::CopySource(GroupId group, const Options& options, Hold hold, HoldLoad hold_load)
+TransferSource<D>::TransferSource(GroupId group, const Options& options, Hold hold,
+                                  HoldLoad hold_load)
     : group_(group), options_(options), hold_(std::move(hold)), hold_load_(std::move(hold_load)) {}
 template <int D>
-CopySource<D>::~CopySource() = default;
+TransferSource<D>::~TransferSource() = default;
 
 template <int D>
-Result<std::vector<std::byte>> CopySource<D>::on_hello(std::span<const std::byte> client_hello,
-                                                       const transport::Caller&) {
+Result<std::vector<std::byte>> TransferSource<D>::on_hello(std::span<const std::byte> client_hello,
+                                                           const transport::Caller&) {
   if (!decode_hello(group_, rtree::kNodeFormat<D>, client_hello)) {
     return fail(ErrorCode::kProtocol, "not a member of this group that wants a copy");
   }
-  if (guests_.size() >= kMaxCopies) {
+  if (guests_.size() >= kMaxTransfers) {
     return fail(ErrorCode::kUnavailable, "enough others are copying: try again later");
   }
   return bytes_of({.group = group_,
@@ -207,13 +209,13 @@ Result<std::vector<std::byte>> CopySource<D>::on_hello(std::span<const std::byte
 }
 
 template <int D>
-void CopySource<D>::on_accept(std::unique_ptr<transport::Connection> connection,
-                              transport::Poller&) {
+void TransferSource<D>::on_accept(std::unique_ptr<transport::Connection> connection,
+                                  transport::Poller&) {
   guests_.push_back(std::make_unique<Guest>(*this, std::move(connection)));
 }
 
 template <int D>
-void CopySource<D>::tick(Nanoseconds now) {
+void TransferSource<D>::tick(Nanoseconds now) {
   std::erase_if(guests_, [](const auto& guest) { return guest->is_over; });
   for (const auto& guest : guests_) {
     if (!guest->began) guest->began = now;
@@ -222,13 +224,13 @@ void CopySource<D>::tick(Nanoseconds now) {
 }
 
 template <int D>
-std::size_t CopySource<D>::holds() const {
+std::size_t TransferSource<D>::holds() const {
   return static_cast<std::size_t>(std::ranges::count_if(
       guests_, [](const auto& guest) { return guest->held && guest->held->tree; }));
 }
 
 template <int D>
-std::optional<Lsn> CopySource<D>::oldest() const {
+std::optional<Lsn> TransferSource<D>::oldest() const {
   std::optional<Lsn> oldest;
   for (const auto& guest : guests_) {
     if (guest->held && guest->held->tree)
@@ -238,14 +240,14 @@ std::optional<Lsn> CopySource<D>::oldest() const {
 }
 
 template <int D>
-void CopySource<D>::let_go() {
+void TransferSource<D>::let_go() {
   for (const auto& guest : guests_) guest->end();
 }
 
 // --- the copy
 
 template <int D>
-std::span<const std::byte> CopiedTree<D>::find(rtree::NodeRef ref) const {
+std::span<const std::byte> ReceivedTree<D>::find(rtree::NodeRef ref) const {
   const auto found = places_.find(ref);
   if (found == places_.end()) return {};
   const rtree::Node<D>& node = nodes_[found->second];
@@ -253,7 +255,7 @@ std::span<const std::byte> CopiedTree<D>::find(rtree::NodeRef ref) const {
 }
 
 template <int D>
-Status CopiedTree<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
+Status ReceivedTree<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
   places_.emplace(ref, nodes_.size());
   rtree::copy_node(nodes_.emplace_back(), node);
   return {};
@@ -262,35 +264,36 @@ Status CopiedTree<D>::take(rtree::NodeRef ref, const rtree::Node<D>& node) {
 // --- the copier
 
 template <int D>
-TreeCopier<D>::TreeCopier(const CopyOptions& options, transport::Poller& poller, TakeNode<D> take)
+TransferReceiver<D>::TransferReceiver(const TransferOptions& options, transport::Poller& poller,
+                                      TakeNode<D> take)
     : options_(options),
       poller_(poller),
       take_(std::move(take)),
       hello_(bytes_of({.group = options.group, .node_format = rtree::kNodeFormat<D>})) {}
 template <int D>
-TreeCopier<D>::~TreeCopier() {
+TransferReceiver<D>::~TransferReceiver() {
   connection_.reset();  // before what its reads land in
 }
 
 template <int D>
-std::span<const std::byte> TreeCopier<D>::hello() const {
+std::span<const std::byte> TransferReceiver<D>::hello() const {
   return hello_;
 }
 
 template <int D>
-void TreeCopier<D>::fail_with(Error error) {
+void TransferReceiver<D>::fail_with(Error error) {
   if (outcome_) return;
   outcome_ = fail(std::move(error));
   connection_->close();
 }
 
 template <int D>
-void TreeCopier<D>::begin(std::unique_ptr<transport::Connection> connection) {
+void TransferReceiver<D>::begin(std::unique_ptr<transport::Connection> connection) {
   connection_ = std::move(connection);
   const auto said = decode_hello(options_.group, rtree::kNodeFormat<D>, connection_->peer_hello());
   const transport::ConnectionLimits& limits = connection_->limits();
-  if (!said || limits.max_message_bytes < sizeof(GuestHead) + sizeof(rtree::Node<D>) ||
-      limits.max_message_bytes < sizeof(GuestHead) + kExtraPiece) {
+  if (!said || limits.max_message_bytes < sizeof(SideMessageHead) + sizeof(rtree::Node<D>) ||
+      limits.max_message_bytes < sizeof(SideMessageHead) + kExtraPiece) {
     return fail_with({ErrorCode::kProtocol, connection_->peer() + " offers no copy of its tree"});
   }
   const std::size_t reads =
@@ -307,13 +310,13 @@ void TreeCopier<D>::begin(std::unique_ptr<transport::Connection> connection) {
 }
 
 template <int D>
-bool TreeCopier<D>::ask(std::uint32_t kind, std::uint64_t argument,
-                        std::span<const std::uint64_t> names) {
-  return send_guest_message(*connection_, kind, argument, std::as_bytes(names));
+bool TransferReceiver<D>::ask(std::uint32_t kind, std::uint64_t argument,
+                              std::span<const std::uint64_t> names) {
+  return send_side_message(*connection_, kind, argument, std::as_bytes(names));
 }
 
 template <int D>
-void TreeCopier<D>::step(Nanoseconds now) {
+void TransferReceiver<D>::step(Nanoseconds now) {
   go_on();
   if (outcome_ || connection_ == nullptr) return;
   if (const std::uint64_t came = nodes_ + facts_.extra.size(); came != came_ || !came_at_) {
@@ -325,7 +328,7 @@ void TreeCopier<D>::step(Nanoseconds now) {
 }
 
 template <int D>
-void TreeCopier<D>::go_on() {
+void TransferReceiver<D>::go_on() {
   if (outcome_ || connection_ == nullptr) return;
   if (!has_asked_) {
     has_asked_ =
@@ -343,7 +346,7 @@ void TreeCopier<D>::go_on() {
 }
 
 template <int D>
-void TreeCopier<D>::read_more() {
+void TransferReceiver<D>::read_more() {
   while (!wanted_.empty() && !free_slots_.empty()) {
     const rtree::WantedNode node = wanted_.front();
     const std::uint64_t slot = free_slots_.back();
@@ -368,7 +371,7 @@ void TreeCopier<D>::read_more() {
 }
 
 template <int D>
-void TreeCopier<D>::ask_more() {
+void TransferReceiver<D>::ask_more() {
   while (!wanted_.empty() && under_way_.size() <= kMaxAskedNodes / 2) {
     std::vector<std::uint64_t> names;
     const std::size_t count = std::min(kMaxAskedNodes - under_way_.size(), wanted_.size());
@@ -382,7 +385,7 @@ void TreeCopier<D>::ask_more() {
 }
 
 template <int D>
-void TreeCopier<D>::on_read(transport::Connection&, std::uint64_t cookie, bool ok) {
+void TransferReceiver<D>::on_read(transport::Connection&, std::uint64_t cookie, bool ok) {
   const auto found = under_way_.find(cookie);
   if (outcome_ || !ok || found == under_way_.end()) return;
   const rtree::WantedNode node = found->second;
@@ -395,7 +398,7 @@ void TreeCopier<D>::on_read(transport::Connection&, std::uint64_t cookie, bool o
 
 /// A tree has each chunk in one node; so a copy ends, whatever the source says.
 template <int D>
-bool TreeCopier<D>::claim(rtree::NodeRef ref, std::uint32_t level) {
+bool TransferReceiver<D>::claim(rtree::NodeRef ref, std::uint32_t level) {
   const std::size_t end = std::size_t{ref.chunk()} + rtree::chunks_of<D>(level);
   if (named_.size() < end) named_.resize(end);
   for (std::size_t chunk = ref.chunk(); chunk < end; ++chunk) {
@@ -406,7 +409,8 @@ bool TreeCopier<D>::claim(rtree::NodeRef ref, std::uint32_t level) {
 }
 
 template <int D>
-void TreeCopier<D>::on_node(const rtree::WantedNode& wanted, std::span<const std::byte> bytes) {
+void TransferReceiver<D>::on_node(const rtree::WantedNode& wanted,
+                                  std::span<const std::byte> bytes) {
   // Held, it does not change: what is not that node now never will be.
   const rtree::Node<D>* const node = rtree::check_node<D>(bytes, wanted, kMaxNodes, true);
   if (node == nullptr) {
@@ -428,8 +432,8 @@ void TreeCopier<D>::on_node(const rtree::WantedNode& wanted, std::span<const std
 }
 
 template <int D>
-void TreeCopier<D>::on_held(std::span<const std::byte> payload) {
-  HeldHead head;
+void TransferReceiver<D>::on_held(std::span<const std::byte> payload) {
+  PinnedHead head;
   if (is_held_ || payload.size() != sizeof head) {
     return fail_with({ErrorCode::kProtocol, connection_->peer() + ": a malformed answer"});
   }
@@ -453,7 +457,7 @@ void TreeCopier<D>::on_held(std::span<const std::byte> payload) {
 }
 
 template <int D>
-void TreeCopier<D>::on_extra(std::uint64_t offset, std::span<const std::byte> bytes) {
+void TransferReceiver<D>::on_extra(std::uint64_t offset, std::span<const std::byte> bytes) {
   if (!asks_extra_ || offset != facts_.extra.size() || bytes.empty() ||
       bytes.size() > extra_bytes_ - offset) {
     return fail_with({ErrorCode::kProtocol, connection_->peer() + ": a malformed answer"});
@@ -465,9 +469,9 @@ void TreeCopier<D>::on_extra(std::uint64_t offset, std::span<const std::byte> by
 }
 
 template <int D>
-void TreeCopier<D>::on_message(transport::Connection&, std::span<const std::byte> message) {
+void TransferReceiver<D>::on_message(transport::Connection&, std::span<const std::byte> message) {
   if (outcome_) return;
-  const auto taken = decode_guest_message(message);
+  const auto taken = decode_side_message(message);
   if (!taken) return fail_with({ErrorCode::kProtocol, connection_->peer() + ": a damaged answer"});
   switch (taken->head.kind) {
     case kHold:
@@ -498,7 +502,7 @@ void TreeCopier<D>::on_message(transport::Connection&, std::span<const std::byte
 }
 
 template <int D>
-void TreeCopier<D>::finish_if_whole() {
+void TransferReceiver<D>::finish_if_whole() {
   if (outcome_ || !is_held_ || !wanted_.empty() || !under_way_.empty() ||
       facts_.extra.size() < extra_bytes_) {
     return;
@@ -508,14 +512,14 @@ void TreeCopier<D>::finish_if_whole() {
 }
 
 template <int D>
-void TreeCopier<D>::on_closed(transport::Connection&, const Error& reason) {
+void TransferReceiver<D>::on_closed(transport::Connection&, const Error& reason) {
   if (!outcome_) outcome_ = fail(reason);
 }
 
 template <int D>
-Result<TreeFacts> copy_tree(transport::Fabric& fabric, const transport::Address& source,
-                            const CopyOptions& options, TakeNode<D> take,
-                            const std::function<Status(const TreeCopier<D>&)>& look) {
+Result<TreeFacts> receive_tree(transport::Fabric& fabric, const transport::Address& source,
+                               const TransferOptions& options, TakeNode<D> take,
+                               const std::function<Status(const TransferReceiver<D>&)>& look) {
   constexpr Nanoseconds kLookInterval = 10 * kMillisecond;
   const SystemClock clock;
   auto poller = fabric.create_poller();
@@ -523,10 +527,10 @@ Result<TreeFacts> copy_tree(transport::Fabric& fabric, const transport::Address&
   auto waiter =
       transport::Waiter::create({.policy = transport::WaitPolicy::kAdaptive}, {poller->get()});
   if (!waiter) return fail(waiter.error());
-  TreeCopier<D> copier(options, **poller, std::move(take));
+  TransferReceiver<D> copier(options, **poller, std::move(take));
   auto connection = fabric.connect(
-      source, {.timeout = kCopyDialTimeout, .key = options.key, .looks_for_key = false}, **poller,
-      copier.hello(), copier);
+      source, {.timeout = kTransferDialTimeout, .key = options.key, .looks_for_key = false},
+      **poller, copier.hello(), copier);
   if (!connection) return fail(connection.error());
   copier.begin(std::move(*connection));
   while (!copier.outcome()) {
@@ -538,13 +542,13 @@ Result<TreeFacts> copy_tree(transport::Fabric& fabric, const transport::Address&
   return copier.facts();
 }
 
-#define SILURUS_COPY(D)                                                               \
-  template class CopySource<D>;                                                       \
-  template class CopiedTree<D>;                                                       \
-  template class TreeCopier<D>;                                                       \
-  template Result<TreeFacts> copy_tree(transport::Fabric&, const transport::Address&, \
-                                       const CopyOptions&, TakeNode<D>,               \
-                                       const std::function<Status(const TreeCopier<D>&)>&)
+#define SILURUS_COPY(D)                                                                   \
+  template class TransferSource<D>;                                                       \
+  template class ReceivedTree<D>;                                                         \
+  template class TransferReceiver<D>;                                                     \
+  template Result<TreeFacts> receive_tree(                                                \
+      transport::Fabric&, const transport::Address&, const TransferOptions&, TakeNode<D>, \
+      const std::function<Status(const TransferReceiver<D>&)>&)
 SILURUS_COPY(2);
 SILURUS_COPY(3);
 #undef SILURUS_COPY

@@ -25,7 +25,7 @@ namespace silurus::replication::group {
 /// A version of a tree, and what the log says of it; or the tree of a bulk load, which is in no
 /// version yet.
 template <int D>
-struct HeldTree {
+struct PinnedTree {
   std::optional<rtree::Snapshot<D>> tree;  ///< nothing: it is a bulk load's
   LogPosition log;                         ///< the first record that is not in it
   Stamp stamp = 0;
@@ -49,17 +49,17 @@ struct TreeFacts {
 };
 
 /// What a copier's hello begins with.
-constexpr std::uint32_t kCopyMagic = 0x544c4953;  // "SILT"
+constexpr std::uint32_t kTransferMagic = 0x544c4953;  // "SILT"
 /// Copies under way from one source: of a bulk load's tree, all other members may be at once.
-constexpr std::size_t kMaxCopies = kMaxMembers - 1;
-/// Greatest size of HeldTree::extra.
+constexpr std::size_t kMaxTransfers = kMaxMembers - 1;
+/// Greatest size of PinnedTree::extra.
 constexpr std::size_t kMaxExtraBytes = std::size_t{64} << 20;
 /// How long a source may take to accept a connection.
-constexpr Nanoseconds kCopyDialTimeout = 2 * kSecond;
+constexpr Nanoseconds kTransferDialTimeout = 2 * kSecond;
 /// Nodes asked for in one message.
 constexpr std::size_t kMaxAskedNodes = 16;
 
-struct CopySourceCounters {
+struct TransferSourceCounters {
   std::uint64_t copies = 0;    ///< begun, of a version
   std::uint64_t loads = 0;     ///< begun, of a bulk load's tree
   std::uint64_t messages = 0;  ///< taken from copiers
@@ -71,21 +71,21 @@ struct CopySourceCounters {
 /// at the listener, in order, if its fabric has one-sided reads. One thread, that of the listener's
 /// poller; it has left its listener before it ends.
 ///
-///   CopySource<2> source(group, {.first_region = links.regions()}, [&] { return hold_newest(); });
-///   links.admit(kCopyMagic, &source);
+///   TransferSource<2> source(group, {.first_region = links.regions()}, [&] { return hold_newest();
+///   }); links.admit(kTransferMagic, &source);
 template <int D>
-class CopySource final : public transport::AcceptHandler {
+class TransferSource final : public transport::AcceptHandler {
  public:
   struct Options {
     std::uint32_t first_region = 0;  ///< the number of slab 0
     /// Without end a copier that hangs would hold ever more retired memory.
     Nanoseconds longest = 600 * kSecond;
   };
-  using Hold = std::function<Result<HeldTree<D>>()>;
+  using Hold = std::function<Result<PinnedTree<D>>()>;
   /// The tree of the bulk load with that id.
-  using HoldLoad = std::function<Result<HeldTree<D>>(std::uint64_t id)>;
-  CopySource(GroupId group, const Options& options, Hold hold, HoldLoad hold_load = {});
-  ~CopySource() override;
+  using HoldLoad = std::function<Result<PinnedTree<D>>(std::uint64_t id)>;
+  TransferSource(GroupId group, const Options& options, Hold hold, HoldLoad hold_load = {});
+  ~TransferSource() override;
 
   Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello,
                                           const transport::Caller&) override;
@@ -99,7 +99,7 @@ class CopySource final : public transport::AcceptHandler {
   std::optional<Lsn> oldest() const;
   /// Ends all copies: what they hold is needed.
   void let_go();
-  const CopySourceCounters& counters() const { return counters_; }
+  const TransferSourceCounters& counters() const { return counters_; }
 
  private:
   class Guest;
@@ -108,7 +108,7 @@ class CopySource final : public transport::AcceptHandler {
   const Hold hold_;
   const HoldLoad hold_load_;
   std::vector<std::unique_ptr<Guest>> guests_;
-  CopySourceCounters counters_;
+  TransferSourceCounters counters_;
 };
 
 /// Where the nodes of a copy go, each of them once, checked as Tree::restore() checks it: so a copy
@@ -118,7 +118,7 @@ using TakeNode = std::function<Status(rtree::NodeRef ref, const rtree::Node<D>& 
 
 /// A copy in memory, for Tree::restore.
 template <int D>
-class CopiedTree final : public rtree::StoredNodes<D> {
+class ReceivedTree final : public rtree::StoredNodes<D> {
  public:
   TreeFacts facts;
 
@@ -130,7 +130,7 @@ class CopiedTree final : public rtree::StoredNodes<D> {
   std::unordered_map<rtree::NodeRef, std::size_t> places_;
 };
 
-struct CopyOptions {
+struct TransferOptions {
   GroupId group = 0;
   Epoch epoch = 0;         ///< a source that knows of no view so late is behind
   Lsn at_least = 0;        ///< a version that has less of the log is of no use
@@ -144,15 +144,15 @@ struct CopyOptions {
 /// Takes one copy. Does its work within the poller's progress(); step() after it, and now and then
 /// when nothing happens. One thread, that of the poller.
 ///
-///   TreeCopier<2> copier({.group = group}, *poller, [&](auto ref, auto& node) { ... });
+///   TransferReceiver<2> copier({.group = group}, *poller, [&](auto ref, auto& node) { ... });
 ///   auto connection = fabric.connect(address, {}, *poller, copier.hello(), copier);
 ///   copier.begin(std::move(*connection));
 ///   while (!copier.outcome()) { poller->progress(); copier.step(clock.now()); }
 template <int D>
-class TreeCopier final : public transport::ConnectionHandler {
+class TransferReceiver final : public transport::ConnectionHandler {
  public:
-  TreeCopier(const CopyOptions& options, transport::Poller& poller, TakeNode<D> take);
-  ~TreeCopier() override;
+  TransferReceiver(const TransferOptions& options, transport::Poller& poller, TakeNode<D> take);
+  ~TransferReceiver() override;
 
   /// What to say when connecting.
   std::span<const std::byte> hello() const;
@@ -187,7 +187,7 @@ class TreeCopier final : public transport::ConnectionHandler {
   void fail_with(Error error);
   void finish_if_whole();
 
-  const CopyOptions options_;
+  const TransferOptions options_;
   transport::Poller& poller_;
   const TakeNode<D> take_;
   std::vector<std::byte> hello_;
@@ -213,8 +213,8 @@ class TreeCopier final : public transport::ConnectionHandler {
 /// Connects, copies and comes back: for a thread that has nothing else to do. Gives up with the
 /// error of `look`, which is called now and then.
 template <int D>
-Result<TreeFacts> copy_tree(transport::Fabric& fabric, const transport::Address& source,
-                            const CopyOptions& options, TakeNode<D> take,
-                            const std::function<Status(const TreeCopier<D>&)>& look = {});
+Result<TreeFacts> receive_tree(transport::Fabric& fabric, const transport::Address& source,
+                               const TransferOptions& options, TakeNode<D> take,
+                               const std::function<Status(const TransferReceiver<D>&)>& look = {});
 
 }  // namespace silurus::replication::group

@@ -191,7 +191,7 @@ std::string encode(const Registration& registration) {
                         {"copy_chain", to_text(registration.copy_chain)}});
 }
 
-std::string encode(const KeptView& kept) {
+std::string encode(const PersistedView& kept) {
   return json_text(json{{"founder", to_text(kept.founder)},
                         {"taken_over_at", to_text(kept.taken_over_at)},
                         {"view", to_json(kept.view)}});
@@ -219,12 +219,12 @@ Result<Registration> decode_registration(std::string_view text) {
   return registration;
 }
 
-Result<KeptView> decode_kept_view(std::string_view text) {
+Result<PersistedView> decode_persisted_view(std::string_view text) {
   const json object = parse_json(text);
   Fields fields(object);
-  KeptView kept{.founder = fields.number("founder"),
-                .taken_over_at = fields.epoch("taken_over_at"),
-                .view = {}};
+  PersistedView kept{.founder = fields.number("founder"),
+                     .taken_over_at = fields.epoch("taken_over_at"),
+                     .view = {}};
   if (kept.founder == 0) fields.complain("founder");
   if (fields.wrong()) return bad("kept view: " + *fields.wrong());
   auto view = view_of(json_field(object, "view"));

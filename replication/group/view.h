@@ -99,7 +99,7 @@ struct Registration {
 };
 
 /// What each member of a static group (one without etcd) keeps of its views on disk.
-struct KeptView {
+struct PersistedView {
   /// The store of the member that founded the group: names it, for one that was founded anew is
   /// another group.
   MemberId founder = 0;
@@ -107,16 +107,16 @@ struct KeptView {
   /// 0: the founder leads.
   Epoch taken_over_at = 0;
   View view;
-  friend bool operator==(const KeptView&, const KeptView&) = default;
+  friend bool operator==(const PersistedView&, const PersistedView&) = default;
 };
 
 /// As JSON, for the store and for people.
 std::string encode(const View& view);
 std::string encode(const Registration& registration);
-std::string encode(const KeptView& kept);
+std::string encode(const PersistedView& kept);
 /// Check all: kProtocol says what is wrong.
 Result<View> decode_view(std::string_view text);
 Result<Registration> decode_registration(std::string_view text);
-Result<KeptView> decode_kept_view(std::string_view text);
+Result<PersistedView> decode_persisted_view(std::string_view text);
 
 }  // namespace silurus::replication::group

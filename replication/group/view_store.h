@@ -11,10 +11,10 @@
 namespace silurus::replication::group {
 
 /// Where the members of one shard agree on their views: etcd (etcd_view_store.h), the first member
-/// of a static group (view_keeper.h, keeper_client.h), or a simulation. Linearizable. One of these
-/// belongs to one member and its thread: calls return at once, and what came of them is told later
-/// on that thread, once for each call, never from within the call. Dropping it drops what is under
-/// way without a word.
+/// of a static group (static_view_store.h, remote_view_store.h), or a simulation. Linearizable. One
+/// of these belongs to one member and its thread: calls return at once, and what came of them is
+/// told later on that thread, once for each call, never from within the call. Dropping it drops
+/// what is under way without a word.
 class ViewStore {
  public:
   virtual ~ViewStore() = default;

@@ -83,10 +83,10 @@ Result<std::unique_ptr<ShmListener>> ShmListener::create(const Address& address,
       new ShmListener(address, options, std::move(pollers), handler));
   auto socket = listener->bind_and_listen();
   if (!socket) return fail(std::move(socket.error()));
-  auto reception =
-      Reception::create(listener->dealer_.loop(), std::move(*socket), address.to_string(), options,
-                        {[raw = listener.get()](Guest& guest) { return raw->hear(guest); }, refuse,
-                         peer_of_unix_socket, &listener->state_->refusals()});
+  auto reception = Reception::create(
+      listener->dealer_.loop(), std::move(*socket), address.to_string(), options,
+      {[raw = listener.get()](IncomingConnection& incoming) { return raw->hear(incoming); }, refuse,
+       peer_of_unix_socket, &listener->state_->refusals()});
   if (!reception) return fail(std::move(reception.error()));
   listener->reception_ = std::move(*reception);
   return listener;
@@ -163,46 +163,46 @@ ShmListener::~ShmListener() {
   }
 }
 
-bool ShmListener::hear(Guest& guest) {
-  const auto received = receive_packet(guest.fd(), writable_bytes_of(guest.setup));
+bool ShmListener::hear(IncomingConnection& incoming) {
+  const auto received = receive_packet(incoming.fd(), writable_bytes_of(incoming.setup));
   if (!received && (errno == EAGAIN || errno == EINTR)) return false;
   if (!received || received->bytes == 0) return true;
-  Status status = received->bytes == sizeof(guest.setup)
-                      ? check(guest.setup, kShmMagic)
+  Status status = received->bytes == sizeof(incoming.setup)
+                      ? check(incoming.setup, kShmMagic)
                       : fail(ErrorCode::kProtocol, "a hello of the wrong length");
   if (!status) state_->refusals().add(RefusalReason::kHello);
-  if (status) status = welcome(guest);
+  if (status) status = welcome(incoming);
   if (!status) {
     log::debug(address_.to_string() + ": refused a client: " + status.error().message);
-    refuse(guest, status.error());
+    refuse(incoming, status.error());
   }
   return true;
 }
 
-void ShmListener::refuse(Guest& guest, const Error& error) {
+void ShmListener::refuse(IncomingConnection& incoming, const Error& error) {
   const ServerSetup refusal = make_refusal(kShmMagic, error);
-  send_packet(guest.fd(), bytes_of(refusal), -1);
+  send_packet(incoming.fd(), bytes_of(refusal), -1);
 }
 
-Status ShmListener::welcome(Guest& guest) {
+Status ShmListener::welcome(IncomingConnection& incoming) {
   ucred peer{};
   socklen_t length = sizeof(peer);
-  if (getsockopt(guest.fd(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+  if (getsockopt(incoming.fd(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
     return fail(errno_error(ErrorCode::kIo, "cannot tell who is connecting", errno));
   }
   if (!allow_other_users_ && peer.uid != geteuid()) {
     state_->refusals().add(RefusalReason::kPermission);
     return fail(not_for_user("user " + std::to_string(peer.uid)));
   }
-  auto hello = ask(handler_, guest.setup, {.user = peer.uid, .name = guest.peer()});
+  auto hello = ask(handler_, incoming.setup, {.user = peer.uid, .name = incoming.peer()});
   if (!hello) {
     state_->refusals().add(reason_of_handler(hello.error().code));
     return fail(std::move(hello.error()));
   }
-  auto ring_bytes = state_->take_ring(guest.peer());
+  auto ring_bytes = state_->take_ring(incoming.peer());
   if (!ring_bytes) return fail(std::move(ring_bytes.error()));
   const auto give_back = [&](Error error) {
-    state_->give_back_ring(*ring_bytes, guest.peer());
+    state_->give_back_ring(*ring_bytes, incoming.peer());
     return fail(std::move(error));
   };
   auto memory = create_ring_memory(memory_bytes(*ring_bytes));
@@ -211,15 +211,15 @@ Status ShmListener::welcome(Guest& guest) {
   if (!mapping) return give_back(std::move(mapping.error()));
   const ConnectionLimits limits{max_message_bytes(*ring_bytes), kMaxReadsInFlight, kMaxReadBytes};
   const ServerSetup answer = make_welcome(kShmMagic, *ring_bytes, limits, *hello);
-  if (!send_packet(guest.fd(), bytes_of(answer), memory->get())) {
+  if (!send_packet(incoming.fd(), bytes_of(answer), memory->get())) {
     return give_back(errno_error(ErrorCode::kConnectionLost, "cannot answer a client", errno));
   }
-  const auto said = hello_of(guest.setup);
-  UniqueFd control = guest.take(dealer_.loop());
+  const auto said = hello_of(incoming.setup);
+  UniqueFd control = incoming.take(dealer_.loop());
   const std::uint64_t ticket = custody() != nullptr ? custody()->hold(control.get()) : 0;
   dealer_.deal_out({Role::kServer, std::move(control), std::move(*mapping), *ring_bytes, limits,
                     std::vector<std::byte>(said.begin(), said.end()),
-                    "shm client pid " + std::to_string(peer.pid), state_, guest.peer(), peer.uid,
+                    "shm client pid " + std::to_string(peer.pid), state_, incoming.peer(), peer.uid,
                     ticket});
   return {};
 }

@@ -65,9 +65,9 @@ class ShmListener final : public Listener {
   ShmListener(Address address, const ListenOptions& options, std::vector<ShmPoller*> pollers,
               AcceptHandler& handler);
   Result<UniqueFd> bind_and_listen();
-  bool hear(Guest& guest);
-  Status welcome(Guest& guest);
-  static void refuse(Guest& guest, const Error& error);
+  bool hear(IncomingConnection& incoming);
+  Status welcome(IncomingConnection& incoming);
+  static void refuse(IncomingConnection& incoming, const Error& error);
 
   const Address address_;
   const bool allow_other_users_;

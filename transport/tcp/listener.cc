@@ -32,7 +32,7 @@ Result<std::unique_ptr<TcpListener>> TcpListener::create(const Address& address,
       new TcpListener(local_address(socket->get()), options, std::move(pollers), handler));
   auto reception = Reception::create(
       listener->dealer_.loop(), std::move(*socket), listener->address_.to_string(), options,
-      {[raw = listener.get()](Guest& guest) { return raw->hear(guest); }, refuse,
+      {[raw = listener.get()](IncomingConnection& incoming) { return raw->hear(incoming); }, refuse,
        peer_of_tcp_socket, &listener->budget_->refusals()});
   if (!reception) return fail(std::move(reception.error()));
   listener->reception_ = std::move(*reception);
@@ -55,69 +55,69 @@ std::optional<std::size_t> receive_into(int socket, T& value, std::size_t receiv
   return got < 0 ? 0 : static_cast<std::size_t>(got);
 }
 
-bool is_stranger(const Guest& guest) {
-  return guest.challenge.magic == 0 && guest.received >= sizeof(guest.setup.magic) &&
-         guest.setup.magic != kTcpMagic;
+bool is_stranger(const IncomingConnection& incoming) {
+  return incoming.challenge.magic == 0 && incoming.received >= sizeof(incoming.setup.magic) &&
+         incoming.setup.magic != kTcpMagic;
 }
 
 Error has_gone() { return {ErrorCode::kConnectionLost, "it has gone"}; }
 
 }  // namespace
 
-bool TcpListener::hear(Guest& guest) {
+bool TcpListener::hear(IncomingConnection& incoming) {
   for (;;) {
-    const bool was_challenged = guest.challenge.magic != 0;
-    const auto done = was_challenged ? take_proof(guest) : take_setup(guest);
+    const bool was_challenged = incoming.challenge.magic != 0;
+    const auto done = was_challenged ? take_proof(incoming) : take_setup(incoming);
     if (!done) {
-      if (!was_challenged && guest.challenge.magic != 0) continue;
+      if (!was_challenged && incoming.challenge.magic != 0) continue;
       return false;
     }
     if (*done) return true;
-    log::debug(address_.to_string() + ": refused " + peer_name(guest.fd()) + ": " +
+    log::debug(address_.to_string() + ": refused " + peer_name(incoming.fd()) + ": " +
                done->error().message);
-    if (done->error().code != ErrorCode::kConnectionLost && !is_stranger(guest)) {
-      refuse(guest, done->error());
+    if (done->error().code != ErrorCode::kConnectionLost && !is_stranger(incoming)) {
+      refuse(incoming, done->error());
     }
     return true;
   }
 }
 
-std::optional<Status> TcpListener::take_setup(Guest& guest) {
-  const auto got = receive_into(guest.fd(), guest.setup, guest.received);
+std::optional<Status> TcpListener::take_setup(IncomingConnection& incoming) {
+  const auto got = receive_into(incoming.fd(), incoming.setup, incoming.received);
   if (!got) return std::nullopt;
   if (*got == 0) return fail(has_gone());
-  guest.received += *got;
-  if (guest.received < sizeof(ClientSetup) && !is_stranger(guest)) return std::nullopt;
-  if (Status status = check(guest.setup, kTcpMagic); !status) {
+  incoming.received += *got;
+  if (incoming.received < sizeof(ClientSetup) && !is_stranger(incoming)) return std::nullopt;
+  if (Status status = check(incoming.setup, kTcpMagic); !status) {
     budget_->refusals().add(RefusalReason::kHello);
     return status;
   }
-  if (guest.setup.has_key == 0) return welcome(guest);
-  guest.challenge = {kChallengeMagic, access::make_nonce()};
-  guest.received = 0;
-  if (send(guest.fd(), &guest.challenge, sizeof(Challenge), MSG_DONTWAIT | MSG_NOSIGNAL) !=
+  if (incoming.setup.has_key == 0) return welcome(incoming);
+  incoming.challenge = {kChallengeMagic, access::make_nonce()};
+  incoming.received = 0;
+  if (send(incoming.fd(), &incoming.challenge, sizeof(Challenge), MSG_DONTWAIT | MSG_NOSIGNAL) !=
       static_cast<ssize_t>(sizeof(Challenge))) {
     return fail(has_gone());
   }
   return std::nullopt;
 }
 
-std::optional<Status> TcpListener::take_proof(Guest& guest) {
-  const auto got = receive_into(guest.fd(), guest.proof, guest.received);
+std::optional<Status> TcpListener::take_proof(IncomingConnection& incoming) {
+  const auto got = receive_into(incoming.fd(), incoming.proof, incoming.received);
   if (!got) return std::nullopt;
   if (*got == 0) return fail(has_gone());
-  guest.received += *got;
-  if (guest.received < sizeof(ClientProof)) return std::nullopt;
-  return welcome(guest);
+  incoming.received += *got;
+  if (incoming.received < sizeof(ClientProof)) return std::nullopt;
+  return welcome(incoming);
 }
 
-void TcpListener::refuse(Guest& guest, const Error& error) {
+void TcpListener::refuse(IncomingConnection& incoming, const Error& error) {
   const ServerSetup refusal = make_refusal(kTcpMagic, error);
-  send(guest.fd(), &refusal, sizeof(refusal), MSG_DONTWAIT | MSG_NOSIGNAL);
+  send(incoming.fd(), &refusal, sizeof(refusal), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-Result<std::optional<uid_t>> TcpListener::user_of(const Guest& guest) const {
-  auto user = user_of_tcp_peer(guest.fd());
+Result<std::optional<uid_t>> TcpListener::user_of(const IncomingConnection& incoming) const {
+  auto user = user_of_tcp_peer(incoming.fd());
   if (allow_other_users_) return user ? *user : std::optional<uid_t>();
   if (user && *user == geteuid()) return user;
   budget_->refusals().add(RefusalReason::kPermission);
@@ -125,36 +125,36 @@ Result<std::optional<uid_t>> TcpListener::user_of(const Guest& guest) const {
   return fail(not_for_user(*user ? "user " + std::to_string(**user) : "a client of another host"));
 }
 
-Result<Caller> TcpListener::identify(const Guest& guest) {
-  Caller caller{.name = guest.peer()};
-  if (guest.challenge.magic != 0) {
-    const auto said = said_before(guest.setup, guest.challenge, guest.proof);
-    auto key = verify(handler_, caller, guest.proof.key, said, guest.proof.tag);
+Result<Caller> TcpListener::identify(const IncomingConnection& incoming) {
+  Caller caller{.name = incoming.peer()};
+  if (incoming.challenge.magic != 0) {
+    const auto said = said_before(incoming.setup, incoming.challenge, incoming.proof);
+    auto key = verify(handler_, caller, incoming.proof.key, said, incoming.proof.tag);
     if (!key) {
       budget_->refusals().add(RefusalReason::kPermission);
       return fail(std::move(key.error()));
     }
     caller.key = std::move(*key);
     // Who stands between a client and its own server can hand a proof on, but not be its user.
-    if (auto user = user_of_tcp_peer(guest.fd()); user) caller.user = *user;
+    if (auto user = user_of_tcp_peer(incoming.fd()); user) caller.user = *user;
     return caller;
   }
-  auto user = user_of(guest);
+  auto user = user_of(incoming);
   if (!user) return fail(std::move(user.error()));
   caller.user = *user;
   return caller;
 }
 
-Status TcpListener::welcome(Guest& guest) {
-  const auto caller = identify(guest);
+Status TcpListener::welcome(IncomingConnection& incoming) {
+  const auto caller = identify(incoming);
   if (!caller) return fail(caller.error());
-  tune(guest.fd());
-  auto hello = ask(handler_, guest.setup, *caller);
+  tune(incoming.fd());
+  auto hello = ask(handler_, incoming.setup, *caller);
   if (!hello) {
     budget_->refusals().add(reason_of_handler(hello.error().code));
     return fail(std::move(hello.error()));
   }
-  auto ring_bytes = budget_->take(guest.peer());
+  auto ring_bytes = budget_->take(incoming.peer());
   if (!ring_bytes) return fail(std::move(ring_bytes.error()));
   const ConnectionLimits limits{max_message_bytes(*ring_bytes), 0, 0};
   Welcome answer{make_welcome(kTcpMagic, *ring_bytes, limits, *hello), {}};
@@ -163,23 +163,24 @@ Status TcpListener::welcome(Guest& guest) {
     // It may have gone since the client proved it.
     const auto key = handler_.find_key(caller->key->id);
     if (!key) {
-      budget_->give_back(*ring_bytes, guest.peer());
+      budget_->give_back(*ring_bytes, incoming.peer());
       return fail(false_key());
     }
-    const auto before = said_before(guest.setup, guest.challenge, guest.proof);
-    answer.tag = said_at_last(before, guest.proof, answer.setup).tag(*key, access::Side::kServer);
+    const auto before = said_before(incoming.setup, incoming.challenge, incoming.proof);
+    answer.tag =
+        said_at_last(before, incoming.proof, answer.setup).tag(*key, access::Side::kServer);
     bytes = sizeof(Welcome);
   }
-  if (send(guest.fd(), &answer, bytes, MSG_DONTWAIT | MSG_NOSIGNAL) !=
+  if (send(incoming.fd(), &answer, bytes, MSG_DONTWAIT | MSG_NOSIGNAL) !=
       static_cast<ssize_t>(bytes)) {
-    budget_->give_back(*ring_bytes, guest.peer());
+    budget_->give_back(*ring_bytes, incoming.peer());
     return fail(errno_error(ErrorCode::kConnectionLost, "cannot answer a client", errno));
   }
-  const auto said = hello_of(guest.setup);
-  std::string peer = peer_name(guest.fd());
-  dealer_.deal_out({guest.take(dealer_.loop()), *ring_bytes, limits,
+  const auto said = hello_of(incoming.setup);
+  std::string peer = peer_name(incoming.fd());
+  dealer_.deal_out({incoming.take(dealer_.loop()), *ring_bytes, limits,
                     std::vector<std::byte>(said.begin(), said.end()), std::move(peer), budget_,
-                    guest.peer(), caller->user, caller->key});
+                    incoming.peer(), caller->user, caller->key});
   return {};
 }
 

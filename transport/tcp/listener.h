@@ -27,18 +27,18 @@ class TcpListener final : public Listener {
  private:
   TcpListener(Address address, const ListenOptions& options, std::vector<TcpPoller*> pollers,
               AcceptHandler& handler);
-  bool hear(Guest& guest);
-  /// What has come of the guest's hello, or its proof; what is to be made of it. Nothing: more is
-  /// to come.
-  std::optional<Status> take_setup(Guest& guest);
-  std::optional<Status> take_proof(Guest& guest);
-  /// The user that the guest belongs to, if it is on this machine; kPermission if it may not come
-  /// in.
-  Result<std::optional<uid_t>> user_of(const Guest& guest) const;
-  /// The guest as a handler is told of it, once its key is proved.
-  Result<Caller> identify(const Guest& guest);
-  Status welcome(Guest& guest);
-  static void refuse(Guest& guest, const Error& error);
+  bool hear(IncomingConnection& incoming);
+  /// What has come of the incoming connection's hello, or its proof; what is to be made of it.
+  /// Nothing: more is to come.
+  std::optional<Status> take_setup(IncomingConnection& incoming);
+  std::optional<Status> take_proof(IncomingConnection& incoming);
+  /// The user that the incoming connection belongs to, if it is on this machine; kPermission if it
+  /// may not come in.
+  Result<std::optional<uid_t>> user_of(const IncomingConnection& incoming) const;
+  /// The incoming connection as a handler is told of it, once its key is proved.
+  Result<Caller> identify(const IncomingConnection& incoming);
+  Status welcome(IncomingConnection& incoming);
+  static void refuse(IncomingConnection& incoming, const Error& error);
 
   const Address address_;
   AcceptHandler& handler_;

@@ -110,7 +110,7 @@ TEST(Load, MeasuresTheServersCpuTimeAtEachShareOfItsPeak) {
   const TemporaryFolder folder;
   auto bench =
       Subprocess::start({.words = {bench_program(), "load", "--data", "uniform:5000", "--waits",
-                                   "nap,sleep", "--percents", "10,50,100", "--runs", "1",
+                                   "periodic,sleep", "--percents", "10,50,100", "--runs", "1",
                                    "--seconds", "0.05", "--json", folder / "rows.json"},
                          .log = folder / "log"});
   ASSERT_TRUE(bench) << bench.error().message;

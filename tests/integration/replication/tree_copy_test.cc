@@ -43,13 +43,13 @@ class TreeCopy : public testing::TestWithParam<const char*> {
     ASSERT_TRUE(tree_->bulk_load(entries, {}));
     fabric_ = std::move(*transport::make_fabric(GetParam()));
     poller_ = std::move(*fabric_->create_poller());
-    source_ = std::make_unique<CopySource<2>>(kGroup, CopySource<2>::Options{}, [this] {
-      return Result<HeldTree<2>>(
-          HeldTree<2>{.tree = tree_->snapshot(),
-                      .log = {.lsn = 800, .chain = 7},
-                      .stamp = 9,
-                      .epoch = 4,
-                      .extra = std::vector<std::byte>(10'000, std::byte{5})});
+    source_ = std::make_unique<TransferSource<2>>(kGroup, TransferSource<2>::Options{}, [this] {
+      return Result<PinnedTree<2>>(
+          PinnedTree<2>{.tree = tree_->snapshot(),
+                        .log = {.lsn = 800, .chain = 7},
+                        .stamp = 9,
+                        .epoch = 4,
+                        .extra = std::vector<std::byte>(10'000, std::byte{5})});
     });
     const std::string address =
         std::string(GetParam()) == "shm" ? "shm://" + (folder_ / "copy.sock") : "tcp://127.0.0.1:0";
@@ -78,9 +78,9 @@ class TreeCopy : public testing::TestWithParam<const char*> {
     listener_.reset();
     source_.reset();
   }
-  Result<TreeFacts> copy(const CopyOptions& options) {
-    return copy_tree<2>(*fabric_, listener_->address(), options,
-                        [this](auto ref, const auto& node) { return copied_.take(ref, node); });
+  Result<TreeFacts> copy(const TransferOptions& options) {
+    return receive_tree<2>(*fabric_, listener_->address(), options,
+                           [this](auto ref, const auto& node) { return copied_.take(ref, node); });
   }
   bool is_one_sided() const {
     return has(fabric_->capabilities(), transport::Capability::kOneSidedRead);
@@ -92,11 +92,11 @@ class TreeCopy : public testing::TestWithParam<const char*> {
   std::unique_ptr<rtree::Tree<2>> tree_;
   std::unique_ptr<transport::Fabric> fabric_;
   std::unique_ptr<transport::Poller> poller_;
-  std::unique_ptr<CopySource<2>> source_;
+  std::unique_ptr<TransferSource<2>> source_;
   std::unique_ptr<transport::Listener> listener_;
   std::thread thread_;
   std::uint64_t source_messages_ = 0;
-  CopiedTree<2> copied_;
+  ReceivedTree<2> copied_;
   std::atomic<bool> is_over_ = false;
 };
 
@@ -123,8 +123,8 @@ TEST_P(TreeCopy, IsTheTreeNodeByNode) {
 
 TEST_P(TreeCopy, IsRefusedToAnotherGroup) {
   EXPECT_FALSE(copy({.group = kGroup + 1}));
-  const auto other = copy_tree<3>(*fabric_, listener_->address(), {.group = kGroup},
-                                  [](auto, auto&) { return Status(); });
+  const auto other = receive_tree<3>(*fabric_, listener_->address(), {.group = kGroup},
+                                     [](auto, auto&) { return Status(); });
   EXPECT_FALSE(other) << "a tree of other nodes";
 }
 
@@ -135,11 +135,11 @@ TEST_P(TreeCopy, IsNotTakenOfAMemberThatIsBehind) {
 
 TEST_P(TreeCopy, EndsWithTheErrorOfWhoTakesTheNodes) {
   int taken = 0;
-  const auto full =
-      copy_tree<2>(*fabric_, listener_->address(), {.group = kGroup}, [&](auto, auto&) -> Status {
-        if (++taken < 3) return {};
-        return fail(ErrorCode::kTooLarge, "no room");
-      });
+  const auto full = receive_tree<2>(*fabric_, listener_->address(), {.group = kGroup},
+                                    [&](auto, auto&) -> Status {
+                                      if (++taken < 3) return {};
+                                      return fail(ErrorCode::kTooLarge, "no room");
+                                    });
   ASSERT_FALSE(full);
   EXPECT_EQ(full.error().code, ErrorCode::kTooLarge);
   EXPECT_EQ(taken, 3);

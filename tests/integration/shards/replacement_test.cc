@@ -296,11 +296,11 @@ TEST_F(OneShard, OperationsKeepTheirOrderWhenTheServerIsFrozenNowAndThen) {
     auto client = Client<2>::connect(url, patient());
     constexpr std::uint64_t kFreezeNs = kLongFreeze;
     for (; !over.stop_requested(); ++frozen) {
-      const std::uint64_t ticket = 1000 + frozen;
+      const std::uint64_t fencing_token = 1000 + frozen;
       EXPECT_TRUE(client::Internal::run_task(
-          *client, {.kind = protocol::TaskKind::kFreeze, .from = ticket, .to = kFreezeNs}));
+          *client, {.kind = protocol::TaskKind::kFreeze, .from = fencing_token, .to = kFreezeNs}));
       EXPECT_TRUE(client::Internal::run_task(
-          *client, {.kind = protocol::TaskKind::kServe, .from = ticket, .to = 0}));
+          *client, {.kind = protocol::TaskKind::kServe, .from = fencing_token, .to = 0}));
     }
   });
   constexpr std::uint64_t kPairs = 2000;

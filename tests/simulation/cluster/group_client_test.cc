@@ -148,7 +148,7 @@ class GroupClientTest : public testing::Test, private client::Network {
   std::size_t under_way_ = 0;
 
  private:
-  Result<Way> way_to(const transport::Address&) override {
+  Result<Way> route_to(const transport::Address&) override {
     return Way{fabric_.get(), poller_.get()};
   }
 };

@@ -40,7 +40,7 @@ class TreeMachine::Slabs final : public rtree::SlabSource {
   std::vector<std::span<std::byte>> slabs_;
 };
 
-TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock, const group::CopiedTree<2>* copy)
+TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock, const group::ReceivedTree<2>* copy)
     : world_(world), slabs_(std::make_unique<Slabs>()) {
   auto tree = copy == nullptr ? rtree::Tree<2>::create({}, *slabs_, clock)
                               : rtree::Tree<2>::restore({}, *slabs_, clock, copy->facts.root, *copy,
@@ -82,7 +82,7 @@ std::uint64_t TreeMachine::values(unsigned key) const {
 
 MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
                        CrashMemory::Content& content, std::uint64_t seed, Power::Failure failure,
-                       const group::CopiedTree<2>* copy)
+                       const group::ReceivedTree<2>* copy)
     : world_(world),
       host_(host),
       power_(seed, UINT64_MAX, failure),
@@ -99,16 +99,16 @@ MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
 }
 
 void MemberLife::offer_copies() {
-  copies_ = std::make_unique<group::CopySource<2>>(
-      kTestGroup, group::CopySource<2>::Options{.first_region = driver_->links().regions()},
-      [this]() -> Result<group::HeldTree<2>> {
-        return group::HeldTree<2>{.tree = machine_.snapshot(),
-                                  .log = member().applied(),
-                                  .stamp = machine_.stamp(),
-                                  .epoch = member().epoch(),
-                                  .extra = machine_.state().encode()};
+  copies_ = std::make_unique<group::TransferSource<2>>(
+      kTestGroup, group::TransferSource<2>::Options{.first_region = driver_->links().regions()},
+      [this]() -> Result<group::PinnedTree<2>> {
+        return group::PinnedTree<2>{.tree = machine_.snapshot(),
+                                    .log = member().applied(),
+                                    .stamp = machine_.stamp(),
+                                    .epoch = member().epoch(),
+                                    .extra = machine_.state().encode()};
       });
-  driver_->links().admit(group::kCopyMagic, copies_.get());
+  driver_->links().admit(group::kTransferMagic, copies_.get());
   if (has(driver_->fabric().capabilities(), transport::Capability::kOneSidedRead)) {
     const transport::Region slab{.bytes = machine_.slab(), .fd = -1};
     SILURUS_CHECK(driver_->links().listener().expose(slab).has_value());

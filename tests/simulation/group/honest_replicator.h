@@ -12,14 +12,14 @@ namespace silurus::simulation {
 class HonestReplicator final : public replication::group::Replicator {
  public:
   using Lsn = replication::Lsn;
-  using Voice = replication::group::Voice;
+  using SenderId = replication::group::SenderId;
 
   /// `check` is called with all that is told.
   HonestReplicator(Replicator& inner, std::function<void(Lsn)> check)
       : inner_(inner), check_(std::move(check)) {}
 
   void enter(const replication::group::View& view) override { inner_.enter(view); }
-  void lead(const Voice& self) override { inner_.lead(self); }
+  void lead(const SenderId& self) override { inner_.lead(self); }
   void tell(Lsn commit, std::uint64_t heartbeat) override {
     check_(commit);
     inner_.tell(commit, heartbeat);
@@ -31,7 +31,7 @@ class HonestReplicator final : public replication::group::Replicator {
   void serve(const replication::group::Message<replication::group::FetchBody>& fetch) override {
     inner_.serve(fetch);
   }
-  void follow(const Voice& self, const Voice& primary, replication::LogPosition safe,
+  void follow(const SenderId& self, const SenderId& primary, replication::LogPosition safe,
               Nanoseconds now) override {
     inner_.follow(self, primary, safe, now);
   }

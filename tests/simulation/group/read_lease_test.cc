@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "server/standing.h"
+#include "server/member_status.h"
 #include "tests/simulation/group/group_rules.h"
 #include "tests/unit/server/world.h"
 
@@ -19,11 +19,11 @@ TEST_F(ReadLease, EndsForSearchesThatComeAfterItBeforeTheNextSweep) {
   begin();
   const Nanoseconds until = primary()->member().read_until();
   ASSERT_GT(until, 0);
-  server::Standing standing("group", 0, 1);
-  standing.update(primary()->member(), until - kMillisecond);
+  server::MemberStatus member_status("group", 0, 1);
+  member_status.update(primary()->member(), until - kMillisecond);
   server::test::World served;
   ASSERT_TRUE(served.shard->load(server::test::row(10)));
-  served.team.served.standing = &standing;
+  served.team.served.member_status = &member_status;
   auto& client = served.connect();
   served.clock.advance(until - kMillisecond - served.clock.now());
   ask_range(client, 1, {.window = window_of(0, 3)});

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "common/check.h"
-#include "replication/group/keeper_client.h"
-#include "replication/group/view_keeper.h"
+#include "replication/group/remote_view_store.h"
+#include "replication/group/static_view_store.h"
 
 namespace silurus::simulation {
 namespace {
@@ -125,34 +125,34 @@ void SimDriver::make_store(const Options& options, std::function<void()> wake) {
   StaticViews& views = *world_.static_views;
   std::string& kept = views.kept[options.id];
   const auto decoded =
-      kept.empty() ? std::nullopt : std::optional(group::decode_kept_view(kept).value());
-  const auto save = [&kept](const group::KeptView& view) {
+      kept.empty() ? std::nullopt : std::optional(group::decode_persisted_view(kept).value());
+  const auto save = [&kept](const group::PersistedView& view) {
     kept = encode(view);
     return Status{};
   };
   if (options.id != views.first) {
-    store_ = std::make_unique<group::KeeperClient>(
-        group::KeeperClientOptions{.group = world_.id(),
-                                   .self = options.id,
-                                   .incarnation = options.seed | 1,
-                                   .keeper = transport::Address::parse(views.keeper).value(),
-                                   .timeout = kStoreTimeout,
-                                   .kept = decoded,
-                                   .save = save,
-                                   .wake = std::move(wake)},
+    store_ = std::make_unique<group::RemoteViewStore>(
+        group::RemoteViewStoreOptions{.group = world_.id(),
+                                      .self = options.id,
+                                      .incarnation = options.seed | 1,
+                                      .keeper = transport::Address::parse(views.keeper).value(),
+                                      .timeout = kStoreTimeout,
+                                      .kept = decoded,
+                                      .save = save,
+                                      .wake = std::move(wake)},
         dialer(), host_.clock());
     return;
   }
-  auto keeper = group::ViewKeeper::create({.group = world_.id(),
-                                           .self = options.id,
-                                           .lease = 2 * world_.timing.lease,
-                                           .kept = decoded,
-                                           .takes_over = views.takes_over,
-                                           .save = save,
-                                           .wake = std::move(wake)},
-                                          host_.clock());
+  auto keeper = group::StaticViewStore::create({.group = world_.id(),
+                                                .self = options.id,
+                                                .lease = 2 * world_.timing.lease,
+                                                .kept = decoded,
+                                                .takes_over = views.takes_over,
+                                                .save = save,
+                                                .wake = std::move(wake)},
+                                               host_.clock());
   SILURUS_CHECK(keeper.has_value());
-  links_->admit(group::kKeeperMagic, keeper->get());
+  links_->admit(group::kViewStoreMagic, keeper->get());
   store_ = std::move(*keeper);
 }
 

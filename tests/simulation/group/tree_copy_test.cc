@@ -7,14 +7,14 @@ namespace {
 
 class TreeCopies : public GroupRules {
  protected:
-  static inline const group::CopyOptions kOptions{.group = kTestGroup, .reads_in_flight = 4};
+  static inline const group::TransferOptions kOptions{.group = kTestGroup, .reads_in_flight = 4};
 
   /// A fourth host that copies, from its first step on, what a member has.
   struct Copying {
     Copying(GroupWorld& world, sim::Host& host, const sim::Host& source)
         : fabric(world.world, host, world.fabric),
           poller(std::move(*fabric.create_poller())),
-          copy(std::make_unique<group::CopiedTree<2>>()),
+          copy(std::make_unique<group::ReceivedTree<2>>()),
           copier(kOptions, *poller, [this](rtree::NodeRef ref, const rtree::Node<2>& node) {
             return copy->take(ref, node);
           }) {
@@ -33,14 +33,14 @@ class TreeCopies : public GroupRules {
       process->watch(*poller);
     }
     ~Copying() { process.reset(); }
-    std::unique_ptr<group::CopiedTree<2>> take() {
+    std::unique_ptr<group::ReceivedTree<2>> take() {
       copy->facts = copier.facts();
       return std::move(copy);
     }
     sim::SimFabric fabric;
     std::unique_ptr<transport::Poller> poller;
-    std::unique_ptr<group::CopiedTree<2>> copy;
-    group::TreeCopier<2> copier;
+    std::unique_ptr<group::ReceivedTree<2>> copy;
+    group::TransferReceiver<2> copier;
     std::unique_ptr<sim::Process> process;
   };
 
@@ -54,14 +54,14 @@ class TreeCopies : public GroupRules {
     return copying.copier.outcome() && copying.copier.outcome()->has_value();
   }
   /// A member whose tree is a copy, or empty, at a host of its own.
-  MemberLife& start_fourth(sim::Host& host, const group::CopiedTree<2>* copy) {
+  MemberLife& start_fourth(sim::Host& host, const group::ReceivedTree<2>* copy) {
     contents_.push_back(CrashMemory::fresh(std::size_t{256} << 10));
     nodes_.push_back(std::make_unique<MemberLife>(*group_, host, kMembers + 1, contents_.back(),
                                                   77 + 2 * nodes_.size(), Power::Failure::kPowerCut,
                                                   copy));
     return *nodes_.back();
   }
-  std::unique_ptr<group::CopiedTree<2>> copy_onto(sim::Host& host, int puts_meanwhile);
+  std::unique_ptr<group::ReceivedTree<2>> copy_onto(sim::Host& host, int puts_meanwhile);
   void joins_from_a_copy(int puts_meanwhile = 5);
 };
 
@@ -105,7 +105,7 @@ TEST_F(TreeCopies, AreOfTheVersionThatWasHeldThoughTheTreeGoesOn) {
 }
 
 /// The tree of a backup, copied by a member that finds no log to begin with.
-std::unique_ptr<group::CopiedTree<2>> TreeCopies::copy_onto(sim::Host& host, int puts_meanwhile) {
+std::unique_ptr<group::ReceivedTree<2>> TreeCopies::copy_onto(sim::Host& host, int puts_meanwhile) {
   fill();
   for (MemberLife* life : lives_) life->trim();
   for (int i = 0; i < puts_meanwhile; ++i) EXPECT_TRUE(put_and_wait(*primary()));

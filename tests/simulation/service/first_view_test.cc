@@ -85,7 +85,7 @@ TEST_F(FirstView, IsWaitedForByClientsOfAMemberThatHasNone) {
   world_.cut(etcd_.host(), host_);
   const ServerLife member(service_, host_, 1, disk_, 3, Power::Failure::kPowerCut);
   world_.run_for(10 * kMillisecond);
-  ASSERT_EQ(member.standing().epoch(), 0u);
+  ASSERT_EQ(member.member_status().epoch(), 0u);
   ASSERT_TRUE(client_.connect(SimServer::url(host_)));
   EXPECT_GT(client_.hello().epoch, 0u) << "it would pass for a server alone, which needs no lease";
 }

@@ -21,7 +21,7 @@ constexpr std::uint64_t kTurnsPerCheckpoint = 500;
 constexpr Nanoseconds kCheckpointTurn = 50 * kMicrosecond;
 /// How long a copier waits at most for something to happen, and for a connection.
 constexpr Nanoseconds kCopierTurn = kMillisecond;
-constexpr Nanoseconds kCopyDialTimeout = 30 * kMillisecond;
+constexpr Nanoseconds kTransferDialTimeout = 30 * kMillisecond;
 
 }  // namespace
 
@@ -149,7 +149,7 @@ void ServerDisk::end_life(const Power& power) {
 // --- copies
 
 /// As server::DirectorySink, in the other store of the disk.
-class ServerLife::Sink final : public server::CopySink<2> {
+class ServerLife::Sink final : public server::StateSink<2> {
  public:
   Sink(ServerLife& life, ServerDisk& disk, group::MemberId id)
       : life_(life), disk_(disk), id_(id) {}
@@ -180,15 +180,15 @@ class ServerLife::Sink final : public server::CopySink<2> {
   std::unique_ptr<replication::IncomingStore<2>> store_;
 };
 
-/// As server::TreeFetch, by a process instead of a thread.
-class ServerLife::Fetch final : public server::CopyFetch {
+/// As server::StateFetchThread, by a process instead of a thread.
+class ServerLife::Fetch final : public server::StateFetch {
  public:
   /// The poller outlives it, for connections being made know it.
-  Fetch(ServerLife& life, server::CopySink<2>& sink, sim::SimFabric& fabric,
+  Fetch(ServerLife& life, server::StateSink<2>& sink, sim::SimFabric& fabric,
         transport::Poller& poller, std::function<void()> wake)
       : life_(life), sink_(sink), fabric_(fabric), poller_(poller), wake_(std::move(wake)) {}
 
-  void begin(const std::string& source, const group::CopyOptions& copy) override {
+  void begin(const std::string& source, const group::TransferOptions& copy) override {
     process_.reset();
     copier_.reset();
     outcome_.reset();
@@ -201,10 +201,10 @@ class ServerLife::Fetch final : public server::CopyFetch {
     process_ = life_.host_.spawn("copy", [this](sim::Process& process) { turn(process); });
     process_->watch(poller_);
     if (Status begun = sink_.begin(); !begun) return end(begun);
-    copier_ = std::make_unique<group::TreeCopier<2>>(
+    copier_ = std::make_unique<group::TransferReceiver<2>>(
         copy, poller_,
         [this](rtree::NodeRef ref, const rtree::Node<2>& node) { return sink_.take(ref, node); });
-    fabric_.connect_later(address, {.timeout = kCopyDialTimeout}, poller_, copier_->hello(),
+    fabric_.connect_later(address, {.timeout = kTransferDialTimeout}, poller_, copier_->hello(),
                           *copier_,
                           [this, is_wanted = std::weak_ptr(dial_ = std::make_shared<int>())](
                               Result<std::unique_ptr<transport::Connection>> connection) {
@@ -250,14 +250,14 @@ class ServerLife::Fetch final : public server::CopyFetch {
   }
 
   ServerLife& life_;
-  server::CopySink<2>& sink_;
+  server::StateSink<2>& sink_;
   sim::SimFabric& fabric_;
   transport::Poller& poller_;
   const std::function<void()> wake_;
   const sim::Host* source_ = nullptr;
   std::uint32_t incarnation_ = 0;  ///< of the source
   bool is_of_load_ = false;
-  std::unique_ptr<group::TreeCopier<2>> copier_;
+  std::unique_ptr<group::TransferReceiver<2>> copier_;
   std::shared_ptr<int> dial_;  ///< the one that counts
   std::optional<Status> outcome_;
   Lsn log_ = 0;
@@ -313,7 +313,7 @@ class ServerLife::Part final : public server::Membership<2> {
         driver_->member(), driver_->links(), life_.service_.group.id(),
         has(driver_->fabric().capabilities(), transport::Capability::kOneSidedRead)};
     const auto fetch_by = [this, wake](transport::Poller& poller) {
-      return [this, wake, &poller](server::CopySink<2>& sink) {
+      return [this, wake, &poller](server::StateSink<2>& sink) {
         return std::make_unique<Fetch>(life_, sink, driver_->fabric(), poller, wake);
       };
     };
@@ -385,7 +385,7 @@ class ServerLife::Part final : public server::Membership<2> {
   void look() {
     Service& service = life_.service_;
     const auto may_read = [](const ServerLife& life) {
-      return life.driver().works() && life.standing().may_read(life.host_.clock().now());
+      return life.driver().works() && life.member_status().may_read(life.host_.clock().now());
     };
     if (std::ranges::count_if(service.lives, [&](const auto* life) { return may_read(*life); }) >
         1) {
@@ -455,7 +455,7 @@ const SimDriver& ServerLife::driver() const { return part_->driver(); }
 
 std::uint64_t ServerLife::checkpoints() const { return part_->checkpoints(); }
 
-const server::Copies<2>& ServerLife::copies() const { return part_->copies(); }
+const server::StateTransfer<2>& ServerLife::copies() const { return part_->copies(); }
 
 const server::LoadTaker<2>& ServerLife::load_taker() const { return part_->load_taker(); }
 

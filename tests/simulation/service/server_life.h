@@ -98,9 +98,9 @@ struct Service {
   /// Bytes of the log that are kept behind a checkpoint, of which there is one whenever that many
   /// were written; 0: as many as ships.
   std::uint64_t kept_log = 0;
-  server::CopiesOptions copies = {.patience = 60 * kMillisecond,
-                                  .pause = 10 * kMillisecond,
-                                  .longest_pause = 80 * kMillisecond};
+  server::StateTransferOptions copies = {.patience = 60 * kMillisecond,
+                                         .pause = 10 * kMillisecond,
+                                         .longest_pause = 80 * kMillisecond};
   Nanoseconds node_time = 0;  ///< that a disk takes for a node of a copy
   /// Told that a member begins to copy the tree of another one, ...
   std::function<void(const sim::Host& copier, const sim::Host& source)> on_copy =
@@ -127,10 +127,10 @@ class ServerLife {
   Power& power() { return power_; }
   const SimDriver& driver() const;
   const server::Core<2>& core() const { return server_->core(); }
-  const server::Standing& standing() const { return *core().shard().standing(); }
+  const server::MemberStatus& member_status() const { return *core().shard().member_status(); }
   rtree::Snapshot<2> snapshot() const { return server_->snapshot(); }
   std::uint64_t checkpoints() const;
-  const server::Copies<2>& copies() const;
+  const server::StateTransfer<2>& copies() const;
   const server::LoadTaker<2>& load_taker() const;
   sim::Host& host() { return host_; }
   /// CPU time of each turn of the group's process.

@@ -81,7 +81,7 @@ bool Coordinator::survives(Step step, const std::string& what) {
     return true;
   }
   note("is kept waiting");
-  ++replacements_.naps;
+  ++replacements_.pauses;
   self_->sleep(static_cast<Nanoseconds>(random_.below(3 * options_.freeze)));
   return true;
 }

@@ -27,7 +27,7 @@ struct Replacements {
   std::uint64_t moves = 0;
   std::uint64_t aborts = 0;
   std::uint64_t kills = 0;
-  std::uint64_t naps = 0;
+  std::uint64_t pauses = 0;
   std::uint64_t taken_over = 0;
   std::uint64_t refused = 0;    ///< attempts that ended with an error
   Nanoseconds longest_gap = 0;  ///< in which writes were refused, of those that succeeded

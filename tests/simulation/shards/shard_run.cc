@@ -37,7 +37,7 @@ void ShardCounters::add(const ShardCounters& other) {
   moves += other.moves;
   aborts += other.aborts;
   kills += other.kills;
-  naps += other.naps;
+  pauses += other.pauses;
   taken_over += other.taken_over;
   refused += other.refused;
   crashes += other.crashes;
@@ -264,7 +264,7 @@ std::string ShardRun::check() {
   counters_.moves = replacements_->moves;
   counters_.aborts = replacements_->aborts;
   counters_.kills = replacements_->kills;
-  counters_.naps = replacements_->naps;
+  counters_.pauses = replacements_->pauses;
   counters_.taken_over = replacements_->taken_over;
   counters_.refused = replacements_->refused;
   counters_.longest_gap = replacements_->longest_gap;

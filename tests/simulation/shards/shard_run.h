@@ -14,7 +14,7 @@ struct ShardCounters {
   std::uint64_t moves = 0;
   std::uint64_t aborts = 0;
   std::uint64_t kills = 0;
-  std::uint64_t naps = 0;
+  std::uint64_t pauses = 0;
   std::uint64_t taken_over = 0;
   std::uint64_t refused = 0;
   std::uint64_t crashes = 0;

@@ -195,7 +195,8 @@ void ShardServers::look_at_freezes(Nanoseconds freeze) {
     if (core == nullptr) continue;
     const server::AdmissionControl& admission = core->shard().admission();
     const bool is_frozen = admission.state() == State::kFrozen && !admission.has_lapsed(now);
-    if (!is_frozen || admission.ticket() != std::exchange(node.frozen_by, admission.ticket())) {
+    if (!is_frozen ||
+        admission.fencing_token() != std::exchange(node.frozen_by, admission.fencing_token())) {
       node.frozen_since = now;
       if (!is_frozen) node.frozen_by = 0;
     } else if (now - node.frozen_since > freeze + kLookTolerance) {
@@ -210,8 +211,8 @@ std::string ShardServers::to_string() const {
     const server::Core<2>* const core = node.core();
     if (core == nullptr) continue;
     text += node.host->name() + ": " +
-            std::string(replication::to_string(core->shard().admission().state())) + ", ticket " +
-            std::to_string(core->shard().admission().ticket()) + ", " +
+            std::string(replication::to_string(core->shard().admission().state())) +
+            ", fencing token " + std::to_string(core->shard().admission().fencing_token()) + ", " +
             std::to_string(core->shard().tree().snapshot().size()) + " entries";
     if (node.life != nullptr) {
       const group::Member& member = node.life->driver().member();

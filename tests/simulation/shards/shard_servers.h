@@ -67,7 +67,7 @@ class ShardServers final : public Faults::Victims {
     std::unique_ptr<SimServer> alone = {};
     std::string data = {};  ///< of that
     bool is_down = false;
-    // When it was seen frozen first, by its own clock and which ticket.
+    // When it was seen frozen first, by its own clock and which fencing token.
     Nanoseconds frozen_since = 0;
     std::uint64_t frozen_by = 0;
     const server::Core<2>* core() const {

@@ -30,14 +30,14 @@ TEST(Shards, AreLinearizableLoseNothingAndGoOnThroughEverySeed) {
             << all.clients.visits << " visits of shards; " << all.splits << " splits, " << all.moves
             << " moves (" << all.taken_over << " of both taken over), " << all.aborts << " undone, "
             << all.refused << " attempts that failed, " << all.kills
-            << " coordinators killed between two steps, " << all.naps << " kept waiting; "
+            << " coordinators killed between two steps, " << all.pauses << " kept waiting; "
             << all.crashes << " crashes of servers, " << all.maps << " maps, writes refused for "
             << all.longest_gap / kMillisecond << " ms at most\n";
   if (!seeds.are_many()) return;  // of a few runs anything may be true
   EXPECT_GT(all.clients.in_doubt, 0u);
   EXPECT_GT(all.refused, 0u);
   EXPECT_GT(all.kills, 0u);
-  EXPECT_GT(all.naps, 0u);
+  EXPECT_GT(all.pauses, 0u);
   EXPECT_GT(all.splits, seeds.count() / 4);
   EXPECT_GT(all.moves, seeds.count() / 4);
   EXPECT_GT(all.taken_over, 0u);

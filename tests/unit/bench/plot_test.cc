@@ -122,7 +122,7 @@ TEST(Plot, DrawsTheDistributionOfLatenciesOfEachSystem) {
 
 TEST(Plot, TakesNoPercentSignForAFormat) {
   Recorded load{.bench = "load", .command = "c", .commit = "abc", .machine = "m"};
-  load.rows.push_back({.name = "load/nap/1%/server-cpu",
+  load.rows.push_back({.name = "load/periodic/1%/server-cpu",
                        .value = 1,
                        .unit = "% of a core",
                        .baseline = "proportional",

@@ -160,11 +160,11 @@ TEST_F(ClientCoreTest, ALeaseCountsFromWhenTheMessageThatItKnowsOfWent) {
   clock_.advance(kSecond);
   constexpr Nanoseconds lease = 5 * kSecond;
   server().beat(promise(9, lease, 1));
-  const HeartbeatState& standing = core_->primary()->look_at_heartbeat(clock_.now());
-  EXPECT_EQ(standing.since, sent);
-  EXPECT_EQ(standing.lease_until, sent + lease - lease / 500);
-  EXPECT_EQ(standing.seen, clock_.now());
-  EXPECT_EQ(standing.version, 9u);
+  const HeartbeatState& heartbeat = core_->primary()->look_at_heartbeat(clock_.now());
+  EXPECT_EQ(heartbeat.since, sent);
+  EXPECT_EQ(heartbeat.lease_until, sent + lease - lease / 500);
+  EXPECT_EQ(heartbeat.seen, clock_.now());
+  EXPECT_EQ(heartbeat.version, 9u);
 }
 
 TEST_F(ClientCoreTest, AHeartbeatThatKnowsOfNoMessageOfOursDatesNoLease) {
@@ -172,11 +172,11 @@ TEST_F(ClientCoreTest, AHeartbeatThatKnowsOfNoMessageOfOursDatesNoLease) {
   search();
   clock_.advance(kSecond);
   server().beat(promise(9, 5 * kSecond, 0));
-  const HeartbeatState& standing = core_->primary()->look_at_heartbeat(clock_.now());
-  EXPECT_EQ(standing.since, 0);
-  EXPECT_EQ(standing.lease_until, 0);
-  EXPECT_EQ(standing.staleness_at(clock_.now()), protocol::kNoEnd);
-  EXPECT_EQ(standing.seen, clock_.now()) << "it is a sign of life all the same";
+  const HeartbeatState& heartbeat = core_->primary()->look_at_heartbeat(clock_.now());
+  EXPECT_EQ(heartbeat.since, 0);
+  EXPECT_EQ(heartbeat.lease_until, 0);
+  EXPECT_EQ(heartbeat.staleness_at(clock_.now()), protocol::kNoEnd);
+  EXPECT_EQ(heartbeat.seen, clock_.now()) << "it is a sign of life all the same";
 }
 
 TEST_F(ClientCoreTest, WhatWasReadOneSidedlyCountsOnlyIfTheLeaseLastsUntilItIsDelivered) {
@@ -210,7 +210,7 @@ TEST_F(ClientCoreTest, AHoldCountsFromTheQuestionNotFromTheAnswer) {
   const std::size_t old = search(snapshot.version());
   ASSERT_EQ(server().sent<protocol::HoldRequest>(protocol::MessageType::kHold).size(), 1u);
   clock_.advance(kSecond);
-  const protocol::HeldVersion held{snapshot.root().ref.word(), 10'000'000'000};
+  const protocol::VersionLease held{snapshot.root().ref.word(), 10'000'000'000};
   server().answer(
       protocol::AnswerEncoder::held({server().last_request_id(), snapshot.version()}, held));
   core_->flush();

@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "client/held_versions.h"
+#include "client/version_leases.h"
 #include "tests/unit/client/offload_world.h"
 
 namespace silurus::client::offload_tests {
@@ -277,7 +277,7 @@ TEST(Offload, AHeldRootAtTheEndOfItsSlabIsReadNoFurther) {
   ASSERT_TRUE(is_at_end());
   world.offloader->start_range(
       0, kEverything, world.range_result,
-      HeldRoot{.root = world.tree->snapshot().root().ref, .until = world.clock.now() + kSecond});
+      LeasedRoot{.root = world.tree->snapshot().root().ref, .until = world.clock.now() + kSecond});
   const auto done = world.finish();
   EXPECT_FALSE(done.given_back) << "of what kind the node is was not known";
   EXPECT_EQ(sorted(world.range_result.ids), matching(world.entries, kEverything));
@@ -552,7 +552,7 @@ TEST(Offload, ADamagedNodeOfAnOldVersionIsNoReasonToAnswerFromTheCurrentOne) {
   World world(1);
   world.load(10);
   const auto old = world.tree->snapshot();
-  const HeldRoot held{.root = old.root().ref, .until = world.clock.now() + kSecond};
+  const LeasedRoot held{.root = old.root().ref, .until = world.clock.now() + kSecond};
   world.insert_one();
   world.offloader->start_range(0, kEverything, world.range_result, held);
   const auto intact = world.finish();
@@ -570,7 +570,7 @@ TEST(Offload, AnOldVersionIsReadWhoseTreeWasLowerThanTheCurrentOne) {
   const auto old = world.tree->snapshot();
   ASSERT_EQ(old.root().level, 1u);
   const auto before = matching(world.entries, kEverything);
-  const HeldRoot held{.root = old.root().ref, .until = world.clock.now() + kSecond};
+  const LeasedRoot held{.root = old.root().ref, .until = world.clock.now() + kSecond};
   for (int i = 0; i < 4000; ++i) world.insert_one();
   ASSERT_EQ(world.tree->snapshot().root().level, 2u);
   ASSERT_FALSE(world.range(kEverything).given_back);
@@ -583,7 +583,7 @@ TEST(Offload, AnOldVersionIsNotReadOnWhenItIsHeldNoLonger) {
   World world(1);
   world.load(20'000);
   const auto old = world.tree->snapshot();
-  const HeldRoot held{.root = old.root().ref, .until = world.clock.now() + kSecond};
+  const LeasedRoot held{.root = old.root().ref, .until = world.clock.now() + kSecond};
   const auto end_with_a_pause_of = [&](Nanoseconds pause) {
     world.offloader->start_range(0, kEverything, world.range_result, held);
     EXPECT_FALSE(world.try_to_finish(60));
@@ -600,8 +600,8 @@ TEST(Offload, AnOldVersionIsNotReadOnWhenItIsHeldNoLonger) {
 TEST(Offload, ASearchHasNothingOfTheHoldThatTheOneBeforeItHad) {
   World world(1);
   world.load(20'000);
-  const HeldRoot held{.root = world.tree->snapshot().root().ref,
-                      .until = world.clock.now() + 10 * kSecond};
+  const LeasedRoot held{.root = world.tree->snapshot().root().ref,
+                        .until = world.clock.now() + 10 * kSecond};
   world.offloader->start_range(0, kSmallWindow, world.range_result, held);
   ASSERT_FALSE(world.finish().given_back);
   ASSERT_FALSE(world.range(kSmallWindow).given_back);

@@ -526,11 +526,11 @@ TEST(Decode, AJoinComesBackUnlessItsDistanceIsNone) {
 }
 
 TEST(Decode, AHeldVersionHasARootAndAnEnd) {
-  const auto decode = [](const HeldVersion& held) {
+  const auto decode = [](const VersionLease& held) {
     AnswerEncoder encoder = AnswerEncoder::held({7, 812}, held);
     Bytes out(encoder.next_bytes(256));
     encoder.encode_next(out);
-    return decode_held(*decode_answer(out));
+    return decode_version_lease(*decode_answer(out));
   };
   EXPECT_EQ(decode({.root = 5, .lease_ns = 1000})->root, 5u);
   EXPECT_FALSE(decode({.root = 0, .lease_ns = 1000}));

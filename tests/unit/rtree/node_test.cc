@@ -374,9 +374,9 @@ void fill_leaf(Node<D>& leaf, const Box<D>& within, Random& random) {
 
 /// A parent of some leaves, with their directories.
 template <int D>
-class Family {
+class ChildQueue {
  public:
-  Family(Random& random, int round) {
+  ChildQueue(Random& random, int round) {
     parent.reset(1, 1);
     leaves.resize(1 + random.below(8));
     std::array<std::pair<double, double>, D> sides;
@@ -421,7 +421,7 @@ TYPED_TEST(NodeOf, MakesDirectoriesThatCoverAllEntriesWithEachInstructionSet) {
   for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
     hwy::SetSupportedTargetsForTest(target);
     for (int round = 0; round < 200; ++round) {
-      Family<D> family(random, round);
+      ChildQueue<D> family(random, round);
       for (std::uint32_t l = 0; l < family.parent.count(); ++l) {
         Node<D>& leaf = family.leaves[l];
         group_entries(leaf);
@@ -452,7 +452,7 @@ TYPED_TEST(NodeOf, MissesNoGroupThatHoldsAnAnswer) {
   std::uint64_t answers = 0;
   std::uint64_t left_out = 0;
   for (int round = 0; round < 4000; ++round) {
-    Family<D> family(random, round);
+    ChildQueue<D> family(random, round);
     const std::uint64_t moves = random.below(4);
     for (std::uint64_t i = 0; i < moves; ++i) family.move(random, round);
     const Node<D>& some = family.leaves[random.below(family.leaves.size())];

@@ -71,10 +71,10 @@ TEST(Reclaimer, HandsANodeFromPinToPin) {
 
 TEST(ReaderSlots, KeepASlotForEachThreadAndGiveItBackWhenItEnds) {
   const auto slots = ReaderSlots::create();
-  const HeldSlot mine = slots->acquire();
+  const PinnedSlot mine = slots->acquire();
   ReaderSlot* theirs = nullptr;
   std::thread([&] {
-    const HeldSlot held = slots->acquire();
+    const PinnedSlot held = slots->acquire();
     EXPECT_TRUE(held.threads_own);
     theirs = held.slot;
     ReaderSlots::release(held);
@@ -87,7 +87,7 @@ TEST(ReaderSlots, KeepASlotForEachThreadAndGiveItBackWhenItEnds) {
 
 TEST(ReaderSlots, GrowBeyondABlock) {
   const auto slots = ReaderSlots::create();
-  std::vector<HeldSlot> held;
+  std::vector<PinnedSlot> held;
   for (std::uint64_t i = 1; i <= 100; ++i) {
     held.push_back(slots->acquire());
     held.back().slot->pinned.store(i);
@@ -95,7 +95,7 @@ TEST(ReaderSlots, GrowBeyondABlock) {
   std::vector<std::uint64_t> pinned;
   slots->collect(pinned);
   EXPECT_EQ(pinned.size(), 100u);
-  for (const HeldSlot& one : held) ReaderSlots::release(one);
+  for (const PinnedSlot& one : held) ReaderSlots::release(one);
   slots->collect(pinned);
   EXPECT_THAT(pinned, IsEmpty());
 }

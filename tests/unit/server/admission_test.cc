@@ -23,15 +23,15 @@ using test::World;
 
 using replication::AdmissionAction;
 
-Status obey(AdmissionControl& admission, AdmissionAction action, std::uint64_t ticket,
+Status obey(AdmissionControl& admission, AdmissionAction action, std::uint64_t fencing_token,
             Nanoseconds now = 0) {
   const bool freezes = action == AdmissionAction::kFreeze;
-  return admission.obey({action, ticket, freezes ? std::uint64_t{kSecond} : 0}, now);
+  return admission.obey({action, fencing_token, freezes ? std::uint64_t{kSecond} : 0}, now);
 }
 /// Why it is refused.
-ErrorCode refusal(AdmissionControl& admission, AdmissionAction action, std::uint64_t ticket,
+ErrorCode refusal(AdmissionControl& admission, AdmissionAction action, std::uint64_t fencing_token,
                   Nanoseconds now = 0) {
-  const Status obeyed = obey(admission, action, ticket, now);
+  const Status obeyed = obey(admission, action, fencing_token, now);
   return obeyed ? ErrorCode{} : obeyed.error().code;
 }
 
@@ -45,12 +45,12 @@ constexpr std::array kActions{AdmissionAction::kFill, AdmissionAction::kFreeze,
 /// What each action, by its column, makes of each state, by its row; nothing: it is refused.
 using Table = std::array<std::array<std::optional<replication::AdmissionState>, 5>, 4>;
 
-Table table_of(std::uint64_t ticket_before, std::uint64_t ticket) {
+Table table_of(std::uint64_t ticket_before, std::uint64_t fencing_token) {
   Table table;
   for (std::size_t state = 0; state < kStates.size(); ++state) {
     for (std::size_t action = 0; action < kActions.size(); ++action) {
       const auto next = replication::transition({kStates[state], ticket_before},
-                                                {kActions[action], ticket, kSecond});
+                                                {kActions[action], fencing_token, kSecond});
       if (next) table[state][action] = next->state;
     }
   }

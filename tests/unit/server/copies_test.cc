@@ -15,16 +15,16 @@ namespace {
 using replication::Lsn;
 using replication::group::test::kGroupOfOne;
 
-TEST(Copies, TakeThePlaceOfATreeThatLacksWhatTheyHave) {
+TEST(StateTransfer, TakeThePlaceOfATreeThatLacksWhatTheyHave) {
   EXPECT_TRUE(may_replace_tree(100, true, 100));
   EXPECT_TRUE(may_replace_tree(101, true, 100));
 }
 
-TEST(Copies, NeverTakeThePlaceOfATreeThatHasMoreOfWhatWasCommitted) {
+TEST(StateTransfer, NeverTakeThePlaceOfATreeThatHasMoreOfWhatWasCommitted) {
   EXPECT_FALSE(may_replace_tree(99, true, 100));
 }
 
-TEST(Copies, AreDroppedIfTheMemberNeedsNoneAnyMore) {
+TEST(StateTransfer, AreDroppedIfTheMemberNeedsNoneAnyMore) {
   EXPECT_FALSE(may_replace_tree(100, false, 0));
   EXPECT_FALSE(may_replace_tree(100, false, 100));
 }
@@ -36,10 +36,10 @@ struct Fetched {
   int arrivals = 0;
 };
 
-class FakeFetch final : public CopyFetch {
+class FakeFetch final : public StateFetch {
  public:
   explicit FakeFetch(const Fetched& fetched) : fetched_(fetched) {}
-  void begin(const std::string&, const replication::group::CopyOptions&) override {}
+  void begin(const std::string&, const replication::group::TransferOptions&) override {}
   Lsn log() const override { return fetched_.log; }
   std::uint64_t nodes() const override { return 0; }
   std::optional<Status> outcome() const override { return fetched_.outcome; }
@@ -49,7 +49,7 @@ class FakeFetch final : public CopyFetch {
   const Fetched& fetched_;
 };
 
-class FakeSink final : public CopySink<2> {
+class FakeSink final : public StateSink<2> {
  public:
   explicit FakeSink(Fetched& fetched) : fetched_(fetched) {}
   Status begin() override { return {}; }
@@ -65,23 +65,23 @@ class FakeSink final : public CopySink<2> {
 };
 
 /// A member with its part in copies.
-class CopiesOfAMember : public test::ReplicaTest {
+class StateTransferOfAMember : public test::ReplicaTest {
  protected:
   void take_part() {
-    copies_ = std::make_unique<Copies<2>>(
-        Copies<2>::Parts{*opened_.store, *opened_.tree, *replica_, standing_, *member_, *links_,
-                         kGroupOfOne, 1,
-                         [this](CopySink<2>&) { return std::make_unique<FakeFetch>(fetched_); },
-                         [this] { return std::make_unique<FakeSink>(fetched_); }},
-        CopiesOptions{});
+    copies_ = std::make_unique<StateTransfer<2>>(
+        StateTransfer<2>::Parts{
+            *opened_.store, *opened_.tree, *replica_, member_status_, *member_, *links_,
+            kGroupOfOne, 1, [this](StateSink<2>&) { return std::make_unique<FakeFetch>(fetched_); },
+            [this] { return std::make_unique<FakeSink>(fetched_); }},
+        StateTransferOptions{});
   }
   void TearDown() override { copies_.reset(); }
 
   Fetched fetched_;
-  std::unique_ptr<Copies<2>> copies_;
+  std::unique_ptr<StateTransfer<2>> copies_;
 };
 
-TEST_F(CopiesOfAMember, WaitWithACopyThatIsWholeForTheViewStore) {
+TEST_F(StateTransferOfAMember, WaitWithACopyThatIsWholeForTheViewStore) {
   start(view_of(5, {1, 2}, replication::group::Ack::kAll, 2));
   ASSERT_EQ(member_->role(), replication::group::Role::kBackup);
   take_part();
@@ -104,11 +104,11 @@ TEST_F(CopiesOfAMember, WaitWithACopyThatIsWholeForTheViewStore) {
   EXPECT_TRUE(copies_->has_arrived());
 }
 
-TEST_F(CopiesOfAMember, KeepTheLogBehindACopyUnderWayThroughCheckpoints) {
+TEST_F(StateTransferOfAMember, KeepTheLogBehindACopyUnderWayThroughCheckpoints) {
   lead({1});
   take_part();
   opened_.store->keep_log(0, UINT64_MAX);
-  replication::group::TreeCopier<2> copier(
+  replication::group::TransferReceiver<2> copier(
       {.group = kGroupOfOne}, *other_.poller,
       [](rtree::NodeRef, const rtree::Node<2>&) { return Status(); });
   other_.fabric.connect_later(*transport::Address::parse(info(1).peers), {.timeout = kSecond},

@@ -25,10 +25,10 @@ class NoHandler final : public transport::ConnectionHandler {
   void on_closed(transport::Connection&, const Error&) override {}
 };
 
-class Door : public testing::Test {
+class ListenEndpoint : public testing::Test {
  protected:
-  Door() { log::set_level(log::Level::kOff); }
-  ~Door() override { log::set_level(log::Level::kInfo); }
+  ListenEndpoint() { log::set_level(log::Level::kOff); }
+  ~ListenEndpoint() override { log::set_level(log::Level::kInfo); }
 
   /// How a server with these rules answers a client of another host, of which no user is known.
   Status connect(const access::Rules& rules) {
@@ -64,14 +64,14 @@ class Door : public testing::Test {
   std::uint32_t clients_ = 0;  ///< that the server had in the end
 };
 
-TEST_F(Door, IsClosedToAClientWithoutARole) {
+TEST_F(ListenEndpoint, IsClosedToAClientWithoutARole) {
   const Status refused = connect(access::Rules::of_user(1000));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kPermission) << refused.error().message;
   EXPECT_EQ(clients_, 0u);
 }
 
-TEST_F(Door, IsOpenToAReader) {
+TEST_F(ListenEndpoint, IsOpenToAReader) {
   EXPECT_TRUE(connect(access::Rules::of_user(1000, access::Role::kReader)));
   EXPECT_EQ(clients_, 1u);
 }

@@ -105,10 +105,10 @@ TEST(ServerOptions, RefusalsNameTheOption) {
       {{"--grace", "1h"}, "--grace"},
       {{"--heartbeat", "0"}, "--heartbeat"},
       {{"--wait", "forever"}, "--wait"},
-      {{"--longest-nap", "1us"}, "--longest-nap"},
-      {{"--longest-nap", "1min"}, "--longest-nap"},
-      {{"--wait", "nap", "--longest-nap", "0s"}, "--longest-nap"},
-      {{"--wait", "spin", "--longest-nap", "1ms"}, "--longest-nap"},
+      {{"--longest-pause", "1us"}, "--longest-pause"},
+      {{"--longest-pause", "1min"}, "--longest-pause"},
+      {{"--wait", "periodic", "--longest-pause", "0s"}, "--longest-pause"},
+      {{"--wait", "spin", "--longest-pause", "1ms"}, "--longest-pause"},
       {{"--cpus", "0,,1"}, "--cpus"},
       {{"--log-level", "loud"}, "--log-level"},
       {{"--columns", "id,x,y"}, "--columns: only with --load"},
@@ -125,10 +125,10 @@ TEST(ServerOptions, RefusalsNameTheOption) {
   }
 }
 
-TEST(ServerOptions, NapsMayBeTurnedOff) {
-  const auto command = parse({"--longest-nap", "0s"});
+TEST(ServerOptions, PausesMayBeTurnedOff) {
+  const auto command = parse({"--longest-pause", "0s"});
   ASSERT_TRUE(command) << command.error().message;
-  EXPECT_EQ(std::get<RunCommand>(*command).server.longest_nap, 0);
+  EXPECT_EQ(std::get<RunCommand>(*command).server.longest_pause, 0);
 }
 
 TEST(ServerOptions, HelpAndVersionArePrinted) {

@@ -39,8 +39,8 @@ class ReplicaTest : public replication::group::test::MemberTest, protected JobOw
   /// `slice`: work on a batch in one step.
   void start(const replication::group::View& view, std::uint32_t slice = rtree::kSliceOfWork) {
     replica_ = std::make_unique<Replica<2>>(
-        Replica<2>::Parts{*opened_.store, *opened_.tree, queue_, admission_, history_, standing_,
-                          slice},
+        Replica<2>::Parts{*opened_.store, *opened_.tree, queue_, admission_, history_,
+                          member_status_, slice},
         replication::group::MachineState(), opened_.stamp, opened_.applied);
     store_.state.view = view;
     store_.state.revision = kRevision;
@@ -97,7 +97,7 @@ class ReplicaTest : public replication::group::test::MemberTest, protected JobOw
   WriteQueue<2> queue_;
   AdmissionControl admission_;
   History<2> history_{{}};
-  Standing standing_{"group", 0, 1};
+  MemberStatus member_status_{"group", 0, 1};
   std::unique_ptr<Replica<2>> replica_;
   std::uint64_t writes_ = 0;
   std::uint64_t next_id_ = 1;

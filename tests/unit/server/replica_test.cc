@@ -94,11 +94,11 @@ TEST_F(ReplicaTest, AWriteIsNotAnsweredWithWhatAnotherPrimarysBatchAtItsPlaceCam
 TEST_F(ReplicaTest, SnapshotsAreAnsweredWithBeforeTheReadLeaseIsOver) {
   lead({1, 2});
   run(20 * kMillisecond, [this] { row(2, log().end().lsn); });
-  standing_.update(*member_, now());
-  const Nanoseconds until = standing_.read_until();
+  member_status_.update(*member_, now());
+  const Nanoseconds until = member_status_.read_until();
   ASSERT_GT(until, now());
   ManualClock clock;
-  const Served<2> served{.clock = &clock, .standing = &standing_};
+  const Served<2> served{.clock = &clock, .member_status = &member_status_};
   clock.advance(until - 1 - clock.now());
   EXPECT_TRUE(served.check_lease(false));
   clock.advance(1);

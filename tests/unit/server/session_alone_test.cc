@@ -146,8 +146,8 @@ TEST_F(SessionAlone, SubmitsNoWriteWhileALoadIsUnderWay) {
 }
 
 TEST_F(SessionAlone, SubmitsNoWriteOfAMemberThatIsNotThePrimary) {
-  const Standing standing("group", 0, 1);
-  served_.standing = &standing;
+  const MemberStatus member_status("group", 0, 1);
+  served_.member_status = &member_status;
   test::ask_write(*client_, 5, {test::insert_of(1)});
   EXPECT_TRUE(host_.writes.empty());
   ASSERT_EQ(client_->waiting(), 1u);

@@ -11,7 +11,7 @@
 
 #include "server/combiner.h"
 #include "server/limits.h"
-#include "server/standing.h"
+#include "server/member_status.h"
 #include "tests/unit/server/session_fixture.h"
 
 namespace silurus::server {
@@ -441,8 +441,8 @@ TEST_F(SessionTest, AWriteOfAClientThatHasGoneIsDoneAndItsAnswerDropped) {
 
 TEST_F(SessionTest, AMemberThatMayNotReadForItsGroupAnswersThoseWhoAskAnyMember) {
   fill(1000);
-  const Standing outside("group", 0, 1);
-  world_.team.served.standing = &outside;
+  const MemberStatus outside("group", 0, 1);
+  world_.team.served.member_status = &outside;
   Loopback& client = world_.connect();
   for (const std::uint32_t id : {1u, 2u}) {
     const std::uint8_t flags = id == 1 ? std::uint8_t{0} : protocol::kAnyMember;
@@ -460,12 +460,12 @@ TEST_F(SessionTest, AMemberThatMayNotReadForItsGroupAnswersThoseWhoAskAnyMember)
       EXPECT_EQ(received.answer.count, id == 2 ? 3u : 1u);
     }
   }
-  world_.team.served.standing = nullptr;
+  world_.team.served.member_status = nullptr;
 }
 
 TEST_F(SessionTest, AMemberThatMayNotReadForItsGroupAnyMoreBeginsNoStreamForIt) {
   fill(30000);
-  const Standing outside("group", 0, 1);
+  const MemberStatus outside("group", 0, 1);
   Loopback& client = world_.connect();
   client.set_room(2);
   for (const std::uint32_t id : {1u, 2u, 3u}) {  // one after the other
@@ -474,7 +474,7 @@ TEST_F(SessionTest, AMemberThatMayNotReadForItsGroupAnyMoreBeginsNoStreamForIt) 
   }
   world_.run();
   EXPECT_EQ(client.waiting(), 2u);
-  world_.team.served.standing = &outside;
+  world_.team.served.member_status = &outside;
   client.give_room(1000);
   world_.run();
   std::map<std::uint32_t, std::uint64_t> found;
@@ -485,7 +485,7 @@ TEST_F(SessionTest, AMemberThatMayNotReadForItsGroupAnyMoreBeginsNoStreamForIt) 
     if (id != 2) found[id] += received.answer.count;
   }
   EXPECT_EQ(found, (std::map<std::uint32_t, std::uint64_t>{{1, 30000}, {3, 30000}}));
-  world_.team.served.standing = nullptr;
+  world_.team.served.member_status = nullptr;
 }
 
 TEST_F(SessionTest, WritersWaitWhenTooMuchIsRetiredAndReadersDoNot) {

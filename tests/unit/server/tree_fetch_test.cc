@@ -39,7 +39,7 @@ class SilentListener {
   std::string url_;
 };
 
-TEST(TreeFetch, SaysNothingOfTheCopyBeforeOnceItHasBegunAnother) {
+TEST(StateFetchThread, SaysNothingOfTheCopyBeforeOnceItHasBegunAnother) {
   const testing_support::TemporaryFolder folder;
   const replication::DirectoryOptions store{
       .log_bytes = replication::kMinLogBytes,
@@ -53,7 +53,7 @@ TEST(TreeFetch, SaysNothingOfTheCopyBeforeOnceItHasBegunAnother) {
   SilentListener silent;
   ASSERT_FALSE(silent.url().empty());
   DirectorySink<2> sink(folder / "data", store);
-  TreeFetch<2> fetch(sink, "a test", [&news] {
+  StateFetchThread<2> fetch(sink, "a test", [&news] {
     ++news;
     news.notify_all();
   });

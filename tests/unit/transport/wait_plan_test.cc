@@ -16,8 +16,8 @@ namespace {
 using Way = WaitPlan::Way;
 
 constexpr std::uint64_t kSeed = 4711;
-constexpr Nanoseconds kLongestNap = 2 * kMillisecond;
-constexpr Nanoseconds kRestCost = 8 * kMicrosecond;  ///< CPU time of a sleep or a nap
+constexpr Nanoseconds kLongestPause = 2 * kMillisecond;
+constexpr Nanoseconds kRestCost = 8 * kMicrosecond;  ///< CPU time of a sleep or a pause
 constexpr Nanoseconds kWakeUp = 15 * kMicrosecond;   ///< from the call to the first instruction
 constexpr Nanoseconds kEach = 350;                   ///< work on a request among many
 constexpr Nanoseconds kRound = 450;                  ///< and on all that were found together
@@ -84,7 +84,7 @@ class Closed final : public Requests {
 
 /// A thread that serves requests and waits by the plan, in virtual time.
 struct Thread {
-  explicit Thread(Nanoseconds longest_nap) : plan({.longest_nap = longest_nap}) {}
+  explicit Thread(Nanoseconds longest_pause) : plan({.longest_pause = longest_pause}) {}
 
   void run(Requests& requests, Nanoseconds time) {
     const Nanoseconds end = now + time;
@@ -103,7 +103,7 @@ struct Thread {
   Nanoseconds cpu = 0;
   Nanoseconds longest_wait = 0;
   std::uint64_t events = 0;
-  std::uint64_t naps = 0;
+  std::uint64_t pauses = 0;
   std::uint64_t sleeps = 0;
   std::uint64_t spins = 0;
 
@@ -146,9 +146,9 @@ struct Thread {
         plan.spun(took, requests.next() <= now);
         if (requests.next() <= now) return;
       }
-      const bool is_nap = choice.way == Way::kNap;
-      const Nanoseconds until = is_nap ? now + choice.time : std::min(requests.next(), end);
-      (is_nap ? naps : sleeps) += 1;
+      const bool is_pause = choice.way == Way::kPeriodic;
+      const Nanoseconds until = is_pause ? now + choice.time : std::min(requests.next(), end);
+      (is_pause ? pauses : sleeps) += 1;
       plan.rested(until + kWakeUp - now);
       plan.cost(kRestCost);
       now = until + kWakeUp;
@@ -160,12 +160,12 @@ struct Thread {
 TEST(WaitPlan, CostsLittleMoreThanTheWorkAtAHundredthAndATenthOfTheLoad) {
   for (const auto& [load, most] : {std::pair(0.01, 4.0), std::pair(0.1, 1.5)}) {
     Open requests(load * kPeak);
-    Thread thread(kLongestNap);
+    Thread thread(kLongestPause);
     thread.run(requests, 20 * kSecond);
     EXPECT_LE(thread.against_proportional(), most) << load;
-    std::printf("load %.2f: %.2f x proportional, %.1f requests a nap\n", load,
+    std::printf("load %.2f: %.2f x proportional, %.1f requests a pause\n", load,
                 thread.against_proportional(),
-                static_cast<double>(thread.events) / static_cast<double>(thread.naps));
+                static_cast<double>(thread.events) / static_cast<double>(thread.pauses));
   }
 }
 
@@ -174,8 +174,8 @@ TEST(WaitPlan, LetsNoRequestWaitForLongerThanItIsTold) {
     Open requests(load * kPeak);
     Thread thread(kMillisecond / 2);
     thread.run(requests, 5 * kSecond);
-    EXPECT_GT(thread.naps, 0u) << load;
-    // What came first in the nap, and what is done before it then.
+    EXPECT_GT(thread.pauses, 0u) << load;
+    // What came first in the pause, and what is done before it then.
     EXPECT_LE(thread.longest_wait, kMillisecond) << load;
   }
 }
@@ -186,14 +186,14 @@ struct Crowd {
 };
 class ClientsInTurn : public ::testing::TestWithParam<Crowd> {};
 
-TEST_P(ClientsInTurn, AreNotHeldBackByNaps) {
-  const auto served = [](Nanoseconds longest_nap) {
+TEST_P(ClientsInTurn, AreNotHeldBackByPauses) {
+  const auto served = [](Nanoseconds longest_pause) {
     Closed requests(GetParam().clients, GetParam().pause);
-    Thread thread(longest_nap);
+    Thread thread(longest_pause);
     thread.run(requests, 10 * kSecond);
     return static_cast<double>(thread.events);
   };
-  EXPECT_GE(served(kLongestNap), 0.97 * served(0));
+  EXPECT_GE(served(kLongestPause), 0.97 * served(0));
 }
 
 INSTANTIATE_TEST_SUITE_P(WaitPlan, ClientsInTurn,
@@ -202,44 +202,44 @@ INSTANTIATE_TEST_SUITE_P(WaitPlan, ClientsInTurn,
                                            Crowd{8, 50 * kMicrosecond},
                                            Crowd{64, 500 * kMicrosecond}));
 
-TEST(WaitPlan, NapsAgainWhenClientsNoLongerWaitForTheirAnswers) {
-  Thread thread(kLongestNap);
+TEST(WaitPlan, PausesAgainWhenClientsNoLongerWaitForTheirAnswers) {
+  Thread thread(kLongestPause);
   Closed in_turn(1, 20 * kMicrosecond);
   thread.run(in_turn, kSecond);
   Open at_random(0.05 * kPeak, thread.now);
   thread.run(at_random, 20 * kSecond);
-  const std::uint64_t naps = thread.naps;
+  const std::uint64_t pauses = thread.pauses;
   thread.run(at_random, kSecond);
-  EXPECT_GT(thread.naps, naps + 100);
+  EXPECT_GT(thread.pauses, pauses + 100);
 }
 
 TEST(WaitPlan, SleepsUntilCalledWhereANapWouldCollectNothing) {
   Open requests(500);
-  Thread thread(kLongestNap);
+  Thread thread(kLongestPause);
   thread.run(requests, 20 * kSecond);
-  EXPECT_EQ(thread.naps, 0u);
+  EXPECT_EQ(thread.pauses, 0u);
   EXPECT_LE(thread.sleeps, thread.events + 1);
 }
 
-TEST(WaitPlan, NapsNoMoreWhenNothingComes) {
-  Thread thread(kLongestNap);
+TEST(WaitPlan, PausesNoMoreWhenNothingComes) {
+  Thread thread(kLongestPause);
   Open some(0.05 * kPeak);
   thread.run(some, 2 * kSecond);
-  ASSERT_GT(thread.naps, 0u);
-  const std::uint64_t naps = thread.naps, sleeps = thread.sleeps;
+  ASSERT_GT(thread.pauses, 0u);
+  const std::uint64_t pauses = thread.pauses, sleeps = thread.sleeps;
   Closed nothing(0, 0);
   thread.run(nothing, 2 * kSecond);
-  EXPECT_LE(thread.naps, naps + 4);
+  EXPECT_LE(thread.pauses, pauses + 4);
   EXPECT_EQ(thread.sleeps, sleeps + 1);
 }
 
-TEST(WaitPlan, NapsAtOnceWhenALoadThatHasStoppedReturns) {
-  Thread thread(kLongestNap);
+TEST(WaitPlan, PausesAtOnceWhenALoadThatHasStoppedReturns) {
+  Thread thread(kLongestPause);
   for (int round = 0; round < 10; ++round) {
-    const std::uint64_t naps = thread.naps;
+    const std::uint64_t pauses = thread.pauses;
     Open some(0.05 * kPeak, thread.now);
     thread.run(some, (80 + 4 * round) * kMillisecond);
-    EXPECT_GT(thread.naps, naps) << "round " << round;
+    EXPECT_GT(thread.pauses, pauses) << "round " << round;
     Closed nothing(0, 0);
     thread.run(nothing, kSecond);
   }
@@ -247,16 +247,16 @@ TEST(WaitPlan, NapsAtOnceWhenALoadThatHasStoppedReturns) {
 
 TEST(WaitPlan, DoesNotNapWhileBusyHalfOfTheTime) {
   Open requests(0.6 * kPeak);
-  Thread thread(kLongestNap);
+  Thread thread(kLongestPause);
   thread.run(requests, 2 * kSecond);
-  EXPECT_EQ(thread.naps, 0u);
+  EXPECT_EQ(thread.pauses, 0u);
 }
 
 TEST(WaitPlan, DoesNotNapUnlessItIsTold) {
   Open requests(0.1 * kPeak);
   Thread thread(0);
   thread.run(requests, 2 * kSecond);
-  EXPECT_EQ(thread.naps, 0u);
+  EXPECT_EQ(thread.pauses, 0u);
 }
 
 TEST(WaitPlan, SpinsWhereTheNextRequestComesSoon) {

@@ -96,7 +96,7 @@ TEST_P(WaiterPolicies, AreEndedByAWakeFromAnotherThread) {
 
 INSTANTIATE_TEST_SUITE_P(All, WaiterPolicies,
                          ::testing::Values(WaitPolicy::kAdaptive, WaitPolicy::kSpin,
-                                           WaitPolicy::kSleep, WaitPolicy::kNap));
+                                           WaitPolicy::kSleep, WaitPolicy::kPeriodic));
 
 TEST(Waiter, ToldToSleepNeverSpins) {
   TestPoller poller;
@@ -127,7 +127,7 @@ TEST(Waiter, SpinsFirstAndThenSleeps) {
 
 TEST(Waiter, ToldToNapLooksNowAndThenWithoutBeingCalled) {
   TestPoller poller;
-  const auto waiter = make(WaitPolicy::kNap, {&poller});
+  const auto waiter = make(WaitPolicy::kPeriodic, {&poller});
   poller.on_look = [&] {
     if (poller.looks == 2) poller.happen();  // rings no bell
   };
@@ -138,7 +138,7 @@ TEST(Waiter, ToldToNapLooksNowAndThenWithoutBeingCalled) {
 
 TEST(Waiter, ToldToNapSleepsWhenNothingComes) {
   TestPoller poller;
-  const auto waiter = make(WaitPolicy::kNap, {&poller});
+  const auto waiter = make(WaitPolicy::kPeriodic, {&poller});
   std::uint64_t waits = 0;
   EXPECT_TRUE(wait_until([&] {
     ++waits;

@@ -35,11 +35,11 @@ inline constexpr Timing kTestTiming = {.lease = 400 * kMillisecond,
 /// The log is brought by the test itself; what the member tells of it is kept.
 class FakeReplicator final : public Replicator {
  public:
-  void lead(const Voice&) override {}
+  void lead(const SenderId&) override {}
   void tell(Lsn commit, std::uint64_t number) override { said(commit, number); }
   void beat(Lsn commit, std::uint64_t number) override { said(commit, number); }
   void serve(const Message<FetchBody>&) override {}
-  void follow(const Voice&, const Voice&, LogPosition, Nanoseconds) override {}
+  void follow(const SenderId&, const SenderId&, LogPosition, Nanoseconds) override {}
   void leave() override {}
   void on_log(const Message<LogBody>&, Nanoseconds) override {}
   void on_fetched(const Message<FetchBody>&, Nanoseconds) override {}

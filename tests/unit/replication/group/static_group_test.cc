@@ -7,9 +7,9 @@
 
 #include "common/random.h"
 #include "replication/group/driver.h"
-#include "replication/group/keeper_client.h"
 #include "replication/group/member.h"
-#include "replication/group/view_keeper.h"
+#include "replication/group/remote_view_store.h"
+#include "replication/group/static_view_store.h"
 #include "tests/support/crash_memory.h"
 #include "tests/support/seed.h"
 #include "tests/support/server_process.h"
@@ -33,7 +33,7 @@ View view_of(Epoch epoch, MemberId primary = 1, const std::vector<MemberId>& mem
   }
   return view;
 }
-KeptView kept_of(Epoch epoch, MemberId primary = 1) {
+PersistedView kept_of(Epoch epoch, MemberId primary = 1) {
   return {.founder = 1, .taken_over_at = 0, .view = view_of(epoch, primary)};
 }
 Registration registration_of(MemberId member) {
@@ -63,7 +63,7 @@ TEST(StaticAddress, IsCheckedBeforeItIsUsed) {
 
 // --- the file
 
-class KeptViewFile : public testing::Test {
+class PersistedViewFile : public testing::Test {
  protected:
   std::string content() const {
     std::ifstream file(path_);
@@ -72,27 +72,27 @@ class KeptViewFile : public testing::Test {
   void put(const std::string& text) const { std::ofstream(path_) << text; }
 
   TemporaryFolder folder_;
-  const std::string path_ = folder_ / kKeptViewName;
+  const std::string path_ = folder_ / kPersistedViewName;
 };
 
-TEST_F(KeptViewFile, IsReadAsItWasWritten) {
-  EXPECT_EQ(read_kept_view(path_).value(), std::nullopt) << "there is none yet";
+TEST_F(PersistedViewFile, IsReadAsItWasWritten) {
+  EXPECT_EQ(read_persisted_view(path_).value(), std::nullopt) << "there is none yet";
   for (const Epoch epoch : {1, 2, 70000}) {
-    ASSERT_TRUE(write_kept_view(path_, kept_of(epoch)));
-    EXPECT_EQ(read_kept_view(path_).value(), kept_of(epoch));
+    ASSERT_TRUE(write_persisted_view(path_, kept_of(epoch)));
+    EXPECT_EQ(read_persisted_view(path_).value(), kept_of(epoch));
   }
 }
 
-TEST_F(KeptViewFile, IsTheOldOneAfterACrashInTheMidstOfWriting) {
-  ASSERT_TRUE(write_kept_view(path_, kept_of(4)));
+TEST_F(PersistedViewFile, IsTheOldOneAfterACrashInTheMidstOfWriting) {
+  ASSERT_TRUE(write_persisted_view(path_, kept_of(4)));
   std::ofstream(path_ + ".new") << content().substr(0, 20);  // what a write begins with
-  EXPECT_EQ(read_kept_view(path_).value(), kept_of(4));
-  ASSERT_TRUE(write_kept_view(path_, kept_of(5))) << "what is left over is in nobody's way";
-  EXPECT_EQ(read_kept_view(path_).value(), kept_of(5));
+  EXPECT_EQ(read_persisted_view(path_).value(), kept_of(4));
+  ASSERT_TRUE(write_persisted_view(path_, kept_of(5))) << "what is left over is in nobody's way";
+  EXPECT_EQ(read_persisted_view(path_).value(), kept_of(5));
 }
 
-TEST_F(KeptViewFile, IsRefusedWithWhatToDoIfNobodyWroteItSo) {
-  ASSERT_TRUE(write_kept_view(path_, kept_of(4)));
+TEST_F(PersistedViewFile, IsRefusedWithWhatToDoIfNobodyWroteItSo) {
+  ASSERT_TRUE(write_persisted_view(path_, kept_of(4)));
   const std::string good = content();
   Random random(testing_support::fresh_seed());
   for (int i = 0; i < 300; ++i) {
@@ -108,7 +108,7 @@ TEST_F(KeptViewFile, IsRefusedWithWhatToDoIfNobodyWroteItSo) {
         bad += static_cast<char>(random.below(256));
     }
     put(bad);
-    const auto read = read_kept_view(path_);
+    const auto read = read_persisted_view(path_);
     ASSERT_FALSE(read) << bad;
     EXPECT_EQ(read.error().code, ErrorCode::kProtocol);
     EXPECT_NE(read.error().message.find("restore that file"), std::string::npos);
@@ -118,7 +118,7 @@ TEST_F(KeptViewFile, IsRefusedWithWhatToDoIfNobodyWroteItSo) {
 // --- who may follow, and take over
 
 TEST(StaticViews, OfAGroupFoundedAnewAreNotFollowed) {
-  KeptView anew = kept_of(9, 2);
+  PersistedView anew = kept_of(9, 2);
   anew.founder = 2;
   const Status may = may_follow(kept_of(3), anew);
   ASSERT_FALSE(may);
@@ -130,10 +130,10 @@ TEST(StaticViews, ThatAreOlderThanWhatIsKnownAreNotFollowed) {
   EXPECT_TRUE(may_follow(kept_of(3), kept_of(3)));
   EXPECT_TRUE(may_follow(kept_of(3), kept_of(4)));
   EXPECT_FALSE(may_follow(kept_of(4), kept_of(3)));
-  KeptView other = kept_of(4);
+  PersistedView other = kept_of(4);
   other.view.incarnation = 10;
   EXPECT_FALSE(may_follow(kept_of(4), other)) << "an epoch is of one view only";
-  KeptView later = kept_of(6);  // the first member's next life
+  PersistedView later = kept_of(6);  // the first member's next life
   later.view.incarnation = 10;
   later.view.since = 5;
   EXPECT_TRUE(may_follow(kept_of(4), later));
@@ -141,11 +141,11 @@ TEST(StaticViews, ThatAreOlderThanWhatIsKnownAreNotFollowed) {
 }
 
 TEST(StaticViews, OfAnHeirThatWasNotInALaterViewAreNotFollowed) {
-  KeptView heirs = kept_of(4 + kEpochsOfALeader, 2);
+  PersistedView heirs = kept_of(4 + kEpochsOfALeader, 2);
   heirs.view.since = heirs.view.epoch;
   heirs.taken_over_at = 4;
   EXPECT_TRUE(may_follow(kept_of(4), heirs));
-  KeptView later = kept_of(5);
+  PersistedView later = kept_of(5);
   EXPECT_TRUE(may_follow(later, heirs)) << "it was in that one, though it does not know";
   later.view = view_of(5, 1, {1, 3});
   EXPECT_FALSE(may_follow(later, heirs));
@@ -156,7 +156,7 @@ TEST(StaticViews, OfAnHeirThatWasNotInALaterViewAreNotFollowed) {
 TEST(StaticViews, AreTakenOverByMembersOfTheLastOneOnly) {
   EXPECT_TRUE(may_take_over(kept_of(4), 2));
   EXPECT_FALSE(may_take_over(kept_of(4), 4));
-  KeptView quorum = kept_of(4);
+  PersistedView quorum = kept_of(4);
   quorum.view.ack = Ack::kQuorum;
   EXPECT_FALSE(may_take_over(quorum, 2));
 }
@@ -190,36 +190,37 @@ class Keeping : public testing::Test {
         Links::create({.group = kStaticGroup, .self = self, .incarnation = 3, .listen = address_},
                       first_.fabric, *first_.poller, first_.dialer(), {})
             .value();
-    auto keeper = ViewKeeper::create({.group = kStaticGroup,
-                                      .self = self,
-                                      .lease = kSecond,
-                                      .kept = saved_,
-                                      .takes_over = takes_over,
-                                      .save = [this](const KeptView& kept) -> Status {
-                                        if (disk_is_full_) return fail(ErrorCode::kIo, "full");
-                                        saved_ = kept;
-                                        return {};
-                                      },
-                                      .wake = [] {}},
-                                     first_.host.clock());
+    auto keeper = StaticViewStore::create({.group = kStaticGroup,
+                                           .self = self,
+                                           .lease = kSecond,
+                                           .kept = saved_,
+                                           .takes_over = takes_over,
+                                           .save = [this](const PersistedView& kept) -> Status {
+                                             if (disk_is_full_) return fail(ErrorCode::kIo, "full");
+                                             saved_ = kept;
+                                             return {};
+                                           },
+                                           .wake = [] {}},
+                                          first_.host.clock());
     ASSERT_TRUE(keeper) << keeper.error().message;
     keeper_ = std::move(*keeper);
-    links_->admit(kKeeperMagic, keeper_.get());
+    links_->admit(kViewStoreMagic, keeper_.get());
   }
-  std::unique_ptr<KeeperClient> client(MemberId self = 2) {
-    return std::make_unique<KeeperClient>(KeeperClientOptions{.group = kStaticGroup,
-                                                              .self = self,
-                                                              .incarnation = 5,
-                                                              .keeper = address_,
-                                                              .timeout = 50 * kMillisecond,
-                                                              .kept = kept_there_,
-                                                              .save =
-                                                                  [this](const KeptView& kept) {
-                                                                    kept_there_ = kept;
-                                                                    return Status{};
-                                                                  },
-                                                              .wake = [] {}},
-                                          other_.dialer(), other_.host.clock());
+  std::unique_ptr<RemoteViewStore> client(MemberId self = 2) {
+    return std::make_unique<RemoteViewStore>(
+        RemoteViewStoreOptions{.group = kStaticGroup,
+                               .self = self,
+                               .incarnation = 5,
+                               .keeper = address_,
+                               .timeout = 50 * kMillisecond,
+                               .kept = kept_there_,
+                               .save =
+                                   [this](const PersistedView& kept) {
+                                     kept_there_ = kept;
+                                     return Status{};
+                                   },
+                               .wake = [] {}},
+        other_.dialer(), other_.host.clock());
   }
   /// Until it is so, or for long.
   bool run(ViewStore& store, const std::function<bool()>& is_so) {
@@ -256,12 +257,12 @@ class Keeping : public testing::Test {
   sim::World world_{3};
   Side first_{world_, "first"};
   Side other_{world_, "other"};
-  std::optional<KeptView> saved_;       ///< at the keeper
-  std::optional<KeptView> kept_there_;  ///< at the other one
+  std::optional<PersistedView> saved_;       ///< at the keeper
+  std::optional<PersistedView> kept_there_;  ///< at the other one
   bool disk_is_full_ = false;
   Status last_progress_;
   std::unique_ptr<Links> links_;
-  std::unique_ptr<ViewKeeper> keeper_;
+  std::unique_ptr<StaticViewStore> keeper_;
 };
 
 TEST_F(Keeping, SwapsByRevisionAndRemembersItThroughItsDeath) {
@@ -346,13 +347,13 @@ TEST_F(Keeping, IsNotFollowedIfItsDirectoryWasEmptied) {
 
 TEST_F(Keeping, IsTakenOverOnlyWhereThatIsSaid) {
   saved_ = kept_of(4);
-  const ViewKeeperOptions options{.group = kStaticGroup,
-                                  .self = 2,
-                                  .kept = saved_,
-                                  .takes_over = false,
-                                  .save = {},
-                                  .wake = {}};
-  const auto refused = ViewKeeper::create(options, first_.host.clock());
+  const StaticViewStoreOptions options{.group = kStaticGroup,
+                                       .self = 2,
+                                       .kept = saved_,
+                                       .takes_over = false,
+                                       .save = {},
+                                       .wake = {}};
+  const auto refused = StaticViewStore::create(options, first_.host.clock());
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message.find("--take-over"), std::string::npos);
   start_keeper(true, 2);
@@ -383,7 +384,7 @@ class Babbler final : public transport::ConnectionHandler, public transport::Acc
   }
   void say(transport::Connection& connection) const {
     if (kind) {  // of the right form, but for what is in it
-      send_guest_message(connection, *kind, 0, words);
+      send_side_message(connection, *kind, 0, words);
       return;
     }
     const auto room = connection.reserve(words.size());
@@ -409,7 +410,7 @@ TEST_F(Keeping, GoesOnWhateverItIsAsked) {
   ASSERT_TRUE(replace(*keeper_, 0, view_of(1)));
   Random random(testing_support::fresh_seed());
   const MemberHello hello{
-      .magic = kKeeperMagic, .group = kStaticGroup, .member = 4, .incarnation = 5};
+      .magic = kViewStoreMagic, .group = kStaticGroup, .member = 4, .incarnation = 5};
   for (int i = 0; i < 200; ++i) {
     Babbler stranger;
     std::unique_ptr<transport::Connection> connection;
@@ -463,7 +464,7 @@ TEST(Driver, MembersWithAnotherLeaseOrProtocolAreOfAnotherGroup) {
             StaticGroup{
                 .address = StaticAddress::parse("static://" + socket + "/maps", "shm").value(),
                 .leads = true,
-                .view_file = folder / kKeptViewName},
+                .view_file = folder / kPersistedViewName},
         .id = 1,
         .listen = "shm://" + socket,
         .clients = "",

@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "replication/group/guest_wire.h"
+#include "replication/group/side_messages.h"
 #include "transport/sim/fabric.h"
 
 // A copy of a tree of one node from a source that is given time, or none.
@@ -22,7 +22,7 @@ namespace sim = transport::sim;
 constexpr std::uint32_t kHoldMessage = 1;
 constexpr std::uint32_t kNodesMessage = 2;
 
-std::uint64_t word_in(const GuestMessage& message, std::size_t index = 0) {
+std::uint64_t word_in(const SideMessage& message, std::size_t index = 0) {
   std::uint64_t word = 0;
   if (message.payload.size() >= (index + 1) * sizeof word) {
     std::memcpy(&word, message.payload.data() + index * sizeof word, sizeof word);
@@ -35,7 +35,7 @@ class NosyCopier final : public transport::ConnectionHandler {
  public:
   void begin(std::unique_ptr<transport::Connection> connection) {
     connection_ = std::move(connection);
-    EXPECT_TRUE(send_guest_message(*connection_, kHoldMessage, 0, {}));
+    EXPECT_TRUE(send_side_message(*connection_, kHoldMessage, 0, {}));
   }
   bool is_held() const { return root_ != 0; }
   bool is_closed() const { return is_closed_; }
@@ -44,11 +44,11 @@ class NosyCopier final : public transport::ConnectionHandler {
     const std::uint64_t word = rtree::NodeRef(chunk, 1).word();
     EXPECT_NE(word, root_);
     EXPECT_TRUE(
-        send_guest_message(*connection_, kNodesMessage, 0, std::as_bytes(std::span(&word, 1))));
+        send_side_message(*connection_, kNodesMessage, 0, std::as_bytes(std::span(&word, 1))));
   }
 
   void on_message(transport::Connection&, std::span<const std::byte> message) override {
-    if (const auto taken = decode_guest_message(message); taken && root_ == 0) {
+    if (const auto taken = decode_side_message(message); taken && root_ == 0) {
       root_ = word_in(*taken);
     }
   }
@@ -85,13 +85,13 @@ class LyingSource final : public transport::AcceptHandler, public transport::Con
     connection_->set_handler(this);
   }
   void on_message(transport::Connection& to, std::span<const std::byte> message) override {
-    const auto taken = decode_guest_message(message);
+    const auto taken = decode_side_message(message);
     ASSERT_TRUE(taken);
     const rtree::Snapshot<2> held = tree_->snapshot();
     const std::uint64_t root = held.root().ref.word();
     if (taken->head.kind == kHoldMessage) {  // root, lsn, chain, stamp, epoch, bytes that follow
       const std::uint64_t facts[] = {root, 80, 7, 1, 0, 0};
-      ASSERT_TRUE(send_guest_message(to, kHoldMessage, 0, std::as_bytes(std::span(facts))));
+      ASSERT_TRUE(send_side_message(to, kHoldMessage, 0, std::as_bytes(std::span(facts))));
       return;
     }
     ++questions_;
@@ -106,7 +106,7 @@ class LyingSource final : public transport::AcceptHandler, public transport::Con
       }
       const auto bytes =
           std::as_bytes(std::span(&node, 1)).first(rtree::node_bytes<2>(node.level()));
-      ASSERT_TRUE(send_guest_message(to, kNodesMessage, word, bytes));
+      ASSERT_TRUE(send_side_message(to, kNodesMessage, word, bytes));
     }
   }
   void on_read(transport::Connection&, std::uint64_t, bool) override {}
@@ -164,15 +164,15 @@ class CopyOfOneNode : public testing::Test {
   rtree::AnonymousSlabs slabs_;
   std::unique_ptr<rtree::Tree<2>> tree_;
   std::vector<std::byte> extra_;
-  CopySource<2> source_{
-      kOfTheCopy, {.longest = kSecond}, [this]() -> Result<HeldTree<2>> {
-        return HeldTree<2>{
+  TransferSource<2> source_{
+      kOfTheCopy, {.longest = kSecond}, [this]() -> Result<PinnedTree<2>> {
+        return PinnedTree<2>{
             .tree = tree_->snapshot(), .log = {.lsn = 80, .chain = 7}, .stamp = 1, .extra = extra_};
       }};
   std::unique_ptr<transport::Listener> listener_;
-  TreeCopier<2> copier_{{.group = kOfTheCopy, .patience = kPatience},
-                        *poller_here_,
-                        [](rtree::NodeRef, const rtree::Node<2>&) { return Status{}; }};
+  TransferReceiver<2> copier_{{.group = kOfTheCopy, .patience = kPatience},
+                              *poller_here_,
+                              [](rtree::NodeRef, const rtree::Node<2>&) { return Status{}; }};
 };
 
 TEST_F(CopyOfOneNode, IsEndedByTheSourceIfTheCopierHangs) {

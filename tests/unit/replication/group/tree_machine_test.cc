@@ -313,8 +313,8 @@ TEST_F(TreeMachineTest, StopsAfterASliceOfWorkAndGoesOnFromThere) {
 }
 
 TEST_F(TreeMachineTest, ObeysAdmissionOrdersInTheOrderOfTheLogAndRemembersThem) {
-  const auto order = [&](AdmissionAction action, std::uint64_t ticket) {
-    put(RecordType::kAdmission, AdmissionOrder{action, ticket, 0});
+  const auto order = [&](AdmissionAction action, std::uint64_t fencing_token) {
+    put(RecordType::kAdmission, AdmissionOrder{action, fencing_token, 0});
     end_batch();
   };
   request(1, 1);

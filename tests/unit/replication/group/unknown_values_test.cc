@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "common/json.h"
-#include "replication/group/guest_wire.h"
+#include "replication/group/side_messages.h"
 #include "replication/group/view.h"
 #include "replication/group/wire.h"
 
@@ -126,11 +126,11 @@ TEST(UnknownMessages, AWindowIsOfThisGroupAndOfWholeLines) {
   EXPECT_FALSE(is_hello(changed([](WindowHello& hello) { hello.self.incarnation = 0; })));
 }
 
-TEST(UnknownMessages, OfAGuestAreBelievedWholeOrNotAtAll) {
-  Bytes bytes(sizeof(GuestHead) + 16, std::byte{3});
-  EXPECT_FALSE(decode_guest_message(bytes)) << "a checksum that is another's";
-  for (std::size_t size = 0; size < sizeof(GuestHead); ++size) {
-    EXPECT_FALSE(decode_guest_message(std::span(bytes).first(size))) << size;
+TEST(UnknownMessages, SideMessagesAreBelievedWholeOrNotAtAll) {
+  Bytes bytes(sizeof(SideMessageHead) + 16, std::byte{3});
+  EXPECT_FALSE(decode_side_message(bytes)) << "a checksum that is another's";
+  for (std::size_t size = 0; size < sizeof(SideMessageHead); ++size) {
+    EXPECT_FALSE(decode_side_message(std::span(bytes).first(size))) << size;
   }
 }
 
@@ -151,7 +151,7 @@ const Registration kRegistration{.member = kMember,
                                  .durable = 16,
                                  .log_epoch = 3,
                                  .copy_chain = 9};
-const KeptView kKept{.founder = 5, .taken_over_at = 3, .view = kView};
+const PersistedView kKept{.founder = 5, .taken_over_at = 3, .view = kView};
 
 /// Each field in turn is of another kind, is no number, and is missing; those that may be missing,
 /// since earlier versions did not write them, are named.
@@ -185,14 +185,14 @@ TEST(UnknownFields, OfARegistrationAreRefused) {
 }
 
 TEST(UnknownFields, OfAKeptViewAreRefused) {
-  expect_each_field_matters(encode(kKept), decode_kept_view, {});
+  expect_each_field_matters(encode(kKept), decode_persisted_view, {});
 }
 
 TEST(UnknownFields, AKeptViewIsTakenOverBeforeItBegins) {
-  KeptView kept = kKept;
-  EXPECT_TRUE(decode_kept_view(encode(kept)));
+  PersistedView kept = kKept;
+  EXPECT_TRUE(decode_persisted_view(encode(kept)));
   kept.taken_over_at = kept.view.epoch;
-  EXPECT_EQ(decode_kept_view(encode(kept)).error().code, ErrorCode::kProtocol);
+  EXPECT_EQ(decode_persisted_view(encode(kept)).error().code, ErrorCode::kProtocol);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "server/standing.h"
+#include "server/member_status.h"
 
 #include <algorithm>
 #include <utility>
@@ -8,7 +8,7 @@
 #include "server/limits.h"
 
 namespace silurus::server {
-void Standing::update(const replication::group::Member& member, Nanoseconds now) {
+void MemberStatus::update(const replication::group::Member& member, Nanoseconds now) {
   using replication::group::Role;
   // Relaxed, but for read_until_: figures, or hints of what the group's thread alone decides.
   const bool is_news = member.epoch() != epoch_.load(std::memory_order_relaxed) ||
@@ -22,7 +22,7 @@ void Standing::update(const replication::group::Member& member, Nanoseconds now)
   told_until_.store(member.told_until(), std::memory_order_release);
   read_until_.store(member.read_until(), std::memory_order_release);
   if (!is_news && now < next_look_) return;
-  next_look_ = now + kStandingInterval;
+  next_look_ = now + kMemberStatusInterval;
   const std::lock_guard lock(mutex_);
   if (member.needs_copy() && !facts_.needs_copy) {
     log::info(member.label() +
@@ -50,7 +50,7 @@ void Standing::update(const replication::group::Member& member, Nanoseconds now)
 }
 
 /// How many members have everything, and whether that is enough. Under the mutex.
-void Standing::note_copies_of(const replication::group::Member& member) {
+void MemberStatus::note_copies_of(const replication::group::Member& member) {
   const replication::group::View& view = member.view();
   const bool leads = member.role() == replication::group::Role::kPrimary;
   facts_.copies = view.members.size();
@@ -68,7 +68,7 @@ void Standing::note_copies_of(const replication::group::Member& member) {
   facts_.refusal = refusal;
 }
 
-void Standing::give_up(const Error& reason) {
+void MemberStatus::give_up(const Error& reason) {
   read_until_.store(0, std::memory_order_release);  // as in update()
   told_until_.store(0, std::memory_order_release);
   is_primary_.store(false, std::memory_order_relaxed);
@@ -78,29 +78,29 @@ void Standing::give_up(const Error& reason) {
   facts_.failure = reason.message;
 }
 
-void Standing::note_copies(const replication::group::CopySourceCounters& copies) {
+void MemberStatus::note_copies(const replication::group::TransferSourceCounters& copies) {
   const std::lock_guard lock(mutex_);
   facts_.copies_given = copies;
 }
 
-void Standing::note_copy_obstacle(const std::string& why) {
+void MemberStatus::note_copy_obstacle(const std::string& why) {
   const std::lock_guard lock(mutex_);
   facts_.copy_obstacle = why;
 }
 
-void Standing::note_load(const BulkLoad& load) {
+void MemberStatus::note_load(const BulkLoad& load) {
   const std::lock_guard lock(mutex_);
   facts_.load = load;
 }
 
-std::uint64_t Standing::staleness_ns(Nanoseconds now) const {
+std::uint64_t MemberStatus::staleness_ns(Nanoseconds now) const {
   if (may_read(now)) return 0;
   const Nanoseconds complete = complete_at_.load(std::memory_order_relaxed);
   if (complete < 0) return protocol::kNoEnd;
   return static_cast<std::uint64_t>(std::max<Nanoseconds>(now - complete, 0));
 }
 
-Error Standing::not_primary() const {
+Error MemberStatus::not_primary() const {
   const std::lock_guard lock(mutex_);
   std::string text = "this member of " + cluster_ + " is ";
   if (!facts_.failure.empty()) return {ErrorCode::kNotPrimary, text + "out: " + facts_.failure};
@@ -114,7 +114,7 @@ Error Standing::not_primary() const {
   return {ErrorCode::kNotPrimary, text};
 }
 
-Standing::Facts Standing::facts(Nanoseconds now) const {
+MemberStatus::Facts MemberStatus::facts(Nanoseconds now) const {
   Facts facts;
   {
     const std::lock_guard lock(mutex_);

@@ -1,4 +1,4 @@
-#include "bench/crowd.h"
+#include "bench/client_pool.h"
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -28,7 +28,7 @@ void say(int pipe, std::string_view text) {
 }
 
 /// The child: connects, says through the pipe how it went, and waits to be killed.
-[[noreturn]] void be_a_crowd(const std::string& url, unsigned clients, int pipe) {
+[[noreturn]] void run_clients(const std::string& url, unsigned clients, int pipe) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
@@ -51,7 +51,7 @@ void say(int pipe, std::string_view text) {
 
 }  // namespace
 
-Result<Crowd> Crowd::connect(const std::string& url, unsigned clients) {
+Result<ClientPool> ClientPool::connect(const std::string& url, unsigned clients) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) {
     return fail(errno_error(ErrorCode::kIo, "cannot create a pipe", errno));
@@ -59,14 +59,14 @@ Result<Crowd> Crowd::connect(const std::string& url, unsigned clients) {
   const pid_t pid = fork();
   if (pid == 0) {
     close(ends[0]);
-    be_a_crowd(url, clients, ends[1]);
+    run_clients(url, clients, ends[1]);
   }
   close(ends[1]);
   if (pid < 0) {
     close(ends[0]);
     return fail(errno_error(ErrorCode::kIo, "cannot start a process of clients", errno));
   }
-  Crowd crowd(pid);
+  ClientPool pool(pid);
   char text[kMaxText];
   const ssize_t size = read(ends[0], text, sizeof(text));  // until all are connected
   close(ends[0]);
@@ -75,12 +75,12 @@ Result<Crowd> Crowd::connect(const std::string& url, unsigned clients) {
     return fail(ErrorCode::kUnavailable,
                 said.empty() ? "the process of clients ended" : std::string(said));
   }
-  return crowd;
+  return pool;
 }
 
-Crowd::Crowd(Crowd&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
+ClientPool::ClientPool(ClientPool&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
 
-Crowd::~Crowd() {
+ClientPool::~ClientPool() {
   if (pid_ == 0) return;
   kill(pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);

@@ -1,4 +1,4 @@
-#include "transport/nap_plan.h"
+#include "transport/pause_plan.h"
 
 #include <algorithm>
 
@@ -9,24 +9,24 @@ constexpr double kKept = 0.875;  ///< of what earlier cycles said, in each cycle
 
 }  // namespace
 
-std::optional<Nanoseconds> NapPlan::next(Nanoseconds busy) {
+std::optional<Nanoseconds> PausePlan::next(Nanoseconds busy) {
   work_ = kKept * work_ + static_cast<double>(busy);
   span_ = kKept * span_ + static_cast<double>(busy + last_);
   last_ = 0;
   fruitless_ = busy == 0 ? fruitless_ + 1 : 0;
-  if (fruitless_ > options_.idle_naps) return {};
+  if (fruitless_ > options_.idle_pauses) return {};
   const double share = load();
   const double longest = static_cast<double>(options_.most);
-  double nap = longest;
+  double pause = longest;
   if (share > 0) {
-    nap = static_cast<double>(options_.least) + cost_ / (options_.overhead * share);
+    pause = static_cast<double>(options_.least) + cost_ / (options_.overhead * share);
   }
-  nap = std::min(nap, longest);
-  if (nap < longest) fruitless_ = 0;
-  return static_cast<Nanoseconds>(nap);
+  pause = std::min(pause, longest);
+  if (pause < longest) fruitless_ = 0;
+  return static_cast<Nanoseconds>(pause);
 }
 
-void NapPlan::cost(Nanoseconds cpu_time) {
+void PausePlan::cost(Nanoseconds cpu_time) {
   cost_ = kKept * cost_ + (1 - kKept) * kWithColdCaches * static_cast<double>(cpu_time);
 }
 

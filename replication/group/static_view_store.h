@@ -8,51 +8,51 @@
 #include <vector>
 
 #include "common/clock.h"
-#include "replication/group/kept_view.h"
+#include "replication/group/persisted_view.h"
 #include "replication/group/view_store.h"
 #include "replication/group/wire.h"
 #include "transport/fabric.h"
 
 namespace silurus::replication::group {
 
-/// What a keeper's guest's hello begins with: else it is a MemberHello.
-constexpr std::uint32_t kKeeperMagic = 0x4b4c4953;  // "SILK"
+/// What a keeper's client's hello begins with: else it is a MemberHello.
+constexpr std::uint32_t kViewStoreMagic = 0x4b4c4953;  // "SILK"
 
-/// Messages (guest_wire.h) between a keeper and a member. The argument of a question is the founder
-/// of the group that the member knows of; 0: of none.
-enum KeeperKind : std::uint32_t {
-  kAskView = 1,       ///< the answer, kAskView: a KeptView, or nothing while there is none yet
-  kAnnounce = 2,      ///< a Registration; the answer: kAnnounce
-  kKeeperRefuses = 3  ///< in answers only: a text
+/// Messages (side_messages.h) between a keeper and a member. The argument of a question is the
+/// founder of the group that the member knows of; 0: of none.
+enum ViewStoreMessage : std::uint32_t {
+  kAskView = 1,   ///< the answer, kAskView: a PersistedView, or nothing while there is none yet
+  kAnnounce = 2,  ///< a Registration; the answer: kAnnounce
+  kViewStoreRefuses = 3  ///< in answers only: a text
 };
 
 /// Registrations that a keeper has at a time, and guests.
-constexpr std::size_t kMaxKeeperGuests = 2 * kMaxMembers;
+constexpr std::size_t kMaxViewStoreClients = 2 * kMaxMembers;
 
-struct ViewKeeperOptions {
+struct StaticViewStoreOptions {
   GroupId group = 0;
   MemberId self = 0;
-  Nanoseconds lease = 3 * kSecond;  ///< lease of other members' registrations
-  std::optional<KeptView> kept;     ///< what was saved last; nothing: the group is founded now
-  bool takes_over = false;          ///< leads from now on, instead of who led the last view
-  SaveKeptView save;
+  Nanoseconds lease = 3 * kSecond;    ///< lease of other members' registrations
+  std::optional<PersistedView> kept;  ///< what was saved last; nothing: the group is founded now
+  bool takes_over = false;            ///< leads from now on, instead of who led the last view
+  SavePersistedView save;
   /// Called when progress() has something to tell.
   std::function<void()> wake;
 };
 
 /// The views of a static group, at its first member: the ViewStore of that one, and what the others
-/// ask (keeper_client.h), as a guest at its listener. A view is saved before any member is told of
-/// it; registrations are in memory alone. One thread, that of the listener's poller; admitted by no
-/// listener any more before it ends.
+/// ask (remote_view_store.h), as a client at its listener. A view is saved before any member is
+/// told of it; registrations are in memory alone. One thread, that of the listener's poller;
+/// admitted by no listener any more before it ends.
 ///
-///   links.admit(kKeeperMagic, keeper.get());
-class ViewKeeper final : public ViewStore, public transport::AcceptHandler {
+///   links.admit(kViewStoreMagic, keeper.get());
+class StaticViewStore final : public ViewStore, public transport::AcceptHandler {
  public:
   /// kConflict if another member led the last view and this one may not take its place. The clock
   /// must outlive it.
-  static Result<std::unique_ptr<ViewKeeper>> create(const ViewKeeperOptions& options,
-                                                    const Clock& clock);
-  ~ViewKeeper() override;
+  static Result<std::unique_ptr<StaticViewStore>> create(const StaticViewStoreOptions& options,
+                                                         const Clock& clock);
+  ~StaticViewStore() override;
 
   void read(OnRead done) override;
   void replace(std::uint64_t revision, const View& next, OnReplaced done) override;
@@ -65,12 +65,12 @@ class ViewKeeper final : public ViewStore, public transport::AcceptHandler {
                  transport::Poller& poller) override;
 
  private:
-  class Guest;
+  class Client;
   struct Announced {
     Registration registration;
     Nanoseconds expires;
   };
-  ViewKeeper(const ViewKeeperOptions& options, const Clock& clock);
+  StaticViewStore(const StaticViewStoreOptions& options, const Clock& clock);
   /// Whether there is a view, and it is not that of the one whose place is still to be taken.
   bool leads() const { return kept_ && kept_->view.primary == options_.self; }
   State state();
@@ -79,12 +79,12 @@ class ViewKeeper final : public ViewStore, public transport::AcceptHandler {
   std::optional<Error> recognize(MemberId member, MemberId founder);
   void tell(std::function<void()> what);
 
-  const ViewKeeperOptions options_;
+  const StaticViewStoreOptions options_;
   const Clock& clock_;
-  std::optional<KeptView> kept_;
+  std::optional<PersistedView> kept_;
   std::map<MemberId, Announced> announced_;
   std::deque<std::function<void()>> told_;
-  std::vector<std::unique_ptr<Guest>> guests_;
+  std::vector<std::unique_ptr<Client>> clients_;
   bool cannot_save_ = false;
   bool has_warned_ = false;  ///< has warned of a member of another group
 };

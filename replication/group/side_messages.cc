@@ -1,4 +1,4 @@
-#include "replication/group/guest_wire.h"
+#include "replication/group/side_messages.h"
 
 #include <xxhash.h>
 
@@ -8,17 +8,17 @@ namespace silurus::replication::group {
 namespace {
 
 std::uint64_t checksum_of(std::span<const std::byte> message) {
-  return XXH3_64bits(message.data() + sizeof(GuestHead::checksum),
-                     message.size() - sizeof(GuestHead::checksum));
+  return XXH3_64bits(message.data() + sizeof(SideMessageHead::checksum),
+                     message.size() - sizeof(SideMessageHead::checksum));
 }
 
 }  // namespace
 
-bool send_guest_message(transport::Connection& connection, std::uint32_t kind,
-                        std::uint64_t argument, std::span<const std::byte> payload) {
-  const auto room = connection.reserve(sizeof(GuestHead) + payload.size());
+bool send_side_message(transport::Connection& connection, std::uint32_t kind,
+                       std::uint64_t argument, std::span<const std::byte> payload) {
+  const auto room = connection.reserve(sizeof(SideMessageHead) + payload.size());
   if (room.empty()) return false;
-  GuestHead head{.checksum = 0, .kind = kind, .reserved = 0, .argument = argument};
+  SideMessageHead head{.checksum = 0, .kind = kind, .reserved = 0, .argument = argument};
   std::memcpy(room.data(), &head, sizeof head);
   if (!payload.empty()) std::memcpy(room.data() + sizeof head, payload.data(), payload.size());
   head.checksum = checksum_of(room);
@@ -28,13 +28,13 @@ bool send_guest_message(transport::Connection& connection, std::uint32_t kind,
   return true;
 }
 
-std::optional<GuestMessage> decode_guest_message(std::span<const std::byte> message) {
-  if (message.size() < sizeof(GuestHead)) return std::nullopt;
+std::optional<SideMessage> decode_side_message(std::span<const std::byte> message) {
+  if (message.size() < sizeof(SideMessageHead)) return std::nullopt;
   std::vector<std::byte> copy(message.begin(), message.end());
-  GuestMessage taken;
+  SideMessage taken;
   std::memcpy(&taken.head, copy.data(), sizeof taken.head);
   if (taken.head.checksum != checksum_of(copy)) return std::nullopt;
-  taken.payload.assign(copy.begin() + sizeof(GuestHead), copy.end());
+  taken.payload.assign(copy.begin() + sizeof(SideMessageHead), copy.end());
   return taken;
 }
 

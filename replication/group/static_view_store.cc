@@ -1,4 +1,4 @@
-#include "replication/group/view_keeper.h"
+#include "replication/group/static_view_store.h"
 
 #include <algorithm>
 #include <cstring>
@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "common/log.h"
-#include "replication/group/guest_wire.h"
+#include "replication/group/side_messages.h"
 
 namespace silurus::replication::group {
 namespace {
@@ -21,16 +21,16 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 }  // namespace
 
 /// A member that asks.
-class ViewKeeper::Guest final : public transport::ConnectionHandler {
+class StaticViewStore::Client final : public transport::ConnectionHandler {
  public:
-  Guest(ViewKeeper& keeper, const MemberHello& hello,
-        std::unique_ptr<transport::Connection> connection)
+  Client(StaticViewStore& keeper, const MemberHello& hello,
+         std::unique_ptr<transport::Connection> connection)
       : keeper_(keeper), hello_(hello), connection_(std::move(connection)) {
     connection_->set_handler(this);
   }
 
   void on_message(transport::Connection&, std::span<const std::byte> message) override {
-    const auto asked = decode_guest_message(message);
+    const auto asked = decode_side_message(message);
     if (!asked || answers_.size() >= kMaxAnswers || !understand(*asked)) return end();
     answer();
   }
@@ -48,7 +48,7 @@ class ViewKeeper::Guest final : public transport::ConnectionHandler {
   };
 
   /// False: nothing that a member would ask.
-  bool understand(const GuestMessage& asked) {
+  bool understand(const SideMessage& asked) {
     const std::string_view text(reinterpret_cast<const char*>(asked.payload.data()),
                                 asked.payload.size());
     const MemberId founder = asked.head.argument;
@@ -62,7 +62,8 @@ class ViewKeeper::Guest final : public transport::ConnectionHandler {
         return true;
       case kAnnounce:
         done = keeper_.take_announcement(hello_, founder, text);
-        answers_.push_back({done ? kAnnounce : kKeeperRefuses, done ? "" : done.error().message});
+        answers_.push_back(
+            {done ? kAnnounce : kViewStoreRefuses, done ? "" : done.error().message});
         return true;
       default:
         return false;
@@ -73,24 +74,24 @@ class ViewKeeper::Guest final : public transport::ConnectionHandler {
     const std::size_t most = connection_->limits().max_message_bytes;
     for (; !answers_.empty(); answers_.pop_front()) {
       const Answer& next = answers_.front();
-      if (sizeof(GuestHead) + next.text.size() > most) return end();
-      if (!send_guest_message(*connection_, next.kind, 0, bytes_of(next.text))) return;
+      if (sizeof(SideMessageHead) + next.text.size() > most) return end();
+      if (!send_side_message(*connection_, next.kind, 0, bytes_of(next.text))) return;
     }
   }
 
-  ViewKeeper& keeper_;
+  StaticViewStore& keeper_;
   const MemberHello hello_;
   std::unique_ptr<transport::Connection> connection_;
   std::deque<Answer> answers_;
   bool is_over_ = false;
 };
 
-ViewKeeper::ViewKeeper(const ViewKeeperOptions& options, const Clock& clock)
+StaticViewStore::StaticViewStore(const StaticViewStoreOptions& options, const Clock& clock)
     : options_(options), clock_(clock), kept_(options.kept) {}
-ViewKeeper::~ViewKeeper() = default;
+StaticViewStore::~StaticViewStore() = default;
 
-Result<std::unique_ptr<ViewKeeper>> ViewKeeper::create(const ViewKeeperOptions& options,
-                                                       const Clock& clock) {
+Result<std::unique_ptr<StaticViewStore>> StaticViewStore::create(
+    const StaticViewStoreOptions& options, const Clock& clock) {
   if (options.kept && options.kept->view.primary != options.self) {
     if (!options.takes_over) {
       return fail(ErrorCode::kConflict,
@@ -107,17 +108,17 @@ Result<std::unique_ptr<ViewKeeper>> ViewKeeper::create(const ViewKeeperOptions& 
         " when a lease has passed without a word of it; it must never start again with its "
         "data as the one that leads");
   }
-  return std::unique_ptr<ViewKeeper>(new ViewKeeper(options, clock));
+  return std::unique_ptr<StaticViewStore>(new StaticViewStore(options, clock));
 }
 
 // --- the member here
 
-void ViewKeeper::tell(std::function<void()> what) {
+void StaticViewStore::tell(std::function<void()> what) {
   told_.push_back(std::move(what));
   options_.wake();
 }
 
-ViewStore::State ViewKeeper::state() {
+ViewStore::State StaticViewStore::state() {
   std::erase_if(announced_,
                 [now = clock_.now()](const auto& one) { return one.second.expires <= now; });
   State state;
@@ -129,14 +130,14 @@ ViewStore::State ViewKeeper::state() {
   return state;
 }
 
-void ViewKeeper::read(OnRead done) {
+void StaticViewStore::read(OnRead done) {
   tell([done = std::move(done), state = state()] { done(state); });
 }
 
 /// A view's revision is its epoch: none comes twice.
-Result<std::uint64_t> ViewKeeper::swap(std::uint64_t revision, const View& next) {
+Result<std::uint64_t> StaticViewStore::swap(std::uint64_t revision, const View& next) {
   if (revision != (kept_ ? kept_->view.epoch : 0)) return 0;
-  KeptView kept{.founder = options_.self, .taken_over_at = 0, .view = next};
+  PersistedView kept{.founder = options_.self, .taken_over_at = 0, .view = next};
   if (kept_) {
     kept.founder = kept_->founder;
     kept.taken_over_at =
@@ -155,17 +156,17 @@ Result<std::uint64_t> ViewKeeper::swap(std::uint64_t revision, const View& next)
   return next.epoch;
 }
 
-void ViewKeeper::replace(std::uint64_t revision, const View& next, OnReplaced done) {
+void StaticViewStore::replace(std::uint64_t revision, const View& next, OnReplaced done) {
   tell([done = std::move(done), replaced = swap(revision, next)] { done(replaced); });
 }
 
-void ViewKeeper::announce(const Registration& registration, OnAnnounced done) {
+void StaticViewStore::announce(const Registration& registration, OnAnnounced done) {
   announced_[registration.member.id] = {registration, INT64_MAX};
   tell([done = std::move(done)] { done({}); });
 }
 
-Status ViewKeeper::progress() {
-  std::erase_if(guests_, [](const auto& guest) { return guest->is_over(); });
+Status StaticViewStore::progress() {
+  std::erase_if(clients_, [](const auto& client) { return client->is_over(); });
   for (; !told_.empty(); told_.pop_front()) {
     const auto told = std::move(told_.front());
     told();
@@ -175,31 +176,33 @@ Status ViewKeeper::progress() {
 
 // --- the others
 
-Result<std::vector<std::byte>> ViewKeeper::on_hello(std::span<const std::byte> client_hello,
-                                                    const transport::Caller&) {
-  if (!decode_member_hello(options_.group, client_hello, kKeeperMagic)) {
+Result<std::vector<std::byte>> StaticViewStore::on_hello(std::span<const std::byte> client_hello,
+                                                         const transport::Caller&) {
+  if (!decode_member_hello(options_.group, client_hello, kViewStoreMagic)) {
     return fail(ErrorCode::kProtocol, "not a member of this group");
   }
   const MemberHello answer{
-      .magic = kKeeperMagic, .group = options_.group, .member = options_.self, .incarnation = 1};
+      .magic = kViewStoreMagic, .group = options_.group, .member = options_.self, .incarnation = 1};
   const auto bytes = std::as_bytes(std::span(&answer, 1));
   return std::vector(bytes.begin(), bytes.end());
 }
 
-void ViewKeeper::on_accept(std::unique_ptr<transport::Connection> connection, transport::Poller&) {
-  const auto hello = decode_member_hello(options_.group, connection->peer_hello(), kKeeperMagic);
-  guests_.push_back(
-      std::make_unique<Guest>(*this, hello.value_or(MemberHello()), std::move(connection)));
-  Guest& guest = *guests_.back();
-  const auto others = std::span(guests_).first(guests_.size() - 1);
+void StaticViewStore::on_accept(std::unique_ptr<transport::Connection> connection,
+                                transport::Poller&) {
+  const auto hello = decode_member_hello(options_.group, connection->peer_hello(), kViewStoreMagic);
+  clients_.push_back(
+      std::make_unique<Client>(*this, hello.value_or(MemberHello()), std::move(connection)));
+  Client& client = *clients_.back();
+  const auto others = std::span(clients_).first(clients_.size() - 1);
   for (const auto& other : others) {
-    if (other->member() == guest.member()) other->end();  // in a life that is over
+    if (other->member() == client.member()) other->end();  // in a life that is over
   }
-  if (!hello || hello->member == options_.self || guests_.size() > kMaxKeeperGuests) guest.end();
+  if (!hello || hello->member == options_.self || clients_.size() > kMaxViewStoreClients)
+    client.end();
 }
 
 /// Why a member that knows of a group by that founder, if of any, does not belong to this one.
-std::optional<Error> ViewKeeper::recognize(MemberId member, MemberId founder) {
+std::optional<Error> StaticViewStore::recognize(MemberId member, MemberId founder) {
   if (founder == 0 || !kept_ || founder == kept_->founder) return std::nullopt;
   const std::string who = "member " + std::to_string(member) + " belongs to a group that store " +
                           std::to_string(founder) + " founded, this one was founded by " +
@@ -212,15 +215,15 @@ std::optional<Error> ViewKeeper::recognize(MemberId member, MemberId founder) {
   return Error{ErrorCode::kConflict, who};
 }
 
-Status ViewKeeper::take_announcement(const MemberHello& from, MemberId founder,
-                                     std::string_view text) {
+Status StaticViewStore::take_announcement(const MemberHello& from, MemberId founder,
+                                          std::string_view text) {
   if (const auto stranger = recognize(from.member, founder)) return fail(*stranger);
   auto registration = decode_registration(text);
   if (!registration) return fail(registration.error());
   if (registration->member.id != from.member || registration->incarnation != from.incarnation) {
     return fail(ErrorCode::kProtocol, "a member that speaks for another one");
   }
-  if (!announced_.contains(from.member) && announced_.size() >= kMaxKeeperGuests) {
+  if (!announced_.contains(from.member) && announced_.size() >= kMaxViewStoreClients) {
     return fail(ErrorCode::kUnavailable, "too many members");
   }
   announced_[from.member] = {std::move(*registration), clock_.now() + options_.lease};

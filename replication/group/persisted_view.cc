@@ -1,4 +1,4 @@
-#include "replication/group/kept_view.h"
+#include "replication/group/persisted_view.h"
 
 #include <xxhash.h>
 
@@ -27,9 +27,9 @@ std::string name_of(const View& view) {
 
 }  // namespace
 
-Result<std::optional<KeptView>> read_kept_view(const std::string& path) {
+Result<std::optional<PersistedView>> read_persisted_view(const std::string& path) {
   std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) return std::optional<KeptView>();
+  if (!std::filesystem::exists(path, ignored)) return std::optional<PersistedView>();
   std::ifstream file(path);
   std::stringstream content;
   content << file.rdbuf();
@@ -37,7 +37,7 @@ Result<std::optional<KeptView>> read_kept_view(const std::string& path) {
   const std::string text = content.str();
   const std::size_t end = text.find('\n');
   const std::string json = text.substr(0, end);
-  auto kept = decode_kept_view(json);
+  auto kept = decode_persisted_view(json);
   const bool is_whole = end != text.npos && text.substr(end + 1) == checksum_line(json);
   if (kept && is_whole) return std::optional(std::move(*kept));
   return fail(ErrorCode::kProtocol,
@@ -47,12 +47,12 @@ Result<std::optional<KeptView>> read_kept_view(const std::string& path) {
                   "with an empty directory, not as the one that leads");
 }
 
-Status write_kept_view(const std::string& path, const KeptView& kept) {
+Status write_persisted_view(const std::string& path, const PersistedView& kept) {
   const std::string json = encode(kept);
   return write_durably(path, json + "\n" + checksum_line(json));
 }
 
-Status may_follow(const KeptView& known, const KeptView& told) {
+Status may_follow(const PersistedView& known, const PersistedView& told) {
   const std::string either =
       "Give it its directory back; or, if that is permanently lost and this member was in the last "
       "view, have this one lead (--lead --take-over); or, if that group is right, empty this "
@@ -92,7 +92,7 @@ Status may_follow(const KeptView& known, const KeptView& told) {
   return {};
 }
 
-Status may_take_over(const KeptView& known, MemberId self) {
+Status may_take_over(const PersistedView& known, MemberId self) {
   if (!known.view.has(self)) {
     return fail(ErrorCode::kConflict,
                 "--take-over: this member was not in the last view that it "

@@ -8,37 +8,38 @@
 #include <vector>
 
 #include "common/clock.h"
-#include "replication/group/guest_wire.h"
-#include "replication/group/kept_view.h"
 #include "replication/group/links.h"
+#include "replication/group/persisted_view.h"
+#include "replication/group/side_messages.h"
 #include "replication/group/view_store.h"
 
 namespace silurus::replication::group {
 
-struct KeeperClientOptions {
+struct RemoteViewStoreOptions {
   GroupId group = 0;
   MemberId self = 0;
   Incarnation incarnation = 0;
   transport::Address keeper;  ///< where the first member listens for others
   /// How long the keeper may take to answer.
   Nanoseconds timeout = kSecond;
-  std::optional<KeptView> kept;  ///< what was saved last
-  SaveKeptView save;
+  std::optional<PersistedView> kept;  ///< what was saved last
+  SavePersistedView save;
   /// Called when progress() has something to tell.
   std::function<void()> wake;
 };
 
-/// The ViewStore of a member of a static group that is not the first: asks that one's ViewKeeper,
-/// over a connection of its own, which is made again whenever something is asked and it is not
-/// there. A view is saved before the member is told of it, and nothing is told that contradicts
-/// what was saved. One thread, that of the poller which the dialer's connections belong to.
-class KeeperClient final : public ViewStore {
+/// The ViewStore of a member of a static group that is not the first: asks that one's
+/// StaticViewStore, over a connection of its own, which is made again whenever something is asked
+/// and it is not there. A view is saved before the member is told of it, and nothing is told that
+/// contradicts what was saved. One thread, that of the poller which the dialer's connections belong
+/// to.
+class RemoteViewStore final : public ViewStore {
  public:
   /// The clock must outlive it.
-  KeeperClient(const KeeperClientOptions& options, Dialer dialer, const Clock& clock);
-  ~KeeperClient() override;
-  KeeperClient(const KeeperClient&) = delete;
-  KeeperClient& operator=(const KeeperClient&) = delete;
+  RemoteViewStore(const RemoteViewStoreOptions& options, Dialer dialer, const Clock& clock);
+  ~RemoteViewStore() override;
+  RemoteViewStore(const RemoteViewStore&) = delete;
+  RemoteViewStore& operator=(const RemoteViewStore&) = delete;
 
   void read(OnRead done) override;
   /// Only the first member changes the view.
@@ -67,10 +68,10 @@ class KeeperClient final : public ViewStore {
   Result<State> learn(const std::string& answer);
   void tell(std::function<void()> what);
 
-  const KeeperClientOptions options_;
+  const RemoteViewStoreOptions options_;
   const Dialer dialer_;
   const Clock& clock_;
-  std::optional<KeptView> kept_;
+  std::optional<PersistedView> kept_;
   std::optional<Error> contradiction_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  ///< what the dialer's answer looks for
   std::unique_ptr<Line> line_;

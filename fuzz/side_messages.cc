@@ -1,4 +1,4 @@
-#include "replication/group/guest_wire.h"
+#include "replication/group/side_messages.h"
 
 #include <xxhash.h>
 
@@ -9,26 +9,26 @@
 
 namespace silurus::fuzz {
 
-using replication::group::GuestHead;
+using replication::group::SideMessageHead;
 
 void try_input(std::span<const std::byte> bytes) {
   Input input(bytes);
   const bool is_raw = input.take<std::uint8_t>() != 0;
   const AlignedCopy message(input.rest());
-  constexpr std::size_t kSkipped = sizeof(GuestHead::checksum);
-  if (!is_raw && message.bytes().size() >= sizeof(GuestHead)) {
+  constexpr std::size_t kSkipped = sizeof(SideMessageHead::checksum);
+  if (!is_raw && message.bytes().size() >= sizeof(SideMessageHead)) {
     const std::uint64_t checksum =
         XXH3_64bits(message.bytes().data() + kSkipped, message.bytes().size() - kSkipped);
     std::memcpy(message.bytes().data(), &checksum, kSkipped);
   }
-  const auto taken = replication::group::decode_guest_message(message.bytes());
-  SILURUS_CHECK(taken || is_raw || message.bytes().size() < sizeof(GuestHead));
+  const auto taken = replication::group::decode_side_message(message.bytes());
+  SILURUS_CHECK(taken || is_raw || message.bytes().size() < sizeof(SideMessageHead));
   if (!taken) return;
   SILURUS_CHECK(bytes_of(taken->head) + as_seed(taken->payload) == as_text(message.bytes()));
 }
 
 std::vector<std::string> seeds() {
-  const GuestHead head{.checksum = 0, .kind = 3, .reserved = 0, .argument = 4};
+  const SideMessageHead head{.checksum = 0, .kind = 3, .reserved = 0, .argument = 4};
   return {std::string(1, '\0') + bytes_of(head) + "payload", "\x01" + bytes_of(head)};
 }
 

@@ -13,23 +13,23 @@
 namespace silurus::replication::group {
 
 /// Makes it durable, in the place of what was there, as a whole or not at all.
-using SaveKeptView = std::function<Status(const KeptView&)>;
+using SavePersistedView = std::function<Status(const PersistedView&)>;
 
 /// The file of that name in a member's data directory.
-constexpr const char* kKeptViewName = "member.view";
+constexpr const char* kPersistedViewName = "member.view";
 
 /// Nothing if there is no such file. kProtocol, and what to do, if its content is not what was
 /// written.
-Result<std::optional<KeptView>> read_kept_view(const std::string& path);
-Status write_kept_view(const std::string& path, const KeptView& kept);
+Result<std::optional<PersistedView>> read_persisted_view(const std::string& path);
+Status write_persisted_view(const std::string& path, const PersistedView& kept);
 
 /// Whether a member that knows of one view may go on with another, of which it is told by the
 /// member that leads. Else kConflict, and what to do: what the member has would be lost in that
 /// group.
-Status may_follow(const KeptView& known, const KeptView& told);
+Status may_follow(const PersistedView& known, const PersistedView& told);
 
 /// Whether a member may take the place of the one that led the last view that it knows of. Else
 /// kConflict says what it may lack.
-Status may_take_over(const KeptView& known, MemberId self);
+Status may_take_over(const PersistedView& known, MemberId self);
 
 }  // namespace silurus::replication::group

@@ -17,10 +17,10 @@ namespace silurus::server {
 /// What a member of a group says of itself and of the group to all threads of its server: whether
 /// it may read for the group just now, and who else is there. The group's thread updates it after
 /// each step of the member; any thread may ask.
-class Standing {
+class MemberStatus {
  public:
   /// `cluster`, `shard`: for people. `self`: this member.
-  Standing(std::string cluster, std::uint32_t shard, replication::group::MemberId self)
+  MemberStatus(std::string cluster, std::uint32_t shard, replication::group::MemberId self)
       : cluster_(std::move(cluster)), shard_(shard), self_(self) {}
 
   // --- the group's thread
@@ -30,7 +30,7 @@ class Standing {
   /// Why this member cannot copy another one's tree; empty: it can, as far as is known.
   void note_copy_obstacle(const std::string& why);
   /// What others copied here.
-  void note_copies(const replication::group::CopySourceCounters& copies);
+  void note_copies(const replication::group::TransferSourceCounters& copies);
   /// A bulk load that is under way here, for people.
   struct BulkLoad {
     std::string phase;  ///< empty: there is none
@@ -87,8 +87,8 @@ class Standing {
     std::size_t copies_needed = 0;
     std::uint32_t min_members = 0;  ///< as the group was told; 0: a majority of the most there were
     std::string refusal;            ///< why the primary takes no writes for that; empty: it does
-    std::vector<replication::group::Joiner> joiners;      ///< as the primary has heard of them
-    replication::group::CopySourceCounters copies_given;  ///< to others
+    std::vector<replication::group::Joiner> joiners;          ///< as the primary has heard of them
+    replication::group::TransferSourceCounters copies_given;  ///< to others
     BulkLoad load;
     std::string copy_obstacle;  ///< why this member cannot copy another one's tree, or empty
     std::string failure;        ///< why it was given up, or empty

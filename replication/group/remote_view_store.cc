@@ -1,14 +1,14 @@
-#include "replication/group/keeper_client.h"
+#include "replication/group/remote_view_store.h"
 
 #include <utility>
 
-#include "replication/group/view_keeper.h"
+#include "replication/group/static_view_store.h"
 #include "replication/group/wire.h"
 
 namespace silurus::replication::group {
 
-struct KeeperClient::Line final : transport::ConnectionHandler {
-  explicit Line(KeeperClient& its_owner) : owner(its_owner) {}
+struct RemoteViewStore::Line final : transport::ConnectionHandler {
+  explicit Line(RemoteViewStore& its_owner) : owner(its_owner) {}
   void on_message(transport::Connection&, std::span<const std::byte> message) override {
     if (!is_over) owner.on_message(message);
   }
@@ -20,40 +20,41 @@ struct KeeperClient::Line final : transport::ConnectionHandler {
     if (!is_over) owner.hang_up(reason);
   }
 
-  KeeperClient& owner;
+  RemoteViewStore& owner;
   std::unique_ptr<transport::Connection> connection;
   bool is_over = false;
 };
 
-KeeperClient::KeeperClient(const KeeperClientOptions& options, Dialer dialer, const Clock& clock)
+RemoteViewStore::RemoteViewStore(const RemoteViewStoreOptions& options, Dialer dialer,
+                                 const Clock& clock)
     : options_(options), dialer_(std::move(dialer)), clock_(clock), kept_(options.kept) {}
-KeeperClient::~KeeperClient() = default;
+RemoteViewStore::~RemoteViewStore() = default;
 
-void KeeperClient::tell(std::function<void()> what) {
+void RemoteViewStore::tell(std::function<void()> what) {
   told_.push_back(std::move(what));
   options_.wake();
 }
 
-void KeeperClient::read(OnRead done) {
+void RemoteViewStore::read(OnRead done) {
   ask(kAskView, {}, [this, done = std::move(done)](Result<std::string> answer) {
     done(answer ? learn(*answer) : Result<State>(fail(answer.error())));
   });
 }
 
-void KeeperClient::replace(std::uint64_t, const View&, OnReplaced done) {
+void RemoteViewStore::replace(std::uint64_t, const View&, OnReplaced done) {
   tell([done = std::move(done)] {
     done(fail(ErrorCode::kPermission, "only the first member of a static group changes the view"));
   });
 }
 
-void KeeperClient::announce(const Registration& registration, OnAnnounced done) {
+void RemoteViewStore::announce(const Registration& registration, OnAnnounced done) {
   ask(kAnnounce, encode(registration), [done = std::move(done)](Result<std::string> answer) {
     if (answer && !answer->empty()) answer = fail(ErrorCode::kProtocol, "an answer with a rest");
     answer ? done({}) : done(fail(answer.error()));
   });
 }
 
-Status KeeperClient::progress() {
+Status RemoteViewStore::progress() {
   over_.clear();
   if (!questions_.empty() && clock_.now() >= questions_.front().until) {
     hang_up({ErrorCode::kDeadlineExceeded, "the first member does not answer in time"});
@@ -65,15 +66,15 @@ Status KeeperClient::progress() {
   return contradiction_ ? Status(fail(*contradiction_)) : Status{};
 }
 
-void KeeperClient::ask(std::uint32_t kind, std::string text, OnAnswer done) {
+void RemoteViewStore::ask(std::uint32_t kind, std::string text, OnAnswer done) {
   questions_.push_back({kind, std::move(text), std::move(done), clock_.now() + options_.timeout});
   if (line_ != nullptr) return send();
   if (!is_dialing_) dial();
 }
 
-void KeeperClient::dial() {
+void RemoteViewStore::dial() {
   is_dialing_ = true;
-  const MemberHello hello{.magic = kKeeperMagic,
+  const MemberHello hello{.magic = kViewStoreMagic,
                           .group = options_.group,
                           .member = options_.self,
                           .incarnation = options_.incarnation};
@@ -91,36 +92,36 @@ void KeeperClient::dial() {
           });
 }
 
-void KeeperClient::greet() {
-  if (decode_member_hello(options_.group, line_->connection->peer_hello(), kKeeperMagic)) {
+void RemoteViewStore::greet() {
+  if (decode_member_hello(options_.group, line_->connection->peer_hello(), kViewStoreMagic)) {
     return send();
   }
   hang_up({ErrorCode::kProtocol,
            options_.keeper.to_string() + " is not the first member of this group"});
 }
 
-void KeeperClient::send() {
+void RemoteViewStore::send() {
   for (Question& one : questions_) {
     if (one.is_sent) continue;
-    if (sizeof(GuestHead) + one.text.size() > line_->connection->limits().max_message_bytes) {
+    if (sizeof(SideMessageHead) + one.text.size() > line_->connection->limits().max_message_bytes) {
       return hang_up({ErrorCode::kTooLarge, "what this member says of itself is too long"});
     }
     const auto text = std::as_bytes(std::span(one.text.data(), one.text.size()));
     const MemberId founder = kept_ ? kept_->founder : 0;
-    if (!send_guest_message(*line_->connection, one.kind, founder, text)) return;  // on_writable
+    if (!send_side_message(*line_->connection, one.kind, founder, text)) return;  // on_writable
     one.is_sent = true;
   }
 }
 
-void KeeperClient::on_message(std::span<const std::byte> message) {
-  auto answer = decode_guest_message(message);
+void RemoteViewStore::on_message(std::span<const std::byte> message) {
+  auto answer = decode_side_message(message);
   const bool is_expected =
       answer && !questions_.empty() && questions_.front().is_sent &&
-      (answer->head.kind == questions_.front().kind || answer->head.kind == kKeeperRefuses);
+      (answer->head.kind == questions_.front().kind || answer->head.kind == kViewStoreRefuses);
   if (!is_expected) return hang_up({ErrorCode::kProtocol, "not what a keeper of views answers"});
   std::string text(reinterpret_cast<const char*>(answer->payload.data()), answer->payload.size());
   Result<std::string> result = std::move(text);
-  if (answer->head.kind == kKeeperRefuses) {
+  if (answer->head.kind == kViewStoreRefuses) {
     result = fail(ErrorCode::kConflict, "the first member says: " + *result);
   }
   tell([done = std::move(questions_.front().done), result = std::move(result)] { done(result); });
@@ -128,7 +129,7 @@ void KeeperClient::on_message(std::span<const std::byte> message) {
 }
 
 /// Whatever was asked fails: the next question dials again.
-void KeeperClient::hang_up(const Error& why) {
+void RemoteViewStore::hang_up(const Error& why) {
   if (line_ != nullptr) {
     line_->is_over = true;
     line_->connection->close();
@@ -140,11 +141,11 @@ void KeeperClient::hang_up(const Error& why) {
 }
 
 /// What the keeper says of the view, once it is saved here.
-Result<ViewStore::State> KeeperClient::learn(const std::string& answer) {
+Result<ViewStore::State> RemoteViewStore::learn(const std::string& answer) {
   if (answer.empty()) {
     return fail(ErrorCode::kUnavailable, "the first member is about to lead the group");
   }
-  auto told = decode_kept_view(answer);
+  auto told = decode_persisted_view(answer);
   if (!told) return fail(told.error());
   if (kept_) {
     if (Status may = may_follow(*kept_, *told); !may) {

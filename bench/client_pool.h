@@ -10,16 +10,16 @@ namespace silurus::bench {
 
 /// That many clients that have connected and say nothing, in a process of their own, which is
 /// killed when this object goes: to the server, all of them die at once. Movable.
-class Crowd {
+class ClientPool {
  public:
   /// Returns once all are connected.
-  static Result<Crowd> connect(const std::string& url, unsigned clients);
-  Crowd(Crowd&& other) noexcept;
-  Crowd& operator=(Crowd&&) = delete;
-  ~Crowd();
+  static Result<ClientPool> connect(const std::string& url, unsigned clients);
+  ClientPool(ClientPool&& other) noexcept;
+  ClientPool& operator=(ClientPool&&) = delete;
+  ~ClientPool();
 
  private:
-  explicit Crowd(pid_t pid) : pid_(pid) {}
+  explicit ClientPool(pid_t pid) : pid_(pid) {}
   pid_t pid_;  ///< 0 once moved from
 };
 
