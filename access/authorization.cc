@@ -27,7 +27,7 @@ RuleBook::Known RuleBook::look_up(const Principal& principal) const {
   }
   Known known{rules->role_of(principal), principal.describe()};
   const std::lock_guard lock(mutex_);
-  if (rules != rules_) return known;  // of rules that were replaced meanwhile: asked again soon
+  if (rules != rules_) return known;  // the rules were replaced meanwhile: not stored
   if (users_.size() >= kMostUsers) users_.clear();
   users_.insert_or_assign(*principal.user, known);
   return known;

@@ -36,10 +36,10 @@ class Key {
   /// A new one, of random bytes. kInvalidArgument: a name has 1 to 64 letters, digits, '.', '_' and
   /// '-', of ASCII, and begins with a letter or digit.
   static Result<Key> make(std::string name);
-  /// Of a file's text: lines that begin with '#', and one "silurus-key NAME SECRET", where the
+  /// Parses a file's text: lines that begin with '#', and one "silurus-key NAME SECRET", where the
   /// secret is 64 hexadecimal digits. kInvalidArgument names `file`; it never repeats the text.
   static Result<Key> parse(std::string_view text, const std::string& file);
-  /// Of a file (private_file.h says whose it must be).
+  /// Reads a file (private_file.h says whose it must be).
   static Result<Key> read(const std::string& path, uid_t own);
   /// The text of its file.
   std::string text() const;

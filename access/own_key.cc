@@ -86,7 +86,7 @@ Result<std::unique_ptr<OwnKeyFile>> OwnKeyFile::create(const std::string& folder
   }
   std::string path = folder + "/" + name_of(place, is_for_all(place.host));
   const std::string temporary = path + "." + std::to_string(getpid());
-  unlink(temporary.c_str());  // of an earlier process with our number
+  unlink(temporary.c_str());  // a file that an earlier process with our number may have left
   if (auto ok = key.write(temporary); !ok) return fail(ok.error());
   OpenFile file(open(temporary.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (auto ok = lock_and_name(file, temporary, path); !ok) return fail(ok.error());

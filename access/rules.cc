@@ -17,7 +17,8 @@ namespace {
 
 /// What a file of rules may have at most.
 constexpr std::size_t kMaxFileBytes = std::size_t{1} << 20;
-/// Of what the system says of one user or group, at first; more if it needs more.
+/// First size of the buffer for what the system says of one user or group; it grows if that is too
+/// small.
 constexpr std::size_t kNameBytes = 1024;
 constexpr std::size_t kMostNameBytes = std::size_t{1} << 20;
 constexpr std::uint32_t kMostGroups = 65536;
@@ -101,7 +102,7 @@ std::string Principal::describe() const {
   return known.name.empty() ? text : text + " (" + printable(known.name) + ")";
 }
 
-/// Of one file.
+/// Parses one file.
 struct Parser {
   const std::string& name;
   const uid_t own;

@@ -18,7 +18,7 @@ namespace silurus::bench {
 struct CalibrateOptions {
   std::uint64_t entries = 2'000'000;  ///< uniform boxes
   std::uint64_t btree_keys = 100'000'000;
-  unsigned rounds = 9;  ///< of each measurement, whose median counts
+  unsigned rounds = 9;  ///< rounds of each measurement, whose median counts
 };
 
 /// Measures what Silurus' own work costs a core of this machine, in this one thread:

@@ -112,7 +112,8 @@ class EchoBench {
     return {server.total() / (kTurns * kTogether), client.total() / (kTurns * kTogether)};
   }
 
-  /// Of one search of some together, which read the root word once and that many leaves each.
+  /// One-sided reads of one search, when several that are sent together share one read of the root
+  /// word and read that many leaves each.
   double reads(double leaves) {
     const std::size_t together = searches_together(leaves);
     const auto count = static_cast<std::size_t>(leaves * static_cast<double>(together) + 0.5);
@@ -182,7 +183,7 @@ class CoreBench {
     });
   }
 
-  /// Of one search of some together, by one-sided reads.
+  /// Time of one search by one-sided reads, of several that are sent together.
   double offloaded(const CalibrationWindows& windows) {
     const std::size_t together = searches_together(windows.leaves);
     Stopwatch client;
@@ -269,7 +270,7 @@ class CoreBench {
   std::optional<client::OneFabric> network_;
   std::unique_ptr<client::ClientCore<2>> client_;
   Random random_{3};
-  std::size_t next_ = 0;  ///< of the windows
+  std::size_t next_ = 0;  ///< index of the next window
 };
 
 std::size_t answer_bytes(double results) {

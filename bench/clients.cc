@@ -21,7 +21,7 @@ namespace silurus::bench {
 namespace {
 
 constexpr double kRingBudget = 64 * 1024 * 1024;  // silurus-server's default
-constexpr double kShareKept = 0.8;                // of the rate without idle clients
+constexpr double kShareKept = 0.8;                // least share of the rate without idle clients
 constexpr Nanoseconds kGoneTimeout = 60 * kSecond;
 constexpr Nanoseconds kLookInterval = kMillisecond;
 

@@ -16,9 +16,9 @@ struct ClientsBenchOptions {
   std::string data = "uniform:2000000";
   unsigned active = 50;     ///< clients with one search in flight each, driven by one thread
   unsigned clients = 1000;  ///< in all; the server is told to take no more
-  unsigned killed = 100;    ///< of the idle ones
+  unsigned killed = 100;    ///< idle clients whose processes are killed
   std::uint32_t runs = 5;
-  double seconds = 0.5;  ///< of one run
+  double seconds = 0.5;  ///< length of one run
 };
 
 /// What idle clients cost busy ones, over shm and tcp, or at a given server: the rate of `active`

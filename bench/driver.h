@@ -31,7 +31,7 @@ std::vector<Way> all_ways(const std::string& server, const std::string& tcp,
 struct Workload {
   datasets::WindowOptions<2> windows = {};
   ResultShape shape = ResultShape::kIds;
-  double insert_share = 0;  ///< of operations; the others are range searches
+  double insert_share = 0;  ///< share of operations; the others are range searches
   unsigned clients = 1;     ///< each with one operation in flight
 };
 
@@ -39,8 +39,8 @@ struct Workload {
 struct Figures {
   double seconds = 0;
   double server_cpu_seconds = 0;
-  double client_cpu_seconds = 0;  ///< of the driver's thread
-  double idle_share = 0;  ///< of the driver's sweeps over its clients, those that met no answer
+  double client_cpu_seconds = 0;  ///< CPU time of the driver's thread
+  double idle_share = 0;  ///< share of the driver's sweeps over its clients that met no answer
   ClientStatistics statistics = {};
 
   AccessStatistics all_searches() const;  ///< in either way
@@ -52,7 +52,7 @@ struct Figures {
   // CPU time per operation in microseconds, or of a million in seconds:
   double server_cpu_us() const;
   double client_cpu_us() const;
-  // Of searches, in either way:
+  // Latencies of searches, in either way:
   double p50_us() const;
   double p99_us() const;
   double round_trips() const;  ///< per search
@@ -61,7 +61,7 @@ struct Figures {
   /// have).
   double wire_bytes() const;
   double bytes() const;  ///< per search
-  // Of the clients' connections:
+  // Counters of the clients' connections:
   double doorbells() const;      ///< per operation
   double work_requests() const;  ///< per operation
 

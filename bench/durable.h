@@ -12,7 +12,7 @@ struct DurableBenchOptions {
   std::string memory_directory = "/dev/shm";  ///< where a flush waits for no disk
   std::string disk_directory = ".";           ///< on an ordinary disk
   std::string data = "uniform:1000000";       ///< what checkpoints and restarts are measured with
-  double seconds = 1.0;                       ///< of one run
+  double seconds = 1.0;                       ///< length of one run
   unsigned runs = 5;
   std::uint64_t seed = 1;
   bool peers = false;       ///< compare with SQLite and PostGIS on the disk too

@@ -50,7 +50,7 @@ struct Paired {
 
   std::vector<double> ours;
   std::vector<double> baseline;
-  std::vector<double> server_cpu = {};  ///< of ours; empty where it isn't measured
+  std::vector<double> server_cpu = {};  ///< CPU time of our servers; empty where it isn't measured
   std::vector<double> client_cpu = {};
 
   /// The median of the ratios of neighbours.

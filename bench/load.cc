@@ -16,8 +16,8 @@
 namespace silurus::bench {
 namespace {
 
-constexpr std::uint32_t kInFlightAtPeak = 16;  ///< of each client
-constexpr std::uint64_t kMostInFlight = 1024;  ///< of each client, on average
+constexpr std::uint32_t kInFlightAtPeak = 16;  ///< operations in flight for each client
+constexpr std::uint64_t kMostInFlight = 1024;  ///< operations in flight for each client, on average
 /// CPU time against what is in proportion: of pauses at any load, and of the default by percent of
 /// it.
 constexpr double kMostOfProportional = 1.3;

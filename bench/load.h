@@ -11,11 +11,12 @@ namespace silurus::bench {
 
 struct LoadBenchOptions {
   std::string data = "uniform:2000000";  ///< what the server loads, in the unit square
-  std::vector<std::string> waits = {"periodic", "adaptive", "spin", "sleep"};  ///< of the server
-  std::vector<std::uint32_t> percents = {1, 10, 50, 100};                      ///< of peak load
+  std::vector<std::string> waits = {"periodic", "adaptive", "spin",
+                                    "sleep"};              ///< the server's values of --wait
+  std::vector<std::uint32_t> percents = {1, 10, 50, 100};  ///< load in percent of the peak load
   std::uint32_t clients = 8;  ///< that the load is dealt out to; all driven by one thread
   std::uint32_t runs = 3;
-  double seconds = 0.5;  ///< of one run
+  double seconds = 0.5;  ///< length of one run
   std::uint64_t seed = 1;
 };
 

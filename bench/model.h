@@ -14,10 +14,10 @@ namespace silurus::bench {
 
 /// Cards, network and hosts of a cluster (bench/models/*.toml). All hosts have the same card.
 struct PlanModel {
-  std::string name;  ///< of the file's own, for tables: "100 Gb/s InfiniBand"
+  std::string name;  ///< name of the model in its file, for tables: "100 Gb/s InfiniBand"
 
   struct Network {
-    double bytes_per_second = 0;       ///< of one card's port, each way
+    double bytes_per_second = 0;       ///< rate of one card's port, each way
     double one_way_us = 0;             ///< from card to card, the switch included
     double packet_bytes = 0;           ///< what a packet carries at most
     double packet_overhead_bytes = 0;  ///< headers, checksums and gaps of each
@@ -38,7 +38,7 @@ struct PlanModel {
     bool calibrated = false;
     double send_ns = 0;      ///< handing over a message
     double receive_ns = 0;   ///< taking one
-    double byte_ns = 0;      ///< of either, per byte
+    double byte_ns = 0;      ///< sending or receiving, per byte
     double doorbell_ns = 0;  ///< ringing for any number of messages or reads
     double post_read_ns = 0;
     double complete_read_ns = 0;
@@ -50,7 +50,7 @@ struct PlanCosts {
   std::string machine;  ///< "2 cores of AMD EPYC"
 
   struct Server {
-    double sweep_ns = 0;    ///< of a worker that finds nothing
+    double sweep_ns = 0;    ///< one sweep of a worker that finds nothing
     double request_ns = 0;  ///< a search message in and its answer out, without tree or transport
     double result_ns = 0;   ///< ... and each result in the answer
     double write_ns = 0;    ///< a write message in and its answer out

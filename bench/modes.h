@@ -12,8 +12,8 @@ namespace silurus::bench {
 struct ModesBenchOptions {
   std::string data = "uniform:2000000";  ///< what the server loads, in the unit square
   std::uint64_t seed = 1;
-  std::uint32_t runs = 3;  ///< of each measurement, the ways by turns
-  double seconds = 0.25;   ///< of one run
+  std::uint32_t runs = 3;  ///< runs of each measurement, the modes by turns
+  double seconds = 0.25;   ///< length of one run
   std::vector<unsigned> clients = {1, 2, 4, 8, 16, 32};
   std::vector<std::string> edges = {"0.00001", "0.001", "0.01", "power-law"};
   /// Servers that run already, instead of ones of our own: one with one-sided reads, and one over

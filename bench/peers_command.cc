@@ -25,7 +25,7 @@ namespace {
 using Point2 = rtree::Point<2>;
 
 constexpr double kLargeResults = 200;
-constexpr std::size_t kQueries = 50'000;  // of each kind; asked again and again
+constexpr std::size_t kQueries = 50'000;  // queries of each kind; asked again and again
 constexpr std::size_t kMaxChecked = kQueries;
 
 /// What is asked: windows that find next to nothing, windows that find about 200, and neighbours.

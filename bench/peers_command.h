@@ -11,13 +11,13 @@ namespace silurus::bench {
 
 struct PeersBenchOptions {
   std::string data = "uniform:2000000";  ///< what all load; in the unit square
-  std::vector<std::string> peers = {};   ///< of those there are; none: all
+  std::vector<std::string> peers = {};   ///< which of the known peers; none: all
   std::vector<std::uint32_t> clients = {1, 4};
-  std::vector<std::uint32_t> in_flight = {1, 16};  ///< of each client
-  std::uint32_t runs = 3;       ///< of each measurement, Silurus and peer by turns
-  double seconds = 0.5;         ///< of one run
+  std::vector<std::uint32_t> in_flight = {1, 16};  ///< operations in flight for each client
+  std::uint32_t runs = 3;       ///< runs of each measurement, Silurus and peer by turns
+  double seconds = 0.5;         ///< length of one run
   std::uint32_t checked = 200;  ///< answers compared, of each kind of query
-  std::uint64_t seed = 1;       ///< of queries
+  std::uint64_t seed = 1;       ///< for the queries
   std::string directory;        ///< for files and sockets; empty: of temporary files
 };
 

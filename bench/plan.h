@@ -13,7 +13,7 @@ struct PlanWay {
   std::string name;  ///< in rows: "offload"
   Mode mode = Mode::kMessaging;
   PolicyKind policy = PolicyKind::kCost;
-  bool has_cache = false;  ///< of inner nodes
+  bool has_cache = false;  ///< clients keep inner nodes
 };
 
 /// Fast messaging, offloading (with and without the node cache), both rules of the Catfish policy
@@ -36,8 +36,9 @@ class PlanTable {
 /// Experiments of docs/scaling.md, on the model infiniband-100g.
 struct PlanExperiment {
   std::string costs = "costs";
-  std::vector<std::string> edges = {"0.00001", "0.01", "power-law"};        ///< of the paper's
-  std::vector<std::uint32_t> clients = {1, 2, 4, 8, 16, 32, 64, 128, 256};  ///< of the paper's
+  std::vector<std::string> edges = {"0.00001", "0.01", "power-law"};  ///< edges in the paper
+  std::vector<std::uint32_t> clients = {1,  2,  4,   8,  16,
+                                        32, 64, 128, 256};  ///< numbers in the paper
   std::uint64_t entries = 2'000'000;
   std::uint64_t warm_up = 2500;  ///< operations of each client that adapts
   std::uint64_t operations = 40'000;

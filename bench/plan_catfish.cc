@@ -62,8 +62,8 @@ class CatfishExperiment {
   const PlanExperiment& asked_;
   const std::vector<Line> lines_;
   std::vector<Cell> cells_;
-  std::vector<PlanRun> runs_;         ///< of each cell, its lines
-  std::vector<PlanFigures> figures_;  ///< of the cell under way
+  std::vector<PlanRun> runs_;         ///< runs of each cell, line by line
+  std::vector<PlanFigures> figures_;  ///< figures of the cell under way, line by line
   PlanTable table_;
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };

@@ -46,7 +46,7 @@ class PlanCluster {
   std::vector<sim::Host*> machines_;
   std::vector<std::unique_ptr<PlanClient>> clients_;
   Nanoseconds began_ = 0;
-  std::vector<Meter> meters_;  ///< of the servers, when counting began
+  std::vector<Meter> meters_;  ///< the servers' meters when counting began
   Nanoseconds client_cpu_ = 0;
 };
 

@@ -26,7 +26,7 @@ struct PlanRun {
   unsigned in_flight = 1;
   Mode mode = Mode::kMessaging;
   PolicyKind policy = PolicyKind::kCost;
-  /// Of one client. 0: as few nodes as the client can do with, a path and a little.
+  /// Bytes of one client's cache. 0: as few nodes as the client can do with, a path and a little.
   std::size_t cache_bytes = std::size_t{2} << 20;
   datasets::WindowOptions<2> windows = {};
   double insert_share = 0;
@@ -42,22 +42,22 @@ struct PlanRun {
 /// What came of it, of the time that counts.
 struct PlanFigures {
   double ops_per_second = 0;
-  double p50_us = 0;  ///< of searches
+  double p50_us = 0;  ///< latency of searches
   double p99_us = 0;
   double server_cpu = 0;     ///< share of all servers' cores that worked
-  double client_cpu_us = 0;  ///< of a client's core, per operation
+  double client_cpu_us = 0;  ///< time on a client's core, per operation
   double network_out = 0;    ///< share of the bandwidth out of the busiest server
   double network_in = 0;     ///< share of the bandwidth into that server
   double card = 0;           ///< share of what that server's card can do (reads or messages)
-  double offload_share = 0;  ///< of searches
+  double offload_share = 0;  ///< share of searches that were offloaded
   double round_trips = 0;    ///< per offloaded search
   double bytes_out = 0;      ///< that leave the servers, per operation
   double bytes_in = 0;
-  double busy_ns = 0;   ///< of server cores, per operation
+  double busy_ns = 0;   ///< time on server cores, per operation
   double reads = 0;     ///< one-sided, per operation
-  double messages = 0;  ///< of the servers' cards, both ways, per operation
+  double messages = 0;  ///< messages through the servers' cards, both ways, per operation
   std::uint64_t operations = 0;
-  std::uint64_t events = 0;  ///< of the simulation, warm-up included
+  std::uint64_t events = 0;  ///< events of the simulation, warm-up included
 };
 
 /// Runs the shipped server and clients over the `sim` fabric with the model's costs charged. The

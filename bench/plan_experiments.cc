@@ -11,7 +11,7 @@
 namespace silurus::bench {
 namespace {
 
-/// Of a prediction, a row; what is not a number is said in the name.
+/// Adds a row for a prediction; its name says what is not a number.
 void add_prediction(Report& report, const std::string& name, const PlanPrediction& prediction,
                     double shards) {
   std::printf("%-58s %12.3f %10.1f  %s (%.0f %%)\n", name.c_str(),

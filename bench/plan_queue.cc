@@ -65,7 +65,8 @@ PlanNetwork network_of(const PlanRun& run, const PlanFigures& measured, double r
       {.name = "messages of servers' cards",
        .demand = measured.messages * spread / (model.card.cards * model.card.messages_per_second)},
   };
-  // Of client machines the one core that a client has, and what no one waits for.
+  // Delays without a queue: on a client machine the one core that each client has, and the
+  // network's.
   const double trips = measured.offload_share * measured.round_trips + 1 - measured.offload_share;
   network.think = measured.client_cpu_us / 1e6 + trips * 2 * model.network.one_way_us / 1e6 +
                   measured.offload_share * measured.round_trips * model.card.read_us / 1e6;

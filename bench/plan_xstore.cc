@@ -231,7 +231,7 @@ Status report_xstore(const PlanModel& model, const PlanCosts& costs, Report& rep
                    .bar = 15,
                    .bar_is_upper = true});
   }
-  // Of RPC: "11 % of the network".
+  // The paper's figure for RPC: "11 % of the network".
   const double network = 100 * figures->front().network;
   report.record({.name = "plan/xstore/rpc/network",
                  .value = network,

@@ -60,7 +60,7 @@ Result<int> run_gnuplot(const std::string& script, const std::string& said) {
   return status;
 }
 
-/// Of what gnuplot said.
+/// Bytes at most that are kept of gnuplot's messages.
 constexpr std::size_t kMaxSaid = std::size_t{1} << 16;
 
 struct Chosen {

@@ -66,7 +66,7 @@ struct Curves {
   std::vector<std::string> lines;   ///< "messaging"; the legend has all, though a panel may not
   std::map<std::pair<std::size_t, std::size_t>, std::string> points = {};  ///< by panel and line
   std::size_t down = 1;                                                    ///< panels in a column
-  const char* style = "";  ///< of a line, as gnuplot has it: "using 1:2 with linespoints"
+  const char* style = "";  ///< style of a line, as gnuplot has it: "using 1:2 with linespoints"
   std::string axes = {};   ///< commands that set ranges, scales and tics
   const char* x_label = "";
   const char* y_label = "";

@@ -14,8 +14,8 @@ using nlohmann::json;
 
 constexpr std::size_t kMaxFileBytes = std::size_t{64} << 20;
 constexpr std::size_t kMaxRows = 100'000;
-constexpr std::size_t kMaxSteps = 10'000;  ///< of a distribution
-constexpr std::size_t kMaxText = 4096;     ///< of a name, a command
+constexpr std::size_t kMaxSteps = 10'000;  ///< steps of one distribution
+constexpr std::size_t kMaxText = 4096;     ///< bytes of a name or a command
 
 /// What is wrong with a file, as a Result of anything.
 struct Problems {

@@ -40,7 +40,7 @@ struct Row {
   /// the client; what is measured in one process is all the client's.
   std::optional<double> server_cpu = {};
   std::optional<double> client_cpu = {};
-  std::vector<LatencyStep> latency = {};  ///< of single operations, ascending
+  std::vector<LatencyStep> latency = {};  ///< latencies of single operations, ascending
 };
 
 /// "2 cores of AMD EPYC": what this runs on.

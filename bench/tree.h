@@ -10,7 +10,7 @@ namespace silurus::bench {
 struct TreeBenchOptions {
   std::uint64_t entries = 2'000'000;
   std::uint64_t seed = 1;
-  std::uint32_t runs = 7;  ///< of each measurement, ours and Boost's by turns
+  std::uint32_t runs = 7;  ///< runs of each measurement, ours and Boost's by turns
   bool uniform = true;
   bool roads = true;
   /// Fill trees one entry at a time too (Boost's takes half a minute for 2 M entries).

@@ -16,9 +16,9 @@ using Entry2 = rtree::Entry<2>;
 struct TreeWorkload {
   std::string name;              ///< "uniform", "roads"
   std::vector<Entry2> entries;   ///< loaded
-  std::vector<Entry2> arrivals;  ///< of the same kind, inserted later
+  std::vector<Entry2> arrivals;  ///< entries of the same kind, inserted later
   std::vector<Box2> small;       ///< windows of edge 0.00001
-  std::vector<Box2> large;       ///< of edge 0.01
+  std::vector<Box2> large;       ///< windows of edge 0.01
   std::vector<rtree::Point<2>> points;
 };
 

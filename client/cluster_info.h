@@ -16,8 +16,9 @@ struct ClusterInfo {
   bool is_primary = false;  ///< the one that says it
   bool is_backup = false;
   /// Addresses for clients; of a member that has several, all of them, parted by commas.
-  std::string primary;              ///< empty if there is none
-  std::vector<std::string> others;  ///< of the view, the one that says it apart
+  std::string primary;  ///< empty if there is none
+  std::vector<std::string>
+      others;  ///< the other members of the view, without the one that says this
 };
 
 /// Servers as people name them: "shm:///run/silurus.sock"; or those of one group, parted by commas.

@@ -5,7 +5,7 @@
 
 #include "client/link.h"
 
-// Of a link: what comes in, answers and heartbeats.
+// What comes in on a link: answers and heartbeats.
 
 namespace silurus::client {
 namespace {

@@ -9,8 +9,8 @@
 namespace silurus::client {
 namespace {
 
-/// Of the grace period, what is left to differences of the clocks' rates and to the server's own
-/// reaction: 2 % (quartz clocks differ by less than 0.02 %).
+/// Part of the grace period that a client may use. The rest, 2 %, allows for the differences of the
+/// clocks' rates (quartz clocks differ by less than 0.02 %) and for the server's own reaction.
 constexpr Nanoseconds lease_of(std::uint64_t grace_ns) {
   return static_cast<Nanoseconds>(grace_ns - grace_ns / 50);
 }
@@ -18,7 +18,7 @@ constexpr Nanoseconds lease_of(std::uint64_t grace_ns) {
 /// Time that a search waits for a region to be announced before it is given back.
 constexpr Nanoseconds kRegionPatience = 50 * kMillisecond;
 
-/// Of a leaf, this number of pieces is read at most; more are read as one, with what lies between.
+/// Pieces of a leaf that are read separately at most; more are read as one, with what lies between.
 constexpr std::uint32_t kMostPieces = 2;
 
 /// A search for more neighbours than that needs most groups of the leaves that it comes to.

@@ -93,7 +93,7 @@ class KeptServer {
   KeptServer(const KeptServer&) = delete;
   KeptServer& operator=(const KeptServer&) = delete;
   ~KeptServer() {
-    if (::getpid() != owner_) {  // of fork(): the server is the parent's
+    if (::getpid() != owner_) {  // this is a child after fork(): the server is the parent's
       ::close(pipe_);
       return;
     }

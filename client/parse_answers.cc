@@ -37,7 +37,7 @@ Result<std::vector<std::uint64_t>> ids(const Json& object, const char* name) {
   return found;
 }
 
-/// Of a member: a number or a text. Empty for all else.
+/// Field of a member: a number or a text. Empty for all else.
 std::string member_id(const Json& object, const char* name) {
   const Json& id = json_field(object, name);
   return id.is_number_unsigned() ? std::to_string(id.get<std::uint64_t>())

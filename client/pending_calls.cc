@@ -210,7 +210,7 @@ void PendingCalls<D>::lose(std::uint32_t index, const Error& why, bool remembers
   put_back(index);
 }
 
-/// Of the queue, what has ended by its deadline.
+/// Takes calls out of the queue that have ended by their deadline.
 template <int D>
 void PendingCalls<D>::forget_ended() {
   std::erase_if(queue_, [&](std::uint32_t name) { return !find(name); });

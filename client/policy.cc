@@ -336,7 +336,7 @@ void CostPolicy::on_heartbeat(const ServerLoad& load) {
 
 bool CostPolicy::server_has_time() const { return knows_load_ && busy_ < kHasTime; }
 
-/// Of the classes that have been seen both ways.
+/// Compares the search classes that have been seen both ways.
 bool CostPolicy::offloading_is_clearly_quicker() const {
   double gain = 0;
   double weights = 0;

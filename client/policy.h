@@ -95,7 +95,7 @@ class ReadDelay {
 struct CostOptions {
   double budget = 0.02;       ///< share of time that experiments may cost
   std::uint32_t epoch = 128;  ///< searches of one trial
-  double first_step = 0.1;    ///< of the share of searches to offload
+  double first_step = 0.1;    ///< first change of the share of searches to offload
   double min_step = 0.02;
   double min_gain = 0.02;  ///< relative; what is not better by this is not worth a move
 };
@@ -230,7 +230,7 @@ class CostPolicy final : public AccessPolicy {
   double step_;
   bool upward_ = true;          ///< direction of the trial
   bool in_trial_ = false;       ///< this epoch is one at trial_share_, else at share_
-  std::uint32_t pairs_ = 0;     ///< of epochs of the trial under way
+  std::uint32_t pairs_ = 0;     ///< pairs of epochs in the trial under way
   std::uint32_t failures_ = 0;  ///< trials in succession that changed nothing
   std::uint32_t rest_ = 0;      ///< epochs until the next trial
   double usual_score_ = 0;      ///< at share_; 0: not known yet
@@ -245,7 +245,7 @@ class CostPolicy final : public AccessPolicy {
   Nanoseconds completed_at_ = 0;  ///< the search reported last; 0: none yet
   bool held_back_ = false;        ///< the server has time, and offloading is not clearly quicker
   bool knows_load_ = false;       ///< a heartbeat has come
-  double busy_ = 0;               ///< of the server, by the last one
+  double busy_ = 0;               ///< how busy the server is, by the last one
   double busy_at_trial_ = 0;      ///< busy_ when the last trial began
   Sample base_;
   Sample trial_;

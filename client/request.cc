@@ -12,7 +12,7 @@
 namespace silurus::client {
 namespace {
 
-/// Of search classes, the last are for nearest searches.
+/// Number of search classes for nearest searches: the last ones.
 constexpr int kNearestClasses = 16;
 constexpr int kRangeClasses = static_cast<int>(kSearchClasses) - kNearestClasses;
 
@@ -85,7 +85,7 @@ Status check_one(const Kind&, const request::Limits&) {
   return {};
 }
 
-/// Of a search at a moment, the bytes before the search itself.
+/// Bytes before the search itself, if it is a search at a moment.
 constexpr std::size_t front_bytes(Moment as_of) {
   return as_of == 0 ? 0 : sizeof(protocol::AtRequest);
 }

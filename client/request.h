@@ -59,7 +59,7 @@ struct Write {
   static constexpr Treatment kTreatment{};
   std::span<const protocol::Operation<D>> operations;
 };
-/// Of the collection that the client is for with another one.
+/// Joins the collection that the client is for with another one.
 struct Join {
   using Answer = JoinAnswer;
   static constexpr Treatment kTreatment{.is_repeatable = true, .is_patient = true};

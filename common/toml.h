@@ -10,8 +10,8 @@
   static_cast<void>((condition) ? 0 : throw std::runtime_error("not TOML"))
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wterminate"
-// Of characters from U+00A1 to U+0499 (umlauts, Greek, Cyrillic) the library says that its question
-// whether they are spaces cannot be reached. It is, and they are none. (Found by fuzz/config.cc.)
+// The library asks whether characters from U+00A1 to U+0499 (umlauts, Greek, Cyrillic) are spaces,
+// and declares the answer unreachable. It is reached, and they are none. (Found by fuzz/config.cc.)
 #include <toml++/impl/preprocessor.h>
 #pragma push_macro("TOML_UNREACHABLE")
 #undef TOML_UNREACHABLE

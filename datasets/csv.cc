@@ -257,7 +257,7 @@ class CsvSource final : public Source<D> {
   bool is_first_ = true;     // no record was read yet
   bool is_readable_ = true;  // the header is understood, or there is none
   bool is_at_end_ = false;
-  std::uint64_t number_ = 0;  // of the record, from 1 behind the header
+  std::uint64_t number_ = 0;  // number of the record, from 1 behind the header
   std::uint64_t skipped_ = 0;
   std::string first_skipped_;
   std::string unquoted_;  // what texts in quotes are

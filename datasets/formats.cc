@@ -12,7 +12,8 @@
 namespace silurus::datasets {
 namespace {
 
-constexpr std::size_t kFirstBytes = 1 << 16;  // of a file: the comments of SWC are long
+constexpr std::size_t kFirstBytes =
+    1 << 16;  // bytes read of a file to tell its format: the comments of SWC are long
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr std::size_t kSwcColumns = 7;
 

@@ -66,7 +66,7 @@ Result<Pipe> make_pipe(const std::string& file, int flags) {
 /// What a process ended with.
 struct End {
   bool by_signal = false;
-  int number = 0;  // of the signal, or the exit status
+  int number = 0;  // number of the signal, or the exit status
   std::string text;
 };
 
@@ -210,7 +210,7 @@ struct Told {
   std::vector<std::string> notes;
   std::string first_skipped;
   std::uint64_t skipped = 0;
-  std::size_t count = 0;  // of notes
+  std::size_t count = 0;  // number of notes
 };
 
 /// A running helper and the frames that it sends. After an error there is nothing more.
@@ -241,7 +241,7 @@ class HelperStream {
     return stream;
   }
 
-  /// Of kOpened.
+  /// Number that kOpened told.
   std::uint64_t count_when_opened() const { return count_when_opened_; }
 
   /// By notes that have come up to now.

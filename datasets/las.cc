@@ -24,7 +24,7 @@ constexpr std::size_t kRecordSizeAt = 105;
 constexpr std::size_t kCountAt = 107;
 constexpr std::size_t kScaleAt = 131;
 constexpr std::size_t kOffsetAt = 155;
-constexpr std::size_t kLongCountAt = 247;  // of 1.4
+constexpr std::size_t kLongCountAt = 247;  // in files of version 1.4
 
 constexpr std::size_t kLeastHeader = 227;
 constexpr std::size_t kHeader14 = 375;
@@ -142,7 +142,7 @@ std::string system_of_keys(std::span<const std::byte> keys) {
   return found == 0 ? "" : "EPSG:" + std::to_string(found);
 }
 
-/// Of the first variable-length record that names it; empty if none does.
+/// Coordinate system in the first variable-length record that names one; empty if none does.
 std::string find_system(const BinaryFile& file, const Header& header) {
   std::uint64_t at = header.header_size;
   for (std::uint32_t i = 0; i < std::min(header.notes, kMaxNotes); ++i) {

@@ -26,7 +26,7 @@ class LimitedSource final : public Source<D> {
     const auto total = source_->total_entries();
     return total ? std::min(*total, limit_) : total;
   }
-  /// Of the limit, unless the source is known to end before it.
+  /// Counts up to the limit, unless the source is known to end before it.
   Progress progress() const override {
     return {limit_ - left_, std::min(source_->total_entries().value_or(limit_), limit_)};
   }

@@ -56,10 +56,10 @@ class LineReader {
   std::unique_ptr<char[]> buffer_;
   std::size_t record_ = 0;          // where the line that next() returned begins
   std::size_t first_line_end_ = 0;  // where the one behind it does
-  std::size_t begin_ = 0;           // of what has not been handed out
+  std::size_t begin_ = 0;           // start of what has not been handed out
   std::size_t end_ = 0;
   bool has_begun_ = false;
-  bool is_at_end_ = false;  // of the file: nothing follows the buffer
+  bool is_at_end_ = false;  // the file has ended: nothing follows the buffer
   std::string long_line_;
 };
 

@@ -108,7 +108,7 @@ std::optional<std::uint64_t> id_at(const std::byte* at, const NpyType& type) {
 
 /// How an array becomes entries.
 struct Plan {
-  std::vector<Place> places = {};  // of the parts: 0 is the id, then minima, then maxima
+  std::vector<Place> places = {};  // places of the parts: 0 is the id, then minima, then maxima
   bool has_id = false;
   bool is_point = true;
   std::string description = {};

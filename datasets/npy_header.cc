@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t kMaxFields = 4096;
 constexpr std::size_t kMaxDimensions = 32;
 constexpr std::size_t kMaxRecordBytes = 1 << 20;
-constexpr std::size_t kBytesPerCharacter = 4;  // of NumPy's texts ("<U10")
+constexpr std::size_t kBytesPerCharacter = 4;  // in NumPy's texts ("<U10")
 
 /// Goes through a literal of Python from front to back. What does not fit is remembered as the
 /// first error, after which everything else fails, too.
@@ -105,7 +105,8 @@ bool parse_type(Literal& literal, const std::string& text, NpyType& type) {
   }
   std::size_t size = 0;
   const std::string_view digits = rest.substr(rest.empty() ? 0 : 1);
-  const std::size_t unit = std::min(digits.find('['), digits.size());  // of times: "<M8[ns]"
+  const std::size_t unit = std::min(
+      digits.find('['), digits.size());  // end of the size; times have a unit behind it: "<M8[ns]"
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + unit, size);
   const bool is_sized = error == std::errc{} && end == digits.data() + unit;
   if (!is_sized || size > kMaxRecordBytes ||

@@ -50,7 +50,7 @@ class Records {
 
  private:
   const BinaryFile* file_;
-  std::uint64_t offset_;  // of what is read next
+  std::uint64_t offset_;  // offset of what is read next
   std::size_t size_;
   std::uint64_t count_;
   std::uint64_t done_ = 0;

@@ -16,7 +16,7 @@ namespace {
 using rtree::Box;
 using rtree::Entry;
 
-constexpr std::size_t kMaxSamples = 1 << 22;  // of a file: 10,000 are many
+constexpr std::size_t kMaxSamples = 1 << 22;  // samples in a file; 10,000 are already unusual
 constexpr std::size_t kColumns = 7;
 constexpr std::array<const char*, kColumns> kNames = {"sample", "kind",   "x",     "y",
                                                       "z",      "radius", "parent"};

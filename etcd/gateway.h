@@ -19,7 +19,7 @@ bool is_cluster_name(std::string_view name);
 /// "etcd://a:2379,b:2379/name".
 struct Address {
   std::vector<std::string> endpoints;  ///< "http://127.0.0.1:2379"
-  std::string name;                    ///< of the Silurus cluster: letters, digits, - and _
+  std::string name;                    ///< name of the Silurus cluster: letters, digits, - and _
   static Result<Address> parse(std::string_view url);
 };
 /// What each endpoint may take to answer, so that all of them together take no longer than `all`.
@@ -37,7 +37,7 @@ struct GroupAddress {
 struct KeyValue {
   std::string key;
   std::string value;
-  std::uint64_t revision = 0;  ///< of its last change, for replace()
+  std::uint64_t revision = 0;  ///< revision of the last change, for replace()
 };
 
 /// Requests to etcd by its JSON gateway (etcd 3.4 or later), to whichever endpoint answers. Each

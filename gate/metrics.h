@@ -42,7 +42,7 @@ class GateCounters {
     std::uint64_t cache_misses = 0;
     std::uint64_t reconnects = 0;
   };
-  /// Of all sources together.
+  /// Searches of all sources together.
   Searches searches() const;
 
   /// Bounds of the buckets of times, in seconds; one more bucket has what took longer.

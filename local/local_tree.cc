@@ -83,7 +83,8 @@ Box<D> grown(const Box<D>& box, double by) {
   return out;
 }
 
-/// Of what was found around a box, the k nearest and all that are as near as the last of them.
+/// Keeps of what was found around a box the k nearest, and all that are as near as the last of
+/// them.
 template <int D>
 void keep_nearest(const NearestBoxQuery<D>& query, const RangeResult<D>& found,
                   NearestBoxResult<D>& result) {

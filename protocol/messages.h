@@ -123,7 +123,7 @@ struct LoadEntries {
 
 struct LoadCommit {
   Header header;
-  double fill;            ///< of leaves; 0 for the server's default
+  double fill;            ///< share of a leaf that is filled; 0 for the server's default
   std::uint64_t entries;  ///< how many were sent: checked
 };
 
@@ -198,7 +198,7 @@ constexpr std::size_t kMaxTaskText = 200;  ///< bytes of the text of a task, as 
 ///  an error  bytes of text, UTF-8, not terminated.
 struct AnswerHeader {
   Header header;
-  rtree::Version version;  ///< of the tree that answered
+  rtree::Version version;  ///< version of the tree that answered
   std::uint64_t count;     ///< in this segment; a kCount range: the total
 };
 
@@ -259,7 +259,8 @@ struct ServerHello {
   std::uint64_t collection = 0;         ///< number of the tree: RootBlock::owner says twice this
   std::uint32_t root_region = 0;        ///< region in which that RootBlock lies
   std::uint32_t collection_flags = 0;   ///< bits of CollectionFlag
-  std::uint64_t epoch = 0;  ///< of the group's view, at least 1 in any; 0: not a group, no leases
+  std::uint64_t epoch =
+      0;  ///< epoch of the group's view, at least 1 in any; 0: not a group, no leases
 };
 
 /// The mailbox that the server keeps at each active client (DESIGN: heartbeats).
@@ -272,7 +273,7 @@ struct Heartbeat {
                                ///< is the newest there is; kNoEnd: for ever; 0: it may not be
   std::uint64_t staleness_ns;  ///< when sent, `version` had been superseded for no longer than
                                ///< this; kNoEnd: not known
-  std::uint64_t epoch;         ///< of the group's view; 0: not a group
+  std::uint64_t epoch;         ///< epoch of the group's view; 0: not a group
   std::uint64_t received;  ///< messages of this connection, when it was sent: so a client knows at
                            ///< what time on its own clock, at the earliest, its lease began
 };

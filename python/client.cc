@@ -388,7 +388,8 @@ class PyClient {
                                  });
     });
   }
-  /// Of an older version, one after the other: asynchronous searches are of the current one.
+  /// Searches an older version, one window after the other: asynchronous searches are for the
+  /// current one.
   template <typename Window>
   Status search_old(std::size_t count, Window&& window, Predicate kind, Moment as_of,
                     RangeAnswers& answers) {

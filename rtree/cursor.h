@@ -25,7 +25,7 @@
 //     cursor.feed(*some_fetched_node);                               // in any order
 //   }
 //
-// Of a leaf, a range search wants some groups of entries (or the header, if it counts entries that
+// A range search wants of a leaf some groups of entries (or the header, if it counts entries that
 // are all answers), and so does a search for neighbours that
 // was started `by_groups`: a caller that fetches no more gives it those, by feed_groups().
 

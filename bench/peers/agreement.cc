@@ -14,7 +14,7 @@ namespace {
 
 using Point2 = rtree::Point<2>;
 
-// Of Redis's geohash.h and geohash_helper.c.
+// Constants of Redis's geohash.h and geohash_helper.c.
 constexpr double kEarthRadius = 6372797.560856;  // m
 constexpr double kLongitudes = 180;
 constexpr double kLatitudes = 85.05112878;
@@ -131,7 +131,7 @@ double distance(Rounding rounding, const Box2& box, const Point2& point) {
 double distance_slack(Rounding rounding) {
   switch (rounding) {
     case Rounding::kFloat32:
-      return 2 * kFloatSlack;  // of coordinates up to 1, in two dimensions
+      return 2 * kFloatSlack;  // coordinates are up to 1, in two dimensions
     case Rounding::kGeohash:
       return 1e-3;  // a millimetre
     case Rounding::kNone:

@@ -14,7 +14,7 @@ namespace silurus::bench {
 
 /// What is asked of all systems alike.
 struct PeerQuery {
-  rtree::Box<2> window;  ///< of a search for neighbours: the point, twice
+  rtree::Box<2> window;  ///< a search for neighbours: the point, as both corners
   std::uint32_t k = 0;   ///< that many nearest neighbours; 0: all in the window
 
   rtree::Point<2> point() const { return {window.min}; }

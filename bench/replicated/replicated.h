@@ -14,7 +14,7 @@ struct ReplicatedBenchOptions {
   std::vector<std::string> protocols = {"multicast"};
   std::vector<std::string> acks = {"all", "quorum"};  ///< etcd's puts are durable at a quorum
   std::vector<std::uint32_t> in_flight = {1, 32, 256};
-  double seconds = 1.0;  ///< of one run
+  double seconds = 1.0;  ///< length of one run
   unsigned runs = 5;
   std::uint64_t seed = 1;
 };

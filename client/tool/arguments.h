@@ -102,7 +102,7 @@ struct CreateCommand {
   int dimensions = 0;  ///< 0: those of the server
   CollectionOptions options = {};
 };
-/// Of a collection that there is.
+/// Changes an existing collection.
 enum class Change : std::uint8_t { kDrop, kClear, kRename, kReplace, kNote };
 struct ChangeCommand {
   Change change = Change::kDrop;

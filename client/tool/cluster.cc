@@ -117,7 +117,7 @@ Result<std::string> add_shard(MapStore& store, const shards::StoredMap& stored,
 struct Condition {
   std::string state;
   std::uint64_t entries = 0;
-  std::size_t members = 0;  ///< of a group's view; 0: it is none
+  std::size_t members = 0;  ///< members of a group's view; 0: it is no group
   std::uint64_t nodes = 0;  ///< that its primary's tree has
   Json group = nullptr;     ///< what its primary says of it
 };

@@ -316,7 +316,8 @@ template <int D>
 Result<std::string> run_in(const Invocation& invocation) {
   std::optional<Progress> progress(std::in_place, "connecting to " + invocation.settings.url);
   ClientOptions options = invocation.settings.client;
-  // Of the one server that is named; of several, of the primary among them.
+  // Statistics come from the one server that is named; if several are named, from the primary among
+  // them.
   if (std::holds_alternative<StatsCommand>(invocation.command)) options.follow_primary = false;
   if (is_of_no_collection(invocation.command)) options.collection.clear();
   if (const auto* const join = std::get_if<JoinCommand>(&invocation.command)) {

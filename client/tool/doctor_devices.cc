@@ -30,7 +30,7 @@ std::string address_of(const std::string& gid) {
   in6_addr bytes{};
   if (inet_pton(AF_INET6, gid.c_str(), &bytes) != 1) return "";
   const std::span<const std::uint8_t> all(bytes.s6_addr);
-  // Of InfiniBand and RoCE alike: the lower half names the port.
+  // InfiniBand and RoCE alike: the lower half names the port.
   if (std::ranges::all_of(all.subspan(8), [](std::uint8_t byte) { return byte == 0; })) return "";
   std::array<char, INET6_ADDRSTRLEN> text{};
   if (IN6_IS_ADDR_V4MAPPED(&bytes)) {

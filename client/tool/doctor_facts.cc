@@ -18,7 +18,7 @@ namespace {
 /// Capability of locking memory without a limit (linux/capability.h).
 constexpr int kCapIpcLock = 14;
 
-/// Of a file of lines "Name: value": what follows the name.
+/// Value in a file of lines "Name: value": what follows the name.
 std::string_view value_of(std::string_view lines, std::string_view name) {
   for (std::size_t at = 0; at < lines.size();) {
     const std::size_t end = std::min(lines.find('\n', at), lines.size());

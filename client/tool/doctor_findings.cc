@@ -17,7 +17,7 @@ constexpr std::uint64_t kServerLocks = 4096 * kMiB + 64 * kMiB;
 /// By default a server takes 4096 clients, each of which needs a few descriptors over shm.
 constexpr std::uint64_t kServerFiles = 16384;
 constexpr std::uint64_t kClientFiles = 256;
-/// Of the unix(7) address: with the zero at its end.
+/// Bytes of a path in a unix(7) address, without the zero at its end.
 constexpr std::size_t kMaxSocketPath = 107;
 
 struct KernelVersion {

@@ -14,7 +14,7 @@ using Json = nlohmann::json;
 
 constexpr std::uint32_t kSearches = 50;
 constexpr Nanoseconds kMeasureFor = kSecond / 2;
-/// Of its budget: a server that uses more will soon refuse writes.
+/// Share of its memory budget from which a server is nearly full: it will soon refuse writes.
 constexpr double kNearlyFull = 0.9;
 /// Bytes of the log that a member may be behind while nothing is wrong.
 constexpr std::uint64_t kUsualLag = std::uint64_t{1} << 20;

@@ -54,7 +54,7 @@ class Loader {
 
  private:
   static constexpr std::size_t kReadBatch = 1 << 14;
-  static constexpr std::size_t kBatchesInFlight = 8;  // of a load by inserts
+  static constexpr std::size_t kBatchesInFlight = 8;  // when a load is done by inserts
   static constexpr std::size_t kCheckBatch = 512;     // entries that are looked for together
 
   /// Reads the entries that --skip leaves out.

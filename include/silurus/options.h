@@ -60,7 +60,7 @@ struct ReadOptions {
 };
 
 struct ClientOptions {
-  /// Of the server's collections, that which all operations are for; empty: the default one.
+  /// Collection of the server that all operations are for; empty: the default one.
   std::string collection = {};
   Mode mode = Mode::kAdaptive;
   PolicyKind policy = PolicyKind::kCost;  ///< how the adaptive mode decides

@@ -13,8 +13,8 @@
 namespace silurus::shards {
 
 constexpr std::size_t kMaxShards = 1024;    ///< shards in one cluster
-constexpr std::size_t kMaxServers = 16;     ///< of one shard
-constexpr std::size_t kMaxSuccessors = 16;  ///< of one shard
+constexpr std::size_t kMaxServers = 16;     ///< servers of one shard
+constexpr std::size_t kMaxSuccessors = 16;  ///< successors of one shard
 constexpr std::size_t kMaxSpares = 1024;    ///< empty servers that are named in a map
 constexpr std::size_t kMaxUrlBytes = 200;
 constexpr std::size_t kMaxMapBytes = std::size_t{512} << 10;  ///< size of a map as it lies in etcd

@@ -47,10 +47,10 @@ struct ClientStatistics {
   std::uint64_t asked_of_backups = 0;  ///< searches (ReadFrom::kAny)
   std::uint64_t refused_answers = 0;   ///< answers of backups that were not fresh enough
   std::uint64_t handed_over = 0;       ///< searches: the server was silent, its memory was read
-  std::uint64_t doorbells = 0;         ///< of the connection: transport::ConnectionCounters
-  std::uint64_t work_requests = 0;     ///< likewise; 0 where there is no card
-  std::uint64_t heartbeats = 0;        ///< seen
-  double server_cpu_busy = 0;          ///< by the last of them, 0 to 1
+  std::uint64_t doorbells = 0;      ///< doorbells of the connection: transport::ConnectionCounters
+  std::uint64_t work_requests = 0;  ///< likewise; 0 where there is no card
+  std::uint64_t heartbeats = 0;     ///< seen
+  double server_cpu_busy = 0;       ///< by the last of them, 0 to 1
   std::uint64_t cached_nodes = 0;
 
   void merge(const ClientStatistics& other) {

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kMinRows = 1 << 10;  // that are read together
 constexpr std::size_t kMaxRows = 1 << 16;
 constexpr std::size_t kMaxLibraryMessages = 3;
-constexpr int kMaxAxes = 5;                 // of what a condition gives
+constexpr int kMaxAxes = 5;                 // dimensions of a condition's result
 constexpr std::size_t kMessageBytes = 100;  // the library's own limit is 80
 
 /// A text of a header's card; empty if there is none.
@@ -162,7 +162,7 @@ Status FitsFile::check_condition(const std::string& condition) {
   std::string text = condition;
   int status = 0;
   ::fits_test_expr(file_, text.data(), kMaxAxes, &type, &values, &axes, lengths.data(), &status);
-  // Of a constant, the number is negative.
+  // A constant has a negative number.
   if (status == 0 && type == TLOGICAL && std::abs(values) == 1) return {};
   return fail(ErrorCode::kInvalidArgument,
               path_ + ": --where " + condition + ": " +
