@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kInputBytes = 1 << 16;            // read at a time
 constexpr int kGzipWithLargestWindow = 16 + MAX_WBITS;  // for inflateInit2
-constexpr Bytef kFirstByte = 0x1f;                      // of a member
+constexpr Bytef kFirstByte = 0x1f;                      // first byte of each gzip member
 
 struct CloseStdio {
   void operator()(std::FILE* file) const { std::fclose(file); }

@@ -9,7 +9,7 @@ namespace {
 constexpr std::array<std::pair<std::string_view, As>, 3> kForms = {
     {{"boxes", As::kBoxes}, {"points", As::kPoints}, {"segments", As::kSegments}}};
 
-/// Of an argument "name=value".
+/// Takes an argument "name=value".
 Status take_argument(std::string_view name, std::string_view value, Request& request) {
   if (name == "layer") {
     request.layer = value;

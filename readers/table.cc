@@ -88,8 +88,8 @@ class TableReader final : public Reader<D> {
   std::unique_ptr<Table> table_;
   bool skip_bad_;
   RowBlock block_;
-  std::uint64_t begin_ = 0;  // of the block, in the table
-  std::size_t size_ = 0;     // of the block, in rows
+  std::uint64_t begin_ = 0;  // first row of the block, in the table
+  std::size_t size_ = 0;     // rows of the block
   std::size_t at_ = 0;       // in the block, the next row
   std::uint64_t skipped_ = 0;
   std::string first_skipped_;

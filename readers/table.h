@@ -32,7 +32,7 @@ class Table {
  public:
   virtual ~Table() = default;
   virtual std::uint64_t rows() const = 0;
-  /// Of a row: as many coordinates as dimensions, for points, or twice as many, minima first.
+  /// Coordinates of one row: as many as dimensions, for points, or twice as many, minima first.
   virtual std::size_t coordinates_each() const = 0;
   /// Rows that are read together.
   virtual std::size_t rows_of_block() const = 0;

@@ -12,11 +12,12 @@
 namespace silurus::readers {
 namespace {
 
-constexpr std::uint32_t kFlagZ = 0x80000000;  // of PostGIS and of OGC's older 2.5-D types
+constexpr std::uint32_t kFlagZ =
+    0x80000000;  // has Z: flag of PostGIS and of OGC's older 2.5-D types
 constexpr std::uint32_t kFlagM = 0x40000000;
 constexpr std::uint32_t kFlagSrid = 0x20000000;
 constexpr std::uint32_t kIsoStep = 1000;  // 1000 more: with Z; 2000: with M; 3000: both
-constexpr int kMaxDepth = 16;             // of collections in collections
+constexpr int kMaxDepth = 16;             // depth of collections in collections
 constexpr std::uint32_t kSridBytes = 4;
 
 enum Type : std::uint32_t {
@@ -39,7 +40,7 @@ struct Head {
   bool is_swapped = false;
   std::uint32_t type = 0;
   bool has_z = false;
-  std::size_t ordinates = 2;  // of a vertex
+  std::size_t ordinates = 2;  // coordinates of one vertex
 };
 
 /// Reads numbers off the front of bytes.

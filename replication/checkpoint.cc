@@ -23,7 +23,7 @@ constexpr std::uint64_t kNodesPerLook = 256;
 /// Begins an extra; its bytes follow.
 struct ExtraHeader {
   std::uint64_t checksum;  ///< XXH3-64 of the rest and the bytes, seeded with the store's id
-  std::uint64_t sequence;  ///< of the checkpoint
+  std::uint64_t sequence;  ///< number of the checkpoint
   std::uint64_t bytes;
 };
 
@@ -343,7 +343,7 @@ Status Checkpointer<D>::write_root(const RootRecord& record, std::span<const std
     super.store(offset, std::as_bytes(std::span(&record, 1)));
     super.store(offset + sizeof record, forest);
     if (copy == 0) {
-      // Of a root that is not even stored nothing will ever be found.
+      // A root that is not even stored leads to nothing.
       if (Status stored = super.check_stores(); !stored) return stored;
     }
     super.flush(offset, bytes);

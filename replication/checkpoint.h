@@ -181,7 +181,7 @@ class Checkpointer {
     std::uint32_t chunks;
     bool is_first;  ///< the area
   };
-  AreaMap map_;  ///< of the last checkpoint
+  AreaMap map_;  ///< areas of the last checkpoint
   std::vector<Moved> moved_;
   std::vector<rtree::Run> beside_;  ///< durable, and in no checkpoint when they were written
   std::optional<rtree::Run> adopted_;

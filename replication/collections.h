@@ -39,7 +39,7 @@ class Collections {
   const Catalogue& catalogue() const { return catalogue_; }
   /// The first tree of the forest, by which what is of all trees is done.
   Tree& first() const { return *trees_.front(); }
-  /// Of a collection of the catalogue; nullptr: there is none.
+  /// Finds a collection of the catalogue; nullptr: there is none.
   Tree* find(std::uint64_t number) const;
   const std::vector<std::unique_ptr<Tree>>& trees() const { return trees_; }
 
@@ -58,7 +58,7 @@ class Collections {
   /// Instead of that, after Tree::abandon().
   void take_back();
 
-  /// Of all trees, as the batch has them.
+  /// Entries of all trees, as the batch has them.
   std::uint64_t entries() const;
   /// Gives the trees away; nothing else may be called any more.
   std::vector<std::unique_ptr<Tree>> release() { return std::move(trees_); }

@@ -22,12 +22,13 @@ struct MemberStore {
 };
 
 struct DirectoryOptions {
-  std::uint64_t log_bytes = kDefaultLogBytes;  ///< of a new store; an old one keeps its size
+  std::uint64_t log_bytes =
+      kDefaultLogBytes;          ///< size of a new store's log; an old one keeps its size
   std::uint64_t tree_bytes = 0;  ///< what the nodes of the tree may take at most: its budget
   bool read_only = false;        ///< to look at, not to serve: nothing is changed
   /// For a member of a group; nothing: for a server of its own. With `read_only` either will do.
   std::optional<MemberStore> member = {};
-  std::optional<std::uint64_t> id = {};  ///< of a new store; nothing: a random one
+  std::optional<std::uint64_t> id = {};  ///< id of a new store; nothing: a random one
 };
 
 /// Beside a member's store: one that is to take its place (incoming.h), as it is being made, and

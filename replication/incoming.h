@@ -66,7 +66,7 @@ class IncomingDirectory {
                     std::unique_ptr<IncomingStore<D>> store)
       : path_(path), lock_(std::move(lock)), store_(std::move(store)) {}
 
-  const std::string path_;  ///< of the store to be replaced
+  const std::string path_;  ///< the store to be replaced
   const DirectoryLock lock_;
   const std::unique_ptr<IncomingStore<D>> store_;
   bool has_arrived_ = false;

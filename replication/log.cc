@@ -193,7 +193,8 @@ Status Log::settle_batch() {
   if (stored.error().code != ErrorCode::kNoSpace) return fail_for_good(stored.error());
   end_ = before_batch_;
   next_flags_ = batch_flags_;
-  // Of a batch whose first record is gone nothing is found; if that one is not there, so it is.
+  // Recovery finds nothing of a batch whose first record is gone. If that one is not there, there
+  // is nothing to do.
   if (LogReader(ring_->bytes(), end_).next()) {
     if (Status erased = erase(end_.lsn, end_.lsn + sizeof(RecordHeader)); !erased) {
       return fail_for_good(erased.error());

@@ -154,7 +154,7 @@ class Log {
   std::vector<std::byte> batch_;           ///< records since then, the last one not sealed yet
   std::size_t last_record_ = 0;            ///< where in batch_ the last one starts
   std::uint64_t last_chain_ = 0;           ///< what its checksum is seeded with
-  std::uint8_t next_flags_ = kAfterFlush;  ///< of the next record
+  std::uint8_t next_flags_ = kAfterFlush;  ///< flags of the next record
   std::optional<Error> failed_;
   std::function<bool(const Record&)> admits_;  ///< empty: all
   Lsn refused_ = 0;

@@ -70,9 +70,9 @@ struct RecordHeader {
   std::uint64_t checksum;  ///< XXH3-64 of the rest and the payload, seeded with that of the record
                            ///< before
   Lsn lsn;
-  Stamp stamp;           ///< of the batch
-  std::uint32_t epoch;   ///< of the view that wrote it; 1 without views
-  std::uint16_t length;  ///< of the payload in bytes, a multiple of 8
+  Stamp stamp;           ///< stamp of the batch
+  std::uint32_t epoch;   ///< epoch of the view that wrote it; 1 without views
+  std::uint16_t length;  ///< bytes of the payload, a multiple of 8
   RecordType type;
   std::uint8_t flags;
 };

@@ -72,8 +72,8 @@ struct RecoveredTree {
   Superblock superblock;
   RootRecord root;  ///< the checkpoint that it started from
   AreaMap map;
-  Log::Tail tail;   ///< of the log
-  Stamp stamp = 0;  ///< of the last version
+  Log::Tail tail;   ///< end of the log
+  Stamp stamp = 0;  ///< stamp of the last version
   RecoveryReport report;
 };
 
@@ -119,10 +119,10 @@ class Store {
     std::vector<std::unique_ptr<rtree::Tree<D>>> others;
     Catalogue catalogue = Catalogue(D);
     RecoveryReport report;
-    std::uint64_t id = 0;          ///< of the store
+    std::uint64_t id = 0;          ///< id of the store
     LogPosition applied;           ///< what the tree has of the log
     Stamp stamp = 0;               ///< stamp of that version
-    std::vector<std::byte> extra;  ///< of the checkpoint
+    std::vector<std::byte> extra;  ///< bytes that the checkpoint was given along
     /// Trees of bulk loads that the log behind the checkpoint speaks of (RecordType::kLoad), in
     /// their runs.
     std::vector<LoadPayload> loads;

@@ -25,8 +25,8 @@ struct StoredForest {
                                      std::uint64_t entries);
 };
 
-/// Of a server with nothing but the default collection, at the version below that root: published,
-/// or of the sealed batch.
+/// Forest of a server with nothing but the default collection, at the version below that root:
+/// published, or of the sealed batch.
 template <int D>
 StoredForest only_tree(const rtree::Tree<D>& tree, rtree::NodeRef root) {
   StoredForest forest{.roots = {}, .catalogue = Catalogue(D)};

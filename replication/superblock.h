@@ -32,9 +32,10 @@ struct Superblock {
   std::uint32_t node_format;  ///< rtree::kNodeFormat: layout, fanouts, chunk size
   std::uint64_t id;           ///< random; seeds the log's chain
   std::uint64_t log_bytes;
-  std::uint64_t node_area_bytes;  ///< of each of the two, on a device; 0 where they are files
-  std::uint64_t map_bytes;        ///< of each of the two maps
-  std::uint64_t checksum;         ///< XXH3-64 of all before it
+  std::uint64_t
+      node_area_bytes;      ///< size of each of the two areas, on a device; 0 where they are files
+  std::uint64_t map_bytes;  ///< size of each of the two maps
+  std::uint64_t checksum;   ///< XXH3-64 of all before it
 };
 static_assert(sizeof(Superblock) == 64 && std::has_unique_object_representations_v<Superblock>);
 
@@ -59,7 +60,7 @@ static_assert(sizeof(RootRecord) == 88 && std::has_unique_object_representations
 // damaged later does no harm.
 constexpr std::uint64_t kPageBytes = 4096;
 constexpr std::uint64_t kRoots = 4;
-/// Of each of them, with what lies behind it.
+/// Bytes of one root, with what lies behind it.
 constexpr std::uint64_t kRootBytes = std::uint64_t{256} << 10;
 constexpr std::uint64_t kMapsOffset = kPageBytes + kRoots * kRootBytes;
 

@@ -93,8 +93,9 @@ class Arena {
 
   /// Makes chunks [0, count) addressable without handing them out; for restore().
   Status cover(std::uint64_t count);
-  /// Of the chunks covered, those marked (and those of the first RootBlock) are in use, by that
-  /// number of nodes and by RootBlocks; the others are free. Before anything was allocated.
+  /// Says which of the covered chunks are in use: those marked, by that number of nodes and by
+  /// RootBlocks, and those of the first RootBlock. The others are free. Before anything was
+  /// allocated.
   void set_used(const std::vector<bool>& used, std::uint64_t nodes);
 
   /// The first chunk never handed out at which a run may begin.
@@ -123,7 +124,7 @@ class Arena {
   std::vector<std::uint32_t> free_root_blocks_;  ///< their first chunks
   std::uint64_t nodes_ = 0;  ///< in chunks that were handed out and not given back
   std::uint32_t slab_count_ = 0;
-  std::unique_ptr<std::byte*[]> slab_bases_;  ///< of fixed size: readers look while it fills
+  std::unique_ptr<std::byte*[]> slab_bases_;  ///< array of fixed size: readers look while it fills
 };
 
 }  // namespace silurus::rtree

@@ -64,7 +64,8 @@ struct GroupGrid {
   double first;  ///< steps at which it begins
   double scale;  ///< group cells in a step
 
-  /// Of a child that reaches from one cell to another; any cells, a stranger's too.
+  /// Grid for a child that reaches from one cell to another; any cells, even those that a stranger
+  /// sent.
   static constexpr GroupGrid of(Cell least, Cell greatest) {
     return {static_cast<double>(least - kLeastCell),
             kGroupCells / std::max(greatest - least + 1, 1)};

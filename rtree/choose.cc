@@ -37,7 +37,7 @@ template <int D>
 HWY_INLINE void make_scene(const Node<D>& node, const Box<D>& box, Scene<D>& scene) {
   /// What lies farther away, in sides of the node, is taken to lie there.
   constexpr double kFar = 1e9;
-  double halves[D];  // of sides: no difference overflows
+  double halves[D];  // half sides: no difference overflows
   double longest = 0;
   for (int d = 0; d < D; ++d) {
     halves[d] = 0.5 * node.bounds.max[d] - 0.5 * node.bounds.min[d];

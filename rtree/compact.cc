@@ -31,7 +31,7 @@ struct Place {
   std::uint32_t level;
   std::uint64_t rank;
 
-  /// Of any word, a stranger's too.
+  /// Takes any word, even one that a stranger sent.
   static Place of(std::uint64_t cursor) {
     const auto pass = static_cast<Pass>(cursor >> kPassShift);
     const auto level = static_cast<std::uint32_t>(cursor >> kLevelShift & kLevelMask);

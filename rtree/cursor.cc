@@ -463,7 +463,7 @@ void NearestCursor<D>::keep_best() {
   if (kept > 2 * k_ + kFewNeighbors) keep_exactly();
 }
 
-/// Of more candidates at the k-th distance than is good, keeps k.
+/// Keeps k candidates, if there are more at the k-th distance than is good.
 template <int D>
 void NearestCursor<D>::keep_exactly() {
   NearestResult all(candidates_);

@@ -26,8 +26,8 @@
 //   }
 //
 // A range search wants of a leaf some groups of entries (or the header, if it counts entries that
-// are all answers), and so does a search for neighbours that
-// was started `by_groups`: a caller that fetches no more gives it those, by feed_groups().
+// are all answers), and so does a search for neighbours that was started `by_groups`: a caller that
+// fetches no more gives it those, by feed_groups().
 
 namespace silurus::rtree {
 
@@ -103,7 +103,7 @@ struct RangeState {
   void begin_turn();
   /// Leaves out windows that lie beside the whole tree, whose box is that of its root.
   void drop_turns_beside(const Box<D>& bounds);
-  /// Of entries that the present window finds, those that no earlier one has found.
+  /// Keeps the entries that the present window finds and that no earlier one has found.
   EntryMask not_found_before(const Node<D>& leaf, EntryMask found) const;
 
   RangeLimits<D> limits{};
@@ -120,7 +120,7 @@ struct RangeState {
   /// and its children that may hold answers.
   std::uint64_t parent = 0;
   EntryMask wanted;
-  // Of degrees: one window after the other, each from the root.
+  // Searches that count degrees: one window after the other, each from the root.
   WantedNode root{};
   std::uint32_t turn = 0;     ///< which window is looked for
   bool knows_bounds = false;  ///< those of the tree: drop_turns_beside() was called
@@ -235,7 +235,7 @@ class NearestCursor {
     std::uint64_t refs[kInnerFanout<D>];
     std::uint32_t count;    ///< children that were not taken
     std::uint32_t nearest;  ///< index
-    std::uint32_t level;    ///< of the children
+    std::uint32_t level;    ///< level of the children
     Kind kind;
     std::uint32_t parent;  ///< index in parents_, if the children are leaves
     std::uint64_t leaf;    ///< whose groups they are: its name

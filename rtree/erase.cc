@@ -115,8 +115,8 @@ Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to, R
   }
   const NodeCounts nodes = nodes_to_erase(path()) + path() * 2 + NodeCounts{0, 1};
   const bool is_tight = !reserve(nodes, reserved());
-  // Of which the leaves beside the new place may be packed, if there is as much, and no
-  // other operation counts on it.
+  // The leaves beside the new place may be packed into these nodes, if there are as many, and no
+  // other operation counts on them.
   const bool may_pack = is_tight && room != Room::kAdmitted &&
                         reserve(nodes + NodeCounts{kInnerFanout<D>, 0}, reserved() / 4);
   if (is_tight && !may_pack) {

@@ -89,7 +89,7 @@ class FreeChunks {
             .next = next_,
             .limit = limit_};
   }
-  /// Of which those before `covered` have memory. There must be room.
+  /// Takes a chunk; those before `covered` have memory. There must be room.
   std::uint32_t take_leaf(std::uint64_t covered);
   std::uint32_t take_inner(std::uint64_t covered);
   /// Back again, in one piece as it was taken.

@@ -36,7 +36,7 @@ struct Centres {
         const auto centre = hn::Add(hn::Mul(half, coordinates(leaf, 2 * d, i)),
                                     hn::Mul(half, coordinates(leaf, 2 * d + 1, i)));
         const auto steps = hn::Mul(hn::Sub(centre, hn::Set(tag, low)), hn::Set(tag, scale));
-        // Of places without an entry, and of what is not a number there: anything within bounds.
+        // Places without an entry, and those whose value is not a number: anything within bounds.
         const auto inside = hn::Min(hn::Max(hn::Zero(tag), steps), hn::Set(tag, kSteps));
         hn::StoreU(hn::DemoteTo(words, inside), words, place[d] + i);
       }

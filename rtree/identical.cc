@@ -20,9 +20,9 @@ bool has_cells_of(const Node<D>& parent, std::uint32_t index, std::uint32_t othe
 
 }  // namespace
 
-/// Of the children with the box of child `index`, but for `left_out`: the last one that is not
-/// behind the id, and the first one that is. An id of each tells their order, if their ranges have
-/// one.
+/// Neighbours by id among the children with the box of child `index`, but for `left_out`: the last
+/// one that is not behind the id, and the first one that is. An id of each tells their order, if
+/// their ranges have one.
 template <int D>
 auto Tree<D>::neighbors_by_id(const Node<D>& parent, std::uint32_t index, std::uint64_t id,
                               std::uint32_t left_out) const -> IdNeighbors {
@@ -60,8 +60,8 @@ std::uint32_t Tree<D>::choose_by_id(const Node<D>& parent, std::uint32_t index,
   return id >= above || above - id < id - below ? *neighbors.above : *neighbors.below;
 }
 
-/// Of the children with the box of child `index`, the emptier one of the two beside it in the order
-/// of ids; none if no other child has its box.
+/// Finds, among the children with the box of child `index`, the emptier one of the two beside it in
+/// the order of ids; none if no other child has its box.
 template <int D>
 std::optional<std::uint32_t> Tree<D>::next_by_id(const Node<D>& parent, std::uint32_t index) const {
   const Node<D>& here = node(parent.child(index));

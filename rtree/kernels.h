@@ -109,7 +109,8 @@ struct Kernels {
   /// least, rounded up. 1 <= k <= count <= kMaxRanked. Quadratic, without branches that depend on
   /// them: for few.
   double (*kth_least)(const double* distances, std::uint32_t count, std::uint32_t k);
-  /// Of each distance, how many are less. count <= kMaxRanked, and as many places in `ranks`.
+  /// Counts for each distance how many are less. count <= kMaxRanked, and as many places in
+  /// `ranks`.
   void (*rank)(const double* distances, std::uint32_t count, std::uint64_t* ranks);
 };
 

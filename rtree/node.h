@@ -48,7 +48,7 @@ struct NodeHeader {
   Version birth;           ///< the version that first holds this node
   std::uint64_t entries;   ///< in the leaves below it
   std::uint32_t level;     ///< 0: a leaf
-  std::uint32_t count;     ///< of entries or children here
+  std::uint32_t count;     ///< entries or children here
 };
 static_assert(sizeof(NodeHeader) == 32 && std::has_unique_object_representations_v<NodeHeader>);
 
@@ -84,7 +84,7 @@ struct LeafDirectory {
   friend bool operator==(const LeafDirectory&, const LeafDirectory&) = default;
 };
 
-/// Of a leaf whose groups are not known: boxes that cover all of it.
+/// Boxes for a leaf whose groups are not known: each covers all of it.
 template <int D>
 inline constexpr LeafDirectory<D> kUnknownDirectory = [] {
   LeafDirectory<D> directory{};
@@ -196,7 +196,7 @@ struct alignas(64) Node {
     for (std::uint32_t i = 0; i < header.count; ++i) range.extend({id(i), id(i)});
     return range;
   }
-  /// Of an inner node, after its birth.
+  /// Sets the ids of an inner node, after its birth.
   void set_ids(const IdRange& ids) {
     inner.ids = ids;
     inner.ids_birth = header.birth;

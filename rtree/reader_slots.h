@@ -140,7 +140,7 @@ class ReaderSlots : public std::enable_shared_from_this<ReaderSlots> {
   ReaderSlot& claim();
 
   static thread_local constinit inline Last last_{0, nullptr};
-  const std::uint64_t id_;  ///< of these slots; never reused, unlike their address
+  const std::uint64_t id_;  ///< id of these slots; never reused, unlike their address
   Block first_;
 };
 

@@ -41,7 +41,7 @@ class Reclaimer {
 
   /// Nodes retired and not yet handed out by collect().
   std::size_t retired_count() const { return waiting_.size() + held_count_; }
-  /// Of them, those that a pin holds.
+  /// Retired nodes that a pin holds.
   std::size_t held_count() const { return held_count_; }
   /// The chunks of both.
   std::uint64_t retired_chunks() const { return waiting_chunks_ + held_chunks_; }

@@ -49,7 +49,7 @@ HWY_INLINE std::uint64_t first_bits(std::uint32_t count) {
   return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
 }
 
-/// Of more groups of a leaf than that, all are looked at.
+/// Groups of a leaf up to which each is looked at by itself; if there are more, all are looked at.
 constexpr int kFewGroups = 3;
 
 // Loops over a whole row have no way out before its end, so that the compiler unrolls them and
@@ -221,7 +221,7 @@ class Cover {
   std::int32_t below_[D];
 };
 
-/// Of entries whose high words leave it open, keeps those that the low words let in.
+/// Keeps entries whose high words leave it open, if the low words let them in.
 template <int D>
 HWY_NOINLINE std::uint64_t resolve(const Node<D>& node, const RangeLimits<D>& limits,
                                    std::uint64_t open, std::uint64_t found) {

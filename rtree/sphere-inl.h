@@ -113,7 +113,7 @@ class Arcs {
   }
 
  private:
-  /// Of a latitude: exactly 0 at the poles.
+  /// Cosine of a latitude: exactly 0 at the poles.
   HWY_INLINE Vec cosine_of(Vec degrees) const {
     return sine_of_degrees(tag_, hn::Sub(hn::Set(tag_, 90.0), hn::Abs(degrees)));
   }

@@ -303,7 +303,7 @@ void Tree<D>::free_born() {
     NodeHeader& header = forest_->arena.mutable_node(chunk).header;
     if (header.birth != forest_->pending) continue;  // dropped, and free already
     header.birth = 0;
-    // Of a run no chunk was ever used. Another one may hold a node of the last checkpoint, and is
+    // A run's chunks were never used. Another chunk may hold a node of the last checkpoint, and is
     // not to become part of a group (docs/decisions/0132).
     const bool is_fresh = std::ranges::any_of(forest_->runs, [&](const Run& run) {
       return chunk >= run.first && chunk - run.first < run.chunks;

@@ -36,7 +36,7 @@ struct TreeStats {
   Version version = 0;
   std::uint64_t entries = 0;
   std::uint32_t height = 0;         ///< levels: 1 for a tree of one leaf
-  std::uint64_t nodes = 0;          ///< of the current version and the batch
+  std::uint64_t nodes = 0;          ///< nodes of the current version and the batch
   std::uint64_t bytes_used = 0;     ///< by those nodes and by the RootBlock
   std::uint64_t bytes_retired = 0;  ///< nodes of older versions, not yet recycled
   std::uint64_t bytes_held = 0;     ///< part of bytes_retired that snapshots hold
@@ -150,7 +150,7 @@ class Tree {
                                                             Version version,
                                                             const StoredNodes<D>& nodes,
                                                             const RestoreOptions& restore_options);
-  /// Of the last tree of a forest: no snapshot may be alive.
+  /// Destroys a tree. If it is the last one of a forest, no snapshot may be alive.
   ~Tree();
   Tree(const Tree&) = delete;
   Tree& operator=(const Tree&) = delete;

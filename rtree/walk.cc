@@ -32,7 +32,7 @@ HWY_INLINE void prefetch(const void* from, std::size_t bytes) {
 template <int D>
 struct WalkOf {
   using State = RangeState<D>;
-  /// Of no more wanted leaves than that it does not pay to know which the window covers.
+  /// Number of wanted leaves up to which it does not pay to know which of them the window covers.
   static constexpr std::uint32_t kFewWanted = 2;
 
   /// Looks into the inner node that comes next, and prefetches what it leads to. kInTurns: other

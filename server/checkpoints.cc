@@ -70,7 +70,8 @@ void Checkpoints<D>::pause() {
 
 template <int D>
 void Checkpoints<D>::run(std::stop_token stop) {
-  ::setpriority(PRIO_PROCESS, 0, kBackgroundNice);  // of this thread, on Linux
+  ::setpriority(PRIO_PROCESS, 0,
+                kBackgroundNice);  // on Linux this is about the calling thread alone
   Nanoseconds last = SystemClock().now();
   while (!stop.stop_requested()) {
     {

@@ -118,7 +118,7 @@ void Core<D>::on_session_closed(std::size_t door) {
   clients_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-/// Of those that one peer may fill the log with.
+/// Warns of a refusal, of which one peer may fill the log with lines.
 template <int D>
 void Core<D>::warn_of_refusal(const transport::Caller& caller, const Error& error) {
   const std::lock_guard lock(refusals_mutex_);

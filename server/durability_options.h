@@ -18,7 +18,7 @@ struct DurabilityOptions {
   bool sync = true;
   Nanoseconds flush_interval = 10 * kMillisecond;
   Nanoseconds checkpoint_interval = 60 * kSecond;
-  std::uint64_t log_bytes = replication::kDefaultLogBytes;  ///< of a new directory
+  std::uint64_t log_bytes = replication::kDefaultLogBytes;  ///< size of a new directory's log
   bool accept_damage = false;                               ///< see replication::RecoveryOptions
   /// Told of each step of a recovery that takes its time; may be empty.
   std::function<void(const std::string& step)> progress = {};

@@ -31,7 +31,7 @@ inline Demand demand_of(protocol::MessageType type) {
     case MessageType::kStats:
     case MessageType::kCluster:
     case MessageType::kTask:
-    case MessageType::kLoadAbort:  // of a load of that connection, which others wait for
+    case MessageType::kLoadAbort:  // a load of that connection, which others wait for
     case MessageType::kAnswer:
       break;
   }

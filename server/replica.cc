@@ -105,7 +105,7 @@ void Replica<D>::note_view(Nanoseconds now) {
   is_short_ = is_short;
 }
 
-/// Of what is under way, the next primary knows what becomes of it.
+/// Loses the writes under way: the next primary knows what becomes of them.
 template <int D>
 void Replica<D>::lose_writes() {
   for (Unproven& unproven : unproven_) answer(unproven, lost_place());

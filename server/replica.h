@@ -234,7 +234,7 @@ class Replica {
   mutable std::mutex refusal_mutex_;
   std::string refusal_;  ///< written by the group's thread
   std::optional<Nanoseconds> again_at_;
-  Nanoseconds now_ = 0;  ///< of the last step
+  Nanoseconds now_ = 0;  ///< time of the last step
   Counter log_full_waits_;
   Counter join_waits_;
   Counter batches_;

@@ -125,7 +125,7 @@ class ServedCollections {
   /// Publishes the batch, of whatever trees it is, and an order with it.
   rtree::Version publish();
   void take_back();
-  /// Of all trees as the sealed batch has them. Not after begin().
+  /// The forest of all trees as the sealed batch has them. Not after begin().
   replication::StoredForest sealed() const { return collections_.sealed(); }
   /// Turns one-sided readers of all trees away, or lets them read again.
   void set_retired(bool retired);

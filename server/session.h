@@ -214,7 +214,7 @@ class Session final : public transport::ConnectionHandler {
   std::string gone_name_;        ///< what the collection that is gone was called
   bool is_gone_ = false;
   std::uint64_t client_ = 0;     ///< who it says it is; 0: nothing
-  std::size_t message_bytes_;    ///< of the longest message to send
+  std::size_t message_bytes_;    ///< length of the longest message to send
   std::uint32_t in_flight_ = 0;  ///< requests not fully answered
   bool blocked_ = false;         ///< the connection had no room
   bool paused_ = false;          ///< the connection holds back requests
@@ -224,7 +224,7 @@ class Session final : public transport::ConnectionHandler {
   Nanoseconds last_message_ = 0;        ///< as of ticks
   std::uint64_t received_at_look_ = 0;  ///< messages, when end_if_idle() last found new ones
   Nanoseconds busy_at_look_ = 0;        ///< and when that was; 0: not looked at yet
-  Nanoseconds last_progress_ = 0;       ///< of the stream
+  Nanoseconds last_progress_ = 0;       ///< time at which the stream last made progress
   Nanoseconds stream_started_ = 0;
   Nanoseconds last_load_message_ = 0;
   std::deque<std::unique_ptr<Owed>> owed_;

@@ -36,7 +36,7 @@ struct StatsInput {
   Nanoseconds clock_lead;  ///< what the last version's stamp is ahead of the time of day
   std::uint64_t writer_batches;
   std::uint64_t writer_delays;
-  /// Of a server under a keeper: which life this is, and what the keeper holds of it.
+  /// What a keeper holds of the server that it keeps, and which life this is.
   struct Kept {
     std::uint64_t life;
     std::uint64_t descriptors;

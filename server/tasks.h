@@ -27,7 +27,7 @@ struct TaskJob {
   std::string audit = {};
   protocol::TaskMessage task;
   std::shared_ptr<void> collection;      ///< the Collection that it is about
-  std::shared_ptr<Exporting> exporting;  ///< of the connection
+  std::shared_ptr<Exporting> exporting;  ///< the connection's export or difference
   Result<std::string> text;              ///< the outcome: JSON
 };
 

@@ -152,11 +152,11 @@ class GdalReader final : public Reader<D> {
   Request request_;
   std::optional<std::uint64_t> total_features_;
   std::uint64_t read_features_ = 0;
-  std::size_t feature_ = 0;  // of the batch, the next one
-  std::size_t size_ = 0;     // of the batch
+  std::size_t feature_ = 0;  // index in the batch of the next feature
+  std::size_t size_ = 0;     // features in the batch
   std::vector<Box<D>> boxes_;
   std::vector<Entry<D>> made_;
-  std::size_t begin_ = 0;  // of what has not been handed out
+  std::size_t begin_ = 0;  // start of what has not been handed out
   bool is_at_end_ = false;
   std::uint64_t skipped_ = 0;
   std::string first_skipped_;

@@ -20,7 +20,7 @@ constexpr std::array<const char*, 13> kDrivers = {
     "FlatGeobuf",  "LIBKML",         "KML",     "GPX",        "OSM",
     "OpenFileGDB", "SQLite",         nullptr};
 constexpr std::size_t kMaxNamed = 12;  // layers or columns that a message names
-constexpr int kMaxLayers = 10'000;     // of a file
+constexpr int kMaxLayers = 10'000;     // layers of one file
 constexpr const char* kOsm = "OSM";
 
 std::string& failure() {
@@ -46,7 +46,7 @@ void set_up_gdal() {
   });
 }
 
-/// Of a member of a list: "a, b and 3 more".
+/// Joins names for a message: "a, b and 3 more".
 std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (std::size_t i = 0; i < names.size() && i < kMaxNamed; ++i) {
@@ -124,7 +124,8 @@ Result<OGRLayerH> layer_named(const Request& request, GDALDatasetH dataset) {
                   "; layers with geometries: " + (names.empty() ? "none" : joined(names)));
 }
 
-/// Of OpenStreetMap's files: features of other layers would be kept in memory.
+/// Reads one layer alone from OpenStreetMap's files: features of other layers would be kept in
+/// memory.
 void read_this_layer_only(const Layer& layer) {
   if (layer.driver != kOsm) return;
   const std::string command = std::string("SET interest_layers = ") + OGR_L_GetName(layer.handle);

@@ -12,7 +12,7 @@ constexpr std::size_t kMaxDatasets = 4096;
 constexpr std::size_t kMaxNameBytes = 1024;
 constexpr std::size_t kCacheSlots = 521;
 constexpr double kMinCacheBytes = 1 << 20;
-constexpr double kMaxBandBytes = 512.0 * (1 << 20);  // of the chunks that hold a row
+constexpr double kMaxBandBytes = 512.0 * (1 << 20);  // bytes of the chunks that hold a row
 /// What is stored may be packed, and parts may be missing; a number of rows that was made up by
 /// damage would have the reader send fill values for years.
 constexpr double kMaxUnpacking = 4096;

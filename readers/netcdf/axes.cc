@@ -9,7 +9,7 @@ namespace silurus::readers {
 namespace {
 
 constexpr double kPole = 90;
-constexpr std::size_t kPlaces = 2;  // of a cell's bounds: where it begins and ends
+constexpr std::size_t kPlaces = 2;  // bounds of a cell: where it begins and ends
 
 bool is_one_of(std::string_view text, std::initializer_list<std::string_view> words) {
   return std::ranges::find(words, text) != words.end();

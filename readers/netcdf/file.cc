@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t kMaxTextBytes = 1 << 16;
 constexpr std::size_t kMaxRank = 16;
-constexpr std::size_t kCacheBytes = std::size_t{64} << 20;  // of a variable's chunks
+constexpr std::size_t kCacheBytes = std::size_t{64} << 20;  // cache for a variable's chunks
 constexpr std::size_t kCacheSlots = 1009;
 constexpr float kCachePreemption = 0.75F;
 

@@ -220,8 +220,8 @@ class GridReader final : public Reader<D> {
   std::size_t depth_;
   NcFill fill_;
   std::string hint_;
-  std::size_t next_row_ = 0;  // of all levels
-  std::size_t column_;        // of the row before it, what is handed out next
+  std::size_t next_row_ = 0;  // next row, counted through all levels
+  std::size_t column_;        // next column to hand out of the row before next_row_
   std::vector<double> values_;
 };
 

@@ -11,8 +11,9 @@ namespace {
 
 using rtree::Entry;
 
-constexpr std::size_t kBlockCorners = 1 << 18;  // of the connectivity, read at a time
-constexpr std::size_t kMaxCorners = 1024;       // of a cell
+constexpr std::size_t kBlockCorners = 1
+                                      << 18;  // corners of the connectivity that are read at a time
+constexpr std::size_t kMaxCorners = 1024;     // corners of one cell
 
 /// A mesh's cells, a box about the nodes of each. A cell over the seam of longitudes reaches beyond
 /// its greater end.

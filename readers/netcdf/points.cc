@@ -11,7 +11,8 @@ namespace {
 
 using rtree::Entry;
 
-constexpr std::size_t kBlockCoordinates = 1 << 16;  // of each coordinate, read at a time
+constexpr std::size_t kBlockCoordinates =
+    1 << 16;  // values of each coordinate that are read at a time
 
 /// Coordinates on one dimension, a point each. What has no coordinates is no point.
 template <int D>

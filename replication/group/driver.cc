@@ -36,7 +36,7 @@ Leads leads_of(const Agreement& agreement) {
   return group->leads ? Leads::kAlways : Leads::kNever;
 }
 
-/// Of registrations, and of one question to the view store.
+/// Lease of registrations, and limit of one question to the view store.
 Nanoseconds store_lease(const Timing& timing) { return std::max(2 * timing.lease, 2 * kSecond); }
 Nanoseconds store_timeout(const Timing& timing) {
   return std::max(timing.poll, 100 * kMillisecond);

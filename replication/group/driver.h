@@ -23,7 +23,7 @@ std::string cluster_name(const Agreement& agreement);
 struct DriverOptions {
   Agreement agreement;
   std::uint32_t shard = 0;
-  MemberId id = 0;      ///< of the store
+  MemberId id = 0;      ///< the store's member
   std::string listen;   ///< for other members: "tcp://10.0.0.1:7471", "shm:///run/a.sock"
   std::string clients;  ///< what clients are told; may be empty
   std::optional<access::Key> key = {};  ///< LinksOptions::key

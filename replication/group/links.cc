@@ -11,10 +11,10 @@
 namespace silurus::replication::group {
 namespace {
 
-/// Of all connections of members together; a handful at most are full members.
+/// Connections of all members together; a handful at most are full members.
 constexpr std::size_t kMaxLinks = 4 * kMaxMembers;
 constexpr std::uint64_t kRingBudgetBytes = std::uint64_t{16} << 20;
-/// Of one fetch by one-sided reads.
+/// Bytes of one fetch by one-sided reads.
 constexpr std::size_t kReadBufferBytes = std::size_t{256} << 10;
 /// Pushed messages handed over in one go.
 constexpr std::size_t kPushedPerRound = 512;

@@ -171,11 +171,11 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   /// A connection that we make and keep up.
   struct Way {
     std::optional<MemberInfo> target;
-    Incarnation incarnation = 0;  ///< of the target; 0: any
+    Incarnation incarnation = 0;  ///< incarnation of the target; 0: any
     std::unique_ptr<Link> link;
     std::uint64_t dial = 0;  ///< number of the attempt that counts
     bool dialing = false;
-    Nanoseconds timeout = 0;  ///< of an attempt
+    Nanoseconds timeout = 0;  ///< longest time that an attempt may take
     Nanoseconds redial = 0;   ///< time between two attempts
     Nanoseconds redial_at = 0;
     bool is_up() const { return link != nullptr && !link->is_over && link->connection != nullptr; }

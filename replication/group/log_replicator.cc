@@ -208,7 +208,7 @@ void LogReplicator::on_fetched(const Message<FetchBody>& message, Nanoseconds no
     return fetch_.reset();
   }
   if ((message.envelope.flags & kBeyond) != 0) {
-    if (body.lsn > fetch_->lsn) return;  // of an earlier fetch
+    if (body.lsn > fetch_->lsn) return;  // it answers an earlier fetch
     answered_end_ = body.lsn;
     return fetch_.reset();
   }

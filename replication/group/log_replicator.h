@@ -135,7 +135,7 @@ class LogReplicator : public Replicator {
   Links& links_;
   SenderId self_;
   std::array<std::byte, kMaxGroupMessageBytes> message_;
-  std::vector<std::byte> copy_;  ///< of bytes of the log that wrap around
+  std::vector<std::byte> copy_;  ///< bytes of the log that wrap around, in one piece
 
   // The primary.
   bool is_leading_ = false;

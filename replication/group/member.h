@@ -20,7 +20,7 @@ namespace silurus::replication::group {
 
 /// What all members of a group agree on beforehand.
 struct Timing {
-  Nanoseconds lease = 2 * kSecond;  ///< of reads; also how soon a primary can be replaced
+  Nanoseconds lease = 2 * kSecond;  ///< lease of reads; also how soon a primary can be replaced
   Nanoseconds heartbeat = 100 * kMillisecond;
   /// Silence after which a member is voted out.
   Nanoseconds silence = kSecond;
@@ -280,7 +280,7 @@ class Member final : public LinksHandler {
   Nanoseconds deadline_;
   Role role_ = Role::kOutside;
   View view_;                   ///< the newest one known; epoch 0: none
-  std::uint64_t revision_ = 0;  ///< of view_
+  std::uint64_t revision_ = 0;  ///< revision of view_ in the view store
   Lsn commit_ = 0;
   Lsn acknowledged_ = 0;
   LogPosition applied_;

@@ -49,7 +49,7 @@ std::optional<Lsn> Member::applied_at(MemberId member) const {
   return row->second.body.applied;
 }
 
-/// Of a member outside of the view.
+/// Whether the log is kept for a member outside of the view.
 bool Member::keeps_log_for(const Row& row) const {
   const bool is_there = row.body.applied >= log_.start() && row.body.applied < log_.end().lsn;
   // One that does not get on may hold up writers for half of the time.

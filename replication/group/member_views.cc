@@ -329,7 +329,7 @@ void Member::consider_candidates(Nanoseconds now) {
     const MemberId id = other.member.id;
     if (id == self || !view_.has(id)) continue;
     if (id == view_.primary && other.incarnation == view_.incarnation) continue;  // it is gone
-    // Of all who are in step the longer log is the newer one; else the epoch says which it is.
+    // Among members in step the longer log is the newer one; else the epoch says which it is.
     const auto theirs = std::pair(by_quorum ? other.log_epoch : own.first, other.durable);
     if (other.candidate_for != next.epoch) {
       all_stand = false;

@@ -16,7 +16,7 @@ namespace silurus::replication::group {
 
 /// Ends each message in a window: says that all of it is there, and of which lap.
 struct PushTrailer {
-  std::uint64_t position;  ///< of the message's first byte in the endless stream
+  std::uint64_t position;  ///< place of the message's first byte in the endless stream
   std::uint64_t checksum;  ///< the envelope's
 };
 static_assert(sizeof(PushTrailer) == 16 && std::has_unique_object_representations_v<PushTrailer>);

@@ -61,7 +61,7 @@ const Outcome* RequestTable::find(std::uint64_t client, std::uint64_t sequence) 
 
 void RequestTable::correct(std::uint64_t client, std::uint64_t sequence, rtree::Version version) {
   if (const Outcome* noted = find(client, sequence); noted != nullptr) {
-    const_cast<Outcome*>(noted)->version = version;  // of our own table
+    const_cast<Outcome*>(noted)->version = version;  // the table that it points into is our own
   }
 }
 

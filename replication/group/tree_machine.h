@@ -99,7 +99,7 @@ class TreeMachine final : public Machine {
   /// Records before it were taken: in the middle of a batch, perhaps.
   std::optional<LogPosition> at_;
   std::vector<AppliedRequest> batch_;  ///< in the batch being applied
-  std::uint32_t operation_ = 0;        ///< of the last request in it
+  std::uint32_t operation_ = 0;        ///< index of the last request in it
   bool waits_for_memory_ = false;
   bool has_more_ = false;
   std::uint32_t work_ = 0;               ///< left of the slice

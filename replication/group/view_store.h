@@ -21,7 +21,7 @@ class ViewStore {
 
   struct State {
     std::optional<View> view;                 ///< nothing: there was none yet
-    std::uint64_t revision = 0;               ///< of the view, for replace()
+    std::uint64_t revision = 0;               ///< revision of the view, for replace()
     std::vector<Registration> registrations;  ///< those whose leases last
   };
   using OnRead = std::function<void(Result<State>)>;

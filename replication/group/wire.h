@@ -50,16 +50,16 @@ constexpr std::uint8_t kBeyond = 4;
 struct Envelope {
   std::uint64_t checksum;  ///< XXH3-64 of all that follows, seeded with the group's id
   MemberId sender;
-  Incarnation incarnation;  ///< of the sender
+  Incarnation incarnation;  ///< the sender's incarnation
   Epoch epoch;
-  std::uint16_t length;  ///< of all of the message
+  std::uint16_t length;  ///< bytes of the whole message
   Kind kind;
   std::uint8_t flags;
 };
 
 struct LogBody {
-  Lsn lsn;                  ///< of the bytes that follow
-  Lsn end;                  ///< of the primary's log
+  Lsn lsn;                  ///< LSN of the bytes that follow
+  Lsn end;                  ///< end of the primary's log
   std::uint64_t end_chain;  ///< the chain there (LogPosition)
   Lsn commit;               ///< before it, all is committed: where that is says the view's Ack
   std::uint64_t heartbeat;  ///< counts the primary's heartbeats: the newest one's number
@@ -97,7 +97,7 @@ struct FetchBody {
 /// its own clock alone: nothing that was committed before it asked is missing in the answer.
 struct ProbeBody {
   std::uint64_t number;  ///< counts the member's probes
-  Lsn committed;         ///< of the answer
+  Lsn committed;         ///< what the answerer knows to be committed
 };
 
 /// What a member says when it connects to another one.
@@ -112,7 +112,7 @@ struct MemberHello {
 /// What that one answers.
 struct WindowHello {
   MemberHello self;
-  std::uint64_t window_bytes = 0;  ///< of its region 0, the newest part of its log; 0: none
+  std::uint64_t window_bytes = 0;  ///< size of its region 0, the newest part of its log; 0: none
 };
 
 static_assert(sizeof(Envelope) == 32 && sizeof(LogBody) == 40 && sizeof(RowBody) == 72 &&

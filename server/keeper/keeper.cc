@@ -226,7 +226,7 @@ void Keeper::take(Heard heard) {
     case Kind::kNotify:
       return pass_on(packet.said());
     default:
-      return;  // of a newer release
+      return;  // a packet of a newer release
   }
 }
 

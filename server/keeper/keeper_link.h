@@ -44,7 +44,7 @@ class KeeperLink final : public transport::Custody {
   Status hold_lock(int fd) override;
   int inherited_lock(int fd) const override;
 
-  /// Of a member of a group: nothing is held, and connections end with the process, so that clients
+  /// Holds nothing, as for a member of a group: connections end with the process, so that clients
   /// go to another member at once.
   void hold_nothing() { holds_ = false; }
   /// All is ready, and clients may connect when this returns: the life before has ended for them.

@@ -37,7 +37,7 @@ Result<LifePage> LifePage::map(int memory, std::uint64_t word) {
   if (fstat(memory, &status) != 0) {
     return fail(errno_error(ErrorCode::kIo, "cannot look at the memory of a tree", errno));
   }
-  // Of huge pages a whole one is mapped, or none.
+  // A huge page is mapped whole or not at all.
   const auto size = static_cast<std::size_t>(status.st_size);
   const std::size_t huge = std::max(kPage, static_cast<std::size_t>(status.st_blksize));
   const std::size_t bytes = size < huge ? kPage : huge;

@@ -24,7 +24,8 @@ class LifePage {
   LifePage& operator=(LifePage&& other) noexcept;
   ~LifePage();
 
-  /// Of a server that has ended: no read of its root that begins from now on is believed.
+  /// Ends the life of a server that has ended: no read of its root that begins from now on is
+  /// believed.
   void end_life();
   bool has_ended() const;
 

@@ -135,7 +135,7 @@ TEST_F(Tcp, HandshakesOfOnePeerMakeRoomForThoseOfOthers) {
   EXPECT_NE(status.error().message.find("7 of them of 127.0.0.1, and this was the oldest"),
             std::string::npos)
       << status.error().message;
-  intrude();  // of the peer with the most
+  intrude();  // a newcomer of the peer with the most handshakes is let in, too
   const auto setup = make_client_setup(kTcpMagic, to_bytes("other"));
   write(other, &*setup, sizeof(*setup));
   ASSERT_TRUE(run_until([&] { return acceptor.ends.size() == 2; }));
