@@ -46,5 +46,5 @@ function(silurus_library name)
     PRIVATE ${ARG_PRIVATE} $<BUILD_INTERFACE:silurus_options>)
 endfunction()
 
-# Of code that runs once, for a person: compiles in two thirds of the time.
+# Options for code that runs once, for a person: it compiles in two thirds of the time.
 set(silurus_quick_to_build $<$<CONFIG:RelWithDebInfo>:-O1>)

@@ -58,9 +58,9 @@ struct Address {
 
 /// Limits of one connection, settled when it was made. Both sides see the same.
 struct ConnectionLimits {
-  std::uint32_t max_message_bytes;    ///< of one message, either way
+  std::uint32_t max_message_bytes;    ///< longest message, either way
   std::uint32_t max_reads_in_flight;  ///< 0 without kOneSidedRead
-  std::uint32_t max_read_bytes;       ///< of one read
+  std::uint32_t max_read_bytes;       ///< longest read
 };
 
 /// What a peer may say of its limits at most, so that its word alone takes no memory of ours.

@@ -32,7 +32,7 @@ struct OtherEnd {
 /// An error: a file that is named and cannot be used; ConnectOptions::needs_key, and there is none.
 Result<std::optional<ClientKey>> key_for(const Address& address, const ConnectOptions& options,
                                          const OtherEnd& other);
-/// Of the key, if there is one.
+/// Label of the key, if there is one.
 std::optional<access::KeyLabel> label_of(const std::optional<ClientKey>& key);
 
 /// A server's answer to a client that does not hold the key it names, or names one that is unknown.

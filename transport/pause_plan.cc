@@ -5,7 +5,7 @@
 namespace silurus::transport {
 namespace {
 
-constexpr double kKept = 0.875;  ///< of what earlier cycles said, in each cycle
+constexpr double kKept = 0.875;  ///< share that earlier cycles' figures keep in each cycle
 
 }  // namespace
 

@@ -89,7 +89,7 @@ Result<std::optional<uid_t>> user_of_tcp_peer(int socket) {
   request.body.idiag_states = ~__u32{0};
   request.body.id.idiag_cookie[0] = INET_DIAG_NOCOOKIE;
   request.body.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-  // Of the other end's socket: what it has as its own address is our peer's.
+  // The answer is about the other end's socket: what that one has as its own address is our peer's.
   if (!take_end(theirs, request.body.id.idiag_src, request.body.id.idiag_sport) ||
       !take_end(ours, request.body.id.idiag_dst, request.body.id.idiag_dport)) {
     return std::nullopt;

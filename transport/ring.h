@@ -110,7 +110,7 @@ class RingProducer {
  private:
   struct Plan {
     std::uint64_t skip;   ///< lines left out before the end of the ring
-    std::uint64_t lines;  ///< of the message
+    std::uint64_t lines;  ///< lines of the message
   };
   Plan plan(std::size_t bytes) const;
   std::byte* line(std::uint64_t index) const { return ring_.data() + index * kLineBytes; }
@@ -164,7 +164,7 @@ class RingConsumer {
   std::uint64_t lines_;
   std::uint64_t position_ = 0;
   std::uint64_t told_ = 0;
-  std::uint64_t pending_lines_ = 0;  ///< of the message that peek() showed
+  std::uint64_t pending_lines_ = 0;  ///< lines of the message that peek() showed
   const std::uint64_t* word_ = nullptr;
   std::uint64_t tag_ = 0;
 };

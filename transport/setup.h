@@ -35,7 +35,7 @@ struct ServerSetup {
   std::uint64_t magic;
   std::uint32_t version;
   std::uint32_t code;        ///< 0: welcome; else an ErrorCode, with text
-  std::uint32_t ring_bytes;  ///< of each direction
+  std::uint32_t ring_bytes;  ///< size of each direction's ring
   std::uint32_t max_message_bytes;
   std::uint32_t max_reads_in_flight;
   std::uint32_t max_read_bytes;

@@ -165,7 +165,7 @@ std::size_t Waiter::pause_until(Nanoseconds deadline) {
 Waiter::Rest Waiter::pause(Nanoseconds time) {
   // Else the kernel adds 50 us to each.
   if (!std::exchange(has_exact_timers_, true)) prctl(PR_SET_TIMERSLACK, 1);
-  // Of the descriptors only our own: what arrives meanwhile is what the pause is to collect.
+  // Our own descriptor alone ends the pause: what arrives meanwhile is what it is to collect.
   return measure([&] { wait_for(&fds_.back(), 1, time); });
 }
 

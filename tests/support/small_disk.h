@@ -60,7 +60,7 @@ class SmallDisk {
   /// The same for this process.
   std::string seen_path() const { return "/proc/" + std::to_string(holder_) + "/root" + path(); }
 
-  /// Of a process with one thread: from here on it sees the disk.
+  /// Makes a process with one thread see the disk from here on.
   void enter() const {
     const std::string spaces = "/proc/" + std::to_string(holder_) + "/ns/";
     for (const char* name : {"user", "mnt"}) {

@@ -109,7 +109,7 @@ TEST_F(Query, OffloadedIsOneRoundTripOneDoorbellAndLittleMoreThanItsLeaves) {
     EXPECT_EQ(after.round_trips - before.round_trips, 1u);
     EXPECT_EQ(after.cache_misses, before.cache_misses);
     EXPECT_EQ(core_->primary()->connection().counters().doorbells - counters.doorbells, 1u);
-    // Of a leaf, two pieces at most.
+    // Two pieces of a leaf at most.
     const std::uint64_t reads = core_->primary()->connection().counters().reads - counters.reads;
     EXPECT_EQ(reads, after.reads - before.reads);
     EXPECT_LE(reads, 2 * leaves + 1);

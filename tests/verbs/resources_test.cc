@@ -136,7 +136,7 @@ TEST_F(VerbsResources, AServerOf256IdleClientsSleeps) {
   };
   waiter->wait(2 * kSecond);
   const SystemClock clock;
-  // Of an emulated core, 10 to 20 times slower than a real one.
+  // Limit for an emulated core, 10 to 20 times slower than a real one.
   constexpr double kLimit = 0.005;
   EXPECT_TRUE(testing_support::wait_until([&] {  // what disturbs the machine adds to it
     const double before = cpu();

@@ -32,7 +32,7 @@ namespace silurus {
 namespace {
 
 constexpr std::uint64_t kWriters = 3;
-constexpr std::uint64_t kMaxChanges = 8;  ///< of one batch
+constexpr std::uint64_t kMaxChanges = 8;  ///< changes of one batch
 constexpr int kChecked = 0, kLostServer = 3, kWrong = 1;
 
 using Entries = std::map<std::uint64_t, Box<2>>;

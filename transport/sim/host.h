@@ -32,7 +32,7 @@ struct NicModel {
 
   // For capacity planning: what all connections of the host share. 0: there is no such limit, and
   // each link queues by itself.
-  double link_bytes_per_second = 0;  ///< of the card's port, each way
+  double link_bytes_per_second = 0;  ///< rate of the card's port, each way
   double messages_per_second = 0;    ///< sent and received, and one-sided reads begun here
   /// Bytes of a packet, into which messages are cut; 0: one packet.
   std::size_t packet_bytes = 0;

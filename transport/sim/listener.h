@@ -55,7 +55,7 @@ struct ListenerState : std::enable_shared_from_this<ListenerState> {
   std::size_t next_poller = 0;
   bool is_open = true;
   std::vector<std::span<std::byte>> regions;
-  std::vector<std::weak_ptr<Endpoint>> endpoints;  ///< of the server's side
+  std::vector<std::weak_ptr<Endpoint>> endpoints;  ///< the ends on the server's side
 
   std::vector<std::unique_ptr<KeptMemory>> kept;  ///< what the process left, which has ended
 

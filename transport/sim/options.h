@@ -29,7 +29,7 @@ struct FabricOptions {
   /// A read ends well only if its peer's process was alive less than this time before it was posted
   /// (transport/CONTRACT.md). All of it is made use of. A test of tests may ask for more.
   Nanoseconds proof_of_life = kMillisecond;
-  /// Of both sides: another process holds what the kernel's objects of a process hang on (a keeper,
+  /// Both sides: another process holds what the kernel's objects of a process hang on (a keeper,
   /// transport/custody.h), until Host::let_go(). When the process has been killed its card goes on
   /// taking messages, which are never read, and its memory goes on answering reads; all else of
   /// what is said above begins with Host::let_go(). With memory_outlives_process.

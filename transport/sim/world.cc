@@ -107,8 +107,8 @@ std::optional<Nanoseconds> World::transmit(Host& from, Host& to, std::size_t byt
   const LinkModel& model = link(from, to);
   Nanoseconds sent = now_ + from.ahead();
   if (from.options().nic.link_bytes_per_second > 0) {
-    // Of the card alone: it serves its host's processes by the time at which they send, which is
-    // not the order in which their steps run.
+    // The card alone decides: it serves its host's processes by the time at which they send, which
+    // is not the order in which their steps run.
     sent = from.pass_out(sent, bytes, work.sender);
   } else {
     sent = std::max(sent, state.free_at);

@@ -17,7 +17,7 @@ enum class FrameKind : std::uint16_t {
 constexpr std::uint16_t kFrameMagic = 0x5346;
 
 struct FrameHeader {
-  std::uint32_t bytes;  ///< of the payload, without padding
+  std::uint32_t bytes;  ///< bytes of the payload, without padding
   FrameKind kind;
   std::uint16_t magic;  ///< kFrameMagic: a stream out of step is noticed
 };

@@ -14,14 +14,14 @@
 namespace silurus::transport::verbs {
 namespace {
 
-/// Of our copy of the peer's inbox: the mailbox, then the ring (the region table is sent from the
-/// listener's own).
+/// Offset of the ring in our copy of the peer's inbox: the mailbox comes before it (the region
+/// table is sent from the listener's own).
 constexpr std::size_t kOutboxRing = kPageBytes;
 /// Messages up to this length are copied into the work request where the device takes that.
 constexpr std::uint32_t kInlineWish = 64 + kHeaderBytes;
 /// Work requests behind one doorbell, beside all reads that may be in flight.
 constexpr std::size_t kShortChain = 64;
-/// Of one-sided writes that are on their way.
+/// Bytes of one-sided writes that are on their way.
 constexpr std::size_t kStageBytes = std::size_t{256} << 10;
 /// How long a close waits for its last message to be acknowledged.
 constexpr Nanoseconds kClosingTime = 3 * kSecond;

@@ -39,7 +39,8 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
  public:
   struct Options {
     Role role;
-    std::uint32_t ring_bytes;  ///< of the inbox: a client's is the largest it would take
+    std::uint32_t
+        ring_bytes;  ///< size of the inbox's ring: a client's is the largest it would take
     std::uint32_t max_reads_in_flight;
     std::uint32_t new_completions;             ///< see VerbsPoller::take_queues
     std::shared_ptr<ListenerState> listener;   ///< null for a client
@@ -137,7 +138,7 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
   struct Write {
     Operation operation;
     std::uint64_t from = 0;  ///< address in the outbox (or of the listener's region table)
-    std::uint32_t key = 0;   ///< of `from`
+    std::uint32_t key = 0;   ///< key of the memory at `from`
     std::uint32_t bytes = 0;
     std::uint64_t to = 0;  ///< offset in the peer's inbox
     bool signalled = false;

@@ -36,7 +36,7 @@ class PollerGate {
 struct CmNotice {
   rdma_cm_event_type type;
   int status;
-  CmId requester;  ///< of RDMA_CM_EVENT_CONNECT_REQUEST: the new connection's
+  CmId requester;  ///< with RDMA_CM_EVENT_CONNECT_REQUEST: the new connection's id
   std::vector<std::byte> private_data;
   std::uint8_t responder_resources;  ///< the peer's initiator depth
   std::uint8_t initiator_depth;      ///< the peer's responder resources

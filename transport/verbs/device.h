@@ -15,7 +15,7 @@ struct DeviceLimits {
   std::uint32_t max_shared_receives;    ///< entries of one shared receive queue
   std::uint8_t max_reads_as_target;     ///< reads of one peer under way at a time
   std::uint8_t max_reads_as_initiator;  ///< reads of ours under way at a time on one queue pair
-  std::uint32_t max_message_bytes;      ///< of one read or write
+  std::uint32_t max_message_bytes;      ///< longest read or write
   std::uint8_t ports;
 };
 

@@ -91,7 +91,7 @@ struct ConnectReply {
   std::uint8_t reserved;
   std::uint64_t inbox_address;  ///< where the client writes
   std::uint32_t inbox_key;
-  std::uint32_t ring_bytes;  ///< of each direction
+  std::uint32_t ring_bytes;  ///< size of each direction's ring
   std::uint32_t max_reads_in_flight;
   std::uint32_t max_read_bytes;
   access::Tag tag;  ///< after a ProofRequest: over that, too, and over this with zeros here
@@ -120,7 +120,7 @@ static_assert(std::has_unique_object_representations_v<ConnectRequest> &&
 
 /// kInvalidArgument if the hello is too long.
 Result<ConnectRequest> make_request(std::span<const std::byte> hello);
-/// Of the nonce, and the same hello.
+/// Makes a request for a challenge, with a nonce and the same hello.
 Result<ChallengeRequest> make_challenge_request(std::span<const std::byte> hello);
 ProofRequest make_proof_request(const Challenge& challenge, access::KeyId key);
 Challenge make_challenge(std::uint64_t number);

@@ -164,7 +164,7 @@ TEST_F(CollectionsTest, ReadersOfOneThatIsReplacedGoOnWithTheOther) {
 TEST_F(CollectionsTest, GiveTheirMemoryBackWhenTheyAreDropped) {
   start({"--grace", "20ms"});
   auto client = connect();
-  for (int round = 0; round < 40; ++round) {  // of 10 MB each, of which 256 hold few
+  for (int round = 0; round < 40; ++round) {  // 10 MB in each round; 256 MB hold few of them
     ASSERT_TRUE(client.create_collection("roads")) << round;
     fill("roads", 0, 200'000);
     EXPECT_EQ(connect("roads", Mode::kOffload).count(kAll).value(), 200'000u);

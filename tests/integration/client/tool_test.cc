@@ -250,7 +250,7 @@ TEST_F(ToolTest, IdsBeyondDoublesComeAsStrings) {
   EXPECT_EQ(asked("range 0 0 1 1 --ids-as-strings")["ids"], json::array({"9007199254740993"}));
 }
 
-/// Of each wait, so that the test is over soon.
+/// Limit of each wait, so that the test is over soon.
 constexpr const char* kShort = " --timeout 300ms ";
 
 TEST_F(ToolTest, TheTimeoutBoundsEachWaitForAServerThatStandsStill) {

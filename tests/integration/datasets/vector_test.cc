@@ -34,7 +34,7 @@ constexpr std::size_t kLakeCount = 4385;
 
 /// A format that ogr2ogr writes.
 struct Made {
-  const char* name;  // of the driver
+  const char* name;  // name of the driver
   const char* file;
   const char* layer;
 };

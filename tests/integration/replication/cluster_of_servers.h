@@ -189,7 +189,7 @@ class ClusterOfServers : public testing::TestWithParam<const char*> {
   std::vector<Member> members_;
 };
 
-/// Of servers that do not start.
+/// Options that keep a server from starting.
 class MemberOptions : public testing::Test {
  protected:
   /// What a server says that does not start with these.

@@ -11,7 +11,7 @@ TEST_P(ClusterOfServers, KeepsEveryAcknowledgedWriteThroughTheDeathOfItsPrimarie
   expect_no_write_lost_through([this] {
     for (int round = 0; round < 3; ++round) {
       ASSERT_TRUE(wait_for_writes(50));
-      // Of a view that a busy machine has left with one member, no other could succeed it.
+      // No other member could succeed one that a busy machine has left alone in its view.
       ASSERT_TRUE(wait_for_view(3)) << "who was killed comes back";
       Member* const killed = primary();
       ASSERT_NE(killed, nullptr);

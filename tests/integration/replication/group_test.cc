@@ -22,7 +22,8 @@ using testing_support::patient;
 using testing_support::TemporaryFolder;
 using testing_support::wait_until;
 
-/// Of a group whose members are killed: they are missed as soon as so busy a machine allows.
+/// Timing of a group whose members are killed: they are missed as soon as the machine's load
+/// allows.
 Timing short_timing() {
   return {.lease = patient(400 * kMillisecond),
           .heartbeat = 20 * kMillisecond,
@@ -31,7 +32,7 @@ Timing short_timing() {
           .poll = 100 * kMillisecond,
           .candidacy = 50 * kMillisecond};
 }
-/// Of a group whose members must all stay, whatever keeps them from running.
+/// Timing of a group whose members must all stay, whatever keeps them from running.
 Timing long_timing() {
   return {.lease = patient(4 * kSecond),
           .heartbeat = 20 * kMillisecond,
@@ -50,8 +51,8 @@ struct Question {
 struct Told {
   enum class Kind : std::uint64_t { kPut = 1, kRefused = 2, kCount = 3 };
   Kind kind;
-  std::uint64_t value;    ///< of the question; kCount: how many
-  std::uint64_t members;  ///< of its view
+  std::uint64_t value;    ///< value of the question; kCount: how many
+  std::uint64_t members;  ///< members of its view
 };
 
 /// The values in the log.

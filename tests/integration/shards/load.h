@@ -72,7 +72,7 @@ class LoadClient {
 
   Model model;
   std::atomic<std::uint64_t> operations = 0;
-  Nanoseconds longest_wait = 0;  ///< of a write
+  Nanoseconds longest_wait = 0;  ///< longest wait of a write
   std::string failure;
 
  private:

@@ -253,7 +253,7 @@ TEST_F(OneShard, AShardWhoseSuccessorsMayBeInTheMapDoesNotServeAgain) {
   options.before = [&](Step next) {
     if (next != Step::kReplace) return true;
     silent.is_silent = true;
-    options.client.patience = kSecond;  // of asking the store again
+    options.client.patience = kSecond;  // limit of asking the store again
     return true;
   };
   const auto replaced = replace_shard<2>(silent, options);
@@ -355,7 +355,7 @@ TEST_F(OneShard, WhetherTheMapWasChangedIsInDoubtIfAnAnswerMayBeLost) {
     ASSERT_TRUE(now) << now.error().message;
   }
   EXPECT_EQ(store_->replace(*base, base->map).error().code, ErrorCode::kConflict);
-  // Of two endpoints it is unknown what the first one did before it was gone.
+  // With two endpoints it is unknown what the first one did before it was gone.
   std::string url = cluster_.url();
   url.insert(url.find("//") + 2, "127.0.0.1:1,");
   auto both = shards::open_map_store(url);

@@ -49,7 +49,7 @@ class ReplicatedShards : public testing::Test {
     expect_holds(router, all);
   }
 
-  /// Of the only shard.
+  /// Moves the only shard.
   ReplaceOptions move_to(const std::string& group) const {
     ReplaceOptions options;
     options.shard = cluster_.map().shards[0].id;

@@ -131,7 +131,7 @@ class FollowedLog {
   CrashMemory::Content leading_ = CrashMemory::fresh(kRing);
   CrashMemory::Content following_ = CrashMemory::fresh(kRing);
   std::unique_ptr<Log> leader_;
-  std::vector<LogPosition> ends_;  ///< of the leader's batches
+  std::vector<LogPosition> ends_;  ///< ends of the leader's batches
   Stamp stamp_ = 0;
   Lsn durable_ = 0;  ///< at the follower, and still at the leader
 };
@@ -179,7 +179,7 @@ TEST(LogCopyCrash, ATornBatchBehindTheEndProvesNoDamageWhileWhatIsBeforeItIsTake
     put_batch(*log, {2}, true);
     put_batch(*log, {3, 4}, false);
   }
-  // Of the last batch, only the first record has reached the medium.
+  // Only the first record of the last batch has reached the medium.
   std::fill_n(torn.image.begin() + 3 * kRecordBytes, kRecordBytes, std::byte{0});
   torn.medium = torn.image;
   std::uint64_t cuts = 0;

@@ -61,7 +61,7 @@ struct Workload {
   std::size_t in_flight = 4;
   double write_share = 0.2;
   double nearest_share = 0.2;
-  double past_share = 0;  ///< of searches: those that ask an older version
+  double past_share = 0;  ///< share of searches that ask an older version
   double window_edge = 0.05;
   std::size_t cache_bytes = std::size_t{1} << 20;
 };
@@ -85,7 +85,7 @@ class ClientNode {
   std::size_t in_flight() const { return started_ - ended_; }
 
   sim::Host& host() { return host_; }
-  /// Of all connections so far.
+  /// Statistics of all connections so far.
   ClientStatistics statistics() const;
   std::uint64_t succeeded() const { return succeeded_; }
   std::uint64_t failed() const { return failed_; }

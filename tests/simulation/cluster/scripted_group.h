@@ -23,7 +23,7 @@ struct GroupState {
   int primary = 0;  ///< -1: between two views
   std::uint64_t epoch = 1;
   rtree::Version version = 1;
-  /// Of the writes of each client, by sequence.
+  /// Outcomes of each client's writes, by sequence.
   std::map<std::pair<std::uint64_t, std::uint64_t>, Outcome> outcomes;
   std::vector<std::uint64_t> order;  ///< sequences, as they were carried out
 };
@@ -71,7 +71,7 @@ class ScriptedMember final : public transport::AcceptHandler {
   std::unique_ptr<transport::Poller> poller_;
   std::unique_ptr<transport::Listener> listener_;
   std::vector<std::unique_ptr<Session>> sessions_;
-  std::uint64_t client_ = 0;  ///< of the last hello
+  std::uint64_t client_ = 0;  ///< client that the last hello named
   std::uint64_t heartbeats_ = 0;
   Nanoseconds next_heartbeat_ = 0;
   std::unique_ptr<transport::sim::Process> process_;

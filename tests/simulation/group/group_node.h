@@ -28,7 +28,7 @@ struct Request {
   unsigned key = 0;
   unsigned value = 0;
   std::uint64_t client = 0;
-  std::uint64_t sequence = 0;  ///< of a write
+  std::uint64_t sequence = 0;  ///< sequence of a write
 };
 struct Answer {
   bool done = false;            ///< else: not here, or not now

@@ -17,7 +17,7 @@ constexpr std::size_t kLogBytes = std::size_t{128} << 10;
 constexpr std::size_t kPushBytes = 4 << 10;  // so small that it is full now and then
 constexpr Nanoseconds kFaultsFrom = 100 * kMillisecond;
 constexpr Nanoseconds kFaultsUntil = 500 * kMillisecond;
-/// Of one that crashes in the midst of writing.
+/// Stores after which a host crashes in the midst of writing.
 constexpr std::uint64_t kStoresToLive = 40;
 constexpr Nanoseconds kEtcdLease = 30 * kMillisecond;
 /// After the last fault everything is as it should be within that time.

@@ -29,7 +29,7 @@ class GroupRun final : public Faults::Victims {
   explicit GroupRun(std::uint64_t seed, bool is_static = false);
   ~GroupRun();
 
-  /// Of this seed's group.
+  /// Protocol of this seed's group.
   group::ReplicationProtocol protocol() const {
     return static_cast<group::ReplicationProtocol>(seed_ % 3);
   }

@@ -21,7 +21,7 @@ class MulticastRules : public GroupRules {
       world_.run_for(kQuick.heartbeat / 2);
     }
   }
-  /// Of gaps, by all members.
+  /// Counts the reads of gaps by all members.
   std::uint64_t count_reads() const {
     std::uint64_t reads = 0;
     for (const MemberLife* life : lives_) reads += life->replicator().counters().reads;

@@ -35,7 +35,7 @@ std::string address_of(const sim::Host& host);
 
 class SimDriver;
 
-/// Of a static group: who leads it, and what members keep of its views, crashes or not.
+/// Views of a static group: who leads it, and what members keep of its views, crashes or not.
 struct StaticViews {
   group::MemberId first = 1;
   std::string keeper = "sim://member1:7";
@@ -53,10 +53,11 @@ struct GroupWorld {
   std::size_t push_bytes = std::size_t{64} << 10;
   group::Ack ack = group::Ack::kAll;
   bool offers_copies = false;
-  std::size_t window_bytes = std::size_t{8} << 10;  ///< of the log, that others read one-sidedly
-  unsigned number = 0;                              ///< of several groups in one world
-  std::map<Lsn, Applied> agreed = {};               ///< at the ends of batches
-  std::map<Lsn, Nanoseconds> first_applied = {};    ///< when any member had applied all before it
+  std::size_t window_bytes = std::size_t{8}
+                             << 10;    ///< newest part of the log, that others read one-sidedly
+  unsigned number = 0;                 ///< number of this group, if there are several in one world
+  std::map<Lsn, Applied> agreed = {};  ///< at the ends of batches
+  std::map<Lsn, Nanoseconds> first_applied = {};  ///< when any member had applied all before it
   std::vector<std::string> complaints = {};
   std::vector<std::string> trace = {};
   std::vector<const SimDriver*> drivers = {};     ///< all lives that have not been destroyed
@@ -78,7 +79,7 @@ class SimDriver {
  public:
   struct Options {
     group::MemberId id;
-    std::uint64_t seed;        ///< of this life
+    std::uint64_t seed;        ///< seed of this life
     std::string clients = {};  ///< what they are told
   };
   /// `wake` has turn() called soon. All that is given must outlive it.

@@ -255,7 +255,7 @@ class ServerLife::Fetch final : public server::StateFetch {
   transport::Poller& poller_;
   const std::function<void()> wake_;
   const sim::Host* source_ = nullptr;
-  std::uint32_t incarnation_ = 0;  ///< of the source
+  std::uint32_t incarnation_ = 0;  ///< incarnation of the source
   bool is_of_load_ = false;
   std::unique_ptr<group::TransferReceiver<2>> copier_;
   std::shared_ptr<int> dial_;  ///< the one that counts

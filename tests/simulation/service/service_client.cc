@@ -359,7 +359,7 @@ std::uint64_t ServiceClient::check(unsigned column, const Before& before,
     complain("an answer that is not what version " + std::to_string(answer.version) + " holds");
   }
   newest_ = std::max(newest_, answer.version);
-  // Of whichever member, in whichever mode and view.
+  // The rule holds for every member, in every mode and view.
   if (answer.version < before.newest) {
     complain("an answer of version " + std::to_string(answer.version) + " after one of " +
              std::to_string(before.newest));

@@ -23,7 +23,7 @@ struct Ledger {
 struct ServiceClientCounters {
   std::uint64_t operations = 0;
   std::uint64_t in_doubt = 0;
-  std::uint64_t failed = 0;     ///< of which it is known that they did nothing
+  std::uint64_t failed = 0;     ///< operations known to have done nothing
   std::uint64_t any_reads = 0;  ///< searches that any member may answer
   std::uint64_t loads = 0;      ///< in bulk, done
   std::uint64_t loads_failed = 0;
@@ -65,7 +65,7 @@ class ServiceClient final : private client::Network {
   enum class LoadStep : std::uint8_t { kNone, kPlanned, kBegun, kStaged };
   /// As it was when a search began.
   struct Before {
-    rtree::Version newest;  ///< of all answers
+    rtree::Version newest;  ///< newest version in any answer
     Nanoseconds called;     ///< the world's time
   };
 
@@ -88,7 +88,7 @@ class ServiceClient final : private client::Network {
   void work_on_load();
   void fail_load(const Error& error);
   void end_load();
-  /// Of an operation that did nothing, and shall not be looked for.
+  /// Forgets an operation that did nothing, so that it is not looked for.
   void forget(unsigned column, std::size_t operation);
   testing_support::SetOperation& entry(unsigned column, std::size_t operation) {
     return ledger_.histories[column].operations[operation];
@@ -109,7 +109,7 @@ class ServiceClient final : private client::Network {
   std::size_t under_way_ = 0;
   Nanoseconds next_ = 0;                            ///< when the next one begins
   std::optional<std::size_t> last_;                 ///< operations that it begins still
-  rtree::Version newest_ = 0;                       ///< of any answer so far
+  rtree::Version newest_ = 0;                       ///< newest version in any answer so far
   std::vector<std::pair<unsigned, unsigned>> own_;  ///< columns and values that it may remove
   ServiceClientCounters counters_;
 

@@ -97,8 +97,8 @@ ServiceRun::ServiceRun(std::uint64_t seed) : seed_(seed), world_(seed), random_(
 
 ServiceRun::~ServiceRun() { clients_.clear(); }
 
-/// Of most logs so little is kept that a member that is away for a while needs a copy; and some
-/// disks take so long for one that it is in the way.
+/// Most logs keep little, so that a member that is away for a while needs a copy; and some disks
+/// are too slow for one, so that it is in the way.
 void ServiceRun::draw_copies() {
   service_->kept_log = random_.below(4) == 0 ? 0 : std::uint64_t{256} << random_.below(4);
   group_->window_bytes = service_->kept_log == 0 ? std::size_t{8} << 10 : 512;

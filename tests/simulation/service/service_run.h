@@ -16,12 +16,12 @@ struct ServiceCounters {
   std::uint64_t failed = 0;
   std::uint64_t any_reads = 0;
   std::uint64_t asked_of_backups = 0;
-  std::uint64_t read_from_backups = 0;  ///< of those: one-sidedly
+  std::uint64_t read_from_backups = 0;  ///< one-sided reads among those
   std::uint64_t too_old = 0;            ///< answers of backups
   std::uint64_t offloaded = 0;
   std::uint64_t reconnects = 0;
   std::uint64_t crashes = 0;
-  std::uint64_t torn = 0;  ///< of those: in the midst of writing
+  std::uint64_t torn = 0;  ///< crashes in the midst of writing
   std::uint64_t checkpoints = 0;
   std::uint64_t elections = 0;
   server::StateTransferCounters copies;

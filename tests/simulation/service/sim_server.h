@@ -18,7 +18,7 @@ namespace sim = transport::sim;
 /// own. It takes orders of all clients.
 class SimServer {
  public:
-  static constexpr std::uint64_t kChunks = 1024;  ///< of its tree, at most
+  static constexpr std::uint64_t kChunks = 1024;  ///< chunks of its tree at most
 
   struct Options {
     sim::FabricOptions fabric;  ///< that clients come by

@@ -53,7 +53,7 @@ class Coordinator {
   }
   bool is_finished() const { return is_finished_; }
   sim::Host& host() { return host_; }
-  /// Of a host that has crashed.
+  /// Ends the thread; for a host that has crashed.
   void end() { thread_->end(); }
   /// For people.
   std::string to_string() const { return host_.name() + " " + doing_; }
@@ -81,7 +81,7 @@ class Coordinator {
   bool is_last_ = false;
   bool is_finished_ = false;
   std::string doing_ = "waits";
-  std::uint64_t fate_ = 0;  ///< of the replacement that it is about
+  std::uint64_t fate_ = 0;  ///< number of the replacement that it is about
   std::optional<shards::Step> fatal_;
   std::unique_ptr<sim::Thread> thread_;  ///< ends before all that it uses
 };

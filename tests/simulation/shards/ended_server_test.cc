@@ -85,8 +85,8 @@ class EndedServers : public testing::TestWithParam<End> {
     ASSERT_TRUE(world_.run_until([&] { return condition; }, world_.now() + 10 * kSecond));
   }
 
-  /// Of searches everywhere, by a client that had seen one entry and was idle while that was
-  /// erased: how many still find it.
+  /// Counts searches that still find an erased entry, everywhere, by a client that had seen that
+  /// entry and was idle while it was erased.
   template <typename Searcher>
   std::size_t count_old(Searcher& searcher) {
     std::size_t old = 0;

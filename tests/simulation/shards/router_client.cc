@@ -177,8 +177,8 @@ void RouterClient::nearest(Router<2>& router, unsigned column) {
   kept.returned = now();
 }
 
-/// Of how many it is known that they were there all the time, and of how many that they may have
-/// been.
+/// Compares a count with the number of entries known to have been there all the time, and with the
+/// number that may have been.
 void RouterClient::count(Router<2>& router, unsigned column) {
   ++counters_.counts;
   doing_ = "count " + std::to_string(column);

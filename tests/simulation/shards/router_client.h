@@ -24,7 +24,7 @@ struct ShardWorld {
 struct RouterCounters {
   std::uint64_t operations = 0;
   std::uint64_t in_doubt = 0;
-  std::uint64_t failed = 0;  ///< of which it is known that they did nothing
+  std::uint64_t failed = 0;  ///< operations known to have done nothing
   std::uint64_t nearest = 0;
   std::uint64_t counts = 0;
   std::uint64_t visits = 0;
@@ -48,7 +48,7 @@ class RouterClient {
   bool is_finished() const { return is_finished_; }
   const RouterCounters& counters() const { return counters_; }
   sim::Host& host() { return host_; }
-  /// Of a host that has crashed.
+  /// Ends the thread; for a host that has crashed.
   void end() { thread_->end(); }
   /// For people.
   std::string to_string() const;
@@ -68,7 +68,7 @@ class RouterClient {
   /// Writes down that it begins; its place in the ledger.
   std::size_t begin(unsigned column, Operation::Kind kind, unsigned value = 0);
   void end_write(unsigned column, std::size_t operation, const Result<Version>& answer);
-  /// Of an operation that did nothing, and shall not be looked for.
+  /// Forgets an operation that did nothing, so that it is not looked for.
   void forget(unsigned column, std::size_t operation, const Error& why);
   void expect_fault(const Error& why);
   Operation& entry(unsigned column, std::size_t operation) {

@@ -17,7 +17,7 @@ constexpr Nanoseconds kFaultsFrom = 60 * kMillisecond;
 constexpr Nanoseconds kFaultsUntil = 500 * kMillisecond;
 /// After the last fault whatever was begun is ended, and everything found, within that time.
 constexpr Nanoseconds kRecovery = 20 * kSecond;
-constexpr Nanoseconds kLongestTrouble = 120 * kMillisecond;  ///< of the way to etcd
+constexpr Nanoseconds kLongestTrouble = 120 * kMillisecond;  ///< longest fault of the way to etcd
 constexpr Nanoseconds kLook = 500 * kMicrosecond;
 /// Operations of a column while there are faults, and in all but for the last look, which is two
 /// reads of each client.

@@ -44,7 +44,7 @@ class ShardRun {
   ClientOptions draw_client();
   void start_client(std::size_t index);
   void start_coordinator(std::size_t index);
-  /// Of clients, and of the way to etcd: beside those of Faults.
+  /// Schedules faults of clients and of the way to etcd, beside those of Faults.
   void schedule_faults();
   void trouble_etcd(unsigned kind, Nanoseconds lasts);
   void crash_client(std::size_t index, Nanoseconds lasts);
@@ -70,7 +70,7 @@ class ShardRun {
   std::vector<std::unique_ptr<Coordinator>> coordinators_;
   Nanoseconds freeze_ = 0;
   bool is_finishing_ = false;
-  bool is_last_at_work_ = false;  ///< of the coordinators
+  bool is_last_at_work_ = false;  ///< the last one of the coordinators is at work
   ShardCounters counters_;
 };
 

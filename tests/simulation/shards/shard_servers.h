@@ -65,7 +65,7 @@ class ShardServers final : public Faults::Victims {
     std::unique_ptr<ServerDisk> disk = {};
     std::unique_ptr<ServerLife> life = {};
     std::unique_ptr<SimServer> alone = {};
-    std::string data = {};  ///< of that
+    std::string data = {};  ///< data directory of `alone`
     bool is_down = false;
     // When it was seen frozen first, by its own clock and which fencing token.
     Nanoseconds frozen_since = 0;

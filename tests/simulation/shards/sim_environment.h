@@ -28,7 +28,7 @@ class EtcdOfShards {
   etcd::KeyValue read(const std::string& key) const;
   std::vector<etcd::KeyValue> read_prefix(const std::string& prefix);
   std::uint64_t replace(const std::string& key, std::uint64_t revision, const std::string& value);
-  /// Of all values that keys have had, in their order.
+  /// All values that keys have had, in their order.
   const std::vector<std::string>& history() const { return history_; }
 
  private:

@@ -605,7 +605,7 @@ TEST(Offload, ASearchHasNothingOfTheHoldThatTheOneBeforeItHad) {
   world.offloader->start_range(0, kSmallWindow, world.range_result, held);
   ASSERT_FALSE(world.finish().given_back);
   ASSERT_FALSE(world.range(kSmallWindow).given_back);
-  // Of the current version, in the same place: all is read, and arrives after the lease.
+  // The current version, in the same place: all is read, and arrives after the lease.
   world.offloader->start_range(0, kSmallWindow, world.range_result);
   world.offloader->flush();
   world.connection.copy(is_any);

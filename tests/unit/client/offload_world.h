@@ -174,7 +174,7 @@ inline std::vector<std::uint64_t> sorted(std::vector<std::uint64_t> ids) {
 inline const rtree::RangeQuery<2> kSmallWindow{.window = {{0.5, 0.5}, {0.51, 0.51}}};
 inline const rtree::RangeQuery<2> kEverything{.window = {{0, 0}, {2, 2}}};
 
-/// Of the reads under way: those of nodes, and not of the root or of what lies behind it.
+/// Whether a read is one of nodes, and not of the root or of what lies behind it.
 inline bool is_of_node(const transport::ReadRequest& read) {
   return read.region != 0 || read.offset >= sizeof(rtree::RootBlock<2>);
 }

@@ -211,7 +211,7 @@ struct Loop {
     struct Flying {
       Access access;
       double begun;
-      double ready;  // of a message: when its answer is here
+      double ready;  // when a message's answer is here
     };
     std::vector<Flying> flying;
     double now = 0;

@@ -79,7 +79,7 @@ class QuietConnection final : public transport::Connection {
     return requests;
   }
   std::size_t messages_sent() const { return sent_.size(); }
-  /// Of the message sent last.
+  /// Request id of the message that was sent last.
   std::uint32_t last_request_id() const {
     protocol::Header header;
     std::memcpy(&header, sent_.back().data(), sizeof header);

@@ -56,7 +56,7 @@ TEST(CsvDialects, QuoteNoMoreThanALineMayHold) {
 }
 
 TEST(CsvDialects, LoseNoLineBehindAQuoteAtTheEndOfTheBuffer) {
-  constexpr std::size_t kBufferBytes = 1 << 18;  // of LineReader
+  constexpr std::size_t kBufferBytes = 1 << 18;  // size of LineReader's buffer
   for (const std::size_t behind : {std::size_t{500}, 3 * LineReader::kMaxLineBytes}) {
     std::vector<Entry<2>> expected;
     std::string text = "id,name,x,y\n";

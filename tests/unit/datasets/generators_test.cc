@@ -155,7 +155,7 @@ TEST(PowerLaw, IsUniformAtExponentZero) {
 }
 
 TEST(Clusters, AreDenserThanUniform) {
-  // Of 100 x 100 cells, boxes of five clusters meet far fewer.
+  // Boxes of five clusters meet far fewer of 100 x 100 cells.
   std::vector<bool> cells(10000);
   for (const auto& entry : entries_of<2>("clusters:20000:clusters=5:sigma=0.01")) {
     const auto cell = [](double x) {

@@ -168,7 +168,7 @@ TEST_F(CollectionsTest, WhatIsHeldIsOfOneVersion) {
   insert(roads, 5);
   insert(0, 7);
   const auto held = all_.hold();
-  ASSERT_TRUE(all_.find(roads)->insert({6, box_of(6)}));  // of a batch that is not published
+  ASSERT_TRUE(all_.find(roads)->insert({6, box_of(6)}));  // part of a batch that is not published
   EXPECT_EQ(held.forest.roots.version, all_.first().next_version() - 1);
   EXPECT_EQ(held.forest.roots.entries, 2u);
   ASSERT_EQ(held.forest.roots.trees.size(), 2u);
@@ -308,7 +308,7 @@ TEST_F(CollectionsStoreTest, ComeBackFromTheLog) {
   insert(0, 2);
   insert(roads, 3, false);
   insert(0, 4);                                                // two collections in a batch
-  append(RecordType::kInsert, EntryPayload<2>{5, box_of(5)});  // of the first tree
+  append(RecordType::kInsert, EntryPayload<2>{5, box_of(5)});  // a record of the first tree
   ASSERT_TRUE(all_->first().insert({5, box_of(5)}));
   end_batch();
   const rtree::Version next = all_->first().next_version();

@@ -242,7 +242,8 @@ void LogTest::expect_damage_told_from_a_torn_tail(LogPosition start) {
     const std::uint64_t batch = bit / 8 / kBatchBytes;
     const Log::Tail tail = Log::find_tail(content_.image, start);
     EXPECT_EQ(tail.records, batch);
-    // Of the one before the last, the checksum alone can't be missed: the last is verified by it.
+    // Damage to the checksum of the last batch but one cannot be proved: the last one is verified
+    // with it.
     const bool hits_last_checksum = batch + 2 == kBatches && bit / 8 % kBatchBytes < 8;
     if (batch + 1 < kBatches && !hits_last_checksum) {
       EXPECT_NE(tail.proof_of_damage, 0u) << "bit " << bit;
@@ -342,7 +343,7 @@ TEST_F(LogTest, ABatchDuringWhichOlderOnesWereFlushedMayBeTornAnywhere) {
     ASSERT_TRUE(append(*log, 1));
     log->end_batch();
     ASSERT_TRUE(append(*log, 2));
-    ASSERT_TRUE(log->commit());  // of the batch before
+    ASSERT_TRUE(log->commit());  // commits the batch before
     ASSERT_TRUE(append(*log, 3));
     log->end_batch();
   }

@@ -248,7 +248,7 @@ TEST_F(CompactTest, GoesOnThoughOthersWriteInBetween) {
 TEST_F(CompactTest, TakesAnyCursor) {
   Random random(seed(48));
   open();
-  ASSERT_TRUE(tree_->compact(0, 0));  // of an empty tree
+  ASSERT_TRUE(tree_->compact(0, 0));  // the tree is empty
   insert(20'000, random);
   erase(0.7, random);
   for (int i = 0; i < 2000; ++i) {

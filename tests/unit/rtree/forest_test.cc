@@ -402,7 +402,7 @@ TEST_F(StoredForestTest, IsRestoredAsItWas) {
 }
 
 TEST_F(StoredForestTest, GoesOnBehindTheVersionPublishedLast) {
-  version_ += 5;  // of trees that are no more
+  version_ += 5;  // versions of trees that no longer exist
   const auto restored = restore();
   ASSERT_TRUE(restored);
   EXPECT_EQ(restored->front()->next_version(), version_ + 1);

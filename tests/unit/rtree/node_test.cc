@@ -216,7 +216,7 @@ TYPED_TEST(NodeOf, ScansAsPlainComparisonsDo) {
     leaf->header.count = static_cast<std::uint32_t>(random.below(kLeafFanout<D> + 1));
     std::vector<Box<D>> boxes(1 + random.below(kInnerFanout<D>));
     for (Box<D>& box : boxes) box = any_box<D>(random);
-    // Of places beyond the count, anything.
+    // Places beyond the count hold anything.
     std::memset(static_cast<void*>(&inner->inner), round % 256, sizeof(inner->inner));
     set_children(*inner, boxes, 10);
     for (std::uint32_t i = 0; i < leaf->count(); ++i) leaf->set_entry(i, {i, any_box<D>(random)});

@@ -288,7 +288,7 @@ TEST_F(RestoreTest, TakesBackABatch) {
   for (int again = 0; again < 20; ++again) {
     for (std::uint64_t id = 100'000; id < 101'000; ++id) insert(*tree_, id);
     for (std::uint64_t id = 1; id < 3000; id += 3) ASSERT_TRUE(tree_->erase({id, box_of(id)}));
-    // Of those that were born in the batch, too.
+    // Erases entries that were born in the batch, too.
     for (std::uint64_t id = 100'000; id < 101'000; ++id) {
       ASSERT_TRUE(tree_->erase({id, box_of(id)}));
     }
@@ -401,7 +401,7 @@ TEST_F(RestoreTest, TakesBackABulkLoadAndHasItsRoomForAnother) {
   AnonymousSlabs slabs;
   const std::uint64_t budget = 20'000 * 100;
   auto tree = std::move(*Tree<2>::create({.memory_budget_bytes = budget}, slabs, clock_));
-  std::vector<Entry<2>> entries;  // of more than half of the budget
+  std::vector<Entry<2>> entries;  // entries for more than half of the budget
   for (std::uint64_t id = 0; id < 20'000; ++id) entries.push_back({id, box_of(id)});
   for (int again = 0; again < 3; ++again) {
     const Status loaded = tree->bulk_load_batch(entries, {});

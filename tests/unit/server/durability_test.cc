@@ -80,7 +80,7 @@ TEST(Durability, RoomForOperationsIsRoomForTheLongestOnes) {
   EXPECT_LE(stats.log_used_bytes, stats.log_capacity_bytes);
 }
 
-/// Of a log on a disk: the batch finds no room in the middle of it.
+/// A log on a disk: the batch finds no room in the middle of it.
 TEST(Durability, WhatFoundNoRoomInTheLogIsNotShownByALaterWrite) {
   const testing_support::TemporaryFolder folder;
   enum { kRight, kNotOpened, kNotOnDisk, kNotRefused, kShown, kNotTaken, kShownLater };

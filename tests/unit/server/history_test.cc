@@ -168,7 +168,7 @@ TEST_F(HistoryUnit, AVersionOfAnEarlierLifeIsAsOldAsItsStampSays) {
 TEST_F(HistoryUnit, AVersionIsNoOlderThanTheOneBefore) {
   History<2> history(with_clocks({.age = 100 * kSecond}));
   publish(history, 5);
-  for (const Nanoseconds ago : {Nanoseconds{0}, kSecond / 2}) {  // of two machines
+  for (const Nanoseconds ago : {Nanoseconds{0}, kSecond / 2}) {  // two machines' clocks
     ASSERT_TRUE(tree_->insert({static_cast<std::uint64_t>(100 + ago), {{0, 0}, {1, 1}}}));
     tree_->publish();
     history.add(*tree_, replication::HybridClock::from_unix_ns(unix_ns() - ago));

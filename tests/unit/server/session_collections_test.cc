@@ -156,7 +156,7 @@ class SessionJoins : public SessionCollections {
     });
     world_.run();
   }
-  /// Of all segments of an answer.
+  /// Pairs of all segments of an answer.
   static std::vector<IdPair> pairs_of(Loopback& client) {
     std::vector<IdPair> pairs;
     for (bool more = true; more;) {

@@ -5,7 +5,7 @@
 namespace silurus::transport {
 namespace {
 
-constexpr Nanoseconds kCost = 5 * kMicrosecond;  ///< of a pause, CPU time
+constexpr Nanoseconds kCost = 5 * kMicrosecond;  ///< CPU time of one pause
 
 struct Outcome {
   double overhead;    ///< CPU time of pauses, of that of the work

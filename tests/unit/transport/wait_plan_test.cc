@@ -64,7 +64,7 @@ class Open final : public Requests {
   Random random_{kSeed};
 };
 
-/// Of clients that each ask again some time after the answer.
+/// Requests of clients that each ask again some time after the answer.
 class Closed final : public Requests {
  public:
   Closed(std::size_t clients, Nanoseconds pause, Nanoseconds from = 0) : pause_(pause) {

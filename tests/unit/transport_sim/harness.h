@@ -78,7 +78,7 @@ class Node {
   Nanoseconds step_cost = 0;
   int steps = 0;
   Recorder recorder;
-  std::unique_ptr<Connection> connection;  ///< of a client
+  std::unique_ptr<Connection> connection;  ///< for a client alone
 };
 
 /// A node that listens and keeps the connections that it accepts.

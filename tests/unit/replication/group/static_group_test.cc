@@ -383,7 +383,7 @@ class Babbler final : public transport::ConnectionHandler, public transport::Acc
     connections.push_back(std::move(connection));
   }
   void say(transport::Connection& connection) const {
-    if (kind) {  // of the right form, but for what is in it
+    if (kind) {  // the message has the right form, but wrong content
       send_side_message(connection, *kind, 0, words);
       return;
     }

@@ -18,7 +18,7 @@ namespace {
 
 namespace sim = transport::sim;
 
-/// Of the messages of a copy (tree_copy.cc), for those who say what no member would.
+/// Kinds of the messages of a copy (tree_copy.cc), for tests that send what no member would.
 constexpr std::uint32_t kHoldMessage = 1;
 constexpr std::uint32_t kNodesMessage = 2;
 
