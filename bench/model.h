@@ -52,7 +52,7 @@ struct PlanCosts {
   struct Server {
     double sweep_ns = 0;    ///< one sweep of a worker that finds nothing
     double request_ns = 0;  ///< a search message in and its answer out, without tree or transport
-    double result_ns = 0;   ///< ... and each result in the answer
+    double result_ns = 0;   ///< each result in the answer, beside that
     double write_ns = 0;    ///< a write message in and its answer out
   } server;
   /// A range search of the tree: alone, and as one of several interleaved.
@@ -69,7 +69,7 @@ struct PlanCosts {
   } writer;
   struct Client {
     double request_ns = 0;  ///< a search message out and its answer in, without the transport
-    double result_ns = 0;   ///< ... and each result in the answer
+    double result_ns = 0;   ///< each result in the answer, beside that
   } client;
   Search offload;  ///< a search by one-sided reads, inner nodes cached
   struct Tcp {

@@ -23,9 +23,9 @@ constexpr double kResultBytes = 8;
 /// prototypes' table "Offloading: bytes on the wire of a search": groups of 4, and a box an entry,
 /// 8 bits a side). Root word and 60 bytes an answer are contained.
 struct PartOfLeaves {
-  double small_bytes;  ///< those of a window with about one result
-  double large_bytes;  ///< ... with about 200
-  double small_reads;  ///< beside that of the root word: 48 % and 98.8 % need no other
+  double small_bytes;  ///< bytes for a window with about one result
+  double large_bytes;  ///< bytes for a window with about 200
+  double small_reads;  ///< reads beside that of the root word: 48 % and 98.8 % need no other
   double large_reads;  ///< not measured: one for each leaf and one for each second gap in it
 };
 constexpr PartOfLeaves kGroupsOf4 = {187, 11'442, 0.52, 16};

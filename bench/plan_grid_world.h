@@ -22,7 +22,7 @@ namespace silurus::bench {
 enum class GridClient : std::uint8_t {
   kNoCache = 0,     ///< the root node and no other
   kCache = 1,       ///< all inner nodes
-  kGroups = 2,      ///< ... and a box, in 8 bits a side, of each group of four entries of a leaf
+  kGroups = 2,      ///< all inner nodes, and a box of 8 bits a side for four entries of a leaf each
   kEntryBoxes = 3,  ///< the same, and a box of each entry
 };
 inline constexpr std::size_t kGridClients = 4;

@@ -21,11 +21,11 @@ namespace sim = transport::sim;
 /// lines.
 constexpr std::uint32_t kInnerBytes = 320;
 constexpr unsigned kInnerLevels = 7;
-/// ... LeafNode: of a leaf its client reads what lies before the values (value_offset(0)): 16 keys,
-/// a count, a sequence number, a pointer.
+/// src/stores/node.hpp, LeafNode: a client reads what lies before the values of a leaf
+/// (value_offset(0)): 16 keys, a count, a sequence number, a pointer.
 constexpr std::uint32_t kLeafKeysBytes = 141;
-/// Then the value at the position found, by one more read: "two RDMA operations per request (one
-/// for lookup and one for read)" are the least that there can be (section 2).
+/// The value at the position found, which takes one more read: "two RDMA operations per request
+/// (one for lookup and one for read)" are the least that there can be (section 2).
 constexpr std::uint32_t kValueBytes = 8;
 // ae_scripts/ycsbc.toml.
 constexpr unsigned kMachines = 8;

@@ -52,11 +52,11 @@ struct SearchCost {
 /// cached nodes become those of the new tree (ChangeFollower); or a copy of the root node, if it
 /// isn't known where these records lie.
 ///
-/// A range search reads of a leaf the groups of entries that may hold answers, and no header, or the
-/// header alone if it counts entries that are all answers: the time lease vouches for them as for a
-/// node. Where the lease alone is not trusted (checksums are asked for, the search has paused, an
-/// old version), and by searches for many neighbours, whole leaves are read. A search for few
-/// neighbours reads groups, the nearest first.
+/// A range search reads of a leaf the groups of entries that may hold answers, and no header, or
+/// the header alone if it counts entries that are all answers: the time lease vouches for them as
+/// for a node. Where the lease alone is not trusted (checksums are asked for, the search has
+/// paused, an old version), and by searches for many neighbours, whole leaves are read. A search
+/// for few neighbours reads groups, the nearest first.
 ///
 /// max_staleness > 0 lets a search use a root that was read no longer ago than that (and still
 /// within its lease) without looking: the answer is then that of a version that was current at most

@@ -33,7 +33,7 @@ class Silence {
   }
   /// By the last look.
   bool is_silent() const { return is_silent_; }
-  /// So often it has to be looked at while an answer is owed.
+  /// Interval at which look() has to be called while an answer is owed.
   Nanoseconds look_every() const { return limit_ / 2; }
 
  private:

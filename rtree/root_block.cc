@@ -11,7 +11,7 @@ RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chun
                             Node<D>& room, std::uint64_t number) {
   if (bytes.size() < kRootWordBytes) return {NodeRef(), nullptr};
   const auto* block = reinterpret_cast<const RootBlock<D>*>(bytes.data());
-  // The copy is the reader's own: nobody writes it, so relaxed loads pair with nothing.
+  // The copy is the reader's own: no thread writes it, so relaxed loads pair with nothing.
   if (block->owner.load(std::memory_order_relaxed) != 2 * number) return {NodeRef(), nullptr};
   if (block->ended.load(std::memory_order_relaxed) != 0) return {NodeRef(), nullptr};
   const NodeRef root = NodeRef::from_word(block->root.load(std::memory_order_relaxed));

@@ -254,8 +254,8 @@ class Tree {
   }
   /// The first chunk at which a run may begin: none from it on was ever in use.
   std::uint32_t unused_chunk() const { return forest_->arena.unused(); }
-  /// One step of what makes the chunks of the run nobody else's; true: they are. To be called again
-  /// until then, with batches in between if need be. kConflict if others have some of them,
+  /// Takes one step to reserve the chunks of the run for the caller; true: they are reserved. To be
+  /// called again until then, with batches in between if need be. kConflict if others have some,
   /// kOutOfMemory, kInvalidArgument if no tree lies in such a run.
   Result<bool> reserve_run(const Run& run);
   /// Builds a tree of all entries, whose boxes are good (check_box), in a reserved run that has

@@ -122,8 +122,8 @@ class Durability {
   // The writer's.
   replication::HybridClock clock_;
   replication::Stamp batch_stamp_ = 0;  ///< 0: no batch has begun
-  std::uint64_t selected_ = 0;          ///< whose operations follow, as the log has it
-  std::uint64_t wanted_ = 0;            ///< ... and as select() has it
+  std::uint64_t selected_ = 0;          ///< collection whose operations follow, as the log has it
+  std::uint64_t wanted_ = 0;            ///< collection whose operations follow, as select() has it
   bool has_log_obstacle_ = false;
   bool flush_pending_ = false;  ///< something is published that is not durable
   Nanoseconds last_flush_ = 0;

@@ -64,12 +64,12 @@ struct SILURUS_API ShardMap {
   }
 };
 
-/// kInvalidArgument names what makes no sense: ranges that don't cover all keys once, a server
-/// named twice, a frame without extent ...
+/// Checks a map. kInvalidArgument names what makes no sense: ranges that don't cover all keys once,
+/// a server named twice, or a frame without extent, for example.
 SILURUS_API Status check(const ShardMap& map);
-/// JSON. Of a map that check() finds right.
+/// Returns the JSON text of a map that check() finds right.
 SILURUS_API std::string encode(const ShardMap& map);
-/// kProtocol if that is no map, or one that check() refuses. Whatever the bytes are.
+/// Reads any text. kProtocol if it is no map, or one that check() refuses.
 SILURUS_API Result<ShardMap> decode(std::string_view text);
 
 /// Keys as people read and write them: 16 hexadecimal digits, or fewer with zeros behind.

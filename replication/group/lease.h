@@ -69,7 +69,7 @@ class ReadLease {
     until = std::max(until, sent_[heartbeat - first_] + lease_ - 2 * lease_ / kDriftDenominator);
   }
   /// When the lease ends: before that, fewer of the view's other members join another primary
-  /// as are needed for that.
+  /// than are needed for that.
   Nanoseconds until(const View& view, MemberId self) const {
     std::vector<Nanoseconds> ends;
     for (const MemberInfo& member : view.members) {

@@ -261,8 +261,9 @@ void Member::lead_again(Nanoseconds now) {
   try_proposal(now);
 }
 
-/// Whose place this one was to take is there still. For good: else it would be taken in some later
-/// moment, when that one starts again, say.
+/// Fails, since the member whose place this one was to take is still there. The failure is final:
+/// it would otherwise take that place at some later moment, for example when that member starts
+/// again.
 void Member::give_up_place() {
   failed_ = Error{ErrorCode::kConflict,
                   "--take-over: member " + std::to_string(view_.primary) +

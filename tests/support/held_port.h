@@ -14,8 +14,9 @@ namespace silurus::testing_support {
 
 /// A port on loopback that the kernel has chosen, kept for the programs that the owner starts on
 /// it, one after the other. A socket is bound to it and never listens: the kernel gives the port to
-/// nobody who asks for any, neither to listen at nor to connect from, while a program that names it
-/// and sets SO_REUSEADDR (as silurus-server and etcd do) can listen there, also in its next life.
+/// no program that asks for any, neither to listen at nor to connect from, while a program that
+/// names it and sets SO_REUSEADDR (as silurus-server and etcd do) can listen there, also in its
+/// next life.
 class HeldPort {
  public:
   HeldPort() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {

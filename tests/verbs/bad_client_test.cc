@@ -162,7 +162,7 @@ TEST_F(BadClient, CannotWriteBeyondItsRing) {
   expect_service();
 }
 
-TEST_F(BadClient, ThatSendsNonsenseIsClosedAndNobodyElse) {
+TEST_F(BadClient, ThatSendsNonsenseIsClosedAndNoOtherClient) {
   const std::uint32_t nonsense[] = {
       Immediate::make(Notice::kMessage, 0),         // no message in the ring
       Immediate::make(Notice::kCredit, 12345),      // credit for what was never sent

@@ -45,7 +45,7 @@ TEST_F(VerbsConnection, RefusesMoreThanTheLimit) {
   EXPECT_EQ(made.error().code, ErrorCode::kTooLarge) << made.error().message;
 }
 
-TEST_F(VerbsConnection, SaysThatNobodyListens) {
+TEST_F(VerbsConnection, SaysThatNoServerListens) {
   const auto made =
       fabric->connect({"rdma", host_address(), "9", ""}, {}, *client_poller, {}, client);
   ASSERT_FALSE(made);

@@ -34,8 +34,8 @@ struct Endpoint {
   std::vector<std::byte> peer_hello;
   std::string peer;
   std::shared_ptr<ListenerState> listener;  ///< null for a client
-  std::string owner = {};                   ///< a client's, at the server: what it counts as
-  std::optional<uid_t> user = {};           ///< ... and whose it is
+  std::string owner = {};                   ///< at the server: what the client counts as
+  std::optional<uid_t> user = {};           ///< at the server: the user that the client belongs to
   std::uint64_t custody_ticket = 0;         ///< the control socket's; 0: it is in no custody
 };
 

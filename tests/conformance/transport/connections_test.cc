@@ -55,7 +55,7 @@ TEST_P(Connections, ThatTheHandlerRefusesFailWithItsError) {
   EXPECT_TRUE(try_connect()) << "and the next one is welcome";
 }
 
-TEST_P(Connections, ToNobodyAreAnErrorThatNamesTheAddress) {
+TEST_P(Connections, ToNoListenerAreAnErrorThatNamesTheAddress) {
   Recorder recorder;
   const Address address = world->empty_address();
   const auto connection =
@@ -105,7 +105,7 @@ TEST_P(Connections, DestroyedEndForTheOtherSide) {
   client->connection.reset();
   ASSERT_TRUE(run_until([&] { return server->recorder->closed.has_value(); }));
   EXPECT_EQ(server->recorder->closed->code, ErrorCode::kConnectionLost);
-  EXPECT_FALSE(client->recorder->closed) << "nobody is told after destruction";
+  EXPECT_FALSE(client->recorder->closed) << "no handler is called after destruction";
 }
 
 TEST_P(Connections, AreHarmlessOnceClosed) {
@@ -249,7 +249,7 @@ TEST_P(Connections, ShareTheRingBudget) {
 TEST_P(Connections, OutliveTheirListener) {
   connect();
   listener.reset();
-  ASSERT_TRUE(send(*client->connection, "anybody there?"));
+  ASSERT_TRUE(send(*client->connection, "who is there?"));
   EXPECT_TRUE(run_until([&] { return server->recorder->count == 1; }));
 }
 

@@ -29,7 +29,7 @@ TEST_P(Messages, ArriveWholeAndInBothDirections) {
   EXPECT_EQ(to_text(client->recorder->messages[0]), "an answer");
 }
 
-TEST_P(Messages, GoOutWithTheNextProgressIfNobodyFlushes) {
+TEST_P(Messages, GoOutWithTheNextProgressWithoutAFlush) {
   connect();
   ASSERT_TRUE(send(*client->connection, "held back"));
   EXPECT_TRUE(run_until([&] { return server->recorder->count == 1; }));

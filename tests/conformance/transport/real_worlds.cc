@@ -44,7 +44,7 @@ class RealWorld final : public World {
     return *Address::parse("shm://" + directory_ + "/socket");
   }
   Address empty_address() override {
-    // Port 1 (tcpmux) is nobody's.
+    // No program listens at port 1 (tcpmux).
     if (fabric_->scheme() == "tcp") return *Address::parse("tcp://127.0.0.1:1");
     if (fabric_->scheme() == "rdma") return *Address::parse("rdma://" + rdma_host() + ":1");
     return *Address::parse("shm://" + directory_ + "/nobody");

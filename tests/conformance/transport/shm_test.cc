@@ -30,7 +30,7 @@ void expect_read_only(int fd) {
   munmap(view, kSlab);
 }
 
-TEST(SharedSlab, CannotBeWrittenByWhoeverGetsItsDescriptor) {
+TEST(SharedSlab, CannotBeWrittenByAProcessThatGetsItsDescriptor) {
   auto slab = shm::SharedSlab::create(kSlab, "test", false);
   ASSERT_TRUE(slab) << slab.error().message;
   slab->bytes()[0] = std::byte{1};

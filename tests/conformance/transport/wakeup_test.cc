@@ -153,7 +153,7 @@ TEST_P(WakeUps, AreAllThatAnIdleServerUsesItsProcessorFor) {
 }
 
 // Two threads that sleep as soon as they can, and pauses of random length: one lost wake-up, and
-// nobody moves again.
+// neither moves again.
 TEST_P(WakeUps, AreNeverLost) {
   constexpr std::uint64_t kSeed = 4711;
   std::printf("seed %lu\n", static_cast<unsigned long>(kSeed));

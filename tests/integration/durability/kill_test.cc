@@ -121,7 +121,7 @@ class KillTest : public testing::TestWithParam<std::vector<std::string>> {
     const auto all = client->range({{-1, -1}, {3, 3}}, {.shape = ResultShape::kEntries});
     ASSERT_TRUE(all) << all.error().message;
     if (sync) {
-      EXPECT_GE(all->version, newest_.load()) << "somebody read what a crash took back";
+      EXPECT_GE(all->version, newest_.load()) << "a client read what a crash took back";
     }
     newest_.store(all->version);
     std::map<std::uint64_t, Box<2>> found[kWriters];

@@ -143,7 +143,7 @@ TEST_P(CopiesOfServers, LetANewMemberJoinThoughTheLogBeginsLate) {
   Client<2> writer = client();
   grow(writer, kMany);
   start(2);
-  EXPECT_TRUE(has_copied(members_[1])) << "from the primary, where there is nobody else";
+  EXPECT_TRUE(has_copied(members_[1])) << "from the primary, where there is no other member";
   expect_equal(kMany);
   // It is a member like any other: it leads, takes writes, and comes back by itself.
   members_[0].kill_it();

@@ -104,7 +104,7 @@ TEST_P(StaticCluster, ABackupThatDiesIsVotedOutAndComesBack) {
   expect_everywhere(ids_);
 }
 
-TEST_P(StaticCluster, BackupsAnswerButNobodyLeadsWhileTheFirstMemberIsAway) {
+TEST_P(StaticCluster, BackupsAnswerButNoneLeadsWhileTheFirstMemberIsAway) {
   start(3);
   Client<2> writer = client();
   write(writer, 50);
@@ -124,7 +124,7 @@ TEST_P(StaticCluster, BackupsAnswerButNobodyLeadsWhileTheFirstMemberIsAway) {
     }
     for (const Member& member : members_) EXPECT_FALSE(member.leads());
   }
-  EXPECT_FALSE(hasty->insert(999, box_of(999)).has_value()) << "nobody could have committed it";
+  EXPECT_FALSE(hasty->insert(999, box_of(999)).has_value()) << "no member could have committed it";
   EXPECT_FALSE(hasty->count(kEverything).has_value()) << "nor is that sure to be the newest";
   first().start();
   ASSERT_TRUE(wait_for_view(3));
@@ -345,7 +345,7 @@ TEST_P(StaticCluster, AnotherMemberTakesOverByHand) {
   expect_everywhere(ids_);
 }
 
-TEST_P(StaticCluster, AViewThatNobodyWroteIsRefusedWithWhatToDo) {
+TEST_P(StaticCluster, AViewThatNoMemberWroteIsRefusedWithWhatToDo) {
   start(1);
   first().process().stop();
   const std::string file = data(0) + "/member.view";

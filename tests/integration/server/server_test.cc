@@ -151,7 +151,7 @@ int plain_socket(const std::string& url) {
   return fd;
 }
 
-TEST_F(ServerTest, GarbageOnTheTcpPortTroublesNobodyElse) {
+TEST_F(ServerTest, GarbageOnTheTcpPortTroublesNoOtherClient) {
   ServerProcess server(
       {"--listen", "tcp://127.0.0.1:0", "--listen", shm(), "--load", "uniform:1000"});
   ASSERT_EQ(server.addresses().size(), 2u) << server.errors();
@@ -493,7 +493,7 @@ TEST_F(ServerTest, LoadsInBulkWhileOthersSearchAndForgetsALoadWhoseClientDied) {
 }
 
 /// Neither boxes nor ids say where to look for what is absent.
-TEST_F(ServerTest, OneCrowdedSpotStallsNobodyElse) {
+TEST_F(ServerTest, OneCrowdedSpotStallsNoOtherClient) {
   ServerProcess server({"--listen", shm(), "--threads", "1"});
   ASSERT_EQ(server.addresses().size(), 1u) << server.errors();
   const auto client = [&] {

@@ -144,7 +144,7 @@ TEST(Service, GivesSignsOfLifeAsLongAsAllItsWorkersLive) {
   }
   StoppedThread worker(server.pid(), "silurus-1");
   ASSERT_TRUE(worker.was_found());
-  if (!worker.is_stopped()) GTEST_SKIP() << "this system lets nobody stop a thread of a child";
+  if (!worker.is_stopped()) GTEST_SKIP() << "this system lets no process stop a thread of a child";
   // What it had said before may still arrive. After that there is silence, although the main thread
   // and the other worker run.
   int signs = 0;

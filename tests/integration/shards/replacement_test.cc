@@ -324,7 +324,7 @@ TEST_F(OneShard, OperationsKeepTheirOrderWhenTheServerIsFrozenNowAndThen) {
   expect_holds(*router_, model_);
 }
 
-TEST_F(OneShard, WhoeverChangesSomethingElseInTheMapStopsNothing) {
+TEST_F(OneShard, AChangeOfSomethingElseInTheMapStopsNothing) {
   auto other = cluster_.store();
   ReplaceOptions options = split();
   int changes = 0;

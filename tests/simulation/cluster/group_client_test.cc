@@ -153,7 +153,7 @@ class GroupClientTest : public testing::Test, private client::Network {
   }
 };
 
-TEST_F(GroupClientTest, FindsThePrimaryWhoeverItAsksFirst) {
+TEST_F(GroupClientTest, FindsThePrimaryWhicheverMemberItAsksFirst) {
   state_.primary = 2;
   connect();
   write();
@@ -166,7 +166,7 @@ TEST_F(GroupClientTest, FindsThePrimaryWhoeverItAsksFirst) {
   EXPECT_EQ(group_->connections(), 1u) << "the others are left alone";
 }
 
-TEST_F(GroupClientTest, BeginsWritesAndSearchesBeforeItHasFoundAnybody) {
+TEST_F(GroupClientTest, BeginsWritesAndSearchesBeforeItHasFoundAMember) {
   create();
   write();
   search();

@@ -49,7 +49,7 @@ TEST_F(AckRules, AfterAQuorumsAnswerTheOneThatHasItLeads) {
   EXPECT_EQ(values(*next), 5u);
 }
 
-TEST_F(AckRules, WithAQuorumNobodyLeadsAlone) {
+TEST_F(AckRules, WithAQuorumNoMemberLeadsAlone) {
   begin(kQuick, ReplicationProtocol::kMulticast, Ack::kQuorum);
   MemberLife& leads = *primary();
   MemberLife& other = *others(leads)[0];
@@ -114,7 +114,7 @@ TEST_F(MetadataRules, AnswersBeforeThePayloadIsWithTheOthersAndWaitsForThePrimar
   EXPECT_EQ(values(*next), 1u + kPuts) << "nothing that was acknowledged is lost";
 }
 
-TEST_F(MetadataRules, LetsNobodyLeadWhoHasForgottenWhatItKnew) {
+TEST_F(MetadataRules, LetsNoMemberLeadThatHasForgottenWhatItKnew) {
   const std::size_t which = answer_early_and_crash();
   for (std::size_t i = 0; i < kMembers; ++i) {
     if (i == which) continue;
@@ -128,7 +128,7 @@ TEST_F(MetadataRules, LetsNobodyLeadWhoHasForgottenWhatItKnew) {
   EXPECT_EQ(values(*next), 1u + kPuts);
 }
 
-TEST_F(MetadataRules, GoOnAtOnceWhenSomebodyHasEverything) {
+TEST_F(MetadataRules, GoOnAtOnceWhenAMemberHasEverything) {
   begin(kQuick, ReplicationProtocol::kChain, Ack::kMetadata);
   MemberLife& leads = *primary();
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(put_and_wait(leads));

@@ -40,8 +40,8 @@ class Faults {
   void schedule(Nanoseconds from, Nanoseconds until);
   /// Something goes wrong with a copy of a member's tree that has just begun, or nothing.
   void disturb(const sim::Host& copier, const sim::Host& source);
-  /// Ends them all, and starts who is down. Whoever lets in the midst of writing crash has seen to
-  /// it that nobody will any more.
+  /// Ends all faults, and starts hosts that are down. A caller that lets hosts crash in the midst
+  /// of writing has made sure that none will any more.
   void heal();
 
  private:

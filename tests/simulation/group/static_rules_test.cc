@@ -48,7 +48,7 @@ class StaticRules : public GroupRules {
 
 class StaticRulesOfEachAck : public StaticRules, public testing::WithParamInterface<group::Ack> {};
 
-TEST_P(StaticRulesOfEachAck, TheFirstMemberNeedsNobodyWhenItComesBack) {
+TEST_P(StaticRulesOfEachAck, TheFirstMemberNeedsNoOtherWhenItComesBack) {
   begin(kQuick, ReplicationProtocol::kMulticast, GetParam());
   put_some(*lives_[0]);
   for (MemberLife* life : std::vector(lives_)) crash(*life);
@@ -102,7 +102,7 @@ TEST_F(StaticRules, AMemberOfTheLastViewTakesOverByHandAndHasEverything) {
       world_.now() + kSecond));
 }
 
-TEST_F(StaticRules, NobodyTakesOverByHandWhileTheFirstMemberIsThere) {
+TEST_F(StaticRules, NoMemberTakesOverByHandWhileTheFirstMemberIsThere) {
   begin();
   put_some(*lives_[0]);
   crash(*lives_[1]);

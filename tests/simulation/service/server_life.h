@@ -102,10 +102,10 @@ struct Service {
                                          .pause = 10 * kMillisecond,
                                          .longest_pause = 80 * kMillisecond};
   Nanoseconds node_time = 0;  ///< that a disk takes for a node of a copy
-  /// Told that a member begins to copy the tree of another one, ...
+  /// Called when a member begins to copy the tree of another one.
   std::function<void(const sim::Host& copier, const sim::Host& source)> on_copy =
       [](const sim::Host&, const sim::Host&) {};
-  /// ... and that a copy has arrived: the member does no more, and is to be started again.
+  /// Called when a copy has arrived: the member does no more, and is to be started again.
   std::function<void(const sim::Host& member)> on_arrival = [](const sim::Host&) {};
   std::uint64_t sources_died = 0;              ///< in the midst of being copied
   std::uint64_t load_sources_died = 0;         ///< the same of a bulk load

@@ -352,7 +352,8 @@ std::uint64_t ServiceClient::check(unsigned column, const Before& before,
   const std::uint64_t found = values_of(column, answer.ids, service_.group.complaints);
   const Published::Content* const published = service_.published.find(answer.version);
   if (published == nullptr) {
-    complain("an answer of version " + std::to_string(answer.version) + ", which nobody published");
+    complain("an answer of version " + std::to_string(answer.version) +
+             ", which no server published");
     return found;
   }
   if (found != (*published)[column]) {

@@ -15,10 +15,10 @@ constexpr std::size_t kPushBytes = 8 << 10;
 constexpr Nanoseconds kFaultsFrom = 40 * kMillisecond;
 constexpr Nanoseconds kFaultsUntil = 440 * kMillisecond;
 constexpr Nanoseconds kEtcdLease = 30 * kMillisecond;
-/// After the last fault everything is as it should be within that time, ...
+/// Time after the last fault within which everything is as it should be.
 constexpr Nanoseconds kRecovery = 3 * kSecond;
-/// ... new copies of trees are left alone from then on, and a member that has one starts again
-/// after that time.
+/// Time after which a member that has a copy of a tree starts again, once the last fault is over.
+/// No fault hits new copies from then on.
 constexpr Nanoseconds kRenewal = 2 * kMillisecond;
 constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
                                    .heartbeat = 2 * kMillisecond,

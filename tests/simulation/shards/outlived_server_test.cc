@@ -269,7 +269,7 @@ TEST_F(OutlivedServerIdle, WouldBeBelievedIfItsLifeDidNotEnd) {
 /// A register: an entry that one writer moves up, value by value.
 struct Register {
   unsigned begun = 0;         ///< the newest value that the writer has tried to write
-  unsigned acknowledged = 0;  ///< ... and knows to be there
+  unsigned acknowledged = 0;  ///< the newest value that the writer knows to be there
   unsigned read = 0;          ///< the newest that a search has returned
   std::size_t answers = 0;
   std::vector<std::string> complaints;

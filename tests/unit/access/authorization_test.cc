@@ -8,7 +8,7 @@ namespace {
 constexpr uid_t kServersUser = 4711;
 const Principal kStranger{4712, "user 4712"};
 
-TEST(Authorization, WithoutRulesIsEverybodys) {
+TEST(Authorization, WithoutRulesIsForAllUsers) {
   Authorization authorization(nullptr, kStranger);
   EXPECT_EQ(authorization.role(), Role::kOperator);
   EXPECT_TRUE(authorization.check(Role::kOperator, "do anything"));

@@ -129,7 +129,7 @@ TEST_F(RulesFile, ThatOthersMayReadOrWriteIsRefused) {
   }
 }
 
-TEST_F(RulesFile, OfSomebodyElseIsRefused) {
+TEST_F(RulesFile, OfAnotherUserIsRefused) {
   if (geteuid() != 0) GTEST_SKIP() << "only root can give a file away";
   const std::string path = folder_ / "access.toml";
   std::ofstream(path) << "";

@@ -5,7 +5,7 @@
 namespace silurus::bench {
 namespace {
 
-TEST(PlanQueue, OneCustomerWaitsForNobody) {
+TEST(PlanQueue, OneCustomerWaitsForNoOther) {
   const PlanNetwork network = {.stations = {{"a", 2e-6}, {"b", 3e-6}}, .think = 5e-6};
   EXPECT_NEAR(solve(network, 1).latency, 10e-6, 1e-12);
 }

@@ -569,7 +569,7 @@ TEST(CostPolicy, WhatTheServersTimeHeldBackBeginsAgainSlowly) {
 
 TEST(CostPolicy, FollowsTheBestShareWhenItFalls) {
   const Loop slow{.server_message = 1.2};   // best at a share of 0.31
-  const Loop quick{.server_message = 0.6};  // ... of 0.13
+  const Loop quick{.server_message = 0.6};  // best at a share of 0.13
   for (std::uint64_t seed = 1; seed <= 3; ++seed) {
     CostPolicy policy(seed);
     const auto choose = [&] { return policy.choose(0); };

@@ -134,7 +134,7 @@ TEST(Catalogue, KeepsADefaultCollectionWhateverHappens) {
   EXPECT_EQ(refusal(obey(catalogue, Action::kDrop, replaced->number)), ErrorCode::kConflict);
 }
 
-TEST(Catalogue, RefusesOrdersToNobodyAndOrdersThatAreUnknown) {
+TEST(Catalogue, RefusesOrdersToNoCollectionAndOrdersThatAreUnknown) {
   Catalogue catalogue(2);
   for (const Action action :
        {Action::kDrop, Action::kClear, Action::kRename, Action::kReplace, Action::kNote}) {

@@ -209,7 +209,7 @@ TEST_F(ForestTest, NodesThatAreClearedWaitForTheirGrace) {
   EXPECT_GT(first_->stats().recycled_nodes, recycled);
 }
 
-TEST_F(ForestTest, WhatIsClearedIsRecycledAtOnceWhereNobodyReads) {
+TEST_F(ForestTest, WhatIsClearedIsRecycledAtOnceWithoutReaders) {
   auto second = add(1);
   insert_some(*second, 0, 50'000);
   first_->publish();

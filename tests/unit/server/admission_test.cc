@@ -225,7 +225,7 @@ TEST_F(AdmittingServer, TasksThatAreDoneKeepNoOthersFromBeingTaken) {
   }
 }
 
-TEST_F(AdmittingServer, AnExportThatNobodyAsksForIsGivenUp) {
+TEST_F(AdmittingServer, AnExportThatNoClientAsksForIsGivenUp) {
   ASSERT_TRUE(world_.shard->load(test::row(10)));
   Loopback& client = world_.connect();
   ASSERT_EQ(command(client, TaskKind::kExport).first, 0);
@@ -238,7 +238,7 @@ TEST_F(AdmittingServer, AnExportThatNobodyAsksForIsGivenUp) {
             static_cast<std::uint16_t>(ErrorCode::kConflict));
 }
 
-TEST_F(AdmittingServer, ARetiredServerAnswersNobodyAndShowsNoRoot) {
+TEST_F(AdmittingServer, ARetiredServerAnswersNoClientAndShowsNoRoot) {
   ASSERT_TRUE(world_.shard->load(test::row(10)));
   Loopback& client = world_.connect();
   ASSERT_EQ(command(client, TaskKind::kFreeze, 1, kSecond).first, 0);

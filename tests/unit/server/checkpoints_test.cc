@@ -16,7 +16,7 @@
 namespace silurus::server {
 namespace {
 
-TEST(CheckpointsTest, OneThatFailedIsTriedAgainThoughNobodyAsksAndNoneIsDue) {
+TEST(CheckpointsTest, OneThatFailedIsTriedAgainThoughNoneIsAskedForOrDue) {
   log::set_level(log::Level::kOff);
   const testing_support::TemporaryFolder folder;
   rtree::AnonymousSlabs slabs;

@@ -1,7 +1,8 @@
+#include "server/member_status.h"
+
 #include <gtest/gtest.h>
 
 #include "protocol/messages.h"
-#include "server/member_status.h"
 
 // What a member says of itself before, and after, it knows anything.
 

@@ -88,7 +88,7 @@ TEST_F(SessionTest, GoesOnWithABigAnswerAsTheClientTakesIt) {
   EXPECT_EQ(ids.size(), 30000u);
 }
 
-TEST_F(SessionTest, ABigAnswerKeepsNobodyElseWaiting) {
+TEST_F(SessionTest, ABigAnswerKeepsNoOtherClientWaiting) {
   fill(30000);
   Loopback& greedy = world_.connect();
   Loopback& other = world_.connect();
@@ -176,7 +176,7 @@ TEST_F(SessionTest, StreamsTakeTurnsOverSeveralSweeps) {
     ASSERT_LE(answered, 2) << "each has a slice in each sweep";
   }
   ASSERT_EQ(answered_in.size(), clients.size());
-  EXPECT_LE(answered_in.back() - answered_in.front(), 40) << "somebody was passed over";
+  EXPECT_LE(answered_in.back() - answered_in.front(), 40) << "a client was passed over";
   world_.team.served.clock = &world_.clock;
 }
 

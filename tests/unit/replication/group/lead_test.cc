@@ -152,7 +152,7 @@ TEST_F(Lead, TakesInNoMoreThanTheMostMembers) {
   EXPECT_EQ(proposed(), Ids({1, 2, 3, 4, 5, 6, 7}));
 }
 
-TEST_F(Lead, TakesInNobodyThatLacksWhatIsCommitted) {
+TEST_F(Lead, TakesInNoMemberThatLacksWhatIsCommitted) {
   lead({1, 2, 3}, Ack::kQuorum);
   store_.state.registrations = {registration_of(4)};
   run(2 * kTestTiming.poll, [this] {
@@ -209,7 +209,7 @@ TEST_F(Lead, ItsLeaseAsksMembersOfTheViewThatMayBeTheNext) {
   EXPECT_FALSE(member_->may_read()) << "member 2 may be in a view without it by now";
 }
 
-TEST_F(Lead, TakesInNobodyThatHasNotPromisedWhatClientsWereTold) {
+TEST_F(Lead, TakesInNoMemberThatHasNotPromisedWhatClientsWereTold) {
   lead({1}, Ack::kAll);
   run(kTestTiming.lease);
   store_.state.registrations = {registration_of(2)};

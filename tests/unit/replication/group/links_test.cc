@@ -24,7 +24,7 @@ TEST(Links, WaitForAnUpstreamNoLongerThanTheyAreTold) {
                                  std::span<const std::byte>, transport::ConnectionHandler&,
                                  const Connected& done) {
     waits[address.to_string()] = timeout;
-    done(fail(ErrorCode::kDeadlineExceeded, "nobody answers"));
+    done(fail(ErrorCode::kDeadlineExceeded, "no member answers"));
   };
   const auto links = Links::create({.group = 1,
                                     .self = 1,

@@ -133,7 +133,7 @@ TEST(PushRing, OverwritesNothingThatWasNotRead) {
   window.land(window.under_way());
   for (std::size_t i = 0; i < pushed; ++i) EXPECT_EQ(copy_of(reader.next()), message);
   EXPECT_TRUE(reader.next().empty());
-  EXPECT_FALSE(writer.push(window, message)) << "nobody has said that it was read";
+  EXPECT_FALSE(writer.push(window, message)) << "the reader has not said that it was read";
   reader.tell(window);
   EXPECT_TRUE(writer.push(window, message));
 }

@@ -40,7 +40,7 @@ TEST(ReadLease, EndsBeforeAnyMembersPromiseDoesThoughClocksDrift) {
 
 TEST(ReadLease, NeedsEveryOtherMember) {
   ReadLease lease(kLease);
-  EXPECT_EQ(lease.until(view_of({1}), 1), INT64_MAX) << "alone there is nobody to ask";
+  EXPECT_EQ(lease.until(view_of({1}), 1), INT64_MAX) << "a member that is alone has none to ask";
   lease.promised(2, lease.beat(kSecond));
   EXPECT_GT(lease.until(view_of({1, 2}), 1), kSecond);
   EXPECT_EQ(lease.until(view_of({1, 2, 3}), 1), 0);

@@ -87,11 +87,11 @@ TEST_F(PersistedViewFile, IsTheOldOneAfterACrashInTheMidstOfWriting) {
   ASSERT_TRUE(write_persisted_view(path_, kept_of(4)));
   std::ofstream(path_ + ".new") << content().substr(0, 20);  // what a write begins with
   EXPECT_EQ(read_persisted_view(path_).value(), kept_of(4));
-  ASSERT_TRUE(write_persisted_view(path_, kept_of(5))) << "what is left over is in nobody's way";
+  ASSERT_TRUE(write_persisted_view(path_, kept_of(5))) << "what is left over is in no one's way";
   EXPECT_EQ(read_persisted_view(path_).value(), kept_of(5));
 }
 
-TEST_F(PersistedViewFile, IsRefusedWithWhatToDoIfNobodyWroteItSo) {
+TEST_F(PersistedViewFile, IsRefusedWithWhatToDoIfNoMemberWroteItSo) {
   ASSERT_TRUE(write_persisted_view(path_, kept_of(4)));
   const std::string good = content();
   Random random(testing_support::fresh_seed());
@@ -279,7 +279,7 @@ TEST_F(Keeping, SwapsByRevisionAndRemembersItThroughItsDeath) {
   EXPECT_EQ(saved_->founder, 1u);
 }
 
-TEST_F(Keeping, TellsNobodyOfAViewThatCouldNotBeSaved) {
+TEST_F(Keeping, TellsNoMemberOfAViewThatCouldNotBeSaved) {
   start_keeper();
   const auto asks = client();
   ASSERT_TRUE(replace(*keeper_, 0, view_of(1)));
@@ -362,7 +362,7 @@ TEST_F(Keeping, IsTakenOverOnlyWhereThatIsSaid) {
   EXPECT_EQ(saved_->founder, 1u);
   start_keeper(false, 2);
   ASSERT_TRUE(replace(*keeper_, 4 + kEpochsOfALeader, view_of(5 + kEpochsOfALeader, 2)));
-  EXPECT_EQ(saved_->taken_over_at, 4u) << "until somebody else takes over";
+  EXPECT_EQ(saved_->taken_over_at, 4u) << "until another member takes over";
 }
 
 /// Says what it is told to on any connection.
@@ -429,7 +429,7 @@ TEST_F(Keeping, GoesOnWhateverItIsAsked) {
   EXPECT_EQ(read(*asks)->view, view_of(1)) << "others are served";
 }
 
-TEST_F(Keeping, IsBelievedByNobodyWhenItBabbles) {
+TEST_F(Keeping, IsBelievedByNoMemberWhenItBabbles) {
   Babbler babbler;
   transport::Poller* const pollers[] = {first_.poller.get()};
   const auto listener = first_.fabric.listen(address_, {}, pollers, babbler);

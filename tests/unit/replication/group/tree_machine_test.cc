@@ -35,7 +35,7 @@ class TreeMachineTest : public testing::Test {
               [this](const AppliedBatch& batch) {
                 versions.push_back(batch.version);
                 EXPECT_EQ(machine.stamp(), batch.stamp)
-                    << "whoever sees the version sees its stamp";
+                    << "a reader that sees the version sees its stamp";
                 for (const AppliedRequest& one : batch.requests) requests.push_back(one);
                 if (batch.order) obeyed.push_back(batch.obeyed.has_value());
               },
@@ -389,7 +389,7 @@ TEST_F(TreeMachineTest, GoesNotOnBehindARecordOfAnotherLength) {
   }
 }
 
-TEST_F(TreeMachineTest, RefusesAnOperationThatBelongsToNobody) {
+TEST_F(TreeMachineTest, RefusesAnOperationThatBelongsToNoRequest) {
   insert(10);
   end_batch();
   Member member(clock_);
