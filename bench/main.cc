@@ -33,7 +33,7 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {"tree", "the tree against Boost.Geometry's rstar<16>, in one process", tree_command},
       {"modes", "tcp, messaging, offloading and adaptive access to a server", modes_command},
-      {"clients", "a crowd of idle clients, a few busy ones, and what happens when some die",
+      {"clients", "many idle clients, a few busy ones, and what happens when some die",
        clients_command},
       {"fairness", "what the worst that clients can do costs another one", fairness_command},
       {"outlive", "what a client notices when its server dies, hangs, is replaced or is busy",

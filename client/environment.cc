@@ -22,9 +22,9 @@ class RealFabrics final : public Fabrics {
     return {};
   }
 
-  Result<Way> route_to(const transport::Address& address) override {
+  Result<Route> route_to(const transport::Address& address) override {
     const auto found = std::ranges::find(endpoints_, address.scheme, &Endpoint::scheme);
-    if (found != endpoints_.end()) return Way{found->fabric.get(), found->poller.get()};
+    if (found != endpoints_.end()) return Route{found->fabric.get(), found->poller.get()};
     auto fabric = transport::make_fabric(address.scheme);
     if (!fabric) return fail(fabric.error());
     auto poller = (*fabric)->create_poller();
@@ -32,7 +32,7 @@ class RealFabrics final : public Fabrics {
     const Endpoint& made =
         endpoints_.emplace_back(Endpoint{address.scheme, std::move(*fabric), std::move(*poller)});
     pollers_.push_back(made.poller.get());
-    return Way{made.fabric.get(), made.poller.get()};
+    return Route{made.fabric.get(), made.poller.get()};
   }
 
   std::size_t wait(Nanoseconds longest) override {

@@ -11,12 +11,12 @@ namespace silurus::client {
 /// How a client reaches servers: real fabrics, or a simulation's. Outlives the clients that use it.
 class Network {
  public:
-  struct Way {
+  struct Route {
     transport::Fabric* fabric;
     transport::Poller* poller;
   };
   /// kUnsupported: no fabric of this build reaches such an address.
-  virtual Result<Way> route_to(const transport::Address& address) = 0;
+  virtual Result<Route> route_to(const transport::Address& address) = 0;
 
  protected:
   ~Network() = default;
@@ -25,11 +25,11 @@ class Network {
 /// Reaches every server by one fabric and poller.
 class OneFabric final : public Network {
  public:
-  OneFabric(transport::Fabric& fabric, transport::Poller& poller) : way_{&fabric, &poller} {}
-  Result<Way> route_to(const transport::Address&) override { return way_; }
+  OneFabric(transport::Fabric& fabric, transport::Poller& poller) : route_{&fabric, &poller} {}
+  Result<Route> route_to(const transport::Address&) override { return route_; }
 
  private:
-  Way way_;
+  Route route_;
 };
 
 /// Knows where the members of a group listen, when none of the known ones answers: etcd.

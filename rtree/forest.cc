@@ -55,7 +55,7 @@ OldChunks Forest<D>::old_chunks() const {
     const Reclaimer& reclaimer = old->reclaimer();
     sum.nodes += reclaimer.retired_count();
     sum.retired += reclaimer.retired_chunks();
-    sum.held += reclaimer.held_chunks();
+    sum.held += reclaimer.pinned_chunks();
     const Nanoseconds deadline = reclaimer.next_deadline();
     if (deadline != 0 && (sum.deadline == 0 || deadline < sum.deadline)) sum.deadline = deadline;
   }

@@ -61,8 +61,8 @@ class OldNodes {
   bool is_empty() const { return subtrees_.empty() && reclaimer_.retired_count() == 0; }
   /// Whether collect() may find something at that time.
   bool is_due(Nanoseconds now) const {
-    const bool has_waiting = reclaimer_.retired_count() > reclaimer_.held_count();
-    return !subtrees_.empty() || reclaimer_.held_count() != 0 ||
+    const bool has_waiting = reclaimer_.retired_count() > reclaimer_.pinned_count();
+    return !subtrees_.empty() || reclaimer_.pinned_count() != 0 ||
            (has_waiting && reclaimer_.next_deadline() <= now);
   }
 

@@ -14,9 +14,9 @@ void Reclaimer::retire(std::span<const RetiredNode> nodes, Nanoseconds now) {
 void Reclaimer::settle(const RetiredNode& node, std::span<const Version> pinned) {
   const auto pin = std::lower_bound(pinned.begin(), pinned.end(), node.birth);
   if (pin != pinned.end() && *pin < node.death) {
-    held_[*pin].push_back(node);
-    ++held_count_;
-    held_chunks_ += node.chunks;
+    pinned_[*pin].push_back(node);
+    ++pinned_count_;
+    pinned_chunks_ += node.chunks;
   } else {
     freed_.push_back(node);
   }
@@ -24,16 +24,16 @@ void Reclaimer::settle(const RetiredNode& node, std::span<const Version> pinned)
 
 std::span<const RetiredNode> Reclaimer::collect(Nanoseconds now, std::span<const Version> pinned) {
   freed_.clear();
-  for (auto bucket = held_.begin(); bucket != held_.end();) {
+  for (auto bucket = pinned_.begin(); bucket != pinned_.end();) {
     if (std::binary_search(pinned.begin(), pinned.end(), bucket->first)) {
       ++bucket;
       continue;
     }
     const std::vector<RetiredNode> nodes = std::move(bucket->second);
-    bucket = held_.erase(bucket);
-    held_count_ -= nodes.size();
+    bucket = pinned_.erase(bucket);
+    pinned_count_ -= nodes.size();
     for (const RetiredNode& node : nodes) {
-      held_chunks_ -= node.chunks;
+      pinned_chunks_ -= node.chunks;
       settle(node, pinned);
     }
   }

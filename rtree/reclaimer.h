@@ -40,12 +40,12 @@ class Reclaimer {
   std::span<const RetiredNode> collect(Nanoseconds now, std::span<const Version> pinned);
 
   /// Nodes retired and not yet handed out by collect().
-  std::size_t retired_count() const { return waiting_.size() + held_count_; }
+  std::size_t retired_count() const { return waiting_.size() + pinned_count_; }
   /// Retired nodes that a pin holds.
-  std::size_t held_count() const { return held_count_; }
+  std::size_t pinned_count() const { return pinned_count_; }
   /// The chunks of both.
-  std::uint64_t retired_chunks() const { return waiting_chunks_ + held_chunks_; }
-  std::uint64_t held_chunks() const { return held_chunks_; }
+  std::uint64_t retired_chunks() const { return waiting_chunks_ + pinned_chunks_; }
+  std::uint64_t pinned_chunks() const { return pinned_chunks_; }
   /// When the grace of the oldest waiting node ends; 0 if none waits.
   Nanoseconds next_deadline() const {
     return waiting_.empty() ? 0 : waiting_.front().published + grace_;
@@ -60,10 +60,10 @@ class Reclaimer {
 
   const Nanoseconds grace_;
   std::deque<Waiting> waiting_;
-  std::map<Version, std::vector<RetiredNode>> held_;  ///< by a pin that holds them
-  std::size_t held_count_ = 0;
+  std::map<Version, std::vector<RetiredNode>> pinned_;  ///< by a pin that holds them
+  std::size_t pinned_count_ = 0;
   std::uint64_t waiting_chunks_ = 0;
-  std::uint64_t held_chunks_ = 0;
+  std::uint64_t pinned_chunks_ = 0;
   std::vector<RetiredNode> freed_;
 };
 

@@ -90,7 +90,7 @@ template <int D>
 Status GroupLoad<D>::step(Nanoseconds now) {
   if (phase_ == Phase::kIdle) take_next(now);
   const bool leads =
-      parts_.member.role() == group::Role::kPrimary && parts_.member.view().since == reign_;
+      parts_.member.role() == group::Role::kPrimary && parts_.member.view().since == term_;
   if (current_ && !leads && phase_ != Phase::kLogged) {
     is_offered_ = false;  // there is no member to be told
     refuse({ErrorCode::kNotPrimary, "this member lost its place as primary"});
@@ -151,7 +151,7 @@ void GroupLoad<D>::take_next(Nanoseconds now) {
   build_ = std::make_shared<Build>();
   build_->load = std::move(current_->load);
   build_->options = current_->options;
-  reign_ = parts_.member.view().since;
+  term_ = parts_.member.view().since;
   load_ = {};
   nodes_ = 0;
   least_copied_ = 0;

@@ -100,7 +100,7 @@ class GroupLoad {
   std::unique_ptr<LoadJob<D>> current_;
   std::shared_ptr<Build> build_;
   replication::LoadPayload load_{};
-  replication::group::Epoch reign_ = 0;  ///< View::since
+  replication::group::Epoch term_ = 0;  ///< View::since
   bool is_offered_ = false;
   Nanoseconds began_ = 0;           ///< the phase
   std::uint64_t nodes_ = 0;         ///< nodes of the tree that is loaded,

@@ -34,11 +34,11 @@ void History<D>::trim() {
 }
 
 template <int D>
-void History<D>::limit(std::span<History* const> histories, std::uint64_t held_bytes) {
+void History<D>::limit(std::span<History* const> histories, std::uint64_t retained_bytes) {
   History* of_oldest = nullptr;
   std::optional<Nanoseconds> oldest;
   for (History* const one : histories) {
-    if (held_bytes <= one->options_.held_bytes) return;
+    if (retained_bytes <= one->options_.retained_bytes) return;
     const auto since = one->oldest();
     if (!since || (oldest && *oldest <= *since)) continue;
     oldest = since;
@@ -101,21 +101,22 @@ template <int D>
 void History<D>::thin_out() {
   const std::size_t older = versions_.size() - options_.versions / 2;
   const Nanoseconds apart = options_.age / static_cast<Nanoseconds>(options_.versions / 4);
-  std::deque<Version> kept;
+  std::deque<Version> retained;
   for (std::size_t i = 0; i < versions_.size(); ++i) {
-    if (i >= older || kept.empty() || versions_[i].since - kept.back().since >= apart) {
-      kept.push_back(std::move(versions_[i]));
+    if (i >= older || retained.empty() || versions_[i].since - retained.back().since >= apart) {
+      retained.push_back(std::move(versions_[i]));
     }
   }
-  versions_ = std::move(kept);
+  versions_ = std::move(retained);
 }
 
-/// Whether the tree was as it was kept when that version, not older, was the newest of all trees.
+/// Whether the tree was as it was retained when that version, not older, was the newest of all
+/// trees.
 template <int D>
-bool History<D>::covers(const Version& kept, rtree::Version version) const {
-  if (kept.snapshot.version() == version) return true;
-  if (kept.until != 0) return version < kept.until;
-  return options_.covers && options_.covers(version, kept.snapshot.version());
+bool History<D>::covers(const Version& retained, rtree::Version version) const {
+  if (retained.snapshot.version() == version) return true;
+  if (retained.until != 0) return version < retained.until;
+  return options_.covers && options_.covers(version, retained.snapshot.version());
 }
 
 template <int D>
@@ -134,8 +135,8 @@ Result<rtree::Snapshot<D>> History<D>::at(Moment moment) const {
   };
   if (moment < kFirstStamp) {
     const auto after = std::upper_bound(versions_.begin(), versions_.end(), moment,
-                                        [](rtree::Version version, const Version& kept) {
-                                          return version < kept.snapshot.version();
+                                        [](rtree::Version version, const Version& retained) {
+                                          return version < retained.snapshot.version();
                                         });
     if (after != versions_.begin() && covers(*std::prev(after), moment)) {
       return std::prev(after)->snapshot.duplicate();
@@ -146,7 +147,7 @@ Result<rtree::Snapshot<D>> History<D>::at(Moment moment) const {
   const Nanoseconds then = options_.now() - ago;
   const auto after =
       std::upper_bound(versions_.begin(), versions_.end(), then,
-                       [](Nanoseconds at, const Version& kept) { return at < kept.since; });
+                       [](Nanoseconds at, const Version& retained) { return at < retained.since; });
   if (after == versions_.begin()) {
     return fail(ErrorCode::kNotFound, describe("the version of that time"));
   }
@@ -159,8 +160,9 @@ std::vector<typename History<D>::Kept> History<D>::list() const {
   const Nanoseconds now = options_.now();
   const std::lock_guard lock(mutex_);
   std::vector<Kept> list;
-  for (const Version& kept : versions_) {
-    list.push_back({kept.snapshot.version(), unix_ns - (now - kept.since), kept.snapshot.size()});
+  for (const Version& retained : versions_) {
+    list.push_back(
+        {retained.snapshot.version(), unix_ns - (now - retained.since), retained.snapshot.size()});
   }
   return list;
 }

@@ -22,9 +22,9 @@ namespace silurus::server {
 struct HistoryOptions {
   Nanoseconds age = 0;  ///< how far back the tree can be asked; 0: only the current version
   std::size_t versions =
-      kDefaultRetainVersions;  ///< how many are kept at most; at least kMinRetainVersions
-  std::uint64_t held_bytes = UINT64_MAX;  ///< bytes of nodes that only old versions have; above,
-                                          ///< the oldest go
+      kDefaultRetainVersions;  ///< how many are retained at most; at least kMinRetainVersions
+  std::uint64_t retained_bytes = UINT64_MAX;  ///< bytes of nodes that only old versions have;
+                                              ///< above, the oldest go
   /// Time for which a version is held for a client that reads it one-sidedly.
   Nanoseconds hold_lease = kDefaultHoldLease;
   /// The time of day, for stamps of versions where there is no log that stamps them, and for times
@@ -38,9 +38,9 @@ struct HistoryOptions {
 };
 
 /// The versions of a tree that can still be asked, each with its time. Versions that were current
-/// within the last `age` are kept. If those are more than `versions`, the newest half of that
-/// number is kept whole, and of those before at least one for every four `versions`-ths of `age`:
-/// what is recent is exact, what is old is coarse.
+/// within the last `age` are retained. If those are more than `versions`, the newest half of that
+/// number is retained whole, and of those before at least one for every four `versions`-ths of
+/// `age`: what is recent is exact, what is old is coarse.
 ///
 /// How long ago a version was published is counted on a clock that never jumps, so whatever the
 /// time of day does neither drops versions nor has the wrong one found: a time that is asked for is
@@ -60,24 +60,24 @@ class History {
 
   /// The version that was just published, with that stamp. Only the holder of the writer's role: it
   /// is here that old versions are released (see Snapshot::duplicate). Warns, once each time it
-  /// happens, if the stamp is far ahead of the time of day; where nothing is kept, that is all.
+  /// happens, if the stamp is far ahead of the time of day; where nothing is retained, that is all.
   void add(const rtree::Tree<D>& tree, replication::Stamp stamp);
   /// Releases what has become too old, though nothing is added.
   void trim();
   /// Releases versions, a quarter of those of the tree that has the oldest one, if old versions of
-  /// all these trees hold more than HistoryOptions::held_bytes. What that gives back shows after
-  /// the writer's next look. All three are for the holder of the writer's role.
-  static void limit(std::span<History* const> histories, std::uint64_t held_bytes);
+  /// all these trees hold more than HistoryOptions::retained_bytes. What that gives back shows
+  /// after the writer's next look. All three are for the holder of the writer's role.
+  static void limit(std::span<History* const> histories, std::uint64_t retained_bytes);
   bool enabled() const { return options_.age > 0; }
   Nanoseconds hold_lease() const { return options_.hold_lease; }
   std::int64_t unix_ns() const { return options_.unix_ns(); }
 
   // --- any thread
   /// The version of that number (or, of a server of several trees, this tree as that version of
-  /// another one left it), or the newest one kept that is not after that time. kNotFound says what
-  /// is kept.
+  /// another one left it), or the newest one retained that is not after that time. kNotFound says
+  /// what is retained.
   Result<rtree::Snapshot<D>> at(Moment moment) const;
-  /// Stamp of the version added last; 0: none is kept.
+  /// Stamp of the version added last; 0: none is retained.
   replication::Stamp stamp() const;
   /// Oldest first.
   std::vector<Kept> list() const;
@@ -91,7 +91,7 @@ class History {
   };
   void watch(replication::Stamp stamp, std::int64_t unix_ns);
   Nanoseconds published_at(replication::Stamp stamp, std::int64_t unix_ns, Nanoseconds now) const;
-  bool covers(const Version& kept, rtree::Version version) const;
+  bool covers(const Version& retained, rtree::Version version) const;
   void thin_out();
   void trim(Nanoseconds now);
   std::optional<Nanoseconds> oldest() const;

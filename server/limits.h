@@ -87,7 +87,7 @@ constexpr std::uint32_t kMaxNodesAtOnce = 512;
 /// The same of a nearest search, whose nodes take longer and which needs fewer.
 constexpr std::uint32_t kMaxNearestNodesAtOnce = 128;
 /// Answers without room in the client's ring, above which the session takes no more requests.
-constexpr std::size_t kMaxHeldAnswers = 64;
+constexpr std::size_t kMaxQueuedAnswers = 64;
 /// Nodes that a stream visits before others have their turn.
 constexpr std::uint32_t kSliceNodes = 64;
 /// Bytes of one message of an answer, if the connection allows messages of that length.
@@ -235,7 +235,7 @@ static_assert(kMaxCombinedOperations >= kMaxBatchOperations,
               "a request is never split between versions");
 static_assert(kMaxQueuedOperations >= 64 * kMaxBatchOperations);
 static_assert(kInlineNeighbors <= kMaxK);
-static_assert(kMaxHeldAnswers < protocol::kMaxRequestsInFlight,
+static_assert(kMaxQueuedAnswers < protocol::kMaxRequestsInFlight,
               "a client that is slow is held back before it is disconnected");
 static_assert(kMaxSegmentBytes >= sizeof(protocol::AnswerHeader) + sizeof(rtree::Entry<3>));
 static_assert(kInlineResults * sizeof(std::uint64_t) <= 2 * kMaxSegmentBytes,

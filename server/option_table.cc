@@ -72,17 +72,15 @@ OptionSection resources() {
        {.name = "huge-pages", .help = "keep the tree in huge pages where the system has them"},
        {.name = "wait",
         .argument = "HOW",
-        .help =
-            "adaptive (spin where that pays, pause where one pause collects many requests and "
-            "holds "
-            "no client back, else sleep), spin, sleep, or periodic (look now and then, whatever "
-            "clients do)",
+        .help = "adaptive (spin where that pays, pause where one pause collects many requests and "
+                "holds no client back, else sleep), spin, sleep, or periodic (look now and then, "
+                "whatever "
+                "clients do)",
         .fallback = "adaptive"},
        {.name = "longest-pause",
         .argument = "TIME",
         .help = "what a request may have to wait for a pause (default: 1ms, with --wait periodic "
-                "5ms; 0s: "
-                "no pauses)"},
+                "5ms; 0s: no pauses)"},
        {.name = "grace",
         .argument = "TIME",
         .help = "time that one-sided readers have for a search",

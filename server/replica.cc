@@ -94,9 +94,9 @@ Status Replica<D>::step(Nanoseconds now) {
 
 template <int D>
 void Replica<D>::note_view(Nanoseconds now) {
-  if (!leads() || member_->view().since != reign_) {
+  if (!leads() || member_->view().since != term_) {
     lose_writes();
-    reign_ = member_->view().since;
+    term_ = member_->view().since;
     is_short_ = false;
   }
   // Since when there are too few members, whichever views come and go meanwhile.

@@ -225,12 +225,12 @@ class Replica {
   rtree::NodeCounts batch_nodes_;      ///< and those of this batch, erasures among them,
   rtree::NodeCounts kept_by_inserts_;  ///< and what operations leave alone (kept_nodes)
   rtree::NodeCounts kept_by_updates_;
-  replication::group::Epoch reign_ = 0;  ///< View::since of the flights
-  std::optional<Error> obstacle_;        ///< see note_obstacle()
-  bool is_short_ = false;                ///< the view has too few members,
-  Nanoseconds short_since_ = 0;          ///< and since when
-  Nanoseconds batched_at_ = 0;           ///< when the last batch was logged,
-  std::uint64_t batch_bytes_ = 0;        ///< and how long it was
+  replication::group::Epoch term_ = 0;  ///< View::since of the flights
+  std::optional<Error> obstacle_;       ///< see note_obstacle()
+  bool is_short_ = false;               ///< the view has too few members,
+  Nanoseconds short_since_ = 0;         ///< and since when
+  Nanoseconds batched_at_ = 0;          ///< when the last batch was logged,
+  std::uint64_t batch_bytes_ = 0;       ///< and how long it was
   mutable std::mutex refusal_mutex_;
   std::string refusal_;  ///< written by the group's thread
   std::optional<Nanoseconds> again_at_;

@@ -156,7 +156,7 @@ void ServedCollections<D>::trim_histories(Nanoseconds now) {
   if (history_.age == 0) return;
   const std::uint64_t held = first_->stats().bytes_held;
   const bool is_due = now - trimmed_ >= kHistoryTrims;
-  if (!is_due && held <= history_.held_bytes) return;
+  if (!is_due && held <= history_.retained_bytes) return;
   std::vector<History<D>*> histories;
   for (const auto& one : list_) histories.push_back(&one->served->history);  // we alone change it
   if (is_due) {

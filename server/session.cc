@@ -321,11 +321,11 @@ void Session<D>::on_hold(const Request& request) {
     held = held_.end() - 1;
   }
   held->until = until;
-  auto owed = std::make_unique<Owed>();
-  owed->held = {.root = held->snapshot.root().ref.word(),
-                .lease_ns = static_cast<std::uint64_t>(history.hold_lease())};
-  owed->encoder = AnswerEncoder::held({id, held->snapshot.version()}, owed->held);
-  owe(std::move(owed));
+  auto queued = std::make_unique<QueuedAnswer>();
+  queued->held = {.root = held->snapshot.root().ref.word(),
+                  .lease_ns = static_cast<std::uint64_t>(history.hold_lease())};
+  queued->encoder = AnswerEncoder::held({id, held->snapshot.version()}, queued->held);
+  send_or_queue(std::move(queued));
 }
 
 template <int D>
@@ -408,15 +408,15 @@ void Session<D>::sent_last() {
 }
 
 template <int D>
-void Session<D>::owe(std::unique_ptr<Owed> owed) {
-  // What is owed already goes first: an answer may be half sent.
-  if (owed_.empty() && !blocked_ && send(owed->encoder)) return;
-  hold(std::move(owed));
+void Session<D>::send_or_queue(std::unique_ptr<QueuedAnswer> queued) {
+  // Answers that are queued go first: one may be half sent.
+  if (queued_answers_.empty() && !blocked_ && send(queued->encoder)) return;
+  queue(std::move(queued));
 }
 
 template <int D>
-void Session<D>::hold(std::unique_ptr<Owed> owed) {
-  owed_.push_back(std::move(owed));
+void Session<D>::queue(std::unique_ptr<QueuedAnswer> queued) {
+  queued_answers_.push_back(std::move(queued));
   update_pause();
 }
 
@@ -425,16 +425,16 @@ void Session<D>::answer_range(std::uint32_t request_id, bool any_member,
                               const rtree::RangeQuery<D>& query, rtree::RangeResult<D>& result,
                               rtree::Version version) {
   if (closed_) return;
-  if (blocked_ || !owed_.empty()) return later(request_id, any_member, query);
+  if (blocked_ || !queued_answers_.empty()) return later(request_id, any_member, query);
   AnswerEncoder encoder = AnswerEncoder::range<D>({request_id, version}, query.shape, result);
   if (send(encoder)) return;
   // Nothing sent: run it again later, which costs a search instead of memory. Else keep the rest.
   if (!encoder.started()) return later(request_id, any_member, query);
-  auto owed = std::make_unique<Owed>();
-  owed->range = std::move(result);  // the encoder's pointers go with it
+  auto queued = std::make_unique<QueuedAnswer>();
+  queued->range = std::move(result);  // the encoder's pointers go with it
   result = {};
-  owed->encoder = encoder;
-  hold(std::move(owed));
+  queued->encoder = encoder;
+  queue(std::move(queued));
 }
 
 template <int D>
@@ -442,15 +442,15 @@ void Session<D>::answer_nearest(std::uint32_t request_id, bool any_member,
                                 const rtree::NearestQuery<D>& query, rtree::NearestResult& result,
                                 rtree::Version version) {
   if (closed_) return;
-  if (blocked_ || !owed_.empty()) return later(request_id, any_member, query);
+  if (blocked_ || !queued_answers_.empty()) return later(request_id, any_member, query);
   AnswerEncoder encoder = AnswerEncoder::nearest({request_id, version}, result);
   if (send(encoder)) return;
   if (!encoder.started()) return later(request_id, any_member, query);
-  auto owed = std::make_unique<Owed>();
-  owed->nearest = std::move(result);
+  auto queued = std::make_unique<QueuedAnswer>();
+  queued->nearest = std::move(result);
   result = {};
-  owed->encoder = encoder;
-  hold(std::move(owed));
+  queued->encoder = encoder;
+  queue(std::move(queued));
 }
 
 template <int D>
@@ -463,12 +463,12 @@ void Session<D>::answer_write(WriteJob<D>& job) {
   if (job.demand) return send_text(job.request_id, collections_json(*served_.collections));
   if (job.compaction) return answer_compaction(job);
   AnswerEncoder encoder = AnswerEncoder::write({job.request_id, job.version}, job.failed);
-  if (owed_.empty() && !blocked_ && send(encoder)) return;
-  auto owed = std::make_unique<Owed>();
-  owed->failed = std::move(job.failed);
+  if (queued_answers_.empty() && !blocked_ && send(encoder)) return;
+  auto queued = std::make_unique<QueuedAnswer>();
+  queued->failed = std::move(job.failed);
   job.failed.clear();
-  owed->encoder = encoder;
-  hold(std::move(owed));
+  queued->encoder = encoder;
+  queue(std::move(queued));
 }
 
 template <int D>
@@ -480,26 +480,26 @@ void Session<D>::answer_load(LoadJob<D>& job) {
 
 template <int D>
 void Session<D>::send_count(std::uint32_t request_id, std::uint64_t count, rtree::Version version) {
-  auto owed = std::make_unique<Owed>();
-  owed->encoder = AnswerEncoder::count({request_id, version}, count);
-  owe(std::move(owed));
+  auto queued = std::make_unique<QueuedAnswer>();
+  queued->encoder = AnswerEncoder::count({request_id, version}, count);
+  send_or_queue(std::move(queued));
 }
 
 template <int D>
 void Session<D>::send_text(std::uint32_t request_id, std::string text) {
-  auto owed = std::make_unique<Owed>();
-  owed->text = std::move(text);
-  owed->encoder = AnswerEncoder::text({request_id, version()}, owed->text);
-  owe(std::move(owed));
+  auto queued = std::make_unique<QueuedAnswer>();
+  queued->text = std::move(text);
+  queued->encoder = AnswerEncoder::text({request_id, version()}, queued->text);
+  send_or_queue(std::move(queued));
 }
 
 template <int D>
 void Session<D>::send_error(std::uint32_t request_id, const Error& error) {
   counters_.errors.add();
-  auto owed = std::make_unique<Owed>();
-  owed->error = error;
-  owed->encoder = AnswerEncoder::error({request_id, version()}, owed->error);
-  owe(std::move(owed));
+  auto queued = std::make_unique<QueuedAnswer>();
+  queued->error = error;
+  queued->encoder = AnswerEncoder::error({request_id, version()}, queued->error);
+  send_or_queue(std::move(queued));
 }
 
 /// Refuses what the principal's role does not allow; whether it does.
@@ -588,9 +588,9 @@ void Session<D>::on_closed(transport::Connection&, const Error& reason) {
 
 template <int D>
 void Session<D>::work(bool may_stream) {
-  while (!owed_.empty()) {
-    if (!send(owed_.front()->encoder)) return;
-    owed_.pop_front();
+  while (!queued_answers_.empty()) {
+    if (!send(queued_answers_.front()->encoder)) return;
+    queued_answers_.pop_front();
   }
   while (!waiting_.empty() && take_share()) {
     const Search<D> search = waiting_.front();
@@ -621,8 +621,8 @@ bool Session<D>::take_share() {
 
 template <int D>
 void Session<D>::update_pause() {
-  const std::size_t held = owed_.size() + waiting_.size();
-  if (closed_ || (paused_ ? held != 0 : held < kMaxHeldAnswers)) return;
+  const std::size_t queued = queued_answers_.size() + waiting_.size();
+  if (closed_ || (paused_ ? queued != 0 : queued < kMaxQueuedAnswers)) return;
   paused_ = !paused_;
   connection_->set_paused(paused_);
 }

@@ -23,7 +23,7 @@ namespace silurus::server {
 /// One connection of a client: takes its requests apart, and gives it its answers as fast as it
 /// takes them. Belongs to a host (a worker) and its thread.
 ///
-/// What a client can make it hold is bounded: once kMaxHeldAnswers find no room, further requests
+/// What a client can make it hold is bounded: once kMaxQueuedAnswers find no room, further requests
 /// are left in its ring; at most kMaxRequestsInFlight requests otherwise (a client that has more
 /// unanswered is disconnected), of searches nothing but the question until they can be answered,
 /// one answer of at most kInlineResults half sent, one Stream, protocol::kMaxVersionLeases, and one
@@ -74,26 +74,26 @@ class Session final : public transport::ConnectionHandler {
   }
   /// Whether a search that a sweep has stopped can go on at once as a stream. Else it is begun
   /// again when its turn comes, so that a session holds one half-done search at most.
-  bool may_begin_stream() const { return !streaming() && !blocked_ && owed_.empty(); }
+  bool may_begin_stream() const { return !streaming() && !blocked_ && queued_answers_.empty(); }
   /// A search that a sweep has stopped on that snapshot.
   void go_on(Search<D> search, Begun<D> begun, typename Stream<D>::Pinned snapshot);
   void answer_write(WriteJob<D>& job);
   void answer_load(LoadJob<D>& job);
   void answer_task(const TaskJob& job);
-  /// Goes on with what is owed, as far as the connection takes it, and with a slice of a stream if
-  /// there is time for that.
+  /// Goes on with queued answers, as far as the connection takes them, and with a slice of a stream
+  /// if there is time for that.
   void work(bool may_stream);
   /// Whether work() has something to do now.
   bool runnable() const {
-    return !closed_ && !blocked_ && (!owed_.empty() || !waiting_.empty() || streaming());
+    return !closed_ && !blocked_ && (!queued_answers_.empty() || !waiting_.empty() || streaming());
   }
   /// Whether it has a stream to go on with, or to begin.
   bool streaming() const { return stream_ != nullptr || !big_.empty(); }
   /// Every heartbeat while active: gives up what has lasted too long. Returns whether the session
   /// is still active.
   bool tick(Nanoseconds now);
-  /// Ends the connection if nothing has come for that time and nothing is owed. To be asked several
-  /// times in that time.
+  /// Ends the connection if nothing has come for that time and the session is not active. To be
+  /// called several times in that time.
   void end_if_idle(Nanoseconds now, Nanoseconds timeout);
   /// Ends the connection if its principal has no role any more.
   void end_if_not_authorized();
@@ -110,7 +110,7 @@ class Session final : public transport::ConnectionHandler {
 
  private:
   /// An answer that didn't go out at once, with what it refers to.
-  struct Owed {
+  struct QueuedAnswer {
     protocol::AnswerEncoder encoder;
     std::string text;
     Error error{};
@@ -167,9 +167,9 @@ class Session final : public transport::ConnectionHandler {
   /// The next free room for a message, or nothing: then the session is blocked.
   std::span<std::byte> reserve(std::size_t bytes);
   void sent_last();
-  void owe(std::unique_ptr<Owed> owed);
-  void hold(std::unique_ptr<Owed> owed);
-  /// Stops reading requests while the client does not take the answers that are held for it.
+  void send_or_queue(std::unique_ptr<QueuedAnswer> queued);
+  void queue(std::unique_ptr<QueuedAnswer> queued);
+  /// Stops reading requests while the client does not take the answers that are queued for it.
   void update_pause();
   /// Runs a search in this sweep, or in a later one if this session has had its share or cannot
   /// send.
@@ -227,7 +227,7 @@ class Session final : public transport::ConnectionHandler {
   Nanoseconds last_progress_ = 0;       ///< time at which the stream last made progress
   Nanoseconds stream_started_ = 0;
   Nanoseconds last_load_message_ = 0;
-  std::deque<std::unique_ptr<Owed>> owed_;
+  std::deque<std::unique_ptr<QueuedAnswer>> queued_answers_;
   std::deque<Search<D>> waiting_;  ///< to be run when there is room, and time
   std::uint64_t share_of_ = 0;     ///< the sweep to which share_taken_ belongs
   std::size_t share_taken_ = 0;    ///< searches of the share that were run

@@ -72,7 +72,7 @@ bool Worker<D>::sweep() {
   const std::size_t searches = run_searches();
   any |= searches != 0;
   flush_touched();
-  if (!dead_.empty()) bury_dead();
+  if (!dead_.empty()) reap_dead();
 
   const Nanoseconds now = team_.served.clock->now();
   const Nanoseconds spent = now - sweep_.now;
@@ -560,7 +560,7 @@ void Worker<D>::flush_touched() {
 }
 
 template <int D>
-void Worker<D>::bury_dead() {
+void Worker<D>::reap_dead() {
   for (const std::uint64_t id : dead_) {
     const auto found = sessions_.find(id);
     if (found == sessions_.end()) continue;

@@ -141,7 +141,7 @@ class Worker final : public SessionHost<D>,
   void go_on_with_stopped(rtree::Snapshot<D> snapshot);
   void put_first();
   void flush_touched();
-  void bury_dead();
+  void reap_dead();
   void tick();
   void end_idle_sessions();
   void end_sessions_without_role();

@@ -389,7 +389,7 @@ def connect(url: Optional[str] = None, dimensions: Optional[int] = None, **optio
     the user's own server. dimensions: 2 or 3; None: as many as the server has.
 
     Options: mode: "adaptive", "messaging" or "offload" (how searches are run); policy: "cost", "catfish" or
-    "catfish-doubling" (how the adaptive mode chooses); wait: "adaptive", "spin", "sleep" or "nap" (how calls wait);
+    "catfish-doubling" (how the adaptive mode chooses); wait: "adaptive", "spin", "sleep" or "periodic" (how calls wait);
     collection: of the server (default: the one called "default");
     read_from: "primary" or "any" (which member of a group answers searches), max_staleness: seconds; deadline of each
     call, connect_timeout, reconnect_for: seconds; cache_bytes: for inner nodes; seed: of the policy.

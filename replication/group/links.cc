@@ -174,12 +174,13 @@ void Links::set_upstream(const std::optional<MemberInfo>& member) {
   upstream_.redial_at = 0;
 }
 
-void Links::point(Way& way, const std::optional<MemberInfo>& target, Incarnation incarnation) {
-  way.target = target;
-  way.incarnation = incarnation;
-  ++way.dial;
-  way.dialing = false;
-  if (way.link != nullptr) retire(std::move(way.link));
+void Links::point(OutgoingLink& outgoing, const std::optional<MemberInfo>& target,
+                  Incarnation incarnation) {
+  outgoing.target = target;
+  outgoing.incarnation = incarnation;
+  ++outgoing.dial;
+  outgoing.dialing = false;
+  if (outgoing.link != nullptr) retire(std::move(outgoing.link));
 }
 
 void Links::tick(Nanoseconds now) {
@@ -191,51 +192,52 @@ void Links::tick(Nanoseconds now) {
   offer_window();
 }
 
-void Links::tick(Way& way, Nanoseconds now) {
-  if (way.link != nullptr && way.link->is_over) {
-    way.link.reset();
-    way.redial_at = now + way.redial;
+void Links::tick(OutgoingLink& outgoing, Nanoseconds now) {
+  if (outgoing.link != nullptr && outgoing.link->is_over) {
+    outgoing.link.reset();
+    outgoing.redial_at = now + outgoing.redial;
   }
-  if (way.target && way.link == nullptr && !way.dialing && now >= way.redial_at) dial(way, now);
+  if (outgoing.target && outgoing.link == nullptr && !outgoing.dialing && now >= outgoing.redial_at)
+    dial(outgoing, now);
 }
 
 std::optional<Nanoseconds> Links::deadline() const {
   std::optional<Nanoseconds> earliest;
-  for (const Way* way : {&primary_, &upstream_}) {
-    if (!way->target || way->link != nullptr || way->dialing) continue;
-    earliest = std::min(way->redial_at, earliest.value_or(way->redial_at));
+  for (const OutgoingLink* outgoing : {&primary_, &upstream_}) {
+    if (!outgoing->target || outgoing->link != nullptr || outgoing->dialing) continue;
+    earliest = std::min(outgoing->redial_at, earliest.value_or(outgoing->redial_at));
   }
   return earliest;
 }
 
-void Links::dial(Way& way, Nanoseconds now) {
-  way.redial_at = now + way.redial;
-  const auto address = transport::Address::parse(way.target->peers);
+void Links::dial(OutgoingLink& outgoing, Nanoseconds now) {
+  outgoing.redial_at = now + outgoing.redial;
+  const auto address = transport::Address::parse(outgoing.target->peers);
   if (!address) return;  // as good as unreachable
-  way.dialing = true;
-  const std::uint64_t number = ++way.dial;
+  outgoing.dialing = true;
+  const std::uint64_t number = ++outgoing.dial;
   const MemberHello hello{
       .group = options_.group, .member = options_.self, .incarnation = options_.incarnation};
   // Its connection's handler must be there before it is known whether it is still wanted.
   auto link = std::make_shared<std::unique_ptr<Link>>(std::make_unique<Link>(*this));
   Link& handler = **link;
-  dialer_(*address, way.timeout, std::as_bytes(std::span(&hello, 1)), handler,
-          [this, &way, number, link, alive = std::weak_ptr<int>(alive_)](auto connection) {
-            if (alive.expired() || number != way.dial) return;
-            way.dialing = false;
+  dialer_(*address, outgoing.timeout, std::as_bytes(std::span(&hello, 1)), handler,
+          [this, &outgoing, number, link, alive = std::weak_ptr<int>(alive_)](auto connection) {
+            if (alive.expired() || number != outgoing.dial) return;
+            outgoing.dialing = false;
             if (!connection) return;
-            way.link = std::move(*link);
-            on_dialed(way, std::move(*connection));
+            outgoing.link = std::move(*link);
+            on_dialed(outgoing, std::move(*connection));
           });
 }
 
-void Links::on_dialed(Way& way, std::unique_ptr<transport::Connection> connection) {
-  Link& link = *way.link;
+void Links::on_dialed(OutgoingLink& outgoing, std::unique_ptr<transport::Connection> connection) {
+  Link& link = *outgoing.link;
   link.connection = std::move(connection);
   const auto hello = decode_window_hello(options_.group, link.connection->peer_hello());
-  if (!hello || hello->self.member != way.target->id ||
-      (way.incarnation != 0 && hello->self.incarnation != way.incarnation)) {
-    log::debug("the member at " + way.target->peers + " is not the one that was looked for");
+  if (!hello || hello->self.member != outgoing.target->id ||
+      (outgoing.incarnation != 0 && hello->self.incarnation != outgoing.incarnation)) {
+    log::debug("the member at " + outgoing.target->peers + " is not the one that was looked for");
     link.is_over = true;
     link.connection->close();
     return;
@@ -350,8 +352,8 @@ std::size_t Links::max_message_bytes(MemberId member) const {
 // --- pushing
 
 Links::Link* Links::pusher() const {
-  const Way& way = upstream_.target ? upstream_ : primary_;
-  return way.is_up() ? way.link.get() : nullptr;
+  const OutgoingLink& outgoing = upstream_.target ? upstream_ : primary_;
+  return outgoing.is_up() ? outgoing.link.get() : nullptr;
 }
 
 /// Lets the member that we follow write into memory of ours; that it cannot is no error.

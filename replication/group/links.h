@@ -169,7 +169,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
     bool is_over = false;
   };
   /// A connection that we make and keep up.
-  struct Way {
+  struct OutgoingLink {
     std::optional<MemberInfo> target;
     Incarnation incarnation = 0;  ///< incarnation of the target; 0: any
     std::unique_ptr<Link> link;
@@ -194,11 +194,12 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   void on_group_lost(transport::MulticastGroup& group, const Error& reason) override;
 
   transport::AcceptHandler* handler_of(std::span<const std::byte> hello) const;
-  void point(Way& way, const std::optional<MemberInfo>& target, Incarnation incarnation);
-  void tick(Way& way, Nanoseconds now);
-  void dial(Way& way, Nanoseconds now);
+  void point(OutgoingLink& outgoing, const std::optional<MemberInfo>& target,
+             Incarnation incarnation);
+  void tick(OutgoingLink& outgoing, Nanoseconds now);
+  void dial(OutgoingLink& outgoing, Nanoseconds now);
   void send_to_all(std::span<const std::byte> message);
-  void on_dialed(Way& way, std::unique_ptr<transport::Connection> connection);
+  void on_dialed(OutgoingLink& outgoing, std::unique_ptr<transport::Connection> connection);
   void offer_window();
   /// The member that writes into our window, if connected.
   Link* pusher() const;
@@ -215,8 +216,8 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   bool has_exposed_ = false;
   transport::Address address_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  ///< what dialers' answers look for
-  Way primary_;
-  Way upstream_;
+  OutgoingLink primary_;
+  OutgoingLink upstream_;
   std::map<MemberId, std::unique_ptr<Link>> in_;
   std::vector<std::unique_ptr<Link>> over_;  ///< whose callbacks may still be running
   std::unique_ptr<transport::Buffer> read_buffer_;

@@ -122,7 +122,7 @@ void Member::enter(const View& view) {
   }
   role_ = view.has(options_.self.id) ? Role::kBackup : Role::kJoining;
   announce_now_ = true;
-  if (!view.is_same_reign(before)) {
+  if (!view.is_same_term(before)) {
     promise_.begin(now_);
     told_commit_ = 0;
     // The promise to the one before has ended, most likely: this one has yet to be heard.
@@ -344,7 +344,7 @@ void Member::consider_candidates(Nanoseconds now) {
   }
   const Nanoseconds patience = options_.timing.candidacy;
   const Nanoseconds waited = now - candidate_since_;
-  // What is known of the others must be newer than our own standing.
+  // What is known of the others must be newer than our own candidacy.
   const bool is_informed = waited >= patience / 2;
   const bool is_turn = better == 0 ? (all_stand && is_informed) || waited >= patience
                                    : waited >= patience * (2 + better);

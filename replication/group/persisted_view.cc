@@ -66,10 +66,10 @@ Status may_follow(const PersistedView& known, const PersistedView& told) {
                     "over from it. " +
                     either);
   }
-  // A reign begins above all epochs before it: one that did not has forgotten some of them.
+  // A term begins above all epochs before it: one that did not has forgotten some of them.
   const bool is_older =
       told.view.epoch < known.view.epoch ||
-      (!told.view.is_same_reign(known.view) && told.view.since <= known.view.epoch);
+      (!told.view.is_same_term(known.view) && told.view.since <= known.view.epoch);
   if (is_older || (told.view.epoch == known.view.epoch && told.view != known.view)) {
     return fail(ErrorCode::kConflict,
                 "the first member leads " + name_of(told.view) + ", but this member knows of " +

@@ -57,8 +57,8 @@ class Replicator {
 
   // --- at any other member
   /// From now on the primary is that one. Whether this log is in step with its log is unknown, and
-  /// is found out first. `safe`: the end
-  /// of a batch that is surely in both. A new epoch of the same reign changes nothing else.
+  /// is found out first. `safe`: the end of a batch that is surely in both. A new epoch of the same
+  /// term changes nothing else.
   virtual void follow(const SenderId& self, const SenderId& primary, LogPosition safe,
                       Nanoseconds now) = 0;
   /// Follows no member any more: what comes is dropped.

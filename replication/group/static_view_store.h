@@ -26,7 +26,7 @@ enum ViewStoreMessage : std::uint32_t {
   kViewStoreRefuses = 3  ///< in answers only: a text
 };
 
-/// Registrations that a keeper has at a time, and guests.
+/// Registrations that a store has at a time, and connections to it.
 constexpr std::size_t kMaxViewStoreClients = 2 * kMaxMembers;
 
 struct StaticViewStoreOptions {

@@ -55,8 +55,8 @@ struct View {
   MemberId primary = 0;
   /// The one life of the primary that leads this view: should it restart, it leads no more.
   Incarnation incarnation = 0;
-  /// The first view of those, one after the other, that it leads. Names its reign: should it come
-  /// back after another one, its log may be another.
+  /// Names the primary's term: the epoch of the first view of those, one after the other, that it
+  /// leads. Should it come back after another one, its log may be another.
   Epoch since = 0;
   Ack ack = Ack::kAll;
   /// Members that must be in the view for writes to be acknowledged; 0: a majority of the most that
@@ -73,7 +73,7 @@ struct View {
   void count() {
     most_members = std::max(most_members, static_cast<std::uint32_t>(members.size()));
   }
-  bool is_same_reign(const View& other) const {
+  bool is_same_term(const View& other) const {
     return primary == other.primary && incarnation == other.incarnation && since == other.since;
   }
   const MemberInfo* find(MemberId id) const;

@@ -63,7 +63,7 @@ TEST_F(VerbsQueues, ReceivesOfRetiredPairsComeBack) {
     ASSERT_TRUE(device_.deliver(*pair, false));
     queues_->retire(std::move(pair), kEntries, 0);
     tell_events();
-    queues_->bury(1);
+    queues_->reap(1);
     poll_all();
     ASSERT_EQ(device_.pairs(), 0u);
   }
@@ -87,7 +87,7 @@ TEST_F(VerbsQueues, WhatAPairThatGoesHasSentIsNoReceive) {
     } else {
       queues_->retire(std::move(pair), kEntries, 0);
       tell_events();
-      queues_->bury(1);
+      queues_->reap(1);
     }
     poll_all();
     ASSERT_LE(device_.receives(), all_) << "never more: completions would not find room";
@@ -109,7 +109,7 @@ TEST_F(VerbsQueues, RetiredPairsHoldReceivesThatAreNotLost) {
   for (QueuePair& pair : going) queues_->retire(std::move(pair), kEntries, 0);
   queues_->on_few_receives();
   EXPECT_EQ(queues_->lost_receives(), 0u);
-  while (device_.pairs() > 1) queues_->bury(kLongestRetirement);
+  while (device_.pairs() > 1) queues_->reap(kLongestRetirement);
   poll_all();
   EXPECT_EQ(queues_->lost_receives(), 0u);
   EXPECT_LE(device_.receives(), all_);
@@ -123,9 +123,9 @@ TEST_F(VerbsQueues, RetiredPairsHoldReceivesThatAreNotLost) {
 TEST_F(VerbsQueues, RetiredPairsAreDestroyedInTimeIfTheDeviceSaysNothing) {
   QueuePair pair = connect();
   queues_->retire(std::move(pair), kEntries, 5);
-  EXPECT_EQ(queues_->bury(5), 5 + kLongestRetirement);
+  EXPECT_EQ(queues_->reap(5), 5 + kLongestRetirement);
   EXPECT_EQ(device_.pairs(), 1u);
-  EXPECT_EQ(queues_->bury(5 + kLongestRetirement), kNever);
+  EXPECT_EQ(queues_->reap(5 + kLongestRetirement), kNever);
   EXPECT_EQ(device_.pairs(), 0u);
 }
 
@@ -135,7 +135,7 @@ TEST_F(VerbsQueues, ManyRetiredPairsDoNotStopThePoller) {
   const Nanoseconds now = kLongestRetirement;
   int rounds = 0;
   for (std::size_t left = device_.pairs(); left > 0; left = device_.pairs(), ++rounds) {
-    EXPECT_EQ(queues_->bury(now), left > 16 ? now : kNever);
+    EXPECT_EQ(queues_->reap(now), left > 16 ? now : kNever);
     EXPECT_EQ(device_.pairs(), left - std::min<std::size_t>(left, 16));
   }
   EXPECT_EQ(rounds, 7);

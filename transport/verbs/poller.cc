@@ -226,7 +226,7 @@ void VerbsPoller::tick() {
   const Nanoseconds now = SystemClock().now();
   Nanoseconds next = kNever;
   for (const auto& [serial, endpoint] : endpoints_) next = std::min(next, endpoint->tick(now));
-  for (const auto& queues : driven_) next = std::min(next, queues->bury(now));
+  for (const auto& queues : driven_) next = std::min(next, queues->reap(now));
   tick_by(next);
 }
 

@@ -172,18 +172,18 @@ void Queues::retire(QueuePair pair, std::uint32_t entries, Nanoseconds now) {
   retired_.push_back({std::move(pair), entries, now + kLongestRetirement});
 }
 
-Nanoseconds Queues::bury(Nanoseconds now) {
+Nanoseconds Queues::reap(Nanoseconds now) {
   Nanoseconds next = kNever;
   std::vector<Retired> still;
-  std::size_t buried = 0;
+  std::size_t reaped = 0;
   for (Retired& retired : retired_) {
-    if (retired.until > now || buried == kBurialsInOneGo) {
+    if (retired.until > now || reaped == kMostReapedAtOnce) {
       next = std::min(next, std::max(retired.until, now));
       still.push_back(std::move(retired));
     } else {
       destroy(std::move(retired.pair));
       give_back(retired.entries);
-      ++buried;
+      ++reaped;
     }
   }
   retired_ = std::move(still);

@@ -84,7 +84,7 @@ class Queues final : private EventSink {
   /// more. `entries` are given back then. The caller has no read under way.
   void retire(QueuePair pair, std::uint32_t entries, Nanoseconds now);
   /// Destroys retired pairs whose time has come; returns when to call it next, or kNever.
-  Nanoseconds bury(Nanoseconds now);
+  Nanoseconds reap(Nanoseconds now);
   /// The device says that a retired pair takes no more from the shared receive queue.
   void on_last_receive(std::uint32_t number);
   bool owns(const ibv_srq& queue) const { return &queue == receives_.get(); }
@@ -119,7 +119,7 @@ class Queues final : private EventSink {
   static constexpr int kBatch = 32;
   static constexpr std::uint32_t kReplenishBatch = 64;
   /// Destroying a pair is a command to the device, which may take tens of microseconds.
-  static constexpr std::size_t kBurialsInOneGo = 16;
+  static constexpr std::size_t kMostReapedAtOnce = 16;
   /// The device tells of the shared receive queue when this part of it, and no more, is left.
   static constexpr std::uint32_t kFewReceives = 8;
 

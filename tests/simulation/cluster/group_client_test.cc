@@ -148,8 +148,8 @@ class GroupClientTest : public testing::Test, private client::Network {
   std::size_t under_way_ = 0;
 
  private:
-  Result<Way> route_to(const transport::Address&) override {
-    return Way{fabric_.get(), poller_.get()};
+  Result<Route> route_to(const transport::Address&) override {
+    return Route{fabric_.get(), poller_.get()};
   }
 };
 

@@ -81,7 +81,7 @@ void GroupRun::start(std::size_t member) {
     group_->note(host.name() + (is_killed ? " is killed" : " crashes"));
     is_killed ? host.kill() : host.crash();
     // What it was about goes on to its end, and nothing comes of it.
-    world_.after(0, [this, member] { bury(member); });
+    world_.after(0, [this, member] { reap(member); });
   });
   group_->note(node.host->name() + " starts");
 }
@@ -103,7 +103,7 @@ void GroupRun::crash_while_writing(std::size_t member) {
   if (!power.is_off()) power.cut_after(random_.below(kStoresToLive));
 }
 
-void GroupRun::bury(std::size_t member) {
+void GroupRun::reap(std::size_t member) {
   Node& node = nodes_[member];
   ++counters_.crashes;
   collect(*node.life);

@@ -68,7 +68,7 @@ class GroupRun final : public Faults::Victims {
   void set_turn(std::size_t member, Nanoseconds turn) override {
     if (is_up(member)) nodes_[member].life->turn = turn;
   }
-  void bury(std::size_t member);
+  void reap(std::size_t member);
   void collect(const MemberLife& life);
   bool has_converged() const;
 

@@ -88,16 +88,16 @@ TEST_F(StaticRules, AMemberOfTheLastViewTakesOverByHandAndHasEverything) {
   put_some(*lives_[0]);
   for (MemberLife* life : std::vector(lives_)) crash(*life);
   take_over(1);
-  MemberLife& heir = restart(1);
+  MemberLife& successor = restart(1);
   restart(2);
   ASSERT_TRUE(leads_alone(1));
-  EXPECT_GE(heir.member().epoch(), group::kEpochsOfALeader);
-  put_some(heir);
-  EXPECT_EQ(values(heir), done_);
+  EXPECT_GE(successor.member().epoch(), group::kEpochsOfALeader);
+  put_some(successor);
+  EXPECT_EQ(values(successor), done_);
   restart(0);  // it only follows now
   ASSERT_TRUE(world_.run_until(
       [&] {
-        return heir.member().view().members.size() == kMembers && values(*lives_[0]) == done_;
+        return successor.member().view().members.size() == kMembers && values(*lives_[0]) == done_;
       },
       world_.now() + kSecond));
 }
@@ -120,7 +120,7 @@ TEST_F(StaticRules, NorWhileAnyOtherLifeOfItIsThere) {
   crash(*lives_[0]);
   restart(0);
   ASSERT_TRUE(leads_alone(0));
-  put_some(*lives_[0]);  // what the heir lacks
+  put_some(*lives_[0]);  // what the successor lacks
   take_over(1);
   restart(1);
   expect_no_heir(1);

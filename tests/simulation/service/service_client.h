@@ -69,7 +69,9 @@ class ServiceClient final : private client::Network {
     Nanoseconds called;     ///< the world's time
   };
 
-  Result<Way> route_to(const transport::Address&) override { return Way{&fabric_, poller_.get()}; }
+  Result<Route> route_to(const transport::Address&) override {
+    return Route{&fabric_, poller_.get()};
+  }
   void connect();
   void step(sim::Process& process);
   void begin();

@@ -189,7 +189,7 @@ void ServiceRun::start(std::size_t member) {
     group_->note(host.name() + (is_killed ? " is killed" : " crashes"));
     is_killed ? host.kill() : host.crash();
     // What it was about goes on to its end, and nothing comes of it.
-    world_.after(0, [this, member] { bury(member); });
+    world_.after(0, [this, member] { reap(member); });
   });
   group_->note(node.host->name() + " starts");
 }
@@ -203,7 +203,7 @@ void ServiceRun::crash_while_writing(std::size_t member) {
   power.cut_after(random_.below(kStoresToLive));
 }
 
-void ServiceRun::bury(std::size_t member) {
+void ServiceRun::reap(std::size_t member) {
   Node& node = nodes_[member];
   ++counters_.crashes;
   if (node.life->copies().is_fetching() && !node.life->copies().has_arrived()) {

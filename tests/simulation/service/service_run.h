@@ -71,7 +71,7 @@ class ServiceRun final : public Faults::Victims {
     if (is_up(member)) nodes_[member].life->turn = turn;
   }
   void crash_while_writing(std::size_t member) override;
-  void bury(std::size_t member);
+  void reap(std::size_t member);
   void renew(std::size_t member);
   std::size_t place_of(const sim::Host& host) const;
   void collect(const ServerLife& life);

@@ -117,11 +117,11 @@ void ShardServers::start(std::size_t server) {
     is_killed ? host.kill() : host.crash();
     nodes_[server].is_down = true;
     // What it was about goes on to its end, and nothing comes of it.
-    everyone_.world.after(0, [this, server] { bury(server); });
+    everyone_.world.after(0, [this, server] { reap(server); });
   });
 }
 
-void ShardServers::bury(std::size_t server) {
+void ShardServers::reap(std::size_t server) {
   Node& node = nodes_[server];
   ++crashes;
   node.disk->end_life(node.life->power());
@@ -129,7 +129,7 @@ void ShardServers::bury(std::size_t server) {
 }
 
 /// What it has written is what its next life finds; what is left of it has the old files.
-void ShardServers::bury_alone(std::size_t server) {
+void ShardServers::reap_alone(std::size_t server) {
   Node& node = nodes_[server];
   ++crashes;
   const std::string old =
@@ -145,7 +145,7 @@ void ShardServers::crash(std::size_t server) {
   everyone_.note(node.host->name() + " is killed");
   node.host->kill();
   node.is_down = true;
-  bury_alone(server);
+  reap_alone(server);
 }
 
 void ShardServers::crash_while_writing(std::size_t server) {

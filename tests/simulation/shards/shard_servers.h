@@ -83,8 +83,8 @@ class ShardServers final : public Faults::Victims {
   void add_alone(std::size_t number);
   void add_group(std::size_t number, std::size_t members);
   std::size_t add_node(const std::string& name, Group* group, group::MemberId id);
-  void bury(std::size_t server);
-  void bury_alone(std::size_t server);
+  void reap(std::size_t server);
+  void reap_alone(std::size_t server);
 
   GroupWorld& everyone_;
   EtcdOfShards& etcd_;

@@ -23,7 +23,9 @@ class SimFabrics final : public client::Fabrics {
     pollers_.push_back(poller_.get());
     thread_.watch(*poller_);
   }
-  Result<Way> route_to(const transport::Address&) override { return Way{&fabric_, poller_.get()}; }
+  Result<Route> route_to(const transport::Address&) override {
+    return Route{&fabric_, poller_.get()};
+  }
   std::size_t wait(Nanoseconds longest) override {
     if (const std::size_t events = poller_->progress(); events > 0) return events;
     thread_.wait_until(thread_.clock().now() + std::max<Nanoseconds>(longest, 1));

@@ -43,7 +43,7 @@ TEST(Reclaimer, KeepsWhatAPinnedVersionHolds) {
   reclaimer.retire(std::vector<RetiredNode>{{30, 1, 3, 7}, {50, 1, 5, 7}}, 0);
   reclaimer.retire(std::vector<RetiredNode>{{70, 1, 7, 8}}, 0);
   EXPECT_THAT(collect(reclaimer, 0, {4, 8}), UnorderedElementsAre(50, 70));
-  EXPECT_EQ(reclaimer.held_count(), 1u);
+  EXPECT_EQ(reclaimer.pinned_count(), 1u);
   EXPECT_THAT(collect(reclaimer, 0, {4, 9}), IsEmpty());
   EXPECT_THAT(collect(reclaimer, 0, {9}), ElementsAre(30));
 }
@@ -52,13 +52,13 @@ TEST(Reclaimer, CountsTheChunksOfWhatIsRetiredAndOfWhatIsHeld) {
   Reclaimer reclaimer(100);
   reclaimer.retire(std::vector<RetiredNode>{{10, 3, 1, 4}, {20, 1, 3, 4}}, 0);
   EXPECT_EQ(reclaimer.retired_chunks(), 4u);
-  EXPECT_EQ(reclaimer.held_chunks(), 0u);
+  EXPECT_EQ(reclaimer.pinned_chunks(), 0u);
   EXPECT_THAT(collect(reclaimer, 100, {2}), ElementsAre(20));
   EXPECT_EQ(reclaimer.retired_chunks(), 3u);
-  EXPECT_EQ(reclaimer.held_chunks(), 3u);
+  EXPECT_EQ(reclaimer.pinned_chunks(), 3u);
   EXPECT_THAT(collect(reclaimer, 100, {}), ElementsAre(10));
   EXPECT_EQ(reclaimer.retired_chunks(), 0u);
-  EXPECT_EQ(reclaimer.held_chunks(), 0u);
+  EXPECT_EQ(reclaimer.pinned_chunks(), 0u);
 }
 
 TEST(Reclaimer, HandsANodeFromPinToPin) {

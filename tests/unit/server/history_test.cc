@@ -73,7 +73,7 @@ TEST_F(HistoryUnit, KeepsTheRecentOnesExactlyAndTheOlderOnesCoarsely) {
 
 TEST_F(HistoryUnit, GivesTheOldestUpWhenTheyHoldTooMuch) {
   History<2> history(
-      with_clocks({.age = 1000 * kSecond, .held_bytes = 20 * rtree::kChunkBytes<2>}));
+      with_clocks({.age = 1000 * kSecond, .retained_bytes = 20 * rtree::kChunkBytes<2>}));
   publish(history, 300);
   EXPECT_LE(tree_->stats().bytes_held, 25 * rtree::kChunkBytes<2>);
   EXPECT_GT(history.list().size(), 2u);

@@ -79,7 +79,8 @@ TEST_F(ServedCollectionsTest, OldVersionsGoThoughNothingIsWrittenToTheirTree) {
 class SmallHistories : public ServedCollectionsTest {
  protected:
   SmallHistories()
-      : ServedCollectionsTest({.age = 1000 * kSecond, .held_bytes = 20 * rtree::kChunkBytes<2>}) {}
+      : ServedCollectionsTest(
+            {.age = 1000 * kSecond, .retained_bytes = 20 * rtree::kChunkBytes<2>}) {}
 };
 
 TEST_F(SmallHistories, LoseTheOldestVersionsOfAllTreesWhenTheyHoldTooMuch) {

@@ -300,7 +300,7 @@ TEST_F(SessionTest, LeavesRequestsInTheRingWhileAnswersFindNoRoom) {
   fill(100);
   Loopback& client = world_.connect();
   client.set_room(1);
-  for (std::uint32_t i = 0; i < kMaxHeldAnswers; ++i) {
+  for (std::uint32_t i = 0; i < kMaxQueuedAnswers; ++i) {
     ask_range(client, i, {.window = window_of(0, 1)});
   }
   world_.run();
@@ -311,7 +311,7 @@ TEST_F(SessionTest, LeavesRequestsInTheRingWhileAnswersFindNoRoom) {
   client.give_room(500);
   world_.run();
   EXPECT_FALSE(client.paused());
-  EXPECT_EQ(take_ids(client).size(), kMaxHeldAnswers + 1);
+  EXPECT_EQ(take_ids(client).size(), kMaxQueuedAnswers + 1);
 }
 
 TEST_F(SessionTest, AnswersHalfSentAreFinishedFirst) {

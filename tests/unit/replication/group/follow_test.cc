@@ -80,7 +80,7 @@ TEST_F(Follow, PromisesTheNextPrimaryItsOwnHeartbeatsOnly) {
   run(2 * kMillisecond);
   ASSERT_EQ(last_row().body.promised, 900u);
   View next = view_of(6, {1, 2, 3}, Ack::kAll, 2);
-  next.since = 6;  // another reign
+  next.since = 6;  // another term
   store_.state.view = next;
   run(3 * kTestTiming.poll);
   ASSERT_EQ(last_row().envelope.epoch, 6u);

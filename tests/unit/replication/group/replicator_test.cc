@@ -27,7 +27,7 @@ class FallInStep : public MemberTest {
     self_.poller->progress();
     other_.poller->progress();
   }
-  /// The primary of that reign says where its log ends.
+  /// The primary of that term says where its log ends.
   void heartbeat(LogPosition end) {
     replicator_->on_log(
         {.envelope = envelope(0),

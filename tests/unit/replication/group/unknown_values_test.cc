@@ -184,11 +184,11 @@ TEST(UnknownFields, OfARegistrationAreRefused) {
   expect_each_field_matters(encode(kRegistration), decode_registration, {"copy_chain"});
 }
 
-TEST(UnknownFields, OfAKeptViewAreRefused) {
+TEST(UnknownFields, OfAPersistedViewAreRefused) {
   expect_each_field_matters(encode(kKept), decode_persisted_view, {});
 }
 
-TEST(UnknownFields, AKeptViewIsTakenOverBeforeItBegins) {
+TEST(UnknownFields, APersistedViewIsTakenOverBeforeItBegins) {
   PersistedView kept = kKept;
   EXPECT_TRUE(decode_persisted_view(encode(kept)));
   kept.taken_over_at = kept.view.epoch;
