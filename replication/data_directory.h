@@ -31,8 +31,8 @@ struct DirectoryOptions {
   std::optional<std::uint64_t> id = {};  ///< id of a new store; nothing: a random one
 };
 
-/// Beside a member's store: one that is to take its place (incoming.h), as it is being made, and
-/// once it is whole.
+/// Beside a member's store: one that is to take its place (IncomingDirectory), as it is being made,
+/// and once it is whole.
 constexpr const char* kIncomingName = "incoming";
 constexpr const char* kArrivedName = "arrived";
 

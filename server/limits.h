@@ -193,17 +193,6 @@ constexpr double kJoinRoomOfSlowWriters = 0.125;
 constexpr Nanoseconds kJoinRoomLasts = 5 * kSecond;
 /// Longest wait of one batch of slowed writers.
 constexpr Nanoseconds kLongestJoinWait = kSecond;
-/// Time without progress after which a copy is taken from another member.
-constexpr Nanoseconds kCopyPatience = 10 * kSecond;
-/// Pause before all members are asked for a copy again; it doubles each time.
-constexpr Nanoseconds kCopyPause = kSecond;
-/// Longest of these pauses.
-constexpr Nanoseconds kLongestCopyPause = 30 * kSecond;
-/// Longest of these pauses where this member had no room for the copy.
-constexpr Nanoseconds kLongestCopyPauseWithoutRoom = 600 * kSecond;
-/// The part 1/8 of the memory budget that may be held for members that copy the tree; besides, at
-/// most half of what is free.
-constexpr std::uint64_t kCopiesShare = 8;
 constexpr std::uint32_t kMaxShard = 65535;  ///< greatest --shard
 constexpr Nanoseconds kMinGroupLease = 100 * kMillisecond;
 constexpr Nanoseconds kMaxGroupLease = 60 * kSecond;

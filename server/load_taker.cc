@@ -13,7 +13,7 @@ namespace group = replication::group;
 
 /// The nodes go into the tree's chunks, and beside the last checkpoint.
 template <int D>
-class LoadTaker<D>::Sink final : public StateSink<D> {
+class LoadTaker<D>::Sink final : public replication::StateSink<D> {
  public:
   Sink(const Parts& parts, const LoadWorld<D>& world, const LoadPayload& load)
       : parts_(parts), run_(replication::run_of(load)), pause_(world) {}
@@ -31,7 +31,7 @@ class LoadTaker<D>::Sink final : public StateSink<D> {
     nodes_.store(nodes_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     return parts_.store.take_of_run(ref, node);
   }
-  Status finish(const group::TreeFacts&) override {
+  Status finish(const replication::TreeFacts&) override {
     const std::uint64_t all = rtree::RunLayout(run_, rtree::kChunkShape<D>).nodes();
     if (nodes() != all) {
       return fail(ErrorCode::kProtocol, "a bulk load of " + std::to_string(all) +
@@ -40,7 +40,6 @@ class LoadTaker<D>::Sink final : public StateSink<D> {
     }
     return parts_.store.keep_run(run_);
   }
-  Status arrive() override { return {}; }
   /// Taken so far; any thread.
   std::uint64_t nodes() const { return nodes_.load(std::memory_order_relaxed); }
 

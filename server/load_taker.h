@@ -9,16 +9,15 @@
 
 #include "replication/group/loaded_runs.h"
 #include "replication/group/member.h"
+#include "replication/state_transfer/receiver.h"
 #include "replication/store.h"
-#include "server/copies.h"
 
 namespace silurus::server {
 
 /// What bulk loads in a group need of the world that a member lives in.
 template <int D>
 struct LoadWorld {
-  using MakeFetch = std::function<std::unique_ptr<StateFetch>(StateSink<D>& sink)>;
-  MakeFetch make_fetch;
+  replication::MakeFetch<D> make_fetch;
   /// Any thread: waits for the checkpoint under way; then none is taken until the same number of
   /// calls of `resume_checkpoints`.
   std::function<void()> pause_checkpoints;
@@ -26,7 +25,7 @@ struct LoadWorld {
   /// Any thread: the member's owner is to take a step soon.
   std::function<void()> wake;
   /// Time without progress after which the copy of a member is not waited for.
-  Nanoseconds patience = kCopyPatience;
+  Nanoseconds patience = replication::kCopyPatience;
 };
 
 /// Keeps checkpoints away while the nodes of a run are written beside the last one.
@@ -92,8 +91,8 @@ class LoadTaker {
   std::optional<replication::LoadPayload> load_;  ///< the one being copied, or copied last
   bool is_reserving_ = false;
   std::unique_ptr<Sink> sink_;
-  std::unique_ptr<StateFetch> fetch_;  ///< goes before its sink
-  std::uint64_t outcome_ = 0;          ///< as in our row
+  std::unique_ptr<replication::StateFetch> fetch_;  ///< goes before its sink
+  std::uint64_t outcome_ = 0;                       ///< as in our row
   std::uint64_t taken_ = 0;
 };
 

@@ -78,7 +78,7 @@ void MemberStatus::give_up(const Error& reason) {
   facts_.failure = reason.message;
 }
 
-void MemberStatus::note_copies(const replication::group::TransferSourceCounters& copies) {
+void MemberStatus::note_copies(const replication::TransferSourceCounters& copies) {
   const std::lock_guard lock(mutex_);
   facts_.copies_given = copies;
 }

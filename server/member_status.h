@@ -10,7 +10,7 @@
 #include "common/clock.h"
 #include "common/result.h"
 #include "replication/group/member.h"
-#include "replication/group/tree_copy.h"
+#include "replication/state_transfer/source.h"
 
 namespace silurus::server {
 
@@ -30,7 +30,7 @@ class MemberStatus {
   /// Why this member cannot copy another one's tree; empty: it can, as far as is known.
   void note_copy_obstacle(const std::string& why);
   /// What others copied here.
-  void note_copies(const replication::group::TransferSourceCounters& copies);
+  void note_copies(const replication::TransferSourceCounters& copies);
   /// A bulk load that is under way here, for people.
   struct BulkLoad {
     std::string phase;  ///< empty: there is none
@@ -87,8 +87,8 @@ class MemberStatus {
     std::size_t copies_needed = 0;
     std::uint32_t min_members = 0;  ///< as the group was told; 0: a majority of the most there were
     std::string refusal;            ///< why the primary takes no writes for that; empty: it does
-    std::vector<replication::group::Joiner> joiners;          ///< as the primary has heard of them
-    replication::group::TransferSourceCounters copies_given;  ///< to others
+    std::vector<replication::group::Joiner> joiners;   ///< as the primary has heard of them
+    replication::TransferSourceCounters copies_given;  ///< to others
     BulkLoad load;
     std::string copy_obstacle;  ///< why this member cannot copy another one's tree, or empty
     std::string failure;        ///< why it was given up, or empty

@@ -48,14 +48,20 @@ Replica<D>& Membership<D>::make_replica(const Joined& joined) {
 }
 
 template <int D>
-Status Membership<D>::offer_copies(rtree::Tree<D>& tree, const Linked& linked,
-                                   typename StateTransfer<D>::MakeFetch make_fetch,
-                                   typename StateTransfer<D>::MakeSink make_sink,
-                                   const StateTransferOptions& options) {
-  copies_ = std::make_unique<StateTransfer<D>>(
-      typename StateTransfer<D>::Parts{*store_, tree, *replica_, member_status_, linked.member,
-                                       linked.links, linked.group, id_, std::move(make_fetch),
-                                       std::move(make_sink)},
+Status Membership<D>::offer_copies(
+    rtree::Tree<D>& tree, const Linked& linked, replication::MakeFetch<D> make_fetch,
+    std::function<std::unique_ptr<replication::IncomingPlace>()> make_place,
+    const replication::StateTransferOptions& options) {
+  copies_ = std::make_unique<replication::StateTransfer<D>>(
+      typename replication::StateTransfer<D>::Parts{*store_, tree, linked.member, linked.links,
+                                                    linked.group, id_},
+      replication::TransferHost<D>{
+          .hold = [this] { return replica_->hold(); },
+          .hold_load = [this](std::uint64_t id) { return replica_->hold_load(id); },
+          .on_copied = [this](const auto& copied) { member_status_.note_copies(copied); },
+          .on_obstacle = [this](const auto& why) { member_status_.note_copy_obstacle(why); },
+          .make_fetch = std::move(make_fetch),
+          .make_place = std::move(make_place)},
       options);
   return linked.reads_one_sidedly ? expose_(linked.links.listener()) : Status{};
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -9,8 +10,8 @@
 
 #include "common/result.h"
 #include "replication/group/member.h"
+#include "replication/state_transfer/state_transfer.h"
 #include "server/admission.h"
-#include "server/copies.h"
 #include "server/durability.h"
 #include "server/executor.h"
 #include "server/group_load.h"
@@ -87,14 +88,14 @@ class Membership : public WriteDriver<D> {
   /// Once, in join(), behind make_replica(): others may copy the tree, and this member copies
   /// theirs when it has to. All must outlive it, or end_copies() be called.
   Status offer_copies(rtree::Tree<D>& tree, const Linked& linked,
-                      typename StateTransfer<D>::MakeFetch make_fetch,
-                      typename StateTransfer<D>::MakeSink make_sink,
-                      const StateTransferOptions& options = {});
+                      replication::MakeFetch<D> make_fetch,
+                      std::function<std::unique_ptr<replication::IncomingPlace>()> make_place,
+                      const replication::StateTransferOptions& options = {});
   /// Once, in join(), behind offer_copies(): takes part in bulk loads.
   void offer_loads(rtree::Tree<D>& tree, const Linked& linked, LoadWorld<D> world);
   /// Ends copies and bulk loads, whose connections are the links'. The latter with that error.
   void end_copies(const Error& error = {ErrorCode::kNotPrimary, "this member is shutting down"});
-  const StateTransfer<D>& copies() const { return *copies_; }
+  const replication::StateTransfer<D>& copies() const { return *copies_; }
   const LoadTaker<D>& load_taker() const { return *taker_; }
   /// When step() must be called though nothing happens; nothing: never.
   std::optional<Nanoseconds> deadline(Nanoseconds now) const;
@@ -124,7 +125,7 @@ class Membership : public WriteDriver<D> {
   std::vector<replication::LoadPayload> loads_at_start_;  ///< until join()
   WriteQueue<D> queue_;
   std::unique_ptr<Replica<D>> replica_;
-  std::unique_ptr<StateTransfer<D>> copies_;
+  std::unique_ptr<replication::StateTransfer<D>> copies_;
   LoadWorld<D> load_world_;
   std::unique_ptr<LoadTaker<D>> taker_;
   std::mutex load_mutex_;  ///< guards the pointer, for load()

@@ -607,30 +607,30 @@ bool Replica<D>::wants_checkpoint() const {
 }
 
 template <int D>
-Result<replication::group::PinnedTree<D>> Replica<D>::hold() const {
+Result<replication::PinnedTree<D>> Replica<D>::hold() const {
   using replication::group::Role;
   const Role role = member_->role();
   if ((role != Role::kPrimary && role != Role::kBackup) || machine_.is_within_batch()) {
     return fail(ErrorCode::kUnavailable, "this member is " + std::string(to_string(role)) +
                                              " and cannot be copied just now");
   }
-  return replication::group::PinnedTree<D>{.tree = parts_.tree.snapshot(),
-                                           .log = applied_,
-                                           .stamp = machine_.stamp(),
-                                           .epoch = member_->epoch(),
-                                           .extra = machine_.state().encode()};
+  return replication::PinnedTree<D>{.tree = parts_.tree.snapshot(),
+                                    .log = applied_,
+                                    .stamp = machine_.stamp(),
+                                    .epoch = member_->epoch(),
+                                    .extra = machine_.state().encode()};
 }
 
 template <int D>
-Result<replication::group::PinnedTree<D>> Replica<D>::hold_load(std::uint64_t id) const {
+Result<replication::PinnedTree<D>> Replica<D>::hold_load(std::uint64_t id) const {
   if (!runs_.has(id)) return fail(ErrorCode::kUnavailable, "there is no such bulk load here");
-  return replication::group::PinnedTree<D>{.tree = std::nullopt,
-                                           .log = {},
-                                           .stamp = 0,
-                                           .epoch = member_->epoch(),
-                                           .extra = {},
-                                           .around = &parts_.tree,
-                                           .load_root = runs_.root(id)};
+  return replication::PinnedTree<D>{.tree = std::nullopt,
+                                    .log = {},
+                                    .stamp = 0,
+                                    .epoch = member_->epoch(),
+                                    .extra = {},
+                                    .around = &parts_.tree,
+                                    .load_root = runs_.root(id)};
 }
 
 template <int D>

@@ -15,9 +15,9 @@
 #include "replication/data_directory.h"
 #include "replication/group/loaded_runs.h"
 #include "replication/group/member.h"
-#include "replication/group/tree_copy.h"
 #include "replication/group/tree_machine.h"
 #include "replication/hybrid_clock.h"
+#include "replication/state_transfer/source.h"
 #include "replication/store.h"
 #include "server/admission.h"
 #include "server/batch_pace.h"
@@ -100,10 +100,10 @@ class Replica {
   /// kNoSpace: nothing is logged; another error is final.
   Status log_load(replication::RecordType type, const replication::LoadPayload& load, Ended ended);
   /// The nodes of a load that is not the tree yet, for another member to copy.
-  Result<replication::group::PinnedTree<D>> hold_load(std::uint64_t id) const;
+  Result<replication::PinnedTree<D>> hold_load(std::uint64_t id) const;
 
   /// All that is applied, for another member to copy; kUnavailable if this one is no source.
-  Result<replication::group::PinnedTree<D>> hold() const;
+  Result<replication::PinnedTree<D>> hold() const;
   /// Basis of a checkpoint of all that is applied, if that is more than the last checkpoint has and
   /// no batch is being applied.
   std::optional<CheckpointBasis<D>> checkpoint_basis();

@@ -11,7 +11,7 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "replication/group/persisted_view.h"
-#include "server/tree_fetch.h"
+#include "replication/state_transfer/fetch_thread.h"
 
 namespace silurus::server {
 
@@ -128,12 +128,21 @@ Status ReplicaThread<D>::join(const Joined& joined, const std::string& clients) 
   const typename Membership<D>::Linked linked{driver_->member(), driver_->links(), driver_->group(),
                                               driver_->reads_one_sidedly()};
   const auto wake = [this] { this->wake(); };
-  const auto make_fetch = [wake, id = this->id(), key = key_](StateSink<D>& sink) {
-    return std::make_unique<StateFetchThread<D>>(sink, "member " + std::to_string(id), wake, key);
+  const auto make_fetch = [wake, id = this->id(), key = key_](replication::StateSink<D>& sink) {
+    return std::make_unique<replication::StateFetchThread<D>>(sink, "member " + std::to_string(id),
+                                                              wake, key);
   };
+  const replication::DirectoryOptions next_life{
+      .log_bytes = this->store().log().capacity(),
+      .tree_bytes = tree.stats().bytes_budget,
+      .member = replication::MemberStore{.cluster = replication::group::cluster_name(agreement_),
+                                         .shard = options_.shard,
+                                         .log_chain = 0},
+      .id = this->id()};
   Status offered =
-      this->offer_copies(tree, linked, make_fetch,
-                         [this, bytes = tree.stats().bytes_budget] { return make_sink(bytes); });
+      this->offer_copies(tree, linked, make_fetch, [path = durability_.path, next_life] {
+        return std::make_unique<replication::IncomingDirectory<D>>(path, next_life);
+      });
   if (!offered) return offered;
   checkpoints_ = std::make_unique<Checkpoints<D>>(this->store(), durability_.checkpoint_interval);
   this->offer_loads(tree, linked,
@@ -148,20 +157,6 @@ Status ReplicaThread<D>::join(const Joined& joined, const std::string& clients) 
   thread_ = std::jthread([this](std::stop_token stop) { run(std::move(stop)); });
   pthread_setname_np(thread_.native_handle(), "silurus-group");
   return {};
-}
-
-template <int D>
-std::unique_ptr<StateSink<D>> ReplicaThread<D>::make_sink(std::uint64_t tree_bytes) {
-  return std::make_unique<DirectorySink<D>>(
-      durability_.path,
-      replication::DirectoryOptions{
-          .log_bytes = this->store().log().capacity(),
-          .tree_bytes = tree_bytes,
-          .member =
-              replication::MemberStore{.cluster = replication::group::cluster_name(agreement_),
-                                       .shard = options_.shard,
-                                       .log_chain = 0},
-          .id = this->id()});
 }
 
 /// A first start that finds no view store is most likely a mistake. Later they may be away;

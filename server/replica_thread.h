@@ -55,7 +55,6 @@ class ReplicaThread final : public Membership<D> {
                 replication::group::Agreement agreement, std::optional<access::Key> key,
                 replication::DirectoryLock lock, Found& found);
   Status wait_for_views();
-  std::unique_ptr<StateSink<D>> make_sink(std::uint64_t tree_bytes);
   void run(std::stop_token stop);
   Status take_turn();
   void serve_checkpoints();

@@ -40,7 +40,8 @@ class TreeMachine::Slabs final : public rtree::SlabSource {
   std::vector<std::span<std::byte>> slabs_;
 };
 
-TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock, const group::ReceivedTree<2>* copy)
+TreeMachine::TreeMachine(GroupWorld& world, const Clock& clock,
+                         const testing_support::ReceivedTree<2>* copy)
     : world_(world), slabs_(std::make_unique<Slabs>()) {
   auto tree = copy == nullptr ? rtree::Tree<2>::create({}, *slabs_, clock)
                               : rtree::Tree<2>::restore({}, *slabs_, clock, copy->facts.root, *copy,
@@ -82,7 +83,7 @@ std::uint64_t TreeMachine::values(unsigned key) const {
 
 MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
                        CrashMemory::Content& content, std::uint64_t seed, Power::Failure failure,
-                       const group::ReceivedTree<2>* copy)
+                       const testing_support::ReceivedTree<2>* copy)
     : world_(world),
       host_(host),
       power_(seed, UINT64_MAX, failure),
@@ -99,16 +100,17 @@ MemberLife::MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id,
 }
 
 void MemberLife::offer_copies() {
-  copies_ = std::make_unique<group::TransferSource<2>>(
-      kTestGroup, group::TransferSource<2>::Options{.first_region = driver_->links().regions()},
-      [this]() -> Result<group::PinnedTree<2>> {
-        return group::PinnedTree<2>{.tree = machine_.snapshot(),
-                                    .log = member().applied(),
-                                    .stamp = machine_.stamp(),
-                                    .epoch = member().epoch(),
-                                    .extra = machine_.state().encode()};
+  copies_ = std::make_unique<replication::TransferSource<2>>(
+      kTestGroup,
+      replication::TransferSource<2>::Options{.first_region = driver_->links().regions()},
+      [this]() -> Result<replication::PinnedTree<2>> {
+        return replication::PinnedTree<2>{.tree = machine_.snapshot(),
+                                          .log = member().applied(),
+                                          .stamp = machine_.stamp(),
+                                          .epoch = member().epoch(),
+                                          .extra = machine_.state().encode()};
       });
-  driver_->links().admit(group::kTransferMagic, copies_.get());
+  driver_->links().admit(replication::kTransferMagic, copies_.get());
   if (has(driver_->fabric().capabilities(), transport::Capability::kOneSidedRead)) {
     const transport::Region slab{.bytes = machine_.slab(), .fd = -1};
     SILURUS_CHECK(driver_->links().listener().expose(slab).has_value());

@@ -7,10 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "replication/group/tree_copy.h"
 #include "replication/group/tree_machine.h"
+#include "replication/state_transfer/source.h"
 #include "tests/simulation/group/sim_driver.h"
 #include "tests/support/crash_memory.h"
+#include "tests/support/received_tree.h"
 
 namespace silurus::simulation {
 
@@ -41,7 +42,7 @@ using OnAnswer = std::function<void(const Answer&)>;
 class TreeMachine final : public group::Machine {
  public:
   /// Empty, or a copy of another member's.
-  TreeMachine(GroupWorld& world, const Clock& clock, const group::ReceivedTree<2>* copy);
+  TreeMachine(GroupWorld& world, const Clock& clock, const testing_support::ReceivedTree<2>* copy);
   ~TreeMachine() override;
   Result<LogPosition> apply(const replication::Log& log, LogPosition from, Lsn commit) override;
   bool has_more() const override { return machine_->has_more(); }
@@ -67,7 +68,7 @@ class MemberLife {
  public:
   MemberLife(GroupWorld& world, sim::Host& host, group::MemberId id, CrashMemory::Content& content,
              std::uint64_t seed, Power::Failure failure,
-             const group::ReceivedTree<2>* copy = nullptr);
+             const testing_support::ReceivedTree<2>* copy = nullptr);
 
   void ask(const Request& request, OnAnswer answer);
   const group::Member& member() const { return driver_->member(); }
@@ -78,7 +79,7 @@ class MemberLife {
   const replication::Log& log() const { return *log_; }
   /// Forgets the log up to where the tree is, as after a checkpoint.
   void trim() { log_->trim(member().applied()); }
-  const group::TransferSource<2>& copies() const { return *copies_; }
+  const replication::TransferSource<2>& copies() const { return *copies_; }
   sim::Host& host() { return host_; }
   Power& power() { return power_; }
   /// CPU time of each of its turns.
@@ -101,7 +102,7 @@ class MemberLife {
   std::unique_ptr<replication::Log> log_;
   TreeMachine machine_;
   std::unique_ptr<SimDriver> driver_;
-  std::unique_ptr<group::TransferSource<2>> copies_;
+  std::unique_ptr<replication::TransferSource<2>> copies_;
   std::unique_ptr<sim::Process> process_;
   std::deque<Asked> queue_;
   bool has_written_ = false;                       ///< batches that the member has not been told of

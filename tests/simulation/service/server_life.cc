@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "common/check.h"
-#include "replication/incoming.h"
+#include "replication/state_transfer/incoming_store.h"
 
 namespace silurus::simulation {
 namespace {
@@ -148,28 +148,13 @@ void ServerDisk::end_life(const Power& power) {
 
 // --- copies
 
-/// As server::DirectorySink, in the other store of the disk.
-class ServerLife::Sink final : public server::StateSink<2> {
+/// Like replication::IncomingDirectory, in the other store of the disk.
+class ServerLife::Place final : public replication::IncomingPlace {
  public:
-  Sink(ServerLife& life, ServerDisk& disk, group::MemberId id)
+  Place(ServerLife& life, ServerDisk& disk, group::MemberId id)
       : life_(life), disk_(disk), id_(id) {}
-
-  Status begin() override {
-    if (store_ != nullptr && store_->is_untouched()) return {};
-    store_.reset();
-    auto volume = disk_.make_other(life_.power_, life_.host_.name() + "'s copy", id_);
-    if (!volume) return fail(volume.error());
-    auto store = replication::IncomingStore<2>::create(std::move(*volume));
-    if (!store) return fail(store.error());
-    store_ = std::move(*store);
-    return {};
-  }
-  Status take(rtree::NodeRef ref, const rtree::Node<2>& node) override {
-    return store_->take(ref, node);
-  }
-  Status finish(const group::TreeFacts& facts) override {
-    const auto state = group::MachineState::decode(facts.extra);
-    return state ? store_->finish(facts.log, facts.stamp, facts.extra) : fail(state.error());
+  Result<replication::Volume> make() override {
+    return disk_.make_other(life_.power_, life_.host_.name() + "'s copy", id_);
   }
   Status arrive() override { return disk_.switch_to_other(life_.power_); }
 
@@ -177,18 +162,17 @@ class ServerLife::Sink final : public server::StateSink<2> {
   ServerLife& life_;
   ServerDisk& disk_;
   const group::MemberId id_;
-  std::unique_ptr<replication::IncomingStore<2>> store_;
 };
 
-/// As server::StateFetchThread, by a process instead of a thread.
-class ServerLife::Fetch final : public server::StateFetch {
+/// Like replication::StateFetchThread, by a process instead of a thread.
+class ServerLife::Fetch final : public replication::StateFetch {
  public:
   /// The poller outlives it, for connections being made know it.
-  Fetch(ServerLife& life, server::StateSink<2>& sink, sim::SimFabric& fabric,
+  Fetch(ServerLife& life, replication::StateSink<2>& sink, sim::SimFabric& fabric,
         transport::Poller& poller, std::function<void()> wake)
       : life_(life), sink_(sink), fabric_(fabric), poller_(poller), wake_(std::move(wake)) {}
 
-  void begin(const std::string& source, const group::TransferOptions& copy) override {
+  void begin(const std::string& source, const replication::TransferOptions& copy) override {
     process_.reset();
     copier_.reset();
     outcome_.reset();
@@ -201,9 +185,7 @@ class ServerLife::Fetch final : public server::StateFetch {
     process_ = life_.host_.spawn("copy", [this](sim::Process& process) { turn(process); });
     process_->watch(poller_);
     if (Status begun = sink_.begin(); !begun) return end(begun);
-    copier_ = std::make_unique<group::TransferReceiver<2>>(
-        copy, poller_,
-        [this](rtree::NodeRef ref, const rtree::Node<2>& node) { return sink_.take(ref, node); });
+    copier_ = std::make_unique<replication::TransferReceiver<2>>(copy, poller_, sink_);
     fabric_.connect_later(address, {.timeout = kTransferDialTimeout}, poller_, copier_->hello(),
                           *copier_,
                           [this, is_wanted = std::weak_ptr(dial_ = std::make_shared<int>())](
@@ -230,11 +212,10 @@ class ServerLife::Fetch final : public server::StateFetch {
     nodes_ = copier_->nodes();
     copier_->step(now);
     if (copier_->is_held() && std::exchange(log_, copier_->facts().log.lsn) == 0) wake_();
-    if (const auto& over = copier_->outcome()) return end(*over ? finish() : *over);
+    if (const auto& over = copier_->outcome()) return end(*over);
     // When all is sent that this turn sends, for that is not what a slow disk delays.
     life_.host_.charge(static_cast<Nanoseconds>(nodes_ - before) * life_.service_.node_time);
   }
-  Status finish() { return sink_.finish(copier_->facts()); }
   void end(const Status& outcome) {
     const bool has_source_died = !source_->alive() || source_->incarnation() != incarnation_;
     if (!outcome && has_source_died) {
@@ -250,14 +231,14 @@ class ServerLife::Fetch final : public server::StateFetch {
   }
 
   ServerLife& life_;
-  server::StateSink<2>& sink_;
+  replication::StateSink<2>& sink_;
   sim::SimFabric& fabric_;
   transport::Poller& poller_;
   const std::function<void()> wake_;
   const sim::Host* source_ = nullptr;
   std::uint32_t incarnation_ = 0;  ///< incarnation of the source
   bool is_of_load_ = false;
-  std::unique_ptr<group::TransferReceiver<2>> copier_;
+  std::unique_ptr<replication::TransferReceiver<2>> copier_;
   std::shared_ptr<int> dial_;  ///< the one that counts
   std::optional<Status> outcome_;
   Lsn log_ = 0;
@@ -313,13 +294,13 @@ class ServerLife::Part final : public server::Membership<2> {
         driver_->member(), driver_->links(), life_.service_.group.id(),
         has(driver_->fabric().capabilities(), transport::Capability::kOneSidedRead)};
     const auto fetch_by = [this, wake](transport::Poller& poller) {
-      return [this, wake, &poller](server::StateSink<2>& sink) {
+      return [this, wake, &poller](replication::StateSink<2>& sink) {
         return std::make_unique<Fetch>(life_, sink, driver_->fabric(), poller, wake);
       };
     };
     Status offered = offer_copies(
         tree, linked, fetch_by(*copy_poller_),
-        [this] { return std::make_unique<Sink>(life_, disk_, id()); }, life_.service_.copies);
+        [this] { return std::make_unique<Place>(life_, disk_, id()); }, life_.service_.copies);
     if (!offered) return offered;
     offer_loads(tree, linked,
                 {.make_fetch = fetch_by(*load_poller_),
@@ -455,7 +436,7 @@ const SimDriver& ServerLife::driver() const { return part_->driver(); }
 
 std::uint64_t ServerLife::checkpoints() const { return part_->checkpoints(); }
 
-const server::StateTransfer<2>& ServerLife::copies() const { return part_->copies(); }
+const replication::StateTransfer<2>& ServerLife::copies() const { return part_->copies(); }
 
 const server::LoadTaker<2>& ServerLife::load_taker() const { return part_->load_taker(); }
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "replication/state_transfer/state_transfer.h"
 #include "replication/store.h"
-#include "server/copies.h"
 #include "server/membership.h"
 #include "tests/simulation/group/sim_driver.h"
 #include "tests/simulation/service/sim_server.h"
@@ -98,9 +98,9 @@ struct Service {
   /// Bytes of the log that are kept behind a checkpoint, of which there is one whenever that many
   /// were written; 0: as many as ships.
   std::uint64_t kept_log = 0;
-  server::StateTransferOptions copies = {.patience = 60 * kMillisecond,
-                                         .pause = 10 * kMillisecond,
-                                         .longest_pause = 80 * kMillisecond};
+  replication::StateTransferOptions copies = {.patience = 60 * kMillisecond,
+                                              .pause = 10 * kMillisecond,
+                                              .longest_pause = 80 * kMillisecond};
   Nanoseconds node_time = 0;  ///< that a disk takes for a node of a copy
   /// Called when a member begins to copy the tree of another one.
   std::function<void(const sim::Host& copier, const sim::Host& source)> on_copy =
@@ -130,14 +130,14 @@ class ServerLife {
   const server::MemberStatus& member_status() const { return *core().shard().member_status(); }
   rtree::Snapshot<2> snapshot() const { return server_->snapshot(); }
   std::uint64_t checkpoints() const;
-  const server::StateTransfer<2>& copies() const;
+  const replication::StateTransfer<2>& copies() const;
   const server::LoadTaker<2>& load_taker() const;
   sim::Host& host() { return host_; }
   /// CPU time of each turn of the group's process.
   Nanoseconds turn = kMicrosecond;
 
  private:
-  class Sink;
+  class Place;
   class Fetch;
   class Part;
 

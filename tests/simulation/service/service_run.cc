@@ -232,7 +232,7 @@ void ServiceRun::renew(std::size_t member) {
 }
 
 void ServiceRun::collect(const ServerLife& life) {
-  const server::StateTransferCounters& copies = life.copies().counters();
+  const replication::StateTransferCounters& copies = life.copies().counters();
   counters_.add({.copies = copies});
   if (service_->fabric.capabilities == 0) counters_.arrived_by_message += copies.arrived;
   counters_.checkpoints += life.checkpoints();

@@ -24,7 +24,7 @@ struct ServiceCounters {
   std::uint64_t torn = 0;  ///< crashes in the midst of writing
   std::uint64_t checkpoints = 0;
   std::uint64_t elections = 0;
-  server::StateTransferCounters copies;
+  replication::StateTransferCounters copies;
   std::uint64_t arrived_by_message = 0;
   std::uint64_t sources_died = 0;  ///< in the midst of being copied
   std::uint64_t copiers_died = 0;

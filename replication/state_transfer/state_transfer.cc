@@ -1,4 +1,4 @@
-#include "server/copies.h"
+#include "replication/state_transfer/state_transfer.h"
 
 #include <algorithm>
 #include <utility>
@@ -6,28 +6,28 @@
 #include "common/log.h"
 #include "common/units.h"
 
-namespace silurus::server {
-
-using replication::Lsn;
+namespace silurus::replication {
 
 template <int D>
-StateTransfer<D>::StateTransfer(const Parts& parts, const StateTransferOptions& options)
+StateTransfer<D>::StateTransfer(const Parts& parts, TransferHost<D> host,
+                                const StateTransferOptions& options)
     : parts_(parts),
+      host_(std::move(host)),
       options_(options),
       source_(
           parts.group, {.first_region = parts.links.regions()},
           [this] {
             if (source_.holds() == 0) held_before_ = parts_.tree.stats().bytes_held;
-            return parts_.replica.hold();
+            return host_.hold();
           },
-          [this](std::uint64_t id) { return parts_.replica.hold_load(id); }),
+          host_.hold_load),
       pause_(options.pause) {
-  parts_.links.admit(replication::group::kTransferMagic, &source_);
+  parts_.links.admit(kTransferMagic, &source_);
 }
 
 template <int D>
 StateTransfer<D>::~StateTransfer() {
-  parts_.links.admit(replication::group::kTransferMagic, nullptr);
+  parts_.links.admit(kTransferMagic, nullptr);
 }
 
 template <int D>
@@ -38,7 +38,8 @@ Status StateTransfer<D>::step(Nanoseconds now) {
 
 // --- others copy our tree
 
-/// What is missing behind a copy they take from the primary's log.
+/// Lets others copy the tree, within limits, and keeps the log that they will need behind it, for
+/// this member may be the next primary.
 template <int D>
 void StateTransfer<D>::give(Nanoseconds now) {
   source_.tick(now);
@@ -54,9 +55,9 @@ void StateTransfer<D>::give(Nanoseconds now) {
   }
   if (source_.counters().messages != messages_) {
     messages_ = source_.counters().messages;
-    parts_.member_status.note_copies(source_.counters());
+    host_.on_copied(source_.counters());
   }
-  constexpr Lsn kNobody = replication::Store<D>::kNobody;
+  constexpr Lsn kNobody = Store<D>::kNobody;
   parts_.store.hold_log(
       std::min(source_.oldest().value_or(kNobody), parts_.member.wanted_log().value_or(kNobody)));
 }
@@ -77,7 +78,7 @@ template <int D>
 Status StateTransfer<D>::take(Nanoseconds now) {
   if (fetch_ == nullptr) {
     if (!parts_.member.needs_copy()) {
-      if (std::exchange(lacks_room_, false)) parts_.member_status.note_copy_obstacle("");
+      if (std::exchange(lacks_room_, false)) host_.on_obstacle("");
       pause_ = options_.pause;
     } else if (now >= again_at_) {
       begin(now);
@@ -85,7 +86,7 @@ Status StateTransfer<D>::take(Nanoseconds now) {
     return {};
   }
   parts_.member.expect_transfer(
-      replication::group::Member::TransferUnderWay{.log = fetch_->log(), .nodes = fetch_->nodes()});
+      group::Member::TransferUnderWay{.log = fetch_->log(), .nodes = fetch_->nodes()});
   const auto outcome = fetch_->outcome();
   return outcome ? take_end(*outcome, now) : Status{};
 }
@@ -122,15 +123,15 @@ Status StateTransfer<D>::take_end(const Status& outcome, Nanoseconds now) {
 
 template <int D>
 void StateTransfer<D>::begin(Nanoseconds now) {
-  const replication::group::View& view = parts_.member.view();
+  const group::View& view = parts_.member.view();
   for (const auto& member : view.members) {
     if (member.id == parts_.self) continue;
     // From a backup, if there is one: the primary has enough to do.
     sources_.insert(member.id == view.primary ? sources_.end() : sources_.begin(), member.peers);
   }
   if (sources_.empty()) return;
-  sink_ = parts_.make_sink();
-  fetch_ = parts_.make_fetch(*sink_);
+  sink_ = std::make_unique<IncomingStore<D>>(host_.make_place());
+  fetch_ = host_.make_fetch(*sink_);
   is_waiting_ = false;
   try_next(now);
 }
@@ -142,7 +143,7 @@ void StateTransfer<D>::try_next(Nanoseconds now) {
   const auto line = limiter_.line("from " + sources_.front(), text, now);
   if (line && !lacks_room_) log::info(*line);
   ++counters_.begun;
-  parts_.member.expect_transfer(replication::group::Member::TransferUnderWay{});
+  parts_.member.expect_transfer(group::Member::TransferUnderWay{});
   fetch_->begin(sources_.front(), {.group = parts_.group,
                                    .epoch = parts_.member.epoch(),
                                    .at_least = parts_.member.copy_needs(),
@@ -167,11 +168,11 @@ void StateTransfer<D>::give_up_for_want_of_room(Nanoseconds now) {
                           format_size(parts_.tree.stats().bytes_budget) +
                           ", which is what this member may take: start it with a larger --memory";
   if (!std::exchange(lacks_room_, true)) log::error(parts_.member.label() + ": no copy: " + why);
-  parts_.member_status.note_copy_obstacle(why);
+  host_.on_obstacle(why);
   drop(now, options_.longest_pause_without_room);
 }
 
 template class StateTransfer<2>;
 template class StateTransfer<3>;
 
-}  // namespace silurus::server
+}  // namespace silurus::replication

@@ -1,4 +1,4 @@
-#include "replication/incoming.h"
+#include "replication/state_transfer/incoming_store.h"
 
 #include <gtest/gtest.h>
 
@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "replication/group/tree_machine.h"
 #include "replication/store.h"
 
 namespace silurus::replication {
@@ -37,25 +38,32 @@ class IncomingStoreTest : public testing::Test {
                                  {{.memory_budget_bytes = kBytesOfTree}, slabs_, clock_},
                                  {.threads = 1});
   }
+  std::unique_ptr<IncomingStore<2>> begin(const DirectoryOptions& options) {
+    auto incoming =
+        std::make_unique<IncomingStore<2>>(std::make_unique<IncomingDirectory<2>>(path_, options));
+    const Status begun = incoming->begin();
+    EXPECT_TRUE(begun) << begun.error().message;
+    return incoming;
+  }
   /// Makes what the directory lacks, for the store of that id.
-  std::unique_ptr<IncomingDirectory<2>> make(std::uint64_t id) {
+  std::unique_ptr<IncomingStore<2>> make(std::uint64_t id) {
     DirectoryOptions options = options_;
     options.id = id;
-    auto incoming = IncomingDirectory<2>::create(path_, options);
-    EXPECT_TRUE(incoming) << incoming.error().message;
+    auto incoming = begin(options);
     const rtree::Snapshot<2> snapshot = tree_->snapshot();
     std::vector<rtree::NodeRef> names{snapshot.root().ref};
     while (!names.empty()) {
       const rtree::NodeRef ref = names.back();
       names.pop_back();
       const rtree::Node<2>& node = snapshot.node(ref);
-      EXPECT_TRUE((*incoming)->store().take(ref, node));
+      EXPECT_TRUE(incoming->take(ref, node));
       for (std::uint32_t i = 0; !node.is_leaf() && i < node.count(); ++i) {
         names.push_back(node.child(i));
       }
     }
-    EXPECT_TRUE((*incoming)->store().finish(kThere, 9, std::vector<std::byte>(100, std::byte{4})));
-    return std::move(*incoming);
+    EXPECT_TRUE(incoming->finish(
+        {.root = snapshot.root().ref, .log = kThere, .stamp = 9, .epoch = 0, .extra = extra_}));
+    return incoming;
   }
   void expect_arrived(std::uint64_t id) {
     const auto opened = open();
@@ -63,7 +71,7 @@ class IncomingStoreTest : public testing::Test {
     EXPECT_EQ(opened->id, id) << "it is the same member";
     EXPECT_EQ(opened->applied, kThere);
     EXPECT_EQ(opened->stamp, 9u);
-    EXPECT_EQ(opened->extra.size(), 100u);
+    EXPECT_EQ(opened->extra, extra_);
     EXPECT_EQ(opened->tree->snapshot().size(), 1'000u);
     EXPECT_TRUE(opened->tree->snapshot().validate());
     EXPECT_EQ(opened->store->log().end(), kThere) << "where it will go on";
@@ -73,6 +81,7 @@ class IncomingStoreTest : public testing::Test {
   SystemClock clock_;
   rtree::AnonymousSlabs slabs_;
   std::unique_ptr<rtree::Tree<2>> tree_;
+  const std::vector<std::byte> extra_ = group::MachineState().encode();
   std::string parent_;
   std::string path_;
   const DirectoryOptions options_{
@@ -125,13 +134,12 @@ TEST_F(IncomingStoreTest, WhatIsNamedLikeOneElsewhereIsNotTouched) {
 
 TEST_F(IncomingStoreTest, RefusesATreeThatIsLargerThanOursMayBe) {
   ASSERT_TRUE(open());
-  auto incoming = IncomingDirectory<2>::create(path_, options_);
-  ASSERT_TRUE(incoming);
+  const auto incoming = begin(options_);
   const rtree::Snapshot<2> snapshot = tree_->snapshot();
   const rtree::Node<2>& root = snapshot.node(snapshot.root().ref);
-  ASSERT_TRUE((*incoming)->store().take(snapshot.root().ref, root));
+  ASSERT_TRUE(incoming->take(snapshot.root().ref, root));
   const auto far = rtree::NodeRef(kBytesOfTree / rtree::kChunkBytes<2> + 1, root.birth());
-  const Status taken = (*incoming)->store().take(far, root);
+  const Status taken = incoming->take(far, root);
   ASSERT_FALSE(taken);
   EXPECT_EQ(taken.error().code, ErrorCode::kTooLarge);
 }

@@ -1,21 +1,22 @@
-#include "replication/group/tree_copy.h"
-
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <thread>
 
 #include "common/random.h"
+#include "replication/state_transfer/fetch_thread.h"
+#include "replication/state_transfer/source.h"
 #include "tests/support/etcd_process.h"
+#include "tests/support/received_tree.h"
 #include "transport/shm/memory.h"
 #include "transport/waiter.h"
 
 // A tree copied between threads over the fabrics of one machine.
 
-namespace silurus::replication::group {
+namespace silurus::replication {
 namespace {
 
-constexpr GroupId kGroup = 0x717;
+constexpr group::GroupId kGroup = 0x717;
 constexpr std::size_t kEntries = 20'000;
 
 class SharedSlabs final : public rtree::SlabSource {
@@ -27,6 +28,17 @@ class SharedSlabs final : public rtree::SlabSource {
     return slabs.back().bytes();
   }
   std::vector<transport::shm::SharedSlab> slabs;
+};
+
+/// Has room for two nodes.
+class SmallSink final : public StateSink<2> {
+ public:
+  int taken = 0;
+  Status begin() override { return {}; }
+  Status take(rtree::NodeRef, const rtree::Node<2>&) override {
+    return ++taken < 3 ? Status{} : fail(ErrorCode::kTooLarge, "no room");
+  }
+  Status finish(const TreeFacts&) override { return {}; }
 };
 
 class TreeCopy : public testing::TestWithParam<const char*> {
@@ -78,9 +90,8 @@ class TreeCopy : public testing::TestWithParam<const char*> {
     listener_.reset();
     source_.reset();
   }
-  Result<TreeFacts> copy(const TransferOptions& options) {
-    return receive_tree<2>(*fabric_, listener_->address(), options,
-                           [this](auto ref, const auto& node) { return copied_.take(ref, node); });
+  Status copy(const TransferOptions& options) {
+    return receive_tree<2>(*fabric_, listener_->address(), options, copied_);
   }
   bool is_one_sided() const {
     return has(fabric_->capabilities(), transport::Capability::kOneSidedRead);
@@ -96,25 +107,25 @@ class TreeCopy : public testing::TestWithParam<const char*> {
   std::unique_ptr<transport::Listener> listener_;
   std::thread thread_;
   std::uint64_t source_messages_ = 0;
-  ReceivedTree<2> copied_;
+  testing_support::ReceivedTree<2> copied_;
   std::atomic<bool> is_over_ = false;
 };
 
 TEST_P(TreeCopy, IsTheTreeNodeByNode) {
-  const auto facts = copy({.group = kGroup, .epoch = 4, .at_least = 800});
-  ASSERT_TRUE(facts) << facts.error().message;
+  const Status copied = copy({.group = kGroup, .epoch = 4, .at_least = 800});
+  ASSERT_TRUE(copied) << copied.error().message;
   TearDown();  // so that its counters are ours
   if (is_one_sided()) {
     EXPECT_EQ(source_messages_, 1u + 3u)
         << "to hold a version, and three pieces of what belongs to it";
   }
-  EXPECT_EQ(facts->log, (LogPosition{.lsn = 800, .chain = 7}));
-  EXPECT_EQ(facts->stamp, 9u);
-  EXPECT_EQ(facts->epoch, 4u);
-  EXPECT_EQ(facts->extra, std::vector<std::byte>(10'000, std::byte{5}));
+  EXPECT_EQ(copied_.facts.log, (LogPosition{.lsn = 800, .chain = 7}));
+  EXPECT_EQ(copied_.facts.stamp, 9u);
+  EXPECT_EQ(copied_.facts.epoch, 4u);
+  EXPECT_EQ(copied_.facts.extra, std::vector<std::byte>(10'000, std::byte{5}));
   rtree::AnonymousSlabs slabs;
   const auto restored =
-      rtree::Tree<2>::restore({}, slabs, clock_, facts->root, copied_, {.threads = 1});
+      rtree::Tree<2>::restore({}, slabs, clock_, copied_.facts.root, copied_, {.threads = 1});
   ASSERT_TRUE(restored) << restored.error().message;
   EXPECT_EQ((*restored)->snapshot().version(), tree_->snapshot().version());
   EXPECT_EQ((*restored)->snapshot().size(), kEntries);
@@ -123,8 +134,9 @@ TEST_P(TreeCopy, IsTheTreeNodeByNode) {
 
 TEST_P(TreeCopy, IsRefusedToAnotherGroup) {
   EXPECT_FALSE(copy({.group = kGroup + 1}));
-  const auto other = receive_tree<3>(*fabric_, listener_->address(), {.group = kGroup},
-                                     [](auto, auto&) { return Status(); });
+  testing_support::ReceivedTree<3> of_others;
+  const Status other =
+      receive_tree<3>(*fabric_, listener_->address(), {.group = kGroup}, of_others);
   EXPECT_FALSE(other) << "a tree of other nodes";
 }
 
@@ -134,19 +146,15 @@ TEST_P(TreeCopy, IsNotTakenOfAMemberThatIsBehind) {
 }
 
 TEST_P(TreeCopy, EndsWithTheErrorOfWhoTakesTheNodes) {
-  int taken = 0;
-  const auto full = receive_tree<2>(*fabric_, listener_->address(), {.group = kGroup},
-                                    [&](auto, auto&) -> Status {
-                                      if (++taken < 3) return {};
-                                      return fail(ErrorCode::kTooLarge, "no room");
-                                    });
+  SmallSink sink;
+  const Status full = receive_tree<2>(*fabric_, listener_->address(), {.group = kGroup}, sink);
   ASSERT_FALSE(full);
   EXPECT_EQ(full.error().code, ErrorCode::kTooLarge);
-  EXPECT_EQ(taken, 3);
+  EXPECT_EQ(sink.taken, 3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Fabrics, TreeCopy, testing::Values("shm", "tcp"),
                          [](const auto& one) { return std::string(one.param); });
 
 }  // namespace
-}  // namespace silurus::replication::group
+}  // namespace silurus::replication

@@ -1,5 +1,3 @@
-#include "replication/group/tree_copy.h"
-
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -9,20 +7,19 @@
 #include <vector>
 
 #include "replication/group/side_messages.h"
+#include "replication/state_transfer/receiver.h"
+#include "replication/state_transfer/source.h"
+#include "tests/support/received_tree.h"
 #include "transport/sim/fabric.h"
 
 // A copy of a tree of one node from a source that is given time, or none.
 
-namespace silurus::replication::group {
+namespace silurus::replication {
 namespace {
 
 namespace sim = transport::sim;
 
-/// Kinds of the messages of a copy (tree_copy.cc), for tests that send what no member would.
-constexpr std::uint32_t kHoldMessage = 1;
-constexpr std::uint32_t kNodesMessage = 2;
-
-std::uint64_t word_in(const SideMessage& message, std::size_t index = 0) {
+std::uint64_t word_in(const group::SideMessage& message, std::size_t index = 0) {
   std::uint64_t word = 0;
   if (message.payload.size() >= (index + 1) * sizeof word) {
     std::memcpy(&word, message.payload.data() + index * sizeof word, sizeof word);
@@ -35,7 +32,7 @@ class NosyCopier final : public transport::ConnectionHandler {
  public:
   void begin(std::unique_ptr<transport::Connection> connection) {
     connection_ = std::move(connection);
-    EXPECT_TRUE(send_side_message(*connection_, kHoldMessage, 0, {}));
+    EXPECT_TRUE(group::send_side_message(*connection_, kHoldMessage, 0, {}));
   }
   bool is_held() const { return root_ != 0; }
   bool is_closed() const { return is_closed_; }
@@ -43,12 +40,12 @@ class NosyCopier final : public transport::ConnectionHandler {
   void ask_for_chunk(std::uint32_t chunk) {
     const std::uint64_t word = rtree::NodeRef(chunk, 1).word();
     EXPECT_NE(word, root_);
-    EXPECT_TRUE(
-        send_side_message(*connection_, kNodesMessage, 0, std::as_bytes(std::span(&word, 1))));
+    EXPECT_TRUE(group::send_side_message(*connection_, kNodesMessage, 0,
+                                         std::as_bytes(std::span(&word, 1))));
   }
 
   void on_message(transport::Connection&, std::span<const std::byte> message) override {
-    if (const auto taken = decode_side_message(message); taken && root_ == 0) {
+    if (const auto taken = group::decode_side_message(message); taken && root_ == 0) {
       root_ = word_in(*taken);
     }
   }
@@ -85,13 +82,13 @@ class LyingSource final : public transport::AcceptHandler, public transport::Con
     connection_->set_handler(this);
   }
   void on_message(transport::Connection& to, std::span<const std::byte> message) override {
-    const auto taken = decode_side_message(message);
+    const auto taken = group::decode_side_message(message);
     ASSERT_TRUE(taken);
     const rtree::Snapshot<2> held = tree_->snapshot();
     const std::uint64_t root = held.root().ref.word();
     if (taken->head.kind == kHoldMessage) {  // root, lsn, chain, stamp, epoch, bytes that follow
       const std::uint64_t facts[] = {root, 80, 7, 1, 0, 0};
-      ASSERT_TRUE(send_side_message(to, kHoldMessage, 0, std::as_bytes(std::span(facts))));
+      ASSERT_TRUE(group::send_side_message(to, kHoldMessage, 0, std::as_bytes(std::span(facts))));
       return;
     }
     ++questions_;
@@ -106,7 +103,7 @@ class LyingSource final : public transport::AcceptHandler, public transport::Con
       }
       const auto bytes =
           std::as_bytes(std::span(&node, 1)).first(rtree::node_bytes<2>(node.level()));
-      ASSERT_TRUE(send_side_message(to, kNodesMessage, word, bytes));
+      ASSERT_TRUE(group::send_side_message(to, kNodesMessage, word, bytes));
     }
   }
   void on_read(transport::Connection&, std::uint64_t, bool) override {}
@@ -124,7 +121,7 @@ class LyingSource final : public transport::AcceptHandler, public transport::Con
 
 class CopyOfOneNode : public testing::Test {
  protected:
-  static constexpr GroupId kOfTheCopy = 5;
+  static constexpr group::GroupId kOfTheCopy = 5;
   static constexpr Nanoseconds kPatience = 10 * kSecond;
 
   CopyOfOneNode() {
@@ -170,9 +167,9 @@ class CopyOfOneNode : public testing::Test {
             .tree = tree_->snapshot(), .log = {.lsn = 80, .chain = 7}, .stamp = 1, .extra = extra_};
       }};
   std::unique_ptr<transport::Listener> listener_;
-  TransferReceiver<2> copier_{{.group = kOfTheCopy, .patience = kPatience},
-                              *poller_here_,
-                              [](rtree::NodeRef, const rtree::Node<2>&) { return Status{}; }};
+  testing_support::ReceivedTree<2> received_;
+  TransferReceiver<2> copier_{
+      {.group = kOfTheCopy, .patience = kPatience}, *poller_here_, received_};
 };
 
 TEST_F(CopyOfOneNode, IsEndedByTheSourceIfTheCopierHangs) {
@@ -194,7 +191,7 @@ TEST_F(CopyOfOneNode, IsWholeWithAllThatBelongsToItThoughTheNodeWasHereBefore) {
   ASSERT_TRUE(run([this] { return copier_.outcome().has_value(); }));
   ASSERT_TRUE(*copier_.outcome()) << copier_.outcome()->error().message;
   EXPECT_EQ(copier_.nodes(), 1u);
-  EXPECT_EQ(copier_.facts().extra, extra_);
+  EXPECT_EQ(received_.facts.extra, extra_);
 }
 
 TEST_F(CopyOfOneNode, IsGivenUpIfNothingComesForSoLong) {
@@ -245,4 +242,4 @@ TEST_F(CopyOfOneNode, IsRefusedIfTheSourceNamesANodeTwice) {
 }
 
 }  // namespace
-}  // namespace silurus::replication::group
+}  // namespace silurus::replication

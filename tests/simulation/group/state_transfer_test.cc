@@ -5,19 +5,20 @@
 namespace silurus::simulation {
 namespace {
 
+using testing_support::ReceivedTree;
+
 class TreeCopies : public GroupRules {
  protected:
-  static inline const group::TransferOptions kOptions{.group = kTestGroup, .reads_in_flight = 4};
+  static inline const replication::TransferOptions kOptions{.group = kTestGroup,
+                                                            .reads_in_flight = 4};
 
   /// A fourth host that copies, from its first step on, what a member has.
   struct Copying {
     Copying(GroupWorld& world, sim::Host& host, const sim::Host& source)
         : fabric(world.world, host, world.fabric),
           poller(std::move(*fabric.create_poller())),
-          copy(std::make_unique<group::ReceivedTree<2>>()),
-          copier(kOptions, *poller, [this](rtree::NodeRef ref, const rtree::Node<2>& node) {
-            return copy->take(ref, node);
-          }) {
+          copy(std::make_unique<ReceivedTree<2>>()),
+          copier(kOptions, *poller, *copy) {
       fabric.connect_later(transport::Address::parse(address_of(source)).value(),
                            {.timeout = 10 * kMillisecond}, *poller, copier.hello(), copier,
                            [this](auto connection) {
@@ -33,14 +34,10 @@ class TreeCopies : public GroupRules {
       process->watch(*poller);
     }
     ~Copying() { process.reset(); }
-    std::unique_ptr<group::ReceivedTree<2>> take() {
-      copy->facts = copier.facts();
-      return std::move(copy);
-    }
     sim::SimFabric fabric;
     std::unique_ptr<transport::Poller> poller;
-    std::unique_ptr<group::ReceivedTree<2>> copy;
-    group::TransferReceiver<2> copier;
+    std::unique_ptr<ReceivedTree<2>> copy;
+    replication::TransferReceiver<2> copier;
     std::unique_ptr<sim::Process> process;
   };
 
@@ -54,14 +51,14 @@ class TreeCopies : public GroupRules {
     return copying.copier.outcome() && copying.copier.outcome()->has_value();
   }
   /// A member whose tree is a copy, or empty, at a host of its own.
-  MemberLife& start_fourth(sim::Host& host, const group::ReceivedTree<2>* copy) {
+  MemberLife& start_fourth(sim::Host& host, const ReceivedTree<2>* copy) {
     contents_.push_back(CrashMemory::fresh(std::size_t{256} << 10));
     nodes_.push_back(std::make_unique<MemberLife>(*group_, host, kMembers + 1, contents_.back(),
                                                   77 + 2 * nodes_.size(), Power::Failure::kPowerCut,
                                                   copy));
     return *nodes_.back();
   }
-  std::unique_ptr<group::ReceivedTree<2>> copy_onto(sim::Host& host, int puts_meanwhile);
+  std::unique_ptr<ReceivedTree<2>> copy_onto(sim::Host& host, int puts_meanwhile);
   void joins_from_a_copy(int puts_meanwhile = 5);
 };
 
@@ -92,7 +89,7 @@ TEST_F(TreeCopies, AreOfTheVersionThatWasHeldThoughTheTreeGoesOn) {
       world_.run_until([&] { return source.copies().holds() == 1; }, world_.now() + kSecond));
   for (int i = 0; i < 10; ++i) put(*primary());
   ASSERT_TRUE(run_until_copied(copying));
-  const auto copy = copying.take();
+  const auto copy = std::move(copying.copy);
   EXPECT_EQ(copy->facts.log, at);
   ASSERT_TRUE(
       world_.run_until([&] { return source.copies().holds() == 0; }, world_.now() + kSecond))
@@ -105,7 +102,7 @@ TEST_F(TreeCopies, AreOfTheVersionThatWasHeldThoughTheTreeGoesOn) {
 }
 
 /// The tree of a backup, copied by a member that finds no log to begin with.
-std::unique_ptr<group::ReceivedTree<2>> TreeCopies::copy_onto(sim::Host& host, int puts_meanwhile) {
+std::unique_ptr<ReceivedTree<2>> TreeCopies::copy_onto(sim::Host& host, int puts_meanwhile) {
   fill();
   for (MemberLife* life : lives_) life->trim();
   for (int i = 0; i < puts_meanwhile; ++i) EXPECT_TRUE(put_and_wait(*primary()));
@@ -117,7 +114,7 @@ std::unique_ptr<group::ReceivedTree<2>> TreeCopies::copy_onto(sim::Host& host, i
   host.restart();
   Copying copying(*group_, host, backup().host());
   EXPECT_TRUE(run_until_copied(copying));
-  return copying.take();
+  return std::move(copying.copy);
 }
 
 void TreeCopies::joins_from_a_copy(int puts_meanwhile) {

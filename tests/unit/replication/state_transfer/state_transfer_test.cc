@@ -1,4 +1,4 @@
-#include "server/copies.h"
+#include "replication/state_transfer/state_transfer.h"
 
 #include <gtest/gtest.h>
 
@@ -6,14 +6,13 @@
 #include <optional>
 #include <string>
 
-#include "replication/group/tree_copy.h"
+#include "tests/support/received_tree.h"
 #include "tests/unit/server/replica_fixture.h"
 
-namespace silurus::server {
+namespace silurus::replication {
 namespace {
 
-using replication::Lsn;
-using replication::group::test::kGroupOfOne;
+using group::test::kGroupOfOne;
 
 TEST(StateTransfer, TakeThePlaceOfATreeThatLacksWhatTheyHave) {
   EXPECT_TRUE(may_replace_tree(100, true, 100));
@@ -39,7 +38,7 @@ struct Fetched {
 class FakeFetch final : public StateFetch {
  public:
   explicit FakeFetch(const Fetched& fetched) : fetched_(fetched) {}
-  void begin(const std::string&, const replication::group::TransferOptions&) override {}
+  void begin(const std::string&, const TransferOptions&) override {}
   Lsn log() const override { return fetched_.log; }
   std::uint64_t nodes() const override { return 0; }
   std::optional<Status> outcome() const override { return fetched_.outcome; }
@@ -49,12 +48,10 @@ class FakeFetch final : public StateFetch {
   const Fetched& fetched_;
 };
 
-class FakeSink final : public StateSink<2> {
+class FakePlace final : public IncomingPlace {
  public:
-  explicit FakeSink(Fetched& fetched) : fetched_(fetched) {}
-  Status begin() override { return {}; }
-  Status take(rtree::NodeRef, const rtree::Node<2>&) override { return {}; }
-  Status finish(const replication::group::TreeFacts&) override { return {}; }
+  explicit FakePlace(Fetched& fetched) : fetched_(fetched) {}
+  Result<Volume> make() override { return fail(ErrorCode::kUnsupported, "nothing comes here"); }
   Status arrive() override {
     ++fetched_.arrivals;
     return {};
@@ -65,14 +62,18 @@ class FakeSink final : public StateSink<2> {
 };
 
 /// A member with its part in copies.
-class StateTransferOfAMember : public test::ReplicaTest {
+class StateTransferOfAMember : public server::test::ReplicaTest {
  protected:
   void take_part() {
     copies_ = std::make_unique<StateTransfer<2>>(
-        StateTransfer<2>::Parts{
-            *opened_.store, *opened_.tree, *replica_, member_status_, *member_, *links_,
-            kGroupOfOne, 1, [this](StateSink<2>&) { return std::make_unique<FakeFetch>(fetched_); },
-            [this] { return std::make_unique<FakeSink>(fetched_); }},
+        StateTransfer<2>::Parts{*opened_.store, *opened_.tree, *member_, *links_, kGroupOfOne, 1},
+        TransferHost<2>{
+            .hold = [this] { return replica_->hold(); },
+            .hold_load = {},
+            .on_copied = [](const TransferSourceCounters&) {},
+            .on_obstacle = [](const std::string&) {},
+            .make_fetch = [this](auto&) { return std::make_unique<FakeFetch>(fetched_); },
+            .make_place = [this] { return std::make_unique<FakePlace>(fetched_); }},
         StateTransferOptions{});
   }
   void TearDown() override { copies_.reset(); }
@@ -82,14 +83,14 @@ class StateTransferOfAMember : public test::ReplicaTest {
 };
 
 TEST_F(StateTransferOfAMember, WaitWithACopyThatIsWholeForTheViewStore) {
-  start(view_of(5, {1, 2}, replication::group::Ack::kAll, 2));
-  ASSERT_EQ(member_->role(), replication::group::Role::kBackup);
+  start(view_of(5, {1, 2}, group::Ack::kAll, 2));
+  ASSERT_EQ(member_->role(), group::Role::kBackup);
   take_part();
   replicator_.wants_copy = true;
   ASSERT_TRUE(copies_->step(now()));
   ASSERT_TRUE(copies_->is_fetching());
   store_.is_away = true;
-  run(2 * replication::group::test::kTestTiming.poll);
+  run(2 * group::test::kTestTiming.poll);
   ASSERT_TRUE(member_->store_is_away());
   fetched_.outcome = Status();
   fetched_.log = 100;
@@ -98,7 +99,7 @@ TEST_F(StateTransferOfAMember, WaitWithACopyThatIsWholeForTheViewStore) {
   EXPECT_FALSE(copies_->has_arrived());
   EXPECT_EQ(copies_->counters().waits, 1u);
   store_.is_away = false;
-  run(2 * replication::group::test::kTestTiming.poll);
+  run(2 * group::test::kTestTiming.poll);
   ASSERT_TRUE(copies_->step(now()));
   EXPECT_EQ(fetched_.arrivals, 1);
   EXPECT_TRUE(copies_->has_arrived());
@@ -108,9 +109,8 @@ TEST_F(StateTransferOfAMember, KeepTheLogBehindACopyUnderWayThroughCheckpoints) 
   lead({1});
   take_part();
   opened_.store->keep_log(0, UINT64_MAX);
-  replication::group::TransferReceiver<2> copier(
-      {.group = kGroupOfOne}, *other_.poller,
-      [](rtree::NodeRef, const rtree::Node<2>&) { return Status(); });
+  testing_support::ReceivedTree<2> received;
+  TransferReceiver<2> copier({.group = kGroupOfOne}, *other_.poller, received);
   other_.fabric.connect_later(*transport::Address::parse(info(1).peers), {.timeout = kSecond},
                               *other_.poller, copier.hello(), copier, [&](auto connection) {
                                 ASSERT_TRUE(connection) << connection.error().message;
@@ -129,15 +129,15 @@ TEST_F(StateTransferOfAMember, KeepTheLogBehindACopyUnderWayThroughCheckpoints) 
     for (int i = 0; i < 10; ++i) append(log(), 5, next_id_++);
     const auto snapshot = opened_.tree->snapshot();
     ASSERT_TRUE(opened_.store->checkpoint(
-        *opened_.tree, replication::only_tree(*opened_.tree, snapshot.root().ref), log().end(), 1));
+        *opened_.tree, only_tree(*opened_.tree, snapshot.root().ref), log().end(), 1));
   };
   checkpoint();
   EXPECT_EQ(log().start(), held) << "the copier asks for it as soon as it has the tree";
   copies_.reset();
-  opened_.store->hold_log(replication::Store<2>::kNobody);
+  opened_.store->hold_log(Store<2>::kNobody);
   checkpoint();
   EXPECT_EQ(log().start(), log().end().lsn);
 }
 
 }  // namespace
-}  // namespace silurus::server
+}  // namespace silurus::replication

@@ -1,4 +1,4 @@
-#include "server/tree_fetch.h"
+#include "replication/state_transfer/fetch_thread.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -9,9 +9,9 @@
 #include <atomic>
 #include <string>
 
-#include "tests/support/server_process.h"
+#include "tests/support/received_tree.h"
 
-namespace silurus::server {
+namespace silurus::replication {
 namespace {
 
 /// Takes connections and never says anything.
@@ -40,19 +40,13 @@ class SilentListener {
 };
 
 TEST(StateFetchThread, SaysNothingOfTheCopyBeforeOnceItHasBegunAnother) {
-  const testing_support::TemporaryFolder folder;
-  const replication::DirectoryOptions store{
-      .log_bytes = replication::kMinLogBytes,
-      .tree_bytes = std::uint64_t{8} << 20,
-      .member = replication::MemberStore{.cluster = "test", .shard = 0, .log_chain = 5}};
-  ASSERT_TRUE(replication::open_directory<2>(folder / "data", store));
   std::atomic<int> news{0};
   const auto wait_for_news = [&](int number) {
     for (int seen = news.load(); seen < number; seen = news.load()) news.wait(seen);
   };
   SilentListener silent;
   ASSERT_FALSE(silent.url().empty());
-  DirectorySink<2> sink(folder / "data", store);
+  testing_support::ReceivedTree<2> sink;
   StateFetchThread<2> fetch(sink, "a test", [&news] {
     ++news;
     news.notify_all();
@@ -69,4 +63,4 @@ TEST(StateFetchThread, SaysNothingOfTheCopyBeforeOnceItHasBegunAnother) {
 }
 
 }  // namespace
-}  // namespace silurus::server
+}  // namespace silurus::replication
