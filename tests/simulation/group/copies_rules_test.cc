@@ -50,8 +50,7 @@ class CopiesRules : public GroupRules {
   std::size_t gone_ = 0;
 };
 
-class CopiesRulesOfEachAck : public CopiesRules,
-                                    public testing::WithParamInterface<group::Ack> {};
+class CopiesRulesOfEachAck : public CopiesRules, public testing::WithParamInterface<group::Ack> {};
 
 TEST_P(CopiesRulesOfEachAck, AMemberThatIsLeftAloneOfThreeTakesNoWritesUntilAnotherOneIsBack) {
   begin_with(GetParam());
