@@ -23,7 +23,7 @@ template <int D>
 class Link;
 
 /// What a call returns; in the order of AnyCallback's alternatives.
-enum class CallKind : std::uint8_t { kRange, kNearest, kWrite, kText, kLoad, kJoin };
+enum class CallKind : std::uint8_t { kRange, kNearest, kWrite, kText, kLoad, kJoin, kGet };
 
 enum class CallState : std::uint8_t {
   kFree,
@@ -75,7 +75,8 @@ struct Call {
   std::vector<std::byte> message;  ///< its bytes, if it had to wait or may have to be sent again
   std::string error_text;
 
-  std::tuple<RangeAnswer<D>, NearestAnswer, WriteAnswer, TextAnswer, LoadAnswer, JoinAnswer>
+  std::tuple<RangeAnswer<D>, NearestAnswer, WriteAnswer, TextAnswer, LoadAnswer, JoinAnswer,
+             GetAnswer<D>>
       answers;
   AnyCallback<D> callback;
 
@@ -95,6 +96,7 @@ struct Call {
   std::string& text() { return std::get<TextAnswer>(answers).json; }
   LoadAnswer& load() { return std::get<LoadAnswer>(answers); }
   JoinAnswer& join() { return std::get<JoinAnswer>(answers); }
+  GetAnswer<D>& get() { return std::get<GetAnswer<D>>(answers); }
 
   /// The version of the tree that the answer to a search or write is of; 0: it does not say.
   rtree::Version version() const {
@@ -118,9 +120,12 @@ struct Call {
     range().clear();
     nearest().neighbors.clear();
     write().failed.clear();
+    write().replaced.clear();
     text().clear();
     load() = {};
     join().pairs.clear();
+    get().entries.clear();
+    get().missing.clear();
   }
 
   /// Calls the callback, with the error or else the answer.

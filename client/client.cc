@@ -40,13 +40,22 @@ class NoHandler final : public transport::ConnectionHandler {
   void on_closed(transport::Connection&, const Error&) override {}
 };
 
-std::string_view reason(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kNotFound:
-      return "there is no such entry (id and box must both match)";
-    default:
-      return to_string(code);
+/// Why the server refused an operation, of which it tells the code alone.
+template <int D>
+std::string why_not(const Operation<D>& operation, ErrorCode code) {
+  const bool by_id = is_by_id(operation.kind);
+  if (code == ErrorCode::kNotFound) {
+    return by_id ? "there is no entry of that id"
+                 : "there is no such entry (id and box must both match)";
   }
+  if (code == ErrorCode::kConflict) {
+    return by_id ? "the entry was written since version " + std::to_string(operation.expected)
+                 : "there is an entry of that id already";
+  }
+  if (code == ErrorCode::kUnsupported && by_id) {
+    return "the collection is not keyed (silurus create --keyed)";
+  }
+  return std::string(to_string(code));
 }
 
 Result<ServerInfo> probe_one(const std::string& url, Nanoseconds timeout) {
@@ -235,14 +244,20 @@ struct Client<D>::Impl {
   }
 
   Result<Version> write_one(const WriteBatch<D>& batch) {
-    auto answer = call(request::Write<D>{batch.operations()});
+    const auto answer = write_one_whole(batch);
     if (!answer) return fail(answer.error());
-    if (answer->failed.empty()) return answer->version;
+    return answer->version;
+  }
+
+  /// The same with all that is said of it.
+  Result<WriteAnswer> write_one_whole(const WriteBatch<D>& batch) {
+    auto answer = call(request::Write<D>{batch.operations()});
+    if (!answer || answer->failed.empty()) return answer;
     const ErrorCode code = answer->failed.front().code;
     const std::string why =
         code == ErrorCode::kOutOfMemory
             ? client::full_tree_text(parsed(request::Statistics(), client::parse_statistics))
-            : std::string(reason(code));
+            : why_not(batch.operations().front(), code);
     return fail(code, "id " + std::to_string(batch.operations().front().id) + ": " + why);
   }
 };
@@ -356,6 +371,50 @@ Result<Version> Client<D>::update(std::uint64_t id, const Box<D>& from, const Bo
 }
 
 template <int D>
+Result<GetAnswer<D>> Client<D>::get(std::span<const std::uint64_t> ids, Moment as_of) {
+  GetAnswer<D> all;
+  if (ids.empty()) return all;
+  const std::size_t most = impl_->core->limits().ids;
+  for (std::size_t first = 0; first < ids.size(); first += most) {
+    const auto some = ids.subspan(first, std::min(most, ids.size() - first));
+    auto found = impl_->call(request::Get<D>{some, as_of});
+    if (!found) return fail(found.error());
+    // All are of the version that the first ones were of.
+    if (first == 0) all.version = found->version;
+    if (ids.size() > most) as_of = all.version;
+    std::size_t next = 0;
+    for (const std::uint64_t id : some) {
+      if (next < found->entries.size() && found->entries[next].id == id) {
+        all.entries.push_back(found->entries[next++]);
+      } else {
+        all.missing.push_back(id);
+      }
+    }
+    if (next != found->entries.size()) {
+      return fail(ErrorCode::kProtocol, "the server told entries that were not asked for");
+    }
+  }
+  return all;
+}
+
+template <int D>
+Result<PutAnswer> Client<D>::put(std::uint64_t id, const Box<D>& box, IfVersion condition) {
+  const auto done = impl_->write_one_whole(WriteBatch<D>().put(id, box, condition));
+  if (!done) return fail(done.error());
+  return PutAnswer{.version = done->version, .replaced = !done->replaced.empty()};
+}
+
+template <int D>
+Result<Version> Client<D>::update(std::uint64_t id, const Box<D>& box, IfVersion condition) {
+  return impl_->write_one(WriteBatch<D>().update(id, box, condition));
+}
+
+template <int D>
+Result<Version> Client<D>::erase(std::uint64_t id, IfVersion condition) {
+  return impl_->write_one(WriteBatch<D>().erase(id, condition));
+}
+
+template <int D>
 Result<WriteAnswer> Client<D>::write(const WriteBatch<D>& batch) {
   return impl_->call(request::Write<D>{batch.operations()});
 }
@@ -435,6 +494,13 @@ template <int D>
 Status Client<D>::nearest_async(const rtree::NearestQuery<D>& query,
                                 Callback<NearestAnswer> callback) {
   return impl_->submit(request::Nearest<D>{query}, std::move(callback));
+}
+
+template <int D>
+Status Client<D>::get_async(std::span<const std::uint64_t> ids, Moment as_of,
+                            Callback<GetAnswer<D>> callback) {
+  static_assert(kMaxGet == protocol::kMaxGetIds);
+  return impl_->submit(request::Get<D>{ids, as_of}, std::move(callback));
 }
 
 template <int D>
@@ -550,6 +616,11 @@ void Client<D>::reset_statistics() {
 template <int D>
 bool Client<D>::is_lonlat() const {
   return impl_->core->limits().lonlat;
+}
+
+template <int D>
+bool Client<D>::is_keyed() const {
+  return impl_->core->limits().keyed;
 }
 
 template <int D>

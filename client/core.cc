@@ -71,6 +71,7 @@ ClientCore<D>::ClientCore(std::unique_ptr<Directory> directory, Network& network
               clock.now()) {
   limits_.operations = (protocol::kMinMessageBytes - sizeof(protocol::WriteRequest)) /
                        sizeof(protocol::Operation<D>);
+  limits_.ids = request::ids_in(protocol::kMinMessageBytes);
 }
 
 template <int D>

@@ -88,7 +88,9 @@ request::Limits Link<D>::limits() const {
       (bytes - sizeof(protocol::WriteRequest)) / sizeof(protocol::Operation<D>);
   return {.operations = std::min<std::size_t>(operations, server_.max_batch),
           .entries = (bytes - sizeof(protocol::LoadEntries)) / sizeof(rtree::Entry<D>),
-          .lonlat = is_lonlat()};
+          .ids = std::min<std::size_t>(request::ids_in(bytes), protocol::kMaxGetIds),
+          .lonlat = is_lonlat(),
+          .keyed = (server_.collection_flags & protocol::kKeyed) != 0};
 }
 
 // --- calls out -----------------------------------------------------------------------------------
@@ -291,6 +293,11 @@ void Link<D>::finish(std::uint32_t index, const Error* error) {
   --in_flight_;
   if (is_lonlat() && error == nullptr && call.kind() == CallKind::kRange) {
     for (rtree::Box<D>& box : calls_[index].range().boxes) box = rtree::told_box(box, true);
+  }
+  if (is_lonlat() && error == nullptr && call.kind() == CallKind::kGet) {
+    for (KeyedEntry<D>& entry : calls_[index].get().entries) {
+      entry.box = rtree::told_box(entry.box, true);
+    }
   }
   inform_policy(call, error != nullptr, now);
   calls_.end(index, error, now);

@@ -127,9 +127,13 @@ Status Link<D>::take_answer(Call<D>& call, const protocol::Answer& answer) {
       if (!failed) return fail(failed.error());
       for (std::size_t i = 0; i < failed->size(); ++i) {
         const protocol::FailedOperation one = (*failed)[i];
-        call.write().failed.push_back({one.index, static_cast<ErrorCode>(one.code)});
+        if (one.code == protocol::kReplaced) {
+          call.write().replaced.push_back(one.index);
+        } else {
+          call.write().failed.push_back({one.index, static_cast<ErrorCode>(one.code)});
+        }
       }
-      if (call.write().failed.size() > server_.max_batch) {
+      if (call.write().failed.size() + call.write().replaced.size() > server_.max_batch) {
         return fail(ErrorCode::kProtocol, "an answer of more failures than operations");
       }
       call.write().version = answer.version;
@@ -143,6 +147,9 @@ Status Link<D>::take_answer(Call<D>& call, const protocol::Answer& answer) {
     case CallKind::kJoin:
       call.join().version = answer.version;
       return append<IdPair>(answer, UINT64_MAX, call.join().pairs);
+    case CallKind::kGet:
+      call.get().version = answer.version;
+      return append<KeyedEntry<D>>(answer, protocol::kMaxGetIds, call.get().entries);
   }
   return {};
 }

@@ -48,6 +48,14 @@ Status check_one(const request::Write<D>& write, const request::Limits& limits) 
   return {};
 }
 
+template <int D>
+Status check_one(const request::Get<D>& get, const request::Limits& limits) {
+  if (!get.ids.empty() && get.ids.size() <= limits.ids) return {};
+  return fail(get.ids.empty() ? ErrorCode::kInvalidArgument : ErrorCode::kTooLarge,
+              "entries of " + std::to_string(get.ids.size()) +
+                  " ids asked for; this connection takes 1 to " + std::to_string(limits.ids));
+}
+
 Status check_one(const request::Join& join, const request::Limits&) {
   return protocol::check_join(join.query);
 }
@@ -109,6 +117,10 @@ template <int D>
 std::size_t bytes_of(const request::LoadEntries<D>& load) {
   return protocol::load_entries_bytes<D>(load.entries.size());
 }
+template <int D>
+std::size_t bytes_of(const request::Get<D>& get) {
+  return front_bytes(get.as_of) + protocol::get_bytes(get.ids.size());
+}
 std::size_t bytes_of(const request::Join&) { return sizeof(protocol::JoinRequest); }
 std::size_t bytes_of(const request::LoadCommit&) { return sizeof(protocol::LoadCommit); }
 template <request::Bare Kind>
@@ -155,6 +167,13 @@ template <int D>
 void encode_one(const request::LoadEntries<D>& load, const request::Envelope& envelope,
                 std::span<std::byte> out) {
   protocol::encode_load_entries<D>(out, envelope.id, load.entries);
+}
+template <int D>
+void encode_one(const request::Get<D>& get, const request::Envelope& envelope,
+                std::span<std::byte> out) {
+  encode_search(get, envelope, out, [&](std::span<std::byte> at, std::uint8_t flags) {
+    protocol::encode_get(at, envelope.id, get.ids, flags);
+  });
 }
 void encode_one(const request::Join& join, const request::Envelope& envelope,
                 std::span<std::byte> out) {

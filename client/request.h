@@ -59,6 +59,14 @@ struct Write {
   static constexpr Treatment kTreatment{};
   std::span<const protocol::Operation<D>> operations;
 };
+/// Entries of a keyed collection; at most Limits::ids.
+template <int D>
+struct Get {
+  using Answer = GetAnswer<D>;
+  static constexpr Treatment kTreatment{.is_repeatable = true};
+  std::span<const std::uint64_t> ids;
+  Moment as_of = 0;
+};
 /// Joins the collection that the client is for with another one.
 struct Join {
   using Answer = JoinAnswer;
@@ -128,8 +136,16 @@ concept Bare = requires {
 struct Limits {
   std::size_t operations = 0;  ///< most operations in a write
   std::size_t entries = 0;     ///< most entries in a batch of a load; 0: not known yet
+  std::size_t ids = 0;         ///< most ids in a request for entries
   bool lonlat = false;         ///< the collection is of degrees
+  bool keyed = false;          ///< an id is unique in the collection
 };
+
+/// Most ids in a request for entries, of any moment, in a message of that many bytes.
+constexpr std::size_t ids_in(std::size_t bytes) {
+  return (bytes - sizeof(protocol::AtRequest) - sizeof(protocol::GetRequest)) /
+         sizeof(std::uint64_t);
+}
 
 /// What a message says besides its request.
 struct Envelope {
@@ -148,13 +164,13 @@ template <int D>
 using Request =
     std::variant<request::Range<D>, request::Nearest<D>, request::Write<D>, request::Statistics,
                  request::Cluster, request::Task, request::LoadBegin, request::LoadEntries<D>,
-                 request::LoadCommit, request::LoadAbort, request::Join>;
+                 request::LoadCommit, request::LoadAbort, request::Join, request::Get<D>>;
 
 /// Who is told of the end of a request, whatever kind it has.
 template <int D>
-using AnyCallback =
-    std::variant<Callback<RangeAnswer<D>>, Callback<NearestAnswer>, Callback<WriteAnswer>,
-                 Callback<TextAnswer>, Callback<LoadAnswer>, Callback<JoinAnswer>>;
+using AnyCallback = std::variant<Callback<RangeAnswer<D>>, Callback<NearestAnswer>,
+                                 Callback<WriteAnswer>, Callback<TextAnswer>, Callback<LoadAnswer>,
+                                 Callback<JoinAnswer>, Callback<GetAnswer<D>>>;
 
 template <int D>
 Treatment treatment(const Request<D>& request);

@@ -81,6 +81,12 @@ void try_others(std::span<const std::byte> message) {
     check_same(message, written,
                encode_join(written, join->header.request_id, join->other, join->query));
   }
+  if (const auto get = decode_get(message)) {
+    std::vector<std::uint64_t> ids;
+    for (std::size_t i = 0; i < get->ids.size(); ++i) ids.push_back(get->ids[i]);
+    check_same(message, written,
+               encode_get(written, get->header.request_id, ids, get->header.flags));
+  }
   if (const auto hold = decode_hold(message)) {
     check_same(message, written,
                encode_hold(written, hold->header.request_id, hold->moment, hold->header.flags));
@@ -134,6 +140,7 @@ std::vector<std::string> seeds() {
   const auto add = [&](std::size_t bytes) { all.push_back(as_seed(std::span(out).first(bytes))); };
   add(encode_load_commit(out, 6, 0.7, 3));
   add(encode_bare(out, MessageType::kStats, 7));
+  add(encode_get(out, 10, std::vector<std::uint64_t>{3, 4}));
   add(encode_hold(out, 8, kNewest));
   add(encode_task(out, 9, TaskKind::kBackup, 1, 2, "/tmp/backup"));
   return all;

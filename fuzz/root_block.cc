@@ -34,6 +34,7 @@ void put_right(RootBlock<D>& block) {
   std::memcpy(mirror.node, copy.bytes().data(), sizeof(NodeHeader));
   mirror.version.store(root.birth());
   mirror.version_again.store(root.birth());
+  mirror.index.store(0);
   mirror.checksum = node_checksum(node);
 }
 

@@ -43,6 +43,8 @@ std::string_view name(MessageType type) {
       return "cluster";
     case MessageType::kJoin:
       return "join";
+    case MessageType::kGet:
+      return "get";
   }
   return "unknown";
 }
@@ -70,6 +72,7 @@ bool reads(MessageType type) {
     case MessageType::kTask:
     case MessageType::kHold:
     case MessageType::kCluster:
+    case MessageType::kGet:
       return true;
     default:
       return false;
@@ -233,11 +236,12 @@ Status check_k(std::uint32_t k) {
 
 template <int D>
 Status check_operation(const Operation<D>& operation, bool lonlat) {
-  if (operation.kind > OperationKind::kUpdate || operation.reserved != 0) {
+  if (operation.kind > kLastOperationKind || operation.reserved != 0) {
     return fail(
         ErrorCode::kInvalidArgument,
         "operation of unknown kind " + std::to_string(static_cast<std::uint32_t>(operation.kind)));
   }
+  if (operation.kind == OperationKind::kEraseById) return {};
   if (auto ok = rtree::check_coordinates(operation.box, lonlat); !ok) return ok;
   if (operation.kind != OperationKind::kUpdate) return {};
   return rtree::check_coordinates(operation.to, lonlat, "to");
@@ -299,7 +303,8 @@ Result<AtMessage> decode_at(const Request& request) {
   const auto search = request.bytes.subspan(sizeof(AtRequest));
   const auto header = decode_header(search);
   if (!header) return fail(header.error());
-  if (header->type != MessageType::kRange && header->type != MessageType::kNearest) {
+  if (header->type != MessageType::kRange && header->type != MessageType::kNearest &&
+      header->type != MessageType::kGet) {
     return broken("an at message with a " + std::string(name(header->type)) + " in it");
   }
   if (header->request_id != fixed->header.request_id) {
@@ -320,6 +325,12 @@ Status check_join(const JoinQuery& query) {
   if (query.within >= 0 && std::isfinite(query.within)) return {};
   return fail(ErrorCode::kInvalidArgument, "a distance of " + format_number(query.within) +
                                                ": it must be 0 or more, and finite");
+}
+
+Result<GetMessage> decode_get(const Request& request) {
+  auto decoded = decode_counted<GetRequest, std::uint64_t>(request, MessageType::kGet, kMaxGetIds);
+  if (!decoded) return fail(decoded.error());
+  return GetMessage{decoded->first.header, decoded->second};
 }
 
 Result<HoldRequest> decode_hold(const Request& request) {

@@ -106,6 +106,12 @@ struct WriteMessage {
 template <int D>
 Result<WriteMessage<D>> decode_write(const Request& request, std::uint32_t max_batch);
 
+struct GetMessage {
+  Header header;
+  Array<std::uint64_t> ids;  ///< 1 .. kMaxGetIds
+};
+Result<GetMessage> decode_get(const Request& request);
+
 /// How many neighbours a search asks for: 1 to kMaxK.
 Status check_k(std::uint32_t k);
 
@@ -136,7 +142,7 @@ Result<Header> decode_bare(const Request& request);
 struct AtMessage {
   Header header;
   Moment moment;
-  Request search;  ///< a kRange or kNearest, still to be decoded
+  Request search;  ///< a kRange, kNearest or kGet, still to be decoded
 };
 Result<AtMessage> decode_at(const Request& request);
 

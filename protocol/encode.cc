@@ -46,6 +46,14 @@ std::size_t encode_nearest(std::span<std::byte> out, std::uint32_t request_id,
   return put(out, put(out, 0, &request), &query.max_distance, request.is_bounded);
 }
 
+std::size_t encode_get(std::span<std::byte> out, std::uint32_t request_id,
+                       std::span<const std::uint64_t> ids, std::uint8_t flags) {
+  const GetRequest request{.header = request_header(MessageType::kGet, request_id, flags),
+                           .count = static_cast<std::uint32_t>(ids.size()),
+                           .reserved = 0};
+  return put(out, put(out, 0, &request), ids.data(), ids.size());
+}
+
 std::size_t encode_join(std::span<std::byte> out, std::uint32_t request_id, std::uint64_t other,
                         const JoinQuery& query) {
   const JoinRequest request{.header = request_header(MessageType::kJoin, request_id),

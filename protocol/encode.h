@@ -30,9 +30,14 @@ std::size_t nearest_bytes(const rtree::NearestQuery<D>& query) {
 template <int D>
 std::size_t encode_nearest(std::span<std::byte> out, std::uint32_t request_id,
                            const rtree::NearestQuery<D>& query, std::uint8_t flags = 0);
-/// `outstanding`: how far the oldest write whose outcome isn't known lies before this one.
+std::size_t encode_get(std::span<std::byte> out, std::uint32_t request_id,
+                       std::span<const std::uint64_t> ids, std::uint8_t flags = 0);
+constexpr std::size_t get_bytes(std::size_t ids) {
+  return sizeof(GetRequest) + ids * sizeof(std::uint64_t);
+}
 std::size_t encode_join(std::span<std::byte> out, std::uint32_t request_id, std::uint64_t other,
                         const JoinQuery& query);
+/// `outstanding`: how far the oldest write whose outcome isn't known lies before this one.
 template <int D>
 std::size_t encode_write(std::span<std::byte> out, std::uint32_t request_id, std::uint64_t sequence,
                          std::span<const Operation<D>> operations, std::uint32_t outstanding = 0);
@@ -91,6 +96,10 @@ class AnswerEncoder {
   static AnswerEncoder range(AnswerTo to, rtree::ResultShape shape,
                              const rtree::RangeResult<D>& result);
   static AnswerEncoder nearest(AnswerTo to, std::span<const rtree::Neighbor> neighbors);
+  template <int D>
+  static AnswerEncoder get(AnswerTo to, std::span<const KeyedEntry<D>> entries) {
+    return {to, 0, entries.size(), entries.data(), sizeof(KeyedEntry<D>)};
+  }
   static AnswerEncoder join(AnswerTo to, std::span<const IdPair> pairs);
   static AnswerEncoder write(AnswerTo to, std::span<const FailedOperation> failed);
   static AnswerEncoder held(AnswerTo to, const VersionLease& held);

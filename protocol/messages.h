@@ -33,13 +33,14 @@ enum class MessageType : std::uint8_t {
   kLoadEntries = 6,  ///< LoadEntries and its entries; each answered, so that clients can pace
   kLoadCommit = 7,   ///< LoadCommit: builds and publishes; answered when that is done
   kLoadAbort = 8,    ///< Header alone
-  kAt = 9,           ///< AtRequest and a whole kRange or kNearest request
+  kAt = 9,           ///< AtRequest and a whole kRange, kNearest or kGet request
   kTask = 10,        ///< TaskRequest and its text; answered with JSON text
   kHold = 11,        ///< HoldRequest: keeps an old version for one-sided reads of it
   kCluster = 12,     ///< Header alone: who is in the group; any member answers, with JSON text
   kJoin = 13,        ///< JoinRequest
+  kGet = 14,         ///< GetRequest and its ids; of a keyed collection
 };
-constexpr MessageType kLastMessageType = MessageType::kJoin;
+constexpr MessageType kLastMessageType = MessageType::kGet;
 
 /// Requests of one connection that may be unanswered at once. A client that sends more is
 /// disconnected. Answers come in any order, and segments of several may be interleaved.
@@ -96,6 +97,14 @@ struct JoinRequest {
   double within;        ///< rtree::JoinQuery::within
 };
 
+/// Followed by `count` ids: whose entries are asked for.
+struct GetRequest {
+  Header header;
+  std::uint32_t count;     ///< 1 to kMaxGetIds
+  std::uint32_t reserved;  ///< 0
+};
+constexpr std::uint32_t kMaxGetIds = 1024;
+
 using silurus::Operation;
 using silurus::OperationKind;
 
@@ -130,7 +139,8 @@ struct LoadCommit {
 /// A time that never comes: the newest version kept.
 constexpr Moment kNewest = UINT64_MAX;
 
-/// Followed by the search, with the same request id, that shall see the tree as it was then.
+/// Followed by the search or the kGet, with the same request id, that shall see the tree as it was
+/// then.
 struct AtRequest {
   Header header;
   Moment moment;
@@ -190,7 +200,8 @@ constexpr std::size_t kMaxTaskText = 200;  ///< bytes of the text of a task, as 
 ///  kRange    nothing, ids (u64), or rtree::Entry<D>, by the shape asked for;
 ///  kNearest  rtree::Neighbor;
 ///  kJoin     IdPair;
-///  kWrite    FailedOperation, one for each that failed;
+///  kGet      KeyedEntry<D>, in the order asked for; an id of which there is none is left out;
+///  kWrite    FailedOperation, one for each that failed, or replaced an entry;
 ///  kStats    bytes of JSON; so do kTask (kExportPage apart) and kCluster;
 ///  kAt       as the search in it;
 ///  kHold     one VersionLease (and the version in the header);
@@ -209,8 +220,10 @@ struct VersionLease {
 
 struct FailedOperation {
   std::uint32_t index;  ///< in the request
-  std::uint32_t code;   ///< ErrorCode
+  std::uint32_t code;   ///< an ErrorCode, or kReplaced
 };
+/// Code of a kPut that has not failed, and has found an entry of its id.
+constexpr std::uint32_t kReplaced = 0;
 
 /// What a collection is, beside its dimensions: decided when it is created.
 enum CollectionFlag : std::uint32_t {
@@ -284,7 +297,7 @@ static_assert(sizeof(Header) == 8 && sizeof(RangeRequest<2>) == 48 &&
               sizeof(RangeRequest<3>) == 64);
 static_assert(sizeof(NearestRequest<2>) == 32 && sizeof(Operation<2>) == 80);
 static_assert(sizeof(WriteRequest) == 24 && sizeof(LoadEntries) == 16 && sizeof(LoadCommit) == 24);
-static_assert(sizeof(JoinRequest) == 24 && sizeof(IdPair) == 16);
+static_assert(sizeof(JoinRequest) == 24 && sizeof(IdPair) == 16 && sizeof(GetRequest) == 16);
 static_assert(sizeof(HoldRequest) == 16 && sizeof(VersionLease) == 16);
 static_assert(sizeof(AtRequest) == 16 && sizeof(TaskRequest) == 32 &&
               sizeof(TaskRequest) + kMaxTaskText <= kMinMessageBytes &&
@@ -292,7 +305,7 @@ static_assert(sizeof(AtRequest) == 16 && sizeof(TaskRequest) == 32 &&
               sizeof(NearestRequest<3>) + sizeof(double) <= sizeof(RangeRequest<3>));
 static_assert(sizeof(AnswerHeader) == 24 && sizeof(FailedOperation) == 8);
 static_assert(sizeof(ClientHello) == 32 && sizeof(ServerHello) == 88 && sizeof(Heartbeat) == 56);
-static_assert(sizeof(AnswerHeader) + sizeof(rtree::Entry<3>) <= kMinMessageBytes &&
+static_assert(sizeof(AnswerHeader) + sizeof(silurus::KeyedEntry<3>) <= kMinMessageBytes &&
               sizeof(WriteRequest) + sizeof(Operation<3>) <= kMinMessageBytes &&
               sizeof(RangeRequest<3>) <= kMinMessageBytes);
 static_assert(sizeof(rtree::Entry<2>) == 40 && sizeof(rtree::Neighbor) == 16);

@@ -240,6 +240,52 @@ class PyClient {
                    [](WriteBatch<D>& batch, std::uint64_t id, const Box<D>& before,
                       const Box<D>& after) { batch.update(id, before, after); });
   }
+
+  // --- by ids, in keyed collections
+  /// (ids, boxes, versions, ids of which there is none, version).
+  py::tuple get(const Ids& ids, Moment as_of) {
+    if (ids.ndim() != 1) throw py::value_error("ids must have the shape (n,)");
+    const std::span<const std::uint64_t> asked(ids.data(), static_cast<std::size_t>(ids.size()));
+    auto found = value_of(run([&] { return client_.get(asked, as_of); }));
+    std::vector<std::uint64_t> there;
+    std::vector<Box<D>> boxes;
+    std::vector<std::uint64_t> versions;
+    for (const KeyedEntry<D>& entry : found.entries) {
+      there.push_back(entry.id);
+      boxes.push_back(entry.box);
+      versions.push_back(entry.version);
+    }
+    return py::make_tuple(to_array(std::move(there)), to_array<D>(std::move(boxes)),
+                          to_array(std::move(versions)), to_array(std::move(found.missing)),
+                          found.version);
+  }
+  /// (version, whether there was one).
+  py::tuple put(std::uint64_t id, py::handle box, Version if_version) {
+    const Box<D> at = to_box<D>(box);
+    const auto done = value_of(run([&] { return client_.put(id, at, {if_version}); }));
+    return py::make_tuple(done.version, done.replaced);
+  }
+  Version update_by_id(std::uint64_t id, py::handle box, Version if_version) {
+    const Box<D> at = to_box<D>(box);
+    return value_of(run([&] { return client_.update(id, at, IfVersion{if_version}); }));
+  }
+  Version erase_by_id(std::uint64_t id, Version if_version) {
+    return value_of(run([&] { return client_.erase(id, IfVersion{if_version}); }));
+  }
+  py::tuple put_v(const Ids& ids, const Doubles& boxes) {
+    return write_v(ids, boxes, boxes,
+                   [](WriteBatch<D>& batch, std::uint64_t id, const Box<D>& box, const Box<D>&) {
+                     batch.put(id, box);
+                   });
+  }
+  py::tuple erase_ids(const Ids& ids) {
+    const Doubles none(std::vector<py::ssize_t>{ids.size(), 2 * D});
+    return write_v(ids, none, none,
+                   [](WriteBatch<D>& batch, std::uint64_t id, const Box<D>&, const Box<D>&) {
+                     batch.erase(id);
+                   });
+  }
+
   py::tuple load(const Ids& ids, const Doubles& boxes, double fill) {
     const Rows rows = rows_of(boxes, 2 * D, "boxes");
     check_ids(ids, rows.count);
@@ -292,8 +338,8 @@ class PyClient {
     }
     return list;
   }
-  void create_collection(const std::string& name, bool lonlat) {
-    check(run([&] { return client_.create_collection(name, {.lonlat = lonlat}); }));
+  void create_collection(const std::string& name, bool lonlat, bool keyed) {
+    check(run([&] { return client_.create_collection(name, {.keyed = keyed, .lonlat = lonlat}); }));
   }
   void drop_collection(const std::string& name) {
     check(run([&] { return client_.drop_collection(name); }));
@@ -482,6 +528,12 @@ void bind_client(py::module_& module, const char* name) {
       .def("insert_v", &C::insert_v, arg("ids"), arg("boxes"))
       .def("erase_v", &C::erase_v, arg("ids"), arg("boxes"))
       .def("update_v", &C::update_v, arg("ids"), arg("from_boxes"), arg("to_boxes"))
+      .def("get", &C::get, arg("ids"), arg("as_of") = 0)
+      .def("put", &C::put, arg("id"), arg("box"), arg("if_version") = 0)
+      .def("update_by_id", &C::update_by_id, arg("id"), arg("box"), arg("if_version") = 0)
+      .def("erase_by_id", &C::erase_by_id, arg("id"), arg("if_version") = 0)
+      .def("put_v", &C::put_v, arg("ids"), arg("boxes"))
+      .def("erase_ids", &C::erase_ids, arg("ids"))
       .def("load", &C::load, arg("ids"), arg("boxes"), arg("fill") = 0.0)
       .def("server_statistics", &C::server_statistics)
       .def("cluster", &C::cluster)
@@ -490,7 +542,8 @@ void bind_client(py::module_& module, const char* name) {
       .def("backup", &C::backup, arg("path"))
       .def("compact", &C::compact, arg("cursor"), arg("fill") = 0.0)
       .def("collections", &C::collections)
-      .def("create_collection", &C::create_collection, arg("name"), arg("lonlat") = false)
+      .def("create_collection", &C::create_collection, arg("name"), arg("lonlat") = false,
+           arg("keyed") = false)
       .def("drop_collection", &C::drop_collection, arg("name"))
       .def("clear_collection", &C::clear_collection, arg("name"))
       .def("rename_collection", &C::rename_collection, arg("from_name"), arg("to_name"),

@@ -170,6 +170,7 @@ Status Checkpointer<D>::visit_new(const rtree::Tree<D>& tree, const rtree::Fores
   std::vector<rtree::NodeRef> to_visit;
   for (const rtree::StoredTree& stored : roots.trees) {
     if (is_new(stored.root)) to_visit.push_back(stored.root);
+    if (stored.index && is_new(stored.index)) to_visit.push_back(stored.index);
   }
   while (!to_visit.empty()) {
     const rtree::NodeRef ref = to_visit.back();
@@ -177,7 +178,7 @@ Status Checkpointer<D>::visit_new(const rtree::Tree<D>& tree, const rtree::Fores
     const rtree::Node<D>& node = tree.batch_node(ref);
     if (Status visited = visit(ref, node); !visited) return visited;
     // What lies below an old node is old: a change of a node copies all nodes above it.
-    for (std::uint32_t i = node.is_leaf() ? 0 : node.count(); i-- > 0;) {
+    for (std::uint32_t i = node.is_bottom() ? 0 : node.count(); i-- > 0;) {
       if (is_new(node.child(i))) to_visit.push_back(node.child(i));
     }
   }

@@ -60,7 +60,8 @@ template <int D>
 Status Collections<D>::change_trees(const CollectionOrder& order, Order& begun) {
   switch (order.action) {
     case CollectionAction::kCreate: {
-      auto added = first().add_tree(begun.change.number);
+      const bool is_keyed = (order.flags & kKeyed) != 0;
+      auto added = first().add_tree(begun.change.number, is_keyed);
       if (!added) return fail(added.error());
       begun.added = std::move(*added);
       return {};
@@ -135,7 +136,7 @@ void Collections<D>::take_back() {
 template <int D>
 std::uint64_t Collections<D>::entries() const {
   rtree::ForestRoots roots;
-  for (const auto& tree : trees_) tree->add_to(roots, tree->batch_root());
+  for (const auto& tree : trees_) tree->add_to(roots, tree->batch_root(), tree->batch_index());
   return roots.entries;
 }
 
@@ -143,7 +144,9 @@ template <int D>
 StoredForest Collections<D>::sealed() const {
   StoredForest forest{.roots = {}, .catalogue = catalogue_};
   forest.roots.version = first().next_version();
-  for (const auto& tree : trees_) tree->add_to(forest.roots, tree->batch_root());
+  for (const auto& tree : trees_) {
+    tree->add_to(forest.roots, tree->batch_root(), tree->batch_index());
+  }
   return forest;
 }
 
@@ -153,7 +156,7 @@ typename Collections<D>::Held Collections<D>::hold() const {
   held.forest.roots.version = first().next_version() - 1;
   for (const auto& tree : trees_) {
     held.pins.push_back(tree->snapshot());
-    tree->add_to(held.forest.roots, held.pins.back().root().ref);
+    tree->add_to(held.forest.roots, held.pins.back().root().ref, held.pins.back().index());
   }
   return held;
 }

@@ -17,6 +17,7 @@ Status nonsense(Lsn lsn, const std::string& why) {
 template <int D>
 Status Replay<D>::take(const Record& record) {
   Step step{.lsn = record.header.lsn,
+            .batch = batches_in_steps_,
             .type = record.header.type,
             .collection = selected_,
             .id = 0,
@@ -115,10 +116,13 @@ Status Replay<D>::finish() {
   if (steps_.empty()) return {};
   if (is_tight()) first_.reclaim_unread();
   // The batches' versions, one after the other, of which only the last one is made.
-  first_.skip_to(first_.next_version() + batches_in_steps_ - 1);
+  const rtree::Version version = first_.next_version();
+  first_.skip_to(version + batches_in_steps_ - 1);
   for (const Step& step : steps_) {
+    first_.write_as_of(version + step.batch);
     if (Status applied = apply_again(step); !applied) return applied;
   }
+  first_.write_as_of(0);
   first_.publish();
   steps_.clear();
   batches_in_steps_ = 0;

@@ -34,6 +34,7 @@ class Replay {
 
   struct Step {
     Lsn lsn;
+    std::uint64_t batch;  ///< number of its batch among those in steps_
     RecordType type;
     std::uint64_t collection;
     std::uint64_t id;

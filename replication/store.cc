@@ -237,8 +237,10 @@ template <int D, typename Opened>
 StoredForest forest_of(const Opened& opened) {
   StoredForest forest{.roots = {}, .catalogue = opened.catalogue};
   forest.roots.version = opened.tree->next_version() - 1;
-  opened.tree->add_to(forest.roots, opened.tree->batch_root());
-  for (const auto& tree : opened.others) tree->add_to(forest.roots, tree->batch_root());
+  opened.tree->add_to(forest.roots, opened.tree->batch_root(), opened.tree->batch_index());
+  for (const auto& tree : opened.others) {
+    tree->add_to(forest.roots, tree->batch_root(), tree->batch_index());
+  }
   return forest;
 }
 

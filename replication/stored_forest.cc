@@ -11,6 +11,7 @@ namespace {
 /// A tree, as encode() writes it. The catalogue's bytes follow the last one.
 struct TreeRecord {
   std::uint64_t root;
+  std::uint64_t index;
   std::uint64_t number;
   std::uint64_t root_chunk;
 };
@@ -30,7 +31,7 @@ std::vector<std::byte> StoredForest::encode() const {
   const auto head = std::as_bytes(std::span(&count, 1));
   std::vector<std::byte> bytes(head.begin(), head.end());
   for (const rtree::StoredTree& tree : roots.trees) {
-    const TreeRecord record{tree.root.word(), tree.number, tree.root_chunk};
+    const TreeRecord record{tree.root.word(), tree.index.word(), tree.number, tree.root_chunk};
     const auto of_tree = std::as_bytes(std::span(&record, 1));
     bytes.insert(bytes.end(), of_tree.begin(), of_tree.end());
   }
@@ -57,14 +58,17 @@ Result<StoredForest> StoredForest::decode(std::span<const std::byte> bytes, rtre
         record.root == 0 || record.root_chunk >= rtree::NodeRef::kMaxChunks) {
       return damaged();
     }
-    roots.trees.push_back({rtree::NodeRef::from_word(record.root), record.number,
+    roots.trees.push_back({rtree::NodeRef::from_word(record.root),
+                           rtree::NodeRef::from_word(record.index), record.number,
                            static_cast<std::uint32_t>(record.root_chunk)});
   }
   auto catalogue = Catalogue::decode(bytes.subspan(count * sizeof(TreeRecord)));
   if (!catalogue) return fail(catalogue.error());
   for (const CollectionInfo& one : catalogue->collections()) {
-    const auto trees = std::ranges::count(roots.trees, one.number, &rtree::StoredTree::number);
-    if (trees != 1) return damaged();
+    const auto of_one = [&](const rtree::StoredTree& tree) { return tree.number == one.number; };
+    const auto tree = std::ranges::find_if(roots.trees, of_one);
+    if (std::ranges::count_if(roots.trees, of_one) != 1) return damaged();
+    if (bool(tree->index) != ((one.flags & kKeyed) != 0)) return damaged();
   }
   for (std::size_t i = 1; i < roots.trees.size(); ++i) {
     if (catalogue->find(roots.trees[i].number) == nullptr) return damaged();

@@ -31,7 +31,7 @@ template <int D>
 StoredForest only_tree(const rtree::Tree<D>& tree, rtree::NodeRef root) {
   StoredForest forest{.roots = {}, .catalogue = Catalogue(D)};
   forest.roots.version = tree.batch_node(root).birth();
-  tree.add_to(forest.roots, root);
+  tree.add_to(forest.roots, root, {});
   return forest;
 }
 

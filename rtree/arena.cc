@@ -119,7 +119,7 @@ Result<bool> Arena<D>::add_slab_of_run(const Run& run) {
 template <int D>
 std::uint32_t Arena<D>::allocate(std::uint32_t level) {
   ++nodes_;
-  return level == 0 ? free_.take_leaf(covered()) : free_.take_inner(covered());
+  return is_single(level) ? free_.take_leaf(covered()) : free_.take_inner(covered());
 }
 
 template <int D>

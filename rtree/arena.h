@@ -36,11 +36,11 @@ class AnonymousSlabs final : public SlabSource {
   std::vector<std::span<std::byte>> mappings_;
 };
 
-/// Hands out chunks of slabs: one for a leaf, kInnerChunks<D> successive ones of a slab for an
-/// inner node, kRootChunks<D> of a slab for a RootBlock. Slabs are numbered in the order in which
-/// they were allocated, all of kSlabBytes<D>; the first chunks of slab 0 are those of the first
-/// RootBlock. Owned by a forest; the writer allocates, any thread may look at nodes that were
-/// published to it.
+/// Hands out chunks of slabs: one for a leaf or a node of an id index, kInnerChunks<D> successive
+/// ones of a slab for an inner node, kRootChunks<D> of a slab for a RootBlock. Slabs are numbered
+/// in the order in which they were allocated, all of kSlabBytes<D>; the first chunks of slab 0 are
+/// those of the first RootBlock. Owned by a forest; the writer allocates, any thread may look at
+/// nodes that were published to it.
 template <int D>
 class Arena {
  public:

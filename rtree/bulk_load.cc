@@ -309,6 +309,28 @@ Status Tree<D>::bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOpt
     }
   }
   if (entries.empty()) return {};
+  if (!is_keyed_) return load_entries(std::move(entries), options);
+  const auto has_lower_id = [](const Entry<D>& a, const Entry<D>& b) { return a.id < b.id; };
+  if (!std::ranges::is_sorted(entries, has_lower_id)) std::ranges::sort(entries, has_lower_id);
+  const auto twice = std::ranges::adjacent_find(entries, {}, &Entry<D>::id);
+  if (twice != entries.end()) {
+    return fail(ErrorCode::kConflict, "id " + std::to_string(twice->id) +
+                                          " is there more than once, and ids of a keyed "
+                                          "collection are unique");
+  }
+  const NodeRef old = index_;
+  if (Status built = build_index(entries); !built) return built;
+  if (Status loaded = load_entries(std::move(entries), options); !loaded) {
+    drop_below(std::exchange(index_, old));
+    return loaded;
+  }
+  drop_below(old);
+  return {};
+}
+
+/// Builds the tree of entries that were checked, of which there are some.
+template <int D>
+Status Tree<D>::load_entries(std::vector<Entry<D>> entries, const BulkLoadOptions& options) {
   const Shape<D> shape(entries.size(), options.fill == 0 ? kDefaultFill : options.fill);
   if (shape.height() > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree would be too high");
   const NodeCounts nodes = shape.nodes();

@@ -100,8 +100,9 @@ Status Tree<D>::erase(const Entry<D>& entry) {
     return fail(ErrorCode::kNotFound,
                 "no entry with id " + std::to_string(entry.id) + " and that box");
   }
-  if (Status room = reserve(nodes_to_erase(path()), {}); !room) return room;
+  if (Status room = reserve(nodes_to_erase(path()) + index_nodes(), {}); !room) return room;
   erase_found(*found);
+  erase_from_index(entry.id);
   return {};
 }
 
@@ -113,7 +114,7 @@ Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to, R
   if (!found) {
     return fail(ErrorCode::kNotFound, "no entry with id " + std::to_string(id) + " and that box");
   }
-  const NodeCounts nodes = nodes_to_erase(path()) + path() * 2 + NodeCounts{0, 1};
+  const NodeCounts nodes = nodes_to_erase(path()) + path() * 2 + NodeCounts{0, 1} + index_nodes();
   const bool is_tight = !reserve(nodes, reserved());
   // The leaves beside the new place may be packed into these nodes, if there are as many, and no
   // other operation counts on them.
@@ -126,6 +127,7 @@ Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to, R
   erase_found(*found);
   if (may_pack) pack_beside({id, to});
   insert_reserved({id, to});
+  put_in_index(id, to);
   return {};
 }
 

@@ -10,7 +10,7 @@ void OldNodes<D>::retire_some(const Arena<D>& arena, std::size_t most) {
   for (std::size_t count = 0; !subtrees_.empty() && count < most; ++count) {
     const Subtree here = subtrees_.back();
     subtrees_.pop_back();
-    if (here.level != 0) {
+    if (!is_bottom(here.level)) {
       const Node<D>& inner = arena.node(here.ref.chunk());
       for (std::uint32_t i = 0; i < inner.count(); ++i) {
         subtrees_.push_back({inner.child(i), here.level - 1, here.death, here.published});

@@ -126,6 +126,8 @@ struct Forest {
 
   // The batch.
   Version pending = 1;
+  /// What entries of keyed trees are said to be written in; 0: the batch's version.
+  Version version_of_writes = 0;
   std::vector<NodeRef> born;      ///< may name dropped nodes
   std::vector<Run> runs;          ///< where bulk loads lie
   std::vector<Tree<D>*> changed;  ///< trees whose root is of the batch

@@ -13,9 +13,14 @@ Status Tree<D>::insert(const Entry<D>& entry, Room room) {
   // At worst every node on the path is copied and split, and a new root made.
   const std::uint64_t height = node(root_).level() + 1;
   if (height > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree is too high");
+  if (is_keyed_) {
+    if (Status absent = check_absent(entry.id); !absent) return absent;
+  }
   const NodeCounts spare = room == Room::kBudget ? reserved() : NodeCounts{};
-  if (Status enough = reserve(path() * 2 + NodeCounts{0, 1}, spare); !enough) return enough;
+  const NodeCounts nodes = path() * 2 + NodeCounts{0, 1} + index_nodes();
+  if (Status enough = reserve(nodes, spare); !enough) return enough;
   insert_reserved(entry);
+  put_in_index(entry.id, entry.box);
   return {};
 }
 

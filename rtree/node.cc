@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "rtree/id_index.h"
+
 namespace silurus::rtree {
 namespace {
 
@@ -61,12 +63,15 @@ const Node<D>* check_node(std::span<const std::byte> bytes, WantedNode expected,
   if (bytes.size() < sizeof(NodeHeader)) return nullptr;
   const auto* node = reinterpret_cast<const Node<D>*>(bytes.data());
   const NodeHeader& header = node->header;
-  if (!expected.ref || !expected.ref.is_born_in(header.birth) || header.level > kMaxLevel) {
-    return nullptr;
-  }
-  if (expected.level != kAnyLevel && header.level != expected.level) return nullptr;
+  if (!expected.ref || !expected.ref.is_born_in(header.birth)) return nullptr;
+  const bool is_of_index = is_index_level(header.level);
+  if (header.level > kMaxLevel && !is_of_index) return nullptr;
+  const std::uint32_t any = is_of_index ? kAnyIndexLevel : kAnyLevel;
+  if (expected.level != any && header.level != expected.level) return nullptr;
   if (bytes.size() < node_bytes<D>(header.level)) return nullptr;
-  if (header.level == 0) {
+  if (is_of_index) {
+    if (!is_sound_index_node(*node, chunk_count)) return nullptr;
+  } else if (header.level == 0) {
     if (header.count > kLeafFanout<D> || header.entries != header.count) return nullptr;
   } else {
     if (header.count == 0 || header.count > kInnerFanout<D>) return nullptr;

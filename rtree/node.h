@@ -42,6 +42,16 @@ inline constexpr std::uint32_t kInnerMinimum = kInnerFanout<D> / 5;
 /// No tree is higher: kInnerMinimum^8 leaves are more than there are chunks.
 inline constexpr std::uint32_t kMaxLevel = 9;
 
+/// The level of the leaves of an id index (id_index.h); that of its inner nodes counts on from
+/// there. So the level of a node tells which kind it is.
+inline constexpr std::uint32_t kIndexLevel = 16;
+inline constexpr std::uint32_t kMaxIndexLevel = kIndexLevel + kMaxLevel;
+constexpr bool is_index_level(std::uint32_t level) {
+  return level >= kIndexLevel && level <= kMaxIndexLevel;
+}
+/// Whether a node of that level has no children.
+constexpr bool is_bottom(std::uint32_t level) { return level == 0 || level == kIndexLevel; }
+
 /// The beginning of a node.
 struct NodeHeader {
   std::uint64_t checksum;  ///< XXH3 of all bytes of the node that follow it; 0 before publication
@@ -129,9 +139,31 @@ struct InnerBody {
   IdRange ids;        ///< that of all entries below, or a wider one (Node::ids)
   Version ids_birth;  ///< the birth of the node for which `ids` was written
   std::uint8_t reserved[64 - D * sizeof(double) - sizeof(IdRange) - sizeof(Version)];
-  Cell cells[2 * D][kInnerFanout<D>];  ///< row 2 d: of min[d]; 2 d + 1: of max[d]
+  union {
+    Cell cells[2 * D][kInnerFanout<D>];  ///< row 2 d: of min[d]; 2 d + 1: of max[d]
+    /// In an inner node of an id index instead: no id below child i is less than least[i], and all
+    /// ids below the children before it are.
+    std::uint64_t least[kInnerFanout<D>];
+  };
   std::uint64_t children[kInnerFanout<D>];
   LeafDirectory<D> directories[kInnerFanout<D>];  ///< in a node of level 1 alone
+};
+
+/// What an id index holds of an entry, as rows of whole numbers: the id, the version in which the
+/// entry was written last, for each d the order_key() of min[d], and for each d what that of max[d]
+/// is more.
+template <int D>
+inline constexpr std::size_t kIndexRows = 2 + 2 * D;
+
+/// A leaf of an id index: its entries in the order of their ids, row by row. A row holds how much
+/// each number is more than the least of the row, in as many bytes as the greatest of these takes
+/// (frame of reference: Goldstein, Ramakrishnan and Shaft, "Compressing Relations and Indexes",
+/// ICDE 1998). So an entry of a point takes some 18 bytes in 2-D, where ids follow each other.
+template <int D>
+struct IndexLeafBody {
+  std::uint8_t widths[8];  ///< bytes of a number, by row; 0: all are the least one
+  std::uint64_t least[kIndexRows<D>];
+  std::byte rows[sizeof(LeafBody<D>) - 8 - 8 * kIndexRows<D>];
 };
 
 /// A node as it lies in memory and on the wire: no pointers, no padding, little-endian, 64-byte
@@ -147,9 +179,12 @@ struct alignas(64) Node {
   union {
     LeafBody<D> leaf;
     InnerBody<D> inner;
+    IndexLeafBody<D> keyed;
   };
 
   bool is_leaf() const { return header.level == 0; }
+  bool is_bottom() const { return rtree::is_bottom(header.level); }
+  bool is_of_index() const { return header.level >= kIndexLevel; }
   std::uint32_t level() const { return header.level; }
   std::uint32_t count() const { return header.count; }
   Version birth() const { return header.birth; }
@@ -313,6 +348,8 @@ struct alignas(64) Node {
     for (std::uint8_t& byte : reserved) byte = 0;
     if (level == 0) {
       for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) clear_entry(i);
+    } else if (level == kIndexLevel) {
+      keyed = {};
     } else {
       fit(bounds);
       inner.ids = {};
@@ -334,8 +371,8 @@ struct alignas(64) Node {
 /// Bytes of a node of that level; kAnyLevel: enough for each.
 template <int D>
 constexpr std::size_t node_bytes(std::uint32_t level) {
-  if (level == kAnyLevel) return sizeof(Node<D>);
-  if (level == 0) return kHeadBytes<D> + sizeof(LeafBody<D>);
+  if (level >= kAnyIndexLevel) return sizeof(Node<D>);
+  if (is_bottom(level)) return kHeadBytes<D> + sizeof(LeafBody<D>);
   const std::size_t directories = level == 1 ? 0 : sizeof(LeafDirectory<D>) * kInnerFanout<D>;
   return kHeadBytes<D> + sizeof(InnerBody<D>) - directories;
 }
@@ -355,10 +392,12 @@ inline constexpr std::size_t kChunkBytes = (node_bytes<D>(0) + 63) / 128 * 128 +
 template <int D>
 inline constexpr std::uint32_t kInnerChunks =
     static_cast<std::uint32_t>((node_bytes<D>(1) + kChunkBytes<D> - 1) / kChunkBytes<D>);
+/// Whether a node of that level takes one chunk, whatever kInnerChunks is.
+constexpr bool is_single(std::uint32_t level) { return level == 0 || level >= kIndexLevel; }
 /// Chunks of a node of that level.
 template <int D>
 constexpr std::uint32_t chunks_of(std::uint32_t level) {
-  return level == 0 ? 1 : kInnerChunks<D>;
+  return is_single(level) ? 1 : kInnerChunks<D>;
 }
 
 /// Chunks of a slab (arena.h); a node whose first chunk is c lies in slab c / kChunksPerSlab.
@@ -378,14 +417,14 @@ constexpr std::uint64_t offset_in_slab(std::uint32_t chunk) {
 template <int D>
 constexpr std::size_t bytes_to_read(WantedNode wanted) {
   const std::size_t bytes = node_bytes<D>(wanted.level);
-  if (wanted.level != kAnyLevel) return bytes;
+  if (wanted.level < kAnyIndexLevel) return bytes;
   const std::size_t in_slab = kSlabBytes<D> - offset_in_slab<D>(wanted.ref.chunk());
   return bytes < in_slab ? bytes : in_slab;
 }
 
 /// Identifies all of the above, for the handshake of two programs: layout, fanouts, chunk size,
 /// dimension. Count kNodeLayout up when the meaning of the bytes changes.
-inline constexpr std::uint32_t kNodeLayout = 4;
+inline constexpr std::uint32_t kNodeLayout = 5;
 template <int D>
 inline constexpr std::uint32_t kNodeFormat =
     (kNodeLayout << 24) | (kLeafFanout<D> << 16) | (kInnerFanout<D> << 8) |
@@ -395,6 +434,12 @@ static_assert(kNodeLayout < 256 && kLeafFanout<2> < 256 && kInnerFanout<2> < 256
 static_assert(kInnerFanout<2> % 32 == 0 && kInnerFanout<3> % 32 == 0);
 static_assert(sizeof(LeafGroup<2>) % 32 == 0 && sizeof(LeafGroup<3>) % 32 == 0, "rows are aligned");
 static_assert(sizeof(InnerBody<2>) % 64 == 0 && sizeof(InnerBody<3>) % 64 == 0);
+static_assert(sizeof(IndexLeafBody<2>) == sizeof(LeafBody<2>) &&
+              sizeof(IndexLeafBody<3>) == sizeof(LeafBody<3>));
+static_assert(sizeof(InnerBody<2>::least) <= sizeof(InnerBody<2>::cells));
+static_assert(node_bytes<2>(kIndexLevel + 1) <= kChunkBytes<2> &&
+                  node_bytes<3>(kIndexLevel + 1) <= kChunkBytes<3>,
+              "a node of an index takes one chunk");
 static_assert(kLeafFanout<2> <= 64 && kLeafFanout<3> <= 64, "a leaf's mask is one word");
 static_assert(kInnerFanout<2> <= kMaxFanout && kInnerFanout<3> <= kMaxFanout);
 static_assert(kChunkBytes<2> % 128 == 64 && kChunkBytes<3> % 128 == 64);
@@ -420,9 +465,9 @@ std::uint64_t node_checksum(const Node<D>& node);
 /// Whether the bytes (64-byte aligned, node_bytes(level) of them at least) are an intact node of
 /// that name: birth, level (any, if kAnyLevel is expected), count within the fanout, a box of
 /// finite numbers with the grid that belongs to it, children's references within `chunk_count`, and
-/// none to an inner node that would span slabs; with `verify_checksum`, its checksum too (which a
-/// tree stores if TreeOptions::checksums). Returns it, or nullptr. What a reader of a peer's memory
-/// calls, on its own copy, before it believes.
+/// none to an inner node that would span slabs, ids in their order; with `verify_checksum`, its
+/// checksum too (which a tree stores if TreeOptions::checksums). Returns it, or nullptr. What a
+/// reader of a peer's memory calls, on its own copy, before it believes.
 template <int D>
 const Node<D>* check_node(std::span<const std::byte> bytes, WantedNode expected,
                           std::uint64_t chunk_count, bool verify_checksum);

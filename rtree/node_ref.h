@@ -48,13 +48,15 @@ static_assert(sizeof(NodeRef) == 8);
 
 /// Stands for the level of a root that isn't known yet: only its name is published.
 constexpr std::uint32_t kAnyLevel = UINT32_MAX;
+/// The same for the root of an id index.
+constexpr std::uint32_t kAnyIndexLevel = UINT32_MAX - 1;
 
 /// Groups of entries of a leaf: bit g is group g (node.h).
 using GroupMask = std::uint8_t;
 inline constexpr GroupMask kAllGroups = 0xFF;
 
 /// A node that a search needs. Level 0 is a leaf; the level tells how many bytes to fetch. Of a
-/// root it may be kAnyLevel.
+/// root it may be kAnyLevel, or kAnyIndexLevel.
 struct WantedNode {
   NodeRef ref;
   std::uint32_t level;

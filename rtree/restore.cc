@@ -62,15 +62,18 @@ class Restorer {
       if (stored.root_chunk != 0) {
         if (Status claimed = claim_root_block(stored.root_chunk); !claimed) return claimed;
       }
-      if (Status placed = place(stored.root, nullptr); !placed) return placed;
+      if (Status placed = place(stored.root, false, nullptr); !placed) return placed;
+      if (!stored.index) continue;
+      if (Status placed = place(stored.index, true, nullptr); !placed) return placed;
     }
     tree_.forest_->arena.set_used(used_, done_);
     for (const StoredTree& stored : trees) {
       if (stored.root_chunk == 0) {
-        adopt(tree_, stored.root);
+        adopt(tree_, stored);
       } else {
-        others.emplace_back(new Tree<D>(tree_.forest_, stored.number, stored.root_chunk));
-        adopt(*others.back(), stored.root);
+        others.emplace_back(
+            new Tree<D>(tree_.forest_, stored.number, stored.root_chunk, bool(stored.index)));
+        adopt(*others.back(), stored);
       }
     }
     Forest<D>& forest = *tree_.forest_;
@@ -82,13 +85,15 @@ class Restorer {
 
   /// Puts the nodes of the tree below `root` at their places: all of them in the run, if it is to
   /// be in one.
-  Status place(NodeRef root, const Run* run) {
+  Status place(NodeRef root, bool is_index, const Run* run) {
     std::vector<NodeRef> level{root};
-    for (std::uint32_t expected = level_of(root);; --expected) {
+    std::uint32_t expected = level_of(root);
+    if (is_index_level(expected) != is_index) return damaged(root, "is of another kind");
+    for (;; --expected) {
       if (Status claimed = claim(level, expected, run); !claimed) return claimed;
       if (Status copied = copy(level, expected); !copied) return copied;
       done_ += level.size();
-      if (expected == 0) break;
+      if (is_bottom(expected)) break;
       level = children_of(level);
     }
     return {};
@@ -100,7 +105,7 @@ class Restorer {
     NodeHeader header{};
     const std::span<const std::byte> bytes = nodes_.find(root);
     if (bytes.size() >= sizeof header) std::memcpy(&header, bytes.data(), sizeof header);
-    return std::min(header.level, kMaxLevel);
+    return is_index_level(header.level) ? header.level : std::min(header.level, kMaxLevel);
   }
 
   /// Marks the chunks of the nodes of a level, each of which must be free.
@@ -186,10 +191,12 @@ class Restorer {
   }
 
   /// All nodes are in place: makes them the tree.
-  static void adopt(Tree<D>& tree, NodeRef root) {
+  static void adopt(Tree<D>& tree, const StoredTree& stored) {
+    const NodeRef root = stored.root;
     tree.root_ = root;
+    tree.index_ = tree.published_index_ = stored.index;
     tree.forest_->current = std::max(tree.forest_->current, tree.node(root).birth());
-    publish_root(tree.root_block(), root, tree.node(root));
+    publish_root(tree.root_block(), root, tree.node(root), stored.index);
   }
 
   static Status damaged(NodeRef ref, const char* how) {
@@ -234,7 +241,7 @@ Result<std::unique_ptr<Tree<D>>> Tree<D>::restore(const TreeOptions& options, Sl
 template <int D>
 Status Tree<D>::restore_run(const Run& run, const StoredNodes<D>& nodes,
                             const RestoreOptions& options) {
-  return Restorer<D>(*this, nodes, options).place(run.root(), &run);
+  return Restorer<D>(*this, nodes, options).place(run.root(), false, &run);
 }
 
 template <int D>

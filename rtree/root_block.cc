@@ -5,6 +5,14 @@
 #include "rtree/reader_slots.h"
 
 namespace silurus::rtree {
+namespace {
+
+/// Of a mirror: both words, so that a torn copy of either is found.
+std::uint64_t mirror_checksum(std::uint64_t of_node, std::uint64_t index) {
+  return of_node + index * 0x9e3779b97f4a7c15u;
+}
+
+}  // namespace
 
 template <int D>
 RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chunk_count,
@@ -34,14 +42,18 @@ RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chun
     std::memcpy(to + node_bytes<D>(2), block->directories[which], size - node_bytes<D>(2));
   }
   const Node<D>* node = check_node<D>({to, size}, {root, kAnyLevel}, chunk_count, false);
-  if (node == nullptr || mirror.checksum != node_checksum(*node)) return {root, nullptr};
+  const std::uint64_t index = mirror.index.load(std::memory_order_relaxed);
+  if (node == nullptr || mirror.checksum != mirror_checksum(node_checksum(*node), index)) {
+    return {root, nullptr};
+  }
   // It is no part of what the checksum covers: a reader believes a record, not a place.
   const bool is_place = mirror.next_change <= kChangeRingBytes - kMostChangeBytes;
-  return {root, node, is_place ? static_cast<std::size_t>(mirror.next_change) / 8 * 8 : 0};
+  return {root, node, is_place ? static_cast<std::size_t>(mirror.next_change) / 8 * 8 : 0,
+          NodeRef::from_word(index)};
 }
 
 template <int D>
-void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node) {
+void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node, NodeRef index) {
   const Version version = node.header.birth;
   // The one that is not of the root now. Our own stores: relaxed.
   const auto current = NodeRef::from_word(block.root.load(std::memory_order_relaxed));
@@ -60,7 +72,10 @@ void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node) {
     std::memcpy(block.directories[which], bytes + node_bytes<D>(2), size - node_bytes<D>(2));
   }
   mirror.next_change = block.next_change;
-  mirror.checksum = node.header.checksum != 0 ? node.header.checksum : node_checksum(node);
+  mirror.checksum = mirror_checksum(
+      node.header.checksum != 0 ? node.header.checksum : node_checksum(node), index.word());
+  // Release: pairs with index_root(), which looks at the version behind it.
+  mirror.index.store(index.word(), std::memory_order_release);
   mirror.version.store(version, std::memory_order_release);
   mirror.version_again.store(version, std::memory_order_release);
   block.version.store(version, std::memory_order_relaxed);
@@ -68,11 +83,26 @@ void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node) {
   name_root(block.root, root.word());
 }
 
+template <int D>
+NodeRef index_root(const RootBlock<D>& block, NodeRef root) {
+  for (const RootMirror<D>& mirror : block.mirrors) {
+    // Acquire: pairs with the stores of publish_root(). If the version is the same before and
+    // after, the index in between is that version's.
+    const Version version = mirror.version.load(std::memory_order_acquire);
+    if (!root.is_born_in(version)) continue;
+    const std::uint64_t index = mirror.index.load(std::memory_order_acquire);
+    if (mirror.version.load(std::memory_order_relaxed) == version) return NodeRef::from_word(index);
+  }
+  return {};
+}
+
+template NodeRef index_root(const RootBlock<2>&, NodeRef);
+template NodeRef index_root(const RootBlock<3>&, NodeRef);
 template RootView<2> read_root_block(std::span<const std::byte>, std::uint64_t, Node<2>&,
                                      std::uint64_t);
 template RootView<3> read_root_block(std::span<const std::byte>, std::uint64_t, Node<3>&,
                                      std::uint64_t);
-template void publish_root(RootBlock<2>&, NodeRef, const Node<2>&);
-template void publish_root(RootBlock<3>&, NodeRef, const Node<3>&);
+template void publish_root(RootBlock<2>&, NodeRef, const Node<2>&, NodeRef);
+template void publish_root(RootBlock<3>&, NodeRef, const Node<3>&, NodeRef);
 
 }  // namespace silurus::rtree

@@ -21,9 +21,12 @@ inline constexpr std::size_t kMirroredBytes = std::max(node_bytes<D>(0), node_by
 template <int D>
 struct RootMirror {
   std::atomic<Version> version;  ///< that this copy is of; 0 while it is being written
-  std::uint64_t checksum;        ///< node_checksum(node), whether or not nodes hold checksums
+  std::uint64_t checksum;        ///< node_checksum(node), whether or not nodes hold checksums, of
+                                 ///< which a multiple of `index` is added
   std::uint64_t next_change;     ///< where in the ring the next version's record will begin
-  std::uint8_t reserved[40];
+  std::atomic<std::uint64_t> index;  ///< the root of the id index of that version
+                                     ///< (NodeRef::word()); 0: the tree is not keyed
+  std::uint8_t reserved[32];
   std::byte node[kMirroredBytes<D>];
   std::atomic<Version> version_again;  ///< the same, written last
   std::uint8_t reserved_again[56];
@@ -101,6 +104,7 @@ struct RootView {
   const Node<D>* node;  ///< that node, in `room`; nullptr if its mirror is torn or was not read
   /// Where the record of what the next version will change begins, if there is a node.
   std::size_t next_change = 0;
+  NodeRef index = {};  ///< the root of its id index, if there is a node and the tree is keyed
 };
 
 /// Looks at a reader's own copy (64-byte aligned) of the beginning of a RootBlock: kRootWordBytes
@@ -121,9 +125,16 @@ void write_changes(RootBlock<D>& block, Version version, Record&& record) {
   block.next_change = next_change(block.next_change, writer.finish());
 }
 
-/// Writes the mirror of a root and then the root word. The root's content must not change any more.
+/// Writes the mirror of a root, with that of the id index of the same version, and then the root
+/// word. The root's content must not change any more.
 /// Only the writer of the tree.
 template <int D>
-void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node);
+void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node, NodeRef index = {});
+
+/// The root of the id index of the version whose root is that one: in the memory that the writer
+/// writes. Null if a mirror has it no more, because two versions were published since. Any thread
+/// of the writer's process, with that version pinned.
+template <int D>
+NodeRef index_root(const RootBlock<D>& block, NodeRef root);
 
 }  // namespace silurus::rtree

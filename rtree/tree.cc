@@ -14,10 +14,12 @@
 namespace silurus::rtree {
 
 template <int D>
-Tree<D>::Tree(std::shared_ptr<Forest<D>> forest, std::uint64_t number, std::uint32_t block)
+Tree<D>::Tree(std::shared_ptr<Forest<D>> forest, std::uint64_t number, std::uint32_t block,
+              bool is_keyed)
     : forest_(std::move(forest)),
       number_(number),
       block_(block),
+      is_keyed_(is_keyed),
       old_nodes_(&forest_->add_old_nodes()) {
   new (forest_->arena.root_block(block_)) RootBlock<D>();
   set_retired(false);
@@ -64,17 +66,19 @@ Result<std::unique_ptr<Tree<D>>> Tree<D>::create(const TreeOptions& options, Sla
 }
 
 template <int D>
-Result<std::unique_ptr<Tree<D>>> Tree<D>::add_tree(std::uint64_t number) {
+Result<std::unique_ptr<Tree<D>>> Tree<D>::add_tree(std::uint64_t number, bool is_keyed) {
   reclaim();  // perhaps the root block of a tree that was removed
-  const auto block = forest_->arena.take_root_block(reserved() + NodeCounts{1, 0});
+  const NodeCounts roots = {is_keyed ? 2u : 1u, 0};
+  const auto block = forest_->arena.take_root_block(reserved() + roots);
   if (!block) return fail(block.error());
-  if (Status room = reserve({1, 0}, reserved()); !room) {
+  if (Status room = reserve(roots, reserved()); !room) {
     forest_->arena.give_back_root_block(*block);
     return fail(room.error());
   }
-  std::unique_ptr<Tree> tree(new Tree(forest_, number, *block));
+  std::unique_ptr<Tree> tree(new Tree(forest_, number, *block, is_keyed));
   tree->note_change();
   tree->root_ = tree->new_node(0);
+  if (is_keyed) tree->index_ = tree->new_node(kIndexLevel);
   return tree;
 }
 
@@ -88,10 +92,15 @@ void Tree<D>::remove(std::unique_ptr<Tree> tree) {
   if (tree->root_ && tree->is_own(tree->root_)) {
     SILURUS_CHECK(tree->node(tree->root_).header.entries == 0);
     tree->drop(tree->root_);
+    if (tree->is_keyed_) tree->drop(tree->index_);
     if (forest.changed.empty()) forest.born.clear();  // all of them were dropped
   } else if (tree->root_) {
     tree->old_nodes_->retire_subtree(tree->root_, tree->node(tree->root_).level(), forest.pending,
                                      forest.now());
+    if (tree->is_keyed_) {
+      tree->old_nodes_->retire_subtree(tree->index_, tree->node(tree->index_).level(),
+                                       forest.pending, forest.now());
+    }
   }
   tree->old_nodes_->end_with(tree->block_);
   forest.note_old_nodes(*tree->old_nodes_);
@@ -115,9 +124,21 @@ Status Tree<D>::touch() {
 
 template <int D>
 Status Tree<D>::clear() {
-  if (Status room = reserve({1, 0}, {}); !room) return room;
+  if (Status room = reserve({is_keyed_ ? 2u : 1u, 0}, {}); !room) return room;
   note_change();
-  std::vector<WantedNode> stack{{root_, node(root_).level()}};
+  drop_below(root_);
+  root_ = new_node(0);
+  if (is_keyed_) {
+    drop_below(index_);
+    index_ = new_node(kIndexLevel);
+  }
+  return {};
+}
+
+/// Drops a node and all below it: published ones are retired with the batch.
+template <int D>
+void Tree<D>::drop_below(NodeRef ref) {
+  std::vector<WantedNode> stack{{ref, node(ref).level()}};
   while (!stack.empty()) {
     const WantedNode here = stack.back();
     stack.pop_back();
@@ -126,13 +147,11 @@ Status Tree<D>::clear() {
       continue;
     }
     const Node<D>& inner = node(here.ref);
-    for (std::uint32_t i = 0; here.level != 0 && i < inner.count(); ++i) {
+    for (std::uint32_t i = 0; !is_bottom(here.level) && i < inner.count(); ++i) {
       stack.push_back({inner.child(i), here.level - 1});
     }
     drop(here.ref);
   }
-  root_ = new_node(0);
-  return {};
 }
 
 template <int D>
@@ -185,9 +204,10 @@ NodeRef Tree<D>::own(NodeRef ref) {
   copy_node(made, old);
   made.header.birth = forest_->pending;
   made.header.checksum = 0;
-  if (!made.is_leaf()) made.set_ids(old.ids());
+  const bool is_inner = !made.is_leaf() && !made.is_of_index();
+  if (is_inner) made.set_ids(old.ids());
   forest_->born.push_back(copy);
-  if (!made.is_leaf()) copies_.push_back({ref, copy, made.level()});
+  if (is_inner) copies_.push_back({ref, copy, made.level()});
   retired_.push_back(retired(ref));
   forest_->add(forest_->counters.copied, 1);
   return copy;
@@ -286,6 +306,7 @@ void Tree<D>::abandon_own() {
   lookup_.reset();
   is_changed_ = false;
   root_ = NodeRef::from_word(root_block().root.load(std::memory_order_relaxed));  // our own store
+  index_ = published_index_;
 }
 
 template <int D>
@@ -350,7 +371,8 @@ template <int D>
 void Tree<D>::publish_own() {
   SILURUS_CHECK(root_node().header.birth == forest_->pending);
   write_changes();
-  publish_root(root_block(), root_, root_node());
+  publish_root(root_block(), root_, root_node(), index_);
+  published_index_ = index_;
 }
 
 template <int D>
@@ -397,8 +419,13 @@ template <int D>
 Snapshot<D> Tree<D>::snapshot() const {
   ReaderSlots& slots = old_nodes_->slots();
   const PinnedSlot held = slots.acquire();
-  return Snapshot<D>(*forest_, slots, held,
-                     NodeRef::from_word(pin_root(root_block().root, held.slot->pinned)));
+  for (;;) {
+    const NodeRef root = NodeRef::from_word(pin_root(root_block().root, held.slot->pinned));
+    if (!is_keyed_) return Snapshot<D>(*forest_, slots, held, root, {});
+    const NodeRef index = index_root(root_block(), root);
+    if (index) return Snapshot<D>(*forest_, slots, held, root, index);
+    // Two versions were published since: a newer one is pinned.
+  }
 }
 
 template <int D>
@@ -407,7 +434,7 @@ Snapshot<D> Snapshot<D>::duplicate() const {
   // Sequentially consistent, as in pin_root. There is nothing to look at again: our own pin
   // holds the version until the writer itself releases it, and its next scan comes after that.
   held.slot->pinned.store(root_.word(), std::memory_order_seq_cst);
-  return Snapshot<D>(*forest_, *slots_, held, root_);
+  return Snapshot<D>(*forest_, *slots_, held, root_, index_);
 }
 
 template <int D>

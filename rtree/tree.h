@@ -15,6 +15,7 @@
 #include "rtree/cursor.h"
 #include "rtree/forest.h"
 #include "rtree/geometry.h"
+#include "rtree/id_index.h"
 #include "rtree/node.h"
 #include "rtree/root_block.h"
 #include "rtree/split.h"
@@ -89,6 +90,7 @@ class StoredNodes {
 /// A tree that Tree::restore makes again.
 struct StoredTree {
   NodeRef root;
+  NodeRef index = {};            ///< the root of its id index; null: it is not keyed
   std::uint64_t number = 0;      ///< 0: the first of its forest
   std::uint32_t root_chunk = 0;  ///< 0: the first of its forest
 };
@@ -161,10 +163,10 @@ class Tree {
   static constexpr std::uint64_t kMinimumBudgetBytes =
       4 * kLeastReserve * (1 + kInnerChunks<D>)*kChunkBytes<D>;
 
-  /// Adds this tree to those of a version whose root of it is that one. Not during renumber().
-  void add_to(ForestRoots& roots, NodeRef root) const {
+  /// Adds this tree to those of a version whose roots of it are those. Not during renumber().
+  void add_to(ForestRoots& roots, NodeRef root, NodeRef index) const {
     roots.entries += node(root).header.entries;
-    roots.trees.push_back({root, number_, block_});
+    roots.trees.push_back({root, index, number_, block_});
   }
   /// 0 for the first tree of a forest; see add_tree().
   std::uint64_t number() const { return number_; }
@@ -175,9 +177,17 @@ class Tree {
 
   /// Another tree in this one's forest, empty: no reader finds it before the batch is published,
   /// and remove() is due if the batch is abandoned. `number`, which is not 0, tells one-sided
-  /// readers that they still read the tree that they know; no two trees ever have the same one.
+  /// readers that they still read the tree that they know; no two trees ever have the same one. In
+  /// a keyed tree an id is unique: insert() and bulk_load() refuse one that is there (kConflict).
   /// kOutOfMemory.
-  Result<std::unique_ptr<Tree>> add_tree(std::uint64_t number);
+  Result<std::unique_ptr<Tree>> add_tree(std::uint64_t number, bool is_keyed = false);
+  /// Whether an id is unique in this tree, and find_id() knows where its entry is.
+  bool is_keyed() const { return is_keyed_; }
+  /// The entry of that id in the batch, if there is one; none in a tree that is not keyed.
+  std::optional<KeyedEntry<D>> find_id(std::uint64_t id) const;
+  /// Has entries of keyed trees say that they were written in that version; 0: in the batch's. For
+  /// one batch that stands for several (skip_to()).
+  void write_as_of(Version version) { forest_->version_of_writes = version; }
   /// Gives it another number: one-sided readers that know the old one find no root any more.
   void renumber(std::uint64_t number) {
     const bool was_retired = is_retired();
@@ -280,6 +290,8 @@ class Tree {
   WantedNode seal();
   const Node<D>& batch_node(NodeRef ref) const { return node(ref); }
   NodeRef batch_root() const { return root_; }
+  /// The root of its id index; null: the tree is not keyed.
+  NodeRef batch_index() const { return index_; }
   /// The version that publish() will make if there is anything to publish.
   Version next_version() const { return forest_->pending; }
   /// Leaves version numbers out, so that the next one is `next`: one batch that stands for several
@@ -338,7 +350,8 @@ class Tree {
 
   static Result<std::unique_ptr<Tree>> create_bare(const TreeOptions& options, SlabSource& slabs,
                                                    const Clock& clock);
-  Tree(std::shared_ptr<Forest<D>> forest, std::uint64_t number, std::uint32_t block);
+  Tree(std::shared_ptr<Forest<D>> forest, std::uint64_t number, std::uint32_t block,
+       bool is_keyed = false);
 
   RootBlock<D>& root_block() const {
     return *reinterpret_cast<RootBlock<D>*>(forest_->arena.root_block(block_));
@@ -357,6 +370,7 @@ class Tree {
   /// The batch changes this tree.
   void note_change();
   void replace_root(const Run& run);
+  Status load_entries(std::vector<Entry<D>> entries, const BulkLoadOptions& options);
   Status build_scattered(std::vector<Entry<D>> entries, const BulkLoadOptions& options);
   NodeRef new_node(std::uint32_t level);
   /// The node itself if it was born in the batch, else its copy in the batch.
@@ -390,6 +404,22 @@ class Tree {
   void remove_child(Node<D>& parent, std::uint32_t index);
   void shrink_root();
 
+  // The id index (keyed.cc). Nothing happens in a tree that is not keyed.
+  NodeCounts index_nodes() const;
+  Status check_absent(std::uint64_t id) const;
+  Version version_of_writes() const;
+  void put_in_index(std::uint64_t id, const Box<D>& box);
+  IndexSiblings put_below(NodeRef ref, const KeyedEntry<D>& entry, bool is_last, bool& is_new);
+  IndexSiblings put_in_leaf(Node<D>& leaf, const KeyedEntry<D>& entry, bool is_last, bool& is_new);
+  void pack_parts(Node<D>* leaf, std::span<const KeyedEntry<D>> entries, IndexSiblings& made);
+  IndexSiblings add_index_children(Node<D>& inner, std::uint32_t at, const IndexSiblings& added,
+                                   bool is_last);
+  void erase_from_index(std::uint64_t id);
+  void erase_below(NodeRef ref, std::uint64_t id);
+  void join_index_children(Node<D>& parent, std::uint32_t at);
+  Status build_index(std::span<const Entry<D>> entries);
+  void drop_below(NodeRef ref);
+
   struct Packing;
   void find_place(Packing& packing) const;
   bool pack_next(Packing& packing);
@@ -416,10 +446,13 @@ class Tree {
   const std::shared_ptr<Forest<D>> forest_;
   std::uint64_t number_;
   const std::uint32_t block_;  ///< the first chunk of its RootBlock
+  const bool is_keyed_;
   OldNodes<D>* const old_nodes_;
 
   // In the batch; on other lines of the cache than what each reader looks at.
   alignas(64) NodeRef root_;  ///< root in the batch; the published one while nothing has changed
+  NodeRef index_;             ///< root of its id index in the batch; null: it is not keyed
+  NodeRef published_index_;   ///< the same of the version published last
   bool is_changed_ = false;   ///< Forest::changed has it
   struct Copy {
     NodeRef before;
@@ -448,12 +481,14 @@ class Snapshot {
       : forest_(other.forest_),
         slots_(other.slots_),
         held_(std::exchange(other.held_, {})),
-        root_(other.root_) {}
+        root_(other.root_),
+        index_(other.index_) {}
   Snapshot& operator=(Snapshot&& other) noexcept {
     std::swap(forest_, other.forest_);
     std::swap(slots_, other.slots_);
     std::swap(held_, other.held_);
     std::swap(root_, other.root_);
+    std::swap(index_, other.index_);
     return *this;
   }
   ~Snapshot() {
@@ -468,6 +503,10 @@ class Snapshot {
   /// Number of entries.
   std::uint64_t size() const { return node(root_).header.entries; }
   WantedNode root() const { return {root_, node(root_).level()}; }
+  /// The root of the id index; null: the tree is not keyed.
+  NodeRef index() const { return index_; }
+  /// The entry of that id, if there is one; none of a tree that is not keyed.
+  std::optional<KeyedEntry<D>> find_id(std::uint64_t id) const;
   const Node<D>& node(NodeRef ref) const { return forest_->arena.node(ref.chunk()); }
 
   /// kInvalidArgument for a window that check_box refuses.
@@ -497,13 +536,16 @@ class Snapshot {
 
  private:
   friend class Tree<D>;
-  Snapshot(const Forest<D>& forest, ReaderSlots& slots, PinnedSlot held, NodeRef root)
-      : forest_(&forest), slots_(&slots), held_(held), root_(root) {}
+  Snapshot(const Forest<D>& forest, ReaderSlots& slots, PinnedSlot held, NodeRef root,
+           NodeRef index)
+      : forest_(&forest), slots_(&slots), held_(held), root_(root), index_(index) {}
+  Status validate_index() const;
 
   const Forest<D>* forest_;
   ReaderSlots* slots_;
   PinnedSlot held_;
   NodeRef root_;
+  NodeRef index_;
 };
 
 }  // namespace silurus::rtree

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -160,6 +162,64 @@ Status Snapshot<D>::validate() const {
     if (below != here.header.entries) return broken(ref, "counts the entries below it wrongly");
   }
   if (entries != size()) return broken(root_, "counts the tree's entries wrongly");
+  return index_ ? validate_index() : Status();
+}
+
+/// Checks that the index of ids has all entries of the tree, and no others.
+template <int D>
+Status Snapshot<D>::validate_index() const {
+  std::vector<Entry<D>> in_tree;
+  std::vector<NodeRef> stack{root_};
+  while (!stack.empty()) {
+    const Node<D>& here = node(stack.back());
+    stack.pop_back();
+    for (std::uint32_t i = 0; i < here.count(); ++i) {
+      if (here.is_leaf()) {
+        in_tree.push_back(here.entry(i));
+      } else {
+        stack.push_back(here.child(i));
+      }
+    }
+  }
+  std::ranges::sort(in_tree, {}, &Entry<D>::id);
+  const auto size_of = [&](NodeRef ref) { return node(ref).header.entries; };
+  if (size_of(index_) != in_tree.size())
+    return broken(index_, "counts the index's entries wrongly");
+  std::size_t next = 0;
+  stack.push_back(index_);
+  while (!stack.empty()) {
+    const NodeRef ref = stack.back();
+    stack.pop_back();
+    const Node<D>& here = node(ref);
+    const std::span bytes(reinterpret_cast<const std::byte*>(&here), node_bytes<D>(here.level()));
+    const WantedNode itself{ref, here.level()};
+    const bool checksums = forest_->options.checksums;
+    if (!here.is_of_index() || here.birth() > version() ||
+        check_node<D>(bytes, itself, forest_->arena.max_chunks(), checksums) == nullptr) {
+      return broken(ref, "is no sound node of an index");
+    }
+    std::uint64_t below = 0;
+    for (std::uint32_t i = here.count(); !here.is_bottom() && i-- > 0;) {
+      const Node<D>& child = node(here.child(i));
+      if (child.level() + 1 != here.level()) return broken(ref, "has a child of another level");
+      below += child.header.entries;
+      stack.push_back(here.child(i));
+    }
+    if (!here.is_bottom()) {
+      if (below != here.header.entries) return broken(ref, "counts the entries below it wrongly");
+      continue;
+    }
+    for (std::uint32_t i = 0; i < here.count(); ++i, ++next) {
+      const KeyedEntry<D> entry = IndexLeaf<D>(here).entry(i);
+      if (next == in_tree.size() || Entry<D>{entry.id, entry.box} != in_tree[next]) {
+        return broken(ref, "has an entry that the tree does not have");
+      }
+      const bool is_found = find_id(entry.id) == entry;
+      if (!is_found || entry.version > version()) {
+        return broken(ref, "has an entry that is not found");
+      }
+    }
+  }
   return {};
 }
 

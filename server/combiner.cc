@@ -138,8 +138,33 @@ Status Combiner<D>::apply_operation(const protocol::Operation<D>& operation) {
       return tree_->erase({.id = operation.id, .box = operation.box});
     case protocol::OperationKind::kUpdate:
       return tree_->update(operation.id, operation.box, operation.to);
+    case protocol::OperationKind::kPut:
+    case protocol::OperationKind::kUpdateById:
+    case protocol::OperationKind::kEraseById:
+      break;  // resolve() leaves none
   }
   return fail(ErrorCode::kInvalidArgument, "unknown kind of operation");
+}
+
+template <int D>
+Result<protocol::Operation<D>> Combiner<D>::resolve(const protocol::Operation<D>& operation) const {
+  using protocol::OperationKind;
+  if (!is_by_id(operation.kind)) return operation;
+  if (!tree_->is_keyed()) return fail(ErrorCode::kUnsupported, "the collection is not keyed");
+  const auto entry = tree_->find_id(operation.id);
+  if (!entry && (operation.kind != OperationKind::kPut || operation.expected != 0)) {
+    return fail(ErrorCode::kNotFound, "no entry with that id");
+  }
+  if (entry && operation.expected != 0 && operation.expected != entry->version) {
+    return fail(ErrorCode::kConflict, "the entry was written since");
+  }
+  protocol::Operation<D> same{operation.id, OperationKind::kInsert, 0, operation.box, {}};
+  if (!entry) return same;
+  same.kind =
+      operation.kind == OperationKind::kEraseById ? OperationKind::kErase : OperationKind::kUpdate;
+  same.box = entry->box;
+  same.to = operation.box;
+  return same;
 }
 
 template <int D>
@@ -228,16 +253,22 @@ template <int D>
 bool Combiner<D>::apply(Job& job, std::uint32_t& work) {
   if (job.compaction) return compact(job, work);
   for (; operation_ < job.operations.size(); ++operation_) {
-    const protocol::Operation<D>& operation = job.operations[operation_];
-    const bool has_looked = operation.kind == protocol::OperationKind::kInsert ||
-                            tree_->look_for({operation.id, operation.box}, work);
+    const protocol::Operation<D>& asked = job.operations[operation_];
+    const auto operation = resolve(asked);
+    const bool has_looked = !operation || operation->kind == protocol::OperationKind::kInsert ||
+                            tree_->look_for({operation->id, operation->box}, work);
     if (!has_looked || work < rtree::kWorkOfAnOperation) return false;
     work -= rtree::kWorkOfAnOperation;
-    if (const Status ok = apply_operation(operation); !ok) [[unlikely]] {
+    const Status ok = operation ? apply_operation(*operation) : fail(operation.error());
+    if (!ok) [[unlikely]] {
       job.failed.push_back(
           {.index = operation_, .code = static_cast<std::uint32_t>(ok.error().code)});
-    } else if (parts_.durability != nullptr) {
-      parts_.durability->record(operation);
+      continue;
+    }
+    if (parts_.durability != nullptr) parts_.durability->record(*operation);
+    if (asked.kind == protocol::OperationKind::kPut &&
+        operation->kind == protocol::OperationKind::kUpdate) {
+      job.failed.push_back({.index = operation_, .code = protocol::kReplaced});
     }
   }
   return true;

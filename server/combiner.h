@@ -106,6 +106,8 @@ class Combiner final : public WriteDriver<D> {
   JobList<Job> take_batch();
 
   Status apply_operation(const protocol::Operation<D>& operation);
+  /// What an operation by id comes to: the same by id and box.
+  Result<protocol::Operation<D>> resolve(const protocol::Operation<D>& operation) const;
   /// Whether the job's operations are to be done; obeys it if it is an order.
   Status let_in(const Job& job, Nanoseconds now);
 

@@ -28,6 +28,7 @@ inline Demand demand_of(protocol::MessageType type) {
     case MessageType::kAt:
     case MessageType::kHold:
     case MessageType::kJoin:
+    case MessageType::kGet:
     case MessageType::kStats:
     case MessageType::kCluster:
     case MessageType::kTask:

@@ -427,6 +427,9 @@ void Replica<D>::log_job(const Job& job) {
 template <int D>
 void Replica<D>::log_operation(const protocol::Operation<D>& operation) {
   Status good = protocol::check_operation<D>(operation);
+  if (good && is_by_id(operation.kind)) {
+    good = fail(ErrorCode::kUnsupported, "a group has no keyed collections yet");
+  }
   const bool is_erasure = good && operation.kind == protocol::OperationKind::kErase;
   if (good && !is_erasure) {
     const bool is_update = operation.kind == protocol::OperationKind::kUpdate;

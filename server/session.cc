@@ -113,6 +113,8 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
       return on_hold(request);
     case MessageType::kJoin:
       return on_join(request);
+    case MessageType::kGet:
+      return on_get(request);
     case MessageType::kAnswer:
       break;
   }
@@ -185,7 +187,9 @@ void Session<D>::on_write(const Request& request) {
     protocol::Operation<D> operation = asked->operations[i];
     // As they lie in the tree, and so in the log. A bad one fails alone, there.
     operation.box = rtree::stored_box(operation.box, collection_->is_lonlat());
-    operation.to = rtree::stored_box(operation.to, collection_->is_lonlat());
+    if (!is_by_id(operation.kind)) {
+      operation.to = rtree::stored_box(operation.to, collection_->is_lonlat());
+    }
     job->operations[i] = operation;
   }
   submit(std::move(job));
@@ -280,6 +284,11 @@ void Session<D>::on_at(const Request& request) {
   const auto asked = protocol::decode_at(request);
   if (!asked) return refuse(id, asked.error());
   if (served_.admission->retired()) return refuse(id, retired_error());
+  if (asked->search.header.type == MessageType::kGet) {
+    const auto wanted = protocol::decode_get(asked->search);
+    if (!wanted) return refuse(id, wanted.error());
+    return get(*wanted, request.takes_any_member(), collection_->history().at(asked->moment));
+  }
   auto query = decode_query<D>(asked->search, collection_->is_lonlat());
   if (!query) return refuse(id, query.error());
   // Refused now if the version is not there. It is pinned when the search's turn comes: what waits
@@ -290,89 +299,6 @@ void Session<D>::on_at(const Request& request) {
   }
   if (const Status ok = served_.check_lease(any_member); !ok) return refuse(id, ok.error());
   stream({id, std::move(*query), any_member, asked->moment});
-}
-
-template <int D>
-void Session<D>::on_hold(const Request& request) {
-  const std::uint32_t id = request.header.request_id;
-  const auto asked = protocol::decode_hold(request);
-  if (!asked) return refuse(id, asked.error());
-  if (served_.admission->retired()) return refuse(id, retired_error());
-  const History<D>& history = collection_->history();
-  // Now, and not at the last sweep: the client's lease begins when it asked, before this.
-  const Nanoseconds now = served_.clock->now();
-  const Nanoseconds until = now + history.hold_lease();
-  // A hold is renewed though the history has forgotten the version meanwhile.
-  auto held = std::ranges::find_if(held_, [&](const Held& one) {
-    const bool is_asked_for = one.asked == asked->moment || one.snapshot.version() == asked->moment;
-    return is_asked_for && one.until >= now;
-  });
-  std::optional<rtree::Snapshot<D>> found;
-  if (held == held_.end()) {
-    auto snapshot = history.at(asked->moment);
-    if (!snapshot) return refuse(id, snapshot.error());
-    found = std::move(*snapshot);
-  }
-  const Status leased = served_.check_lease(request.takes_any_member());
-  if (!leased) return refuse(id, leased.error());
-  if (found) {
-    const Status ok = hold_version({std::move(*found), asked->moment, until}, now);
-    if (!ok) return refuse(id, ok.error());
-    held = held_.end() - 1;
-  }
-  held->until = until;
-  auto queued = std::make_unique<QueuedAnswer>();
-  queued->held = {.root = held->snapshot.root().ref.word(),
-                  .lease_ns = static_cast<std::uint64_t>(history.hold_lease())};
-  queued->encoder = AnswerEncoder::held({id, held->snapshot.version()}, queued->held);
-  send_or_queue(std::move(queued));
-}
-
-template <int D>
-void Session<D>::on_join(const Request& request) {
-  const std::uint32_t id = request.header.request_id;
-  const auto asked = protocol::decode_join(request);
-  if (!asked) return refuse(id, asked.error());
-  if (served_.admission->retired()) return refuse(id, retired_error());
-  stream({id, JoinWith{asked->other, asked->query}, false, {}});
-}
-
-/// Pins both trees at one version.
-template <int D>
-Result<std::unique_ptr<Stream<D>>> Session<D>::join_stream(const Search<D>& search,
-                                                           const JoinWith& join) {
-  const CollectionPtr<D> other = served_.collections->find(join.other);
-  if (other == nullptr) {
-    return fail(ErrorCode::kNotFound, "there is no such collection (silurus collections)");
-  }
-  if (collection_->is_lonlat() || other->is_lonlat()) {
-    // Boxes that cross the antimeridian are held unrolled, and distances are metres there.
-    return fail(ErrorCode::kUnsupported, "collections of degrees are not joined yet");
-  }
-  using Snapshot = const rtree::Snapshot<D>;
-  std::shared_ptr<Snapshot> first;
-  std::shared_ptr<Snapshot> second;
-  if (other == collection_) {
-    first = second = std::make_shared<Snapshot>(collection_->tree().snapshot());
-  } else {
-    auto both = served_.collections->hold_both(*collection_, *other);
-    first = std::make_shared<Snapshot>(std::move(both.first));
-    second = std::make_shared<Snapshot>(std::move(both.second));
-    if (other->goes()) return fail(ErrorCode::kNotFound, gone_error(other->info.name).message);
-  }
-  return std::make_unique<Stream<D>>(search, std::move(first), std::move(second), message_bytes_);
-}
-
-template <int D>
-Status Session<D>::hold_version(Held fresh, Nanoseconds now) {
-  std::erase_if(held_, [&](const Held& held) { return held.until < now; });
-  if (held_.size() >= protocol::kMaxVersionLeases) {
-    return fail(ErrorCode::kUnavailable,
-                std::to_string(protocol::kMaxVersionLeases) +
-                    " versions are held for this client already: ask by message");
-  }
-  held_.push_back(std::move(fresh));
-  return {};
 }
 
 // --- answers

@@ -118,6 +118,7 @@ class Session final : public transport::ConnectionHandler {
     std::vector<protocol::FailedOperation> failed;
     rtree::RangeResult<D> range;
     rtree::NearestResult nearest;
+    std::vector<KeyedEntry<D>> entries;
   };
 
   /// An old version that the client reads one-sidedly.
@@ -136,6 +137,9 @@ class Session final : public transport::ConnectionHandler {
   void on_at(const protocol::Request& request);
   void on_hold(const protocol::Request& request);
   void on_join(const protocol::Request& request);
+  void on_get(const protocol::Request& request);
+  void get(const protocol::GetMessage& asked, bool any_member,
+           const Result<rtree::Snapshot<D>>& snapshot);
   void on_task(const protocol::Request& request);
   std::unique_ptr<WriteJob<D>> write_job(std::uint32_t request_id);
   void submit(std::unique_ptr<WriteJob<D>> job);

@@ -170,9 +170,9 @@ Result<CollectionDemand> demand_of_task(const protocol::TaskMessage& task) {
 }
 
 Status check_flags(std::uint32_t flags) {
-  if ((flags & ~replication::kLonLat) == 0) return {};
+  if ((flags & ~(replication::kLonLat | replication::kKeyed)) == 0) return {};
   return fail(ErrorCode::kUnsupported,
-              "collections with keys or records are not served yet: create it without");
+              "collections with records are not served yet: create it without");
 }
 
 template <int D>

@@ -200,18 +200,101 @@ Result<Command> parse_radius(const CommandTable& command, Words words,
       reader, {.point = std::move(*point), .k = protocol::kMaxK, .max_distance = *distance});
 }
 
-template <typename Write>
-Result<Command> parse_write(const CommandTable& command, Words words) {
+Result<Command> parse_insert(const CommandTable& command, Words words) {
   const auto id = id_of(command, words);
   if (!id) return fail(id.error());
   auto box = box_of(command, words.subspan(1));
   if (!box) return fail(box.error());
-  return Write{.id = *id, .box = std::move(*box)};
+  return InsertCommand{.id = *id, .box = std::move(*box)};
 }
 
-Result<Command> parse_update(const CommandTable& command, Words words) {
+Result<std::vector<std::uint64_t>> ids_of(const CommandTable& command, Words words) {
+  std::vector<std::uint64_t> ids;
+  do {
+    const auto id = id_of(command, words);
+    if (!id) return fail(id.error());
+    ids.push_back(*id);
+    words = words.subspan(1);
+  } while (!words.empty());
+  return ids;
+}
+
+/// A box, or a point, which is one without extent.
+Result<std::vector<double>> box_or_point_of(const CommandTable& command, Words texts) {
+  if (texts.size() != 2 && texts.size() != 3) return box_of(command, texts);
+  auto point = coordinates(command, texts, 1);
+  if (point) point->insert(point->end(), point->begin(), point->end());
+  return point;
+}
+
+void read_if_version(flags::Reader& reader, IfVersion& into) {
+  reader.number("if-version", 1, UINT64_MAX, into.version);
+}
+
+Result<Command> parse_erase(const CommandTable& command, Words words, const flags::Values& values) {
+  EraseCommand erase;
+  auto ids = ids_of(command, words);
+  auto box = words.empty() ? Result<std::vector<double>>() : box_of(command, words.subspan(1));
+  if (!ids && !box) return fail(words.size() > 2 ? box.error() : ids.error());
+  if (ids) erase.ids = std::move(*ids);
+  if (box) {
+    const auto id = id_of(command, words);
+    if (!id) return fail(id.error());
+    erase.id = *id;
+    erase.box = std::move(*box);
+  }
+  flags::Reader reader(values);
+  read_if_version(reader, erase.if_version);
+  if (erase.if_version.version != 0 && erase.ids.size() != 1) {
+    reader.refuse("if-version", "it is of one id");
+  }
+  if (!reader.status()) return fail(reader.status().error());
+  return erase;
+}
+
+Result<Command> parse_put(const CommandTable& command, Words words, const flags::Values& values) {
   const auto id = id_of(command, words);
   if (!id) return fail(id.error());
+  auto box = box_or_point_of(command, words.subspan(1));
+  if (!box) return fail(box.error());
+  PutCommand put{.id = *id, .box = std::move(*box)};
+  flags::Reader reader(values);
+  reader.toggle("if-absent", put.if_absent);
+  read_if_version(reader, put.if_version);
+  if (put.if_absent && put.if_version.version != 0) {
+    reader.refuse("if-absent", "an entry that is absent has no version");
+  }
+  if (!reader.status()) return fail(reader.status().error());
+  return put;
+}
+
+Result<Command> parse_get(const CommandTable& command, Words words, const flags::Values& values) {
+  auto ids = ids_of(command, words);
+  if (!ids) return fail(ids.error());
+  GetCommand get{.ids = std::move(*ids)};
+  flags::Reader reader(values);
+  read_moment(reader, "as-of", get.as_of);
+  if (!reader.status()) return fail(reader.status().error());
+  return get;
+}
+
+Result<Command> parse_update(const CommandTable& command, Words words,
+                             const flags::Values& values) {
+  const auto id = id_of(command, words);
+  if (!id) return fail(id.error());
+  UpdateCommand update{.id = *id, .from = {}, .to = {}};
+  flags::Reader reader(values);
+  read_if_version(reader, update.if_version);
+  if (!reader.status()) return fail(reader.status().error());
+  if (words.size() <= 1 + 6) {
+    auto box = box_or_point_of(command, words.subspan(1));
+    if (!box) return fail(box.error());
+    update.to = std::move(*box);
+    return update;
+  }
+  if (update.if_version.version != 0) {
+    return usage(command, "--if-version is of an update by id alone, without the old box");
+  }
   std::vector<std::string> texts(words.begin() + 1, words.end());
   const auto between = static_cast<std::ptrdiff_t>(texts.size() / 2);
   if (texts.size() % 2 == 1 && (texts[between] == "to" || texts[between] == "TO")) {
@@ -224,7 +307,9 @@ Result<Command> parse_update(const CommandTable& command, Words words) {
   if (!from) return fail(from.error());
   auto to = box_of(command, *numbers, 2 * dimensions, dimensions);
   if (!to) return fail(to.error());
-  return UpdateCommand{.id = *id, .from = std::move(*from), .to = std::move(*to)};
+  update.from = std::move(*from);
+  update.to = std::move(*to);
+  return update;
 }
 
 /// A number of entries, or all of them.
@@ -346,9 +431,11 @@ Result<Command> parse_command(const CommandTable& command, Words words,
   if (command.name == "radius") return parse_radius(command, words, values);
   if (command.name == "export") return parse_export(command, words, values);
   if (command.name == "join") return parse_join(command, words, values);
-  if (command.name == "insert") return parse_write<InsertCommand>(command, words);
-  if (command.name == "erase") return parse_write<EraseCommand>(command, words);
-  if (command.name == "update") return parse_update(command, words);
+  if (command.name == "insert") return parse_insert(command, words);
+  if (command.name == "erase") return parse_erase(command, words, values);
+  if (command.name == "update") return parse_update(command, words, values);
+  if (command.name == "put") return parse_put(command, words, values);
+  if (command.name == "get") return parse_get(command, words, values);
   if (command.name == "load") return parse_load(command, words, values);
   if (command.name == "diff") return parse_diff(command, words, values);
   if (command.name == "cluster") return parse_cluster(command, words, values);

@@ -49,14 +49,29 @@ struct InsertCommand {
   std::uint64_t id = 0;
   std::vector<double> box;
 };
+/// Whether an entry is named by its id and its box, or by ids alone, the collection decides: it is
+/// keyed or not. What the words can't be is empty.
 struct EraseCommand {
   std::uint64_t id = 0;
   std::vector<double> box;
+  std::vector<std::uint64_t> ids;
+  IfVersion if_version = {};
 };
 struct UpdateCommand {
   std::uint64_t id = 0;
-  std::vector<double> from;
+  std::vector<double> from;  ///< empty: the entry is named by its id
   std::vector<double> to;
+  IfVersion if_version = {};
+};
+struct PutCommand {
+  std::uint64_t id = 0;
+  std::vector<double> box;
+  bool if_absent = false;
+  IfVersion if_version = {};
+};
+struct GetCommand {
+  std::vector<std::uint64_t> ids;
+  Moment as_of = 0;  ///< 0: now
 };
 struct LoadCommand {
   std::string source = {};
@@ -133,11 +148,11 @@ struct PrintCommand {
   std::string text;
 };
 
-using Command =
-    std::variant<RangeCommand, NearestCommand, InsertCommand, EraseCommand, UpdateCommand,
-                 LoadCommand, StatsCommand, HistoryCommand, DiffCommand, CompactCommand,
-                 BackupCommand, KeyCommand, JoinCommand, ExportCommand, CollectionsCommand,
-                 CreateCommand, ChangeCommand, DoctorCommand, ClusterCommand, PrintCommand>;
+using Command = std::variant<RangeCommand, NearestCommand, InsertCommand, EraseCommand,
+                             UpdateCommand, LoadCommand, StatsCommand, HistoryCommand, DiffCommand,
+                             CompactCommand, BackupCommand, KeyCommand, JoinCommand, ExportCommand,
+                             CollectionsCommand, CreateCommand, ChangeCommand, DoctorCommand,
+                             ClusterCommand, PrintCommand, PutCommand, GetCommand>;
 
 struct Invocation {
   Settings settings;

@@ -68,6 +68,11 @@ tl::unexpected<Error> of_one_shard_only() {
               "own server (silurus cluster status lists them)");
 }
 
+/// What a sharded cluster does not have.
+[[maybe_unused]] tl::unexpected<Error> of_one_server_only() {
+  return fail(ErrorCode::kUnsupported, "a sharded cluster has no keyed collections yet");
+}
+
 /// Runs commands on a connected client: a Client<D>, or a Router<D> of all shards.
 template <int D, typename Connection>
 class Runner {
@@ -136,16 +141,60 @@ class Runner {
   }
 
   Result<std::string> operator()(const EraseCommand& command) {
+    if constexpr (kOneServer) {
+      if (client_.is_keyed()) return erase_by_id(command);
+    }
+    if (command.box.empty()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  kUsagePrefix + ("erase takes an id and a box: " + not_keyed()));
+    }
     if (auto ok = check_dimensions<D>(command.box, 2, "erase"); !ok) return fail(ok.error());
     const Progress progress("waiting for the server to write");
     return written("erased", command.id, client_.erase(command.id, box_of<D>(command.box)));
   }
 
   Result<std::string> operator()(const UpdateCommand& command) {
-    if (auto ok = check_dimensions<D>(command.from, 2, "update"); !ok) return fail(ok.error());
+    if (auto ok = check_dimensions<D>(command.to, 2, "update"); !ok) return fail(ok.error());
     const Progress progress("waiting for the server to write");
+    if (command.from.empty()) {
+      if constexpr (kOneServer) {
+        return written("moved", command.id,
+                       client_.update(command.id, box_of<D>(command.to), command.if_version));
+      } else {
+        return of_one_server_only();
+      }
+    }
     return written("moved", command.id,
                    client_.update(command.id, box_of<D>(command.from), box_of<D>(command.to)));
+  }
+
+  Result<std::string> operator()([[maybe_unused]] const PutCommand& command) {
+    if (auto ok = check_dimensions<D>(command.box, 2, "put"); !ok) return fail(ok.error());
+    if constexpr (kOneServer) {
+      const Progress progress("waiting for the server to write");
+      const Box<D> box = box_of<D>(command.box);
+      if (command.if_absent) {
+        if (!client_.is_keyed()) return fail(ErrorCode::kUnsupported, not_keyed());
+        return written("inserted", command.id, client_.insert(command.id, box));
+      }
+      const auto done = client_.put(command.id, box, command.if_version);
+      if (!done) return fail(done.error());
+      return written(done->replaced ? "replaced" : "inserted", command.id, done->version);
+    } else {
+      return of_one_server_only();
+    }
+  }
+
+  Result<std::string> operator()([[maybe_unused]] const GetCommand& command) {
+    if constexpr (kOneServer) {
+      const Progress progress("waiting for the server");
+      const auto found = client_.get(command.ids, command.as_of);
+      if (!found) return fail(found.error());
+      note_missing(found->missing);
+      return format_get<D>(*found, settings_.format, settings_.ids_as_strings);
+    } else {
+      return of_one_server_only();
+    }
   }
 
   Result<std::string> operator()(const StatsCommand&) {
@@ -279,7 +328,41 @@ class Runner {
     return format_load(*report, settings_.format);
   }
 
+  /// The ids that the command named and of which there is no entry.
+  const std::vector<std::uint64_t>& missing() const { return missing_; }
+
  private:
+  static std::string not_keyed() {
+    return "the collection is not keyed (silurus create --keyed makes one that is)";
+  }
+  void note_missing(std::vector<std::uint64_t> ids) { missing_ = std::move(ids); }
+
+  Result<std::string> erase_by_id([[maybe_unused]] const EraseCommand& command) requires
+      kOneServer {
+    if (command.ids.empty()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  std::string(kUsagePrefix) + "the collection is keyed: erase takes ids alone");
+    }
+    const Progress progress("waiting for the server to write");
+    if (command.if_version.version != 0) {
+      return written("erased", command.ids[0], client_.erase(command.ids[0], command.if_version));
+    }
+    WriteBatch<D> batch;
+    for (const std::uint64_t id : command.ids) batch.erase(id);
+    const auto done = client_.write(batch);
+    if (!done) return fail(done.error());
+    std::vector<std::uint64_t> missing;
+    for (const FailedWrite& failed : done->failed) {
+      if (failed.code != ErrorCode::kNotFound) {
+        return fail(failed.code, "id " + std::to_string(command.ids[failed.index]) + ": " +
+                                     std::string(to_string(failed.code)));
+      }
+      missing.push_back(command.ids[failed.index]);
+    }
+    note_missing(std::move(missing));
+    return format_erased(command.ids, *done, settings_.format, settings_.ids_as_strings);
+  }
+
   Result<std::string> nearest(const NearestCommand& command, const Result<NearestAnswer>& found) {
     if (!found) return fail(found.error());
     return format_nearest(*found, command.count_only, settings_.format, settings_.ids_as_strings);
@@ -301,6 +384,7 @@ class Runner {
 
   Connection& client_;
   const Settings& settings_;
+  std::vector<std::uint64_t> missing_;
 };
 
 /// Whether a command is about the server as a whole.
@@ -313,7 +397,7 @@ bool is_of_no_collection(const Command& command) {
 }
 
 template <int D>
-Result<std::string> run_in(const Invocation& invocation) {
+Result<Printed> run_in(const Invocation& invocation) {
   std::optional<Progress> progress(std::in_place, "connecting to " + invocation.settings.url);
   ClientOptions options = invocation.settings.client;
   // Statistics come from the one server that is named; if several are named, from the primary among
@@ -326,11 +410,14 @@ Result<std::string> run_in(const Invocation& invocation) {
   auto client = Client<D>::connect(invocation.settings.url, options);
   if (!client) return fail(client.error());
   progress.reset();
-  return std::visit(Runner<D, Client<D>>(*client, invocation.settings), invocation.command);
+  Runner<D, Client<D>> runner(*client, invocation.settings);
+  auto text = std::visit(runner, invocation.command);
+  if (!text) return fail(text.error());
+  return Printed{std::move(*text), runner.missing()};
 }
 
 template <int D>
-Result<std::string> run_in_all_shards(const Invocation& invocation) {
+Result<Printed> run_in_all_shards(const Invocation& invocation) {
   auto router = Router<D>::connect(invocation.settings.url, invocation.settings.client);
   if (!router) return fail(router.error());
   return std::visit(Runner<D, Router<D>>(*router, invocation.settings), invocation.command);
@@ -376,7 +463,7 @@ Result<Place> look_up(const Settings& settings) {
 
 }  // namespace
 
-Result<std::string> run(const Invocation& invocation) {
+Result<Printed> run(const Invocation& invocation) {
   if (const auto* print = std::get_if<PrintCommand>(&invocation.command)) return print->text;
   if (const auto* cluster = std::get_if<ClusterCommand>(&invocation.command)) {
     return run_cluster(*cluster, invocation.settings);

@@ -113,28 +113,65 @@ std::vector<CommandTable> search_commands() {
                     "silurus export -c roads --format npy --output roads.npy"}}};
 }
 
+Option if_version_option() {
+  return {.name = "if-version",
+          .argument = "V",
+          .help = "by id: only if the entry was written last in version V, which get and put tell"};
+}
+
+CommandTable get_command() {
+  return {.name = "get",
+          .summary = "prints the entries of some ids of a keyed collection",
+          .usages = {"ID..."},
+          .options = {as_of_option(), ids_option()},
+          .details =
+              "An entry is its id, its box, and the version in which it was written last.\n"
+              "All are of one version of the collection. The exit status is 1 if there is "
+              "none of some id.\n",
+          .examples = {"silurus get 7 -c buses", "silurus get 5 6 7 -c buses --format json"}};
+}
+
+CommandTable put_command() {
+  return {.name = "put",
+          .summary = "gives an id of a keyed collection a box, be it there or not",
+          .usages = {"ID XMIN YMIN XMAX YMAX", "ID X Y"},
+          .options = {{.name = "if-absent", .help = "only if there is no entry of that id"},
+                      if_version_option(),
+                      ids_option()},
+          .details =
+              "It says whether it inserted or replaced. silurus create --keyed makes keyed "
+              "collections.\n",
+          .examples = {"silurus put 7 2.35 48.86 -c buses",
+                       "silurus put 7 2.36 48.86 -c buses --if-version 12"}};
+}
+
 std::vector<CommandTable> write_commands() {
-  return {{.name = "insert",
-           .summary = "adds a box",
-           .usages = {"ID XMIN YMIN XMAX YMAX"},
-           .options = {ids_option()},
-           .details = "Ids need not be unique; they are whole numbers from 0 to 2^64 - 1.\n",
-           .examples = {"silurus insert 1 -22.1 64.1 -21.8 64.2",
-                        "silurus insert 2 2.35 48.86 2.35 48.86"}},
-          {.name = "erase",
-           .summary = "removes a box; id and box must both match",
-           .usages = {"ID XMIN YMIN XMAX YMAX"},
-           .options = {ids_option()},
-           .details = "",
-           .examples = {"silurus erase 1 -22.1 64.1 -21.8 64.2",
-                        "silurus erase 2 2.35 48.86 2.35 48.86 --format json"}},
-          {.name = "update",
-           .summary = "moves a box; searches see it at the old place or at the new one",
-           .usages = {"ID XMIN YMIN XMAX YMAX to XMIN YMIN XMAX YMAX"},
-           .options = {ids_option()},
-           .details = "Id and the old box must both match.\n",
-           .examples = {"silurus update 1 0 0 1 1 to 5 5 6 6",
-                        "silurus update 2 2.35 48.86 2.35 48.86 to 2.36 48.86 2.36 48.86"}}};
+  return {
+      {.name = "insert",
+       .summary = "adds a box",
+       .usages = {"ID XMIN YMIN XMAX YMAX"},
+       .options = {ids_option()},
+       .details = "Ids are whole numbers from 0 to 2^64 - 1. They need not be unique, but in a "
+                  "keyed collection.\n",
+       .examples = {"silurus insert 1 -22.1 64.1 -21.8 64.2",
+                    "silurus insert 2 2.35 48.86 2.35 48.86"}},
+      {.name = "erase",
+       .summary = "removes a box; id and box must both match",
+       .usages = {"ID XMIN YMIN XMAX YMAX", "ID..."},
+       .options = {if_version_option(), ids_option()},
+       .details = "In a keyed collection it takes ids, and no box; the exit status is 1 if "
+                  "there is none of some id.\n",
+       .examples = {"silurus erase 1 -22.1 64.1 -21.8 64.2",
+                    "silurus erase 2 2.35 48.86 2.35 48.86 --format json"}},
+      {.name = "update",
+       .summary = "moves a box; searches see it at the old place or at the new one",
+       .usages = {"ID XMIN YMIN XMAX YMAX to XMIN YMIN XMAX YMAX", "ID XMIN YMIN XMAX YMAX"},
+       .options = {if_version_option(), ids_option()},
+       .details = "Id and the old box must both match. In a keyed collection the old box may be "
+                  "left out, and\nX Y is a box, too.\n",
+       .examples = {"silurus update 1 0 0 1 1 to 5 5 6 6",
+                    "silurus update 2 2.35 48.86 2.35 48.86 to 2.36 48.86 2.36 48.86"}},
+      put_command()};
 }
 
 CommandTable load_command() {
@@ -316,8 +353,8 @@ std::vector<CommandTable> server_commands() {
 
 std::vector<CommandTable> make_commands() {
   std::vector<CommandTable> all;
-  for (auto&& some : {search_commands(), write_commands(), std::vector{load_command()},
-                      collection_commands(), server_commands()}) {
+  for (auto&& some : {search_commands(), std::vector{get_command()}, write_commands(),
+                      std::vector{load_command()}, collection_commands(), server_commands()}) {
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;

@@ -32,6 +32,11 @@ int main(int argc, char** argv) {
     return complain(answer.error(),
                     silurus::tool::is_usage_error(answer.error()) ? kUsage : kFailure);
   }
-  const auto printed = silurus::tool::write_out(*answer, stdout);
-  return printed ? 0 : complain(printed.error(), kFailure);
+  const auto printed = silurus::tool::write_out(answer->text, stdout);
+  if (!printed) return complain(printed.error(), kFailure);
+  for (const std::uint64_t id : answer->missing) {
+    std::fprintf(stderr, "silurus: there is no entry of id %llu\n",
+                 static_cast<unsigned long long>(id));
+  }
+  return answer->missing.empty() ? 0 : kFailure;
 }

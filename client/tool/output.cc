@@ -26,6 +26,16 @@ void append_id(std::string& text, std::uint64_t id, bool as_string) {
   if (as_string) text += '"';
 }
 
+/// A list of ids in JSON.
+void append_ids(std::string& text, std::span<const std::uint64_t> ids, bool as_strings) {
+  text += '[';
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (i != 0) text += ", ";
+    append_id(text, ids[i], as_strings);
+  }
+  text += ']';
+}
+
 template <int D>
 void append_json_entry(std::string& text, std::uint64_t id, const Box<D>& box,
                        bool ids_as_strings) {
@@ -128,12 +138,8 @@ std::string format_range(const RangeAnswer<D>& found, ResultShape shape, Format 
         }
         text += ']';
       } else if (!count_only) {
-        text += ", \"ids\": [";
-        for (std::size_t i = 0; i < found.ids.size(); ++i) {
-          if (i != 0) text += ", ";
-          append_id(text, found.ids[i], ids_as_strings);
-        }
-        text += ']';
+        text += ", \"ids\": ";
+        append_ids(text, found.ids, ids_as_strings);
       }
       return text + origin(found.access, found.version);
   }
@@ -195,6 +201,60 @@ std::string format_nearest(const NearestAnswer& found, bool count_only, Format f
   for (const auto& neighbor : found) {
     text += std::to_string(neighbor.id) + (format == Format::kCsv ? "," : "  ") +
             format_number(neighbor.distance) + "\n";
+  }
+  return text;
+}
+
+template <int D>
+std::string format_get(const GetAnswer<D>& found, Format format, bool ids_as_strings) {
+  std::string text;
+  if (format == Format::kJson) {
+    text = "{\"count\": " + std::to_string(found.entries.size()) + ", \"entries\": [";
+    for (std::size_t i = 0; i < found.entries.size(); ++i) {
+      const KeyedEntry<D>& entry = found.entries[i];
+      text += i != 0 ? ", " : "";
+      append_json_entry<D>(text, entry.id, entry.box, ids_as_strings);
+      text.back() = ',';
+      text += " \"version\": " + std::to_string(entry.version) + "}";
+    }
+    text += "], \"missing\": ";
+    append_ids(text, found.missing, ids_as_strings);
+    return text + ", \"version\": " + std::to_string(found.version) + "}\n";
+  }
+  const char* const between = format == Format::kCsv ? "," : " ";
+  if (format == Format::kCsv) {
+    text = csv_header<D>();
+    text.insert(text.size() - 1, ",version");
+  }
+  for (const KeyedEntry<D>& entry : found.entries) {
+    append(text, entry.id);
+    append_box<D>(text, entry.box, between);
+    text += between + std::to_string(entry.version) + "\n";
+  }
+  return text;
+}
+
+std::string format_erased(std::span<const std::uint64_t> ids, const WriteAnswer& done,
+                          Format format, bool ids_as_strings) {
+  std::vector<std::uint64_t> erased;
+  std::vector<std::uint64_t> missing;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const bool has_failed =
+        std::ranges::find(done.failed, i, &FailedWrite::index) != done.failed.end();
+    (has_failed ? missing : erased).push_back(ids[i]);
+  }
+  const std::string version = std::to_string(done.version);
+  if (format == Format::kJson) {
+    std::string text = "{\"erased\": " + std::to_string(erased.size()) + ", \"ids\": ";
+    append_ids(text, erased, ids_as_strings);
+    text += ", \"missing\": ";
+    append_ids(text, missing, ids_as_strings);
+    return text + ", \"version\": " + version + "}\n";
+  }
+  std::string text = format == Format::kCsv ? "id,version\n" : "";
+  for (const std::uint64_t id : erased) {
+    text += format == Format::kCsv ? std::to_string(id) + "," + version + "\n"
+                                   : "erased " + std::to_string(id) + ", version " + version + "\n";
   }
   return text;
 }
@@ -345,6 +405,8 @@ template void append_box(std::string&, const Box<2>&, const char*);
 template void append_box(std::string&, const Box<3>&, const char*);
 template std::string csv_header<2>();
 template std::string csv_header<3>();
+template std::string format_get(const GetAnswer<2>&, Format, bool);
+template std::string format_get(const GetAnswer<3>&, Format, bool);
 template std::string format_range<2>(const RangeAnswer<2>&, ResultShape, Format, bool);
 template std::string format_range<3>(const RangeAnswer<3>&, ResultShape, Format, bool);
 

@@ -42,7 +42,13 @@ std::string format_nearest(const NearestAnswer& found, bool count_only, Format f
                            bool ids_as_strings = false);
 std::string format_join(const JoinAnswer& found, bool count_only, Format format,
                         bool ids_as_strings = false);
-/// `done`: "inserted", "erased", "moved".
+/// Entries by their ids, and the ids of which there is none.
+template <int D>
+std::string format_get(const GetAnswer<D>& found, Format format, bool ids_as_strings = false);
+/// What became of erasures of these ids.
+std::string format_erased(std::span<const std::uint64_t> ids, const WriteAnswer& done,
+                          Format format, bool ids_as_strings = false);
+/// `done`: "inserted", "erased", "moved", "replaced".
 std::string format_write(std::string_view done, std::uint64_t id, rtree::Version version,
                          Format format, bool ids_as_strings = false);
 /// The server's JSON; text and csv list its members as paths: "reads.count: 17".

@@ -42,6 +42,27 @@ struct JoinAnswer {
   Version version = 0;  ///< version of the first collection
 };
 
+/// Entries of a keyed collection, by their ids.
+template <int D>
+struct GetAnswer {
+  std::vector<KeyedEntry<D>> entries;  ///< in the order of the ids asked for
+  std::vector<std::uint64_t> missing;  ///< ids of which there is none, in that order
+  Version version = 0;                 ///< that all of them are of
+};
+
+/// What a put has done.
+struct PutAnswer {
+  Version version = 0;    ///< in which the entry was written: its own, for an IfVersion
+  bool replaced = false;  ///< it gave an entry that was there another box
+};
+
+/// On which condition an entry of a keyed collection is written, where others may write it too.
+struct IfVersion {
+  /// Only if it was written last in that version, which get() and put() tell (else kConflict);
+  /// 0: in any.
+  Version version = 0;
+};
+
 /// An operation of a batch that had no effect, and why.
 struct FailedWrite {
   std::size_t index;  ///< in the batch
@@ -52,6 +73,8 @@ struct FailedWrite {
 struct WriteAnswer {
   Version version = 0;
   std::vector<FailedWrite> failed;
+  /// Puts, by their places in the batch, that gave entries that were there another box.
+  std::vector<std::size_t> replaced;
 };
 
 struct LoadAnswer {
@@ -173,11 +196,33 @@ class WriteBatch {
     return *this;
   }
 
+  // Of keyed collections, where an id is unique; there insert() is "put if there is none".
+
+  /// Gives `id` that box: a new entry, or the one that is there. With a condition, only one that is
+  /// there.
+  WriteBatch& put(std::uint64_t id, const Box<D>& box, IfVersion condition = {}) {
+    return add_by_id(id, OperationKind::kPut, box, condition);
+  }
+  /// The same of an entry that is there (else kNotFound).
+  WriteBatch& update(std::uint64_t id, const Box<D>& box, IfVersion condition = {}) {
+    return add_by_id(id, OperationKind::kUpdateById, box, condition);
+  }
+  WriteBatch& erase(std::uint64_t id, IfVersion condition = {}) {
+    return add_by_id(id, OperationKind::kEraseById, {}, condition);
+  }
+
   void clear() { operations_.clear(); }
   std::size_t size() const { return operations_.size(); }
   const std::vector<Operation<D>>& operations() const { return operations_; }
 
  private:
+  WriteBatch& add_by_id(std::uint64_t id, OperationKind kind, const Box<D>& box,
+                        IfVersion condition) {
+    operations_.push_back({id, kind, 0, box, {}});
+    operations_.back().expected = condition.version;
+    return *this;
+  }
+
   std::vector<Operation<D>> operations_;
 };
 

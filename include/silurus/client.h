@@ -110,6 +110,19 @@ class SILURUS_API Client {
   /// kNotFound if there is no entry of that id and box; so does update.
   Result<Version> erase(std::uint64_t id, const Box<D>& box);
   Result<Version> update(std::uint64_t id, const Box<D>& from, const Box<D>& to);
+
+  // --- entries by their ids, in keyed collections (CollectionOptions::keyed); kUnsupported in
+  // others. There insert() is kConflict if the id is there.
+  /// The entries of some ids, all at one version, which may be an older one. In the order of the
+  /// ids; those of which there is none apart.
+  Result<GetAnswer<D>> get(std::span<const std::uint64_t> ids, Moment as_of = 0);
+  /// Inserts an entry or gives it another box. With a condition only the latter: kConflict if it
+  /// was written since, kNotFound if there is none.
+  Result<PutAnswer> put(std::uint64_t id, const Box<D>& box, IfVersion condition = {});
+  /// Gives an entry another box: kNotFound if there is none, kConflict as put().
+  Result<Version> update(std::uint64_t id, const Box<D>& box, IfVersion condition = {});
+  Result<Version> erase(std::uint64_t id, IfVersion condition = {});
+
   /// All at once, in one version; an operation that fails leaves the others alone. kTooLarge if
   /// there are more than max_batch().
   Result<WriteAnswer> write(const WriteBatch<D>& batch);
@@ -158,6 +171,10 @@ class SILURUS_API Client {
   // --- asynchronous operations: any number in flight on this one thread
   Status range_async(const RangeQuery<D>& query, Callback<RangeAnswer<D>> callback);
   Status nearest_async(const NearestQuery<D>& query, Callback<NearestAnswer> callback);
+  /// At most kMaxGet ids. Of `missing` it says nothing.
+  Status get_async(std::span<const std::uint64_t> ids, Moment as_of,
+                   Callback<GetAnswer<D>> callback);
+  static constexpr std::size_t kMaxGet = 1024;
   Status write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> callback);
   /// As load_commit(), of which the server's part takes long; what was added is waited for.
   Status load_commit_async(double fill, Callback<LoadAnswer> callback);
@@ -180,6 +197,8 @@ class SILURUS_API Client {
   void reset_statistics();
   /// Whether the collection's coordinates are degrees (CollectionOptions::lonlat).
   bool is_lonlat() const;
+  /// Whether an id is unique in it (CollectionOptions::keyed).
+  bool is_keyed() const;
   /// Whether searches can be offloaded on this connection.
   bool can_offload() const;
   /// What the connection is to, for messages to people.

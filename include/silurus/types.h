@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include "silurus/time.h"
+
 // What a tree holds, what can be asked of it, and what can be written. Plain values.
 
 namespace silurus {
@@ -33,6 +35,15 @@ struct Entry {
   std::uint64_t id = 0;
   Box<D> box;
   friend bool operator==(const Entry&, const Entry&) = default;
+};
+
+/// An entry of a keyed collection, where an id is unique.
+template <int D>
+struct KeyedEntry {
+  std::uint64_t id = 0;
+  Box<D> box;
+  Version version = 0;  ///< in which it was written last
+  friend bool operator==(const KeyedEntry&, const KeyedEntry&) = default;
 };
 
 /// Which entries a range search finds, by the relation of their box to the window. Edges count as
@@ -113,16 +124,32 @@ struct Neighbor {
 /// distance the smaller ids are kept.
 using NearestResult = std::vector<Neighbor>;
 
-enum class OperationKind : std::uint32_t { kInsert = 0, kErase = 1, kUpdate = 2 };
+/// What a write does. The last three are of keyed collections alone, and name an entry by its id.
+enum class OperationKind : std::uint32_t {
+  kInsert = 0,      ///< adds `id` with `box`; in a keyed collection: if there is no such id
+  kErase = 1,       ///< takes out `id` with `box`
+  kUpdate = 2,      ///< gives `id` with `box` the box `to`
+  kPut = 3,         ///< gives `id` the box `box`, be it there or not
+  kUpdateById = 4,  ///< the same of an id that is there
+  kEraseById = 5,   ///< takes out `id`
+};
+constexpr OperationKind kLastOperationKind = OperationKind::kEraseById;
+/// Whether it names an entry by its id alone.
+constexpr bool is_by_id(OperationKind kind) { return kind >= OperationKind::kPut; }
 
-/// One write (WriteBatch makes them), laid out as it travels. `to` is used by updates only.
+/// One write (WriteBatch makes them), laid out as it travels.
 template <int D>
 struct Operation {
   std::uint64_t id;
   OperationKind kind;
   std::uint32_t reserved;  ///< 0
   Box<D> box;
-  Box<D> to;
+  union {
+    Box<D> to{};  ///< the new box, of kUpdate
+    /// The version in which the entry must have been written last, for an operation by id; 0: in
+    /// any. There must be such an entry.
+    Version expected;
+  };
 };
 
 }  // namespace silurus

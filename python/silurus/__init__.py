@@ -11,7 +11,7 @@
 docs/python.md of the source tells more.
 """
 from . import aio, errors
-from ._client import Client, Collection, Difference, KeptVersion, View, WriteResult, connect
+from ._client import Client, Collection, Difference, Got, KeptVersion, View, WriteResult, connect
 from ._open import open
 from ._sindex import SpatialIndex, sindex
 from ._silurus import probe
@@ -24,6 +24,7 @@ __all__ = [
     "Client",
     "Collection",
     "Difference",
+    "Got",
     "KeptVersion",
     "LocalTree",
     "SilurusError",

@@ -30,6 +30,16 @@ class WriteResult(NamedTuple):
     failed: Dict[int, str]  #: operations that had no effect: index in the batch and the code's name ("not-found")
 
 
+class Got(NamedTuple):
+    """Entries of a keyed collection, in the order of the ids asked for."""
+
+    ids: Ids  #: uint64, shape (m,)
+    boxes: Doubles  #: shape (m, 2 * dimensions)
+    versions: Ids  #: in which each was written last: uint64, shape (m,)
+    missing: Ids  #: ids of which there is no entry: uint64
+    version: int  #: that all of them are of
+
+
 class KeptVersion(NamedTuple):
     """A version that the server keeps."""
 
@@ -93,6 +103,10 @@ class View:
     def radius(self, point: Sequence[float], distance: float) -> Tuple[Ids, Doubles]:
         """As Client.radius()."""
         return self.nearest(point, MAX_NEIGHBOURS, distance)
+
+    def get(self, ids: ArrayLike) -> Got:
+        """As Client.get()."""
+        return Got(*self._client._core.get(to_ids(ids), self._moment))
 
     def range_v(
         self, mins: ArrayLike, maxs: ArrayLike, predicate: str = "intersects"
@@ -231,12 +245,13 @@ class Client:
         """All of them, in the order of their names."""
         return [Collection(*one) for one in self._core.collections()]
 
-    def create(self, name: str, lonlat: bool = False) -> Client:
+    def create(self, name: str, lonlat: bool = False, keyed: bool = False) -> Client:
         """Creates an empty collection of as many dimensions; returns a client of it. ConflictError: there is one.
 
-        lonlat: coordinates are degrees, longitude first, and distances metres.
+        lonlat: coordinates are degrees, longitude first, and distances metres. keyed: an id is unique, and get(), put(),
+        and erase() and update() without the old box, name entries by their ids.
         """
-        self._core.create_collection(name, lonlat)
+        self._core.create_collection(name, lonlat, keyed)
         return self[name]
 
     def drop(self, name: str) -> None:
@@ -254,16 +269,54 @@ class Client:
     # --- writes
 
     def insert(self, id: int, box: Sequence[float]) -> int:
-        """Adds an entry; returns the version in which it is visible. Ids need not be unique."""
+        """Adds an entry; returns the version in which it is visible.
+
+        Ids need not be unique, but in a keyed collection: there, ConflictError if the id is there.
+        """
         return self._core.insert(id, box)
 
-    def erase(self, id: int, box: Sequence[float]) -> int:
-        """Removes the entry of that id and box; NotFoundError if there is none."""
+    def erase(self, id: int, box: Optional[Sequence[float]] = None, if_version: int = 0) -> int:
+        """Removes the entry of that id and box, in a keyed collection of that id; NotFoundError if there is none.
+
+        if_version: as of put().
+        """
+        if box is None:
+            return self._core.erase_by_id(id, if_version)
+        if if_version != 0:
+            raise ValueError("if_version is of an entry that is named by its id alone")
         return self._core.erase(id, box)
 
-    def update(self, id: int, from_box: Sequence[float], to_box: Sequence[float]) -> int:
-        """Moves an entry: searches see it at the old box or at the new one, never at both or neither."""
-        return self._core.update(id, from_box, to_box)
+    def update(
+        self, id: int, box: Sequence[float], to_box: Optional[Sequence[float]] = None, if_version: int = 0
+    ) -> int:
+        """Moves an entry: searches see it at the old box or at the new one, never at both or neither.
+
+        update(id, from_box, to_box); in a keyed collection update(id, box), too: the new box. NotFoundError if there is
+        no such entry. if_version: as of put().
+        """
+        if to_box is None:
+            return self._core.update_by_id(id, box, if_version)
+        if if_version != 0:
+            raise ValueError("if_version is of an entry that is named by its id alone")
+        return self._core.update(id, box, to_box)
+
+    # --- entries by their ids, in keyed collections (create(keyed=True)); UnsupportedError in others
+
+    def get(self, ids: ArrayLike) -> Got:
+        """The entries of some ids, all of one version. ids: shape (n,)."""
+        return Got(*self._core.get(to_ids(ids), 0))
+
+    def put(self, id: int, box: Sequence[float], if_version: int = 0) -> Tuple[int, bool]:
+        """Adds an entry, or gives the one of that id another box: (version, whether there was one).
+
+        if_version: only if it was written last in that version, which get() and put() tell. ConflictError if it was
+        written since, NotFoundError if there is none: so writers that write the same entry lose nothing of each other.
+        """
+        return self._core.put(id, box, if_version)
+
+    def put_v(self, ids: ArrayLike, boxes: ArrayLike) -> WriteResult:
+        """put() of many entries. ids: shape (n,); boxes: (n, 2 * dimensions), or points (n, dimensions)."""
+        return self._result(self._core.put_v(to_ids(ids), to_boxes(boxes, self._dimensions)))
 
     def insert_v(self, ids: ArrayLike, boxes: ArrayLike) -> WriteResult:
         """Adds many entries. ids: shape (n,); boxes: (n, 2 * dimensions), or points (n, dimensions).
@@ -272,8 +325,13 @@ class Client:
         """
         return self._result(self._core.insert_v(to_ids(ids), to_boxes(boxes, self._dimensions)))
 
-    def erase_v(self, ids: ArrayLike, boxes: ArrayLike) -> WriteResult:
-        """Removes many entries, each named by id and box; what was not there is in the result's `failed`."""
+    def erase_v(self, ids: ArrayLike, boxes: Optional[ArrayLike] = None) -> WriteResult:
+        """Removes many entries, each named by id and box; what was not there is in the result's `failed`.
+
+        In a keyed collection they are named by their ids, without boxes.
+        """
+        if boxes is None:
+            return self._result(self._core.erase_ids(to_ids(ids)))
         return self._result(self._core.erase_v(to_ids(ids), to_boxes(boxes, self._dimensions)))
 
     def update_v(self, ids: ArrayLike, from_boxes: ArrayLike, to_boxes_: ArrayLike) -> WriteResult:

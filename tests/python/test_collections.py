@@ -50,3 +50,49 @@ def test_joins_find_pairs_that_meet(db):
     assert empty.shape == (0, 2) and empty.dtype == np.uint64
     with pytest.raises(silurus.errors.NotFoundError, match="lakes"):
         roads.join("lakes")
+
+
+def test_entries_of_a_keyed_one_are_named_by_their_ids(db):
+    buses = db.create("buses", keyed=True)
+    first, replaced = buses.put(7, [1, 2, 1, 2])
+    assert not replaced
+    second, replaced = buses.put(7, [3, 4, 5, 6])
+    assert replaced and second > first
+    got = buses.get([9, 7])
+    assert got.ids.tolist() == [7] and got.missing.tolist() == [9]
+    assert got.boxes.tolist() == [[3, 4, 5, 6]] and got.versions.tolist() == [second]
+    with pytest.raises(silurus.errors.ConflictError):
+        buses.put(7, [0, 0, 0, 0], if_version=first)
+    third = buses.update(7, [0, 0, 1, 1], if_version=second)
+    assert buses.get([7]).versions.tolist() == [third]
+    with pytest.raises(silurus.errors.ConflictError):
+        buses.insert(7, [0, 0, 1, 1])
+    with pytest.raises(silurus.errors.NotFoundError):
+        buses.update(8, [0, 0, 1, 1])
+    buses.erase(7)
+    with pytest.raises(silurus.errors.NotFoundError):
+        buses.erase(7)
+    assert len(buses.get([7]).ids) == 0
+
+
+def test_many_entries_of_a_keyed_one(db):
+    buses = db.create("buses", keyed=True)
+    ids = np.arange(5000, dtype=np.uint64)
+    points = np.random.default_rng(1).random((5000, 2))
+    assert buses.put_v(ids, points).failed == {}
+    moved = points + 1
+    assert buses.put_v(ids[:2500], moved[:2500]).failed == {}
+    got = buses.get(ids[::-1])
+    assert got.ids.tolist() == ids[::-1].tolist()
+    expected = np.vstack([moved[:2500], points[2500:]])[::-1]
+    assert np.array_equal(got.boxes, np.hstack([expected, expected]))
+    assert sorted(buses.range([0, 0, 3, 3])) == ids.tolist()
+    assert buses.erase_v([1, 2, 9999]).failed == {2: "not-found"}
+    assert buses.get([1, 2, 3]).missing.tolist() == [1, 2]
+
+
+def test_one_that_is_not_keyed_has_no_ids(db):
+    with pytest.raises(silurus.errors.UnsupportedError):
+        db.get([1])
+    with pytest.raises(silurus.errors.UnsupportedError):
+        db.put(1, [0, 0, 1, 1])

@@ -117,6 +117,7 @@ TEST_F(KeysTest, ThatAServerHasProvedAreAskedOfItsSuccessor) {
   ASSERT_TRUE(client->insert(1, kBox));
   const auto replace_server = [&](const std::string& folder) {
     server_->signal(SIGKILL);
+    server_->wait();  // it has the port until it is gone
     setenv("XDG_RUNTIME_DIR", folder.c_str(), 1);
     server_ = std::make_unique<ServerProcess>(std::vector<std::string>{"--listen", address});
     setenv("XDG_RUNTIME_DIR", (folder_ / "").c_str(), 1);

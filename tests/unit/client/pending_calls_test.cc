@@ -77,6 +77,8 @@ TEST_F(PendingCallsTest, ASearchKeepsItsNameWhileItsLinkChanges) {
 
 TEST_F(PendingCallsTest, ASearchThatMovesOnLeavesItsNameToTheAnswerThatIsToCome) {
   create(lasting());
+  // So that this slot has had another name, and the other one has not.
+  calls_->end(open<RangeAnswer<2>>(), nullptr, clock_.now());
   const std::uint32_t old_slot = open<RangeAnswer<2>>();
   const std::uint32_t name = calls_->id(old_slot);
   put(old_slot, CallState::kSent);

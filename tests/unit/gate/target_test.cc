@@ -71,6 +71,7 @@ TEST(DatetimeParameter, IsAnInstantOrTheEndOfAnInterval) {
   const Moment day = moment_at(1'764'633'600 * kSecond);  // 2025-12-02T00:00:00Z
   EXPECT_EQ(*parse_datetime("2025-12-02T00:00:00Z"), day);
   EXPECT_EQ(*parse_datetime("2025-12-02T01:30:00+01:30"), day);
+  EXPECT_EQ(*parse_datetime("2025-12-01T19:00:00-05:00"), day);
   EXPECT_EQ(*parse_datetime("2020-01-01T00:00:00Z/2025-12-02T00:00:00Z"), day);
   EXPECT_EQ(*parse_datetime("../2025-12-02T00:00:00Z"), day);
   EXPECT_EQ(*parse_datetime("2025-12-02T00:00:00Z/.."), 0u);

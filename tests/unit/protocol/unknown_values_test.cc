@@ -118,6 +118,8 @@ Status decode_by_type(std::span<const std::byte> message) {
       return status_of(decode_hold(request));
     case MessageType::kJoin:
       return status_of(decode_join(request));
+    case MessageType::kGet:
+      return status_of(decode_get(request));
     default:
       return status_of(decode_bare(request));
   }

@@ -211,7 +211,7 @@ TEST_F(ForestTest, NodesThatAreClearedWaitForTheirGrace) {
 
 TEST_F(ForestTest, WhatIsClearedIsRecycledAtOnceWithoutReaders) {
   auto second = add(1);
-  insert_some(*second, 0, 50'000);
+  insert_some(*second, 0, 150'000);
   first_->publish();
   first_->reclaim_unread();
   const std::uint64_t before = first_->stats().recycled_nodes;
@@ -337,7 +337,7 @@ class StoredForest final : public StoredNodes<2> {
  public:
   void add(const Tree<2>& tree) {
     const auto snapshot = tree.snapshot();
-    trees.push_back({snapshot.root().ref, tree.number(), tree.root_chunk()});
+    trees.push_back({snapshot.root().ref, {}, tree.number(), tree.root_chunk()});
     copy(snapshot, snapshot.root().ref);
   }
   std::span<const std::byte> find(NodeRef ref) const override {

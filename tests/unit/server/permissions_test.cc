@@ -18,7 +18,7 @@ using protocol::TaskKind;
 TEST(Permissions, ReadingIsForReadersWritingForWritersTheRestForOperators) {
   for (const auto type :
        {MessageType::kRange, MessageType::kNearest, MessageType::kAt, MessageType::kHold,
-        MessageType::kJoin, MessageType::kStats, MessageType::kCluster}) {
+        MessageType::kJoin, MessageType::kGet, MessageType::kStats, MessageType::kCluster}) {
     EXPECT_EQ(demand_of(type).role, Role::kReader) << static_cast<int>(type);
   }
   EXPECT_EQ(demand_of(MessageType::kWrite).role, Role::kWriter);
