@@ -37,7 +37,7 @@ class ReplicaThread final : public Membership<D> {
                              const replication::TreePlace& place);
   ~ReplicaThread() override {
     stop();
-    this->end_copies();  // of one that has never joined, too: they use the driver
+    this->end_copies();  // also if it has never joined: they use the driver
   }
 
   using Joined = typename Membership<D>::Joined;
