@@ -180,7 +180,9 @@ template <int D>
 void Durability<D>::note_log_obstacle(const std::string& text) {
   const std::lock_guard lock(failure_mutex_);
   if (log_obstacle_.empty() && !text.empty()) log::error("writes are refused: " + text);
-  if (!log_obstacle_.empty() && text.empty()) log::info("writes are taken again");
+  if (!log_obstacle_.empty() && text.empty()) {
+    log::info("writes are taken again, which were refused: " + log_obstacle_);
+  }
   log_obstacle_ = text;
 }
 

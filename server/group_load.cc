@@ -373,8 +373,8 @@ void GroupLoad<D>::answer() {
   build_->is_given_up.store(true, std::memory_order_relaxed);
   current_->entries = parts_.tree.snapshot().size();
   if (current_->version) {
-    log::info("bulk load of " + std::to_string(load_.entries) + " entries: version " +
-              std::to_string(*current_->version));
+    log::info(parts_.member.label() + ": a bulk load of " + std::to_string(load_.entries) +
+              " entries is version " + std::to_string(*current_->version));
   }
   auto job = std::move(current_);
   // A client that is told that it has ended may write. Acquire: pairs with the releases in Build.

@@ -223,7 +223,7 @@ void Replica<D>::note_refusal(const std::string& why) {
     log::error(member_->label() + ": writes are refused: " + why);
   }
   if (!refusal_.empty() && why.empty()) {
-    log::info(member_->label() + ": writes are taken again");
+    log::info(member_->label() + ": writes are taken again, which were refused: " + refusal_);
   }
   refusal_ = why;
 }

@@ -60,7 +60,7 @@ int Keeper::run() {
   while (!exit_status_) {
     pollfd events[] = {{signals_, POLLIN, 0}, {server_ ? server_->socket.get() : -1, POLLIN, 0}};
     if (poll(events, 2, wait_milliseconds()) < 0 && errno != EINTR) {
-      log::error("the keeper cannot wait any more: " + std::to_string(errno));
+      log::error(errno_error(ErrorCode::kIo, "the keeper cannot wait any more", errno).message);
       return 1;
     }
     if (events[1].revents != 0) hear_server();
