@@ -10,7 +10,7 @@ namespace {
 
 /// Heartbeats come every 10 ms. 256 clients by the cost policy are within 2 % of their rate in the
 /// end before that much virtual time has passed; by Catfish's they swing between both ways, with a
-/// period of so much.
+/// period of that length.
 constexpr Nanoseconds kSettling = 80 * kMillisecond;
 constexpr Nanoseconds kSwing = 60 * kMillisecond;
 

@@ -28,7 +28,7 @@ constexpr std::size_t kLoadInFlight = 16;
 /// Time that a client which may read from any member waits to hear of them, when it has connected.
 constexpr Nanoseconds kLearnReadersFor = 100 * kMillisecond;
 
-/// What etcd may take to say who the members of a group are.
+/// Time that etcd may take to name the members of a group.
 constexpr Nanoseconds kAskDirectoryFor = kSecond;
 
 /// Waits out the answers of a hello-only connection.

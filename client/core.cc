@@ -388,7 +388,8 @@ Error ClientCore<D>::out_of_time() {
 template <int D>
 Nanoseconds ClientCore<D>::dial_time(Nanoseconds now) const {
   Nanoseconds most = options_.connect_timeout;
-  // Who is given more time for an answer is given more for a connection, too: the way is slow.
+  // A server that is given more time for an answer is given more for a connection, too: the way is
+  // slow.
   if (!finder_.is_alone()) most = std::min(most, std::max(kMaxConnect, options_.silence / 4));
   const Nanoseconds left =
       primary_ != nullptr ? most : std::min(finder_.until(), calls_.queue_deadline()) - now;
@@ -414,7 +415,7 @@ Result<Link<D>*> ClientCore<D>::dial(Member& member, Nanoseconds longest) {
   return peers_.emplace_back(Peer{.member = &member, .link = std::move(*link)}).link.get();
 }
 
-/// Asks a member for its group: is it the primary, and who are the others?
+/// Asks a member for its group: is it the primary, and which are the others?
 template <int D>
 void ClientCore<D>::ask(Member& member) {
   Link<D>* const link = link_of(member);
@@ -463,7 +464,7 @@ void ClientCore<D>::drop(const Member& member) {
   finder_.dropped(*dropped.member);
 }
 
-/// Those that were asked who the primary is.
+/// Members that were asked which one is the primary.
 template <int D>
 void ClientCore<D>::leave_others() {
   for (std::size_t i = peers_.size(); i-- > 0;) {

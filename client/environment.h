@@ -28,7 +28,7 @@ class Fabrics : public Network {
 };
 
 /// What code that blocks asks of the world around it: this machine's (real_environment()), or a
-/// simulated host's, where the code that ships runs in virtual time. Outlives who uses it.
+/// simulated host's, where the code that ships runs in virtual time. Outlives its users.
 class Environment {
  public:
   virtual const Clock& clock() const = 0;

@@ -176,8 +176,8 @@ class Offloader {
     std::uint32_t generation;
     bool renewal;
   };
-  /// Where one root word (or block) lands, with a piece of the ring of changes, and who waits for
-  /// it.
+  /// Where one root word (or block) lands, with a piece of the ring of changes, and which searches
+  /// wait for it.
   struct RootRead {
     bool busy = false;
     std::uint32_t bytes = 0;

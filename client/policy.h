@@ -106,14 +106,14 @@ struct CostOptions {
 /// searches that gain most, by the ratio of the two, are offloaded first. Decides by cost as DEX
 /// does (Lu et al., VLDB 2024), with measured averages for its cache misses times read latency.
 ///
-/// *How many*? Who compares latencies alone forgets that a search which a client runs itself costs
-/// time in which it, or another on the same core, could have sent others, and that the server's
-/// latency depends on how many others choose it. So the share of searches to offload is found by
-/// experiment: a little more and a little less is tried for an epoch each, and the share moves to
-/// where searches complete at the higher *rate*: the mean time from one completion to the next,
-/// in units of what is usual for the class, is lower. Where the rate says nothing, since it is the
-/// caller who sets it, latency decides: it counts for a tenth beside the time between completions,
-/// and alone where the client is idle between searches.
+/// *How many*? A client that compares latencies alone forgets that a search which a client runs
+/// itself costs time in which it, or another on the same core, could have sent others, and that the
+/// server's latency depends on how many others choose it. So the share of searches to offload is
+/// found by experiment: a little more and a little less is tried for an epoch each, and the share
+/// moves to where searches complete at the higher *rate*: the mean time from one completion to the
+/// next, in units of what is usual for the class, is lower. Where the rate says nothing, since it
+/// is the caller who sets it, latency decides: it counts for a tenth beside the time between
+/// completions, and alone where the client is idle between searches.
 ///
 /// Small experiments don't see everything: a client that offloads one search of fifty finds its
 /// processor's caches and page tables cold each time, one that offloads all of them doesn't. So a

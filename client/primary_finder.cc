@@ -9,7 +9,8 @@ namespace {
 /// Longest pause between two rounds of looking for a primary: most of a fail-over is waiting for
 /// the next view, and the pause comes on top.
 constexpr Nanoseconds kLongestRoundPause = 20 * kMillisecond;
-/// A member that was asked who the primary is, and does not say within this time, is passed over.
+/// A member that was asked which one is the primary, and does not say within this time, is passed
+/// over.
 constexpr Nanoseconds kAskFor = 300 * kMillisecond;
 /// Time after which a primary counts: the next search for one then begins with short pauses.
 constexpr Nanoseconds kSettledAfter = kSecond;

@@ -16,8 +16,8 @@
 
 namespace silurus::client {
 
-/// Finds the primary of a group: goes round the members, asks each who it is, follows what they
-/// say, pauses after a round in vain (Backoff), and then asks the directory, if there is one.
+/// Finds the primary of a group: goes round the members, asks each which one it is, follows what
+/// they say, pauses after a round in vain (Backoff), and then asks the directory, if there is one.
 ///
 /// A pure state machine: no connection, no clock, no dice but its own. Its owner asks tick() for
 /// the next step, carries it out, and tells how it went:

@@ -80,7 +80,7 @@ struct Statistics {
   static constexpr auto kType = protocol::MessageType::kStats;
   static constexpr std::uint8_t kFlags = protocol::kAnyMember;
 };
-/// Who is in the server's group, as JSON (protocol::MessageType::kCluster).
+/// Asks for the members of the server's group, as JSON (protocol::MessageType::kCluster).
 struct Cluster {
   using Answer = TextAnswer;
   static constexpr Treatment kTreatment{.is_repeatable = true};
@@ -166,7 +166,7 @@ using Request =
                  request::Cluster, request::Task, request::LoadBegin, request::LoadEntries<D>,
                  request::LoadCommit, request::LoadAbort, request::Join, request::Get<D>>;
 
-/// Who is told of the end of a request, whatever kind it has.
+/// Receiver of the end of a request of any kind.
 template <int D>
 using AnyCallback = std::variant<Callback<RangeAnswer<D>>, Callback<NearestAnswer>,
                                  Callback<WriteAnswer>, Callback<TextAnswer>, Callback<LoadAnswer>,

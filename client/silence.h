@@ -8,8 +8,8 @@
 namespace silurus::client {
 
 /// Whether a server is silent: it owes an answer, and for some heartbeats' time neither a message
-/// nor a heartbeat has come. It has died or hangs, or has so much to do that it does not get to its
-/// heartbeats; in each case its memory may still answer. One thread; no clock but the time given.
+/// nor a heartbeat has come. It has died or hangs, or is too busy to get to its heartbeats; in each
+/// case its memory may still answer. One thread; no clock but the time given.
 class Silence {
  public:
   /// Intervals of heartbeats without any of them: one or two may be late, not this many.

@@ -36,7 +36,8 @@ static_assert(std::is_trivially_copyable_v<Admission> &&
               std::has_unique_object_representations_v<Admission>);
 
 /// What comes of an order. kConflict: it is refused, because the state does not allow it, or its
-/// fencing token is below the greatest one, so that another coordinator has overtaken who gave it.
+/// fencing token is below the greatest one, so that another coordinator has overtaken the one that
+/// gave it.
 Result<Admission> transition(const Admission& from, const AdmissionOrder& order);
 
 std::string_view to_string(AdmissionState state);

@@ -157,7 +157,7 @@ NodeChange ChangeRecord<D>::node_change(std::size_t at) const {
   return change;
 }
 
-/// Whether nothing in it leads a reader astray, who knows no more of it than that it has arrived as
+/// Whether nothing in it leads a reader astray that knows no more of it than that it has arrived as
 /// it was written.
 template <int D>
 bool ChangeRecord<D>::is_sound(std::uint32_t nodes) const {

@@ -65,7 +65,7 @@ struct Centres {
 };
 
 /// Sorts order[0..count) by a key each, all of them different. Counts for each how many are less:
-/// without branches, which sorting of so few would mispredict.
+/// without branches, which sorting a few would mispredict.
 template <std::uint32_t kMost>
 HWY_INLINE void sort_by(const std::int32_t* keys, std::uint8_t* order, std::uint32_t count) {
   std::int32_t ranks[kMost] = {};

@@ -114,7 +114,7 @@ class ReaderSlots : public std::enable_shared_from_this<ReaderSlots> {
   /// Unpins and gives back.
   static void release(PinnedSlot held) {
     // In this order: once nothing is pinned any more, the slots of a tree that was removed may go.
-    // Who claims a slot passes over one in which something is pinned.
+    // A thread that claims a slot passes over one in which something is pinned.
     if (!held.threads_own) give_back_slot(*held.slot);
     unpin(held.slot->pinned);
   }

@@ -42,7 +42,7 @@ struct GroupLoad<D>::Build {
 
   void work(replication::Store<D>& store, rtree::Tree<D>& tree, const LoadWorld<D>& world) {
     outcome = build(store, tree, world);
-    is_over.store(true, std::memory_order_release);  // pairs with the acquire of who reads outcome
+    is_over.store(true, std::memory_order_release);  // pairs with the acquire of outcome's reader
     world.wake();
     is_left.store(true, std::memory_order_release);  // pairs with ~GroupLoad(), end_build()
     is_left.notify_all();

@@ -14,8 +14,8 @@
 
 namespace silurus::server {
 
-/// The server's one place for a bulk load: who has it may stage entries, and others neither load
-/// nor write meanwhile. Any thread.
+/// The server's one place for a bulk load: the session that has it may stage entries, and others
+/// neither load nor write meanwhile. Any thread.
 class LoadSlot {
  public:
   /// `staging_bytes`: limit of what may be staged.

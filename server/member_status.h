@@ -15,8 +15,8 @@
 namespace silurus::server {
 
 /// What a member of a group says of itself and of the group to all threads of its server: whether
-/// it may read for the group just now, and who else is there. The group's thread updates it after
-/// each step of the member; any thread may ask.
+/// it may read for the group just now, and which other members are there. The group's thread
+/// updates it after each step of the member; any thread may ask.
 class MemberStatus {
  public:
   /// `cluster`, `shard`: for people. `self`: this member.
@@ -58,7 +58,7 @@ class MemberStatus {
   /// An upper bound on how long ago a version was published that is newer than ours: 0 where
   /// may_read(), protocol::kNoEnd if nothing is known.
   std::uint64_t staleness_ns(Nanoseconds now) const;
-  /// What is answered to who must ask the primary.
+  /// The answer to a client that must ask the primary.
   Error not_primary() const;
 
   /// For statistics and for kCluster.

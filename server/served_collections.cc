@@ -118,8 +118,8 @@ rtree::Version ServedCollections<D>::publish() {
   has_begun_ = false;
   std::vector<CollectionPtr<D>> before;  // let go of without the mutex
   const std::lock_guard lock(mutex_);
-  // Before the version in which its tree is empty: who takes a snapshot and then finds that the
-  // collection is not gone has one from before.
+  // Before the version in which its tree is empty: a thread that takes a snapshot and then finds
+  // that the collection is not gone has one from before.
   const auto going = collections_.going();
   for (const auto& one : list_) {
     // Release: pairs with the looks of sessions and workers.
@@ -180,8 +180,8 @@ Nanoseconds ServedCollections<D>::reclaim() {
 template <int D>
 std::shared_ptr<ServedTree<D>> ServedCollections<D>::serve(Tree& tree) {
   HistoryOptions options = history_;
-  // Who has seen a version of one tree waits here until publish() is through with all of them. The
-  // tree may have a newer version by then than its history has.
+  // A thread that has seen a version of one tree waits here until publish() is through with all of
+  // them. The tree may have a newer version by then than its history has.
   options.covers = [this, &tree](rtree::Version version, rtree::Version current) {
     const std::lock_guard lock(mutex_);
     return version <= version_ && tree.snapshot().version() == current;

@@ -22,9 +22,9 @@ class Custody {
   /// mapped to be written: the holder can turn readers away there. Waits until it has it.
   virtual Status hold_root(int fd) = 0;
 
-  /// Has the lock of the data directory held: who opens the directory while an old life's memory is
-  /// still believed could acknowledge what readers of that memory do not see.
-  /// Waits until it is held.
+  /// Has the lock of the data directory held: a server that opens the directory while an old life's
+  /// memory is still believed could acknowledge what readers of that memory do not see. Waits until
+  /// it is held.
   virtual Status hold_lock(int fd) = 0;
   /// The lock that the life before had of the same file as `fd`, which this process has inherited;
   /// -1: none.

@@ -190,7 +190,7 @@ class SILURUS_API Client {
   std::size_t in_flight() const;
 
   // --- about it
-  /// Who is in the server's group.
+  /// The members of the server's group.
   Result<GroupInfo> cluster();
   Result<ServerStatistics> server_statistics();
   ClientStatistics statistics() const;

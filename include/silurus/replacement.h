@@ -16,7 +16,7 @@ namespace silurus::shards {
 
 /// The steps of a replacement, in their order: each is what is about to be done.
 enum class Step : std::uint8_t {
-  kIntent,   ///< writes into the map who shall take the shard's place
+  kIntent,   ///< writes into the map which server or group shall take the shard's place
   kFill,     ///< has the successors take writes from here only, and emptied
   kCopy,     ///< copies one version, which stays pinned
   kCatchUp,  ///< copies what has changed since, until that is little

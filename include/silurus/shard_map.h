@@ -19,7 +19,7 @@ constexpr std::size_t kMaxSpares = 1024;    ///< empty servers that are named in
 constexpr std::size_t kMaxUrlBytes = 200;
 constexpr std::size_t kMaxMapBytes = std::size_t{512} << 10;  ///< size of a map as it lies in etcd
 
-/// Part of the range of keys, and who holds the entries there.
+/// Part of the range of keys, and the server or group that holds the entries there.
 struct SILURUS_API Part {
   std::uint32_t id = 0;
   std::uint64_t first = 0;  ///< key; the range ends where the next one's begins

@@ -37,7 +37,7 @@ void Assembler::offer(Lsn lsn, std::span<const std::byte> bytes) {
 
 void Assembler::extend(std::span<const std::byte> bytes) {
   if (tail_.size() + bytes.size() > kMaxTailBytes) {
-    broken_ = true;  // no batch is so long
+    broken_ = true;  // it is longer than any batch
     return;
   }
   tail_.insert(tail_.end(), bytes.begin(), bytes.end());

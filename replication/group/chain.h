@@ -9,7 +9,7 @@ namespace silurus::replication::group {
 /// one-sided write, from that one to the second, and so on (Whale; van Renesse and Schneider,
 /// "Chain replication for supporting high throughput and availability", OSDI 2004). So the
 /// primary's link carries one copy without multicast too. A member passes on what it has received,
-/// not what is durable with it; who lacks something, for whatever reason, fetches it from the
+/// not what is durable with it; a member that lacks something, for any reason, fetches it from the
 /// primary. Members that are being taken in are served by the primary. See Replicator.
 class ChainReplicator final : public LogReplicator {
  public:

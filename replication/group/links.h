@@ -30,7 +30,7 @@ struct Window {
 class LinksHandler {
  public:
   virtual ~LinksHandler() = default;
-  /// A copy of a message, aligned; who sent it is not verified beyond its connection's hello.
+  /// A copy of a message, aligned; its sender is not verified beyond its connection's hello.
   virtual void on_group_message(std::span<const std::byte> message) = 0;
   /// A read of the primary's window has ended.
   virtual void on_window_bytes(std::uint64_t cookie, std::span<const std::byte> bytes) = 0;
@@ -116,7 +116,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   /// Bytes that an answer of ours over its connection may have; 0: not connected.
   std::size_t max_message_bytes(MemberId member) const;
   /// Writes a message one-sidedly to all whom we hear and `wanted` names; by a message of the usual
-  /// kind to those who have offered no window. What finds no room is dropped.
+  /// kind to members that have offered no window. What finds no room is dropped.
   void push(std::span<const std::byte> message, const std::function<bool(MemberId)>& wanted);
   /// Bytes of the longest message that push() takes.
   std::size_t max_push_bytes() const;

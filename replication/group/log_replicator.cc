@@ -351,7 +351,7 @@ Status LogReplicator::find_step(Nanoseconds now) {
     failures_ = 0;
   }
   // What is committed is in the primary's log: what we know of its end is old. (Or the view store
-  // was lost, and with it who has what: then nothing of ours may be taken back.)
+  // was lost, and with it what each member has: then nothing of ours may be taken back.)
   if (same_.lsn > told_.lsn) return {};
   if (same_.lsn == told_.lsn && same_ != told_) contradicts_ = true;
   if (contradicts_) return {};

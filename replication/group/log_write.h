@@ -9,7 +9,7 @@ namespace silurus::replication::group {
 /// RDMA-based replication", USENIX ATC 2018). Each member looks there at its own pace, puts what it
 /// finds into its log, and tells its row when that is durable: until then nothing counts, for what
 /// is in a window a power failure takes. What is torn, or of another epoch, is found out by
-/// checksum and envelope; a window goes with its connection, so that who was the primary once
+/// checksum and envelope; a window goes with its connection, so that a primary of before
 /// writes where no member looks. Where the fabric has no one-sided writes, the same messages go
 /// over connections. See Replicator.
 class LogWriteReplicator final : public LogReplicator {

@@ -103,7 +103,7 @@ Nanoseconds Member::lease_until() const {
 Status Member::lead(Nanoseconds now) {
   if (Status durable = log_.commit(); !durable) return durable;
   // As committed is told what is applied here: else others would show a version before we do, and
-  // who has read it there would read an older one here.
+  // a client that has read it there would read an older one here.
   replicator_.tell(applied_.lsn, lease_.heartbeat());
   find_commit();
   if (now >= next_heartbeat_) {

@@ -35,8 +35,8 @@ struct ReplicatorCounters {
 };
 
 /// Brings the primary's log to the other members: how, is what replicators differ in. What is
-/// committed, who belongs to the group and who may read is the Member's business. One thread; no
-/// clock of its own: time is handed in.
+/// committed, which members the group has and which may read is the Member's business. One thread;
+/// no clock of its own: time is handed in.
 class Replicator {
  public:
   virtual ~Replicator() = default;
@@ -86,7 +86,7 @@ class Replicator {
   /// so they were never committed.
   virtual Lsn copy_needs() const = 0;
   /// What is committed here is not in the primary's log: one of them is another group's, or the
-  /// view store has lost who has what. Nothing is taken back then, and nothing followed.
+  /// view store has lost what each member has. Nothing is taken back then, and nothing followed.
   virtual bool contradicts() const = 0;
   /// What was sent and fetched so far, in whatever role.
   virtual ReplicatorCounters counters() const = 0;

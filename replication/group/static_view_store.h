@@ -34,7 +34,7 @@ struct StaticViewStoreOptions {
   MemberId self = 0;
   Nanoseconds lease = 3 * kSecond;    ///< lease of other members' registrations
   std::optional<PersistedView> kept;  ///< what was saved last; nothing: the group is founded now
-  bool takes_over = false;            ///< leads from now on, instead of who led the last view
+  bool takes_over = false;  ///< leads from now on, instead of the member that led the last view
   SavePersistedView save;
   /// Called when progress() has something to tell.
   std::function<void()> wake;

@@ -92,7 +92,7 @@ class TreeMachine final : public Machine {
   rtree::Tree<D>& tree_;
   MachineState state_;
   /// Relaxed, but stored before the tree's publish(), whose release of the root pairs with the
-  /// acquire of who takes a snapshot.
+  /// acquire of the thread that takes a snapshot.
   std::atomic<Stamp> stamp_;
   const std::function<void(const AppliedBatch&)> on_batch_;
   const std::uint32_t slice_;

@@ -10,8 +10,8 @@
 #include "common/result.h"
 #include "replication/record.h"
 
-// Who replicates a shard. A view is agreed upon in a ViewStore, and only there; between two changes
-// of it no consensus is needed.
+// The members that replicate a shard. A view is agreed upon in a ViewStore, and only there; between
+// two changes of it no consensus is needed.
 
 namespace silurus::replication::group {
 
@@ -26,7 +26,7 @@ constexpr std::size_t kMaxMembers = 7;         ///< members in one group
 constexpr std::size_t kMaxAddressBytes = 256;  ///< length of an address where a member listens
 
 /// How much must be the case before a write is committed, and its client answered; of a view, for
-/// it says as well who may lead the next one (docs/decisions/0083).
+/// it says as well which member may lead the next one (docs/decisions/0083).
 enum class Ack : std::uint8_t {
   kAll,       ///< durable at every member
   kQuorum,    ///< durable at more than half of the members, the primary among them
@@ -47,7 +47,7 @@ struct MemberInfo {
   friend bool operator==(const MemberInfo&, const MemberInfo&) = default;
 };
 
-/// The members who count for what is committed (each of them, or as many as `ack` asks for), and
+/// The members that count for what is committed (each of them, or as many as `ack` asks for), and
 /// which of them orders the writes. Immutable once agreed.
 struct View {
   Epoch epoch = 0;

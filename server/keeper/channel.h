@@ -44,12 +44,12 @@ struct Packet {
 static_assert(sizeof(Packet) == 1024);
 constexpr std::size_t kPacketHead = sizeof(Packet) - kMostText;
 
-/// Sends a packet, with a descriptor if `fd` is one, and waits for room for so long at most. False
-/// with errno. A text that is too long is cut.
+/// Sends a packet, with a descriptor if `fd` is one, and waits for room for that time at most.
+/// False with errno. A text that is too long is cut.
 bool send(int socket, Kind kind, std::uint64_t ticket, std::string_view text, int fd,
           Nanoseconds patience);
 
-/// Waits for room for a packet for so long at most.
+/// Waits for room for a packet for that time at most.
 void wait_for_room(int socket, Nanoseconds patience);
 
 struct Heard {
@@ -57,7 +57,7 @@ struct Heard {
   transport::UniqueFd fd;
 };
 /// One packet; nothing: there is none, or the other end is gone, or says what makes no sense.
-/// Waits for so long at most.
+/// Waits for that time at most.
 std::optional<Heard> receive(int socket, Nanoseconds patience);
 
 }  // namespace silurus::server::keeper

@@ -18,7 +18,7 @@ namespace silurus::server::keeper {
 
 struct KeeperOptions {
   char* const* arguments = nullptr;  ///< the program's, which its servers get
-  /// A server that shows no life for so long is killed and replaced (HangWatch); 0: never.
+  /// A server that shows no life for this time is killed and replaced (HangWatch); 0: never.
   Nanoseconds hang_limit = 0;
 };
 

@@ -84,7 +84,7 @@ class Slowness {
   Clock::time_point next_;
 };
 
-/// What takes an idle machine that time takes this one about so long now.
+/// Time that this machine needs now for what takes an idle one that time.
 inline Nanoseconds patient(Nanoseconds idle) {
   return static_cast<Nanoseconds>(static_cast<double>(idle) * Slowness::now());
 }

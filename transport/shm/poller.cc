@@ -15,7 +15,7 @@ namespace {
 constexpr int kWorkPerLook = 256;
 constexpr int kWorkPerMessage = 8;
 /// What our owner does between two sweeps (searches, slices of long answers) may take long, and
-/// those who connect wait for the next look: after this time we look in any case. The clock is read
+/// new connections wait for the next look: after this time we look in any case. The clock is read
 /// once in kSweepsPerClockRead sweeps.
 constexpr Nanoseconds kLongestUnlooked = 200 * kMicrosecond;
 constexpr int kSweepsPerClockRead = 8;

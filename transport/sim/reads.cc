@@ -59,7 +59,7 @@ Connection::PostResult Endpoint::post_reads(std::span<const ReadRequest> request
     operation->target = static_cast<const SimBuffer&>(*read.buffer).lines();
     operation->target_bytes = read.buffer->bytes().subspan(read.buffer_offset, read.length);
     operation->posted_at = host.world().now() + host.ahead();
-    // Who looks before it is done sees something, but nothing that anyone wrote.
+    // A client that looks before it is done sees something, but nothing that was written.
     std::fill(operation->target_bytes.begin(), operation->target_bytes.end(), std::byte{0xa5});
     reads.push_back(operation);
     ++counters.reads;

@@ -131,9 +131,9 @@ class World {
 
   // --- for the fabric
   std::uint64_t next_id() { return ++last_id_; }
-  /// Who listens, by "host:port".
+  /// Listeners, by "host:port".
   std::map<std::string, std::weak_ptr<ListenerState>>& listeners() { return listeners_; }
-  /// Who has joined, by "address:port".
+  /// Members of multicast groups, by "address:port".
   std::map<std::string, std::vector<std::weak_ptr<GroupMember>>>& groups() { return groups_; }
 
  private:

@@ -135,7 +135,7 @@ Result<Caller> TcpListener::identify(const IncomingConnection& incoming) {
       return fail(std::move(key.error()));
     }
     caller.key = std::move(*key);
-    // Who stands between a client and its own server can hand a proof on, but not be its user.
+    // A program between a client and its own server can hand a proof on, but not be its user.
     if (auto user = user_of_tcp_peer(incoming.fd()); user) caller.user = *user;
     return caller;
   }

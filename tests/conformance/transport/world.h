@@ -26,7 +26,7 @@ class World {
 
   /// Drives the pollers until done() holds: false if it does not within a generous time.
   virtual bool run_until(std::span<Poller* const> pollers, const std::function<bool()>& done) = 0;
-  /// Drives them so long that whatever is under way has arrived.
+  /// Drives them until all that is under way has arrived.
   virtual void settle(std::span<Poller* const> pollers) = 0;
   /// Lets that time pass in which no side is driven.
   virtual void pass(Nanoseconds time) = 0;

@@ -11,7 +11,7 @@ constexpr unsigned kMemberFaults = 13;
 constexpr unsigned kAllFaults = 19;
 /// What a server takes to start again, when that is done at once: longer than a proof of life.
 constexpr Nanoseconds kRestart = 2 * kMillisecond;
-/// A copy is disturbed so soon after it has begun.
+/// Time after its beginning within which a copy is disturbed.
 constexpr Nanoseconds kSoon = 8 * kMillisecond;
 
 }  // namespace

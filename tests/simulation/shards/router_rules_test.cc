@@ -248,7 +248,7 @@ class CrossingEntry : public RouterRules {
   static ErrorCode code_of(const Result<Version>& answer) {
     return answer ? ErrorCode{} : answer.error().code;
   }
-  /// Who erases begins so long after who updates.
+  /// The client that erases begins this time after the one that updates.
   Outcome race(const rtree::Box<2>& at, Nanoseconds delay) {
     Outcome outcome;
     bool is_there = false;

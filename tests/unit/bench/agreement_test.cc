@@ -16,7 +16,7 @@ using testing::HasSubstr;
 
 constexpr Box2 kWindow{{0.25, 0.25}, {0.5, 0.5}};
 
-/// Touches the window's right edge when it grows by so much.
+/// Touches the window's right edge when it grows by that amount.
 Box2 right_of_window(double by) { return {{0.5 + by, 0.3}, {0.6, 0.4}}; }
 
 TEST(Agreement, IsExactWhereDoublesAreHeld) {

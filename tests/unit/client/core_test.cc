@@ -310,7 +310,7 @@ class SilentServer : public ClientCoreTest {
   void connect_in_default_mode(std::uint64_t epoch = 0) {
     connect_to_tree(epoch, 2'000, {.shared_policy = std::make_shared<OneWay>()});
   }
-  /// Nothing comes for so long that it is silence.
+  /// Nothing comes until that counts as silence.
   void pass_silence() {
     for (int i = 0; i < 20; ++i) {
       clock_.advance(QuietConnection::kBeat / 2);

@@ -17,7 +17,7 @@ class Follow : public MemberTest {
     ASSERT_TRUE(links_->is_connected());
   }
   const Message<RowBody>& last_row() const { return listens_.rows.back(); }
-  /// Nothing is heard of the primary for so long that it stands for election.
+  /// Nothing is heard of the primary until the member stands for election.
   void stand() {
     run(2 * kTestTiming.lease);
     ASSERT_EQ(member_->role(), Role::kCandidate);
