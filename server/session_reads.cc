@@ -41,7 +41,7 @@ void Session<D>::on_hold(const Request& request) {
   held->until = until;
   auto queued = std::make_unique<QueuedAnswer>();
   queued->held = {.root = held->snapshot.root().ref.word(),
-                .lease_ns = static_cast<std::uint64_t>(history.hold_lease())};
+                  .lease_ns = static_cast<std::uint64_t>(history.hold_lease())};
   queued->encoder = AnswerEncoder::held({id, held->snapshot.version()}, queued->held);
   send_or_queue(std::move(queued));
 }

@@ -107,6 +107,9 @@ TEST(Join, OfAHighTreeAndALowOne) {
 TEST(Join, FindsPairsWithinADistance) {
   expect_right<2>(2000, 2000, 0.001, 0.02);
   expect_right<3>(1000, 1000, 0.001, 0.1);
+  // Trees of different heights: of the lower one a node waits for the other one's children.
+  expect_right<2>(3, 5000, 0.001, 0.2);
+  expect_right<2>(5000, 3, 0.001, 0.2);
 }
 
 TEST(Join, OfAnEmptyTreeFindsNothing) {

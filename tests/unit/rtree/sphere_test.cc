@@ -411,6 +411,23 @@ TEST_F(SphereSearchTest, NeighboursAreTheNearestInMetres) {
   }
 }
 
+TEST_F(SphereSearchTest, WhatIsBeyondTheGreatestDistanceByItsLastBitIsNotTold) {
+  const Snapshot<2> snapshot = tree_->snapshot();
+  NearestResult result;
+  for (int i = 0; i < 2'000; ++i) {
+    NearestQuery<2> query{.point = even_point(), .k = 1, .lonlat = i % 2 == 0};
+    ASSERT_TRUE(snapshot.nearest(query, result));
+    const double distance = result.at(0).distance;
+    if (distance == 0) continue;
+    query.max_distance = distance;
+    ASSERT_TRUE(snapshot.nearest(query, result));
+    ASSERT_EQ(result.size(), 1u) << distance;
+    query.max_distance = std::nextafter(distance, 0);
+    ASSERT_TRUE(snapshot.nearest(query, result));
+    ASSERT_EQ(result.size(), 0u) << distance;
+  }
+}
+
 TEST_F(SphereSearchTest, NeighboursAreTheSameFromAfar) {
   const Snapshot<2> snapshot = tree_->snapshot();
   NearestCursor<2> cursor;
