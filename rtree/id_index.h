@@ -57,7 +57,7 @@ class IndexLeaf {
   std::uint64_t number(std::size_t row, std::uint32_t index) const;
 
   const Node<D>& leaf_;
-  std::size_t begins_[kIndexRows<D>];  ///< of the rows
+  std::size_t begins_[kIndexRows<D>];  ///< where each row begins
 };
 
 /// Which child of an inner node of an index has an id, if any has.

@@ -128,7 +128,7 @@ auto Tree<D>::put_below(NodeRef ref, const KeyedEntry<D>& entry, bool is_last, b
   const std::uint32_t at = index_child(here, entry.id);
   const NodeRef child = own(here.child(at));
   here.inner.children[at] = child.word();
-  here.inner.least[at] = std::min(here.inner.least[at], entry.id);  // of the first child
+  here.inner.least[at] = std::min(here.inner.least[at], entry.id);  // lowers the first alone
   is_last = is_last && at + 1 == here.count();
   const IndexSiblings made = put_below(child, entry, is_last, is_new);
   here.header.entries += is_new ? 1 : 0;

@@ -7,7 +7,7 @@
 namespace silurus::rtree {
 namespace {
 
-/// Of a mirror: both words, so that a torn copy of either is found.
+/// The checksum of a mirror is that of both, so that a torn copy of either is found.
 std::uint64_t mirror_checksum(std::uint64_t of_node, std::uint64_t index) {
   return of_node + index * 0x9e3779b97f4a7c15u;
 }

@@ -196,7 +196,7 @@ class WriteBatch {
     return *this;
   }
 
-  // Of keyed collections, where an id is unique; there insert() is "put if there is none".
+  // For keyed collections, where an id is unique; there insert() is "put if there is none".
 
   /// Gives `id` that box: a new entry, or the one that is there. With a condition, only one that is
   /// there.
