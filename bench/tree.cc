@@ -10,6 +10,7 @@
 #include "bench/boost_tree.h"
 #include "bench/cpus.h"
 #include "bench/figures.h"
+#include "bench/tree_keyed.h"
 #include "bench/tree_workload.h"
 #include "common/clock.h"
 #include "rtree/tree.h"
@@ -116,7 +117,8 @@ class TreePart {
     }
     measure_writes();
     if (Status equal = compare_answers(); !equal) return equal;
-    return measure_readers_beside_a_writer();
+    if (Status beside = measure_readers_beside_a_writer(); !beside) return beside;
+    return run_keyed(options_, workload_, report_);
   }
 
  private:

@@ -297,12 +297,12 @@ TEST_F(KeyedTest, IsServedByTheTool) {
   const auto got = tool.run("get 5 6 --format json" + to);
   EXPECT_EQ(got.status, 1) << "one is missing";
   EXPECT_NE(got.err.find("id 6"), std::string::npos) << got.err;
-  const auto json = nlohmann::json::parse(got.out);
-  EXPECT_EQ(json["count"], 1);
+  const auto parsed = nlohmann::json::parse(got.out);
+  EXPECT_EQ(parsed["count"], 1);
   const nlohmann::json entry{
       {"id", 5}, {"min", {1, 2}}, {"max", {3, 4}}, {"version", second["version"]}};
-  EXPECT_EQ(json["entries"], nlohmann::json::array({entry}));
-  EXPECT_EQ(json["missing"], nlohmann::json::array({6}));
+  EXPECT_EQ(parsed["entries"], nlohmann::json::array({entry}));
+  EXPECT_EQ(parsed["missing"], nlohmann::json::array({6}));
   const std::string version = second["version"].dump();
   EXPECT_EQ(tool.run("get 5" + to).out, "5 1 2 3 4 " + version + "\n");
   EXPECT_EQ(tool.run("get 5 --format csv" + to).out,
@@ -344,7 +344,7 @@ TEST_P(KeyedKill, LosesNoEntryAndNoVersion) {
     for (const KeyedEntry<2>& entry : found.entries) ASSERT_EQ(entry, (expected++)->second);
     ASSERT_EQ(buses.count({{-1, -1}, {2, 2}}).value(), model.size());
     const int writes = 300 + static_cast<int>(random.below(1'000));
-    for (int write = 0; write < writes; ++i) {
+    for (int write = 0; write < writes; ++write) {
       WriteBatch<2> batch;
       std::map<std::uint64_t, Box<2>> put;
       std::vector<std::uint64_t> erased;

@@ -33,6 +33,10 @@ void Oracle::apply(State& state, const Operation& operation) {
     case protocol::OperationKind::kUpdate:
       state.set(operation.id, operation.to);
       break;
+    case protocol::OperationKind::kPut:
+    case protocol::OperationKind::kUpdateById:
+    case protocol::OperationKind::kEraseById:
+      break;  // a cluster has no keyed collections
   }
 }
 
