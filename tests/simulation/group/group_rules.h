@@ -14,13 +14,6 @@
 
 namespace silurus::simulation {
 
-inline constexpr group::Timing kQuick = {.lease = 40 * kMillisecond,
-                                         .heartbeat = 2 * kMillisecond,
-                                         .silence = 15 * kMillisecond,
-                                         .slowness = 20 * kMillisecond,
-                                         .poll = 8 * kMillisecond,
-                                         .candidacy = 4 * kMillisecond};
-
 using group::ReplicationProtocol;
 
 /// Three members, an etcd and one client, without faults but those that a test makes.

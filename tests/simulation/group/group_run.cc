@@ -3,61 +3,27 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/check.h"
-
 namespace silurus::simulation {
 namespace {
 
 using testing_support::SetHistory;
 using testing_support::SetOperation;
 
-constexpr std::size_t kMembers = 3;
 constexpr std::size_t kClients = 3;
 constexpr std::size_t kLogBytes = std::size_t{128} << 10;
 constexpr std::size_t kPushBytes = 4 << 10;  // so small that it is full now and then
 constexpr Nanoseconds kFaultsFrom = 100 * kMillisecond;
 constexpr Nanoseconds kFaultsUntil = 500 * kMillisecond;
-/// Stores after which a host crashes in the midst of writing.
-constexpr std::uint64_t kStoresToLive = 40;
-constexpr Nanoseconds kEtcdLease = 30 * kMillisecond;
 /// After the last fault everything is as it should be within that time.
 constexpr Nanoseconds kRecovery = kSecond;
-constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
-                                   .heartbeat = 2 * kMillisecond,
-                                   .silence = 15 * kMillisecond,
-                                   .slowness = 20 * kMillisecond,
-                                   .poll = 8 * kMillisecond,
-                                   .candidacy = 4 * kMillisecond};
 
 }  // namespace
 
 GroupRun::GroupRun(std::uint64_t seed, bool is_static)
-    : seed_(seed), world_(seed), random_(seed ^ 0x5eed), histories_(kKeys), next_value_(kKeys) {
-  auto& etcd_host = world_.add_host("etcd");
-  etcd_ = std::make_unique<SimEtcd>(world_, etcd_host, kEtcdLease);
-  sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
-  // A third of the runs on a fabric that has connections and nothing else, as tcp is.
-  if (random_.below(3) == 0) fabric.capabilities = 0;
-  fabric.memory_outlives_process = random_.below(2) == 0;
-  fabric.told_late = random_.below(2) == 0 ? fabric.give_up : 4 * fabric.give_up;
-  group_ = std::unique_ptr<GroupWorld>(
-      new GroupWorld{world_, *etcd_, kTiming, fabric, protocol(), kPushBytes, ack()});
+    : FaultRun(seed, 0x5eed, 3, kPushBytes), histories_(kKeys), next_value_(kKeys) {
   if (is_static) group_->static_views.emplace();
-  if (seed % 5 > 1) group_->min_members = static_cast<std::uint32_t>(seed % 5 - 1);
   group_->slice = rtree::kWorkOfAnOperation + 1;  // an operation, and a node, at a time
-  for (std::size_t i = 0; i < kMembers; ++i) {
-    const double drift = random_.uniform(-1, 1) / group::kDriftDenominator;
-    auto& host =
-        world_.add_host("member" + std::to_string(i + 1),
-                        {.clock_offset = static_cast<Nanoseconds>(random_.below(kSecond)) + kSecond,
-                         .clock_rate = 1 + drift});
-    nodes_.push_back({&host, i + 1, CrashMemory::fresh(kLogBytes), nullptr});
-  }
-  Faults::Hosts hosts;
-  for (Node& node : nodes_) hosts.members.push_back(node.host);
-  faults_ = std::make_unique<Faults>(*group_, random_, std::move(hosts), *this);
-  faults_->draw_links();
-  for (std::size_t i = 0; i < kMembers; ++i) start(i);
+  add_hosts([] { return CrashMemory::fresh(kLogBytes); }, 0);
   for (std::size_t i = 0; i < kClients; ++i) {
     auto& host = world_.add_host("client" + std::to_string(i + 1));
     clients_.push_back({.host = &host, .number = i + 1, .request = {}, .own = {}});
@@ -68,22 +34,9 @@ GroupRun::~GroupRun() {
   for (Node& node : nodes_) node.life.reset();
 }
 
-void GroupRun::start(std::size_t member) {
-  Node& node = nodes_[member];
-  const std::uint64_t life = seed_ * 1000 + ++lives_begun_;
-  const auto failure =
-      random_.below(2) == 0 ? Power::Failure::kPowerCut : Power::Failure::kProcessDies;
-  node.life =
-      std::make_unique<MemberLife>(*group_, *node.host, node.id, node.content, life * 2, failure);
-  node.life->power().set_on_cut([this, member, failure] {
-    sim::Host& host = *nodes_[member].host;
-    const bool is_killed = failure == Power::Failure::kProcessDies;
-    group_->note(host.name() + (is_killed ? " is killed" : " crashes"));
-    is_killed ? host.kill() : host.crash();
-    // What it was about goes on to its end, and nothing comes of it.
-    world_.after(0, [this, member] { reap(member); });
-  });
-  group_->note(node.host->name() + " starts");
+std::unique_ptr<MemberLife> GroupRun::make_life(Node& node, std::uint64_t seed,
+                                                Power::Failure failure) {
+  return std::make_unique<MemberLife>(*group_, *node.host, node.id, node.disk, seed, failure);
 }
 
 void GroupRun::collect(const MemberLife& life) {
@@ -96,29 +49,14 @@ void GroupRun::collect(const MemberLife& life) {
   counters_.truncations += life.replicator().counters().truncations;
 }
 
-void GroupRun::crash(std::size_t member) { nodes_[member].life->power().cut(); }
-
-void GroupRun::crash_while_writing(std::size_t member) {
-  Power& power = nodes_[member].life->power();
-  if (!power.is_off()) power.cut_after(random_.below(kStoresToLive));
-}
-
-void GroupRun::reap(std::size_t member) {
-  Node& node = nodes_[member];
+void GroupRun::on_end(Node& node) {
   ++counters_.crashes;
   collect(*node.life);
-  CrashMemory::end_life(node.life->power(), node.content);
-  dead_.push_back(std::move(node.life));
+  CrashMemory::end_life(node.life->power(), node.disk);
 }
 
 bool GroupRun::has_converged() const {
-  const group::Member& first = nodes_.front().life->member();
-  const bool is_same = std::ranges::all_of(nodes_, [&](const Node& node) {
-    const group::Member& member = node.life->member();
-    return member.view() == first.view() && member.view().members.size() == kMembers &&
-           member.applied() == first.applied();
-  });
-  return is_same && std::ranges::none_of(clients_, &Client::busy);
+  return have_members_converged() && std::ranges::none_of(clients_, &Client::busy);
 }
 
 // --- clients
@@ -202,13 +140,7 @@ void GroupRun::end(Client& client, const Answer& answer) {
 
 std::string GroupRun::run() {
   for (Client& client : clients_) begin(client);
-  faults_->schedule(kFaultsFrom, kFaultsUntil);
-  world_.run_until(kFaultsUntil + 150 * kMillisecond);
-  for (const Node& node : nodes_) {  // no node crashes any more
-    if (node.life != nullptr) node.life->power().cut_after(UINT64_MAX - node.life->power().steps());
-  }
-  faults_->heal();
-  world_.run_for(100 * kMillisecond);
+  run_faults(kFaultsFrom, kFaultsUntil);
   is_stopping_ = true;
   const bool converged =
       world_.run_until([this] { return has_converged(); }, world_.now() + kRecovery);
@@ -240,18 +172,12 @@ std::string GroupRun::check() {
   return group_->complaints.empty() ? "" : group_->complaints.front();
 }
 
-std::string GroupRun::trace() const {
-  std::string text =
-      std::string(to_string(protocol())) + ", ack " + std::string(to_string(ack())) + "\n";
-  for (const std::string& line : group_->trace) text += line + "\n";
-  for (const Node& node : nodes_) {
-    if (node.life == nullptr) continue;
-    const group::Member& member = node.life->member();
-    text += node.host->name() + ": " + std::string(to_string(member.role())) + " in view " +
-            encode(member.view()) + ", committed " + std::to_string(member.committed()) +
-            ", applied " + std::to_string(member.applied().lsn) +
-            (node.life->replicator().in_step() ? ", in step" : ", not in step") + "\n";
-  }
+std::string GroupRun::describe(const MemberLife& life) const {
+  return life.replicator().in_step() ? ", in step" : ", not in step";
+}
+
+std::string GroupRun::describe_clients() const {
+  std::string text;
   for (const Client& client : clients_) {
     if (client.busy) text += client.host->name() + " still waits\n";
   }

@@ -4,8 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/simulation/group/faults.h"
-#include "tests/simulation/group/group_node.h"
+#include "tests/simulation/group/fault_run.h"
 #include "tests/support/linearizability.h"
 
 namespace silurus::simulation {
@@ -24,30 +23,17 @@ struct GroupCounters {
 
 /// A group of three members, with an etcd or led by the first of them always, and clients,
 /// through the faults of one seed.
-class GroupRun final : public Faults::Victims {
+class GroupRun final : public FaultRun<MemberLife, CrashMemory::Content> {
  public:
+  using Counters = GroupCounters;
   explicit GroupRun(std::uint64_t seed, bool is_static = false);
   ~GroupRun();
 
-  /// Protocol of this seed's group.
-  group::ReplicationProtocol protocol() const {
-    return static_cast<group::ReplicationProtocol>(seed_ % 3);
-  }
-  group::Ack ack() const { return static_cast<group::Ack>(seed_ / 3 % 3); }
   /// Everything: the first complaint, or nothing.
   std::string run();
   const GroupCounters& counters() const { return counters_; }
-  /// What happened, for people.
-  std::string trace() const;
-  std::uint64_t trace_hash() const { return world_.trace_hash(); }
 
  private:
-  struct Node {
-    sim::Host* host;
-    group::MemberId id;
-    CrashMemory::Content content;
-    std::unique_ptr<MemberLife> life;
-  };
   /// Does one operation at a time, until it is done, whatever becomes of members.
   struct Client {
     sim::Host* host;
@@ -61,14 +47,11 @@ class GroupRun final : public Faults::Victims {
     std::vector<std::pair<unsigned, unsigned>> own;  ///< keys and values that it may remove
   };
 
-  bool is_up(std::size_t member) const override { return nodes_[member].life != nullptr; }
-  void start(std::size_t member) override;
-  void crash(std::size_t member) override;
-  void crash_while_writing(std::size_t member) override;
-  void set_turn(std::size_t member, Nanoseconds turn) override {
-    if (is_up(member)) nodes_[member].life->turn = turn;
-  }
-  void reap(std::size_t member);
+  std::unique_ptr<MemberLife> make_life(Node& node, std::uint64_t seed,
+                                        Power::Failure failure) override;
+  void on_end(Node& node) override;
+  std::string describe(const MemberLife& life) const override;
+  std::string describe_clients() const override;
   void collect(const MemberLife& life);
   bool has_converged() const;
 
@@ -77,19 +60,10 @@ class GroupRun final : public Faults::Victims {
   void end(Client& client, const Answer& answer);
   std::string check();
 
-  const std::uint64_t seed_;
-  sim::World world_;
-  Random random_;
-  std::unique_ptr<SimEtcd> etcd_;
-  std::unique_ptr<GroupWorld> group_;
-  std::unique_ptr<Faults> faults_;
-  std::vector<Node> nodes_;
-  std::vector<std::unique_ptr<MemberLife>> dead_;
   std::vector<Client> clients_;
   std::vector<testing_support::SetHistory> histories_;
   std::vector<unsigned> next_value_;
   bool is_stopping_ = false;
-  std::uint64_t lives_begun_ = 0;
   GroupCounters counters_;
 };
 

@@ -1,10 +1,7 @@
 #include <gtest/gtest.h>
 
-#include <iostream>
-
 #include "common/log.h"
 #include "tests/simulation/group/group_run.h"
-#include "tests/support/seed.h"
 
 // A whole group of members through seeds of faults, each seed with one of the ways of replication.
 // SEED_SECONDS says how long; SEED=s runs the one that failed again, and says what happened.
@@ -16,23 +13,8 @@ namespace {
 /// for.
 void run_all(bool is_static) {
   log::set_level(log::Level::kError);  // views come and go
-  GroupCounters all;
   testing_support::Seeds seeds;
-  while (seeds.next()) {
-    GroupRun run(seeds.current(), is_static);
-    const std::string wrong = run.run();
-    ASSERT_EQ(wrong, "") << "SEED=" << seeds.current() << "\n" << run.trace();
-    if (seeds.is_again()) std::cout << run.trace();
-    all.operations += run.counters().operations;
-    all.elections += run.counters().elections;
-    all.voted_out += run.counters().voted_out;
-    all.reads += run.counters().reads;
-    all.fetches += run.counters().fetches;
-    all.truncations += run.counters().truncations;
-    all.pushed += run.counters().pushed;
-    all.forwarded += run.counters().forwarded;
-    all.crashes += run.counters().crashes;
-  }
+  const GroupCounters all = run_seeds<GroupRun>(seeds, is_static);
   std::cout << seeds.count() << " seeds: " << all.operations << " operations, " << all.crashes
             << " crashes, " << all.elections << " elections, " << all.voted_out << " voted out, "
             << all.reads << " one-sided reads, " << all.fetches << " fetches, " << all.truncations

@@ -22,6 +22,13 @@ using replication::LogPosition;
 using replication::Lsn;
 
 constexpr group::GroupId kTestGroup = 0x6702;
+/// Times of a group whose members notice soon what happens.
+inline constexpr group::Timing kQuick = {.lease = 40 * kMillisecond,
+                                         .heartbeat = 2 * kMillisecond,
+                                         .silence = 15 * kMillisecond,
+                                         .slowness = 20 * kMillisecond,
+                                         .poll = 8 * kMillisecond,
+                                         .candidacy = 4 * kMillisecond};
 
 /// What every member has at the end of a batch.
 struct Applied {

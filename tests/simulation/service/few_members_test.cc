@@ -13,12 +13,6 @@ namespace silurus::simulation {
 namespace {
 
 constexpr std::size_t kGroupOfThree = 3;
-constexpr group::Timing kQuickly = {.lease = 40 * kMillisecond,
-                                    .heartbeat = 2 * kMillisecond,
-                                    .silence = 15 * kMillisecond,
-                                    .slowness = 20 * kMillisecond,
-                                    .poll = 8 * kMillisecond,
-                                    .candidacy = 4 * kMillisecond};
 
 /// A group of three of which two copies are needed, and a client that always has writes under way.
 class FewMembers : public testing::Test {
@@ -50,7 +44,7 @@ class FewMembers : public testing::Test {
   }
 
   ServerLife* primary() {
-    const auto leads = [](const auto& life) { return life->driver().member().may_write(); };
+    const auto leads = [](const auto& life) { return life->member().may_write(); };
     const auto at = std::ranges::find_if(lives_, leads);
     return at == lives_.end() ? nullptr : at->get();
   }
@@ -58,7 +52,7 @@ class FewMembers : public testing::Test {
     return world_.run_until(
         [&] {
           ServerLife* const leads = primary();
-          return leads != nullptr && leads->driver().member().view().members.size() == members;
+          return leads != nullptr && leads->member().view().members.size() == members;
         },
         world_.now() + kSecond);
   }
@@ -77,8 +71,8 @@ class FewMembers : public testing::Test {
   }
 
   sim::World world_{17};
-  SimEtcd etcd_{world_, world_.add_host("etcd"), 2 * kQuickly.lease};
-  GroupWorld group_{world_, etcd_, kQuickly, sim::FabricOptions{.give_up = kQuickly.silence}};
+  SimEtcd etcd_{world_, world_.add_host("etcd"), 2 * kQuick.lease};
+  GroupWorld group_{world_, etcd_, kQuick, sim::FabricOptions{.give_up = kQuick.silence}};
   Service service_{.group = group_, .published = {}, .fabric = {.give_up = 10 * kSecond}};
   std::deque<ServerDisk> disks_ = std::deque<ServerDisk>(kGroupOfThree);
   std::vector<sim::Host*> hosts_;

@@ -15,13 +15,6 @@
 namespace silurus::simulation {
 namespace {
 
-constexpr group::Timing kTimes = {.lease = 40 * kMillisecond,
-                                  .heartbeat = 2 * kMillisecond,
-                                  .silence = 15 * kMillisecond,
-                                  .slowness = 20 * kMillisecond,
-                                  .poll = 8 * kMillisecond,
-                                  .candidacy = 4 * kMillisecond};
-
 /// The client's end of a connection that only hears.
 class Listening final : public transport::ConnectionHandler {
  public:
@@ -72,8 +65,8 @@ class FirstView : public testing::Test {
   ~FirstView() override { EXPECT_EQ(group_.complaints, std::vector<std::string>()); }
 
   sim::World world_{19};
-  SimEtcd etcd_{world_, world_.add_host("etcd"), 2 * kTimes.lease};
-  GroupWorld group_{world_, etcd_, kTimes, sim::FabricOptions{.give_up = kTimes.silence}};
+  SimEtcd etcd_{world_, world_.add_host("etcd"), 2 * kQuick.lease};
+  GroupWorld group_{world_, etcd_, kQuick, sim::FabricOptions{.give_up = kQuick.silence}};
   Service service_{.group = group_, .published = {}, .fabric = {.give_up = 10 * kSecond}};
   ServerDisk disk_;
   sim::Host& host_ = world_.add_host("member1");
@@ -102,7 +95,7 @@ TEST_F(FirstView, OfOneMemberLetsClientsReadForLessThanALease) {
     if (heartbeat.sequence == 0) continue;
     ++heard;
     // Another one may be taken in, and wait for no longer than that.
-    ASSERT_LE(heartbeat.lease_ns, static_cast<std::uint64_t>(kTimes.lease));
+    ASSERT_LE(heartbeat.lease_ns, static_cast<std::uint64_t>(kQuick.lease));
   }
   EXPECT_GT(heard, 10);
 }

@@ -126,6 +126,7 @@ class ServerLife {
 
   Power& power() { return power_; }
   const SimDriver& driver() const;
+  const group::Member& member() const { return driver().member(); }
   const server::Core<2>& core() const { return server_->core(); }
   const server::MemberStatus& member_status() const { return *core().shard().member_status(); }
   rtree::Snapshot<2> snapshot() const { return server_->snapshot(); }

@@ -9,23 +9,15 @@ namespace {
 using testing_support::SetHistory;
 using testing_support::SetOperation;
 
-constexpr std::size_t kMembers = 3;
 constexpr std::size_t kClients = 3;
 constexpr std::size_t kPushBytes = 8 << 10;
 constexpr Nanoseconds kFaultsFrom = 40 * kMillisecond;
 constexpr Nanoseconds kFaultsUntil = 440 * kMillisecond;
-constexpr Nanoseconds kEtcdLease = 30 * kMillisecond;
 /// Time after the last fault within which everything is as it should be.
 constexpr Nanoseconds kRecovery = 3 * kSecond;
 /// Time after which a member that has a copy of a tree starts again, once the last fault is over.
 /// No fault hits new copies from then on.
 constexpr Nanoseconds kRenewal = 2 * kMillisecond;
-constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
-                                   .heartbeat = 2 * kMillisecond,
-                                   .silence = 15 * kMillisecond,
-                                   .slowness = 20 * kMillisecond,
-                                   .poll = 8 * kMillisecond,
-                                   .candidacy = 4 * kMillisecond};
 /// When bulk loads begin.
 constexpr Nanoseconds kLoadsFrom = 20 * kMillisecond;
 constexpr Nanoseconds kLoadsWithin = 80 * kMillisecond;
@@ -37,65 +29,27 @@ constexpr std::size_t kRoomWithFaults = 50;
 constexpr std::size_t kRoom = SetHistory::kMaxOperations - 1;
 /// Operations of each client when all is well again.
 constexpr std::size_t kLastOperations = 3;
-/// A life that crashes in the midst of writing does so within that many stores and flushes.
-constexpr std::uint64_t kStoresToLive = 40;
 
 }  // namespace
 
-void ServiceCounters::add(const ServiceCounters& other) {
-  operations += other.operations;
-  in_doubt += other.in_doubt;
-  failed += other.failed;
-  any_reads += other.any_reads;
-  asked_of_backups += other.asked_of_backups;
-  read_from_backups += other.read_from_backups;
-  too_old += other.too_old;
-  offloaded += other.offloaded;
-  reconnects += other.reconnects;
-  crashes += other.crashes;
-  torn += other.torn;
-  checkpoints += other.checkpoints;
-  elections += other.elections;
-  copies.begun += other.copies.begun;
-  copies.in_vain += other.copies.in_vain;
-  copies.dropped += other.copies.dropped;
-  copies.arrived += other.copies.arrived;
-  copies.waits += other.copies.waits;
-  copies.ended += other.copies.ended;
-  arrived_by_message += other.arrived_by_message;
-  sources_died += other.sources_died;
-  copiers_died += other.copiers_died;
-  loads += other.loads;
-  loads_failed += other.loads_failed;
-  loads_refused += other.loads_refused;
-  rival_loads += other.rival_loads;
-  loads_taken += other.loads_taken;
-  load_sources_died += other.load_sources_died;
-  load_copiers_died += other.load_copiers_died;
-}
-
-ServiceRun::ServiceRun(std::uint64_t seed) : seed_(seed), world_(seed), random_(seed ^ 0x5e41ce) {
-  etcd_ = std::make_unique<SimEtcd>(world_, world_.add_host("etcd"), kEtcdLease);
-  sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
-  // A quarter of the runs on fabrics that have connections and nothing else, as tcp is.
-  if (random_.below(4) == 0) fabric.capabilities = 0;
-  fabric.memory_outlives_process = random_.below(2) == 0;
-  fabric.told_late = random_.below(2) == 0 ? fabric.give_up : 4 * fabric.give_up;
-  group_ = std::unique_ptr<GroupWorld>(new GroupWorld{
-      world_, *etcd_, kTiming, fabric, static_cast<group::ReplicationProtocol>(seed % 3),
-      kPushBytes, static_cast<group::Ack>(seed / 3 % 3)});
-  if (seed % 5 > 1) group_->min_members = static_cast<std::uint32_t>(seed % 5 - 1);
-  service_ = std::make_unique<Service>(Service{
-      .group = *group_, .published = {}, .fabric = fabric, .workers = 1 + random_.below(2)});
+ServiceRun::ServiceRun(std::uint64_t seed) : FaultRun(seed, 0x5e41ce, 4, kPushBytes) {
+  service_ = std::make_unique<Service>(Service{.group = *group_,
+                                               .published = {},
+                                               .fabric = group_->fabric,
+                                               .workers = 1 + random_.below(2)});
   // In half of the runs an operation, and a node, at a time.
   if (random_.below(2) == 0) group_->slice = rtree::kWorkOfAnOperation + 1;
   draw_copies();
-  add_members();
+  add_hosts([] { return ServerDisk(); }, kClients);
   ledger_.room = kRoomWithFaults;
   add_clients();
 }
 
-ServiceRun::~ServiceRun() { clients_.clear(); }
+ServiceRun::~ServiceRun() {
+  clients_.clear();
+  dead_.clear();
+  nodes_.clear();
+}
 
 /// Most logs keep little, so that a member that is away for a while needs a copy; and some disks
 /// are too slow for one, so that it is in the way.
@@ -112,25 +66,6 @@ void ServiceRun::draw_copies() {
     if (world_.now() < kFaultsUntil && random_.below(4) != 0) faults_->disturb(copier, source);
   };
   service_->on_arrival = [this](const sim::Host& member) { renew(place_of(member)); };
-}
-
-void ServiceRun::add_members() {
-  Faults::Hosts hosts;
-  const auto add = [this](const std::string& name) {
-    const double drift = random_.uniform(-1, 1) / group::kDriftDenominator;
-    const auto offset = static_cast<Nanoseconds>(random_.below(kSecond)) + kSecond;
-    return &world_.add_host(name, {.clock_offset = offset, .clock_rate = 1 + drift});
-  };
-  for (std::size_t i = 0; i < kMembers; ++i) {
-    hosts.members.push_back(add("member" + std::to_string(i + 1)));
-    nodes_.push_back({.host = hosts.members.back(), .id = i + 1});
-  }
-  for (std::size_t i = 0; i < kClients; ++i) {
-    hosts.clients.push_back(add("client" + std::to_string(i + 1)));
-  }
-  faults_ = std::make_unique<Faults>(*group_, random_, std::move(hosts), *this);
-  faults_->draw_links();
-  for (std::size_t i = 0; i < kMembers; ++i) start(i);
 }
 
 ClientOptions ServiceRun::draw_client() {
@@ -161,8 +96,8 @@ void ServiceRun::add_clients() {
     ServiceClient::Options options{.client = draw_client()};
     options.knows_members = random_.below(2) == 0;
     options.in_flight = 1 + random_.below(3);
-    auto& host = *world_.find_host("client" + std::to_string(i + 1));
-    clients_.push_back(std::make_unique<ServiceClient>(*service_, ledger_, host, urls, options));
+    clients_.push_back(
+        std::make_unique<ServiceClient>(*service_, ledger_, *client_hosts_[i], urls, options));
   }
   if (random_.below(2) == 0) return;
   // The tree is empty only in the beginning. In half of the runs that load, two clients compete.
@@ -176,35 +111,17 @@ void ServiceRun::add_clients() {
 
 // --- members
 
-void ServiceRun::start(std::size_t member) {
-  Node& node = nodes_[member];
-  const std::uint64_t life = seed_ * 1000 + ++lives_begun_;
-  const auto failure =
-      random_.below(2) == 0 ? Power::Failure::kPowerCut : Power::Failure::kProcessDies;
-  node.life =
-      std::make_unique<ServerLife>(*service_, *node.host, node.id, node.disk, life * 2, failure);
-  node.life->power().set_on_cut([this, member, failure] {
-    sim::Host& host = *nodes_[member].host;
-    const bool is_killed = failure == Power::Failure::kProcessDies;
-    group_->note(host.name() + (is_killed ? " is killed" : " crashes"));
-    is_killed ? host.kill() : host.crash();
-    // What it was about goes on to its end, and nothing comes of it.
-    world_.after(0, [this, member] { reap(member); });
-  });
-  group_->note(node.host->name() + " starts");
+std::unique_ptr<ServerLife> ServiceRun::make_life(Node& node, std::uint64_t seed,
+                                                  Power::Failure failure) {
+  return std::make_unique<ServerLife>(*service_, *node.host, node.id, node.disk, seed, failure);
 }
-
-void ServiceRun::crash(std::size_t member) { nodes_[member].life->power().cut(); }
 
 void ServiceRun::crash_while_writing(std::size_t member) {
-  Power& power = nodes_[member].life->power();
-  if (power.is_off()) return;
-  ++counters_.torn;
-  power.cut_after(random_.below(kStoresToLive));
+  if (!nodes_[member].life->power().is_off()) ++counters_.torn;
+  FaultRun::crash_while_writing(member);
 }
 
-void ServiceRun::reap(std::size_t member) {
-  Node& node = nodes_[member];
+void ServiceRun::on_end(Node& node) {
   ++counters_.crashes;
   if (node.life->copies().is_fetching() && !node.life->copies().has_arrived()) {
     ++counters_.copiers_died;
@@ -212,7 +129,6 @@ void ServiceRun::reap(std::size_t member) {
   if (node.life->load_taker().is_copying()) ++counters_.load_copiers_died;
   collect(*node.life);
   node.disk.end_life(node.life->power());
-  dead_.push_back(std::move(node.life));
 }
 
 std::size_t ServiceRun::place_of(const sim::Host& host) const {
@@ -233,23 +149,17 @@ void ServiceRun::renew(std::size_t member) {
 
 void ServiceRun::collect(const ServerLife& life) {
   const replication::StateTransferCounters& copies = life.copies().counters();
-  counters_.add({.copies = copies});
+  add_counters(counters_.copies, copies);
   if (service_->fabric.capabilities == 0) counters_.arrived_by_message += copies.arrived;
   counters_.checkpoints += life.checkpoints();
   counters_.loads_taken += life.load_taker().taken();
-  counters_.elections += life.driver().member().counters().elections;
+  counters_.elections += life.member().counters().elections;
 }
 
 // --- the whole
 
 std::string ServiceRun::run() {
-  faults_->schedule(kFaultsFrom, kFaultsUntil);
-  world_.run_until(kFaultsUntil + 150 * kMillisecond);
-  for (const Node& node : nodes_) {
-    if (node.life != nullptr) node.life->power().cut_after(UINT64_MAX - node.life->power().steps());
-  }
-  faults_->heal();
-  world_.run_for(100 * kMillisecond);
+  run_faults(kFaultsFrom, kFaultsUntil);
   ledger_.room = kRoom;
   for (auto& client : clients_) client->finish_with(kLastOperations);
   const bool converged = world_.run_until(
@@ -281,18 +191,8 @@ std::string ServiceRun::run() {
 }
 
 bool ServiceRun::has_converged() const {
-  if (!std::ranges::all_of(clients_, [](const auto& client) { return client->is_idle(); })) {
-    return false;
-  }
-  if (!std::ranges::all_of(nodes_, [](const Node& node) { return node.life != nullptr; })) {
-    return false;
-  }
-  const group::Member& first = nodes_.front().life->driver().member();
-  return std::ranges::all_of(nodes_, [&](const Node& node) {
-    const group::Member& member = node.life->driver().member();
-    return member.view() == first.view() && member.view().members.size() == kMembers &&
-           member.applied() == first.applied();
-  });
+  return have_members_converged() &&
+         std::ranges::all_of(clients_, [](const auto& client) { return client->is_idle(); });
 }
 
 std::string ServiceRun::check() {
@@ -319,19 +219,13 @@ std::string ServiceRun::check() {
   return "";
 }
 
-std::string ServiceRun::trace() const {
-  std::string text = std::string(to_string(group_->protocol)) + ", ack " +
-                     std::string(to_string(group_->ack)) + "\n";
-  for (const std::string& line : group_->trace) text += line + "\n";
-  for (const Node& node : nodes_) {
-    if (node.life == nullptr) continue;
-    const group::Member& member = node.life->driver().member();
-    text += node.host->name() + ": " + std::string(to_string(member.role())) + " in view " +
-            encode(member.view()) + ", committed " + std::to_string(member.committed()) +
-            ", applied " + std::to_string(member.applied().lsn) + ", version " +
-            std::to_string(node.life->snapshot().version()) +
-            (member.needs_copy() ? ", needs a copy" : "") + "\n";
-  }
+std::string ServiceRun::describe(const ServerLife& life) const {
+  return ", version " + std::to_string(life.snapshot().version()) +
+         (life.member().needs_copy() ? ", needs a copy" : "");
+}
+
+std::string ServiceRun::describe_clients() const {
+  std::string text;
   for (const auto& client : clients_) text += client->to_string() + "\n";
   return text;
 }

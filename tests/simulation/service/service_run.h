@@ -1,11 +1,10 @@
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "tests/simulation/group/faults.h"
+#include "tests/simulation/group/fault_run.h"
 #include "tests/simulation/service/service_client.h"
 
 namespace silurus::simulation {
@@ -35,61 +34,39 @@ struct ServiceCounters {
   std::uint64_t loads_taken = 0;    ///< copies of their nodes
   std::uint64_t load_sources_died = 0;
   std::uint64_t load_copiers_died = 0;
-  void add(const ServiceCounters& other);
 };
 
 /// Three servers that ship, as the members of a group, an etcd, and clients that ship, through the
 /// faults of one seed.
-class ServiceRun final : public Faults::Victims {
+class ServiceRun final : public FaultRun<ServerLife, ServerDisk> {
  public:
+  using Counters = ServiceCounters;
   explicit ServiceRun(std::uint64_t seed);
   ~ServiceRun();
 
   /// Everything: the first complaint, or nothing.
   std::string run();
   const ServiceCounters& counters() const { return counters_; }
-  /// What happened, for people.
-  std::string trace() const;
-  std::uint64_t trace_hash() const { return world_.trace_hash(); }
 
  private:
-  struct Node {
-    sim::Host* host;
-    group::MemberId id;
-    ServerDisk disk = {};
-    std::unique_ptr<ServerLife> life = {};
-  };
-
   void draw_copies();
-  void add_members();
   void add_clients();
   ClientOptions draw_client();
-  bool is_up(std::size_t member) const override { return nodes_[member].life != nullptr; }
-  void start(std::size_t member) override;
-  void crash(std::size_t member) override;
-  void set_turn(std::size_t member, Nanoseconds turn) override {
-    if (is_up(member)) nodes_[member].life->turn = turn;
-  }
+  std::unique_ptr<ServerLife> make_life(Node& node, std::uint64_t seed,
+                                        Power::Failure failure) override;
+  void on_end(Node& node) override;
   void crash_while_writing(std::size_t member) override;
-  void reap(std::size_t member);
+  std::string describe(const ServerLife& life) const override;
+  std::string describe_clients() const override;
   void renew(std::size_t member);
   std::size_t place_of(const sim::Host& host) const;
   void collect(const ServerLife& life);
   bool has_converged() const;
   std::string check();
 
-  const std::uint64_t seed_;
-  sim::World world_;
-  Random random_;
-  std::unique_ptr<SimEtcd> etcd_;
-  std::unique_ptr<GroupWorld> group_;
   std::unique_ptr<Service> service_;
-  std::unique_ptr<Faults> faults_;
-  std::deque<Node> nodes_;  ///< lives hold on to their disks
-  std::vector<std::unique_ptr<ServerLife>> dead_;
   Ledger ledger_;
   std::vector<std::unique_ptr<ServiceClient>> clients_;
-  std::uint64_t lives_begun_ = 0;
   ServiceCounters counters_;
 };
 

@@ -1,10 +1,7 @@
 #include <gtest/gtest.h>
 
-#include <iostream>
-
 #include "common/log.h"
 #include "tests/simulation/service/service_run.h"
-#include "tests/support/seed.h"
 
 // Servers and clients as they ship, over a simulated network with a simulated etcd, through seeds
 // of faults. SEED_SECONDS says how long; SEED=s runs the one that failed again, and says what
@@ -15,15 +12,8 @@ namespace {
 
 TEST(Service, IsLinearizableLosesNothingAndGoesOnThroughEverySeed) {
   log::set_level(log::Level::kError);  // views come and go
-  ServiceCounters all;
   testing_support::Seeds seeds;
-  while (seeds.next()) {
-    ServiceRun run(seeds.current());
-    const std::string wrong = run.run();
-    ASSERT_EQ(wrong, "") << "SEED=" << seeds.current() << "\n" << run.trace();
-    if (seeds.is_again()) std::cout << run.trace();
-    all.add(run.counters());
-  }
+  const ServiceCounters all = run_seeds<ServiceRun>(seeds);
   std::cout << seeds.count() << " seeds: " << all.operations << " operations (" << all.in_doubt
             << " in doubt, " << all.failed << " without effect), " << all.any_reads
             << " of any member, " << all.asked_of_backups << " of them asked of backups ("

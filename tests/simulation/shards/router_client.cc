@@ -16,15 +16,6 @@ constexpr unsigned kAllValues = kColumns * kColumnValues;
 
 }  // namespace
 
-void RouterCounters::add(const RouterCounters& other) {
-  operations += other.operations;
-  in_doubt += other.in_doubt;
-  failed += other.failed;
-  nearest += other.nearest;
-  counts += other.counts;
-  visits += other.visits;
-}
-
 RouterClient::RouterClient(ShardWorld& shards, sim::Host& host, const Options& options)
     : shards_(shards), host_(host), options_(options), random_(options.client.seed) {
   thread_ = std::make_unique<sim::Thread>(host, "client", [this](sim::Thread& self) { run(self); });

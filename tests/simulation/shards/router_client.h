@@ -28,7 +28,6 @@ struct RouterCounters {
   std::uint64_t nearest = 0;
   std::uint64_t counts = 0;
   std::uint64_t visits = 0;
-  void add(const RouterCounters& other);
 };
 
 /// A router that ships, in a thread of a simulated host, which asks and writes until it is stopped.

@@ -31,27 +31,9 @@ constexpr double kFrameMax = kColumns - 1.5;
 
 }  // namespace
 
-void ShardCounters::add(const ShardCounters& other) {
-  clients.add(other.clients);
-  splits += other.splits;
-  moves += other.moves;
-  aborts += other.aborts;
-  kills += other.kills;
-  pauses += other.pauses;
-  taken_over += other.taken_over;
-  refused += other.refused;
-  crashes += other.crashes;
-  maps += other.maps;
-  longest_gap = std::max(longest_gap, other.longest_gap);
-}
-
 ShardRun::ShardRun(std::uint64_t seed) : world_(seed), random_(seed ^ 0x54a2d) {
   sim::Host& etcd = world_.add_host("etcd");
-  sim::FabricOptions fabric{.give_up = 30 * kMillisecond};
-  // A quarter of the runs on fabrics that have connections and nothing else, as tcp is.
-  if (random_.below(4) == 0) fabric.capabilities = 0;
-  fabric.memory_outlives_process = random_.below(2) == 0;
-  fabric.told_late = random_.below(2) == 0 ? fabric.give_up : 4 * fabric.give_up;
+  const sim::FabricOptions fabric = draw_fabric(random_, 4);
   nobody_ = std::make_unique<SimEtcd>(world_, etcd, kSecond);
   everyone_ = std::unique_ptr<GroupWorld>(new GroupWorld{
       GroupWorld{.world = world_, .etcd = *nobody_, .timing = {}, .fabric = fabric}});
@@ -77,17 +59,13 @@ ShardRun::~ShardRun() {
 }
 
 void ShardRun::add_people() {
-  const auto add = [this](const std::string& name) {
-    const double drift = random_.uniform(-1, 1) / group::kDriftDenominator;
-    const auto offset = static_cast<Nanoseconds>(random_.below(kSecond)) + kSecond;
-    return &world_.add_host(name, {.clock_offset = offset, .clock_rate = 1 + drift});
-  };
   Faults::Hosts hosts{.members = servers_->hosts()};
   for (std::size_t i = 0; i < kClients; ++i) {
-    client_hosts_.push_back(add("client" + std::to_string(i + 1)));
+    client_hosts_.push_back(&add_drifting_host(world_, random_, "client" + std::to_string(i + 1)));
   }
   for (std::size_t i = 0; i < kCoordinators; ++i) {
-    coordinator_hosts_.push_back(add("coordinator" + std::to_string(i + 1)));
+    coordinator_hosts_.push_back(
+        &add_drifting_host(world_, random_, "coordinator" + std::to_string(i + 1)));
   }
   hosts.clients = client_hosts_;
   hosts.clients.insert(hosts.clients.end(), coordinator_hosts_.begin(), coordinator_hosts_.end());
@@ -136,7 +114,7 @@ ClientOptions ShardRun::draw_client() {
 }
 
 void ShardRun::start_client(std::size_t index) {
-  if (clients_[index] != nullptr) counters_.clients.add(clients_[index]->counters());
+  if (clients_[index] != nullptr) add_counters(counters_.clients, clients_[index]->counters());
   RouterClient::Options options{.client = draw_client()};
   if (shards_->fabric.memory_outlives_process && index == 0) {
     options.writes = false;
@@ -259,7 +237,7 @@ std::string ShardRun::complaint() const {
 /// Entries that were never in two shards at a time were always asked for together: those of a
 /// column in one range of the last map, since ranges are only ever divided.
 std::string ShardRun::check() {
-  for (const auto& client : clients_) counters_.clients.add(client->counters());
+  for (const auto& client : clients_) add_counters(counters_.clients, client->counters());
   counters_.splits = replacements_->splits;
   counters_.moves = replacements_->moves;
   counters_.aborts = replacements_->aborts;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,14 +21,19 @@ struct ShardCounters {
   std::uint64_t crashes = 0;
   std::uint64_t maps = 0;
   Nanoseconds longest_gap = 0;
-  void add(const ShardCounters& other);
 };
+inline void add_counters(ShardCounters& sum, const ShardCounters& more) {
+  const Nanoseconds longest = std::max(sum.longest_gap, more.longest_gap);
+  add_counters<ShardCounters>(sum, more);
+  sum.longest_gap = longest;
+}
 
 /// A cluster of shards, each of which is a server alone or a group of replicas; routers, and
 /// coordinators who split and move them; an etcd; all of it as it ships, through the faults of one
 /// seed.
 class ShardRun {
  public:
+  using Counters = ShardCounters;
   explicit ShardRun(std::uint64_t seed);
   ~ShardRun();
 

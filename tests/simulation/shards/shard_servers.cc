@@ -7,15 +7,6 @@ namespace silurus::simulation {
 namespace {
 
 constexpr std::size_t kPushBytes = 8 << 10;
-constexpr Nanoseconds kEtcdLease = 30 * kMillisecond;
-constexpr group::Timing kTiming = {.lease = 40 * kMillisecond,
-                                   .heartbeat = 2 * kMillisecond,
-                                   .silence = 15 * kMillisecond,
-                                   .slowness = 20 * kMillisecond,
-                                   .poll = 8 * kMillisecond,
-                                   .candidacy = 4 * kMillisecond};
-/// A life that crashes in the midst of writing does so within that many stores and flushes.
-constexpr std::uint64_t kStoresToLive = 40;
 /// Files there outlive a process, and wait for no device.
 constexpr const char* kMemory = "/dev/shm";
 /// Between two looks at whether a server is frozen.
@@ -41,10 +32,7 @@ ShardServers::~ShardServers() {
 }
 
 std::size_t ShardServers::add_node(const std::string& name, Group* group, group::MemberId id) {
-  const double drift = random_.uniform(-1, 1) / group::kDriftDenominator;
-  const auto offset = static_cast<Nanoseconds>(random_.below(kSecond)) + kSecond;
-  sim::Host& host =
-      everyone_.world.add_host(name, {.clock_offset = offset, .clock_rate = 1 + drift});
+  sim::Host& host = add_drifting_host(everyone_.world, random_, name);
   hosts_.push_back(&host);
   nodes_.push_back({.host = &host, .group = group, .id = id});
   return nodes_.size() - 1;
@@ -61,7 +49,7 @@ void ShardServers::add_group(std::size_t number, std::size_t members) {
   group.world = std::unique_ptr<GroupWorld>(new GroupWorld{GroupWorld{
       .world = everyone_.world,
       .etcd = *group.etcd,
-      .timing = kTiming,
+      .timing = kQuick,
       .fabric = options_.fabric,
       .protocol = static_cast<group::ReplicationProtocol>(random_.below(3)),
       .push_bytes = kPushBytes,
@@ -94,7 +82,6 @@ std::string ShardServers::start_next() {
 
 void ShardServers::start(std::size_t server) {
   Node& node = nodes_[server];
-  node.is_down = false;
   node.frozen_by = 0;
   const std::uint64_t seed = (options_.seed * 1000 + ++lives_begun_) * 2;
   everyone_.note(node.host->name() + " starts");
@@ -106,19 +93,9 @@ void ShardServers::start(std::size_t server) {
     return;
   }
   if (node.disk == nullptr) node.disk = std::make_unique<ServerDisk>();
-  const auto failure =
-      random_.below(2) == 0 ? Power::Failure::kPowerCut : Power::Failure::kProcessDies;
   node.life = std::make_unique<ServerLife>(*node.group->service, *node.host, node.id, *node.disk,
-                                           seed, failure);
-  node.life->power().set_on_cut([this, server, failure] {
-    sim::Host& host = *nodes_[server].host;
-    const bool is_killed = failure == Power::Failure::kProcessDies;
-    everyone_.note(host.name() + (is_killed ? " is killed" : " crashes"));
-    is_killed ? host.kill() : host.crash();
-    nodes_[server].is_down = true;
-    // What it was about goes on to its end, and nothing comes of it.
-    everyone_.world.after(0, [this, server] { reap(server); });
-  });
+                                           seed, draw_failure(random_));
+  crash_with(node.life->power(), everyone_, *node.host, [this, server] { reap(server); });
 }
 
 void ShardServers::reap(std::size_t server) {
@@ -144,14 +121,12 @@ void ShardServers::crash(std::size_t server) {
   if (node.alone == nullptr || !data_) return;
   everyone_.note(node.host->name() + " is killed");
   node.host->kill();
-  node.is_down = true;
   reap_alone(server);
 }
 
 void ShardServers::crash_while_writing(std::size_t server) {
   if (nodes_[server].life == nullptr) return crash(server);
-  Power& power = nodes_[server].life->power();
-  if (!power.is_off()) power.cut_after(random_.below(kStoresToLive));
+  cut_soon(nodes_[server].life->power(), random_);
 }
 
 void ShardServers::set_turn(std::size_t server, Nanoseconds turn) {
@@ -160,14 +135,14 @@ void ShardServers::set_turn(std::size_t server, Nanoseconds turn) {
 
 sim::Host* ShardServers::primary() const {
   for (const Node& node : nodes_) {
-    if (node.life != nullptr && node.life->driver().member().may_write()) return node.host;
+    if (node.life != nullptr && node.life->member().may_write()) return node.host;
   }
   return nullptr;
 }
 
 void ShardServers::end_faults() {
   for (Node& node : nodes_) {
-    if (node.life != nullptr) node.life->power().cut_after(UINT64_MAX - node.life->power().steps());
+    if (node.life != nullptr) keep_on(node.life->power());
   }
 }
 
@@ -215,7 +190,7 @@ std::string ShardServers::to_string() const {
             ", fencing token " + std::to_string(core->shard().admission().fencing_token()) + ", " +
             std::to_string(core->shard().tree().snapshot().size()) + " entries";
     if (node.life != nullptr) {
-      const group::Member& member = node.life->driver().member();
+      const group::Member& member = node.life->member();
       text +=
           ", " + std::string(group::to_string(member.role())) + " in view " + encode(member.view());
     }

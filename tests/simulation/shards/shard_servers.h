@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/simulation/group/faults.h"
+#include "tests/simulation/group/fault_run.h"
 #include "tests/simulation/service/server_life.h"
 #include "tests/simulation/shards/sim_environment.h"
 #include "tests/support/server_process.h"
@@ -46,7 +46,7 @@ class ShardServers final : public Faults::Victims {
   std::uint64_t started = 0;
 
   // --- Faults::Victims
-  bool is_up(std::size_t server) const override { return !nodes_[server].is_down; }
+  bool is_up(std::size_t server) const override { return nodes_[server].host->alive(); }
   void crash(std::size_t server) override;
   void start(std::size_t server) override;
   void set_turn(std::size_t server, Nanoseconds turn) override;
@@ -66,7 +66,6 @@ class ShardServers final : public Faults::Victims {
     std::unique_ptr<ServerLife> life = {};
     std::unique_ptr<SimServer> alone = {};
     std::string data = {};  ///< data directory of `alone`
-    bool is_down = false;
     // When it was seen frozen first, by its own clock and which fencing token.
     Nanoseconds frozen_since = 0;
     std::uint64_t frozen_by = 0;

@@ -1,10 +1,7 @@
 #include <gtest/gtest.h>
 
-#include <iostream>
-
 #include "common/log.h"
 #include "tests/simulation/shards/shard_run.h"
-#include "tests/support/seed.h"
 
 // Routers, servers, groups of replicas and those who split and move shards as they ship, over a
 // simulated network with a simulated etcd, through seeds of faults. SEED_SECONDS says how long;
@@ -15,15 +12,8 @@ namespace {
 
 TEST(Shards, AreLinearizableLoseNothingAndGoOnThroughEverySeed) {
   log::set_level(log::Level::kError);  // views come and go
-  ShardCounters all;
   testing_support::Seeds seeds;
-  while (seeds.next()) {
-    ShardRun run(seeds.current());
-    const std::string wrong = run.run();
-    ASSERT_EQ(wrong, "") << "SEED=" << seeds.current() << "\n" << run.trace();
-    if (seeds.is_again()) std::cout << run.trace();
-    all.add(run.counters());
-  }
+  const ShardCounters all = run_seeds<ShardRun>(seeds);
   std::cout << seeds.count() << " seeds: " << all.clients.operations << " operations ("
             << all.clients.in_doubt << " in doubt, " << all.clients.failed << " without effect), "
             << all.clients.nearest << " nearest searches, " << all.clients.counts << " counts, "
