@@ -331,7 +331,7 @@ class KeyedKill : public KeyedTest, public testing::WithParamInterface<std::uint
 TEST_P(KeyedKill, LosesNoEntryAndNoVersion) {
   Random random(testing_support::seed(GetParam()));
   const std::vector<std::string> durable{"--data", folder_ / "data",        "--log-size",
-                                         "16M",    "--checkpoint-interval", "300ms"};
+                                         "16M",    "--checkpoint-interval", "1s"};
   start_with_buses(durable);
   std::map<std::uint64_t, KeyedEntry<2>> model;
   for (int life = 0; life < 4; ++life) {

@@ -253,10 +253,29 @@ TEST(Decode, ABatchOfNothingIsRefused) {
   EXPECT_EQ(load.error().code, ErrorCode::kProtocol);
 }
 
+TEST(Decode, IdsOfEntriesAreAsTheyWereSent) {
+  const std::vector<std::uint64_t> ids{7, 0, UINT64_MAX};
+  std::vector<std::byte> message(get_bytes(ids.size()));
+  ASSERT_EQ(encode_get(message, 5, ids, kAnyMember), message.size());
+  const auto get = decode_get(message);
+  ASSERT_TRUE(get) << get.error().message;
+  EXPECT_EQ(get->header.request_id, 5u);
+  ASSERT_EQ(get->ids.size(), ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(get->ids[i], ids[i]);
+  message.pop_back();
+  EXPECT_FALSE(decode_get(message)) << "too short";
+  for (const std::uint32_t count : {0u, kMaxGetIds + 1}) {
+    std::vector<std::byte> other(get_bytes(count));
+    encode_get(other, 5, std::vector<std::uint64_t>(count));
+    EXPECT_FALSE(decode_get(other)) << count;
+  }
+}
+
 TEST(Decode, AnOperationOfUnknownKindIsRefused) {
   auto operation = some_operations()[0];
   EXPECT_TRUE(check_operation<2>(operation));
-  for (const std::uint32_t kind : {3u, 99u}) {
+  constexpr auto kFirstUnknown = static_cast<std::uint32_t>(kLastOperationKind) + 1;
+  for (const std::uint32_t kind : {kFirstUnknown, 99u}) {
     operation.kind = static_cast<OperationKind>(kind);
     const auto refused = check_operation<2>(operation);
     ASSERT_FALSE(refused) << kind;
