@@ -1,12 +1,12 @@
 #include "bench/tree_keyed.h"
 
 #include <algorithm>
-#include <ctime>
 #include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "bench/cpus.h"
 #include "bench/figures.h"
 #include "common/clock.h"
 #include "common/random.h"
@@ -45,14 +45,9 @@ struct BenchedTree {
 };
 
 double cpu_time_of(const std::function<void()>& work) {
-  const auto now = [] {
-    timespec time{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
-  };
-  const double start = now();
+  const double start = thread_cpu_seconds();
   work();
-  return now() - start;
+  return thread_cpu_seconds() - start;
 }
 
 /// What both trees take for the same, in the runs.

@@ -49,7 +49,7 @@ std::string why_not(const Operation<D>& operation, ErrorCode code) {
                  : "there is no such entry (id and box must both match)";
   }
   if (code == ErrorCode::kConflict) {
-    return by_id ? "the entry was written since version " + std::to_string(operation.expected)
+    return by_id ? "the entry was not written last in version " + std::to_string(operation.expected)
                  : "there is an entry of that id already";
   }
   if (code == ErrorCode::kUnsupported && by_id) {
@@ -372,16 +372,24 @@ Result<Version> Client<D>::update(std::uint64_t id, const Box<D>& from, const Bo
 
 template <int D>
 Result<GetAnswer<D>> Client<D>::get(std::span<const std::uint64_t> ids, Moment as_of) {
-  GetAnswer<D> all;
-  if (ids.empty()) return all;
+  // Ids of several requests are asked for again if something was written in between, and in the end
+  // of one version, which a server with --retain still has.
+  constexpr int kTries = 4;
   const std::size_t most = impl_->core->limits().ids;
+  GetAnswer<D> all;
+  int tries = 1;
   for (std::size_t first = 0; first < ids.size(); first += most) {
     const auto some = ids.subspan(first, std::min(most, ids.size() - first));
-    auto found = impl_->call(request::Get<D>{some, as_of});
+    const bool is_pinned = first != 0 && tries == kTries;
+    auto found = impl_->call(request::Get<D>{some, is_pinned ? all.version : as_of});
     if (!found) return fail(found.error());
-    // All are of the version that the first ones were of.
-    if (first == 0) all.version = found->version;
-    if (ids.size() > most) as_of = all.version;
+    if (first == 0) all = {.entries = {}, .missing = {}, .version = found->version};
+    if (found->version != all.version) {
+      if (is_pinned) return fail(ErrorCode::kProtocol, "the server answers of another version");
+      ++tries;
+      first = 0 - most;  // the next part is the first one
+      continue;
+    }
     std::size_t next = 0;
     for (const std::uint64_t id : some) {
       if (next < found->entries.size() && found->entries[next].id == id) {

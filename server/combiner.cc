@@ -149,14 +149,13 @@ Status Combiner<D>::apply_operation(const protocol::Operation<D>& operation) {
 template <int D>
 Result<protocol::Operation<D>> Combiner<D>::resolve(const protocol::Operation<D>& operation) const {
   using protocol::OperationKind;
-  if (!is_by_id(operation.kind)) return operation;
   if (!tree_->is_keyed()) return fail(ErrorCode::kUnsupported, "the collection is not keyed");
   const auto entry = tree_->find_id(operation.id);
   if (!entry && (operation.kind != OperationKind::kPut || operation.expected != 0)) {
     return fail(ErrorCode::kNotFound, "no entry with that id");
   }
   if (entry && operation.expected != 0 && operation.expected != entry->version) {
-    return fail(ErrorCode::kConflict, "the entry was written since");
+    return fail(ErrorCode::kConflict, "the entry was written last in another version");
   }
   protocol::Operation<D> same{operation.id, OperationKind::kInsert, 0, operation.box, {}};
   if (!entry) return same;
@@ -254,12 +253,18 @@ bool Combiner<D>::apply(Job& job, std::uint32_t& work) {
   if (job.compaction) return compact(job, work);
   for (; operation_ < job.operations.size(); ++operation_) {
     const protocol::Operation<D>& asked = job.operations[operation_];
-    const auto operation = resolve(asked);
-    const bool has_looked = !operation || operation->kind == protocol::OperationKind::kInsert ||
+    std::optional<Result<protocol::Operation<D>>> by_box;
+    const protocol::Operation<D>* operation = &asked;
+    if (is_by_id(asked.kind)) {
+      by_box.emplace(resolve(asked));
+      operation = *by_box ? &**by_box : nullptr;
+    }
+    const bool has_looked = operation == nullptr ||
+                            operation->kind == protocol::OperationKind::kInsert ||
                             tree_->look_for({operation->id, operation->box}, work);
     if (!has_looked || work < rtree::kWorkOfAnOperation) return false;
     work -= rtree::kWorkOfAnOperation;
-    const Status ok = operation ? apply_operation(*operation) : fail(operation.error());
+    const Status ok = operation != nullptr ? apply_operation(*operation) : fail(by_box->error());
     if (!ok) [[unlikely]] {
       job.failed.push_back(
           {.index = operation_, .code = static_cast<std::uint32_t>(ok.error().code)});

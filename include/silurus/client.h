@@ -114,7 +114,8 @@ class SILURUS_API Client {
   // --- entries by their ids, in keyed collections (CollectionOptions::keyed); kUnsupported in
   // others. There insert() is kConflict if the id is there.
   /// The entries of some ids, all at one version, which may be an older one. In the order of the
-  /// ids; those of which there is none apart.
+  /// ids; those of which there is none apart. More than kMaxGet while others write all the time:
+  /// kNotFound, unless the server keeps old versions (--retain).
   Result<GetAnswer<D>> get(std::span<const std::uint64_t> ids, Moment as_of = 0);
   /// Inserts an entry or gives it another box. With a condition only the latter: kConflict if it
   /// was written since, kNotFound if there is none.

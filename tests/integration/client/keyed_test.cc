@@ -103,9 +103,11 @@ TEST_F(KeyedTest, ConditionsAreKept) {
     EXPECT_EQ(result.error().code, code) << result.error().message;
     EXPECT_NE(result.error().message.find(says), std::string::npos) << result.error().message;
   };
-  expect(buses.put(7, point_at(0, 0), {first}), ErrorCode::kConflict, "since version");
-  expect(buses.update(7, point_at(0, 0), IfVersion{first}), ErrorCode::kConflict, "since version");
-  expect(buses.erase(7, IfVersion{first}), ErrorCode::kConflict, "since version");
+  expect(buses.put(7, point_at(0, 0), {first}), ErrorCode::kConflict,
+         "not written last in version");
+  expect(buses.update(7, point_at(0, 0), IfVersion{first}), ErrorCode::kConflict,
+         "not written last in version");
+  expect(buses.erase(7, IfVersion{first}), ErrorCode::kConflict, "not written last in version");
   expect(buses.put(9, point_at(0, 0), {first}), ErrorCode::kNotFound, "id 9");
   expect(buses.update(9, point_at(0, 0)), ErrorCode::kNotFound, "no entry of that id");
   expect(buses.erase(9), ErrorCode::kNotFound, "no entry of that id");
@@ -179,6 +181,25 @@ TEST_F(KeyedTest, ManyAreReadAtOneVersion) {
     ASSERT_EQ(found.missing.size(), kIds);
     EXPECT_EQ(found.entries.front().box, found.entries.back().box);
     for (const KeyedEntry<2>& entry : found.entries) EXPECT_LE(entry.version, found.version);
+  }
+}
+
+/// More than one request takes, of a server that keeps no old versions.
+TEST_F(KeyedTest, ManyAreReadWhileSomebodyWritesNowAndThen) {
+  start_with_buses();
+  std::vector<Entry<2>> entries;
+  std::vector<std::uint64_t> ids;
+  for (std::uint64_t id = 0; id < 3'000; ++id) {
+    entries.push_back({id, point_at(0, 0)});
+    ids.push_back(id);
+  }
+  Client<2> buses = connect();
+  ASSERT_TRUE(buses.load(entries));
+  for (double x = 1; x < 20; ++x) {
+    ASSERT_TRUE(buses.put(7, point_at(x, x)));
+    const GetAnswer<2> found = get(buses, ids);
+    ASSERT_EQ(found.entries.size(), ids.size());
+    EXPECT_EQ(found.entries[7].box, point_at(x, x));
   }
 }
 
