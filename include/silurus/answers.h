@@ -192,7 +192,7 @@ class WriteBatch {
   }
   /// Moves an entry: searches see it at the old box or at the new one, never at both or neither.
   WriteBatch& update(std::uint64_t id, const Box<D>& from, const Box<D>& to) {
-    operations_.push_back({id, OperationKind::kUpdate, 0, from, to});
+    operations_.push_back({id, OperationKind::kUpdate, 0, from, {to}});
     return *this;
   }
 
