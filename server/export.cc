@@ -67,7 +67,7 @@ Result<std::string> Export<D>::changes() {
     operations_.push_back({entry.id, OperationKind::kErase, 0, entry.box, {}});
   }
   for (const auto& move : found->moved) {
-    operations_.push_back({move.id, OperationKind::kUpdate, 0, move.from, move.to});
+    operations_.push_back({move.id, OperationKind::kUpdate, 0, move.from, {move.to}});
   }
   pinned_ = std::move(now);
   return Json{{"version", pinned_.version()},

@@ -233,7 +233,7 @@ Operation ClientNode::draw_operation() {
   const Entry entry = std::exchange(own_[which], own_.back());
   own_.pop_back();
   if (dice < 0.7) return {entry.id, protocol::OperationKind::kErase, 0, entry.box, {}};
-  return {entry.id, protocol::OperationKind::kUpdate, 0, entry.box, draw_box(0.02)};
+  return {entry.id, protocol::OperationKind::kUpdate, 0, entry.box, {draw_box(0.02)}};
 }
 
 void ClientNode::start_write() {

@@ -5,6 +5,8 @@ namespace {
 
 /// Stores and flushes within which the power of a life fails that is to crash while it writes.
 constexpr std::uint64_t kStoresToLive = 40;
+/// Pause before a member that has a copy of a tree is started again.
+constexpr Nanoseconds kRenewal = 2 * kMillisecond;
 
 }  // namespace
 
@@ -40,5 +42,15 @@ void cut_soon(Power& power, Random& random) {
 }
 
 void keep_on(Power& power) { power.cut_after(UINT64_MAX - power.steps()); }
+
+void start_again(Faults::Victims& victims, std::size_t member, GroupWorld& group, sim::Host& host) {
+  group.note(host.name() + " has a copy");
+  victims.crash(member);
+  group.world.after(kRenewal, [&victims, member, &host] {
+    if (victims.is_up(member)) return;
+    host.restart();
+    victims.start(member);
+  });
+}
 
 }  // namespace silurus::simulation

@@ -37,6 +37,9 @@ void cut_soon(Power& power, Random& random);
 /// The power does not fail any more.
 void keep_on(Power& power);
 
+/// A member has a copy of another one's tree: it ends as harshly as any, and is soon there again.
+void start_again(Faults::Victims& victims, std::size_t member, GroupWorld& group, sim::Host& host);
+
 /// Adds counters, of which the struct consists.
 template <typename Counters>
 void add_counters(Counters& sum, const Counters& more) {

@@ -105,8 +105,9 @@ struct Service {
   /// Called when a member begins to copy the tree of another one.
   std::function<void(const sim::Host& copier, const sim::Host& source)> on_copy =
       [](const sim::Host&, const sim::Host&) {};
-  /// Called when a copy has arrived: the member does no more, and is to be started again.
-  std::function<void(const sim::Host& member)> on_arrival = [](const sim::Host&) {};
+  /// Called when a copy has arrived: the member does no more, and must be started again. Needed
+  /// where a member may copy another one's tree.
+  std::function<void(const sim::Host& member)> on_arrival = {};
   std::uint64_t sources_died = 0;              ///< in the midst of being copied
   std::uint64_t load_sources_died = 0;         ///< the same of a bulk load
   std::vector<Published::Content> loads = {};  ///< what clients load in bulk, and none removes

@@ -15,9 +15,6 @@ constexpr Nanoseconds kFaultsFrom = 40 * kMillisecond;
 constexpr Nanoseconds kFaultsUntil = 440 * kMillisecond;
 /// Time after the last fault within which everything is as it should be.
 constexpr Nanoseconds kRecovery = 3 * kSecond;
-/// Time after which a member that has a copy of a tree starts again, once the last fault is over.
-/// No fault hits new copies from then on.
-constexpr Nanoseconds kRenewal = 2 * kMillisecond;
 /// When bulk loads begin.
 constexpr Nanoseconds kLoadsFrom = 20 * kMillisecond;
 constexpr Nanoseconds kLoadsWithin = 80 * kMillisecond;
@@ -65,7 +62,10 @@ void ServiceRun::draw_copies() {
     group_->note(copier.name() + " copies " + source.name());
     if (world_.now() < kFaultsUntil && random_.below(4) != 0) faults_->disturb(copier, source);
   };
-  service_->on_arrival = [this](const sim::Host& member) { renew(place_of(member)); };
+  service_->on_arrival = [this](const sim::Host& host) {
+    const std::size_t member = place_of(host);
+    start_again(*this, member, *group_, *nodes_[member].host);
+  };
 }
 
 ClientOptions ServiceRun::draw_client() {
@@ -134,17 +134,6 @@ void ServiceRun::on_end(Node& node) {
 std::size_t ServiceRun::place_of(const sim::Host& host) const {
   const auto node = std::ranges::find(nodes_, &host, &Node::host);
   return static_cast<std::size_t>(node - nodes_.begin());
-}
-
-/// The member ends as harshly as any, and is soon there again.
-void ServiceRun::renew(std::size_t member) {
-  group_->note(nodes_[member].host->name() + " has a copy");
-  crash(member);
-  world_.after(kRenewal, [this, member] {
-    if (is_up(member)) return;
-    nodes_[member].host->restart();
-    start(member);
-  });
 }
 
 void ServiceRun::collect(const ServerLife& life) {

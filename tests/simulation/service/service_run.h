@@ -58,7 +58,6 @@ class ServiceRun final : public FaultRun<ServerLife, ServerDisk> {
   void crash_while_writing(std::size_t member) override;
   std::string describe(const ServerLife& life) const override;
   std::string describe_clients() const override;
-  void renew(std::size_t member);
   std::size_t place_of(const sim::Host& host) const;
   void collect(const ServerLife& life);
   bool has_converged() const;

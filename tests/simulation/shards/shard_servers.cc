@@ -1,5 +1,6 @@
 #include "tests/simulation/shards/shard_servers.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -60,6 +61,10 @@ void ShardServers::add_group(std::size_t number, std::size_t members) {
                                                     .published = {},
                                                     .fabric = options_.fabric,
                                                     .workers = 1 + random_.below(2)});
+  group.service->on_arrival = [this, &world = *group.world](const sim::Host& host) {
+    const auto at = std::ranges::find(nodes_, &host, &Node::host);
+    start_again(*this, static_cast<std::size_t>(at - nodes_.begin()), world, *at->host);
+  };
   etcd_.add_group(static_cast<std::uint32_t>(number), *group.etcd);
   Place& place = places_.emplace_back();
   place.url = etcd_.url() + "/" + std::to_string(number);

@@ -49,7 +49,7 @@ Bytes nearest_message(const rtree::NearestQuery<2>& query) {
 std::vector<Operation<2>> some_operations() {
   return {{1, OperationKind::kInsert, 0, box2(0, 0, 1, 1), {}},
           {2, OperationKind::kErase, 0, box2(-1, -1, 1, 1), {}},
-          {3, OperationKind::kUpdate, 0, box2(0, 0, 1, 1), box2(5, 5, 6, 6)}};
+          {3, OperationKind::kUpdate, 0, box2(0, 0, 1, 1), {box2(5, 5, 6, 6)}}};
 }
 
 Bytes write_message(std::span<const Operation<2>> operations) {

@@ -28,7 +28,7 @@ Bytes nearest() {
   return out;
 }
 Bytes write() {
-  const std::vector<Operation<2>> operations{{1, OperationKind::kUpdate, 0, kBox, kBox}};
+  const std::vector<Operation<2>> operations{{1, OperationKind::kUpdate, 0, kBox, {kBox}}};
   Bytes out(write_bytes<2>(1));
   encode_write<2>(out, kId, 42, operations);
   return out;

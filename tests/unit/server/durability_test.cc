@@ -73,7 +73,7 @@ TEST(Durability, RoomForOperationsIsRoomForTheLongestOnes) {
   for (std::size_t i = 0; i < most; ++i) {
     const auto& [from, to] = i % 2 == 0 ? std::pair(here, there) : std::pair(there, here);
     ASSERT_TRUE(tree.update(1, from, to));
-    durability.record({1, protocol::OperationKind::kUpdate, 0, from, to});
+    durability.record({1, protocol::OperationKind::kUpdate, 0, from, {to}});
   }
   ASSERT_TRUE(durability.publish(collections));
   const DurabilityStats stats = durability.stats();
