@@ -181,11 +181,15 @@ Status Service::start_up() {
   }
   std::string places;
   for (const std::string& address : server_->addresses()) {
-    std::printf("listening on %s\n", address.c_str());
     places += (places.empty() ? "" : ", ") + address;
   }
-  std::fflush(stdout);
+  // Before the addresses are printed: who knows them may kill this server at once, and its keeper
+  // replaces only what it knows to have served.
   manager_.ready("serving at " + places);
+  for (const std::string& address : server_->addresses()) {
+    std::printf("listening on %s\n", address.c_str());
+  }
+  std::fflush(stdout);
   return {};
 }
 
