@@ -17,9 +17,10 @@ using nlohmann::json;
 
 constexpr const char* kBase = "http://localhost:1";
 
-/// The whole body of an answer, however many pieces it has.
+/// The whole body of an answer, however many pieces it has; the bytes of the largest one.
 std::string body_of(HttpAnswer answer, Source& source, std::size_t* largest = nullptr) {
   std::string body = answer.body;
+  if (largest != nullptr) *largest = body.size();
   for (bool more = answer.stream != nullptr; more;) {
     std::string piece;
     const auto next = answer.stream->next(source, piece);

@@ -34,6 +34,7 @@ class Keyed {
     first_->publish();
   }
 
+  void remove_tree() { Tree<D>::remove(std::move(tree)); }
   void recycle_all() {
     for (int i = 0; i < 1000 && (i < 64 || first_->stats().bytes_retired != 0); ++i) {
       clock_.advance(kGraceOfKeyed);
@@ -127,6 +128,21 @@ TEST(KeyedTree, OldVersionsHaveWhatTheyHad) {
   EXPECT_EQ(again.find_id(1)->box, before);
   EXPECT_EQ(keyed.tree->snapshot().find_id(1), std::nullopt);
   EXPECT_TRUE(again.validate());
+}
+
+TEST(KeyedTree, GivesItsIndexBackWhenItIsRemoved) {
+  for (const std::uint64_t count : {1u, 20'000u}) {
+    Keyed<2> keyed;
+    const std::uint64_t empty = keyed.stats().bytes_used;
+    const Box<2> box{{1, 2}, {3, 4}};
+    for (std::uint64_t id = 0; id < count; ++id) ASSERT_TRUE(keyed.tree->insert({id, box}));
+    keyed.tree->publish();
+    EXPECT_GT(keyed.stats().nodes, 2u);
+    keyed.remove_tree();
+    keyed.recycle_all();
+    EXPECT_EQ(keyed.stats().nodes, 1u) << "the root of the other tree";
+    EXPECT_LE(keyed.stats().bytes_used, empty);
+  }
 }
 
 TEST(KeyedTree, HoldsAnyNumbers) {
@@ -301,6 +317,31 @@ TEST(KeyedBulkLoad, MakesAnIndex) {
       expect_loads<2>(count, are_random);
       expect_loads<3>(count, are_random);
     }
+  }
+}
+
+/// Ids below the first: the nodes on their way down said that theirs begin later.
+TEST(KeyedBulkLoad, TakesIdsBelowAllOfItsOwn) {
+  constexpr std::uint64_t kFirst = 1'000'000;
+  for (const std::uint64_t count : {1'000u, 50'000u}) {
+    Keyed<2> keyed;
+    std::vector<Entry<2>> entries = entries_of<2>(count, true, false);
+    for (Entry<2>& entry : entries) entry.id += kFirst;
+    ASSERT_TRUE(keyed.tree->bulk_load(entries, {}));
+    const std::uint64_t levels =
+        keyed.tree->snapshot().node(keyed.tree->snapshot().index()).level() - kIndexLevel;
+    EXPECT_EQ(levels, count == 1'000 ? 1u : 2u);
+    const Box<2> box{{1, 2}, {3, 4}};
+    for (std::uint64_t i = 1; i <= 2'000; ++i) {
+      ASSERT_TRUE(keyed.tree->insert({kFirst - i, box}));
+      if (i % 100 == 0) keyed.tree->publish();
+    }
+    keyed.tree->publish();
+    const Snapshot<2> snapshot = keyed.tree->snapshot();
+    const Status sound = snapshot.validate();
+    ASSERT_TRUE(sound) << sound.error().message;
+    for (std::uint64_t i = 1; i <= 2'000; ++i) EXPECT_TRUE(snapshot.find_id(kFirst - i)) << i;
+    for (const Entry<2>& entry : entries) EXPECT_TRUE(snapshot.find_id(entry.id)) << entry.id;
   }
 }
 

@@ -74,7 +74,8 @@ TEST_F(SessionTest, RenewsTheHoldOfAVersionOfAnotherCollectionThatIsForgottenMea
   Loopback& writer = world.connect();
   ask_task(writer, 1, protocol::TaskKind::kCreate, 2, 0, "roads");
   world.run();
-  const rtree::Version version = writer.receive().answer.version;
+  ASSERT_FALSE(writer.receive().answer.is_error());
+  const rtree::Version version = insert(world, world.connect(0, 4096, "roads"), 2);
   Loopback& reader = world.connect();
   ASSERT_TRUE(holds(world, reader, version));
   for (std::uint64_t id = 0; id < 10; ++id) {
