@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <string_view>
 #include <utility>
 
 #include "access/private_file.h"
@@ -29,8 +31,21 @@ struct OpenFile {
 
 bool is_for_all(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
 
-std::string name_of(const Place& place, bool for_all) {
-  return place.scheme + "-" + (for_all ? "all" : place.host) + "-" + place.port + ".key";
+/// Which network namespace this thread is in: "4026531840"; "0" if the system does not say.
+std::string network() {
+  std::array<char, 64> link{};
+  const ssize_t length = readlink("/proc/thread-self/ns/net", link.data(), link.size());
+  // "net:[4026531840]"
+  const std::string_view text(link.data(), length < 0 ? 0 : static_cast<std::size_t>(length));
+  const std::size_t begin = text.find('[');
+  const std::size_t end = text.find(']');
+  if (begin == std::string_view::npos || end == std::string_view::npos || end < begin) return "0";
+  return std::string(text.substr(begin + 1, end - begin - 1));
+}
+
+std::string path_of(const std::string& folder, const Place& place, bool for_all) {
+  return folder + "/" + place.scheme + "-" + (for_all ? "all" : place.host) + "-" + place.port +
+         "-net" + network() + ".key";
 }
 
 /// Whether a folder is ours, and no other user may write there.
@@ -76,6 +91,10 @@ std::vector<std::string> own_key_folders() {
   return folders;
 }
 
+std::string own_key_path(const std::string& folder, const Place& place) {
+  return path_of(folder, place, is_for_all(place.host));
+}
+
 Result<std::unique_ptr<OwnKeyFile>> OwnKeyFile::create(const std::string& folder,
                                                        const Place& place, const Key& key) {
   if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
@@ -84,7 +103,7 @@ Result<std::unique_ptr<OwnKeyFile>> OwnKeyFile::create(const std::string& folder
   if (!is_ours_alone(folder)) {
     return fail(ErrorCode::kPermission, folder + " is not a folder that we alone may write");
   }
-  std::string path = folder + "/" + name_of(place, is_for_all(place.host));
+  std::string path = own_key_path(folder, place);
   const std::string temporary = path + "." + std::to_string(getpid());
   unlink(temporary.c_str());  // a file that an earlier process with our number may have left
   if (auto ok = key.write(temporary); !ok) return fail(ok.error());
@@ -106,8 +125,8 @@ OwnKeyFile::~OwnKeyFile() {
 
 std::optional<Key> find_own_key(const std::string& folder, const Place& place) {
   if (!is_ours_alone(folder)) return std::nullopt;
-  auto key = read_if_alive(folder + "/" + name_of(place, false));
-  return key ? key : read_if_alive(folder + "/" + name_of(place, true));
+  auto key = read_if_alive(path_of(folder, place, false));
+  return key ? key : read_if_alive(path_of(folder, place, true));
 }
 
 }  // namespace silurus::access

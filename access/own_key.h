@@ -43,8 +43,13 @@ class OwnKeyFile {
   const int file_;  ///< locked
 };
 
-/// The key that a server of our own user, which is alive, has left for that address of this host;
-/// nothing if there is none.
+/// The path of the file of a server at that address. Processes in several network namespaces (in
+/// containers) may have the same addresses, and share the folder: the name tells which namespace
+/// the caller is in.
+std::string own_key_path(const std::string& folder, const Place& place);
+
+/// The key that a server of our own user, which is alive, has left for that address of this host
+/// (and this network namespace); nothing if there is none.
 std::optional<Key> find_own_key(const std::string& folder, const Place& place);
 
 }  // namespace silurus::access

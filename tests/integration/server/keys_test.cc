@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "access/key.h"
+#include "access/own_key.h"
 #include "protocol/messages.h"
 #include "silurus/client.h"
 #include "tests/support/in_child.h"
@@ -54,7 +55,9 @@ class KeysTest : public testing::Test {
   }
   std::string url() const { return server_->addresses()[0]; }
   std::string port() const { return transport::Address::parse(url())->port; }
-  std::string own_key() const { return folder_ / ("silurus/tcp-127.0.0.1-" + port() + ".key"); }
+  std::string own_key() const {
+    return access::own_key_path(folder_ / "silurus", {"tcp", "127.0.0.1", port()});
+  }
   /// A new key, of a file beside the rules, and a copy that the stranger may read.
   void make_key(const std::string& name, const std::string& copy) {
     const auto key = access::Key::make(name);

@@ -2,10 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/stat.h>
 
 #include <fstream>
 #include <string>
+#include <thread>
 
 #include "access/authorization.h"
 #include "access/own_key.h"
@@ -116,9 +118,31 @@ TEST_F(OwnKey, OfAServerAtAllAddressesIsFoundForEach) {
   EXPECT_TRUE(find_own_key(folder_, {"tcp", "10.0.0.1", "7471"}));
 }
 
+/// A container has addresses of its own, and may share the folder.
+TEST_F(OwnKey, OfAServerInAnotherNetworkNamespaceIsAnother) {
+  const auto file = OwnKeyFile::create(folder_, here_, key_);
+  ASSERT_TRUE(file) << file.error().message;
+  const Key other = *Key::make("own");
+  bool may_leave = true;
+  std::thread([&] {
+    may_leave = unshare(CLONE_NEWNET) == 0;
+    if (!may_leave) return;
+    EXPECT_FALSE(find_own_key(folder_, here_));
+    const auto theirs = OwnKeyFile::create(folder_, here_, other);
+    ASSERT_TRUE(theirs) << theirs.error().message;
+    const auto found = find_own_key(folder_, here_);
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->label(), other.label());
+  }).join();
+  if (!may_leave) GTEST_SKIP() << "this user may make no network namespace";
+  const auto found = find_own_key(folder_, here_);
+  ASSERT_TRUE(found) << "the other server has not replaced it";
+  EXPECT_EQ(found->label(), key_.label());
+}
+
 TEST_F(OwnKey, ThatADeadServerHasLeftIsNone) {
   ASSERT_TRUE(OwnKeyFile::create(folder_, here_, key_));
-  ASSERT_TRUE(key_.write(folder_ + "/tcp-127.0.0.1-7471.key"));
+  ASSERT_TRUE(key_.write(own_key_path(folder_, here_)));
   EXPECT_FALSE(find_own_key(folder_, here_)) << "no process holds the file's lock";
 }
 
