@@ -142,8 +142,25 @@ void Links::on_accept(std::unique_ptr<transport::Connection> connection,
   link->member = hello->member;
   link->incarnation = hello->incarnation;
   auto& place = in_[hello->member];
+  if (!may_replace(place.get(), *hello)) {
+    met_unknown_life_ = true;
+    const std::string text = "member " + std::to_string(options_.self) + ": turned away " +
+                             link->connection->peer() + ", which says that it is member " +
+                             std::to_string(hello->member) + ": another life of it is connected, " +
+                             "and the view store does not know this one";
+    if (const auto line = limiter_.line(link->connection->owner(), text, SystemClock().now())) {
+      log::warning(*line);
+    }
+    return retire(std::move(link));
+  }
   if (place != nullptr) retire(std::move(place));
   place = std::move(link);
+}
+
+bool Links::may_replace(const Link* link, const MemberHello& hello) const {
+  if (link == nullptr || link->is_over || link->incarnation == hello.incarnation) return true;
+  const auto known = registered_.find(hello.member);
+  return known == registered_.end() || known->second == hello.incarnation;
 }
 
 transport::AcceptHandler* Links::handler_of(std::span<const std::byte> hello) const {
@@ -277,10 +294,15 @@ void Links::Link::on_message(transport::Connection&, std::span<const std::byte> 
   links.deliver(message);
 }
 
+/// Only the primary's log comes by datagrams. What a member says of itself (its row, a fetch, a
+/// probe) comes by its connection, which has told whose it is.
 void Links::on_datagram(transport::MulticastGroup&, std::span<const std::byte> datagram) {
-  if (!seal_) return deliver(datagram);
-  const auto message = seal_->open(datagram);
-  if (message) return deliver(*message);
+  const auto message = seal_ ? seal_->open(datagram) : std::optional(datagram);
+  Envelope envelope;
+  if (message && message->size() >= sizeof envelope) {
+    std::memcpy(&envelope, message->data(), sizeof envelope);
+    if (envelope.kind == Kind::kLog) return deliver(*message);
+  }
   ++false_datagrams_;
 }
 

@@ -30,7 +30,8 @@ struct Window {
 class LinksHandler {
  public:
   virtual ~LinksHandler() = default;
-  /// A copy of a message, aligned; its sender is not verified beyond its connection's hello.
+  /// A copy of a message, aligned. Its sender is the member that its connection is with; of a
+  /// datagram, which holds nothing but the primary's log, it is what the datagram says.
   virtual void on_group_message(std::span<const std::byte> message) = 0;
   /// A read of the primary's window has ended.
   virtual void on_window_bytes(std::uint64_t cookie, std::span<const std::byte> bytes) = 0;
@@ -94,6 +95,13 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   /// Whom to be connected to, and in which life: what any other life says is dropped. None: {}.
   void set_primary(const std::optional<MemberInfo>& primary, Incarnation incarnation,
                    Nanoseconds now);
+  /// Which life of each member the view store knows. A link that is up gives way to a connection of
+  /// that life (or of its own life) and to no other: not to a life that is over, nor to one that no
+  /// store has heard of. Members that are not named here are what they say last.
+  void set_registered(std::map<MemberId, Incarnation> lives) { registered_ = std::move(lives); }
+  /// Whether a life that is not the registered one was turned away since the last call: it may have
+  /// been registered just now, so that the view store is worth asking.
+  bool take_unknown_life() { return std::exchange(met_unknown_life_, false); }
   bool is_connected() const { return primary_.is_up(); }
   /// Sets the member whose pushes come here, if that is not the primary; {}: none.
   void set_upstream(const std::optional<MemberInfo>& member);
@@ -142,7 +150,7 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   std::uint64_t bytes_sent() const { return bytes_sent_; }
   /// Bytes asked of the primary's window by one-sided reads.
   std::uint64_t bytes_read() const { return bytes_read_; }
-  /// Datagrams that no holder of the group's key has written.
+  /// Datagrams that no holder of the group's key has written, and others that none should have.
   std::uint64_t false_datagrams() const { return false_datagrams_; }
   /// Messages that found no room.
   std::uint64_t dropped() const { return dropped_; }
@@ -193,6 +201,8 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   void on_datagram(transport::MulticastGroup& group, std::span<const std::byte> datagram) override;
   void on_group_lost(transport::MulticastGroup& group, const Error& reason) override;
 
+  /// Whether a member's connection takes the place of the one that is there, if there is one.
+  bool may_replace(const Link* link, const MemberHello& hello) const;
   transport::AcceptHandler* handler_of(std::span<const std::byte> hello) const;
   void point(OutgoingLink& outgoing, const std::optional<MemberInfo>& target,
              Incarnation incarnation);
@@ -219,6 +229,8 @@ class Links final : public transport::AcceptHandler, public transport::Multicast
   OutgoingLink primary_;
   OutgoingLink upstream_;
   std::map<MemberId, std::unique_ptr<Link>> in_;
+  std::map<MemberId, Incarnation> registered_;
+  bool met_unknown_life_ = false;
   std::vector<std::unique_ptr<Link>> over_;  ///< whose callbacks may still be running
   std::unique_ptr<transport::Buffer> read_buffer_;
   std::pair<std::uint64_t, std::size_t> reads_left_{0, 0};  ///< cookie and pieces

@@ -50,6 +50,10 @@ Status Member::step() {
   if (failed_) return fail(*failed_);
   links_.tick(now);
   if (const auto at = links_.deadline()) wake_at(*at);
+  // It dials again and again: the store is not asked more often than heartbeats go.
+  if (links_.take_unknown_life()) {
+    next_poll_ = std::min(next_poll_, std::max(now, polled_at_ + options_.timing.heartbeat));
+  }
   ask_store(now);
   Status done = role_ == Role::kPrimary ? lead(now) : follow(now);
   const bool follows = role_ == Role::kJoining || role_ == Role::kBackup;
@@ -155,6 +159,9 @@ void Member::on_log(const Message<LogBody>& message) {
 void Member::on_row(const Message<RowBody>& message) {
   if (role_ != Role::kPrimary) return;
   const Envelope& envelope = message.envelope;
+  // What is committed, and who may read, goes by the rows of the view's members alone (agreed(),
+  // ReadLease::until()). Rows of others say what they need in order to join.
+  if (!view_.has(envelope.sender) && !rows_.contains(envelope.sender)) make_room_for_row();
   Row& row = rows_[envelope.sender];
   if (row.incarnation != envelope.incarnation) {
     row = {.incarnation = envelope.incarnation, .wants_since = row.wants_since};
@@ -174,6 +181,18 @@ void Member::on_row(const Message<RowBody>& message) {
   // Messages of one connection come in order, but a member may have two for a moment.
   if (row.in_step && message.body.durable < row.body.durable) return;
   row.body = message.body;
+}
+
+/// Keeps few rows of members outside of the view: the one that was heard of the longest ago goes.
+void Member::make_room_for_row() {
+  auto oldest = rows_.end();
+  std::size_t outside = 0;
+  for (auto row = rows_.begin(); row != rows_.end(); ++row) {
+    if (view_.has(row->first)) continue;
+    ++outside;
+    if (oldest == rows_.end() || row->second.heard < oldest->second.heard) oldest = row;
+  }
+  if (outside >= kMaxJoiners) rows_.erase(oldest);
 }
 
 // --- a member that is not the primary

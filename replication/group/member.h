@@ -42,6 +42,8 @@ constexpr Nanoseconds kLongestJoin = 900 * kSecond;
 /// Epochs between the last view of a static group's first member that is known where another one
 /// takes its place, and the first of that one: no more views were made meanwhile by far.
 constexpr Epoch kEpochsOfALeader = Epoch{1} << 16;
+/// Members outside of the view that the primary remembers.
+constexpr std::size_t kMaxJoiners = 4 * kMaxMembers;
 /// A member that lacks no more is taken into the view.
 constexpr std::uint64_t kJoinLagBytes = std::uint64_t{64} << 10;
 
@@ -223,6 +225,7 @@ class Member final : public LinksHandler {
   Status follow(Nanoseconds now);
   void on_log(const Message<LogBody>& message);
   void on_row(const Message<RowBody>& message);
+  void make_room_for_row();
   void send_row();
   std::size_t encode(Kind kind, std::uint8_t flags, std::span<const std::byte> body,
                      std::span<std::byte> to) const;
@@ -322,6 +325,7 @@ class Member final : public LinksHandler {
   std::vector<Registration> registrations_;
   std::optional<Proposal> proposal_;
   Nanoseconds next_poll_ = 0;
+  Nanoseconds polled_at_ = 0;
   bool is_reading_ = false;
   bool read_again_ = false;
   bool is_announcing_ = false;

@@ -31,6 +31,7 @@ Registration Member::registration() const {
 void Member::ask_store(Nanoseconds now) {
   const bool is_due = now >= next_poll_;
   if (is_due) {
+    polled_at_ = now;
     const bool is_urgent = role_ == Role::kCandidate || role_ == Role::kOutside;
     next_poll_ = now + (is_urgent ? options_.timing.candidacy / 2 : options_.timing.poll);
   }
@@ -68,6 +69,9 @@ void Member::on_store(Result<ViewStore::State> state) {
   store_is_away_ = false;
   has_heard_of_store_ = true;
   registrations_ = std::move(state->registrations);
+  std::map<MemberId, Incarnation> lives;
+  for (const Registration& one : registrations_) lives[one.member.id] = one.incarnation;
+  links_.set_registered(std::move(lives));
   if (!state->view) {
     if (role_ == Role::kOutside && options_.leads != Leads::kNever && !proposal_) {
       revision_ = 0;

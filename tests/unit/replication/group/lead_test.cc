@@ -45,6 +45,63 @@ TEST_F(Lead, AQuorumOfFourIsThree) {
   EXPECT_EQ(member_->committed(), log_->end().lsn);
 }
 
+TEST_F(Lead, RowsOfOthersThanTheViewsMembersCommitNothingAndPromiseNothing) {
+  lead({1, 2, 3}, Ack::kQuorum);
+  run(50 * kMillisecond, [this] {
+    for (const MemberId id : {4, 5, 6, 7}) row(id, log_->end().lsn);
+  });
+  EXPECT_EQ(member_->committed(), 0u);
+  EXPECT_FALSE(member_->may_read());
+  EXPECT_EQ(member_->joiners().size(), 4u) << "but it knows of those that want to join";
+}
+
+TEST_F(Lead, RemembersFewMembersOutsideOfTheView) {
+  lead({1, 2}, Ack::kQuorum);
+  row(2, log_->end().lsn);
+  for (MemberId id = 3; id < 3 + 2 * kMaxJoiners; ++id) {
+    row(id, log_->end().lsn);
+    run(kMillisecond);
+  }
+  EXPECT_EQ(member_->joiners().size(), kMaxJoiners);
+  row(2, log_->end().lsn);
+  step();
+  EXPECT_EQ(member_->committed(), log_->end().lsn) << "members of the view are not forgotten";
+}
+
+/// A process that says that it is member 2, in a life that no view store knows.
+TEST_F(Lead, ALifeThatIsNotRegisteredTakesNoLinkThatIsUp) {
+  store_.state.registrations = {registration_of(2)};
+  lead({1, 2}, Ack::kAll);
+  const auto tick = [this](Links& links) {
+    return [this, &links] {
+      others_links_->tick(now());
+      links.tick(now());
+      row(2, log_->end().lsn);
+    };
+  };
+  others_links_->set_primary(info(1), kLife, now());
+  run(10 * kMillisecond, tick(*others_links_));
+  ASSERT_TRUE(others_links_->is_connected());
+  Side forger(world_, "forger");
+  const auto forged = forger.links(2, 4711);
+  forged->set_primary(info(1), kLife, now());
+  run(100 * kMillisecond, [&] {
+    forger.poller->progress();
+    tick (*forged)();
+  });
+  EXPECT_FALSE(forged->is_connected());
+  EXPECT_TRUE(others_links_->is_connected());
+  // Once the store knows that life, it takes the place of the one that is over.
+  store_.state.registrations[0].incarnation = 4711;
+  run(100 * kMillisecond, [&] {
+    forger.poller->progress();
+    forged->tick(now());
+    row(2, log_->end().lsn);
+  });
+  EXPECT_TRUE(forged->is_connected());
+  EXPECT_FALSE(others_links_->is_connected());
+}
+
 TEST_F(Lead, WaitsForEveryMemberToKnowUnderAckMetadata) {
   lead({1, 2, 3}, Ack::kMetadata);
   row(2, log_->end().lsn);

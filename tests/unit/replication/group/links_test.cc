@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <map>
 #include <memory>
 #include <string>
@@ -137,15 +138,32 @@ TEST_F(KeyedLinks, HandOverDatagramsWithTheGroupsSealAlone) {
   CountingHandler handler;
   member->set_handler(&handler);
   NoGroup group;
-  const std::vector<std::byte> message(100, std::byte{5});
+  std::vector<std::byte> message(100, std::byte{5});
+  const auto make = [&message](Kind kind) {
+    const Envelope envelope{.checksum = 0,
+                            .sender = 2,
+                            .incarnation = 5,
+                            .epoch = 1,
+                            .length = 100,
+                            .kind = kind,
+                            .flags = 0};
+    std::memcpy(message.data(), &envelope, sizeof envelope);
+  };
   auto& receiver = static_cast<transport::MulticastHandler&>(*member);
+  for (const Kind kind : {Kind::kRow, Kind::kFetch, Kind::kFetched, Kind::kProbe, Kind::kProbed}) {
+    make(kind);
+    receiver.on_datagram(group, DatagramSeal(key_, kGroup).close(message));
+  }
+  EXPECT_EQ(handler.messages, 0) << "members say of themselves nothing by datagrams";
+  EXPECT_EQ(member->false_datagrams(), 5u);
+  make(Kind::kLog);
   receiver.on_datagram(group, DatagramSeal(key_, kGroup).close(message));
   EXPECT_EQ(handler.messages, 1);
   receiver.on_datagram(group, message);
   receiver.on_datagram(group, DatagramSeal(*access::Key::make("ours"), kGroup).close(message));
   receiver.on_datagram(group, DatagramSeal(key_, kGroup + 1).close(message));
   EXPECT_EQ(handler.messages, 1);
-  EXPECT_EQ(member->false_datagrams(), 3u);
+  EXPECT_EQ(member->false_datagrams(), 5u + 3u);
 }
 
 TEST(DatagramSeals, AreSpoiltByEachByteOfTheMessageAndItsEpochToo) {
