@@ -20,12 +20,12 @@ RuleBook::Known RuleBook::look_up(const Principal& principal) const {
   if (has_own_key) {
     const bool is_own = !principal.user || *principal.user == geteuid() || *principal.user == 0;
     const Principal user{is_own ? geteuid() : *principal.user, principal.from};
-    return {is_own ? Role::kOperator : Role::kNone, user.describe()};
+    return {{.everywhere = is_own ? Role::kOperator : Role::kNone}, user.describe()};
   }
   if (principal.key || !principal.user) {
-    return {rules->role_of({{}, principal.from, principal.key}), principal.describe()};
+    return {rules->rights_of({{}, principal.from, principal.key}), principal.describe()};
   }
-  Known known{rules->role_of(principal), principal.describe()};
+  Known known{rules->rights_of(principal), principal.describe()};
   const std::lock_guard lock(mutex_);
   if (rules != rules_) return known;  // the rules were replaced meanwhile: not stored
   if (users_.size() >= kMostUsers) users_.clear();
@@ -63,9 +63,9 @@ void Authorization::look() {
   known_ = book_->look_up(principal_);
 }
 
-Role Authorization::role() {
+const Rights& Authorization::rights() {
   if (book_ != nullptr && book_->edition() != edition_) look();
-  return known_.role;
+  return known_.rights;
 }
 
 std::string Authorization::describe() const {
@@ -73,8 +73,19 @@ std::string Authorization::describe() const {
 }
 
 Status Authorization::check(Role needed, std::string_view to_do) {
-  const Role has = role();
-  return has >= needed ? Status{} : fail(lacks_role(describe(), has, needed, to_do));
+  const Rights& has = rights();
+  return has.everywhere >= needed ? Status{} : fail(lacks_role(describe(), has, needed, to_do));
+}
+
+Status Authorization::check_in(std::string_view collection, Role needed, std::string_view to_do) {
+  const Rights& has = rights();
+  if (has.in(collection) >= needed) return {};
+  return fail(lacks_role(describe(), has, needed, to_do, collection));
+}
+
+Status Authorization::check_anywhere(Role needed, std::string_view to_do) {
+  const Rights& has = rights();
+  return has.greatest() >= needed ? Status{} : fail(lacks_role(describe(), has, needed, to_do));
 }
 
 }  // namespace silurus::access

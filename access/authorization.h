@@ -19,7 +19,7 @@ class RuleBook {
  public:
   /// What is known of a principal.
   struct Known {
-    Role role = Role::kNone;
+    Rights rights;
     std::string text;  ///< Principal::describe()
   };
 
@@ -50,17 +50,23 @@ class RuleBook {
   std::atomic<std::uint64_t> edition_{0};
 };
 
-/// The role of one principal, as the book has it now. One thread.
+/// The rights of one principal, as the book has them now. One thread.
 class Authorization {
  public:
   /// Without a book every principal is an operator. The book must outlive it.
   Authorization(const RuleBook* book, Principal principal);
 
-  Role role();
+  /// The role for all collections.
+  Role role() { return rights().everywhere; }
+  const Rights& rights();
   /// Who it is, for messages.
   std::string describe() const;
-  /// kPermission if the role is less than that.
+  /// kPermission if the role for all collections is less than that.
   Status check(Role needed, std::string_view to_do);
+  /// The same of the role for one collection.
+  Status check_in(std::string_view collection, Role needed, std::string_view to_do);
+  /// The same of the greatest role that it has for any.
+  Status check_anywhere(Role needed, std::string_view to_do);
 
  private:
   void look();
@@ -68,7 +74,7 @@ class Authorization {
   const RuleBook* const book_;
   const Principal principal_;
   std::uint64_t edition_ = 0;
-  RuleBook::Known known_{Role::kOperator, {}};
+  RuleBook::Known known_{{.everywhere = Role::kOperator}, {}};
 };
 
 }  // namespace silurus::access

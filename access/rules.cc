@@ -22,6 +22,10 @@ constexpr std::size_t kMaxFileBytes = std::size_t{1} << 20;
 constexpr std::size_t kNameBytes = 1024;
 constexpr std::size_t kMostNameBytes = std::size_t{1} << 20;
 constexpr std::uint32_t kMostGroups = 65536;
+/// Longest name of a collection that a rule may have; a server has none that is as long.
+constexpr std::size_t kMostCollectionBytes = 256;
+/// Collections that a message names.
+constexpr std::size_t kMostNamed = 8;
 
 constexpr std::array<std::pair<std::string_view, Role>, 3> kRoles{
     {{"reader", Role::kReader}, {"writer", Role::kWriter}, {"operator", Role::kOperator}}};
@@ -94,6 +98,30 @@ std::string_view to_string(Role role) {
   return "none";
 }
 
+Role Rights::in(std::string_view collection) const {
+  const auto found = in_some.find(collection);
+  return found == in_some.end() ? everywhere : std::max(everywhere, found->second);
+}
+
+Role Rights::greatest() const {
+  Role greatest = everywhere;
+  for (const auto& [name, role] : in_some) greatest = std::max(greatest, role);
+  return greatest;
+}
+
+std::string Rights::to_string() const {
+  std::string some;
+  std::size_t named = 0;
+  for (const auto& [name, role] : in_some) {
+    if (++named > kMostNamed) break;
+    some += (some.empty() ? "" : ", ") + std::string(access::to_string(role)) + " of '" +
+            printable(name) + "'";
+  }
+  if (named > kMostNamed) some += ", and others";
+  const std::string all(access::to_string(everywhere));
+  return some.empty() ? all : all + " (" + some + ")";
+}
+
 std::string Principal::describe() const {
   if (key) return "the key " + key->to_string() + " from " + (from.empty() ? "here" : from);
   if (!user) return "a client of " + from;
@@ -148,41 +176,70 @@ struct Parser {
     return id;
   }
 
+  /// None is no list: it would read like "for no collection" and mean all.
+  Result<std::vector<std::string>> collections_of(const toml::node& node) const {
+    std::vector<std::string> names;
+    const toml::array* const list = node.as_array();
+    for (std::size_t i = 0; list != nullptr && i < list->size(); ++i) {
+      const auto one = (*list)[i].value_exact<std::string>();
+      if (!one || one->empty() || one->size() > kMostCollectionBytes) {
+        return bad((*list)[i].source(), "\"collections\" are names");
+      }
+      names.push_back(*one);
+    }
+    if (!names.empty()) return names;
+    return bad(node.source(), "\"collections\" is a list of names, one at least");
+  }
+
+  /// Whom a rule is about, by one of the fields that say so.
+  Result<Rules::Rule> subject_of(std::string_view field, const toml::key& key,
+                                 const toml::node& node) {
+    if (field == "anyone") {
+      if (node.value_exact<bool>() != true) return bad(node.source(), "\"anyone\" is true");
+      return Rules::Rule{Rules::Kind::kAnyone, 0, Role::kNone};
+    }
+    if (field == "key") {
+      const auto id = take_key(node);
+      if (!id) return fail(id.error());
+      return Rules::Rule{Rules::Kind::kKey, *id, Role::kNone};
+    }
+    if (field != "user" && field != "group") {
+      return bad(key.source(), "unknown key \"" + printable(field) +
+                                   "\": a principal has user, group, key or anyone, role, and "
+                                   "perhaps collections");
+    }
+    const auto id = id_of(node, field == "user" ? "user" : "group");
+    if (!id) return fail(id.error());
+    return Rules::Rule{field == "user" ? Rules::Kind::kUser : Rules::Kind::kGroup, *id,
+                       Role::kNone};
+  }
+
   Status take(const toml::table& principal) {
     std::optional<Rules::Rule> rule;
     std::optional<Role> role;
+    std::vector<std::string> collections;
     for (const auto& [key, node] : principal) {
       const std::string_view field = key.str();
       if (field == "role") {
         const auto found = role_of(node);
         if (!found) return fail(found.error());
         role = *found;
-        continue;
+      } else if (field == "collections") {
+        auto names = collections_of(node);
+        if (!names) return fail(names.error());
+        collections = std::move(*names);
+      } else {
+        auto subject = subject_of(field, key, node);
+        if (!subject) return fail(subject.error());
+        if (rule) return bad(key.source(), "a principal is one of user, group, key and anyone");
+        rule = std::move(*subject);
       }
-      if (field != "user" && field != "group" && field != "key" && field != "anyone") {
-        return bad(key.source(), "unknown key \"" + printable(field) +
-                                     "\": a principal has user, group, key or anyone, and role");
-      }
-      if (rule) return bad(key.source(), "a principal is one of user, group, key and anyone");
-      if (field == "anyone") {
-        if (node.value_exact<bool>() != true) return bad(node.source(), "\"anyone\" is true");
-        rule = {Rules::Kind::kAnyone, 0, Role::kNone};
-        continue;
-      }
-      if (field == "key") {
-        const auto id = take_key(node);
-        if (!id) return fail(id.error());
-        rule = {Rules::Kind::kKey, *id, Role::kNone};
-        continue;
-      }
-      const auto id = id_of(node, field == "user" ? "user" : "group");
-      if (!id) return fail(id.error());
-      rule = {field == "user" ? Rules::Kind::kUser : Rules::Kind::kGroup, *id, Role::kNone};
     }
     if (!rule) return bad(principal.source(), "a principal without user, group, key or anyone");
     if (!role) return bad(principal.source(), "a principal without role");
     rule->role = *role;
-    rules.rules_.push_back(*rule);
+    rule->collections = std::move(collections);
+    rules.rules_.push_back(std::move(*rule));
     return {};
   }
 
@@ -245,12 +302,18 @@ bool Rules::is_about(const Rule& rule, const Principal& principal) const {
   return false;
 }
 
-Role Rules::role_of(const Principal& principal) const {
-  Role greatest = Role::kNone;
+Rights Rules::rights_of(const Principal& principal) const {
+  Rights rights;
   for (const Rule& rule : rules_) {
-    if (rule.role > greatest && is_about(rule, principal)) greatest = rule.role;
+    if (rule.role <= rights.everywhere || !is_about(rule, principal)) continue;
+    if (rule.collections.empty()) rights.everywhere = rule.role;
+    for (const std::string& name : rule.collections) {
+      Role& role = rights.in_some[name];
+      role = std::max(role, rule.role);
+    }
   }
-  return greatest;
+  std::erase_if(rights.in_some, [&](const auto& one) { return one.second <= rights.everywhere; });
+  return rights;
 }
 
 const Key* Rules::key(KeyId id) const {
@@ -258,10 +321,16 @@ const Key* Rules::key(KeyId id) const {
   return found == keys_.end() ? nullptr : &found->second;
 }
 
-Error lacks_role(const std::string& who, Role has, Role needs, std::string_view to_do) {
+Error lacks_role(const std::string& who, const Rights& has, Role needs, std::string_view to_do,
+                 std::string_view collection) {
+  // A principal with one role for everything need not hear of collections.
+  std::string what;
+  if (!has.in_some.empty()) {
+    what = collection.empty() ? " of all collections" : " of '" + printable(collection) + "'";
+  }
   return {ErrorCode::kPermission, who + " may not " + std::string(to_do) + ": it has the role " +
-                                      std::string(to_string(has)) + " here, and needs " +
-                                      std::string(to_string(needs)) +
+                                      has.to_string() + " here, and needs " +
+                                      std::string(to_string(needs)) + what +
                                       " (the server's --access, SECURITY.md)"};
 }
 

@@ -133,7 +133,8 @@ Result<std::vector<std::byte>> Core<D>::ListenEndpoint::on_hello(
   if (!client) return fail(client.error());
   const CoreOptions& options = core->options_;
   access::Authorization authorization(options.rules, {caller.user, caller.name, caller.key});
-  if (const Status ok = authorization.check(access::Role::kReader, "connect"); !ok) {
+  const auto collection = core->shard_->collections().find(client->collection);
+  if (const Status ok = check(authorization, client->collection, collection.get()); !ok) {
     core->warn_of_refusal(caller, ok.error());
     return fail(ok.error());
   }
@@ -142,7 +143,6 @@ Result<std::vector<std::byte>> Core<D>::ListenEndpoint::on_hello(
                 "the server has its " + std::to_string(options.max_clients) +
                     " clients: try again later, or start it with a larger --max-clients");
   }
-  const auto collection = core->shard_->collections().find(client->collection);
   if (collection == nullptr) {
     return fail(ErrorCode::kNoCollection,
                 "there is no such collection (silurus collections lists those that there are)");
@@ -158,7 +158,7 @@ Result<std::vector<std::byte>> Core<D>::ListenEndpoint::on_hello(
       .chunk_bytes = static_cast<std::uint32_t>(rtree::kChunkBytes<D>),
       .chunks_per_region = rtree::kChunksPerSlab,
       .max_batch = kMaxBatchOperations,
-      .one_sided = one_sided ? 1u : 0u,
+      .one_sided = one_sided && authorization.rights().reads_all() ? 1u : 0u,
       .root_offset = rtree::offset_in_slab<D>(root),
       .collection = collection->info.number,
       .root_region = root / rtree::kChunksPerSlab,
@@ -168,6 +168,27 @@ Result<std::vector<std::byte>> Core<D>::ListenEndpoint::on_hello(
   std::vector<std::byte> bytes(sizeof hello);
   std::memcpy(bytes.data(), &hello, sizeof hello);
   return bytes;
+}
+
+/// Whether a client may connect for the collection of that key. Which collections there are that it
+/// may not read it is not told.
+template <int D>
+Status Core<D>::ListenEndpoint::check(access::Authorization& authorization, std::uint64_t key,
+                                      const Collection<D>* collection) const {
+  constexpr access::Role kNeeded = access::Role::kReader;
+  if (collection != nullptr) {
+    return authorization.check_in(collection->info.name, kNeeded, "connect");
+  }
+  const access::Rights& rights = authorization.rights();
+  const bool is_named = std::ranges::any_of(
+      rights.in_some, [&](const auto& one) { return protocol::collection_key(one.first) == key; });
+  return is_named ? Status() : authorization.check(kNeeded, "connect");
+}
+
+template <int D>
+bool Core<D>::ListenEndpoint::may_read_regions(const transport::Caller& caller) {
+  access::Authorization authorization(core->options_.rules, {caller.user, caller.name, caller.key});
+  return authorization.rights().reads_all();
 }
 
 template <int D>

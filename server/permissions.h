@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "access/rules.h"
@@ -7,10 +8,18 @@
 
 namespace silurus::server {
 
+/// What a request is about, and what for a principal must have its role.
+enum class Scope : std::uint8_t {
+  kCollection,  ///< the collection that the connection is for
+  kServer,      ///< all collections
+  kAnywhere,  ///< it is enough to have the role for one: what else it needs is told by its content
+};
+
 /// What a request asks of the principal that sends it.
 struct Demand {
   access::Role role;
   std::string_view to_do;  ///< for the refusal
+  Scope scope = Scope::kCollection;
 };
 
 /// What a request demands; of tasks, what any of them demands: the rest goes by its kind.
@@ -29,9 +38,12 @@ inline Demand demand_of(protocol::MessageType type) {
     case MessageType::kHold:
     case MessageType::kJoin:
     case MessageType::kGet:
+      break;
     case MessageType::kStats:
+      return {access::Role::kReader, "read statistics", Scope::kServer};
     case MessageType::kCluster:
     case MessageType::kTask:
+      return {access::Role::kReader, "read", Scope::kAnywhere};
     case MessageType::kLoadAbort:  // a load of that connection, which others wait for
     case MessageType::kAnswer:
       break;
@@ -44,12 +56,13 @@ inline Demand demand_of(protocol::TaskKind kind) {
   switch (kind) {
     case TaskKind::kHistory:
     case TaskKind::kDiff:
-    case TaskKind::kCollections:
     case TaskKind::kExport:
     case TaskKind::kExportPage:
       return {access::Role::kReader, "read"};
+    case TaskKind::kCollections:  // it is told of those that it may read
+      return {access::Role::kReader, "read", Scope::kAnywhere};
     case TaskKind::kBackup:
-      return {access::Role::kOperator, "have files written"};
+      return {access::Role::kOperator, "have files written", Scope::kServer};
     case TaskKind::kCompact:
       return {access::Role::kOperator, "compact"};
     case TaskKind::kCreate:
@@ -58,7 +71,7 @@ inline Demand demand_of(protocol::TaskKind kind) {
     case TaskKind::kRename:
     case TaskKind::kReplace:
     case TaskKind::kNote:
-      return {access::Role::kOperator, "change collections"};
+      return {access::Role::kOperator, "change collections", Scope::kAnywhere};
     case TaskKind::kExportChanges:
     case TaskKind::kFill:
     case TaskKind::kFreeze:
@@ -66,7 +79,7 @@ inline Demand demand_of(protocol::TaskKind kind) {
     case TaskKind::kServe:
       break;
   }
-  return {access::Role::kOperator, "replace the shard by others"};
+  return {access::Role::kOperator, "replace the shard by others", Scope::kServer};
 }
 
 }  // namespace silurus::server

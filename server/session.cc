@@ -86,7 +86,7 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
         {ErrorCode::kTooLarge,
          "more than " + std::to_string(protocol::kMaxRequestsInFlight) + " requests unanswered"});
   }
-  if (!authorize(header->request_id, demand_of(header->type))) return;
+  if (!authorize(header->request_id, check(demand_of(header->type)))) return;
   if (refuse_if_gone(header->request_id, header->type)) return;
   const Request request(*header, message);
   switch (header->type) {
@@ -386,7 +386,10 @@ void Session<D>::answer_write(WriteJob<D>& job) {
   if (job.error && job.error->code == ErrorCode::kConnectionLost) return disconnect(*job.error);
   if (job.error) return send_error(job.request_id, *job.error);
   if (job.order) return answer_order(job);
-  if (job.demand) return send_text(job.request_id, collections_json(*served_.collections));
+  if (job.demand) {
+    return send_text(job.request_id,
+                     collections_json(*served_.collections, authorization_.rights()));
+  }
   if (job.compaction) return answer_compaction(job);
   AnswerEncoder encoder = AnswerEncoder::write({job.request_id, job.version}, job.failed);
   if (queued_answers_.empty() && !blocked_ && send(encoder)) return;
@@ -428,10 +431,19 @@ void Session<D>::send_error(std::uint32_t request_id, const Error& error) {
   send_or_queue(std::move(queued));
 }
 
+template <int D>
+Status Session<D>::check(const Demand& demand) {
+  if (demand.scope == Scope::kServer) return authorization_.check(demand.role, demand.to_do);
+  // A connection whose collection is gone is told that, and nothing else.
+  if (demand.scope == Scope::kAnywhere || is_gone_) {
+    return authorization_.check_anywhere(demand.role, demand.to_do);
+  }
+  return authorization_.check_in(collection_->info.name, demand.role, demand.to_do);
+}
+
 /// Refuses what the principal's role does not allow; whether it does.
 template <int D>
-bool Session<D>::authorize(std::uint32_t request_id, const Demand& demand) {
-  const Status ok = authorization_.check(demand.role, demand.to_do);
+bool Session<D>::authorize(std::uint32_t request_id, const Status& ok) {
   if (ok) return true;
   host_.warn_of(*connection_, "refused " + connection_->peer() + ": " + ok.error().message);
   refuse(request_id, ok.error());
@@ -452,8 +464,14 @@ void Session<D>::refuse(std::uint32_t request_id, const Error& error) {
 template <int D>
 void Session<D>::end_if_not_authorized() {
   if (closed_) return;
-  if (const Status ok = authorization_.check(access::Role::kReader, "stay connected"); !ok) {
-    disconnect(ok.error());
+  if (const Status ok = check({access::Role::kReader, "stay connected"}); !ok) {
+    return disconnect(ok.error());
+  }
+  if (connection_->shows_regions() && !authorization_.rights().reads_all()) {
+    disconnect({ErrorCode::kPermission,
+                authorization_.describe() +
+                    " may read some collections alone from now on, and this connection has the "
+                    "memory of all of them: connect again"});
   }
 }
 

@@ -150,6 +150,7 @@ class Session final : public transport::ConnectionHandler {
   Status prepare_task(TaskJob& job, const protocol::TaskMessage& task);
   void on_order(const protocol::TaskMessage& task);
   void on_demand(const protocol::TaskMessage& task);
+  Status check_demand(const CollectionDemand& demand);
   void on_compact(const protocol::TaskMessage& task);
   void answer_order(const WriteJob<D>& job);
   bool refuse_if_gone(std::uint32_t request_id, protocol::MessageType type);
@@ -159,7 +160,9 @@ class Session final : public transport::ConnectionHandler {
 
   /// A request that cannot be done: answered, or the end of the connection if the peer does not
   /// keep to the protocol.
-  bool authorize(std::uint32_t request_id, const Demand& demand);
+  bool authorize(std::uint32_t request_id, const Status& ok);
+  /// Whether the principal has the role, for what the demand is about.
+  Status check(const Demand& demand);
   /// Who asks for what, for the log.
   std::string audit_of(std::string_view what) const;
   void refuse(std::uint32_t request_id, const Error& error);

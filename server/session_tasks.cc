@@ -56,10 +56,10 @@ void Session<D>::on_task(const protocol::Request& request) {
   const std::uint32_t id = request.header.request_id;
   auto task = protocol::decode_task(request);
   if (!task) return refuse(id, task.error());
-  if (!authorize(id, demand_of(task->kind))) return;
+  if (!authorize(id, check(demand_of(task->kind)))) return;
   if (task->kind == protocol::TaskKind::kCompact) return on_compact(*task);
   if (task->kind == protocol::TaskKind::kCollections) {
-    return send_text(id, collections_json(*served_.collections));
+    return send_text(id, collections_json(*served_.collections, authorization_.rights()));
   }
   if (task->kind >= protocol::TaskKind::kCreate) return on_demand(*task);
   if (task->kind >= protocol::TaskKind::kFill) return on_order(*task);
@@ -98,6 +98,7 @@ void Session<D>::on_demand(const protocol::TaskMessage& task) {
   const std::uint32_t id = task.header.request_id;
   auto demand = demand_of_task(task);
   if (!demand) return refuse(id, demand.error());
+  if (!authorize(id, check_demand(*demand))) return;
   if (served_.member_status != nullptr) {
     return refuse(id, {ErrorCode::kUnsupported,
                        "a group of replicas has the default collection alone: collections are "
@@ -108,6 +109,18 @@ void Session<D>::on_demand(const protocol::TaskMessage& task) {
   job->audit = audit_of(describe(*demand));
   job->demand = std::move(*demand);
   submit(std::move(job));
+}
+
+/// Renaming takes an operator of both names.
+template <int D>
+Status Session<D>::check_demand(const CollectionDemand& demand) {
+  using replication::CollectionAction;
+  constexpr std::string_view kToDo = "change collections";
+  const Status ok = authorization_.check_in(demand.name, access::Role::kOperator, kToDo);
+  const bool renames =
+      demand.action == CollectionAction::kRename || demand.action == CollectionAction::kReplace;
+  if (!ok || !renames) return ok;
+  return authorization_.check_in(demand.text, access::Role::kOperator, kToDo);
 }
 
 /// A step of a compaction is a write that changes no entry.
@@ -184,6 +197,7 @@ void Session<D>::answer_task(const TaskJob& job) {
 template void Session<2>::on_task(const protocol::Request&);
 template void Session<2>::on_order(const protocol::TaskMessage&);
 template void Session<2>::on_demand(const protocol::TaskMessage&);
+template Status Session<2>::check_demand(const CollectionDemand&);
 template void Session<2>::on_compact(const protocol::TaskMessage&);
 template Status Session<2>::check_compaction() const;
 template Status Session<2>::prepare_task(TaskJob&, const protocol::TaskMessage&);
@@ -193,6 +207,7 @@ template void Session<2>::answer_task(const TaskJob&);
 template void Session<3>::on_task(const protocol::Request&);
 template void Session<3>::on_order(const protocol::TaskMessage&);
 template void Session<3>::on_demand(const protocol::TaskMessage&);
+template Status Session<3>::check_demand(const CollectionDemand&);
 template void Session<3>::on_compact(const protocol::TaskMessage&);
 template Status Session<3>::check_compaction() const;
 template Status Session<3>::prepare_task(TaskJob&, const protocol::TaskMessage&);

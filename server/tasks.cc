@@ -114,10 +114,12 @@ Result<std::string> diff_json(const History<D>& history, Moment from, Moment to)
 }
 
 template <int D>
-std::string collections_json(const ServedCollections<D>& collections) {
+std::string collections_json(const ServedCollections<D>& collections,
+                             const access::Rights& rights) {
   Json all = Json::array();
   for (const auto& [collection, note] : collections.list()) {
     const replication::CollectionInfo& info = collection->info;
+    if (rights.in(info.name) < access::Role::kReader) continue;
     const rtree::Snapshot<D> now = collection->tree().snapshot();
     all.push_back({{"name", info.name},
                    {"dimensions", info.dimensions},
@@ -196,8 +198,8 @@ template std::string history_json(const History<2>&);
 template std::string history_json(const History<3>&);
 template Result<std::string> diff_json(const History<2>&, Moment, Moment);
 template Result<std::string> diff_json(const History<3>&, Moment, Moment);
-template std::string collections_json(const ServedCollections<2>&);
-template std::string collections_json(const ServedCollections<3>&);
+template std::string collections_json(const ServedCollections<2>&, const access::Rights&);
+template std::string collections_json(const ServedCollections<3>&, const access::Rights&);
 template Result<std::string> backup_json(const rtree::Tree<2>&,
                                          const replication::Collections<2>::Held&,
                                          replication::Stamp, std::uint64_t, const std::string&,

@@ -5,6 +5,7 @@
 #include <stop_token>
 #include <string>
 
+#include "access/rules.h"
 #include "common/result.h"
 #include "protocol/decode.h"
 #include "protocol/messages.h"
@@ -54,9 +55,9 @@ template <int D>
 std::string compaction_json(const rtree::CompactStep& step, rtree::Version version,
                             const rtree::TreeStats& stats);
 /// {"collections": [{"name", "dimensions", "keyed", "lonlat", "records", "entries", "version",
-/// "note"}, ...]}, in the order of their names.
+/// "note"}, ...]}, in the order of their names: of those that these rights let read.
 template <int D>
-std::string collections_json(const ServedCollections<D>& collections);
+std::string collections_json(const ServedCollections<D>& collections, const access::Rights& rights);
 /// The order to collections that a task comes to. kInvalidArgument: its text or numbers make none.
 Result<CollectionDemand> demand_of_task(const protocol::TaskMessage& task);
 /// What of a collection makes it one that this server cannot make yet (kUnsupported).

@@ -176,6 +176,8 @@ class Connection {
 
   /// The key that both ends have proved to hold, if there is one.
   virtual std::optional<access::KeyLabel> key() const { return {}; }
+  /// At the side that listens: whether the peer is shown the regions, to read one-sidedly.
+  virtual bool shows_regions() const { return false; }
 
   /// Room for one message of at most `bytes` (<= max_message_bytes), 8-byte aligned, to be filled
   /// in place; empty if it would block. At most one at a time.
@@ -254,6 +256,9 @@ class AcceptHandler {
   /// own hello (at most kMaxHelloBytes), or refuses: the client's connect() fails with that error.
   virtual Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello,
                                                   const Caller& caller) = 0;
+  /// Asked of a client that on_hello() has let in: whether it is shown the listener's regions, now
+  /// and when more are exposed. One that is not can read nothing one-sidedly.
+  virtual bool may_read_regions(const Caller& /*caller*/) { return true; }
   /// A new connection, on the thread of `poller`, which it now belongs to (one of those given to
   /// listen()); the handler owns it and must set_handler() before it returns.
   virtual void on_accept(std::unique_ptr<Connection> connection, Poller& poller) = 0;

@@ -49,6 +49,7 @@ struct FakeVerbs {
     pair->handle.qp_num = the_device->next_number_++;
     return &pair->handle;
   }
+  static void grant(int access) { the_device->granted_.push_back(access); }
   static void fail(ibv_qp& pair) {
     FakeDevice::Pair& state = find(pair);
     if (std::exchange(state.is_in_error, true)) return;
@@ -189,7 +190,11 @@ int ibv_destroy_srq(ibv_srq*) { return 0; }
 
 ibv_qp* ibv_create_qp(ibv_pd*, ibv_qp_init_attr* options) { return FakeVerbs::create(*options); }
 int ibv_modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int what) {
-  if ((what & IBV_QP_STATE) != 0 && attributes->qp_state == IBV_QPS_ERR) FakeVerbs::fail(*pair);
+  const bool has_state = (what & IBV_QP_STATE) != 0;
+  if (has_state && attributes->qp_state == IBV_QPS_ERR) FakeVerbs::fail(*pair);
+  if (has_state && attributes->qp_state == IBV_QPS_INIT) {
+    FakeVerbs::grant(static_cast<int>(attributes->qp_access_flags));
+  }
   return 0;
 }
 int ibv_destroy_qp(ibv_qp* pair) {

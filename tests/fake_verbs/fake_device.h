@@ -32,6 +32,8 @@ class FakeDevice {
   /// Receives in the shared queue.
   std::uint32_t receives() const { return receives_; }
   std::size_t pairs() const { return pairs_.size(); }
+  /// What each pair lets its peer do (ibv_access_flags), in the order of set-up.
+  const std::vector<int>& granted() const { return granted_; }
   /// Pairs in the error state of which it was told that they take no more receives.
   std::vector<std::uint32_t> take_last_receives() { return std::exchange(last_receives_, {}); }
   /// Whether it was told since the last call that few receives are left.
@@ -54,6 +56,7 @@ class FakeDevice {
   std::deque<ibv_wc> completions_;
   std::vector<std::unique_ptr<Pair>> pairs_;
   std::vector<std::uint32_t> last_receives_;
+  std::vector<int> granted_;
   std::uint64_t receive_number_ = 0;  ///< wr_id of the receives
   std::uint32_t receives_ = 0;
   std::uint32_t limit_ = 0;  ///< 0: not armed

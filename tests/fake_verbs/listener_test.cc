@@ -70,6 +70,7 @@ class VerbsListening : public testing::Test, private AcceptHandler {
   std::vector<std::unique_ptr<Connection>> accepted_;
   const access::Key key_ = *access::Key::make("alice");
   std::vector<Caller> callers_;
+  bool may_read_ = true;
 
  private:
   std::optional<access::Key> find_key(access::KeyId id) override {
@@ -80,6 +81,7 @@ class VerbsListening : public testing::Test, private AcceptHandler {
     callers_.push_back(caller);
     return std::vector<std::byte>{};
   }
+  bool may_read_regions(const Caller&) override { return may_read_; }
   void on_accept(std::unique_ptr<Connection> connection, Poller&) override {
     accepted_.push_back(std::move(connection));
   }
@@ -91,6 +93,19 @@ TEST_F(VerbsListening, GivesAClientToTheHandlerWhenItAnswers) {
   EXPECT_TRUE(accepted_.empty());
   manager_.establish(client);
   EXPECT_TRUE(progress_until([&] { return accepted_.size() == 1; }));
+}
+
+TEST_F(VerbsListening, LetsTheCardAnswerReadsOfClientsThatMayReadAlone) {
+  listen({.hello_timeout = 600 * kSecond});
+  for (const bool may_read : {true, false}) {
+    may_read_ = may_read;
+    manager_.establish(ask("10.0.0.2"));
+    const std::size_t count = may_read ? 1 : 2;
+    ASSERT_TRUE(progress_until([&] { return accepted_.size() == count; }));
+    EXPECT_EQ(accepted_.back()->shows_regions(), may_read);
+    EXPECT_EQ((device_.granted().back() & IBV_ACCESS_REMOTE_READ) != 0, may_read);
+    EXPECT_NE(device_.granted().back() & IBV_ACCESS_REMOTE_WRITE, 0) << "messages";
+  }
 }
 
 TEST_F(VerbsListening, PushesOutTheOldestOfThePeerWithMostHalfOpenHandshakes) {

@@ -45,7 +45,7 @@ Result<std::unique_ptr<ShmConnection>> ShmConnection::create(ShmPoller& poller, 
   if (!registration) return fail(std::move(registration.error()));
   connection->registration_ = *registration;
   poller.activate(*connection);
-  if (connection->endpoint_.listener) connection->endpoint_.listener->announce_to(control);
+  if (connection->endpoint_.shows_regions) connection->endpoint_.listener->announce_to(control);
   return connection;
 }
 

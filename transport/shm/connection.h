@@ -36,6 +36,7 @@ struct Endpoint {
   std::shared_ptr<ListenerState> listener;  ///< null for a client
   std::string owner = {};                   ///< at the server: what the client counts as
   std::optional<uid_t> user = {};           ///< at the server: the user that the client belongs to
+  bool shows_regions = false;               ///< at the server: whether the client may read them
   std::uint64_t custody_ticket = 0;         ///< the control socket's; 0: it is in no custody
 };
 
@@ -55,6 +56,7 @@ class ShmConnection final : public Connection, private EventSink {
   const ConnectionLimits& limits() const override { return endpoint_.limits; }
   std::span<const std::byte> peer_hello() const override { return endpoint_.peer_hello; }
   std::string peer() const override { return endpoint_.peer; }
+  bool shows_regions() const override { return endpoint_.shows_regions; }
   std::string owner() const override {
     return endpoint_.owner.empty() ? endpoint_.peer : endpoint_.owner;
   }

@@ -194,7 +194,8 @@ Status ShmListener::welcome(IncomingConnection& incoming) {
     state_->refusals().add(RefusalReason::kPermission);
     return fail(not_for_user("user " + std::to_string(peer.uid)));
   }
-  auto hello = ask(handler_, incoming.setup, {.user = peer.uid, .name = incoming.peer()});
+  const Caller caller{.user = peer.uid, .name = incoming.peer()};
+  auto hello = ask(handler_, incoming.setup, caller);
   if (!hello) {
     state_->refusals().add(reason_of_handler(hello.error().code));
     return fail(std::move(hello.error()));
@@ -220,7 +221,7 @@ Status ShmListener::welcome(IncomingConnection& incoming) {
   dealer_.deal_out({Role::kServer, std::move(control), std::move(*mapping), *ring_bytes, limits,
                     std::vector<std::byte>(said.begin(), said.end()),
                     "shm client pid " + std::to_string(peer.pid), state_, incoming.peer(), peer.uid,
-                    ticket});
+                    handler_.may_read_regions(caller), ticket});
   return {};
 }
 

@@ -71,6 +71,7 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   std::deque<std::vector<std::byte>> inbox;
   std::optional<std::array<std::byte, kMailboxBytes>> mailbox;
   std::uint64_t known_regions = 0;
+  bool shows_regions = false;  ///< at the server: whether the client may read them
   std::deque<std::shared_ptr<ReadOperation>> reads;  ///< in order of posting
   std::vector<std::uint64_t> window;                 ///< that the peer writes; words
   std::uint64_t peer_window_bytes = 0;
@@ -132,6 +133,7 @@ class SimConnection final : public Connection {
   const ConnectionLimits& limits() const override { return endpoint_->limits; }
   std::span<const std::byte> peer_hello() const override { return endpoint_->peer_hello; }
   std::string peer() const override { return endpoint_->peer_name; }
+  bool shows_regions() const override { return endpoint_->shows_regions; }
   std::string owner() const override {
     return endpoint_->owner.empty() ? endpoint_->peer_name : endpoint_->owner;
   }

@@ -42,7 +42,8 @@ void ListenerState::ask(const std::shared_ptr<Attempt>& attempt) {
 }
 
 Result<std::shared_ptr<Endpoint>> ListenerState::decide(Attempt& attempt) {
-  auto hello = handler->on_hello(attempt.hello, {.name = attempt.client->host.name()});
+  const Caller caller{.name = attempt.client->host.name()};
+  auto hello = handler->on_hello(attempt.hello, caller);
   if (!hello) {
     budget.refusals().add(reason_of_handler(hello.error().code));
     return fail(hello.error());
@@ -65,7 +66,8 @@ Result<std::shared_ptr<Endpoint>> ListenerState::decide(Attempt& attempt) {
   server->peer_hello = attempt.hello;
   server->peer_name = "sim://" + client.host.name() + "#" + std::to_string(client.id);
   client.peer_hello = std::move(*hello);
-  client.known_regions = regions.size();
+  server->shows_regions = handler->may_read_regions(caller);
+  client.known_regions = server->shows_regions ? regions.size() : 0;
   Endpoint::join(attempt.client, server);
   endpoints.push_back(server);
   const auto accept = [self = shared_from_this(), server, poller] {
@@ -135,7 +137,7 @@ Status SimListener::expose(const Region& region) {
   state.regions.push_back(region.bytes);
   for (const auto& weak : state.endpoints) {
     const auto endpoint = weak.lock();
-    if (endpoint && !endpoint->is_closing) {
+    if (endpoint && endpoint->shows_regions && !endpoint->is_closing) {
       endpoint->out->send({Item::Kind::kRegions, state.regions.size(), {}});
     }
   }

@@ -53,7 +53,8 @@ Status to_state(rdma_cm_id& id, ibv_qp& pair, ibv_qp_state state,
   switch (state) {
     case IBV_QPS_INIT:
       attributes.qp_access_flags = IBV_ACCESS_REMOTE_WRITE;
-      if (options.role == Role::kServer) attributes.qp_access_flags |= IBV_ACCESS_REMOTE_READ;
+      // The card refuses reads of a client that the regions are not for, whatever it guesses.
+      if (options.shows_regions) attributes.qp_access_flags |= IBV_ACCESS_REMOTE_READ;
       break;
     case IBV_QPS_RTR:
       attributes.max_dest_rd_atomic = reads_as_target;
@@ -274,7 +275,7 @@ void VerbsConnection::commit(std::size_t bytes) {
 }
 
 void VerbsConnection::announce_regions() {
-  if (state_ != State::kOpen) return;
+  if (state_ != State::kOpen || !options_.shows_regions) return;
   const std::uint32_t count = options_.listener->region_count();
   if (announced_ == count || sends_.room() == 0) return;
   const SendSource& table = options_.listener->region_table(*queues_->device());

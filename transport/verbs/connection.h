@@ -46,6 +46,7 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
     std::shared_ptr<ListenerState> listener;   ///< null for a client
     std::string owner = {};                    ///< a client's, at the server: what it counts as
     std::optional<access::KeyLabel> key = {};  ///< which both ends have proved to hold
+    bool shows_regions = false;                ///< at the server: whether the client may read them
   };
   static Result<std::unique_ptr<VerbsConnection>> create(VerbsPoller& poller,
                                                          std::shared_ptr<Control> control,
@@ -89,6 +90,7 @@ class VerbsConnection final : public Connection, public Endpoint, private Comple
     return options_.owner.empty() ? peer_.name : options_.owner;
   }
   std::optional<access::KeyLabel> key() const override { return options_.key; }
+  bool shows_regions() const override { return options_.shows_regions; }
   std::span<std::byte> reserve(std::size_t bytes) override;
   void commit(std::size_t bytes) override;
   void flush() override {

@@ -127,6 +127,11 @@ Result<std::vector<std::byte>> ListenerState::ask(std::span<const std::byte> cli
   return handler_->on_hello(client_hello, caller);
 }
 
+bool ListenerState::may_read_regions(const Caller& caller) {
+  const std::lock_guard lock(handler_mutex_);
+  return handler_ != nullptr && handler_->may_read_regions(caller);
+}
+
 Result<access::KeyLabel> ListenerState::verify(const Caller& caller, access::KeyId id,
                                                const access::Transcript& said,
                                                const access::Tag& tag) {
@@ -315,7 +320,8 @@ Status VerbsListener::accept(const CmNotice& notice, CmId& requester, const Aski
   const std::string& peer = asking.peer;
   auto device = control_->device(*requester);
   if (!device) return fail(std::move(device.error()));
-  auto hello = state_->ask(asking.hello, {.name = peer, .key = asking.key});
+  const Caller caller{.name = peer, .key = asking.key};
+  auto hello = state_->ask(asking.hello, caller);
   if (!hello) {
     state_->refusals().add(reason_of_handler(hello.error().code));
     return fail(std::move(hello.error()));
@@ -325,9 +331,9 @@ Status VerbsListener::accept(const CmNotice& notice, CmId& requester, const Aski
   auto ring_bytes = state_->take_rings(peer);
   if (!ring_bytes) return fail(std::move(ring_bytes.error()));
   VerbsPoller& poller = least_loaded();
-  auto made = VerbsConnection::create(
-      poller, control_, *device,
-      {Role::kServer, *ring_bytes, 0, kServerCompletions, state_, peer, asking.key});
+  auto made = VerbsConnection::create(poller, control_, *device,
+                                      {Role::kServer, *ring_bytes, 0, kServerCompletions, state_,
+                                       peer, asking.key, state_->may_read_regions(caller)});
   if (!made) {
     state_->give_back(*ring_bytes, peer);
     return fail(std::move(made.error()));

@@ -54,6 +54,8 @@ class ListenerState {
   Nanoseconds expire(Nanoseconds now);
 
   Result<std::vector<std::byte>> ask(std::span<const std::byte> client_hello, const Caller& caller);
+  /// Whether a client that was let in is shown the regions.
+  bool may_read_regions(const Caller& caller);
   /// What the handler makes of a proof (keys.h).
   Result<access::KeyLabel> verify(const Caller& caller, access::KeyId id,
                                   const access::Transcript& said, const access::Tag& tag);

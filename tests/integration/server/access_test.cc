@@ -158,6 +158,38 @@ TEST_P(AccessTest, OfAnOperatorIsToDoEverything) {
             0);
 }
 
+TEST_P(AccessTest, OfAWriterOfSomeCollectionsIsForThoseAlone) {
+  std::ofstream(folder_ / "access.toml")
+      << "[[principal]]\nanyone = true\nrole = \"writer\"\ncollections = [\"roads\", \"new\"]\n";
+  ASSERT_EQ(chmod((folder_ / "access.toml").c_str(), 0600), 0);
+  start({"--access", folder_ / "access.toml"});
+  auto own = Client<2>::connect(url(), patient());
+  ASSERT_TRUE(own) << own.error().message;
+  for (const char* name : {"roads", "lakes"}) ASSERT_TRUE(own->create_collection(name)) << name;
+  EXPECT_EQ(as_stranger([&](auto expect) {
+              for (const char* name : {"", "lakes", "nothing"}) {
+                expect(is_refused(Client<2>::connect(url(), patient({.collection = name}))));
+              }
+              const auto unborn = Client<2>::connect(url(), patient({.collection = "new"}));
+              expect(!unborn && unborn.error().code == ErrorCode::kNoCollection);
+              auto client = Client<2>::connect(url(), patient({.collection = "roads"}));
+              expect(client.has_value());
+              if (!client) return;
+              expect(client->insert(2, kHere).has_value());
+              expect(client->count(kHere).value_or(0) == 1);
+              expect(client->cluster().has_value());
+              const auto listed = client->collections();
+              expect(listed && listed->size() == 1 && listed->front().name == "roads");
+              expect(is_refused(client->server_statistics()));
+              expect(is_refused(client->load_begin()));
+              expect(is_refused(client->backup("/tmp/silurus-of-a-stranger")));
+              expect(is_refused(client->clear_collection("lakes")));
+              expect(is_refused(client->clear_collection("roads")));
+              expect(is_refused(client->join("lakes")));
+            }),
+            0);
+}
+
 TEST_P(AccessTest, IsReadAgainOnHangup) {
   const std::string file = rules("reader");
   start({"--access", file});

@@ -194,13 +194,14 @@ TEST(KeyRules, ThatNameAFileWhichCannotBeUsedAreRefused) {
 TEST(KeyRules, TakeTheHolderOfTheServersOwnKeyForItsUser) {
   RuleBook book(Rules::of_user(geteuid()));
   const Key own = *Key::make("own");
-  EXPECT_EQ(book.look_up(holder_of(own)).role, Role::kNone);
+  EXPECT_EQ(book.look_up(holder_of(own)).rights.everywhere, Role::kNone);
   book.set_own_key(own);
-  EXPECT_EQ(book.look_up(holder_of(own)).role, Role::kOperator);
+  EXPECT_EQ(book.look_up(holder_of(own)).rights.everywhere, Role::kOperator);
   EXPECT_THAT(book.look_up(holder_of(own)).text, HasSubstr("user " + std::to_string(geteuid())));
   ASSERT_TRUE(book.key(own.label().id));
   book.replace(Rules::of_user(geteuid()));
-  EXPECT_EQ(book.look_up(holder_of(own)).role, Role::kOperator) << "the rules are read again";
+  EXPECT_EQ(book.look_up(holder_of(own)).rights.everywhere, Role::kOperator)
+      << "the rules are read again";
 }
 
 /// A process between a client and its own server hands the proof on, but is of its own user.
@@ -210,9 +211,9 @@ TEST(KeyRules, AServersOwnKeyIsOfNoUseToAnotherUserOfTheMachine) {
   book.set_own_key(own);
   Principal principal = holder_of(own);
   principal.user = geteuid();
-  EXPECT_EQ(book.look_up(principal).role, Role::kOperator);
+  EXPECT_EQ(book.look_up(principal).rights.everywhere, Role::kOperator);
   principal.user = geteuid() + 4711;
-  EXPECT_EQ(book.look_up(principal).role, Role::kNone);
+  EXPECT_EQ(book.look_up(principal).rights.everywhere, Role::kNone);
 }
 
 TEST(KeyRules, TakeAwayTheRoleOfAKeyThatTheyHaveNoMore) {

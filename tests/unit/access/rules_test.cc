@@ -69,6 +69,30 @@ TEST(Rules, GiveTheGreatestOfTheRolesThatAPrincipalHas) {
   EXPECT_EQ(role_of(stranger(), kText), Role::kReader);
 }
 
+TEST(Rules, MayBeForSomeCollectionsAlone) {
+  const auto rules = Rules::parse(
+      "[[principal]]\nuser = 4712\nrole = \"writer\"\ncollections = [\"roads\", \"rivers\"]\n"
+      "[[principal]]\nuser = 4712\nrole = \"operator\"\ncollections = [\"roads\"]\n"
+      "[[principal]]\nuser = 4713\nrole = \"writer\"\ncollections = [\"roads\"]\n"
+      "[[principal]]\nuser = 4713\nrole = \"reader\"\n",
+      "rules", kOwn);
+  ASSERT_TRUE(rules) << rules.error().message;
+  const Rights some = rules->rights_of(user(kOther));
+  EXPECT_EQ(some.everywhere, Role::kNone);
+  EXPECT_EQ(some.in("roads"), Role::kOperator) << "the greatest";
+  EXPECT_EQ(some.in("rivers"), Role::kWriter);
+  EXPECT_EQ(some.in("lakes"), Role::kNone);
+  EXPECT_EQ(some.greatest(), Role::kOperator);
+  EXPECT_FALSE(some.reads_all());
+  EXPECT_EQ(some.to_string(), "none (writer of 'rivers', operator of 'roads')");
+  const Rights more = rules->rights_of(user(4713));
+  EXPECT_EQ(more.everywhere, Role::kReader);
+  EXPECT_EQ(more.in("roads"), Role::kWriter);
+  EXPECT_EQ(more.in("lakes"), Role::kReader);
+  EXPECT_TRUE(more.reads_all());
+  EXPECT_EQ(rules->rights_of(user(kOwn)).in("lakes"), Role::kOperator);
+}
+
 TEST(Rules, OfAnEmptyFileAreThoseWithoutOne) {
   EXPECT_EQ(role_of(user(kOwn), ""), Role::kOperator);
   EXPECT_EQ(role_of(user(kOther), ""), Role::kNone);
@@ -92,6 +116,11 @@ TEST(Rules, OfAFileThatMakesNoSenseAreRefusedByLine) {
       {"[[principal]]\nuser = 1\ngroup = 1\nrole = \"reader\"\n",
        "one of user, group, key and anyone"},
       {"[[principal]]\nuser = 1\nrole = \"reader\"\ncolour = 1\n", "unknown key \"colour\""},
+      {"[[principal]]\nuser = 1\nrole = \"reader\"\ncollections = []\n",
+       "rules:4: \"collections\""},
+      {"[[principal]]\nuser = 1\nrole = \"reader\"\ncollections = \"a\"\n", "a list of names"},
+      {"[[principal]]\nuser = 1\nrole = \"reader\"\ncollections = [1]\n", "are names"},
+      {"[[principal]]\nuser = 1\nrole = \"reader\"\ncollections = [\"\"]\n", "are names"},
       {"[[principal]\n", "rules:1: "},
   };
   for (const auto& [text, error] : cases) {
@@ -155,12 +184,18 @@ TEST_F(RulesFile, ThatIsNoneIsRefused) {
 }
 
 TEST(Refusals, NameThePrincipalItsRoleAndTheOneThatItNeeds) {
-  const Error error = lacks_role(stranger().describe(), Role::kReader, Role::kWriter, "write");
+  const Error error =
+      lacks_role(stranger().describe(), {.everywhere = Role::kReader}, Role::kWriter, "write");
   EXPECT_EQ(error.code, ErrorCode::kPermission);
   EXPECT_THAT(error.message, HasSubstr("a client of 10.0.0.7 may not write: it has the role reader "
                                        "here, and needs writer"));
-  EXPECT_THAT(lacks_role(user(1).describe(), Role::kNone, Role::kReader, "connect").message,
+  EXPECT_THAT(lacks_role(user(1).describe(), {}, Role::kReader, "connect").message,
               HasSubstr("user 1 (daemon) may not connect: it has the role none"));
+  EXPECT_THAT(lacks_role(user(1).describe(), {.in_some = {{"roads", Role::kReader}}}, Role::kWriter,
+                         "write", "lakes")
+                  .message,
+              HasSubstr("may not write: it has the role none (reader of 'roads') here, and needs "
+                        "writer of 'lakes'"));
 }
 
 }  // namespace

@@ -51,7 +51,19 @@ class ListenEndpoint : public testing::Test {
     }
     EXPECT_TRUE(answer);
     clients_ = (*core)->clients();
-    return answer && *answer ? Status() : fail(answer->error());
+    if (!answer || !*answer) return fail(answer->error());
+    const auto said = protocol::decode_server_hello((**answer)->peer_hello(), 2);
+    EXPECT_TRUE(said);
+    says_one_sided_ = said && said->one_sided != 0;
+    const auto buffer = poller_->allocate_buffer(4096);
+    const transport::ReadRequest read{.region = 0,
+                                      .offset = 0,
+                                      .length = 64,
+                                      .buffer = buffer->get(),
+                                      .buffer_offset = 0,
+                                      .cookie = 1};
+    posted_ = (**answer)->post_reads(std::span(&read, 1)).status;
+    return {};
   }
 
   sim::World world_{3};
@@ -62,6 +74,8 @@ class ListenEndpoint : public testing::Test {
   NoHandler handler_;
   InlineExecutor executor_;
   std::uint32_t clients_ = 0;  ///< that the server had in the end
+  bool says_one_sided_ = false;
+  transport::PostStatus posted_{};  ///< what became of a read of the first region
 };
 
 TEST_F(ListenEndpoint, IsClosedToAClientWithoutARole) {
@@ -74,6 +88,30 @@ TEST_F(ListenEndpoint, IsClosedToAClientWithoutARole) {
 TEST_F(ListenEndpoint, IsOpenToAReader) {
   EXPECT_TRUE(connect(access::Rules::of_user(1000, access::Role::kReader)));
   EXPECT_EQ(clients_, 1u);
+  EXPECT_TRUE(says_one_sided_);
+  EXPECT_EQ(posted_, transport::PostStatus::kPosted);
+}
+
+access::Rules reader_of(const std::string& collection) {
+  return access::Rules::parse("[[principal]]\nanyone = true\nrole = \"reader\"\ncollections = [\"" +
+                                  collection + "\"]\n",
+                              "rules", 1000)
+      .value();
+}
+
+TEST_F(ListenEndpoint, ShowsNoMemoryToAReaderOfSomeCollections) {
+  EXPECT_TRUE(connect(reader_of("default")));
+  EXPECT_EQ(clients_, 1u);
+  EXPECT_FALSE(says_one_sided_);
+  EXPECT_EQ(posted_, transport::PostStatus::kUnknownRegion) << "though it asks for it";
+}
+
+TEST_F(ListenEndpoint, IsClosedToAReaderOfOtherCollections) {
+  const Status refused = connect(reader_of("roads"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kPermission);
+  EXPECT_NE(refused.error().message.find("reader of 'roads'"), std::string::npos)
+      << refused.error().message;
 }
 
 }  // namespace

@@ -34,6 +34,8 @@ class Loopback final : public transport::Connection {
     room_ = messages;
     if (std::exchange(blocked_, false)) handler_->on_writable(*this);
   }
+  /// The client reads one-sidedly.
+  void show_regions() { shows_regions_ = true; }
   template <typename Encode>
   void request(std::size_t bytes, const Encode& encode) {
     std::vector<std::byte> message(bytes);
@@ -69,6 +71,7 @@ class Loopback final : public transport::Connection {
   const transport::ConnectionLimits& limits() const override { return limits_; }
   std::span<const std::byte> peer_hello() const override { return hello_; }
   std::string peer() const override { return "loopback"; }
+  bool shows_regions() const override { return shows_regions_; }
   std::span<std::byte> reserve(std::size_t bytes) override {
     SILURUS_CHECK(bytes <= limits_.max_message_bytes);
     if (room_ == 0 || closed_) {
@@ -106,6 +109,7 @@ class Loopback final : public transport::Connection {
   bool blocked_ = false;
   bool closed_ = false;
   bool paused_ = false;
+  bool shows_regions_ = false;
   std::vector<std::byte> reserved_;
   std::deque<std::vector<std::byte>> sent_;
   std::vector<std::byte> mailbox_;
