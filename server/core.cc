@@ -134,9 +134,12 @@ Result<std::vector<std::byte>> Core<D>::ListenEndpoint::on_hello(
   const CoreOptions& options = core->options_;
   access::Authorization authorization(options.rules, {caller.user, caller.name, caller.key});
   const auto collection = core->shard_->collections().find(client->collection);
-  if (const Status ok = check(authorization, client->collection, collection.get()); !ok) {
-    core->warn_of_refusal(caller, ok.error());
-    return fail(ok.error());
+  const Status may =
+      check_readable(authorization, client->collection,
+                     collection ? &collection->info.name : nullptr, "connect for this collection");
+  if (!may) {
+    core->warn_of_refusal(caller, may.error());
+    return fail(may.error());
   }
   if (core->clients() >= options.max_clients) {
     return fail(ErrorCode::kUnavailable,
@@ -168,21 +171,6 @@ Result<std::vector<std::byte>> Core<D>::ListenEndpoint::on_hello(
   std::vector<std::byte> bytes(sizeof hello);
   std::memcpy(bytes.data(), &hello, sizeof hello);
   return bytes;
-}
-
-/// Whether a client may connect for the collection of that key. Which collections there are that it
-/// may not read it is not told.
-template <int D>
-Status Core<D>::ListenEndpoint::check(access::Authorization& authorization, std::uint64_t key,
-                                      const Collection<D>* collection) const {
-  constexpr access::Role kNeeded = access::Role::kReader;
-  if (collection != nullptr) {
-    return authorization.check_in(collection->info.name, kNeeded, "connect");
-  }
-  const access::Rights& rights = authorization.rights();
-  const bool is_named = std::ranges::any_of(
-      rights.in_some, [&](const auto& one) { return protocol::collection_key(one.first) == key; });
-  return is_named ? Status() : authorization.check(kNeeded, "connect");
 }
 
 template <int D>

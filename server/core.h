@@ -104,8 +104,6 @@ class Core {
     Result<std::vector<std::byte>> on_hello(std::span<const std::byte> client_hello,
                                             const transport::Caller& caller) override;
     bool may_read_regions(const transport::Caller& caller) override;
-    Status check(access::Authorization& authorization, std::uint64_t key,
-                 const Collection<D>* collection) const;
     void on_accept(std::unique_ptr<transport::Connection> connection,
                    transport::Poller& poller) override;
   };

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
+#include "access/authorization.h"
 #include "access/rules.h"
 #include "protocol/messages.h"
 
@@ -80,6 +83,20 @@ inline Demand demand_of(protocol::TaskKind kind) {
       break;
   }
   return {access::Role::kOperator, "replace the shard by others", Scope::kServer};
+}
+
+/// kPermission unless it may read the collection of that key (protocol::collection_key()); `name`:
+/// null if there is none. A refusal does not tell whether there is one: it has the same words for a
+/// collection that is not there, and is not named by the principal's rules.
+inline Status check_readable(access::Authorization& authorization, std::uint64_t key,
+                             const std::string* name, std::string_view to_do) {
+  constexpr access::Role kNeeded = access::Role::kReader;
+  const access::Rights& rights = authorization.rights();
+  const bool may = name != nullptr ? rights.in(*name) >= kNeeded
+                                   : std::ranges::any_of(rights.in_some, [&](const auto& one) {
+                                       return protocol::collection_key(one.first) == key;
+                                     });
+  return may ? Status() : authorization.check(kNeeded, to_do);
 }
 
 }  // namespace silurus::server

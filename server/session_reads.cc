@@ -90,11 +90,12 @@ template <int D>
 Result<std::unique_ptr<Stream<D>>> Session<D>::join_stream(const Search<D>& search,
                                                            const JoinWith& join) {
   const CollectionPtr<D> other = served_.collections->find(join.other);
+  const Status may = check_readable(authorization_, join.other, other ? &other->info.name : nullptr,
+                                    "read this collection");
+  if (!may) return fail(may.error());
   if (other == nullptr) {
     return fail(ErrorCode::kNotFound, "there is no such collection (silurus collections)");
   }
-  const Status may = authorization_.check_in(other->info.name, access::Role::kReader, "read");
-  if (!may) return fail(may.error());
   if (collection_->is_lonlat() || other->is_lonlat()) {
     // Boxes that cross the antimeridian are held unrolled, and distances are metres there.
     return fail(ErrorCode::kUnsupported, "collections of degrees are not joined yet");
