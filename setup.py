@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Builds the extension module of the package for Python with CMake; pyproject.toml says the rest.
 
 The package takes the client library and silurus-server with it. SILURUS_BUILD_DIR names a build folder that has been

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // silurus-compare: asks a running server the same queries in every way, and checks that the answers
 // agree.
 

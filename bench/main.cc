@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // silurus-bench: measures Silurus, always next to what it is compared with in the same run.
 
 #include <cstdio>

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # What `cmake --install` puts where. debian/ builds its packages of the same.
 include(CMakePackageConfigHelpers)
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # libsilurus.so: the client side as one shared library, of the objects that the modules' static libraries are made of.
 # Programs of this tree link the static libraries; what is installed is this one, as silurus::client.
 set(modules common keys etcd rtree local transport protocol client shards)

@@ -1,1 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A precompiled header needs a unit to belong to.

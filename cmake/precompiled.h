@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What most translation units include, compiled once (cmake/silurus.cmake). Only headers of the
 // standard library and of Debian's packages: a change in one of ours must not compile everything
 // anew. Every file still includes what it uses.

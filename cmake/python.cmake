@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # The package for Python, where there is what it needs; SILURUS_PYTHON says whether it is built.
 # Sanitized builds make no libsilurus.
 set(SILURUS_PYTHON_DIR lib/python3/dist-packages CACHE STRING "Where packages of Python are installed, below the prefix")

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # What every target of Silurus shares.
 add_library(silurus_options INTERFACE)
 target_compile_options(silurus_options INTERFACE

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Many operations in flight on one thread: each calls back when it is done. For programs that ask
 // all the time. A connection carries as many at once as its server's ring has room for, and answers
 // come in any order.

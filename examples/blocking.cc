@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Calls one after the other: each returns when the server has answered. For programs that ask now
 // and then.
 //

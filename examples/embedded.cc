@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // An index of a program's own: first a server that is started beside it and keeps its data in a
 // directory, then a tree in its own memory, without a server.
 //

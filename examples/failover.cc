@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a client sees of a fail-over: writes a box and searches it, over and over, for some
 // seconds, while an operator kills the primary (scripts/cluster-demo does), and then looks for all
 // that was acknowledged.

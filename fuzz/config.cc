@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "fuzz/memory_file.h"
 #include "fuzz/target.h"
 #include "server/config_file.h"

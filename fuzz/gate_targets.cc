@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "common/check.h"
 #include "fuzz/target.h"
 #include "gate/target.h"

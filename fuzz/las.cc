@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "datasets/las.h"
 
 #include "fuzz/memory_file.h"

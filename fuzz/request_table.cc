@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "fuzz/target.h"
 #include "replication/group/requests.h"
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "fuzz/target.h"
 #include "replication/group/persisted_view.h"
 #include "replication/group/view.h"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "protocol/default_url.h"
 
 #include <sys/stat.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "rtree/node.h"
 
 #ifdef SILURUS_XXHASH_CHOOSES

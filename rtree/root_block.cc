@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "rtree/root_block.h"
 
 #include <cstring>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // No #pragma once: this is included once for each instruction set, by kernels.cc and walk.cc, whose
 // functions are made of what is here. After <hwy/highway.h>.
 #if defined(SILURUS_RTREE_SCAN_INL_H) == defined(HWY_TARGET_TOGGLE)

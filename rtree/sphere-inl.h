@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // No #pragma once: as scan-inl.h, included once for each instruction set.
 #if defined(SILURUS_RTREE_SPHERE_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef SILURUS_RTREE_SPHERE_INL_H

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a session reads besides searches: versions that are held, joins, entries by their ids.
 #include <algorithm>
 #include <utility>

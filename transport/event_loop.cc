@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "transport/event_loop.h"
 
 #include <sys/epoll.h>

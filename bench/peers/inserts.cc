@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "bench/peers/inserts.h"
 
 #include <sqlite3.h>

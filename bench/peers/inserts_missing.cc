@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "bench/peers/inserts.h"
 
 // Built where SQLite's or PostgreSQL's development files were missing.

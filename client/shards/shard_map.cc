@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "silurus/shard_map.h"
 
 #include <algorithm>

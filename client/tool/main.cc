@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // silurus: the command-line tool. Everything of substance is in commands.cc.
 #include <cerrno>
 #include <csignal>

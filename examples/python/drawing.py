@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Maps as SVG, for the tutorial: no more than it needs."""
 import numpy as np
 

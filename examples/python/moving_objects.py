@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Objects that move, and searches of where they were.
 
     python3 examples/python/moving_objects.py

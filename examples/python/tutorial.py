@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # %% [markdown]
 # # Coastlines and the sea floor from Python
 #

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Which points lie in which polygons, by geopandas and a server.
 
     python3 examples/python/with_geopandas.py

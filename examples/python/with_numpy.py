@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Boxes of a numpy array, asked in batches.
 
     python3 examples/python/with_numpy.py

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Charts of what /metrics says.
 import {colour, penOf} from './map.js';
 

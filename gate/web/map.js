@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A map of collections by their vector tiles, in Web Mercator. Positions are shares of the world's edge, from its north west.
 import {readTile} from './tile.js';
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The page of silurus-gate: a map of a collection by its vector tiles, one search by each way, the versions that are kept, the
 // load as it is, and the group of replicas. It asks nothing but the gate that it came from.
 import {Chart, Scatter, readMetrics, rateOf, quantileOf, short} from './load.js';

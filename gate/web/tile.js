@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Reads Mapbox vector tiles (version 2.1).
 
 /** Fields of a protocol buffer: [number, value], where a value is a number or bytes. */

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #pragma once
 
 /// Marks what programs outside may call: classes, functions, and templates that are instantiated in

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The batch calls of the C++ client, for the program compare beside it, which asks the same of the
 // same server: prints the seconds that each call took, one a line, when it is told its name on
 // standard input.

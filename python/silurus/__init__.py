@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Silurus for Python: an adaptive spatial index service.
 
     import silurus

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Arrays as the library takes them, from what users have."""
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """How clients and trees show themselves in notebooks."""
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Moments in the life of a tree."""
 from __future__ import annotations
 

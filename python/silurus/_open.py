@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A server that is started beside the process."""
 from __future__ import annotations
 

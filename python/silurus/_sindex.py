@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The spatial index of a GeoDataFrame, over a server."""
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Entries as a table that other libraries take."""
 from __future__ import annotations
 

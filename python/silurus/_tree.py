@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The tree of a server, in this process."""
 from __future__ import annotations
 

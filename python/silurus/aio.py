@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A client for asyncio.
 
     client = await silurus.aio.connect("shm:///run/silurus.sock")

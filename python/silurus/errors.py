@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """What goes wrong, as exceptions.
 
 Every error of the library is a SilurusError, with the library's code in `code` and its name in `name`. Where Python has

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "readers/gdal/layer.h"
 
 #include <cpl_conv.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "replication/group/member.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "server/keeper/keeper_link.h"
 
 #include <fcntl.h>

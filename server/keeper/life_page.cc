@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "server/keeper/life_page.h"
 
 #include <sys/mman.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/fake_pmem/fake_pmem.h"
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/fake_verbs/fake_device.h"
 
 #include <sys/eventfd.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/fake_verbs/fake_manager.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Chromium without a screen, spoken to over a pipe (its DevTools protocol): no driver and no package for Python is needed."""
 import base64
 import collections

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A server and a gate for tests: real processes, in a folder of their own."""
 import contextlib
 import json

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What the seal of a group's datagrams costs: the primary closes one, and another member opens it.
 // For tests/instructions/count.
 #include "replication/group/datagrams.h"

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """What the tests share: a server for each test, and boxes."""
 import random
 

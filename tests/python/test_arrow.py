@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Tables as Arrow's streams, taken by a receiver that knows the specification alone: its C structs, by ctypes."""
 import ctypes
 import gc

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Calls keep nothing. LEAK_CALLS says how many of each kind are made; 1000000 is what a release is tried with."""
 import gc
 import os

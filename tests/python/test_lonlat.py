@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Collections of degrees against brute force in numpy: windows that wrap, nearest and radius, on real data if it is here."""
 
 import os

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """What programs expect of rtree.index, of python3-rtree."""
 import copy
 import ctypes

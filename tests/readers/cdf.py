@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Reads netCDF files of the classic format (CDF-1 and CDF-2) by the format's own description, without libnetcdf: what tests
 of silurus-read-netcdf compare it with. Of variables with a record dimension the first record is read."""
 import struct

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Reads and writes tables of FITS files by the standard's own description (4.0, chapters 3, 4 and 7), without cfitsio: what
 tests of silurus-read-fits compare it with."""
 import numpy

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A helper program that does what its FILE says, for tests of datasets/helper.h.
 #include <fcntl.h>
 #include <spawn.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A client that writes and searches, and checks every answer against brute force:
 //
 //   vm_exerciser URL NUMBER SECONDS [CLIENTS [STEPS]]

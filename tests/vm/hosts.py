@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Little virtual hosts with a real RDMA stack and persistent memory, which the machine need not have:
 Debian's kernel with soft-RoCE (rdma_rxe) on an Ethernet of their own, and an NVDIMM, in qemu by
 software emulation: works everywhere, computes 10 to 20 times slower. SILURUS_VM_KVM=1 asks for KVM.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Clients that connect, ask once, and then say nothing until they are killed:
 //
 //   vm_idler URL CLIENTS

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A member of a multicast group:
 //
 //   vm_multicaster send GROUP COUNT      sends COUNT numbered datagrams of the greatest length

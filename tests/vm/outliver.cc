@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A client of the default mode that searches all the time, whatever becomes of its server:
 //
 //   vm_outliver URL ENTRIES SECONDS

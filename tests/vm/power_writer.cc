@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Writers whose host loses power again and again, and the check of what is left afterwards:
 //
 //   vm_power_writer URL FOLDER SECONDS

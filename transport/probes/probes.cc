@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "transport/probes/loop.h"
 #include "transport/probes/probe.h"
 #include "transport/probes/raw_client.h"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // One-sided reads: what the cards of both sides do. The server's host has no part in it.
 #include <algorithm>
 #include <array>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // One-sided writes: what the cards of both sides do. The receiving host has no part in it.
 #include <algorithm>
 #include <cstring>

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A drop-in for python3-rtree 1.0, over the R-tree of Silurus instead of libspatialindex.
 
     from silurus.rtree import index                  # instead of: from rtree import index

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The interface of rtree.index, of python3-rtree 1.0."""
 from __future__ import annotations
 

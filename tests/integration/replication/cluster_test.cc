@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/integration/replication/cluster_of_servers.h"
 
 // Clusters of real servers: primaries are killed under load, stopped and woken, etcd goes away,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/simulation/cluster/oracle.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/simulation/group/group_rules.h"
 
 // Multicast that does not do what it should: a group goes on over its connections.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/simulation/group/group_rules.h"
 
 // Members whose log is of no use copy the tree.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/simulation/shards/shard_servers.h"
 
 #include <algorithm>

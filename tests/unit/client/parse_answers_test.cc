@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "client/parse_answers.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/unit/replication/group/member_fixture.h"
 
 // What a member that is not the primary tells, believes and promises, and when it stands for

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "replication/group/multicast.h"
 #include "tests/support/full_memory.h"
 #include "tests/unit/replication/group/member_fixture.h"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "replication/state_transfer/state_transfer.h"
 
 #include <gtest/gtest.h>
