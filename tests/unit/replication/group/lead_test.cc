@@ -87,10 +87,15 @@ TEST_F(Lead, ALifeThatIsNotRegisteredTakesNoLinkThatIsUp) {
   Side forger(world_, "forger");
   const auto forged = forger.links(2, 4711);
   forged->set_primary(info(1), kLife, now());
-  run(100 * kMillisecond, [&] {
+  const std::size_t reads = store_.reads;
+  run(500 * kMillisecond, [&] {
     forger.poller->progress();
     tick (*forged)();
   });
+  // It dials again and again: the store is asked between its polls, which are 25, too, and not more
+  // often than there are heartbeats.
+  EXPECT_GE(store_.reads - reads, 30u);
+  EXPECT_LE(store_.reads - reads, 51u);
   EXPECT_FALSE(forged->is_connected());
   EXPECT_TRUE(others_links_->is_connected());
   // Once the store knows that life, it takes the place of the one that is over.

@@ -89,6 +89,7 @@ class FakeMachine final : public Machine {
 class FakeStore final : public ViewStore {
  public:
   void read(OnRead done) override {
+    ++reads;
     if (is_away) {
       told.emplace_back(
           [done = std::move(done)] { done(fail(ErrorCode::kUnavailable, "the store is away")); });
@@ -133,6 +134,7 @@ class FakeStore final : public ViewStore {
   State state;
   std::vector<Proposal> proposals;
   Registration announced;
+  std::size_t reads = 0;           ///< times that it was asked for its state
   bool is_away = false;            ///< reads fail
   bool holds_reads = false;        ///< they are answered as things were when they were asked
   bool ignores_proposals = false;  ///< they are lost on the way
