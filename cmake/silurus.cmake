@@ -32,6 +32,8 @@ add_library(silurus_precompiled OBJECT ${PROJECT_SOURCE_DIR}/cmake/precompiled.c
 target_compile_features(silurus_precompiled PUBLIC cxx_std_20)
 target_link_libraries(silurus_precompiled PRIVATE silurus_options)
 target_precompile_headers(silurus_precompiled PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.h)
+# ccache would take precompiled headers of which only the lines' numbers are others; gcc then finds each header twice.
+set_target_properties(silurus_precompiled PROPERTIES CXX_COMPILER_LAUNCHER "")
 
 # silurus_library(NAME SOURCES file... [PUBLIC lib...] [PRIVATE lib...]): the static library
 # silurus_NAME of the folder NAME, known to outside projects as silurus::NAME.
