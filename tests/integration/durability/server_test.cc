@@ -199,10 +199,17 @@ TEST_F(DurableServerTest, ChecksADirectoryOffline) {
   EXPECT_TRUE(refused->addresses().empty()) << "started on a damaged log";
   const auto accepted = start_well({"--accept-damaged-log"});
   auto client = connect(*accepted);
-  EXPECT_LT(client.count(kEverywhere).value(), 100u);
-  ASSERT_TRUE(client.insert(1000, {{0, 0}, {1, 1}}));
-  EXPECT_EQ(accepted->stop(), 0);
+  const std::uint64_t left = client.count(kEverywhere).value();
+  EXPECT_LT(left, 100u);
+  // More than what lay behind the damage, and over it.
+  for (std::uint64_t id = 1000; id < 1200; ++id) {
+    ASSERT_TRUE(client.insert(id, {{0, 0}, {1, 1}}));
+  }
+  accepted->signal(SIGKILL);
+  accepted->wait();
   EXPECT_EQ(run("--check " + data_).status, 0);
+  const auto again = start_well();
+  EXPECT_EQ(connect(*again).count(kEverywhere).value(), left + 200);
 }
 
 TEST_F(DurableServerTest, RefusesOptionsThatMakeNoSense) {

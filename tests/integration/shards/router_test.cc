@@ -253,6 +253,44 @@ TEST(RouterTest, AnEntryThatTwoMoveToOtherShardsIsAtOnePlace) {
   }
 }
 
+TEST(RouterTest, AnEntryThatOneMovesToAnotherShardAndAnotherErasesIsMovedOrGone) {
+  if (!Cluster<2>::is_possible()) GTEST_SKIP() << "no etcd-server";
+  Cluster<2> cluster;
+  ASSERT_TRUE(cluster.ready());
+  cluster.make_map(4);
+  const Box<2> from{{0.2, 0.2}, {0.2, 0.2}};
+  const Box<2> to{{0.8, 0.8}, {0.8, 0.8}};
+  auto mover = cluster.router();
+  auto eraser = cluster.router();
+  for (std::uint64_t id = 1; id <= 60; ++id) {
+    ASSERT_TRUE(mover.insert(id, from));
+    std::barrier both(2);
+    const auto code_of = [](const Result<Version>& done) {
+      return done ? ErrorCode{} : done.error().code;
+    };
+    ErrorCode erased{};
+    ErrorCode moved{};
+    {
+      const std::jthread thread([&] {
+        both.arrive_and_wait();
+        erased = code_of(eraser.erase(id, from));
+      });
+      both.arrive_and_wait();
+      moved = code_of(mover.update(id, from, to));
+    }
+    const bool is_moved = moved == ErrorCode{};
+    ASSERT_EQ(is_moved ? erased : moved, ErrorCode::kNotFound) << "the second found it gone";
+    ASSERT_EQ(is_moved ? moved : erased, ErrorCode{}) << "one of them was the first";
+    const auto found = mover.range({{0, 0}, {1, 1}}, {.shape = ResultShape::kEntries});
+    ASSERT_TRUE(found) << found.error().message;
+    ASSERT_EQ(found->ids.size(), is_moved ? 1u : 0u) << "in round " << id;
+    if (is_moved) {
+      ASSERT_EQ(found->boxes[0], to);
+      ASSERT_TRUE(eraser.erase(id, to));
+    }
+  }
+}
+
 /// The shard's server does not answer, and does what it was sent when it goes on.
 TEST(RouterTest, AWriteInDoubtIsNotSentToTheServerOfANewerMap) {
   if (!Cluster<2>::is_possible()) GTEST_SKIP() << "no etcd-server";
