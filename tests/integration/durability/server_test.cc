@@ -197,19 +197,22 @@ TEST_F(DurableServerTest, ChecksADirectoryOffline) {
   EXPECT_NE(bad.text.find("damaged"), std::string::npos) << bad.text;
   const auto refused = start();
   EXPECT_TRUE(refused->addresses().empty()) << "started on a damaged log";
-  const auto accepted = start_well({"--accept-damaged-log"});
-  auto client = connect(*accepted);
-  const std::uint64_t left = client.count(kEverywhere).value();
+  auto server = start_well({"--accept-damaged-log"});
+  std::uint64_t left = connect(*server).count(kEverywhere).value();
   EXPECT_LT(left, 100u);
-  // More than what lay behind the damage, and over it.
-  for (std::uint64_t id = 1000; id < 1200; ++id) {
-    ASSERT_TRUE(client.insert(id, {{0, 0}, {1, 1}}));
+  // Over the first records of what lay behind the damage, and then over all of it.
+  for (const std::uint64_t more : {1u, 200u}) {
+    auto client = connect(*server);
+    for (std::uint64_t i = 0; i < more; ++i) {
+      ASSERT_TRUE(client.insert(1000 + left + i, {{0, 0}, {1, 1}}));
+    }
+    left += more;
+    server->signal(SIGKILL);
+    server->wait();
+    EXPECT_EQ(run("--check " + data_).status, 0);
+    server = start_well();
+    EXPECT_EQ(connect(*server).count(kEverywhere).value(), left);
   }
-  accepted->signal(SIGKILL);
-  accepted->wait();
-  EXPECT_EQ(run("--check " + data_).status, 0);
-  const auto again = start_well();
-  EXPECT_EQ(connect(*again).count(kEverywhere).value(), left + 200);
 }
 
 TEST_F(DurableServerTest, RefusesOptionsThatMakeNoSense) {
