@@ -61,10 +61,14 @@ class NosyCopier final : public transport::ConnectionHandler {
   bool is_closed_ = false;
 };
 
-/// Gives a copy of a tree of two levels, the root of which names one leaf twice.
+/// What is done to a node before it is sent.
+using Lie = std::function<void(rtree::Node<2>&)>;
+
+/// Gives a copy of a tree of two levels, the root of which is not as it was.
 class LyingSource final : public transport::AcceptHandler, public transport::ConnectionHandler {
  public:
-  explicit LyingSource(std::vector<std::byte> hello) : hello_(std::move(hello)) {
+  LyingSource(std::vector<std::byte> hello, Lie lie)
+      : hello_(std::move(hello)), lie_(std::move(lie)) {
     tree_ = std::move(*rtree::Tree<2>::create({}, slabs_, clock_));
     for (std::uint64_t id = 0; id < 2 * rtree::kLeafFanout<2>; ++id) {
       const double x = static_cast<double>(id);
@@ -100,8 +104,7 @@ class LyingSource final : public transport::AcceptHandler, public transport::Con
       rtree::copy_node(node, held.node(rtree::NodeRef::from_word(word)));
       if (word == root) {
         ASSERT_EQ(node.level(), 1u);
-        node.inner.children[1] = node.inner.children[0];
-        node.header.checksum = rtree::node_checksum(node);
+        lie_(node);
       }
       const auto bytes =
           std::as_bytes(std::span(&node, 1)).first(rtree::node_bytes<2>(node.level()));
@@ -114,6 +117,7 @@ class LyingSource final : public transport::AcceptHandler, public transport::Con
 
  private:
   const std::vector<std::byte> hello_;
+  const Lie lie_;
   ManualClock clock_;
   rtree::AnonymousSlabs slabs_;
   std::unique_ptr<rtree::Tree<2>> tree_;
@@ -151,6 +155,30 @@ class CopyOfOneNode : public testing::Test {
       copier_.step(clock_.now());
     }
     return is_so();
+  }
+
+  /// A source that lies is asked for nothing below the node that is not as it was.
+  void expect_refused(Lie lie) {
+    LyingSource liar(*source_.on_hello(copier_.hello(), {}), std::move(lie));
+    transport::Poller* const pollers[] = {poller_there_.get()};
+    const auto address = transport::Address::parse("sim://source:8").value();
+    const auto listener = fabric_there_.listen(address, {}, pollers, liar);
+    ASSERT_TRUE(listener) << listener.error().message;
+    testing_support::ReceivedTree<2> received;
+    TransferReceiver<2> copier({.group = kOfTheCopy, .patience = kPatience}, *poller_here_,
+                               received);
+    fabric_here_.connect_later(address, {.timeout = kSecond}, *poller_here_, copier.hello(), copier,
+                               [&](auto connection) {
+                                 ASSERT_TRUE(connection) << connection.error().message;
+                                 copier.begin(std::move(*connection));
+                               });
+    ASSERT_TRUE(run([&] {
+      copier.step(clock_.now());
+      return copier.outcome().has_value();
+    }));
+    ASSERT_FALSE(*copier.outcome()) << "a tree with a wrong root passed for whole";
+    EXPECT_EQ(copier.outcome()->error().code, ErrorCode::kProtocol);
+    EXPECT_EQ(liar.questions(), 1);
   }
 
   sim::World world_{7};
@@ -227,20 +255,22 @@ TEST_F(CopyOfOneNode, IsEndedIfTheCopierAsksForWhatTheRootDoesNotLeadTo) {
 }
 
 TEST_F(CopyOfOneNode, IsRefusedIfTheSourceNamesANodeTwice) {
-  LyingSource liar(*source_.on_hello(copier_.hello(), {}));
-  transport::Poller* const pollers[] = {poller_there_.get()};
-  const auto address = transport::Address::parse("sim://source:8").value();
-  const auto listener = fabric_there_.listen(address, {}, pollers, liar);
-  ASSERT_TRUE(listener) << listener.error().message;
-  fabric_here_.connect_later(address, {.timeout = kSecond}, *poller_here_, copier_.hello(), copier_,
-                             [this](auto connection) {
-                               ASSERT_TRUE(connection) << connection.error().message;
-                               copier_.begin(std::move(*connection));
-                             });
-  ASSERT_TRUE(run([this] { return copier_.outcome().has_value(); }));
-  ASSERT_FALSE(*copier_.outcome()) << "a tree with a leaf twice passed for whole";
-  EXPECT_EQ(copier_.outcome()->error().code, ErrorCode::kProtocol);
-  EXPECT_EQ(liar.questions(), 1) << "nothing is asked for below such a root";
+  expect_refused([](rtree::Node<2>& root) {
+    root.inner.children[1] = root.inner.children[0];
+    root.header.checksum = rtree::node_checksum(root);
+  });
+}
+
+TEST_F(CopyOfOneNode, IsRefusedWhateverByteOfANodeIsWrong) {
+  std::size_t size = 1;
+  for (std::size_t at = 0; at < size; ++at) {
+    SCOPED_TRACE(at);
+    expect_refused([&](rtree::Node<2>& root) {
+      size = rtree::node_bytes<2>(root.level());
+      std::as_writable_bytes(std::span(&root, 1))[at] ^= std::byte{0x10};
+    });
+  }
+  EXPECT_GT(size, 100u);
 }
 
 }  // namespace
