@@ -157,6 +157,27 @@ TEST(Offload, WholeLeavesAreReadWhereTheLeaseIsNotTheOnlyProof) {
             cost.nodes_read * rtree::node_bytes<2>(0));
 }
 
+TEST(Offload, WithChecksumsNoWrongByteOfALeafIsBelieved) {
+  World world(1, {.verify_checksums = true});
+  world.load(20'000, 1e-4);
+  ASSERT_FALSE(world.range(kSmallWindow).given_back);
+  const std::vector<rtree::NodeRef> leaves = world.leaves_in(kSmallWindow.window);
+  ASSERT_FALSE(leaves.empty());
+  rtree::Node<2>& node = world.node(leaves.front());
+  const auto bytes = std::as_writable_bytes(std::span(&node, 1)).first(rtree::node_bytes<2>(0));
+  std::size_t noticed = 0;
+  for (std::byte& byte : bytes) {
+    byte ^= std::byte{0x10};
+    const bool is_given_back = world.range(kSmallWindow).given_back;
+    byte ^= std::byte{0x10};
+    noticed += is_given_back ? 1 : 0;
+    if (is_given_back) continue;  // behind the last entry: it is not looked at
+    ASSERT_EQ(sorted(world.range_result.ids), matching(world.entries, kSmallWindow))
+        << &byte - bytes.data();
+  }
+  EXPECT_GT(noticed, bytes.size() / 2);
+}
+
 TEST(Offload, OfGroupsThatLandAfterAPauseTheWholeLeafIsReadAndVerified) {
   World world(1);
   world.load(20'000);
