@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include <algorithm>
+#include <array>
 #include <memory>
 
 #include "access/authorization.h"

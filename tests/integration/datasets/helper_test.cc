@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <linux/landlock.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -159,7 +160,9 @@ TEST(Helper, GivenUpLeavesNoProcess) {
   ASSERT_TRUE(source.has_value()) << source.error().message;
   std::vector<rtree::Entry<2>> batch(10);
   EXPECT_EQ(*(*source)->read(batch), 10u);
-  source->reset();  // returns: the process was ended and waited for
+  source->reset();
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "it was ended and waited for";
+  EXPECT_EQ(errno, ECHILD);
 }
 
 TEST(Helper, HasItsStandardDescriptorsAndItsStreamOnly) {
