@@ -181,6 +181,9 @@ bool Member::is_enough(const View& next) const {
 
 /// Whether no member of the next view leads another one before the end of what others were told.
 bool Member::keeps_promises(const View& next) const {
+  // What has ended, by the clocks of those that were told as well, takes no member's promise: one
+  // that has started again gives none before it is taken back in.
+  if (now_ >= told_until_ + 2 * options_.timing.lease / kDriftDenominator) return true;
   return lease_.until(next, options_.self.id) >= told_until_;
 }
 

@@ -291,6 +291,26 @@ TEST_F(Lead, TakesInNoMemberThatHasNotPromisedWhatClientsWereTold) {
   EXPECT_EQ(proposed(), Ids({1, 2}));
 }
 
+TEST_F(Lead, AMemberThatPromisesNothingIsTakenInWhenAllThatWasToldIsOver) {
+  lead({1, 2}, Ack::kMetadata);
+  run(50 * kMillisecond, rows({2}));
+  const Nanoseconds told_until = member_->told_until();
+  ASSERT_GT(told_until, now());
+  // It leads anew, with one that has started again within that view.
+  store_.state.view = view_of(6, {1, 3}, Ack::kMetadata, 3);
+  ++store_.state.revision;
+  run(2 * kTestTiming.poll);
+  store_.state.view = view_of(7, {1, 3}, Ack::kMetadata);
+  ++store_.state.revision;
+  const auto returned = [this] { row(3, log_->end().lsn, kInStep | kReturned); };
+  run(2 * kTestTiming.poll, returned);
+  ASSERT_EQ(member_->role(), Role::kPrimary);
+  run(told_until - kMillisecond - now(), returned);
+  EXPECT_EQ(proposed(), Ids()) << "clients may be reading what another primary would not know of";
+  run(20 * kMillisecond, returned);
+  EXPECT_EQ(proposed(), Ids({1, 3}));
+}
+
 TEST_F(Lead, SaysWhatIsCommittedOnlyWhileItMayRead) {
   lead({1, 2}, Ack::kAll);
   others_links_->set_primary(info(1), kLife, now());
