@@ -103,6 +103,7 @@ Nanoseconds Member::lease_until() const {
 }
 
 Status Member::lead(Nanoseconds now) {
+  make_promises();  // what others read by now, however long ago the last step was
   if (Status durable = log_.commit(); !durable) return durable;
   // As committed is told what is applied here: else others would show a version before we do, and
   // a client that has read it there would read an older one here.
@@ -181,10 +182,9 @@ bool Member::is_enough(const View& next) const {
 
 /// Whether no member of the next view leads another one before the end of what others were told.
 bool Member::keeps_promises(const View& next) const {
-  // What has ended, by the clocks of those that were told as well, takes no member's promise: one
-  // that has started again gives none before it is taken back in.
-  if (now_ >= told_until_ + 2 * options_.timing.lease / kDriftDenominator) return true;
-  return lease_.until(next, options_.self.id) >= told_until_;
+  const Nanoseconds promised = lease_.until(next, options_.self.id);
+  // What is over takes no promise: one that has started again gives none before it is taken in.
+  return std::max(promised, now_) >= told_until_;
 }
 
 bool Member::may_follow(const View& next) const { return is_enough(next) && keeps_promises(next); }

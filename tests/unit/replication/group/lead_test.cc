@@ -311,6 +311,31 @@ TEST_F(Lead, AMemberThatPromisesNothingIsTakenInWhenAllThatWasToldIsOver) {
   EXPECT_EQ(proposed(), Ids({1, 3}));
 }
 
+/// Alone it reads for ever, also while no step is taken; and what a member promised before that is
+/// over.
+TEST_F(Lead, TakesInNoMemberByAnOldPromiseAfterItWasSuspended) {
+  lead({1}, Ack::kAll);
+  run(kTestTiming.lease);
+  store_.state.registrations = {registration_of(2)};
+  store_.ignores_proposals = true;
+  const auto told = replicator_.heartbeat;
+  run(2 * kTestTiming.poll);
+  ASSERT_EQ(proposed(), Ids());
+  world_.run_for(10 * kTestTiming.lease);
+  const auto by_an_old_promise = [&] {
+    hand_over(2, member_->epoch(), Kind::kRow, kInStep,
+              RowBody{.received = log_->end().lsn,
+                      .durable = log_->end().lsn,
+                      .applied = 0,
+                      .known = log_->end().lsn,
+                      .promised = told});
+  };
+  run(3 * kTestTiming.poll, by_an_old_promise);
+  EXPECT_EQ(proposed(), Ids());
+  run(3 * kTestTiming.poll, rows({2}));
+  EXPECT_EQ(proposed(), Ids({1, 2}));
+}
+
 TEST_F(Lead, SaysWhatIsCommittedOnlyWhileItMayRead) {
   lead({1, 2}, Ack::kAll);
   others_links_->set_primary(info(1), kLife, now());
