@@ -336,12 +336,14 @@ class ServerLife::Part final : public server::Membership<2> {
     Status done = driver_->turn();
     if (done) done = step(life_.host_.clock().now());
     if (done && driver_->works()) done = take_checkpoint();
+    // Also when it has died in this turn: clients that read one-sidedly go on seeing it.
+    note_published();
     if (!driver_->works()) return;
     if (!done) {
       has_failed_ = true;
       return life_.service_.group.complain(life_.host_.name() + " failed: " + done.error().message);
     }
-    look();
+    check_leases();
     if (copies().has_arrived()) return life_.service_.on_arrival(life_.host_);
     Nanoseconds next = driver_->member().deadline();
     if (const auto again = deadline(life_.host_.clock().now())) next = std::min(next, *again);
@@ -364,8 +366,7 @@ class ServerLife::Part final : public server::Membership<2> {
                               basis->extra, basis->adopted);
   }
 
-  /// What must hold of all members together.
-  void look() {
+  void check_leases() {
     Service& service = life_.service_;
     const auto may_read = [](const ServerLife& life) {
       return life.driver().works() && life.member_status().may_read(life.host_.clock().now());
@@ -374,6 +375,11 @@ class ServerLife::Part final : public server::Membership<2> {
         1) {
       service.group.complain("two servers believe that they may read");
     }
+  }
+
+  /// Each version holds the same entries, whichever member publishes it.
+  void note_published() {
+    Service& service = life_.service_;
     const rtree::Snapshot<2> now = tree_->snapshot();
     const LogPosition applied = driver_->member().applied();
     if (std::exchange(seen_, {now.version(), applied.lsn}) ==
