@@ -33,7 +33,7 @@ struct BenchedTree {
     if (!created) return fail(created.error());
     made->first = std::move(*created);
     if (!is_keyed) return made;
-    auto added = made->first->add_tree(1, true);
+    auto added = made->first->add_tree(1, {.is_keyed = true});
     if (!added) return fail(added.error());
     made->keyed = std::move(*added);
     made->first->publish();

@@ -36,6 +36,10 @@ Status check_kind(std::uint32_t dimensions, std::uint32_t flags) {
     return fail(ErrorCode::kInvalidArgument,
                 "a collection of longitudes and latitudes has 2 dimensions");
   }
+  if ((flags & kWithRecords) != 0 && (flags & kKeyed) == 0) {
+    return fail(ErrorCode::kInvalidArgument,
+                "a collection with records is keyed: a record is found by the id of its entry");
+  }
   return {};
 }
 

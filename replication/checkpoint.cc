@@ -11,6 +11,7 @@
 
 #include "common/check.h"
 #include "common/units.h"
+#include "rtree/records.h"
 
 namespace silurus::replication {
 namespace {
@@ -180,9 +181,11 @@ Status Checkpointer<D>::visit_new(const rtree::Tree<D>& tree, const rtree::Fores
     const rtree::Node<D>& node = tree.batch_node(ref);
     if (Status visited = visit(ref, node); !visited) return visited;
     // What lies below an old node is old: a change of a node copies all nodes above it.
-    for (std::uint32_t i = node.is_bottom() ? 0 : node.count(); i-- > 0;) {
-      if (is_new(node.child(i))) to_visit.push_back(node.child(i));
-    }
+    const auto others = static_cast<std::ptrdiff_t>(to_visit.size());
+    rtree::for_each_child(node, [&](rtree::WantedNode child) {
+      if (is_new(child.ref)) to_visit.push_back(child.ref);
+    });
+    std::reverse(to_visit.begin() + others, to_visit.end());  // the first one is visited next
   }
   return {};
 }

@@ -62,8 +62,9 @@ template <int D>
 Status Collections<D>::change_trees(const CollectionOrder& order, Order& begun) {
   switch (order.action) {
     case CollectionAction::kCreate: {
-      const bool is_keyed = (order.flags & kKeyed) != 0;
-      auto added = first().add_tree(begun.change.number, is_keyed);
+      auto added =
+          first().add_tree(begun.change.number, {.is_keyed = (order.flags & kKeyed) != 0,
+                                                 .has_records = (order.flags & kWithRecords) != 0});
       if (!added) return fail(added.error());
       begun.added = std::move(*added);
       return {};

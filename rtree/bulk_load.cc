@@ -327,6 +327,7 @@ Status Tree<D>::bulk_load_batch(std::vector<Entry<D>> entries, const BulkLoadOpt
     return loaded;
   }
   drop_below(old);
+  note_pair();
   return {};
 }
 

@@ -102,21 +102,28 @@ Status Tree<D>::erase(const Entry<D>& entry) {
     return fail(ErrorCode::kNotFound,
                 "no entry with id " + std::to_string(entry.id) + " and that box");
   }
-  if (Status room = reserve(nodes_to_erase(path()) + index_nodes(), {}); !room) return room;
+  const NodeCounts nodes = nodes_to_erase(path()) + index_nodes() + record_nodes(0);
+  if (Status room = reserve(nodes, {}); !room) return room;
   erase_found(*found);
   erase_from_index(entry.id);
+  erase_record(entry.id);
   return {};
 }
 
 template <int D>
-Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to, Room room) {
+Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to, Room room,
+                       std::optional<RecordBytes> record) {
   if (Status checked = check_box(from, "from"); !checked) return checked;
   if (Status checked = check_box(to, "to"); !checked) return checked;
+  if (record) {
+    if (Status checked = check_record(*record); !checked) return checked;
+  }
   std::optional<Found> found = find({id, from});
   if (!found) {
     return fail(ErrorCode::kNotFound, "no entry with id " + std::to_string(id) + " and that box");
   }
-  const NodeCounts nodes = nodes_to_erase(path()) + path() * 2 + NodeCounts{0, 1} + index_nodes();
+  NodeCounts nodes = nodes_to_erase(path()) + path() * 2 + NodeCounts{0, 1} + index_nodes();
+  if (record) nodes = nodes + record_nodes(record->size());
   const bool is_tight = !reserve(nodes, reserved());
   // The leaves beside the new place may be packed into these nodes, if there are as many, and no
   // other operation counts on them.
@@ -130,6 +137,7 @@ Status Tree<D>::update(std::uint64_t id, const Box<D>& from, const Box<D>& to, R
   if (may_pack) pack_beside({id, to});
   insert_reserved({id, to});
   put_in_index(id, to);
+  if (record) record->empty() ? erase_record(id) : put_record(id, *record);
   return {};
 }
 
@@ -319,7 +327,9 @@ template bool Tree<2>::look_for(const Entry<2>&, std::uint32_t&);
 template bool Tree<3>::look_for(const Entry<3>&, std::uint32_t&);
 template Status Tree<2>::erase(const Entry<2>&);
 template Status Tree<3>::erase(const Entry<3>&);
-template Status Tree<2>::update(std::uint64_t, const Box<2>&, const Box<2>&, Room);
-template Status Tree<3>::update(std::uint64_t, const Box<3>&, const Box<3>&, Room);
+template Status Tree<2>::update(std::uint64_t, const Box<2>&, const Box<2>&, Room,
+                                std::optional<RecordBytes>);
+template Status Tree<3>::update(std::uint64_t, const Box<3>&, const Box<3>&, Room,
+                                std::optional<RecordBytes>);
 
 }  // namespace silurus::rtree

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "rtree/records.h"
+
 namespace silurus::rtree {
 
 template <int D>
@@ -12,11 +14,10 @@ void OldNodes<D>::retire_some(const Arena<D>& arena, std::size_t most) {
   for (std::size_t count = 0; !subtrees_.empty() && count < most; ++count) {
     const Subtree here = subtrees_.back();
     subtrees_.pop_back();
-    if (!is_bottom(here.level)) {
-      const Node<D>& inner = arena.node(here.ref.chunk());
-      for (std::uint32_t i = 0; i < inner.count(); ++i) {
-        subtrees_.push_back({inner.child(i), here.level - 1, here.death, here.published});
-      }
+    if (!is_childless(here.level)) {
+      for_each_child(arena.node(here.ref.chunk()), [&](WantedNode child) {
+        subtrees_.push_back({child.ref, child.level, here.death, here.published});
+      });
     }
     // The name has the low bits of a version before `death`: no need to look at the node.
     const Version age = (here.death - here.ref.birth()) & kBirths;

@@ -68,6 +68,15 @@ std::uint32_t index_child(const Node<D>& inner, std::uint64_t id);
 
 // --- the writer: nodes of the batch
 
+/// Adds a child, below which there are that number of entries, behind those of an inner node.
+template <int D>
+void add_index_child(Node<D>& inner, IndexChild child, std::uint64_t entries) {
+  const std::uint32_t at = inner.header.count++;
+  inner.inner.least[at] = child.least;
+  inner.inner.children[at] = child.word;
+  inner.header.entries += entries;
+}
+
 /// How many bytes the rows of a leaf with these entries take.
 template <int D>
 class IndexRowSizes {

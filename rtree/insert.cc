@@ -10,8 +10,9 @@
 
 namespace silurus::rtree {
 template <int D>
-Status Tree<D>::insert(const Entry<D>& entry, Room room) {
+Status Tree<D>::insert(const Entry<D>& entry, Room room, RecordBytes record) {
   if (Status checked = check_box(entry.box); !checked) return checked;
+  if (Status checked = check_record(record); !checked) return checked;
   // At worst every node on the path is copied and split, and a new root made.
   const std::uint64_t height = node(root_).level() + 1;
   if (height > kMaxLevel) return fail(ErrorCode::kTooLarge, "the tree is too high");
@@ -19,10 +20,12 @@ Status Tree<D>::insert(const Entry<D>& entry, Room room) {
     if (Status absent = check_absent(entry.id); !absent) return absent;
   }
   const NodeCounts spare = room == Room::kBudget ? reserved() : NodeCounts{};
-  const NodeCounts nodes = path() * 2 + NodeCounts{0, 1} + index_nodes();
+  const NodeCounts nodes =
+      path() * 2 + NodeCounts{0, 1} + index_nodes() + record_nodes(record.size());
   if (Status enough = reserve(nodes, spare); !enough) return enough;
   insert_reserved(entry);
   put_in_index(entry.id, entry.box);
+  if (!record.empty()) put_record(entry.id, record);
   return {};
 }
 
@@ -194,8 +197,8 @@ void Tree<D>::set_items(Node<D>& made, std::span<const SplitItem<D>> items) {
   for (auto i = made.count(); made.is_leaf() && i < kLeafFanout<D>; ++i) made.clear_entry(i);
 }
 
-template Status Tree<2>::insert(const Entry<2>&, Room);
-template Status Tree<3>::insert(const Entry<3>&, Room);
+template Status Tree<2>::insert(const Entry<2>&, Room, RecordBytes);
+template Status Tree<3>::insert(const Entry<3>&, Room, RecordBytes);
 template Tree<2>::Path Tree<2>::choose_leaf(const Entry<2>&) const;
 template Tree<3>::Path Tree<3>::choose_leaf(const Entry<3>&) const;
 template void Tree<2>::insert_reserved(const Entry<2>&);

@@ -8,6 +8,7 @@
 
 #include "common/check.h"
 #include "rtree/id_index.h"
+#include "rtree/records.h"
 #include "rtree/tree.h"
 
 // The id index of a keyed tree: a B+-tree of copy-on-write nodes beside the R-tree's, in the same
@@ -24,17 +25,10 @@ constexpr std::size_t three_quarters(std::size_t all) { return all * 3 / 4; }
 template <int D>
 bool is_nearly_empty(const Node<D>& node) {
   if (!node.is_bottom()) return node.count() < kInnerFanout<D> / 4;
+  if (node.level() == kPageLevel) return RecordPage<D>(node).bytes() < kPageBytes<D> / 4;
   std::size_t bytes = 0;
   for (const std::uint8_t width : node.keyed.widths) bytes += width;
   return node.count() < kIndexLeafFanout / 4 && bytes * node.count() < kIndexRowBytes<D> / 4;
-}
-
-template <int D>
-void add_index_child(Node<D>& inner, IndexChild child, std::uint64_t entries) {
-  const std::uint32_t at = inner.header.count++;
-  inner.inner.least[at] = child.least;
-  inner.inner.children[at] = child.word;
-  inner.header.entries += entries;
 }
 
 template <int D>
@@ -81,14 +75,53 @@ std::optional<KeyedEntry<D>> Tree<D>::find_id(std::uint64_t id) const {
 
 template <int D>
 std::optional<KeyedEntry<D>> Snapshot<D>::find_id(std::uint64_t id) const {
-  return index_ ? find_below(forest_->arena, index_, id) : std::nullopt;
+  return index_ ? find_below(forest_->arena, id_root(), id) : std::nullopt;
+}
+
+/// The root of the id index, whether or not there are records beside it.
+template <int D>
+NodeRef Snapshot<D>::id_root() const {
+  return node(index_).level() == kPairLevel ? node(index_).child(0) : index_;
+}
+
+/// Nodes of what is beside an empty tree.
+template <int D>
+NodeCounts Tree<D>::nodes_beside(TreeKind kind) {
+  return {(kind.is_keyed ? 1u : 0u) + (kind.has_records ? 2u : 0u), 0};
+}
+
+/// Makes what lies beside a tree without entries.
+template <int D>
+void Tree<D>::make_index() {
+  if (is_keyed_) index_ = new_node(kIndexLevel);
+  if (!has_records_) return;
+  pages_ = new_node(kPageLevel);
+  pair_ = new_node(kPairLevel);
+  note_pair();
+}
+
+template <int D>
+void Tree<D>::drop_index() {
+  if (is_keyed_) drop_below(batch_index());
+}
+
+/// The batch is empty: what lies beside the tree is as it was published.
+template <int D>
+void Tree<D>::take_published_index(NodeRef index) {
+  published_index_ = index;
+  index_ = index;
+  if (!has_records_) return;
+  pair_ = index;
+  index_ = index ? node(index).child(0) : NodeRef();
+  pages_ = index ? node(index).child(1) : NodeRef();
 }
 
 /// Nodes that an operation may need for the index, at worst.
 template <int D>
 NodeCounts Tree<D>::index_nodes() const {
   if (!is_keyed_) return {};
-  return {2 * (node(index_).level() - kIndexLevel + 1) + kMostIndexParts, 0};
+  return {2 * (node(index_).level() - kIndexLevel + 1) + kMostIndexParts + (has_records_ ? 1 : 0),
+          0};
 }
 
 template <int D>
@@ -106,33 +139,42 @@ Version Tree<D>::version_of_writes() const {
 template <int D>
 void Tree<D>::put_in_index(std::uint64_t id, const Box<D>& box) {
   if (!is_keyed_) return;
-  index_ = own(index_);
+  put_below_root(index_, KeyedEntry<D>{id, box, version_of_writes()});
+  note_pair();
+}
+
+/// Puts an entry, or a record, into the B+-tree of that root, which may get another one.
+template <int D>
+template <typename Item>
+void Tree<D>::put_below_root(NodeRef& root, const Item& item) {
+  root = own(root);
   bool is_new = false;
-  const IndexSiblings made = put_below(index_, {id, box, version_of_writes()}, true, is_new);
+  const IndexSiblings made = put_below(root, item, true, is_new);
   if (made.count == 0) return;
-  const NodeRef old = index_;
-  index_ = new_node(node(old).level() + 1);
-  Node<D>& root = own_node(index_);
-  add_index_child(root, {0, old.word()}, node(old).header.entries);
+  const NodeRef old = root;
+  root = new_node(node(old).level() + 1);
+  Node<D>& above = own_node(root);
+  add_index_child(above, {0, old.word()}, node(old).header.entries);
   for (std::uint32_t i = 0; i < made.count; ++i) {
     const IndexChild& child = made.children[i];
-    add_index_child(root, child, node(NodeRef::from_word(child.word)).header.entries);
+    add_index_child(above, child, node(NodeRef::from_word(child.word)).header.entries);
   }
 }
 
 /// The same below a node of the batch; the nodes that it was split into besides. `is_last`: the
 /// node is the last one of its level.
 template <int D>
-auto Tree<D>::put_below(NodeRef ref, const KeyedEntry<D>& entry, bool is_last, bool& is_new)
+template <typename Item>
+auto Tree<D>::put_below(NodeRef ref, const Item& item, bool is_last, bool& is_new)
     -> IndexSiblings {
   Node<D>& here = own_node(ref);
-  if (here.is_bottom()) return put_in_leaf(here, entry, is_last, is_new);
-  const std::uint32_t at = index_child(here, entry.id);
+  if (here.is_bottom()) return put_in_leaf(here, item, is_last, is_new);
+  const std::uint32_t at = index_child(here, item.id);
   const NodeRef child = own(here.child(at));
   here.inner.children[at] = child.word();
-  here.inner.least[at] = std::min(here.inner.least[at], entry.id);  // lowers the first alone
+  here.inner.least[at] = std::min(here.inner.least[at], item.id);  // lowers the first alone
   is_last = is_last && at + 1 == here.count();
-  const IndexSiblings made = put_below(child, entry, is_last, is_new);
+  const IndexSiblings made = put_below(child, item, is_last, is_new);
   here.header.entries += is_new ? 1 : 0;
   return made.count == 0 ? made : add_index_children(here, at + 1, made, is_last);
 }
@@ -220,14 +262,22 @@ auto Tree<D>::add_index_children(Node<D>& inner, std::uint32_t at, const IndexSi
 template <int D>
 void Tree<D>::erase_from_index(std::uint64_t id) {
   if (!is_keyed_) return;
-  index_ = own(index_);
-  erase_below(index_, id);
-  if (!node(index_).is_bottom() && node(index_).header.entries == 0) {
-    drop(std::exchange(index_, NodeRef()));
-    index_ = new_node(kIndexLevel);
+  erase_below_root(index_, kIndexLevel, id);
+  note_pair();
+}
+
+/// Takes what has that id, which is there, out of the B+-tree of that root, whose bottom level that
+/// is.
+template <int D>
+void Tree<D>::erase_below_root(NodeRef& root, std::uint32_t bottom, std::uint64_t id) {
+  root = own(root);
+  erase_below(root, id);
+  if (!node(root).is_bottom() && node(root).header.entries == 0) {
+    drop(std::exchange(root, NodeRef()));
+    root = new_node(bottom);
   }
-  while (!node(index_).is_bottom() && node(index_).count() == 1) {
-    const NodeRef old = std::exchange(index_, node(index_).child(0));
+  while (!node(root).is_bottom() && node(root).count() == 1) {
+    const NodeRef old = std::exchange(root, node(root).child(0));
     drop(old);
   }
 }
@@ -236,6 +286,7 @@ void Tree<D>::erase_from_index(std::uint64_t id) {
 template <int D>
 void Tree<D>::erase_below(NodeRef ref, std::uint64_t id) {
   Node<D>& here = own_node(ref);
+  if (here.level() == kPageLevel) return erase_from_page(here, id);
   if (here.is_bottom()) {
     const std::uint32_t at = IndexLeaf<D>(here).lower_bound(id);
     SILURUS_CHECK(at < here.count() && IndexLeaf<D>(here).id(at) == id);
@@ -260,21 +311,12 @@ template <int D>
 void Tree<D>::join_index_children(Node<D>& parent, std::uint32_t at) {
   const NodeRef right = parent.child(at + 1);
   const Node<D>& from = node(right);
-  const std::uint32_t count = node(parent.child(at)).count() + from.count();
-  if (from.is_bottom()) {
-    if (count > three_quarters(kIndexLeafFanout)) return;
-    std::array<KeyedEntry<D>, kIndexLeafFanout> all;
-    IndexRowSizes<D> sizes;
-    std::uint32_t taken = 0;
-    for (const Node<D>* leaf : {&node(parent.child(at)), &from}) {
-      const IndexLeaf<D> view(*leaf);
-      for (std::uint32_t i = 0; i < leaf->count(); ++i) sizes.add(all[taken++] = view.entry(i));
-    }
-    if (sizes.bytes() > three_quarters(kIndexRowBytes<D>)) return;
-    const NodeRef left = own(parent.child(at));
-    parent.inner.children[at] = left.word();
-    pack_index_leaf(own_node(left), std::span<const KeyedEntry<D>>(all.data(), taken));
+  if (from.level() == kPageLevel) {
+    if (!join_pages(parent, at)) return;
+  } else if (from.is_bottom()) {
+    if (!join_index_leaves(parent, at)) return;
   } else {
+    const std::uint32_t count = node(parent.child(at)).count() + from.count();
     if (count > three_quarters(kInnerFanout<D>)) return;
     const NodeRef left = own(parent.child(at));
     parent.inner.children[at] = left.word();
@@ -287,6 +329,25 @@ void Tree<D>::join_index_children(Node<D>& parent, std::uint32_t at) {
   drop(right);
   remove_index_child(parent, at + 1);
   forest_->add(forest_->counters.joined, 1);
+}
+
+/// Gives the left one of two neighbours what the right one has, if that leaves room in it.
+template <int D>
+bool Tree<D>::join_index_leaves(Node<D>& parent, std::uint32_t at) {
+  const Node<D>* const both[] = {&node(parent.child(at)), &node(parent.child(at + 1))};
+  if (both[0]->count() + both[1]->count() > three_quarters(kIndexLeafFanout)) return false;
+  std::array<KeyedEntry<D>, kIndexLeafFanout> all;
+  IndexRowSizes<D> sizes;
+  std::uint32_t taken = 0;
+  for (const Node<D>* leaf : both) {
+    const IndexLeaf<D> view(*leaf);
+    for (std::uint32_t i = 0; i < leaf->count(); ++i) sizes.add(all[taken++] = view.entry(i));
+  }
+  if (sizes.bytes() > three_quarters(kIndexRowBytes<D>)) return false;
+  const NodeRef left = own(parent.child(at));
+  parent.inner.children[at] = left.word();
+  pack_index_leaf(own_node(left), std::span<const KeyedEntry<D>>(all.data(), taken));
+  return true;
 }
 
 // --- bulk loading
@@ -305,7 +366,7 @@ Status Tree<D>::build_index(std::span<const Entry<D>> entries) {
     ++height;
   }
   if (height > kMaxLevel) return fail(ErrorCode::kTooLarge, "the index of ids would be too high");
-  if (Status room = reserve({nodes, 0}, reserved()); !room) return room;
+  if (Status room = reserve({nodes + (has_records_ ? 1 : 0), 0}, reserved()); !room) return room;
   std::vector<IndexChild> level;
   std::vector<KeyedEntry<D>> some;
   for (const std::uint32_t count : counts) {
@@ -340,6 +401,13 @@ Status Tree<D>::build_index(std::span<const Entry<D>> entries) {
 #define SILURUS_KEYED(D)                                                           \
   template std::optional<KeyedEntry<D>> Tree<D>::find_id(std::uint64_t) const;     \
   template std::optional<KeyedEntry<D>> Snapshot<D>::find_id(std::uint64_t) const; \
+  template NodeCounts Tree<D>::nodes_beside(TreeKind);                             \
+  template void Tree<D>::make_index();                                             \
+  template void Tree<D>::drop_index();                                             \
+  template void Tree<D>::take_published_index(NodeRef);                            \
+  template NodeRef Snapshot<D>::id_root() const;                                   \
+  template void Tree<D>::put_below_root(NodeRef&, const PageItem&);                \
+  template void Tree<D>::erase_below_root(NodeRef&, std::uint32_t, std::uint64_t); \
   template NodeCounts Tree<D>::index_nodes() const;                                \
   template Status Tree<D>::check_absent(std::uint64_t) const;                      \
   template void Tree<D>::put_in_index(std::uint64_t, const Box<D>&);               \

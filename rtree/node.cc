@@ -12,6 +12,7 @@
 #include <cmath>
 
 #include "rtree/id_index.h"
+#include "rtree/records.h"
 
 namespace silurus::rtree {
 namespace {
@@ -67,12 +68,15 @@ const Node<D>* check_node(std::span<const std::byte> bytes, WantedNode expected,
   const NodeHeader& header = node->header;
   if (!expected.ref || !expected.ref.is_born_in(header.birth)) return nullptr;
   const bool is_of_index = is_index_level(header.level);
-  if (header.level > kMaxLevel && !is_of_index) return nullptr;
-  const std::uint32_t any = is_of_index ? kAnyIndexLevel : kAnyLevel;
+  const bool is_of_records = is_record_level(header.level);
+  if (header.level > kMaxLevel && !is_of_index && !is_of_records) return nullptr;
+  const std::uint32_t any = header.level > kMaxLevel ? kAnyIndexLevel : kAnyLevel;
   if (expected.level != any && header.level != expected.level) return nullptr;
   if (bytes.size() < node_bytes<D>(header.level)) return nullptr;
   if (is_of_index) {
     if (!is_sound_index_node(*node, chunk_count)) return nullptr;
+  } else if (is_of_records) {
+    if (!is_sound_record_node(*node, chunk_count)) return nullptr;
   } else if (header.level == 0) {
     if (header.count > kLeafFanout<D> || header.entries != header.count) return nullptr;
   } else {

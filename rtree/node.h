@@ -51,8 +51,25 @@ inline constexpr std::uint32_t kMaxIndexLevel = kIndexLevel + kMaxLevel;
 constexpr bool is_index_level(std::uint32_t level) {
   return level >= kIndexLevel && level <= kMaxIndexLevel;
 }
-/// Whether a node of that level has no children.
-constexpr bool is_bottom(std::uint32_t level) { return level == 0 || level == kIndexLevel; }
+
+/// The levels of records (records.h), in the same way: of pages, by whose inner nodes a record is
+/// found by its id, and of the pieces of a long record.
+inline constexpr std::uint32_t kPageLevel = 32;
+inline constexpr std::uint32_t kMaxPageLevel = kPageLevel + kMaxLevel;
+inline constexpr std::uint32_t kPieceLevel = 48;
+inline constexpr std::uint32_t kMaxPieceLevel = kPieceLevel + 2;
+/// The level of a node that names the root of an id index and that of the pages beside it.
+inline constexpr std::uint32_t kPairLevel = 64;
+constexpr bool is_record_level(std::uint32_t level) {
+  return (level >= kPageLevel && level <= kMaxPageLevel) ||
+         (level >= kPieceLevel && level <= kMaxPieceLevel) || level == kPairLevel;
+}
+/// Whether a node of that level has no body of an inner node.
+constexpr bool is_bottom(std::uint32_t level) {
+  return level == 0 || level == kIndexLevel || level == kPageLevel || level == kPieceLevel;
+}
+/// Whether a node of that level names no others.
+constexpr bool is_childless(std::uint32_t level) { return is_bottom(level) && level != kPageLevel; }
 
 /// The beginning of a node.
 struct NodeHeader {
@@ -143,8 +160,9 @@ struct InnerBody {
   std::uint8_t reserved[64 - D * sizeof(double) - sizeof(IdRange) - sizeof(Version)];
   union {
     Cell cells[2 * D][kInnerFanout<D>];  ///< row 2 d: of min[d]; 2 d + 1: of max[d]
-    /// In an inner node of an id index instead: no id below child i is less than least[i], and all
-    /// ids below the children before it are.
+    /// In an inner node of an id index, or of pages, instead: no id below child i is less than
+    /// least[i], and all ids below the children before it are. Of pieces: the offset in the record
+    /// at which child i begins. In a pair: the level of child i.
     std::uint64_t least[kInnerFanout<D>];
   };
   std::uint64_t children[kInnerFanout<D>];
@@ -168,6 +186,12 @@ struct IndexLeafBody {
   std::byte rows[sizeof(LeafBody<D>) - 8 - 8 * kIndexRows<D>];
 };
 
+/// A page of records, or a piece of one: bytes, as records.h says.
+template <int D>
+struct BytesBody {
+  std::byte bytes[sizeof(LeafBody<D>)];
+};
+
 /// A node as it lies in memory and on the wire: no pointers, no padding, little-endian, 64-byte
 /// aligned. Immutable once published, so any thread may read it as long as its version is pinned
 /// (or its time lease lasts). In an arena, or in a peer's memory, it ends with the body of its
@@ -182,11 +206,13 @@ struct alignas(64) Node {
     LeafBody<D> leaf;
     InnerBody<D> inner;
     IndexLeafBody<D> keyed;
+    BytesBody<D> room;
   };
 
   bool is_leaf() const { return header.level == 0; }
   bool is_bottom() const { return rtree::is_bottom(header.level); }
-  bool is_of_index() const { return header.level >= kIndexLevel; }
+  /// Whether it is a node of the tree itself, not of what lies beside it.
+  bool is_of_tree() const { return header.level <= kMaxLevel; }
   std::uint32_t level() const { return header.level; }
   std::uint32_t count() const { return header.count; }
   Version birth() const { return header.birth; }
@@ -350,8 +376,8 @@ struct alignas(64) Node {
     for (std::uint8_t& byte : reserved) byte = 0;
     if (level == 0) {
       for (std::uint32_t i = 0; i < kLeafFanout<D>; ++i) clear_entry(i);
-    } else if (level == kIndexLevel) {
-      keyed = {};
+    } else if (rtree::is_bottom(level)) {
+      room = {};
     } else {
       fit(bounds);
       inner.ids = {};

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "common/check.h"
+#include "rtree/records.h"
 #include "rtree/tree.h"
 
 namespace silurus::rtree {
@@ -73,8 +74,9 @@ class Restorer {
       if (stored.root_chunk == 0) {
         adopt(tree_, stored);
       } else {
-        others.emplace_back(
-            new Tree<D>(tree_.forest_, stored.number, stored.root_chunk, bool(stored.index)));
+        const bool has_records = stored.index && tree_.node(stored.index).level() == kPairLevel;
+        others.emplace_back(new Tree<D>(tree_.forest_, stored.number, stored.root_chunk,
+                                        {bool(stored.index), has_records}));
         adopt(*others.back(), stored);
       }
     }
@@ -86,17 +88,17 @@ class Restorer {
   }
 
   /// Puts the nodes of the tree below `root` at their places: all of them in the run, if it is to
-  /// be in one.
+  /// be in one. `is_index`: it is an id index, perhaps with records beside it.
   Status place(NodeRef root, bool is_index, const Run* run) {
-    std::vector<NodeRef> level{root};
-    std::uint32_t expected = level_of(root);
-    if (is_index_level(expected) != is_index) return damaged(root, "is of another kind");
-    for (;; --expected) {
-      if (Status claimed = claim(level, expected, run); !claimed) return claimed;
-      if (Status copied = copy(level, expected); !copied) return copied;
+    const std::uint32_t expected = level_of(root);
+    if ((is_index_level(expected) || expected == kPairLevel) != is_index) {
+      return damaged(root, "is of another kind");
+    }
+    for (std::vector<WantedNode> level{{root, expected}}; !level.empty();
+         level = children_of(level)) {
+      if (Status claimed = claim(level, run); !claimed) return claimed;
+      if (Status copied = copy(level); !copied) return copied;
       done_ += level.size();
-      if (is_bottom(expected)) break;
-      level = children_of(level);
     }
     return {};
   }
@@ -107,23 +109,24 @@ class Restorer {
     NodeHeader header{};
     const std::span<const std::byte> bytes = nodes_.find(root);
     if (bytes.size() >= sizeof header) std::memcpy(&header, bytes.data(), sizeof header);
-    return is_index_level(header.level) ? header.level : std::min(header.level, kMaxLevel);
+    const bool is_beside = is_index_level(header.level) || header.level == kPairLevel;
+    return is_beside ? header.level : std::min(header.level, kMaxLevel);
   }
 
-  /// Marks the chunks of the nodes of a level, each of which must be free.
-  Status claim(const std::vector<NodeRef>& level, std::uint32_t of_level, const Run* run) {
-    const std::uint32_t chunks = chunks_of<D>(of_level);
-    std::uint32_t highest = 0;
-    for (const NodeRef ref : level) {
+  /// Marks the chunks of some nodes, each of which must be free.
+  Status claim(const std::vector<WantedNode>& nodes, const Run* run) {
+    std::uint64_t end = 0;
+    for (const auto& [ref, level, groups] : nodes) {
+      const std::uint32_t chunks = chunks_of<D>(level);
       if (run != nullptr && !run->has(ref, chunks)) return damaged(ref, "is none of its run");
       if (kChunkShape<D>.spans_slabs(ref.chunk(), chunks)) return damaged(ref, "spans two slabs");
-      highest = std::max(highest, ref.chunk());
+      end = std::max(end, std::uint64_t{ref.chunk()} + chunks);
     }
-    const std::uint64_t end = std::uint64_t{highest} + chunks;
     if (Status covered = tree_.forest_->arena.cover(end); !covered) return covered;
     if (used_.size() < end) used_.resize(end);
-    for (const NodeRef ref : level) {
-      for (std::uint32_t chunk = ref.chunk(); chunk < ref.chunk() + chunks; ++chunk) {
+    for (const auto& [ref, level, groups] : nodes) {
+      for (std::uint32_t i = 0; i < chunks_of<D>(level); ++i) {
+        const std::uint32_t chunk = ref.chunk() + i;
         if (chunk < kRootChunks<D> || used_[chunk]) return damaged(ref, "is named twice");
         used_[chunk] = true;
       }
@@ -152,11 +155,11 @@ class Restorer {
                 "chunk " + std::to_string(first) + " is no place for the root of a stored tree");
   }
 
-  Status copy(const std::vector<NodeRef>& level, std::uint32_t expected) {
+  Status copy(const std::vector<WantedNode>& level) {
     std::atomic<std::size_t> bad{level.size()};
     const auto copy_part = [&](std::size_t first, std::size_t last) {
       for (std::size_t i = first; i < last; ++i) {
-        if (!copy_node(level[i], expected)) {
+        if (!copy_node(level[i])) {
           bad.store(i, std::memory_order_relaxed);  // read after the join
           return false;
         }
@@ -167,27 +170,28 @@ class Restorer {
       if (options_.progress) options_.progress(done_ + nodes);
     };
     if (!for_each_part(level.size(), options_.threads, copy_part, report)) {
-      return damaged(level[bad.load(std::memory_order_relaxed)], "is missing or damaged");
+      return damaged(level[bad.load(std::memory_order_relaxed)].ref, "is missing or damaged");
     }
     return {};
   }
 
-  bool copy_node(NodeRef ref, std::uint32_t expected) {
-    const std::span<const std::byte> bytes = nodes_.find(ref);
-    const std::size_t size = node_bytes<D>(expected);
+  bool copy_node(const WantedNode& expected) {
+    const std::span<const std::byte> bytes = nodes_.find(expected.ref);
+    const std::size_t size = node_bytes<D>(expected.level);
     if (bytes.size() < size) return false;
-    Node<D>& node = tree_.forest_->arena.mutable_node(ref.chunk());
+    Node<D>& node = tree_.forest_->arena.mutable_node(expected.ref.chunk());
     std::memcpy(static_cast<void*>(&node), bytes.data(), size);
-    return check_node<D>({reinterpret_cast<const std::byte*>(&node), size}, {ref, expected},
+    return check_node<D>({reinterpret_cast<const std::byte*>(&node), size}, expected,
                          NodeRef::kMaxChunks, true) != nullptr;
   }
 
-  std::vector<NodeRef> children_of(const std::vector<NodeRef>& level) const {
-    std::vector<NodeRef> children;
-    children.reserve(level.size() * kInnerFanout<D> / 2);
-    for (const NodeRef ref : level) {
-      const Node<D>& node = tree_.node(ref);
-      for (std::uint32_t i = 0; i < node.count(); ++i) children.push_back(node.child(i));
+  std::vector<WantedNode> children_of(const std::vector<WantedNode>& nodes) const {
+    std::vector<WantedNode> children;
+    const bool has_none = std::ranges::all_of(nodes, is_childless, &WantedNode::level);
+    if (has_none) return children;
+    children.reserve(nodes.size() * kInnerFanout<D> / 2);
+    for (const WantedNode& one : nodes) {
+      for_each_child(tree_.node(one.ref), [&](WantedNode child) { children.push_back(child); });
     }
     return children;
   }
@@ -196,7 +200,7 @@ class Restorer {
   static void adopt(Tree<D>& tree, const StoredTree& stored) {
     const NodeRef root = stored.root;
     tree.root_ = root;
-    tree.index_ = tree.published_index_ = stored.index;
+    tree.take_published_index(stored.index);
     tree.forest_->current = std::max(tree.forest_->current, tree.node(root).birth());
     publish_root(tree.root_block(), root, tree.node(root), stored.index);
   }

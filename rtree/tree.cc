@@ -12,16 +12,18 @@
 #include "common/check.h"
 #include "common/units.h"
 #include "rtree/grouping.h"
+#include "rtree/records.h"
 
 namespace silurus::rtree {
 
 template <int D>
 Tree<D>::Tree(std::shared_ptr<Forest<D>> forest, std::uint64_t number, std::uint32_t block,
-              bool is_keyed)
+              TreeKind kind)
     : forest_(std::move(forest)),
       number_(number),
       block_(block),
-      is_keyed_(is_keyed),
+      is_keyed_(kind.is_keyed),
+      has_records_(kind.has_records),
       old_nodes_(&forest_->add_old_nodes()) {
   new (forest_->arena.root_block(block_)) RootBlock<D>();
   set_retired(false);
@@ -68,19 +70,20 @@ Result<std::unique_ptr<Tree<D>>> Tree<D>::create(const TreeOptions& options, Sla
 }
 
 template <int D>
-Result<std::unique_ptr<Tree<D>>> Tree<D>::add_tree(std::uint64_t number, bool is_keyed) {
+Result<std::unique_ptr<Tree<D>>> Tree<D>::add_tree(std::uint64_t number, TreeKind kind) {
+  SILURUS_CHECK(kind.is_keyed || !kind.has_records);
   reclaim();  // perhaps the root block of a tree that was removed
-  const NodeCounts roots = {is_keyed ? 2u : 1u, 0};
+  const NodeCounts roots = NodeCounts{1, 0} + nodes_beside(kind);
   const auto block = forest_->arena.take_root_block(reserved() + roots);
   if (!block) return fail(block.error());
   if (Status room = reserve(roots, reserved()); !room) {
     forest_->arena.give_back_root_block(*block);
     return fail(room.error());
   }
-  std::unique_ptr<Tree> tree(new Tree(forest_, number, *block, is_keyed));
+  std::unique_ptr<Tree> tree(new Tree(forest_, number, *block, kind));
   tree->note_change();
   tree->root_ = tree->new_node(0);
-  if (is_keyed) tree->index_ = tree->new_node(kIndexLevel);
+  tree->make_index();
   return tree;
 }
 
@@ -94,14 +97,14 @@ void Tree<D>::remove(std::unique_ptr<Tree> tree) {
   if (tree->root_ && tree->is_own(tree->root_)) {
     SILURUS_CHECK(tree->node(tree->root_).header.entries == 0);
     tree->drop(tree->root_);
-    if (tree->is_keyed_) tree->drop(tree->index_);
+    tree->drop_index();
     if (forest.changed.empty()) forest.born.clear();  // all of them were dropped
   } else if (tree->root_) {
     tree->old_nodes_->retire_subtree(tree->root_, tree->node(tree->root_).level(), forest.pending,
                                      forest.now());
-    if (tree->is_keyed_) {
-      tree->old_nodes_->retire_subtree(tree->index_, tree->node(tree->index_).level(),
-                                       forest.pending, forest.now());
+    if (const NodeRef index = tree->batch_index()) {
+      tree->old_nodes_->retire_subtree(index, tree->node(index).level(), forest.pending,
+                                       forest.now());
     }
   }
   tree->old_nodes_->end_with(tree->block_);
@@ -126,14 +129,13 @@ Status Tree<D>::touch() {
 
 template <int D>
 Status Tree<D>::clear() {
-  if (Status room = reserve({is_keyed_ ? 2u : 1u, 0}, {}); !room) return room;
+  const NodeCounts roots = NodeCounts{1, 0} + nodes_beside({is_keyed_, has_records_});
+  if (Status room = reserve(roots, {}); !room) return room;
   note_change();
   drop_below(root_);
   root_ = new_node(0);
-  if (is_keyed_) {
-    drop_below(index_);
-    index_ = new_node(kIndexLevel);
-  }
+  drop_index();
+  make_index();
   return {};
 }
 
@@ -148,10 +150,7 @@ void Tree<D>::drop_below(NodeRef ref) {
       cleared_.push_back(here);
       continue;
     }
-    const Node<D>& inner = node(here.ref);
-    for (std::uint32_t i = 0; !is_bottom(here.level) && i < inner.count(); ++i) {
-      stack.push_back({inner.child(i), here.level - 1});
-    }
+    for_each_child(node(here.ref), [&](WantedNode child) { stack.push_back(child); });
     drop(here.ref);
   }
 }
@@ -206,7 +205,7 @@ NodeRef Tree<D>::own(NodeRef ref) {
   copy_node(made, old);
   made.header.birth = forest_->pending;
   made.header.checksum = 0;
-  const bool is_inner = !made.is_leaf() && !made.is_of_index();
+  const bool is_inner = !made.is_leaf() && made.is_of_tree();
   if (is_inner) made.set_ids(old.ids());
   forest_->born.push_back(copy);
   if (is_inner) copies_.push_back({ref, copy, made.level()});
@@ -308,7 +307,7 @@ void Tree<D>::abandon_own() {
   lookup_.reset();
   is_changed_ = false;
   root_ = NodeRef::from_word(root_block().root.load(std::memory_order_relaxed));  // our own store
-  index_ = published_index_;
+  take_published_index(published_index_);
 }
 
 template <int D>
@@ -373,8 +372,8 @@ template <int D>
 void Tree<D>::publish_own() {
   SILURUS_CHECK(root_node().header.birth == forest_->pending);
   write_changes();
-  publish_root(root_block(), root_, root_node(), index_);
-  published_index_ = index_;
+  publish_root(root_block(), root_, root_node(), batch_index());
+  published_index_ = batch_index();
 }
 
 template <int D>

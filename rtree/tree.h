@@ -19,6 +19,7 @@
 #include "rtree/geometry.h"
 #include "rtree/id_index.h"
 #include "rtree/node.h"
+#include "rtree/records.h"
 #include "rtree/root_block.h"
 #include "rtree/split.h"
 
@@ -110,6 +111,12 @@ struct RestoreOptions {
   std::function<void(std::uint64_t nodes)> progress = {};
 };
 
+/// What a tree is beside a tree of boxes.
+struct TreeKind {
+  bool is_keyed = false;     ///< an id is unique in it
+  bool has_records = false;  ///< an entry may carry a record; only of one that is keyed
+};
+
 template <int D>
 class Snapshot;
 
@@ -182,9 +189,11 @@ class Tree {
   /// readers that they still read the tree that they know; no two trees ever have the same one. In
   /// a keyed tree an id is unique: insert() and bulk_load() refuse one that is there (kConflict).
   /// kOutOfMemory.
-  Result<std::unique_ptr<Tree>> add_tree(std::uint64_t number, bool is_keyed = false);
+  Result<std::unique_ptr<Tree>> add_tree(std::uint64_t number, TreeKind kind = {});
   /// Whether an id is unique in this tree, and find_id() knows where its entry is.
   bool is_keyed() const { return is_keyed_; }
+  /// Whether its entries may carry records.
+  bool has_records() const { return has_records_; }
   /// The entry of that id in the batch, if there is one; none in a tree that is not keyed.
   std::optional<KeyedEntry<D>> find_id(std::uint64_t id) const;
   /// Has entries of keyed trees say that they were written in that version; 0: in the batch's. For
@@ -216,8 +225,11 @@ class Tree {
     kAdmitted,      ///< all of the budget: it was made sure beforehand that there is enough
     kAdmittedLast,  ///< the same, and the batch ends with it: what is left may serve to pack nodes
   };
-  /// Adds an entry to the batch. kInvalidArgument (check_box), kOutOfMemory.
-  Status insert(const Entry<D>& entry, Room room = Room::kBudget);
+  /// The record of an entry: any bytes, at most kMostRecordBytes; none: it has no record.
+  using RecordBytes = std::span<const std::byte>;
+  /// Adds an entry to the batch, with its record. kInvalidArgument (check_box), kOutOfMemory;
+  /// kTooLarge, kUnsupported: the record.
+  Status insert(const Entry<D>& entry, Room room = Room::kBudget, RecordBytes record = {});
   /// Removes one such (id, box) from the batch. kNotFound if there is none, kInvalidArgument;
   /// kOutOfMemory only if, with what is retired, even the reserve is used up. A node that it
   /// leaves less than half as full as a join may make one is joined with a sibling, if both fit
@@ -225,8 +237,10 @@ class Tree {
   Status erase(const Entry<D>& entry);
   /// Moves an entry: readers see it at the old box or at the new one, never at both or neither.
   /// Three quarters of the reserve serve updates, too. One that needs them packs the leaves beside
-  /// the new place, if that is worthwhile: so updates need no more memory in the end.
-  Status update(std::uint64_t id, const Box<D>& from, const Box<D>& to, Room room = Room::kBudget);
+  /// the new place, if that is worthwhile: so updates need no more memory in the end. `record`: the
+  /// entry's from now on, in the place of what it had; without one it keeps that.
+  Status update(std::uint64_t id, const Box<D>& from, const Box<D>& to, Room room = Room::kBudget,
+                std::optional<RecordBytes> record = std::nullopt);
   /// The nodes for which inserts leave room of the budget to erasures, updates and compactions (and
   /// the copies, retired nodes and held versions that come of these), so that a full tree can be
   /// thinned out: an eighth of the budget, within bounds; as many leaves as inner nodes.
@@ -292,8 +306,9 @@ class Tree {
   WantedNode seal();
   const Node<D>& batch_node(NodeRef ref) const { return node(ref); }
   NodeRef batch_root() const { return root_; }
-  /// The root of its id index; null: the tree is not keyed.
-  NodeRef batch_index() const { return index_; }
+  /// The root of its id index, or the pair that names this and the root of its records; null: the
+  /// tree is not keyed.
+  NodeRef batch_index() const { return has_records_ ? pair_ : index_; }
   /// The version that publish() will make if there is anything to publish.
   Version next_version() const { return forest_->pending; }
   /// Leaves version numbers out, so that the next one is `next`: one batch that stands for several
@@ -353,7 +368,7 @@ class Tree {
   static Result<std::unique_ptr<Tree>> create_bare(const TreeOptions& options, SlabSource& slabs,
                                                    const Clock& clock);
   Tree(std::shared_ptr<Forest<D>> forest, std::uint64_t number, std::uint32_t block,
-       bool is_keyed = false);
+       TreeKind kind = {});
 
   RootBlock<D>& root_block() const {
     return *reinterpret_cast<RootBlock<D>*>(forest_->arena.root_block(block_));
@@ -407,19 +422,39 @@ class Tree {
   void shrink_root();
 
   // The id index (keyed.cc). Nothing happens in a tree that is not keyed.
+  static NodeCounts nodes_beside(TreeKind kind);
+  void make_index();
+  void drop_index();
+  void take_published_index(NodeRef index);
   NodeCounts index_nodes() const;
   Status check_absent(std::uint64_t id) const;
   Version version_of_writes() const;
   void put_in_index(std::uint64_t id, const Box<D>& box);
-  IndexSiblings put_below(NodeRef ref, const KeyedEntry<D>& entry, bool is_last, bool& is_new);
+  template <typename Item>
+  void put_below_root(NodeRef& root, const Item& item);
+  template <typename Item>
+  IndexSiblings put_below(NodeRef ref, const Item& item, bool is_last, bool& is_new);
   IndexSiblings put_in_leaf(Node<D>& leaf, const KeyedEntry<D>& entry, bool is_last, bool& is_new);
   void pack_parts(Node<D>* leaf, std::span<const KeyedEntry<D>> entries, IndexSiblings& made);
   IndexSiblings add_index_children(Node<D>& inner, std::uint32_t at, const IndexSiblings& added,
                                    bool is_last);
   void erase_from_index(std::uint64_t id);
+  void erase_below_root(NodeRef& root, std::uint32_t bottom, std::uint64_t id);
   void erase_below(NodeRef ref, std::uint64_t id);
   void join_index_children(Node<D>& parent, std::uint32_t at);
+  bool join_index_leaves(Node<D>& parent, std::uint32_t at);
   Status build_index(std::span<const Entry<D>> entries);
+
+  // Records (recorded.cc). Nothing happens in a tree that has none.
+  Status check_record(RecordBytes record) const;
+  NodeCounts record_nodes(std::size_t record_bytes) const;
+  void note_pair();
+  void put_record(std::uint64_t id, RecordBytes record);
+  NodeRef build_pieces(RecordBytes record);
+  IndexSiblings put_in_leaf(Node<D>& page, const PageItem& item, bool is_last, bool& is_new);
+  void erase_record(std::uint64_t id);
+  void erase_from_page(Node<D>& page, std::uint64_t id);
+  bool join_pages(Node<D>& parent, std::uint32_t at);
   void drop_below(NodeRef ref);
 
   struct Packing;
@@ -449,12 +484,15 @@ class Tree {
   std::uint64_t number_;
   const std::uint32_t block_;  ///< the first chunk of its RootBlock
   const bool is_keyed_;
+  const bool has_records_;
   OldNodes<D>* const old_nodes_;
 
   // In the batch; on other lines of the cache than what each reader looks at.
   alignas(64) NodeRef root_;  ///< root in the batch; the published one while nothing has changed
   NodeRef index_;             ///< root of its id index in the batch; null: it is not keyed
-  NodeRef published_index_;   ///< the same of the version published last
+  NodeRef pages_;             ///< root of its records in the batch; null: it has none
+  NodeRef pair_;              ///< the pair of these two; null: it has no records
+  NodeRef published_index_;   ///< batch_index() of the version published last
   bool is_changed_ = false;   ///< Forest::changed has it
   struct Copy {
     NodeRef before;
@@ -505,10 +543,14 @@ class Snapshot {
   /// Number of entries.
   std::uint64_t size() const { return node(root_).header.entries; }
   WantedNode root() const { return {root_, node(root_).level()}; }
-  /// The root of the id index; null: the tree is not keyed.
+  /// The root of the id index, or the pair that names it; null: the tree is not keyed.
   NodeRef index() const { return index_; }
   /// The entry of that id, if there is one; none of a tree that is not keyed.
   std::optional<KeyedEntry<D>> find_id(std::uint64_t id) const;
+  /// Adds the record of the entry of that id to `record`; whether there is one.
+  bool find_record(std::uint64_t id, std::vector<std::byte>& record) const;
+  /// How long it is; 0: there is none.
+  std::size_t record_bytes(std::uint64_t id) const;
   const Node<D>& node(NodeRef ref) const { return forest_->arena.node(ref.chunk()); }
 
   /// kInvalidArgument for a window that check_box refuses.
@@ -541,7 +583,10 @@ class Snapshot {
   Snapshot(const Forest<D>& forest, ReaderSlots& slots, PinnedSlot held, NodeRef root,
            NodeRef index)
       : forest_(&forest), slots_(&slots), held_(held), root_(root), index_(index) {}
+  NodeRef id_root() const;
+  NodeRef page_root() const;
   Status validate_index() const;
+  Status validate_records() const;
 
   const Forest<D>* forest_;
   ReaderSlots* slots_;

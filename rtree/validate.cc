@@ -164,7 +164,9 @@ Status Snapshot<D>::validate() const {
     if (below != here.header.entries) return broken(ref, "counts the entries below it wrongly");
   }
   if (entries != size()) return broken(root_, "counts the tree's entries wrongly");
-  return index_ ? validate_index() : Status();
+  if (!index_) return {};
+  if (Status index = validate_index(); !index) return index;
+  return page_root() ? validate_records() : Status();
 }
 
 /// Checks that the index of ids has all entries of the tree, and no others.
@@ -185,10 +187,10 @@ Status Snapshot<D>::validate_index() const {
   }
   std::ranges::sort(in_tree, {}, &Entry<D>::id);
   const auto size_of = [&](NodeRef ref) { return node(ref).header.entries; };
-  if (size_of(index_) != in_tree.size())
-    return broken(index_, "counts the index's entries wrongly");
+  if (size_of(id_root()) != in_tree.size())
+    return broken(id_root(), "counts the index's entries wrongly");
   std::size_t next = 0;
-  stack.push_back(index_);
+  stack.push_back(id_root());
   while (!stack.empty()) {
     const NodeRef ref = stack.back();
     stack.pop_back();
@@ -196,7 +198,7 @@ Status Snapshot<D>::validate_index() const {
     const std::span bytes(reinterpret_cast<const std::byte*>(&here), node_bytes<D>(here.level()));
     const WantedNode itself{ref, here.level()};
     const bool checksums = forest_->options.checksums;
-    if (!here.is_of_index() || here.birth() > version() ||
+    if (!is_index_level(here.level()) || here.birth() > version() ||
         check_node<D>(bytes, itself, forest_->arena.max_chunks(), checksums) == nullptr) {
       return broken(ref, "is no sound node of an index");
     }

@@ -32,7 +32,7 @@ class Keyed {
  public:
   explicit Keyed(const TreeOptions& options = {.grace = kGraceOfKeyed})
       : first_(std::move(*Tree<D>::create(options, slabs_, clock_))),
-        tree(std::move(*first_->add_tree(7, true))) {
+        tree(std::move(*first_->add_tree(7, {.is_keyed = true}))) {
     first_->publish();
   }
 
@@ -440,7 +440,7 @@ class StoredKeyed final : public StoredNodes<2> {
 class StoredKeyedTest : public testing::Test {
  protected:
   StoredKeyedTest() : first_(std::move(*Tree<2>::create({.grace = 0}, slabs_, clock_))) {
-    tree_ = std::move(*first_->add_tree(7, true));
+    tree_ = std::move(*first_->add_tree(7, {.is_keyed = true}));
     Random random(testing_support::seed(3));
     for (std::uint64_t id = 0; id < 5'000; ++id) {
       EXPECT_TRUE(tree_->insert({id * 3, some_box<2>(random)}));
@@ -485,7 +485,7 @@ TEST_F(StoredKeyedTest, IsRefusedIfANodeOfTheIndexIsDamagedOrMissing) {
   const StoredKeyed whole = *stored_;
   std::size_t tried = 0;
   for (const auto& [word, node] : whole.nodes) {
-    if (!node.is_of_index()) continue;
+    if (!is_index_level(node.level())) continue;
     ++tried;
     for (const std::size_t at : {9u, 33u, 70u, 200u, 700u}) {
       *stored_ = whole;
