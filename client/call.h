@@ -57,6 +57,7 @@ struct Call {
   bool given_back = false;     ///< by the offloader, while the server was silent
   bool any = false;            ///< any member may answer it, as fresh as `freshness` says
   bool is_repeatable = false;  ///< a request for text or a load step: may be asked twice
+  bool with_records = false;   ///< it asks for entries with their records
   bool is_own = false;         ///< asked by the client itself, of one member: never sent elsewhere
   /// A write that a lost server may have carried out.
   bool in_doubt = false;
@@ -76,6 +77,7 @@ struct Call {
   std::uint64_t sequence = 0;      ///< a write's number
   std::vector<std::byte> message;  ///< its bytes, if it had to wait or may have to be sent again
   std::string error_text;
+  std::vector<std::byte> got_bytes;  ///< an answer with records, as far as it has come
 
   std::tuple<RangeAnswer<D>, NearestAnswer, WriteAnswer, TextAnswer, LoadAnswer, JoinAnswer,
              GetAnswer<D>>
@@ -128,6 +130,8 @@ struct Call {
     join().pairs.clear();
     get().entries.clear();
     get().missing.clear();
+    get().records.clear();
+    got_bytes.clear();
   }
 
   /// Calls the callback, with the error or else the answer.

@@ -16,6 +16,7 @@
 #include "client/parse_answers.h"
 #include "common/home_process.h"
 #include "protocol/default_url.h"
+#include "protocol/record.h"
 #include "transport/fabric.h"
 
 namespace silurus {
@@ -54,10 +55,21 @@ std::string why_not(const Operation<D>& operation, ErrorCode code) {
     return by_id ? "the entry was not written last in version " + std::to_string(operation.expected)
                  : "there is an entry of that id already";
   }
+  if (code == ErrorCode::kUnsupported && operation.record_bytes != 0) {
+    return "the collection has no records (silurus create --records)";
+  }
   if (code == ErrorCode::kUnsupported && by_id) {
     return "the collection is not keyed (silurus create --keyed)";
   }
   return std::string(to_string(code));
+}
+
+Status check_record(const Record& record) {
+  const std::size_t bytes = record.geometry.size() + record.properties.size();
+  if (bytes <= kMaxRecordBytes) return {};
+  return fail(ErrorCode::kTooLarge, "a record of " + std::to_string(bytes) +
+                                        " bytes is too long: at most " +
+                                        std::to_string(kMaxRecordBytes));
 }
 
 Result<ServerInfo> probe_one(const std::string& url, Nanoseconds timeout) {
@@ -253,7 +265,7 @@ struct Client<D>::Impl {
 
   /// The same with all that is said of it.
   Result<WriteAnswer> write_one_whole(const WriteBatch<D>& batch) {
-    auto answer = call(request::Write<D>{batch.operations()});
+    auto answer = call(request::Write<D>{batch.operations(), batch.records()});
     if (!answer || answer->failed.empty()) return answer;
     const ErrorCode code = answer->failed.front().code;
     const std::string why =
@@ -263,6 +275,14 @@ struct Client<D>::Impl {
     return fail(code, "id " + std::to_string(batch.operations().front().id) + ": " + why);
   }
 };
+
+template <int D>
+WriteBatch<D>& WriteBatch<D>::add_record(const Record& record) {
+  const std::size_t before = records_.size();
+  protocol::append_record(record, records_);
+  operations_.back().record_bytes = static_cast<std::uint32_t>(records_.size() - before);
+  return *this;
+}
 
 template <int D>
 Client<D>::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -373,28 +393,38 @@ Result<Version> Client<D>::update(std::uint64_t id, const Box<D>& from, const Bo
 }
 
 template <int D>
-Result<GetAnswer<D>> Client<D>::get(std::span<const std::uint64_t> ids, Moment as_of) {
+Result<GetAnswer<D>> Client<D>::get(std::span<const std::uint64_t> ids, Moment as_of,
+                                    bool with_records) {
   // Ids of several requests are asked for again if something was written in between, and in the end
   // of one version, which a server with --retain still has.
   constexpr int kTries = 4;
   const std::size_t most = impl_->core->limits().ids;
   GetAnswer<D> all;
   int tries = 1;
-  for (std::size_t first = 0; first < ids.size(); first += most) {
-    const auto some = ids.subspan(first, std::min(most, ids.size() - first));
+  for (std::size_t first = 0; first < ids.size();) {
+    auto some = ids.subspan(first, std::min(most, ids.size() - first));
     const bool is_pinned = first != 0 && tries == kTries;
-    auto found = impl_->call(request::Get<D>{some, is_pinned ? all.version : as_of});
+    auto found = impl_->call(request::Get<D>{some, is_pinned ? all.version : as_of, with_records});
     if (!found) return fail(found.error());
-    if (first == 0) all = {.entries = {}, .missing = {}, .version = found->version};
+    if (first == 0) all = {.entries = {}, .records = {}, .missing = {}, .version = found->version};
     if (found->version != all.version) {
       if (is_pinned) return fail(ErrorCode::kProtocol, "the server answers of another version");
       ++tries;
-      first = 0 - most;  // the next part is the first one
+      first = 0;
       continue;
+    }
+    // With records an answer is perhaps about the first ones alone, for there is much to tell.
+    if (with_records) {
+      const std::size_t told = found->entries.size() + found->missing.size();
+      if (told == 0 || told > some.size()) {
+        return fail(ErrorCode::kProtocol, "the server told of none, or of too many, of the ids");
+      }
+      some = some.first(told);
     }
     std::size_t next = 0;
     for (const std::uint64_t id : some) {
       if (next < found->entries.size() && found->entries[next].id == id) {
+        if (with_records) all.records.push_back(std::move(found->records[next]));
         all.entries.push_back(found->entries[next++]);
       } else {
         all.missing.push_back(id);
@@ -403,6 +433,7 @@ Result<GetAnswer<D>> Client<D>::get(std::span<const std::uint64_t> ids, Moment a
     if (next != found->entries.size()) {
       return fail(ErrorCode::kProtocol, "the server told entries that were not asked for");
     }
+    first += some.size();
   }
   return all;
 }
@@ -410,6 +441,15 @@ Result<GetAnswer<D>> Client<D>::get(std::span<const std::uint64_t> ids, Moment a
 template <int D>
 Result<PutAnswer> Client<D>::put(std::uint64_t id, const Box<D>& box, IfVersion condition) {
   const auto done = impl_->write_one_whole(WriteBatch<D>().put(id, box, condition));
+  if (!done) return fail(done.error());
+  return PutAnswer{.version = done->version, .replaced = !done->replaced.empty()};
+}
+
+template <int D>
+Result<PutAnswer> Client<D>::put(std::uint64_t id, const Box<D>& box, const Record& record,
+                                 IfVersion condition) {
+  if (auto ok = check_record(record); !ok) return fail(ok.error());
+  const auto done = impl_->write_one_whole(WriteBatch<D>().put(id, box, record, condition));
   if (!done) return fail(done.error());
   return PutAnswer{.version = done->version, .replaced = !done->replaced.empty()};
 }
@@ -426,7 +466,7 @@ Result<Version> Client<D>::erase(std::uint64_t id, IfVersion condition) {
 
 template <int D>
 Result<WriteAnswer> Client<D>::write(const WriteBatch<D>& batch) {
-  return impl_->call(request::Write<D>{batch.operations()});
+  return impl_->call(request::Write<D>{batch.operations(), batch.records()});
 }
 
 template <int D>
@@ -515,7 +555,7 @@ Status Client<D>::get_async(std::span<const std::uint64_t> ids, Moment as_of,
 
 template <int D>
 Status Client<D>::write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> callback) {
-  return impl_->submit(request::Write<D>{batch.operations()}, std::move(callback));
+  return impl_->submit(request::Write<D>{batch.operations(), batch.records()}, std::move(callback));
 }
 
 template <int D>
@@ -573,7 +613,9 @@ Result<std::vector<CollectionInfo>> Client<D>::collections() {
 
 template <int D>
 Status Client<D>::create_collection(std::string_view name, const CollectionOptions& options) {
-  const std::uint64_t flags = (options.keyed ? protocol::kKeyed : 0u) |
+  // A record is found by the id of its entry, so that names one.
+  const bool is_keyed = options.keyed || options.records;
+  const std::uint64_t flags = (is_keyed ? protocol::kKeyed : 0u) |
                               (options.lonlat ? protocol::kLonLat : 0u) |
                               (options.records ? protocol::kWithRecords : 0u);
   return impl_->done(
@@ -634,6 +676,11 @@ bool Client<D>::is_keyed() const {
 }
 
 template <int D>
+bool Client<D>::has_records() const {
+  return impl_->core->limits().records;
+}
+
+template <int D>
 bool Client<D>::can_offload() const {
   return impl_->core->can_offload();
 }
@@ -645,6 +692,8 @@ std::string Client<D>::peer() const {
 
 template class Client<2>;
 template class Client<3>;
+template WriteBatch<2>& WriteBatch<2>::add_record(const Record&);
+template WriteBatch<3>& WriteBatch<3>::add_record(const Record&);
 
 namespace client {
 

@@ -47,6 +47,8 @@ void set_search(Call<D>& call, const Request<D>& request, bool lonlat) {
   } else if (const auto* nearest = std::get_if<request::Nearest<D>>(&request)) {
     call.search.template emplace<request::Nearest<D>>(*nearest).query.lonlat = lonlat;
   } else {
+    const auto* get = std::get_if<request::Get<D>>(&request);
+    call.with_records = get != nullptr && get->with_records;
     return;
   }
   call.search_class = search_class<D>(call.search);

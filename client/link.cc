@@ -92,7 +92,8 @@ request::Limits Link<D>::limits() const {
           .entries = (bytes - sizeof(protocol::LoadEntries)) / sizeof(rtree::Entry<D>),
           .ids = std::min<std::size_t>(request::ids_in(bytes), protocol::kMaxGetIds),
           .lonlat = is_lonlat(),
-          .keyed = (server_.collection_flags & protocol::kKeyed) != 0};
+          .keyed = (server_.collection_flags & protocol::kKeyed) != 0,
+          .records = (server_.collection_flags & protocol::kWithRecords) != 0};
 }
 
 // --- calls out -----------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ void Link<D>::resume(std::uint32_t index) {
   }
   if (call.is_search()) return begin_search(index);
   SILURUS_CHECK(!call.message.empty());
-  if (call.message.size() > connection_->limits().max_message_bytes) {
+  if (call.message.size() > connection_->limits().max_message_bytes && !call.is_write()) {
     const Error error{ErrorCode::kTooLarge,
                       "the connection to " + connection_->peer() + " takes no messages of " +
                           std::to_string(call.message.size()) + " bytes, as the one before did"};
@@ -216,7 +217,8 @@ template <typename Encode>
 void Link<D>::send_bytes(std::uint32_t index, std::size_t bytes, Encode&& encode) {
   Call<D>& call = calls_[index];
   call.bytes = bytes;
-  if (waiting_first_ == waiting_.size() && may_send()) {
+  const bool is_long = bytes > connection_->limits().max_message_bytes;
+  if (waiting_first_ == waiting_.size() && may_send() && !is_long) {
     if (auto room = connection_->reserve(bytes); !room.empty()) {
       if (!call.is_search() && keeps_message(call)) {
         call.message.resize(bytes);
@@ -249,13 +251,9 @@ void Link<D>::send_waiting() {
   while (waiting_first_ < waiting_.size() && may_send()) {
     const auto index = calls_.find(waiting_[waiting_first_]);
     if (index && calls_[*index].link == this && calls_[*index].state == CallState::kWaiting) {
-      Call<D>& call = calls_[*index];
-      auto room = connection_->reserve(call.message.size());
-      if (room.empty()) return;
-      std::memcpy(room.data(), call.message.data(), call.message.size());
-      count_sent(call);
-      connection_->commit(call.message.size());
+      if (!send_kept(calls_[*index], *index)) return;
     }
+    segments_sent_ = 0;
     ++waiting_first_;
   }
   if (waiting_first_ == waiting_.size()) {
@@ -264,11 +262,39 @@ void Link<D>::send_waiting() {
   }
 }
 
+/// Sends the message of a call that had to wait, or what is left of it; false: there is no room.
+template <int D>
+bool Link<D>::send_kept(Call<D>& call, std::uint32_t index) {
+  const std::span<const std::byte> message(call.message);
+  const std::size_t most = connection_->limits().max_message_bytes;
+  if (message.size() <= most) {
+    auto room = connection_->reserve(message.size());
+    if (room.empty()) return false;
+    std::memcpy(room.data(), message.data(), message.size());
+    count_sent(call);
+    connection_->commit(message.size());
+    return true;
+  }
+  for (bool more = true; more;) {
+    const auto rest = message.subspan(segments_sent_);
+    const auto part = rest.first(std::min(rest.size(), most - sizeof(protocol::Header)));
+    const std::size_t bytes = sizeof(protocol::Header) + part.size();
+    auto room = connection_->reserve(bytes);
+    if (room.empty()) return false;
+    more = part.size() < rest.size();
+    protocol::encode_segment(room, calls_.id(index), part, more);
+    segments_sent_ += part.size();
+    more ? heartbeats_.count_message(clock_) : count_sent(call);
+    connection_->commit(bytes);
+  }
+  return true;
+}
+
 template <int D>
 void Link<D>::flush() {
   if (lost_) return;
   if (waiting_first_ < waiting_.size()) send_waiting();
-  if (unanswered_ > 0) connection_->flush();
+  if (unanswered_ > 0 || segments_sent_ > 0) connection_->flush();
   if (offloader_ != nullptr) offloader_->flush();
 }
 

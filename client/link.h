@@ -118,6 +118,7 @@ class Link final : public transport::ConnectionHandler {
   template <typename Encode>
   void send_bytes(std::uint32_t index, std::size_t bytes, Encode&& encode);
   void send_waiting();
+  bool send_kept(Call<D>& call, std::uint32_t index);
   /// Whether the message of a call is kept, so that it can be sent to another member.
   bool keeps_message(const Call<D>& call) const {
     return call.is_repeatable || (is_of_group() && !call.is_own && call.kind() != CallKind::kLoad);
@@ -130,6 +131,7 @@ class Link final : public transport::ConnectionHandler {
   // Answers in (link_answers.cc).
   Status take_answer(Call<D>& call, const protocol::Answer& answer);
   Status take_range(Call<D>& call, const protocol::Answer& answer);
+  Status take_records(Call<D>& call, const protocol::Answer& answer);
   void on_error(std::uint32_t index, const protocol::Answer& answer);
   void on_held(std::uint32_t index, const protocol::Answer& answer);
   void read_heartbeat(Nanoseconds now);
@@ -161,6 +163,7 @@ class Link final : public transport::ConnectionHandler {
 
   std::vector<std::uint32_t> waiting_;  ///< names of calls, to be sent in this order
   std::size_t waiting_first_ = 0;       ///< the first that is not sent yet
+  std::size_t segments_sent_ = 0;       ///< bytes of its message that were sent in segments
   std::size_t in_flight_ = 0;           ///< calls that it carries, but for forgotten ones
   std::uint32_t unanswered_ = 0;        ///< messages
 

@@ -12,6 +12,8 @@ namespace {
 /// With the fourth link that is lost under it a call ends: a server that ends every connection
 /// does not serve.
 constexpr int kMaxLosses = 4;
+/// Room for messages and answers that a free slot keeps for the next call.
+constexpr std::size_t kMostKeptBytes = std::size_t{256} << 10;
 
 }  // namespace
 
@@ -111,6 +113,10 @@ void PendingCalls<D>::forget_given_back(const Link<D>* link) {
 
 template <int D>
 void PendingCalls<D>::release(std::uint32_t index) {
+  // Room for a long message or answer is not kept.
+  for (std::vector<std::byte>* bytes : {&calls_[index]->message, &calls_[index]->got_bytes}) {
+    if (bytes->capacity() > kMostKeptBytes) *bytes = {};
+  }
   calls_[index]->state = CallState::kFree;
   calls_[index]->link = nullptr;
   ++calls_[index]->generation;

@@ -19,6 +19,11 @@ constexpr int kNearestClasses = 16;
 constexpr int kRangeClasses = static_cast<int>(kSearchClasses) - kNearestClasses;
 
 template <int D>
+std::size_t bytes_of(const request::Write<D>& write) {
+  return protocol::write_bytes<D>(write.operations.size(), write.records.size());
+}
+
+template <int D>
 Status check_one(const request::Range<D>& range, const request::Limits& limits) {
   return rtree::check_coordinates(range.query.window, limits.lonlat, "window");
 }
@@ -47,7 +52,11 @@ Status check_one(const request::Write<D>& write, const request::Limits& limits) 
                       ok.error().message);
     }
   }
-  return {};
+  const std::size_t bytes = bytes_of(write);
+  if (bytes <= protocol::kMaxRequestBytes) return {};
+  return fail(ErrorCode::kTooLarge,
+              "a batch of " + std::to_string(bytes) + " bytes; a server takes " +
+                  std::to_string(protocol::kMaxRequestBytes) + " at once: send several");
 }
 
 template <int D>
@@ -108,10 +117,6 @@ template <int D>
 std::size_t bytes_of(const request::Nearest<D>& nearest) {
   return front_bytes(nearest.as_of) + protocol::nearest_bytes(nearest.query);
 }
-template <int D>
-std::size_t bytes_of(const request::Write<D>& write) {
-  return protocol::write_bytes<D>(write.operations.size());
-}
 std::size_t bytes_of(const request::Task& task) {
   return sizeof(protocol::TaskRequest) + task.text.size();
 }
@@ -155,7 +160,7 @@ template <int D>
 void encode_one(const request::Write<D>& write, const request::Envelope& envelope,
                 std::span<std::byte> out) {
   protocol::encode_write<D>(out, envelope.id, envelope.sequence, write.operations,
-                            envelope.outstanding);
+                            envelope.outstanding, write.records);
 }
 template <request::Bare Kind>
 void encode_one(const Kind&, const request::Envelope& envelope, std::span<std::byte> out) {
@@ -174,7 +179,7 @@ template <int D>
 void encode_one(const request::Get<D>& get, const request::Envelope& envelope,
                 std::span<std::byte> out) {
   encode_search(get, envelope, out, [&](std::span<std::byte> at, std::uint8_t flags) {
-    protocol::encode_get(at, envelope.id, get.ids, flags);
+    protocol::encode_get(at, envelope.id, get.ids, flags, get.with_records);
   });
 }
 void encode_one(const request::Join& join, const request::Envelope& envelope,

@@ -60,6 +60,8 @@ struct Write {
   using Answer = WriteAnswer;
   static constexpr Treatment kTreatment{};
   std::span<const protocol::Operation<D>> operations;
+  /// Those of the operations that have one (Operation::record_bytes), one behind the other.
+  std::span<const std::byte> records = {};
 };
 /// Entries of a keyed collection; at most Limits::ids.
 template <int D>
@@ -68,6 +70,7 @@ struct Get {
   static constexpr Treatment kTreatment{.is_repeatable = true};
   std::span<const std::uint64_t> ids;
   Moment as_of = 0;
+  bool with_records = false;
 };
 /// Joins the collection that the client is for with another one.
 struct Join {
@@ -141,6 +144,7 @@ struct Limits {
   std::size_t ids = 0;         ///< most ids in a request for entries
   bool lonlat = false;         ///< the collection is of degrees
   bool keyed = false;          ///< an id is unique in the collection
+  bool records = false;        ///< an entry may carry a record
 };
 
 /// Most ids in a request for entries, of any moment, in a message of that many bytes.

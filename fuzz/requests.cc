@@ -116,7 +116,7 @@ void add_seeds(std::vector<std::string>& all) {
   add(encode_range<D>(out, 1, {.window = box}, kAnyMember));
   add(encode_nearest<D>(out, 2, {.point = {}, .k = 3}));
   const std::vector<Operation<D>> operations(
-      2, {.id = 7, .kind = OperationKind::kUpdate, .reserved = 0, .box = box, .to = box});
+      2, {.id = 7, .kind = OperationKind::kUpdate, .record_bytes = 0, .box = box, .to = box});
   add(encode_write<D>(out, 3, 9, operations, 4));
   add(encode_load_entries<D>(out, 4, std::vector<rtree::Entry<D>>(2, {5, box})));
   const std::size_t front = encode_at(out, 5, 6);

@@ -47,6 +47,8 @@ std::string_view name(MessageType type) {
       return "join";
     case MessageType::kGet:
       return "get";
+    case MessageType::kSegment:
+      return "segment";
   }
   return "unknown";
 }
@@ -87,7 +89,7 @@ Status check_request_header(const Header& header, MessageType type) {
     return broken("message of type " + std::to_string(static_cast<unsigned>(header.type)) +
                   " where " + std::string(name(type)) + " was expected");
   }
-  const std::uint8_t known = reads(type) ? kAnyMember : 0;
+  const std::uint8_t known = reads(type) ? kAnyMember : type == MessageType::kSegment ? kMore : 0;
   if ((header.flags & ~known) != 0 || header.code != 0) {
     return broken(std::string(name(type)) + " request with flags " + std::to_string(header.flags) +
                   " and code " + std::to_string(header.code) + "; flags may be " +
@@ -111,10 +113,12 @@ Result<T> decode_fixed(const Request& request, MessageType type, bool may_go_on 
   return fixed;
 }
 
-/// A message that is a T followed by T::count elements, at least one.
+/// A message that is a T followed by T::count elements, at least one, and by more if it
+/// `may_go_on`.
 template <typename T, typename Element>
 Result<std::pair<T, Array<Element>>> decode_counted(const Request& request, MessageType type,
-                                                    std::uint32_t max_count) {
+                                                    std::uint32_t max_count,
+                                                    bool may_go_on = false) {
   const auto fixed = decode_fixed<T>(request, type, true);
   if (!fixed) return fail(fixed.error());
   if constexpr (requires { fixed->reserved; }) {
@@ -127,8 +131,10 @@ Result<std::pair<T, Array<Element>>> decode_counted(const Request& request, Mess
                                           " elements; the limit is " + std::to_string(max_count));
   }
   const std::size_t should = sizeof(T) + std::size_t{fixed->count} * sizeof(Element);
-  if (request.bytes.size() != should) return wrong_length(type, request.bytes.size(), should);
-  return std::pair{*fixed, Array<Element>(request.bytes.subspan(sizeof(T)), fixed->count)};
+  const std::size_t is = request.bytes.size();
+  if (is < should || (is > should && !may_go_on)) return wrong_length(type, is, should);
+  return std::pair{
+      *fixed, Array<Element>(request.bytes.subspan(sizeof(T), should - sizeof(T)), fixed->count)};
 }
 
 Status check_identity(std::string_view who, std::uint32_t magic, std::uint32_t version) {
@@ -209,12 +215,24 @@ Status check_max_distance(double distance) {
               "the greatest distance is " + format_number(distance) + ": it must be at least 0");
 }
 
+Status check_record_bytes(std::uint64_t bytes, std::span<const std::byte> records) {
+  if (padded(bytes) == records.size()) return {};
+  return broken("write with " + std::to_string(records.size()) + " bytes of records where its " +
+                "operations have " + std::to_string(bytes));
+}
+
 template <int D>
 Result<WriteMessage<D>> decode_write(const Request& request, std::uint32_t max_batch) {
   auto decoded =
-      decode_counted<WriteRequest, Operation<D>>(request, MessageType::kWrite, max_batch);
+      decode_counted<WriteRequest, Operation<D>>(request, MessageType::kWrite, max_batch, true);
   if (!decoded) return fail(decoded.error());
   const WriteRequest& fixed = decoded->first;
+  const auto records = request.bytes.subspan(sizeof fixed + decoded->second.bytes().size());
+  std::uint64_t record_bytes = 0;
+  for (std::size_t i = 0; i < decoded->second.size(); ++i) {
+    record_bytes += decoded->second[i].record_bytes;
+  }
+  if (auto ok = check_record_bytes(record_bytes, records); !ok) return fail(ok.error());
   if (fixed.outstanding != 0 && fixed.outstanding >= fixed.sequence) {
     return broken("write " + std::to_string(fixed.sequence) + " of a client of whose writes " +
                   std::to_string(fixed.outstanding) + " before it are outstanding");
@@ -226,7 +244,18 @@ Result<WriteMessage<D>> decode_write(const Request& request, std::uint32_t max_b
                                           std::to_string(kMaxOutstandingWrites));
   }
   return WriteMessage<D>{fixed.header, fixed.sequence, fixed.sequence - fixed.outstanding,
-                         decoded->second};
+                         decoded->second, records};
+}
+
+Result<SegmentMessage> decode_segment(const Request& request) {
+  const std::size_t size = request.bytes.size();
+  if (size <= sizeof(Header)) {
+    return wrong_length(MessageType::kSegment, size, sizeof(Header) + 1);
+  }
+  if (auto ok = check_request_header(request.header, MessageType::kSegment); !ok) {
+    return fail(ok.error());
+  }
+  return SegmentMessage{request.header, request.bytes.subspan(sizeof(Header))};
 }
 
 Status check_k(std::uint32_t k) {
@@ -238,10 +267,14 @@ Status check_k(std::uint32_t k) {
 
 template <int D>
 Status check_operation(const Operation<D>& operation, bool lonlat) {
-  if (operation.kind > kLastOperationKind || operation.reserved != 0) {
+  if (operation.kind > kLastOperationKind) {
     return fail(
         ErrorCode::kInvalidArgument,
         "operation of unknown kind " + std::to_string(static_cast<std::uint32_t>(operation.kind)));
+  }
+  if (operation.record_bytes != 0 && operation.kind != OperationKind::kInsert &&
+      operation.kind != OperationKind::kPut) {
+    return fail(ErrorCode::kInvalidArgument, "a record comes with an insert or a put alone");
   }
   if (operation.kind == OperationKind::kEraseById) return {};
   if (auto ok = rtree::check_coordinates(operation.box, lonlat); !ok) return ok;
@@ -332,7 +365,8 @@ Status check_join(const JoinQuery& query) {
 Result<GetMessage> decode_get(const Request& request) {
   auto decoded = decode_counted<GetRequest, std::uint64_t>(request, MessageType::kGet, kMaxGetIds);
   if (!decoded) return fail(decoded.error());
-  return GetMessage{decoded->first.header, decoded->second};
+  if (decoded->first.with_records > 1) return broken("get request: a reserved bit is not 0");
+  return GetMessage{decoded->first.header, decoded->first.with_records != 0, decoded->second};
 }
 
 Result<HoldRequest> decode_hold(const Request& request) {

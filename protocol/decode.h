@@ -104,12 +104,26 @@ struct WriteMessage {
   std::uint64_t sequence;
   std::uint64_t oldest;            ///< sequence whose outcome the client doesn't know
   Array<Operation<D>> operations;  ///< 1 .. max_batch; each still to be checked (check_operation)
+  /// The records of those that have one, one behind the other, with zeros up to a multiple of 8. A
+  /// peer may change the operations meanwhile: check_record_bytes() is due of copies.
+  std::span<const std::byte> records;
 };
 template <int D>
 Result<WriteMessage<D>> decode_write(const Request& request, std::uint32_t max_batch);
 
+/// Whether operations whose records have that many bytes in all fit the records that there are.
+Status check_record_bytes(std::uint64_t bytes, std::span<const std::byte> records);
+
+struct SegmentMessage {
+  Header header;
+  std::span<const std::byte> bytes;  ///< at least 1
+  bool more() const { return (header.flags & kMore) != 0; }
+};
+Result<SegmentMessage> decode_segment(const Request& request);
+
 struct GetMessage {
   Header header;
+  bool with_records;
   Array<std::uint64_t> ids;  ///< 1 .. kMaxGetIds
 };
 Result<GetMessage> decode_get(const Request& request);

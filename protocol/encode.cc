@@ -49,10 +49,10 @@ std::size_t encode_nearest(std::span<std::byte> out, std::uint32_t request_id,
 }
 
 std::size_t encode_get(std::span<std::byte> out, std::uint32_t request_id,
-                       std::span<const std::uint64_t> ids, std::uint8_t flags) {
+                       std::span<const std::uint64_t> ids, std::uint8_t flags, bool with_records) {
   const GetRequest request{.header = request_header(MessageType::kGet, request_id, flags),
                            .count = static_cast<std::uint32_t>(ids.size()),
-                           .reserved = 0};
+                           .with_records = with_records ? 1u : 0u};
   return put(out, put(out, 0, &request), ids.data(), ids.size());
 }
 
@@ -66,12 +66,23 @@ std::size_t encode_join(std::span<std::byte> out, std::uint32_t request_id, std:
 
 template <int D>
 std::size_t encode_write(std::span<std::byte> out, std::uint32_t request_id, std::uint64_t sequence,
-                         std::span<const Operation<D>> operations, std::uint32_t outstanding) {
+                         std::span<const Operation<D>> operations, std::uint32_t outstanding,
+                         std::span<const std::byte> records) {
   const WriteRequest request{.header = request_header(MessageType::kWrite, request_id),
                              .sequence = sequence,
                              .count = static_cast<std::uint32_t>(operations.size()),
                              .outstanding = outstanding};
-  return put(out, put(out, 0, &request), operations.data(), operations.size());
+  std::size_t at = put(out, put(out, 0, &request), operations.data(), operations.size());
+  at = put(out, at, records.data(), records.size());
+  constexpr std::byte kZeros[8] = {};
+  return put(out, at, kZeros, padded(records.size()) - records.size());
+}
+
+std::size_t encode_segment(std::span<std::byte> out, std::uint32_t request_id,
+                           std::span<const std::byte> part, bool more) {
+  const Header header =
+      request_header(MessageType::kSegment, request_id, more ? kMore : std::uint8_t{0});
+  return put(out, put(out, 0, &header), part.data(), part.size());
 }
 
 template <int D>
@@ -224,7 +235,8 @@ void AnswerEncoder::encode_next(std::span<std::byte> out) {
   template std::size_t encode_nearest<D>(std::span<std::byte>, std::uint32_t,              \
                                          const rtree::NearestQuery<D>&, std::uint8_t);     \
   template std::size_t encode_write<D>(std::span<std::byte>, std::uint32_t, std::uint64_t, \
-                                       std::span<const Operation<D>>, std::uint32_t);      \
+                                       std::span<const Operation<D>>, std::uint32_t,       \
+                                       std::span<const std::byte>);                        \
   template std::size_t encode_load_entries<D>(std::span<std::byte>, std::uint32_t,         \
                                               std::span<const rtree::Entry<D>>);           \
   template AnswerEncoder AnswerEncoder::range<D>(AnswerTo, rtree::ResultShape,             \

@@ -33,16 +33,22 @@ template <int D>
 std::size_t encode_nearest(std::span<std::byte> out, std::uint32_t request_id,
                            const rtree::NearestQuery<D>& query, std::uint8_t flags = 0);
 std::size_t encode_get(std::span<std::byte> out, std::uint32_t request_id,
-                       std::span<const std::uint64_t> ids, std::uint8_t flags = 0);
+                       std::span<const std::uint64_t> ids, std::uint8_t flags = 0,
+                       bool with_records = false);
 constexpr std::size_t get_bytes(std::size_t ids) {
   return sizeof(GetRequest) + ids * sizeof(std::uint64_t);
 }
 std::size_t encode_join(std::span<std::byte> out, std::uint32_t request_id, std::uint64_t other,
                         const JoinQuery& query);
 /// `outstanding`: how far the oldest write whose outcome isn't known lies before this one.
+/// `records`: those of the operations that have one, one behind the other.
 template <int D>
 std::size_t encode_write(std::span<std::byte> out, std::uint32_t request_id, std::uint64_t sequence,
-                         std::span<const Operation<D>> operations, std::uint32_t outstanding = 0);
+                         std::span<const Operation<D>> operations, std::uint32_t outstanding = 0,
+                         std::span<const std::byte> records = {});
+/// A part of a request, which begins at the front of it.
+std::size_t encode_segment(std::span<std::byte> out, std::uint32_t request_id,
+                           std::span<const std::byte> part, bool more);
 template <int D>
 std::size_t encode_load_entries(std::span<std::byte> out, std::uint32_t request_id,
                                 std::span<const rtree::Entry<D>> entries);
@@ -62,8 +68,8 @@ std::size_t encode_task(std::span<std::byte> out, std::uint32_t request_id, Task
                         Moment from, Moment to, std::string_view text, std::uint8_t flags = 0);
 
 template <int D>
-constexpr std::size_t write_bytes(std::size_t operations) {
-  return sizeof(WriteRequest) + operations * sizeof(Operation<D>);
+constexpr std::size_t write_bytes(std::size_t operations, std::size_t record_bytes = 0) {
+  return sizeof(WriteRequest) + operations * sizeof(Operation<D>) + padded(record_bytes);
 }
 template <int D>
 constexpr std::size_t load_entries_bytes(std::size_t entries) {
@@ -105,6 +111,7 @@ class AnswerEncoder {
   static AnswerEncoder join(AnswerTo to, std::span<const IdPair> pairs);
   static AnswerEncoder write(AnswerTo to, std::span<const FailedOperation> failed);
   static AnswerEncoder held(AnswerTo to, const VersionLease& held);
+  /// Text, or other bytes.
   static AnswerEncoder text(AnswerTo to, std::string_view text);
   /// Cut to kMaxErrorText bytes.
   static AnswerEncoder error(AnswerTo to, const Error& error);

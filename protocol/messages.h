@@ -41,8 +41,13 @@ enum class MessageType : std::uint8_t {
   kCluster = 12,     ///< Header alone: who is in the group; any member answers, with JSON text
   kJoin = 13,        ///< JoinRequest
   kGet = 14,         ///< GetRequest and its ids; of a keyed collection
+  kSegment = 15,     ///< Header and a part of a request that is longer than a message: with kMore,
+                     ///< another part follows, with the same request id and without any other
+                     ///< message in between. Together they are that request
 };
-constexpr MessageType kLastMessageType = MessageType::kGet;
+constexpr MessageType kLastMessageType = MessageType::kSegment;
+/// The longest request that comes in segments: a write with the longest record.
+constexpr std::size_t kMaxRequestBytes = std::size_t{3} << 19;
 
 /// Requests of one connection that may be unanswered at once. A client that sends more is
 /// disconnected. Answers come in any order, and segments of several may be interleaved.
@@ -50,7 +55,7 @@ constexpr std::uint32_t kMaxRequestsInFlight = 1024;
 /// Neighbours that one search may ask for.
 constexpr std::uint32_t kMaxK = 1u << 16;
 
-constexpr std::uint8_t kMore = 1;  ///< flag of an answer: another segment follows
+constexpr std::uint8_t kMore = 1;  ///< flag of an answer, or a kSegment: another segment follows
 /// Flag of a request that reads: any member of a group may answer it, at the version that it has
 /// applied. Without it a member that may not read for the group (a backup, a primary without its
 /// lease) answers kNotPrimary.
@@ -102,16 +107,19 @@ struct JoinRequest {
 /// Followed by `count` ids: whose entries are asked for.
 struct GetRequest {
   Header header;
-  std::uint32_t count;     ///< 1 to kMaxGetIds
-  std::uint32_t reserved;  ///< 0
+  std::uint32_t count;         ///< 1 to kMaxGetIds
+  std::uint32_t with_records;  ///< 0 or 1
 };
 constexpr std::uint32_t kMaxGetIds = 1024;
+/// With no more bytes of records an answer to a kGet with records ends, if it has an entry.
+constexpr std::size_t kMaxGetRecordBytes = std::size_t{1} << 20;
 
 using silurus::Operation;
 using silurus::OperationKind;
 
-/// Followed by `count` Operations, which become visible in one version. One that fails (unknown
-/// entry, bad box) leaves the others alone.
+/// Followed by `count` Operations, which become visible in one version, and by the records of those
+/// that have one, in their order, with zeros up to a multiple of 8 bytes. An operation that fails
+/// (unknown entry, bad box) leaves the others alone.
 ///
 /// Exactly once, after RIFL (Lee et al.: "Implementing Linearizability at Large Scale and Low
 /// Latency", SOSP 2015): a client that has an id (ClientHello) numbers its writes 1, 2, 3, ... The
@@ -202,7 +210,9 @@ constexpr std::size_t kMaxTaskText = 200;  ///< bytes of the text of a task, as 
 ///  kRange    nothing, ids (u64), or rtree::Entry<D>, by the shape asked for;
 ///  kNearest  rtree::Neighbor;
 ///  kJoin     IdPair;
-///  kGet      KeyedEntry<D>, in the order asked for; an id of which there is none is left out;
+///  kGet      KeyedEntry<D>, in the order asked for; an id of which there is none is left out; with
+///            records: bytes, for each of the first ids asked for a GotRecord and the record, with
+///            zeros up to a multiple of 8 (kMaxGetRecordBytes);
 ///  kWrite    FailedOperation, one for each that failed, or replaced an entry;
 ///  kStats    bytes of JSON; so do kTask (kExportPage apart) and kCluster;
 ///  kAt       as the search in it;
@@ -214,6 +224,15 @@ struct AnswerHeader {
   rtree::Version version;  ///< version of the tree that answered
   std::uint64_t count;     ///< in this segment; a kCount range: the total
 };
+
+/// Of one id in an answer to a kGet with records.
+template <int D>
+struct GotRecord {
+  silurus::KeyedEntry<D> entry;  ///< of version 0: there is none
+  std::uint64_t bytes;           ///< of its record; 0: it has none
+};
+/// Bytes that something of that length takes where what follows is aligned.
+constexpr std::size_t padded(std::size_t bytes) { return (bytes + 7) / 8 * 8; }
 
 struct VersionLease {
   std::uint64_t root;  ///< NodeRef::word()

@@ -43,6 +43,10 @@ enum class RecordType : std::uint8_t {
   /// Whose entries the operations are of that follow in the batch, up to the next such record:
   /// SelectPayload. Those before the first are of the first tree.
   kSelect = 6,
+  /// A part of the record of the entry that the next insert or update of the batch writes:
+  /// PartPayload. The parts of a record follow each other; one that is empty alone says that the
+  /// entry has none from then on. Without parts an update leaves the record as it is.
+  kPart = 7,
   /// The client of the operations that follow in the batch, up to the next such record:
   /// RequestPayload.
   kRequest = 16,
@@ -108,6 +112,12 @@ struct SelectPayload {
   std::uint64_t number;  ///< number of the collection's tree
 };
 
+struct PartPayload {
+  static constexpr std::size_t kMostBytes = 120;
+  std::uint64_t count;          ///< of bytes: at most kMostBytes
+  std::byte bytes[kMostBytes];  ///< as many, and zeros up to a multiple of 8; no more are written
+};
+
 struct RestartPayload {
   std::uint64_t nonce;  ///< random
 };
@@ -155,6 +165,17 @@ constexpr std::size_t kMaxRecordBytes = sizeof(RecordHeader) + kMaxPayloadBytes;
 /// What one 2-D insert may take of the log.
 constexpr std::size_t kMaxInsertBytes = 96;
 
+/// Bytes of the payload of a part of that number of bytes.
+constexpr std::size_t part_bytes(std::size_t count) {
+  return sizeof(std::uint64_t) + (count + 7) / 8 * 8;
+}
+/// Records of the log that the parts of an entry's record of that length take.
+constexpr std::size_t parts_of(std::size_t record_bytes) {
+  return record_bytes == 0 ? 1
+                           : (record_bytes + PartPayload::kMostBytes - 1) / PartPayload::kMostBytes;
+}
+
+static_assert(sizeof(PartPayload) <= kMaxPayloadBytes);
 static_assert(sizeof(RecordHeader) == 32 && sizeof(EntryPayload<2>) == 40 &&
               sizeof(UpdatePayload<2>) == 72 && sizeof(UpdatePayload<3>) <= kMaxPayloadBytes);
 static_assert(std::has_unique_object_representations_v<RecordHeader> &&

@@ -2,6 +2,7 @@
 
 #include "replication/replay.h"
 
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -25,7 +26,11 @@ Status Replay<D>::take(const Record& record) {
             .id = 0,
             .box = {},
             .to = {},
-            .compaction = {}};
+            .compaction = {},
+            .record = {}};
+  const bool takes_parts = step.type == RecordType::kInsert || step.type == RecordType::kUpdate ||
+                           step.type == RecordType::kPart;
+  if (parts_ && !takes_parts) return nonsense(step.lsn, "it follows a part of a record");
   switch (step.type) {
     case RecordType::kRestart:
       return {};
@@ -40,6 +45,8 @@ Status Replay<D>::take(const Record& record) {
     case RecordType::kCollection:
       ++records_;
       return obey(record);
+    case RecordType::kPart:
+      return take_part(record);
     case RecordType::kInsert:
     case RecordType::kErase: {
       const auto payload = payload_as<EntryPayload<D>>(record);
@@ -66,10 +73,33 @@ Status Replay<D>::take(const Record& record) {
       return fail(ErrorCode::kUnsupported, "the log's record " + std::to_string(step.lsn) +
                                                " has a type that this Silurus does not know");
   }
-  steps_.push_back(step);
+  step.record = std::exchange(parts_, std::nullopt);
+  if (step.record) record_bytes_ += step.record->size();
+  steps_.push_back(std::move(step));
   batch_has_steps_ = true;
   ++records_;
   return end_batch(record);
+}
+
+template <int D>
+Status Replay<D>::take_part(const Record& record) {
+  PartPayload part{};
+  const std::size_t bytes = record.payload.size();
+  if (bytes < sizeof part.count || bytes > sizeof part) {
+    return nonsense(record.header.lsn, "its length");
+  }
+  std::memcpy(&part, record.payload.data(), bytes);
+  if (part.count > PartPayload::kMostBytes || bytes != part_bytes(part.count)) {
+    return nonsense(record.header.lsn, "its length");
+  }
+  if (!parts_) parts_.emplace();
+  if (parts_->size() + part.count > rtree::kMostRecordBytes ||
+      (record.header.flags & kBatchEnd) != 0) {
+    return nonsense(record.header.lsn, "a record that cannot be");
+  }
+  parts_->insert(parts_->end(), part.bytes, part.bytes + part.count);
+  ++records_;
+  return {};
 }
 
 /// If the record is the last one of a batch that changes anything: that is one more version.
@@ -80,7 +110,9 @@ Status Replay<D>::end_batch(const Record& record) {
   if (!std::exchange(batch_has_steps_, false)) return {};
   ++batches_;
   ++batches_in_steps_;
-  return steps_.size() < kOperationsPerVersion && !is_tight() ? Status{} : finish();
+  const bool is_enough =
+      steps_.size() >= kOperationsPerVersion || record_bytes_ >= kRecordBytesPerVersion;
+  return !is_enough && !is_tight() ? Status{} : finish();
 }
 
 /// Whether the copies that a merged version makes, which are all there at once, might be too many:
@@ -127,6 +159,7 @@ Status Replay<D>::finish() {
   first_.write_as_of(0);
   first_.publish();
   steps_.clear();
+  record_bytes_ = 0;
   batches_in_steps_ = 0;
   return {};
 }
@@ -155,9 +188,11 @@ Status Replay<D>::apply_again(const Step& step) {
 template <int D>
 Status Replay<D>::apply(rtree::Tree<D>& tree, const Step& step,
                         typename rtree::Tree<D>::Room room) {
+  using RecordBytes = typename rtree::Tree<D>::RecordBytes;
   switch (step.type) {
     case RecordType::kInsert:
-      return tree.insert({.id = step.id, .box = step.box}, room);
+      return tree.insert({.id = step.id, .box = step.box}, room,
+                         step.record ? RecordBytes(*step.record) : RecordBytes());
     case RecordType::kErase:
       return tree.erase({.id = step.id, .box = step.box});
     case RecordType::kCompact: {
@@ -166,7 +201,8 @@ Status Replay<D>::apply(rtree::Tree<D>& tree, const Step& step,
       return packed ? Status() : fail(packed.error());
     }
     default:
-      return tree.update(step.id, step.box, step.to, room);
+      return tree.update(step.id, step.box, step.to, room,
+                         step.record ? std::optional<RecordBytes>(*step.record) : std::nullopt);
   }
 }
 

@@ -2,7 +2,9 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "common/result.h"
@@ -33,6 +35,8 @@ class Replay {
  private:
   /// Operations that are published together.
   static constexpr std::size_t kOperationsPerVersion = 1024;
+  /// Bytes of their entries' records, with which there are enough of them.
+  static constexpr std::size_t kRecordBytesPerVersion = std::size_t{1} << 20;
 
   struct Step {
     Lsn lsn;
@@ -43,7 +47,9 @@ class Replay {
     rtree::Box<D> box;
     rtree::Box<D> to;
     CompactPayload compaction;
+    std::optional<std::vector<std::byte>> record;  ///< of the entry; none: it keeps what it has
   };
+  Status take_part(const Record& record);
   Status end_batch(const Record& record);
   bool is_tight() const;
   Status apply(rtree::Tree<D>& tree, const Step& step, typename rtree::Tree<D>::Room room);
@@ -51,9 +57,11 @@ class Replay {
   Status obey(const Record& record);
 
   Collections<D>& collections_;
-  rtree::Tree<D>& first_;       ///< first tree of the forest
-  std::uint64_t selected_ = 0;  ///< whose entries the operations are of
-  std::vector<Step> steps_;     ///< whole batches, not applied yet
+  rtree::Tree<D>& first_;                        ///< first tree of the forest
+  std::uint64_t selected_ = 0;                   ///< whose entries the operations are of
+  std::vector<Step> steps_;                      ///< whole batches, not applied yet
+  std::optional<std::vector<std::byte>> parts_;  ///< of the next operation's record
+  std::size_t record_bytes_ = 0;                 ///< in steps_
   bool batch_has_steps_ = false;
   std::uint64_t batches_in_steps_ = 0;
   std::uint64_t records_ = 0;

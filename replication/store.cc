@@ -111,6 +111,13 @@ Result<Collections<D>> restore_collections(const Volume& volume, const TreePlace
       rtree::Tree<D>::restore(place.options, place.slabs, place.clock, forest->roots.trees,
                               root.version, CheckpointNodes<D>(volume, recovered.map), restore);
   if (!trees) return fail(trees.error());
+  for (const auto& tree : *trees) {
+    const CollectionInfo* const info = forest->catalogue.find(tree->number());
+    if (info != nullptr && tree->has_records() != ((info->flags & kWithRecords) != 0)) {
+      return fail(ErrorCode::kProtocol,
+                  "the collection " + info->name + " was stored as one of another kind");
+    }
+  }
   return Collections<D>(std::move(*trees), std::move(forest->catalogue));
 }
 

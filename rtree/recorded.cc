@@ -13,8 +13,8 @@
 #include "rtree/tree.h"
 
 // The records of a tree's entries: a B+-tree of pages beside the id index, by the same code
-// (keyed.cc), in the same batch (docs/decisions/0155). A pair names both roots, so that what
-// knows the one that is published leads to both.
+// (keyed.cc), in the same batch (docs/decisions/0157). A pair names both roots, so that the
+// one name that is published leads to both.
 
 namespace silurus::rtree {
 namespace {

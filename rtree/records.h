@@ -11,7 +11,7 @@
 #include "rtree/id_index.h"
 #include "rtree/node.h"
 
-// Nodes of records: bytes that entries of a keyed tree carry (docs/decisions/0155). They lie in the
+// Nodes of records: bytes that entries of a keyed tree carry (docs/decisions/0157). They lie in the
 // same memory as the tree's nodes, and are born, retired, checked and stored as those are. A
 // B+-tree leads from an id to the page that holds the record of that id; a long record lies in
 // pieces instead, of which the page names the root. What is here is of one node each; Tree makes a

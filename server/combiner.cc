@@ -102,9 +102,17 @@ void Combiner<D>::collect() {
   auto arrivals = queue_.take_all();
   while (auto job = arrivals.pop_front()) backlog_.push_back(std::move(job));
   std::size_t operations = 0;
+  std::size_t record_bytes = 0;
+  const std::size_t most_record_bytes =
+      parts_.durability != nullptr
+          ? std::min(kMaxCombinedRecordBytes, parts_.durability->most_record_bytes())
+          : kMaxCombinedRecordBytes;
   while (!backlog_.empty()) {
     operations += backlog_.front()->operations.size();
-    if (!batch_.empty() && operations > kMaxCombinedOperations) break;
+    record_bytes += backlog_.front()->records.size();
+    const bool is_too_much =
+        operations > kMaxCombinedOperations || record_bytes > most_record_bytes;
+    if (!batch_.empty() && is_too_much) break;
     // An order to the collections is a batch of its own.
     const bool is_alone = backlog_.front()->demand.has_value();
     if (is_alone && !batch_.empty()) break;
@@ -117,9 +125,16 @@ void Combiner<D>::collect() {
 template <int D>
 bool Combiner<D>::is_short_of_memory() const {
   std::uint64_t operations = 0;
-  for (const auto& job : batch_) operations += job->operations.size();
+  std::uint64_t pieces = 0;
+  for (const auto& job : batch_) {
+    operations += job->operations.size();
+    for (const auto& one : job->operations) {
+      pieces += rtree::nodes_of_pieces<D>(one.record_bytes);
+    }
+  }
   if (operations == 0) return false;
-  const rtree::NodeCounts wanted = kNodesOfAnOperation * operations + kNodesOfABatch;
+  const rtree::NodeCounts wanted =
+      kNodesOfAnOperation * operations + kNodesOfABatch + rtree::NodeCounts{pieces, 0};
   const rtree::TreeStats stats = parts_.collections.first().stats();
   if (!has_more_to_come(stats)) return false;
   // Enough for whatever it is, as nearly always.
@@ -132,14 +147,17 @@ bool Combiner<D>::is_short_of_memory() const {
 }
 
 template <int D>
-Status Combiner<D>::apply_operation(const protocol::Operation<D>& operation) {
+Status Combiner<D>::apply_operation(const protocol::Operation<D>& operation,
+                                    std::optional<std::span<const std::byte>> record) {
+  using Room = typename rtree::Tree<D>::Room;
   switch (operation.kind) {
     case protocol::OperationKind::kInsert:
-      return tree_->insert({.id = operation.id, .box = operation.box});
+      return tree_->insert({.id = operation.id, .box = operation.box}, Room::kBudget,
+                           record.value_or(std::span<const std::byte>()));
     case protocol::OperationKind::kErase:
       return tree_->erase({.id = operation.id, .box = operation.box});
     case protocol::OperationKind::kUpdate:
-      return tree_->update(operation.id, operation.box, operation.to);
+      return tree_->update(operation.id, operation.box, operation.to, Room::kBudget, record);
     case protocol::OperationKind::kPut:
     case protocol::OperationKind::kUpdateById:
     case protocol::OperationKind::kEraseById:
@@ -176,6 +194,8 @@ bool Combiner<D>::find_room() {
     const bool selects = job->collection != nullptr && job->collection->info.number != 0;
     records +=
         job->operations.size() + (job->compaction || job->demand ? 1 : 0) + (selects ? 1 : 0);
+    if (job->collection == nullptr || !job->collection->tree().has_records()) continue;
+    for (const auto& one : job->operations) records += replication::parts_of(one.record_bytes);
   }
   return parts_.durability->find_room(records);
 }
@@ -209,6 +229,7 @@ bool Combiner<D>::apply(Nanoseconds now) {
 template <int D>
 void Combiner<D>::begin(Job& job, Nanoseconds now) {
   operation_ = 0;
+  record_at_ = 0;
   job.failed.clear();
   job.error.reset();
   if (const Status ok = let_in(job, now); !ok) [[unlikely]] {
@@ -266,19 +287,37 @@ bool Combiner<D>::apply(Job& job, std::uint32_t& work) {
                             tree_->look_for({operation->id, operation->box}, work);
     if (!has_looked || work < rtree::kWorkOfAnOperation) return false;
     work -= rtree::kWorkOfAnOperation;
-    const Status ok = operation != nullptr ? apply_operation(*operation) : fail(by_box->error());
+    const auto record = take_record(job, asked, work);
+    const Status ok =
+        operation != nullptr ? apply_operation(*operation, record) : fail(by_box->error());
     if (!ok) [[unlikely]] {
       job.failed.push_back(
           {.index = operation_, .code = static_cast<std::uint32_t>(ok.error().code)});
       continue;
     }
-    if (parts_.durability != nullptr) parts_.durability->record(*operation);
+    if (parts_.durability != nullptr) parts_.durability->record(*operation, record);
     if (asked.kind == protocol::OperationKind::kPut &&
         operation->kind == protocol::OperationKind::kUpdate) {
       job.failed.push_back({.index = operation_, .code = protocol::kReplaced});
     }
   }
   return true;
+}
+
+/// The record that an operation gives its entry, perhaps none; nothing where it does not say. Work
+/// for a long one is taken from `work`.
+template <int D>
+std::optional<std::span<const std::byte>> Combiner<D>::take_record(
+    const Job& job, const protocol::Operation<D>& asked, std::uint32_t& work) {
+  const auto record = std::span(job.records).subspan(record_at_, asked.record_bytes);
+  record_at_ += asked.record_bytes;
+  if (!record.empty()) {
+    const auto pieces = static_cast<std::uint32_t>(rtree::nodes_of_pieces<D>(record.size()));
+    work -= std::min(work, pieces);
+    return record;
+  }
+  const bool replaces = asked.kind == protocol::OperationKind::kPut && tree_->has_records();
+  return replaces ? std::optional(record) : std::nullopt;
 }
 
 /// A step of a compaction; false if the slice has too little left for it. Without memory it is put

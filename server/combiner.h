@@ -3,10 +3,12 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "common/clock.h"
@@ -107,7 +109,11 @@ class Combiner final : public WriteDriver<D> {
   JobList<Job> refuse(const Error& error, Nanoseconds now);
   JobList<Job> take_batch();
 
-  Status apply_operation(const protocol::Operation<D>& operation);
+  Status apply_operation(const protocol::Operation<D>& operation,
+                         std::optional<std::span<const std::byte>> record);
+  std::optional<std::span<const std::byte>> take_record(const Job& job,
+                                                        const protocol::Operation<D>& asked,
+                                                        std::uint32_t& work);
   /// What an operation by id comes to: the same by id and box.
   Result<protocol::Operation<D>> resolve(const protocol::Operation<D>& operation) const;
   /// Whether the job's operations are to be done; obeys it if it is an order.
@@ -126,8 +132,9 @@ class Combiner final : public WriteDriver<D> {
   std::size_t job_ = 0;           ///< index in the batch of the job to apply next, or in part
   bool job_has_begun_ = false;    ///< that job is applied up to operation_
   std::uint32_t operation_ = 0;
-  CollectionPtr<D> default_;               ///< the default collection, as last looked for
-  std::uint64_t edition_ = 0;              ///< edition of the collections, then
+  std::size_t record_at_ = 0;  ///< where the record of the operation that follows lies in the job
+  CollectionPtr<D> default_;   ///< the default collection, as last looked for
+  std::uint64_t edition_ = 0;  ///< edition of the collections, then
   rtree::Tree<D>* tree_ = nullptr;         ///< that the job changes
   std::vector<CollectionPtr<D>> changed_;  ///< collections that the batch changes
   Nanoseconds not_before_ = 0;             ///< too much is retired: no batch until then

@@ -2,6 +2,7 @@
 
 #include "server/durability.h"
 
+#include <algorithm>
 #include <chrono>
 #include <random>
 #include <thread>
@@ -88,7 +89,7 @@ Result<typename Durability<D>::Opened> Durability<D>::open(const DurabilityOptio
 // --- of the writer
 
 template <int D>
-bool Durability<D>::find_room(std::size_t operations) {
+bool Durability<D>::find_room(std::size_t records) {
   const replication::Log& log = store_->log();
   const std::uint64_t used = log.end().lsn - log.start();
   if (static_cast<double>(used) > kLogShareToCheckpoint * static_cast<double>(log.capacity())) {
@@ -100,9 +101,14 @@ bool Durability<D>::find_room(std::size_t operations) {
     refuses_.store(false, std::memory_order_relaxed);
     log::info("writes are taken again");
   }
-  if (log.has_room(operations * replication::kMaxRecordBytes)) return true;
+  if (log.has_room(records * replication::kMaxRecordBytes)) return true;
   log_full_waits_.add();
   return false;
+}
+
+template <int D>
+std::size_t Durability<D>::most_record_bytes() const {
+  return store_->log().capacity() / 4;
 }
 
 template <int D>
@@ -145,8 +151,22 @@ void Durability<D>::note_selected() {
 }
 
 template <int D>
-void Durability<D>::record(const protocol::Operation<D>& operation) {
+void Durability<D>::append_parts(std::span<const std::byte> record) {
+  do {
+    replication::PartPayload part{};
+    part.count = std::min(record.size(), replication::PartPayload::kMostBytes);
+    std::copy_n(record.begin(), part.count, part.bytes);
+    append(RecordType::kPart,
+           std::as_bytes(std::span(&part, 1)).first(replication::part_bytes(part.count)));
+    record = record.subspan(part.count);
+  } while (!record.empty());
+}
+
+template <int D>
+void Durability<D>::record(const protocol::Operation<D>& operation,
+                           std::optional<std::span<const std::byte>> record) {
   note_selected();
+  if (record) append_parts(*record);
   if (operation.kind == protocol::OperationKind::kUpdate) {
     const UpdatePayload<D> payload{operation.id, operation.box, operation.to};
     return append(RecordType::kUpdate, std::as_bytes(std::span(&payload, 1)));

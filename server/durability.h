@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -66,9 +67,11 @@ class Durability {
   bool waits_for_device() const { return store_->waits_for_device(); }
 
   // --- of the writer
-  /// Asks for room in the log for a batch of that number of operations; whether there is. If not, a
+  /// Asks for room in the log for a batch of that number of records; whether there is. If not, a
   /// checkpoint is on its way.
-  bool find_room(std::size_t operations);
+  bool find_room(std::size_t records);
+  /// Bytes of entries' records that one batch may write: so that a log that is empty has room.
+  std::size_t most_record_bytes() const;
   /// After find_room() said no: why it is of no use to wait for a checkpoint, since they fail, and
   /// the writes are to be refused; nothing: one is on its way. From then on nothing has room until
   /// a checkpoint succeeds.
@@ -77,8 +80,10 @@ class Durability {
   const std::optional<Error>& failure() const { return failure_; }
   /// The operations and compactions that follow in the batch are of that collection's tree.
   void select(std::uint64_t number);
-  /// Logs an operation that was applied to the batch.
-  void record(const protocol::Operation<D>& operation);
+  /// Logs an operation that was applied to the batch. `record`: what it gave the entry as its
+  /// record; none: it left that as it was.
+  void record(const protocol::Operation<D>& operation,
+              std::optional<std::span<const std::byte>> record = std::nullopt);
   void record(const replication::CompactPayload& compaction);
   void record(const replication::CollectionOrder& order);
   /// Makes the batch durable (or, if not sync, lets flush_if_due() do it later) and publishes it.
@@ -112,6 +117,7 @@ class Durability {
   Error take_back(ServedCollections<D>& collections, const Error& error);
   void note_log_obstacle(const std::string& text);
   void append(replication::RecordType type, std::span<const std::byte> payload);
+  void append_parts(std::span<const std::byte> record);
   void note_selected();
   /// Basis of a checkpoint of the current version, if anything was written since the last one.
   Result<std::optional<CheckpointBasis<D>>> checkpoint_basis(std::stop_token stop);

@@ -116,6 +116,13 @@ constexpr std::size_t kNearestBatch = 16;
 constexpr Nanoseconds kSearchTime = 2 * kMillisecond;
 /// Time that the slices of one sweep may take; the other streams have theirs in the next one.
 constexpr Nanoseconds kSlicesTime = kMillisecond;
+/// Bytes of records of requests that come in segments, and are not whole yet, of all clients; a
+/// request above it is refused (kUnavailable).
+constexpr std::uint64_t kMaxSegmentedBytes = std::uint64_t{64} << 20;
+/// Bytes of entries' records that count as one operation more.
+constexpr std::uint64_t kRecordBytesOfAnOperation = 256;
+/// Bytes of entries' records in the writes of one batch, if these are several.
+constexpr std::size_t kMaxCombinedRecordBytes = std::size_t{1} << 20;
 /// Operations that may wait for the writer; a request above it is refused (kUnavailable).
 constexpr std::uint64_t kMaxQueuedOperations = std::uint64_t{1} << 18;
 /// Nodes that an operation may copy or add: they must be free before a batch begins, if waiting for

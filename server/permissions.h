@@ -32,6 +32,7 @@ inline Demand demand_of(protocol::MessageType type) {
   using protocol::MessageType;
   switch (type) {
     case MessageType::kWrite:
+    case MessageType::kSegment:  // a write: no other request is as long
       return {access::Role::kWriter, "write"};
     case MessageType::kLoadBegin:
     case MessageType::kLoadEntries:

@@ -32,7 +32,8 @@ Session<D>::Session(SessionHost<D>& host, std::uint64_t id, std::size_t listener
       authorization_(served_.rules,
                      {connection_->user(), connection_->owner(), connection_->key()}),
       message_bytes_(
-          std::min<std::size_t>(connection_->limits().max_message_bytes, kMaxSegmentBytes)) {
+          std::min<std::size_t>(connection_->limits().max_message_bytes, kMaxSegmentBytes)),
+      long_request_(*served_.segmented_bytes) {
   SILURUS_CHECK(message_bytes_ >= protocol::kMinMessageBytes);
   std::uint64_t key = protocol::kDefaultCollection;
   // The listener has checked it; connections of tests may come without.
@@ -83,6 +84,41 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
   const auto header = protocol::decode_header(message);
   if (!header) return disconnect(header.error());
   counters_.requests[static_cast<std::size_t>(header->type)].add();
+  const Request request(*header, message);
+  if (header->type == MessageType::kSegment) [[unlikely]]
+    return on_segment(request);
+  on_request(request);
+}
+
+/// A part of a request that is longer than a message: with the last one, that request.
+template <int D>
+void Session<D>::on_segment(const Request& message) {
+  const auto segment = protocol::decode_segment(message);
+  if (!segment) return disconnect(segment.error());
+  // Nothing is kept for a principal that may not write: it is told so at the end.
+  const Status may = check(demand_of(MessageType::kSegment));
+  if (may) {
+    if (const Status taken = long_request_.take(*segment); !taken) return disconnect(taken.error());
+  }
+  if (segment->more()) return;
+  const std::uint32_t id = message.header.request_id;
+  const auto whole = long_request_.finish();
+  const Status ok = !may ? may : whole ? Status() : fail(whole.error());
+  if (!ok) {
+    ++in_flight_;
+    return refuse(id, ok.error());
+  }
+  const auto header = protocol::decode_header(*whole);
+  if (!header) return disconnect(header.error());
+  if (header->type != MessageType::kWrite || header->request_id != id) {
+    return disconnect({ErrorCode::kProtocol, "segments of what is no write"});
+  }
+  on_request({*header, *whole});
+}
+
+template <int D>
+void Session<D>::on_request(const Request& request) {
+  const protocol::Header* const header = &request.header;
   if (++in_flight_ > protocol::kMaxRequestsInFlight) {
     return disconnect(
         {ErrorCode::kTooLarge,
@@ -90,7 +126,6 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
   }
   if (!authorize(header->request_id, check(demand_of(header->type)))) return;
   if (refuse_if_gone(header->request_id, header->type)) return;
-  const Request request(*header, message);
   switch (header->type) {
     case MessageType::kRange:
       return on_range(request);
@@ -117,6 +152,7 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
       return on_join(request);
     case MessageType::kGet:
       return on_get(request);
+    case MessageType::kSegment:
     case MessageType::kAnswer:
       break;
   }
@@ -161,6 +197,7 @@ std::unique_ptr<WriteJob<D>> Session<D>::write_job(std::uint32_t request_id) {
   job->request = {};
   job->fencing_token = fill_token_;
   job->operations.clear();
+  job->records.clear();
   job->audit.clear();
   job->collection = collection_;
   return job;
@@ -185,6 +222,7 @@ void Session<D>::on_write(const Request& request) {
   // A client that doesn't number its writes has no name either.
   job->request = {asked->sequence == 0 ? 0 : client_, asked->sequence, asked->oldest};
   job->operations.resize(asked->operations.size());
+  std::uint64_t record_bytes = 0;
   for (std::size_t i = 0; i < job->operations.size(); ++i) {
     protocol::Operation<D> operation = asked->operations[i];
     // As they lie in the tree, and so in the log. A bad one fails alone, there.
@@ -192,8 +230,23 @@ void Session<D>::on_write(const Request& request) {
     if (!is_by_id(operation.kind)) {
       operation.to = rtree::stored_box(operation.to, collection_->is_lonlat());
     }
+    if (operation.record_bytes != 0 && operation.kind != protocol::OperationKind::kInsert &&
+        operation.kind != protocol::OperationKind::kPut) {
+      return refuse(id,
+                    {ErrorCode::kInvalidArgument, "a record comes with an insert or a put alone"});
+    }
+    record_bytes += operation.record_bytes;
     job->operations[i] = operation;
   }
+  if (const Status ok = protocol::check_record_bytes(record_bytes, asked->records); !ok) {
+    return refuse(id, ok.error());
+  }
+  if (record_bytes > served_.most_record_bytes) {
+    return refuse(id, {ErrorCode::kTooLarge, "the records of one write are at most " +
+                                                 format_size(served_.most_record_bytes) +
+                                                 ", a quarter of the log (--log-size)"});
+  }
+  job->records.assign(asked->records.begin(), asked->records.end());
   submit(std::move(job));
 }
 

@@ -130,6 +130,8 @@ class Session final : public transport::ConnectionHandler {
     Nanoseconds until;
   };
 
+  void on_segment(const protocol::Request& segment);
+  void on_request(const protocol::Request& request);
   void on_range(const protocol::Request& request);
   void on_nearest(const protocol::Request& request);
   void on_write(const protocol::Request& request);
@@ -142,6 +144,8 @@ class Session final : public transport::ConnectionHandler {
   void on_get(const protocol::Request& request);
   void get(const protocol::GetMessage& asked, bool any_member,
            const Result<rtree::Snapshot<D>>& snapshot);
+  static std::string with_records(const protocol::GetMessage& asked,
+                                  const rtree::Snapshot<D>& snapshot);
   void on_task(const protocol::Request& request);
   std::unique_ptr<WriteJob<D>> write_job(std::uint32_t request_id);
   void submit(std::unique_ptr<WriteJob<D>> job);
@@ -243,6 +247,7 @@ class Session final : public transport::ConnectionHandler {
   std::deque<Search<D>> big_;      ///< to be streamed, one after the other
   std::unique_ptr<Stream<D>> stream_;
   std::unique_ptr<Load<D>> load_;
+  LongRequest long_request_;
   std::uint64_t fill_token_ = 0;  ///< this connection fills the server, or once did
   std::shared_ptr<Exporting> exporting_;
   Nanoseconds last_export_ = 0;  ///< request, or answer

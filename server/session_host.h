@@ -16,6 +16,7 @@
 #include "server/counters.h"
 #include "server/history.h"
 #include "server/load.h"
+#include "server/long_request.h"
 #include "server/member_status.h"
 #include "server/served_collections.h"
 #include "server/tasks.h"
@@ -34,11 +35,14 @@ struct Served {
   const ServedCollections<D>* collections = nullptr;
   const AdmissionControl* admission = nullptr;
   LoadSlot* load_slot = nullptr;
+  SegmentedBytes* segmented_bytes = nullptr;
   const Clock* clock = nullptr;
   /// Its status as a member of a group; nullptr: it is no member.
   const MemberStatus* member_status = nullptr;
   /// Who may do what; nullptr: every client everything.
   const access::RuleBook* rules = nullptr;
+  /// Bytes of entries' records that one write may have.
+  std::uint64_t most_record_bytes = protocol::kMaxRequestBytes;
   /// Whether it can remember that it is retired, so that it may be.
   bool remembers_retirement = true;
 

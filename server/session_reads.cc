@@ -2,7 +2,9 @@
 
 // What a session reads besides searches: versions that are held, joins, entries by their ids.
 #include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "server/limits.h"
 #include "server/session.h"
@@ -76,15 +78,47 @@ void Session<D>::get(const protocol::GetMessage& asked, bool any_member,
     return refuse(id, {ErrorCode::kUnsupported, "the collection " + collection_->info.name +
                                                     " is not keyed (silurus create --keyed)"});
   }
+  if (asked.with_records && !collection_->tree().has_records()) {
+    return refuse(id, {ErrorCode::kUnsupported, "the collection " + collection_->info.name +
+                                                    " has no records (silurus create --records)"});
+  }
   if (!snapshot) return refuse(id, snapshot.error());
   if (collection_->goes()) return refuse_gone(id);
   if (const Status ok = served_.check_lease(any_member); !ok) return refuse(id, ok.error());
   auto queued = std::make_unique<QueuedAnswer>();
+  if (asked.with_records) {
+    queued->text = with_records(asked, *snapshot);
+    queued->encoder = AnswerEncoder::text({id, snapshot->version()}, queued->text);
+    return send_or_queue(std::move(queued));
+  }
   for (std::size_t i = 0; i < asked.ids.size(); ++i) {
     if (const auto entry = snapshot->find_id(asked.ids[i])) queued->entries.push_back(*entry);
   }
   queued->encoder = AnswerEncoder::get<D>({id, snapshot->version()}, queued->entries);
   send_or_queue(std::move(queued));
+}
+
+/// The bytes of an answer with records: about as many of the ids as these leave room for.
+template <int D>
+std::string Session<D>::with_records(const protocol::GetMessage& asked,
+                                     const rtree::Snapshot<D>& snapshot) {
+  std::vector<std::byte> bytes;
+  const auto append = [&](const auto& part) {
+    const auto raw = std::as_bytes(std::span(&part, 1));
+    bytes.insert(bytes.end(), raw.begin(), raw.end());
+  };
+  std::size_t record_bytes = 0;
+  for (std::size_t i = 0; i < asked.ids.size(); ++i) {
+    const std::uint64_t id = asked.ids[i];
+    const auto entry = snapshot.find_id(id);
+    const std::size_t more = entry ? snapshot.record_bytes(id) : 0;
+    if (record_bytes != 0 && record_bytes + more > protocol::kMaxGetRecordBytes) break;
+    record_bytes += more;
+    append(protocol::GotRecord<D>{entry.value_or(KeyedEntry<D>{.id = id, .box = {}}), more});
+    snapshot.find_record(id, bytes);
+    bytes.resize(protocol::padded(bytes.size()));
+  }
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 /// Pins both trees at one version.
@@ -134,6 +168,8 @@ Status Session<D>::hold_version(Held fresh, Nanoseconds now) {
   template void Session<D>::on_get(const Request&);                                     \
   template void Session<D>::get(const protocol::GetMessage&, bool,                      \
                                 const Result<rtree::Snapshot<D>>&);                     \
+  template std::string Session<D>::with_records(const protocol::GetMessage&,            \
+                                                const rtree::Snapshot<D>&);             \
   template Result<std::unique_ptr<Stream<D>>> Session<D>::join_stream(const Search<D>&, \
                                                                       const JoinWith&)
 SILURUS_SESSION_READS(2);

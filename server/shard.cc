@@ -133,8 +133,11 @@ Served<D> Shard<D>::served() {
   return {.collections = collections_.get(),
           .admission = &admission_,
           .load_slot = &load_slot_,
+          .segmented_bytes = &segmented_bytes_,
           .clock = &clock_,
           .member_status = member_status(),
+          .most_record_bytes = durability_ != nullptr ? durability_->most_record_bytes()
+                                                      : protocol::kMaxRequestBytes,
           .remembers_retirement = durability_ == nullptr || !retired_path(options_).empty()};
 }
 

@@ -108,6 +108,7 @@ class Shard {
   Executor& executor_;
   AdmissionControl admission_;
   LoadSlot load_slot_;
+  SegmentedBytes segmented_bytes_;
   std::unique_ptr<WriteDriver<D>> driver_;
   Combiner<D>* combiner_ = nullptr;  ///< the driver, if the server is one of its own
   Membership<D>* member_ = nullptr;  ///< the driver, if the server is a member of a group

@@ -15,9 +15,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::array<const char*, kRequestTypes> kRequestNames = {
-    "",           "range",        "nearest",     "write",      "stats",
-    "load-begin", "load-entries", "load-commit", "load-abort", "at",
-    "task",       "hold",         "cluster",     "join",       "get"};
+    "",           "range",      "nearest",      "write",
+    "stats",      "load-begin", "load-entries", "load-commit",
+    "load-abort", "at",         "task",         "hold",
+    "cluster",    "join",       "get",          "segment"};
 static_assert(kRequestNames.back() != nullptr, "a kind of request without a name");
 
 /// Times of service are also told as counts of those below 2^kFirstPower ns (a microsecond), twice

@@ -151,7 +151,6 @@ Result<CollectionDemand> demand_of_task(const protocol::TaskMessage& task) {
       }
       demand.dimensions = static_cast<std::uint32_t>(task.from);
       demand.flags = static_cast<std::uint32_t>(task.to);
-      if (Status known = check_flags(demand.flags); !known) return fail(known.error());
       return demand;
     case TaskKind::kDrop:
       demand.action = CollectionAction::kDrop;
@@ -171,12 +170,6 @@ Result<CollectionDemand> demand_of_task(const protocol::TaskMessage& task) {
     default:
       return fail(ErrorCode::kUnsupported, "that is no order to a collection");
   }
-}
-
-Status check_flags(std::uint32_t flags) {
-  if ((flags & ~(replication::kLonLat | replication::kKeyed)) == 0) return {};
-  return fail(ErrorCode::kUnsupported,
-              "collections with records are not served yet: create it without");
 }
 
 template <int D>

@@ -62,8 +62,6 @@ template <int D>
 std::string collections_json(const ServedCollections<D>& collections, const access::Rights& rights);
 /// The order to collections that a task comes to. kInvalidArgument: its text or numbers make none.
 Result<CollectionDemand> demand_of_task(const protocol::TaskMessage& task);
-/// What of a collection makes it one that this server cannot make yet (kUnsupported).
-Status check_flags(std::uint32_t flags);
 /// Copies a version of all collections into a new data directory, with a log of that size: {"path",
 /// "version", "entries"}. `tree`: one of the forest. `stamp`: of the version published last, or of
 /// a later one.

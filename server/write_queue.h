@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -41,6 +42,7 @@ struct WriteJob {
   /// Whose write it is, so that a group does it once; client 0: of no client.
   replication::RequestPayload request{};
   std::vector<protocol::Operation<D>> operations;
+  std::vector<std::byte> records;  ///< of the operations that have one, one behind the other
   std::optional<replication::AdmissionOrder> order;  ///< instead of operations
   std::optional<Compaction> compaction = {};         ///< instead of operations
   std::optional<CollectionDemand> demand = {};       ///< instead of operations
@@ -85,8 +87,10 @@ class WriteQueue {
   JobList<Job> take_all() { return arrivals_.take_all(); }
   /// Jobs of that weight are done, and about to be given back.
   void count_off(std::uint64_t weight) { weight_.fetch_sub(weight, std::memory_order_relaxed); }
-  /// Operations, and one for the job itself.
-  static std::uint64_t weight_of(const Job& job) { return job.operations.size() + 1; }
+  /// Operations, what their records count as, and one for the job itself.
+  static std::uint64_t weight_of(const Job& job) {
+    return job.operations.size() + job.records.size() / kRecordBytesOfAnOperation + 1;
+  }
 
  private:
   Handover<Job> arrivals_;

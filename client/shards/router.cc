@@ -572,6 +572,9 @@ Result<Version> Router<D>::update(std::uint64_t id, const Box<D>& from, const Bo
 template <int D>
 Result<WriteAnswer> Router<D>::write(const WriteBatch<D>& batch) {
   if (auto ok = impl_->check_process(); !ok) return fail(ok.error());
+  if (!batch.records().empty()) {
+    return fail(ErrorCode::kUnsupported, "a sharded cluster has no records");
+  }
   return impl_->write(batch.operations());
 }
 

@@ -48,6 +48,7 @@ struct JoinAnswer {
 template <int D>
 struct GetAnswer {
   std::vector<KeyedEntry<D>> entries;  ///< in the order of the ids asked for
+  std::vector<Record> records;         ///< of the entries, if asked for; empty ones where none is
   std::vector<std::uint64_t> missing;  ///< ids of which there is none, in that order
   Version version = 0;                 ///< that all of them are of
 };
@@ -164,7 +165,7 @@ struct ServerStatistics {
 struct CollectionOptions {
   bool keyed = false;    ///< an id is unique in it
   bool lonlat = false;   ///< coordinates are degrees of longitude and latitude
-  bool records = false;  ///< an entry may carry a record
+  bool records = false;  ///< an entry may carry a record; then an id is unique as well
 };
 
 /// A named collection of a server.
@@ -200,12 +201,21 @@ class WriteBatch {
 
   // For keyed collections, where an id is unique; there insert() is "put if there is none".
 
-  /// Gives `id` that box: a new entry, or the one that is there. With a condition, only one that is
-  /// there.
+  /// Gives `id` that box, and no record: a new entry, or the one that is there. With a condition,
+  /// only one that is there.
   WriteBatch& put(std::uint64_t id, const Box<D>& box, IfVersion condition = {}) {
     return add_by_id(id, OperationKind::kPut, box, condition);
   }
-  /// The same of an entry that is there (else kNotFound).
+  /// The same with a record, in a collection with records; without one the entry has none.
+  WriteBatch& put(std::uint64_t id, const Box<D>& box, const Record& record,
+                  IfVersion condition = {}) {
+    return put(id, box, condition).add_record(record);
+  }
+  /// Adds an entry with a record.
+  WriteBatch& insert(std::uint64_t id, const Box<D>& box, const Record& record) {
+    return insert(id, box).add_record(record);
+  }
+  /// Gives an entry that is there (else kNotFound) another box; its record stays.
   WriteBatch& update(std::uint64_t id, const Box<D>& box, IfVersion condition = {}) {
     return add_by_id(id, OperationKind::kUpdateById, box, condition);
   }
@@ -213,9 +223,14 @@ class WriteBatch {
     return add_by_id(id, OperationKind::kEraseById, {}, condition);
   }
 
-  void clear() { operations_.clear(); }
+  void clear() {
+    operations_.clear();
+    records_.clear();
+  }
   std::size_t size() const { return operations_.size(); }
   const std::vector<Operation<D>>& operations() const { return operations_; }
+  /// The records of the operations that have one, one behind the other, as they travel.
+  const std::vector<std::byte>& records() const { return records_; }
 
  private:
   WriteBatch& add_by_id(std::uint64_t id, OperationKind kind, const Box<D>& box,
@@ -225,7 +240,10 @@ class WriteBatch {
     return *this;
   }
 
+  SILURUS_API WriteBatch& add_record(const Record& record);
+
   std::vector<Operation<D>> operations_;
+  std::vector<std::byte> records_;
 };
 
 /// Is told how an asynchronous operation ended, from within poll() or a blocking call, never from

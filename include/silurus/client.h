@@ -118,10 +118,16 @@ class SILURUS_API Client {
   /// The entries of some ids, all at one version, which may be an older one. In the order of the
   /// ids; those of which there is none apart. More than kMaxGet while others write all the time:
   /// kNotFound, unless the server keeps old versions (--retain).
-  Result<GetAnswer<D>> get(std::span<const std::uint64_t> ids, Moment as_of = 0);
+  /// `with_records`: with what they carry.
+  Result<GetAnswer<D>> get(std::span<const std::uint64_t> ids, Moment as_of = 0,
+                           bool with_records = false);
   /// Inserts an entry or gives it another box. With a condition only the latter: kConflict if it
   /// was written since, kNotFound if there is none.
   Result<PutAnswer> put(std::uint64_t id, const Box<D>& box, IfVersion condition = {});
+  /// The same with a record, in a collection with records (CollectionOptions::records; else
+  /// kUnsupported), which takes the place of that which the entry had. kTooLarge.
+  Result<PutAnswer> put(std::uint64_t id, const Box<D>& box, const Record& record,
+                        IfVersion condition = {});
   /// Gives an entry another box: kNotFound if there is none, kConflict as put().
   Result<Version> update(std::uint64_t id, const Box<D>& box, IfVersion condition = {});
   Result<Version> erase(std::uint64_t id, IfVersion condition = {});
@@ -202,6 +208,8 @@ class SILURUS_API Client {
   bool is_lonlat() const;
   /// Whether an id is unique in it (CollectionOptions::keyed).
   bool is_keyed() const;
+  /// Whether its entries may carry records (CollectionOptions::records).
+  bool has_records() const;
   /// Whether searches can be offloaded on this connection.
   bool can_offload() const;
   /// What the connection is to, for messages to people.

@@ -4,8 +4,10 @@
 
 #include <array>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "silurus/time.h"
@@ -47,6 +49,18 @@ struct KeyedEntry {
   Version version = 0;  ///< in which it was written last
   friend bool operator==(const KeyedEntry&, const KeyedEntry&) = default;
 };
+
+/// What an entry of a collection with records may carry beside its box. It never changes; another
+/// one may take its place.
+struct Record {
+  std::string geometry = {};    ///< well-known binary; empty: none
+  std::string properties = {};  ///< a JSON object, UTF-8; empty: none
+
+  bool empty() const { return geometry.empty() && properties.empty(); }
+  friend bool operator==(const Record&, const Record&) = default;
+};
+/// Bytes of both parts of a record, at most.
+inline constexpr std::size_t kMaxRecordBytes = std::size_t{1} << 20;
 
 /// Which entries a range search finds, by the relation of their box to the window. Edges count as
 /// inside (boxes are closed).
@@ -144,7 +158,8 @@ template <int D>
 struct Operation {
   std::uint64_t id;
   OperationKind kind;
-  std::uint32_t reserved;  ///< 0
+  /// Bytes of the record that a kInsert or a kPut gives the entry, which come with it; 0: none.
+  std::uint32_t record_bytes;
   Box<D> box;
   union {
     Box<D> to{};  ///< the new box, of kUpdate

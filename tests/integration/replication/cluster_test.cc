@@ -40,7 +40,7 @@ TEST_P(ClusterOfServers, AStoppedPrimaryThatIsWokenAnswersNothingThatIsOld) {
   ASSERT_TRUE((*own)->range(2, {.window = kEverything}));
   ASSERT_TRUE((*own)->write(3, {{.id = 9,
                                  .kind = protocol::OperationKind::kInsert,
-                                 .reserved = 0,
+                                 .record_bytes = 0,
                                  .box = box_of(9),
                                  .to = {}}}));
   const auto next = writer.insert(2, box_of(2));
@@ -194,12 +194,12 @@ TEST_P(ClusterOfServers, EveryMemberRemembersWhatCameOfAWrite) {
   const protocol::ClientHello hello{.dimensions = 2, .client = 77};
   const std::vector<protocol::Operation<2>> write{{.id = 5,
                                                    .kind = protocol::OperationKind::kInsert,
-                                                   .reserved = 0,
+                                                   .record_bytes = 0,
                                                    .box = box_of(5),
                                                    .to = {}},
                                                   {.id = 6,
                                                    .kind = protocol::OperationKind::kErase,
-                                                   .reserved = 0,
+                                                   .record_bytes = 0,
                                                    .box = box_of(6),
                                                    .to = {}}};
   const auto send = [&](Member& to) {

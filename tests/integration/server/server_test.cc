@@ -41,7 +41,7 @@ constexpr rtree::Box<2> kEverything{{-1e9, -1e9}, {1e9, 1e9}};
 protocol::Operation<2> insert_of(std::uint64_t id, double x, double y) {
   return {.id = id,
           .kind = protocol::OperationKind::kInsert,
-          .reserved = 0,
+          .record_bytes = 0,
           .box = {{x, y}, {x + 1, y + 1}},
           .to = {}};
 }

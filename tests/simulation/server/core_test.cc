@@ -111,7 +111,7 @@ class SimClient final : public transport::ConnectionHandler {
       const std::uint64_t entry = 1'000'000 * (number_ + 1) + writes_++;
       const protocol::Operation<2> operation{.id = entry,
                                              .kind = protocol::OperationKind::kInsert,
-                                             .reserved = 0,
+                                             .record_bytes = 0,
                                              .box = box_of(entry),
                                              .to = {}};
       protocol::encode_write<2>(room, id, id, std::span(&operation, 1));

@@ -63,6 +63,17 @@ Bytes join() {
   encode_join(out, 1, 2, {.within = 3});
   return out;
 }
+Bytes get() {
+  const std::uint64_t ids[] = {7, 8};
+  Bytes out(get_bytes(2));
+  encode_get(out, kId, ids);
+  return out;
+}
+Bytes segment() {
+  Bytes out(sizeof(Header) + 16);
+  encode_segment(out, kId, Bytes(16), true);
+  return out;
+}
 Bytes hold() {
   Bytes out(sizeof(HoldRequest));
   encode_hold(out, kId, 812);
@@ -122,6 +133,8 @@ Status decode_by_type(std::span<const std::byte> message) {
       return status_of(decode_join(request));
     case MessageType::kGet:
       return status_of(decode_get(request));
+    case MessageType::kSegment:
+      return status_of(decode_segment(request));
     default:
       return status_of(decode_bare(request));
   }
@@ -156,6 +169,8 @@ std::vector<Field> fields_of_headers() {
   add_header(fields, "at", at(), kAnyMember);
   add_header(fields, "hold", hold(), kAnyMember);
   add_header(fields, "join", join(), 0);
+  add_header(fields, "get", get(), kAnyMember);
+  add_header(fields, "segment", segment(), kMore);
   add_header(fields, "task", task(), kAnyMember);
   add_header(fields, "stats", bare(MessageType::kStats), kAnyMember);
   add_header(fields, "cluster", bare(MessageType::kCluster), kAnyMember);
@@ -180,8 +195,9 @@ std::vector<Field> fields_of_bodies() {
       {"nearest: is bounded", nearest(), offsetof(NearestRequest<2>, is_bounded), 4, 0, 2},
       {"operation: kind", write(), operation + offsetof(Write, kind), 4, 2,
        static_cast<std::uint32_t>(kLastOperationKind) + 1, ErrorCode::kInvalidArgument},
-      {"operation: reserved", write(), operation + offsetof(Write, reserved), 4, 0, 1,
-       ErrorCode::kInvalidArgument},
+      {"operation: record that is not there", write(), operation + offsetof(Write, record_bytes), 4,
+       0, 1},
+      {"get: with records", get(), offsetof(GetRequest, with_records), 4, 1, 2},
       {"load entries: reserved", load_entries(), offsetof(LoadEntries, reserved), 4, 0, 1},
       {"at: type of its search", at(), search + offsetof(Header, type), 1, 1, 3},
       {"at: flags of its search", at(), search + offsetof(Header, flags), 1, kAnyMember, 4},

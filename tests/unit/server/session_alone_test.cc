@@ -74,6 +74,7 @@ class SessionAlone : public testing::Test {
     served_ = {.collections = collections_.get(),
                .admission = &admission_,
                .load_slot = &load_slot_,
+               .segmented_bytes = &segmented_bytes_,
                .clock = &clock_};
     connect({.dimensions = 2});
   }
@@ -93,6 +94,7 @@ class SessionAlone : public testing::Test {
   std::unique_ptr<ServedCollections<2>> collections_;
   AdmissionControl admission_;
   LoadSlot load_slot_{1 << 20};
+  SegmentedBytes segmented_bytes_;
   Served<2> served_;
   FakeHost host_{served_};
   Loopback* client_ = nullptr;

@@ -134,7 +134,7 @@ inline void ask_load_commit(Loopback& client, std::uint32_t id, std::uint64_t en
 inline protocol::Operation<2> insert_of(std::uint64_t id) {
   return {.id = id,
           .kind = protocol::OperationKind::kInsert,
-          .reserved = 0,
+          .record_bytes = 0,
           .box = box_of(id),
           .to = {}};
 }
