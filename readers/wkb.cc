@@ -4,91 +4,16 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <limits>
-#include <optional>
+
+#include "common/wkb_cursor.h"
 
 namespace silurus::readers {
 namespace {
 
-constexpr std::uint32_t kFlagZ =
-    0x80000000;  // has Z: flag of PostGIS and of OGC's older 2.5-D types
-constexpr std::uint32_t kFlagM = 0x40000000;
-constexpr std::uint32_t kFlagSrid = 0x20000000;
-constexpr std::uint32_t kIsoStep = 1000;  // 1000 more: with Z; 2000: with M; 3000: both
-constexpr int kMaxDepth = 16;             // depth of collections in collections
-constexpr std::uint32_t kSridBytes = 4;
-
-enum Type : std::uint32_t {
-  kPoint = 1,
-  kLine = 2,
-  kPolygon = 3,
-  kMultiPoint = 4,
-  kMultiLine = 5,
-  kMultiPolygon = 6,
-  kCollection = 7,
-  kCircularString = 8,
-  kMultiSurface = 12,
-  kPolyhedron = 15,
-  kTin = 16,
-  kTriangle = 17,
-};
-
-/// What a geometry begins with.
-struct Head {
-  bool is_swapped = false;
-  std::uint32_t type = 0;
-  bool has_z = false;
-  std::size_t ordinates = 2;  // coordinates of one vertex
-};
-
-/// Reads numbers off the front of bytes.
-class Cursor {
- public:
-  explicit Cursor(std::span<const std::byte> rest) : rest_(rest) {}
-
-  std::size_t left() const { return rest_.size(); }
-  const std::byte* take(std::size_t size) {
-    const std::byte* at = rest_.data();
-    rest_ = rest_.subspan(size);
-    return at;
-  }
-
-  std::optional<std::uint32_t> count(bool is_swapped) {
-    if (left() < sizeof(std::uint32_t)) return std::nullopt;
-    std::uint32_t value = 0;
-    std::memcpy(&value, take(sizeof value), sizeof value);
-    return is_swapped ? __builtin_bswap32(value) : value;
-  }
-
-  std::optional<Head> head() {
-    if (left() == 0) return std::nullopt;
-    const auto order = std::to_integer<unsigned>(*take(1));
-    if (order > 1) return std::nullopt;
-    constexpr bool kIsLittle = std::endian::native == std::endian::little;
-    Head head{.is_swapped = (order == 1) != kIsLittle};
-    const auto word = count(head.is_swapped);
-    if (!word) return std::nullopt;
-    const std::uint32_t number = *word & ~(kFlagZ | kFlagM | kFlagSrid);
-    const std::uint32_t step = number / kIsoStep;
-    if (step > 3) return std::nullopt;
-    head.type = number % kIsoStep;
-    head.has_z = (*word & kFlagZ) != 0 || step == 1 || step == 3;
-    const bool has_m = (*word & kFlagM) != 0 || step >= 2;
-    head.ordinates = 2u + (head.has_z ? 1 : 0) + (has_m ? 1 : 0);
-    if ((*word & kFlagSrid) != 0) {
-      if (left() < kSridBytes) return std::nullopt;
-      take(kSridBytes);
-    }
-    return head;
-  }
-
- private:
-  std::span<const std::byte> rest_;
-};
+constexpr int kMaxDepth = 16;  // depth of collections in collections
 
 constexpr std::string_view kCutOff = "is cut off";
 constexpr std::string_view kNoHead = "is no well-known binary";
@@ -116,19 +41,19 @@ class Walker {
     if (!head) return cursor_.left() == 0 ? kCutOff : kNoHead;
     if (D == 3 && !head->has_z) return "has no z, and the tree has three dimensions";
     switch (head->type) {
-      case kPoint:
+      case kWkbPoint:
         return walk_vertices(*head, 1, false);
-      case kLine:
+      case kWkbLine:
         return walk_line(*head);
-      case kPolygon:
-      case kTriangle:
+      case kWkbPolygon:
+      case kWkbTriangle:
         return walk_parts(*head, [&] { return walk_line(*head); });
-      case kMultiPoint:
-      case kMultiLine:
-      case kMultiPolygon:
-      case kCollection:
-      case kPolyhedron:
-      case kTin:
+      case kWkbMultiPoint:
+      case kWkbMultiLine:
+      case kWkbMultiPolygon:
+      case kWkbCollection:
+      case kWkbPolyhedron:
+      case kWkbTin:
         return walk_parts(*head, [&] { return walk_geometry(depth + 1); });
       default:
         return kUnknownType;
@@ -136,7 +61,7 @@ class Walker {
   }
 
   template <typename Walk>
-  std::string_view walk_parts(const Head& head, Walk&& walk) {
+  std::string_view walk_parts(const WkbHead& head, Walk&& walk) {
     const auto count = cursor_.count(head.is_swapped);
     if (!count) return kCutOff;
     for (std::uint32_t i = 0; i < *count; ++i) {
@@ -145,13 +70,13 @@ class Walker {
     return {};
   }
 
-  std::string_view walk_line(const Head& head) {
+  std::string_view walk_line(const WkbHead& head) {
     const auto count = cursor_.count(head.is_swapped);
     return count ? walk_vertices(head, *count, true) : kCutOff;
   }
 
-  std::string_view walk_vertices(const Head& head, std::uint32_t count, bool is_line) {
-    const std::size_t size = head.ordinates * sizeof(double);
+  std::string_view walk_vertices(const WkbHead& head, std::uint32_t count, bool is_line) {
+    const std::size_t size = head.ordinates() * sizeof(double);
     if (count > cursor_.left() / size) return kCutOff;
     std::array<double, D> last{};
     for (std::uint32_t i = 0; i < count; ++i) {
@@ -172,9 +97,7 @@ class Walker {
   static std::array<double, D> vertex_at(const std::byte* at, bool is_swapped) {
     std::array<double, D> vertex{};
     for (std::size_t d = 0; d < D; ++d) {
-      std::uint64_t bits = 0;
-      std::memcpy(&bits, at + d * sizeof bits, sizeof bits);
-      vertex[d] = std::bit_cast<double>(is_swapped ? __builtin_bswap64(bits) : bits);
+      vertex[d] = WkbCursor::number_at(at + d * sizeof(double), is_swapped);
     }
     return vertex;
   }
@@ -198,7 +121,7 @@ class Walker {
     boxes_.push_back(box);
   }
 
-  Cursor cursor_;
+  WkbCursor cursor_;
   As as_;
   std::vector<rtree::Box<D>>& boxes_;
   rtree::Box<D> all_;
@@ -214,8 +137,8 @@ std::string_view append_boxes_of_wkb(std::span<const std::byte> bytes, As as,
 }
 
 bool is_curved_wkb(std::span<const std::byte> bytes) {
-  const auto head = Cursor(bytes).head();
-  return head && head->type >= kCircularString && head->type <= kMultiSurface;
+  const auto head = WkbCursor(bytes).head();
+  return head && head->type >= kWkbCircularString && head->type <= kWkbMultiSurface;
 }
 
 template std::string_view append_boxes_of_wkb<2>(std::span<const std::byte>, As,
