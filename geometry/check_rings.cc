@@ -43,7 +43,8 @@ class RingCheck {
     for (std::size_t i = 0; i < rings_.size(); ++i) {
       if (auto ok = check_place(i); !ok) return ok;
     }
-    return work_.status();
+    if (auto ok = work_.status(); !ok) return ok;
+    return in_one_piece_;
   }
 
  private:
@@ -94,7 +95,10 @@ class RingCheck {
                                                                  : " runs along itself";
       return fail(ErrorCode::kInvalidArgument, name(rings_[a.line]) + what + where);
     }
-    if (contact.kind == Contact::kTouch) return note_touch(a.line, b.line, contact.first);
+    if (contact.kind == Contact::kTouch) {
+      note_touch(a.line, b.line, contact.first);
+      return {};
+    }
     const std::string what = contact.kind == Contact::kCross ? " crosses " : " runs along ";
     return fail(ErrorCode::kInvalidArgument,
                 name(rings_[b.line]) + what + name(rings_[a.line]) + where);
@@ -102,23 +106,23 @@ class RingCheck {
 
   /// Rings of a polygon and the places where they touch make a forest, or else a part of the inside
   /// is cut off from the others.
-  Status note_touch(std::uint32_t a, std::uint32_t b, const Vertex& at) {
+  void note_touch(std::uint32_t a, std::uint32_t b, const Vertex& at) {
     rings_[a].touches = rings_[b].touches = true;
-    if (rings_[a].polygon != rings_[b].polygon) return {};
+    if (!in_one_piece_ || rings_[a].polygon != rings_[b].polygon) return;
     const auto place = places_.try_emplace({rings_[a].polygon, at}, rings_.size() + places_.size());
     for (const std::uint32_t ring : {a, b}) {
       if (!touches_.emplace(ring, place.first->second).second) continue;
       const std::size_t one = root_of(ring);
       const std::size_t other = root_of(place.first->second);
       if (one == other) {
-        return fail(ErrorCode::kInvalidArgument,
-                    "the inside of " + name_of_polygon(rings_[a]) +
-                        " is in several pieces: " + name(rings_[a]) + " and ring " +
-                        std::to_string(rings_[b].index) + " touch where that cuts it");
+        in_one_piece_ = fail(ErrorCode::kInvalidArgument,
+                             "the inside of " + name_of_polygon(rings_[a]) +
+                                 " is in several pieces: " + name(rings_[a]) + " and ring " +
+                                 std::to_string(rings_[b].index) + " touch where that cuts it");
+        return;
       }
       joined_[one] = other;
     }
-    return {};
   }
   std::size_t root_of(std::size_t node) {
     for (auto at = joined_.find(node); at != joined_.end(); at = joined_.find(node)) {
@@ -192,6 +196,7 @@ class RingCheck {
   std::set<std::pair<std::size_t, std::size_t>> touches_;  // ring and place
   std::unordered_map<std::size_t, std::size_t> joined_;
   std::vector<std::uint32_t> containing_;
+  Status in_one_piece_;  // told last: what crosses or lies outside may seem to cut a polygon, too
 };
 
 }  // namespace

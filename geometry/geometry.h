@@ -26,7 +26,7 @@ inline constexpr int kMaxDepth = 8;
 inline constexpr double kMaxCoordinate = 1e150;
 /// Most segments that a check or a predicate looks at before it gives up (kTooLarge): half a second
 /// or so. Those of usual geometries look at a few for each vertex.
-inline constexpr std::uint64_t kMaxComparisons = std::uint64_t{1} << 26;
+inline constexpr std::uint64_t kMaxComparisons = std::uint64_t{1} << 25;
 
 /// The numbers of well-known binary.
 enum class Type : std::uint8_t {
@@ -62,8 +62,8 @@ struct Shape {
   bool has_z = false;
   /// A point: one line of one coordinate; a line string: one line; a polygon: its rings, the shell
   /// first, each with its first coordinate again as its last. None if it is empty.
-  std::vector<Line> lines;
-  std::vector<Shape> parts;  ///< where has_parts()
+  std::vector<Line> lines{};
+  std::vector<Shape> parts{};  ///< where has_parts()
   friend bool operator==(const Shape&, const Shape&) = default;
 };
 
