@@ -91,7 +91,8 @@ class WkbCursor {
   }
 
  private:
-  static constexpr std::uint32_t kFlagZ = 0x80000000;  // of PostGIS and of OGC's older 2.5-D types
+  static constexpr std::uint32_t kFlagZ =
+      0x80000000;  // as PostGIS and OGC's older 2.5-D types have it
   static constexpr std::uint32_t kFlagM = 0x40000000;
   static constexpr std::uint32_t kFlagSrid = 0x20000000;
   static constexpr std::size_t kSridBytes = 4;

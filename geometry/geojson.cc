@@ -108,7 +108,7 @@ class GeoJsonReader {
     for (Shape& part : shape.parts) set_z(part);
   }
 
-  std::optional<bool> has_z_;  // of the whole, once a position was read
+  std::optional<bool> has_z_;  // whether the whole has z, once a position was read
 };
 
 void append_positions(std::string& text, const Line& line, bool has_z) {

@@ -12,7 +12,6 @@
 #include <vector>
 
 namespace silurus::geometry {
-namespace {
 
 using WhereLiteral = nlohmann::json;
 struct WhereName {
@@ -22,7 +21,9 @@ using WhereValue = std::variant<WhereLiteral, WhereName>;
 
 enum class WhereOp : std::uint8_t { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual };
 
-/// Of a condition; nothing where it is unknown.
+namespace {
+
+/// A condition's; nothing where it is unknown.
 using Truth = std::optional<bool>;
 
 bool holds(WhereOp op, int order) {

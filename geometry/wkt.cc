@@ -179,7 +179,7 @@ class WktReader {
 
   std::string_view text_;
   std::size_t at_ = 0;
-  std::optional<bool> has_z_;  // of the geometry that is being read, once that is known
+  std::optional<bool> has_z_;  // whether the geometry being read has z, once that is known
 };
 
 void append_line_text(std::string& text, const Line& line, bool has_z) {

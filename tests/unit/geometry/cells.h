@@ -146,7 +146,7 @@ struct GridMap {
       if (map.xx * map.yy != map.xy * map.yx) return map;
     }
   }
-  /// Of the grid of halves.
+  /// Takes a place of the grid of halves.
   Coordinate operator()(const Grid& halves) const {
     return {xx * halves.x + xy * halves.y, yx * halves.x + yy * halves.y};
   }
