@@ -14,9 +14,9 @@
 #include "client/full_tree.h"
 #include "client/internal.h"
 #include "client/parse_answers.h"
+#include "client/records.h"
 #include "common/home_process.h"
 #include "protocol/default_url.h"
-#include "protocol/record.h"
 #include "transport/fabric.h"
 
 namespace silurus {
@@ -62,14 +62,6 @@ std::string why_not(const Operation<D>& operation, ErrorCode code) {
     return "the collection is not keyed (silurus create --keyed)";
   }
   return std::string(to_string(code));
-}
-
-Status check_record(const Record& record) {
-  const std::size_t bytes = record.geometry.size() + record.properties.size();
-  if (bytes <= kMaxRecordBytes) return {};
-  return fail(ErrorCode::kTooLarge, "a record of " + std::to_string(bytes) +
-                                        " bytes is too long: at most " +
-                                        std::to_string(kMaxRecordBytes));
 }
 
 Result<ServerInfo> probe_one(const std::string& url, Nanoseconds timeout) {
@@ -265,6 +257,7 @@ struct Client<D>::Impl {
 
   /// The same with all that is said of it.
   Result<WriteAnswer> write_one_whole(const WriteBatch<D>& batch) {
+    if (auto ok = batch.check(); !ok) return fail(ok.error());
     auto answer = call(request::Write<D>{batch.operations(), batch.records()});
     if (!answer || answer->failed.empty()) return answer;
     const ErrorCode code = answer->failed.front().code;
@@ -277,10 +270,25 @@ struct Client<D>::Impl {
 };
 
 template <int D>
+Status WriteBatch<D>::check() const {
+  return bad_ ? fail(*bad_) : Status();
+}
+
+template <int D>
 WriteBatch<D>& WriteBatch<D>::add_record(const Record& record) {
-  const std::size_t before = records_.size();
-  protocol::append_record(record, records_);
-  operations_.back().record_bytes = static_cast<std::uint32_t>(records_.size() - before);
+  if (record.empty()) return *this;
+  Operation<D>& operation = operations_.back();
+  const auto encoded = client::encode_record(record, operation.box);
+  if (!encoded) {
+    if (!bad_) {
+      bad_ = Error{encoded.error().code,
+                   "id " + std::to_string(operation.id) + ": " + encoded.error().message};
+    }
+    return *this;
+  }
+  const auto bytes = std::as_bytes(std::span(*encoded));
+  records_.insert(records_.end(), bytes.begin(), bytes.end());
+  operation.record_bytes = static_cast<std::uint32_t>(bytes.size());
   return *this;
 }
 
@@ -446,9 +454,13 @@ Result<PutAnswer> Client<D>::put(std::uint64_t id, const Box<D>& box, IfVersion 
 }
 
 template <int D>
+Result<Version> Client<D>::insert(std::uint64_t id, const Box<D>& box, const Record& record) {
+  return impl_->write_one(WriteBatch<D>().insert(id, box, record));
+}
+
+template <int D>
 Result<PutAnswer> Client<D>::put(std::uint64_t id, const Box<D>& box, const Record& record,
                                  IfVersion condition) {
-  if (auto ok = check_record(record); !ok) return fail(ok.error());
   const auto done = impl_->write_one_whole(WriteBatch<D>().put(id, box, record, condition));
   if (!done) return fail(done.error());
   return PutAnswer{.version = done->version, .replaced = !done->replaced.empty()};
@@ -466,6 +478,7 @@ Result<Version> Client<D>::erase(std::uint64_t id, IfVersion condition) {
 
 template <int D>
 Result<WriteAnswer> Client<D>::write(const WriteBatch<D>& batch) {
+  if (auto ok = batch.check(); !ok) return fail(ok.error());
   return impl_->call(request::Write<D>{batch.operations(), batch.records()});
 }
 
@@ -555,6 +568,7 @@ Status Client<D>::get_async(std::span<const std::uint64_t> ids, Moment as_of,
 
 template <int D>
 Status Client<D>::write_async(const WriteBatch<D>& batch, Callback<WriteAnswer> callback) {
+  if (auto ok = batch.check(); !ok) return ok;
   return impl_->submit(request::Write<D>{batch.operations(), batch.records()}, std::move(callback));
 }
 
@@ -692,6 +706,8 @@ std::string Client<D>::peer() const {
 
 template class Client<2>;
 template class Client<3>;
+template Status WriteBatch<2>::check() const;
+template Status WriteBatch<3>::check() const;
 template WriteBatch<2>& WriteBatch<2>::add_record(const Record&);
 template WriteBatch<3>& WriteBatch<3>::add_record(const Record&);
 

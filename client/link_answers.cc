@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "client/link.h"
-#include "protocol/record.h"
+#include "client/records.h"
 #include "rtree/records.h"
 
 // What comes in on a link: answers and heartbeats.
@@ -182,7 +182,7 @@ Status Link<D>::take_records(Call<D>& call, const protocol::Answer& answer) {
     got.entries.push_back(one.entry);
     Record& record = got.records.emplace_back();
     if (one.bytes != 0) {
-      auto decoded = protocol::decode_record(rest.first(one.bytes));
+      auto decoded = decode_record(rest.first(one.bytes));
       if (!decoded) return fail(decoded.error());
       record = std::move(*decoded);
     }

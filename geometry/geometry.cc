@@ -95,6 +95,22 @@ std::optional<rtree::Box<D>> box_of(const Geometry& geometry) {
 template std::optional<rtree::Box<2>> box_of<2>(const Geometry&);
 template std::optional<rtree::Box<3>> box_of<3>(const Geometry&);
 
+template <int D>
+bool is_held_by(const Geometry& geometry, const rtree::Box<D>& box) {
+  const std::size_t dimensions = D == 3 && geometry.has_z() ? 3 : 2;
+  const std::size_t first = box.min[0] > box.max[0] ? 1 : 0;
+  bool holds = true;
+  for_each_coordinate(geometry.shape(), [&](const Coordinate& at) {
+    const std::array ordinates{at.x, at.y, at.z};
+    for (std::size_t d = first; d < dimensions; ++d) {
+      holds = holds && box.min[d] <= ordinates[d] && ordinates[d] <= box.max[d];
+    }
+  });
+  return holds;
+}
+template bool is_held_by<2>(const Geometry&, const rtree::Box<2>&);
+template bool is_held_by<3>(const Geometry&, const rtree::Box<3>&);
+
 std::size_t wkb_bytes(const Shape& shape) {
   constexpr std::size_t kHead = 5;
   constexpr std::size_t kCount = 4;

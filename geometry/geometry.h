@@ -110,6 +110,11 @@ class Geometry {
 template <int D>
 std::optional<rtree::Box<D>> box_of(const Geometry& geometry);
 
+/// Whether the box holds all vertices, in x and y, or in three dimensions where both have them. A
+/// box whose min is above its max in x goes round the globe, and is not looked at in x.
+template <int D>
+bool is_held_by(const Geometry& geometry, const rtree::Box<D>& box);
+
 /// Bytes in well-known binary.
 std::size_t wkb_bytes(const Shape& shape);
 

@@ -2,6 +2,7 @@
 
 #include "geometry/record.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "common/json.h"
@@ -14,13 +15,6 @@ namespace {
 
 constexpr unsigned kHasGeometry = 1;
 constexpr unsigned kHasProperties = 2;
-
-Status check_properties(std::string_view text) {
-  auto json = parse_whole_json<nlohmann::json>(text, "the text of the properties");
-  if (!json) return fail(json.error());
-  if (json->is_object()) return {};
-  return fail(ErrorCode::kInvalidArgument, "the properties are no object of JSON");
-}
 
 Status check_record_size(std::size_t bytes) {
   if (bytes <= kMaxRecord) return {};
@@ -47,7 +41,28 @@ void append_word(std::string& bytes, std::size_t word) {
   }
 }
 
+Error no_object() {
+  return {ErrorCode::kInvalidArgument, "the properties are no object of JSON"};
+}
+
 }  // namespace
+
+Status check_properties(std::string_view text) {
+  auto json = parse_whole_json<nlohmann::json>(text, "the text of the properties");
+  if (!json) return fail(json.error());
+  if (!json->is_object()) return fail(no_object());
+  const auto breaks = [](char c) { return static_cast<unsigned char>(c) < ' '; };
+  if (std::ranges::none_of(text, breaks)) return {};
+  return fail(ErrorCode::kInvalidArgument, "the properties have a line feed, or the like");
+}
+
+Result<std::string> compact_properties(std::string_view text) {
+  const auto json =
+      parse_whole_json<nlohmann::ordered_json>(text, "the text of the properties");
+  if (!json) return fail(json.error());
+  if (!json->is_object()) return fail(no_object());
+  return json_text(*json);
+}
 
 Result<std::string> encode(const Record& record) {
   if (!record.geometry && !record.properties) {

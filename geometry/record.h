@@ -42,6 +42,13 @@ struct RecordParts {
   std::optional<std::string_view> properties;
 };
 
+/// Whether the text is one object of JSON in one line, nested no deeper than kMaxNesting
+/// (kInvalidArgument, kTooLarge).
+Status check_properties(std::string_view text);
+/// An object of JSON written anew, without spaces and with its members in the same order: so it is
+/// one line. Refuses what check_properties() does, but for line feeds.
+Result<std::string> compact_properties(std::string_view text);
+
 /// Refuses a record of nothing and properties that are no object of JSON or nested deeper than
 /// kMaxNesting (kInvalidArgument, kTooLarge), and more than kMaxRecord (kTooLarge). Equal records
 /// have equal bytes.

@@ -60,7 +60,7 @@ class Replay {
   rtree::Tree<D>& first_;                        ///< first tree of the forest
   std::uint64_t selected_ = 0;                   ///< whose entries the operations are of
   std::vector<Step> steps_;                      ///< whole batches, not applied yet
-  std::optional<std::vector<std::byte>> parts_;  ///< of the next operation's record
+  std::optional<std::vector<std::byte>> parts_;  ///< those of the next operation's record
   std::size_t record_bytes_ = 0;                 ///< in steps_
   bool batch_has_steps_ = false;
   std::uint64_t batches_in_steps_ = 0;

@@ -70,6 +70,7 @@ class LongRequest {
     return fail(ErrorCode::kUnavailable,
                 "the server takes too many long writes at once: try again in a moment");
   }
+  bool is_empty() const { return bytes_.empty() && has_room_; }
   /// What has come is not wanted any more.
   void clear() {
     all_.give_back(bytes_.size());

@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "geometry/record.h"
 #include "server/limits.h"
 #include "server/permissions.h"
 
@@ -71,6 +72,38 @@ Result<decltype(Search<D>::query)> decode_query(const Request& request, bool lon
   return nearest->query;
 }
 
+/// Whether records are what they should be, as far as that is seen in a time proportional to their
+/// length: that rings of polygons do not cross is for clients to see to, who lose by it.
+template <int D>
+Status check_records(const WriteJob<D>& job, std::span<const std::byte> records, bool lonlat) {
+  for (const protocol::Operation<D>& operation : job.operations) {
+    if (operation.record_bytes == 0) continue;
+    const auto wrong = [&](const Error& error) {
+      return fail(error.code == ErrorCode::kProtocol ? ErrorCode::kInvalidArgument : error.code,
+                  "the record of id " + std::to_string(operation.id) + ": " + error.message);
+    };
+    const auto bytes = records.first(operation.record_bytes);
+    records = records.subspan(operation.record_bytes);
+    if (operation.kind != protocol::OperationKind::kInsert &&
+        operation.kind != protocol::OperationKind::kPut) {
+      return wrong({ErrorCode::kInvalidArgument, "it comes with neither an insert nor a put"});
+    }
+    const auto record = geometry::decode(bytes, geometry::Checks::kForm);
+    if (!record) return wrong(record.error());
+    if (record->properties) {
+      if (const Status ok = geometry::check_properties(*record->properties); !ok) {
+        return wrong(ok.error());
+      }
+    }
+    // A geometry across the antimeridian is on both sides of it, and its box in the tree unrolled.
+    const bool crosses = lonlat && operation.box.max[0] > 180;
+    if (record->geometry && !crosses && !geometry::is_held_by(*record->geometry, operation.box)) {
+      return wrong({ErrorCode::kInvalidArgument, "its box does not hold its geometry"});
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 // --- requests
@@ -87,6 +120,8 @@ void Session<D>::on_message(transport::Connection&, std::span<const std::byte> m
   const Request request(*header, message);
   if (header->type == MessageType::kSegment) [[unlikely]]
     return on_segment(request);
+  if (!long_request_.is_empty()) [[unlikely]]
+    long_request_.clear();  // it was given up
   on_request(request);
 }
 
@@ -230,17 +265,14 @@ void Session<D>::on_write(const Request& request) {
     if (!is_by_id(operation.kind)) {
       operation.to = rtree::stored_box(operation.to, collection_->is_lonlat());
     }
-    if (operation.record_bytes != 0 && operation.kind != protocol::OperationKind::kInsert &&
-        operation.kind != protocol::OperationKind::kPut) {
-      return refuse(id,
-                    {ErrorCode::kInvalidArgument, "a record comes with an insert or a put alone"});
-    }
     record_bytes += operation.record_bytes;
     job->operations[i] = operation;
   }
   if (const Status ok = protocol::check_record_bytes(record_bytes, asked->records); !ok) {
     return refuse(id, ok.error());
   }
+  const Status good = check_records(*job, asked->records, collection_->is_lonlat());
+  if (!good) return refuse(id, good.error());
   if (record_bytes > served_.most_record_bytes) {
     return refuse(id, {ErrorCode::kTooLarge, "the records of one write are at most " +
                                                  format_size(served_.most_record_bytes) +

@@ -42,7 +42,7 @@ struct WriteJob {
   /// Whose write it is, so that a group does it once; client 0: of no client.
   replication::RequestPayload request{};
   std::vector<protocol::Operation<D>> operations;
-  std::vector<std::byte> records;  ///< of the operations that have one, one behind the other
+  std::vector<std::byte> records;  ///< those that operations bring, one behind the other
   std::optional<replication::AdmissionOrder> order;  ///< instead of operations
   std::optional<Compaction> compaction = {};         ///< instead of operations
   std::optional<CollectionDemand> demand = {};       ///< instead of operations

@@ -38,6 +38,8 @@ constexpr flags::Names<ReadFrom, 2> kMembers{
     {{"primary", ReadFrom::kPrimary}, {"any", ReadFrom::kAny}}};
 constexpr flags::Names<Format, 3> kFormats{
     {{"text", Format::kText}, {"json", Format::kJson}, {"csv", Format::kCsv}}};
+constexpr flags::Names<Features, 2> kFeatures{
+    {{"geojson", Features::kCollection}, {"geojsonseq", Features::kSequence}}};
 constexpr flags::Names<ExportFormat, 3> kExportFormats{{{"csv", ExportFormat::kCsv},
                                                         {"npy", ExportFormat::kNpy},
                                                         {"geojsonseq", ExportFormat::kGeoJsonSeq}}};
@@ -57,8 +59,14 @@ tl::unexpected<Error> usage(const CommandTable& command, const std::string& mess
 
 // --- options of all commands
 
-/// An export has formats of its own.
-Status read_settings(const flags::Values& values, bool is_export, Settings& settings) {
+/// Whether a command has the format that is asked for to itself.
+bool has_own_format(const flags::Values& values, std::string_view command) {
+  const std::string& format = values.text("format");
+  return command == "export" ||
+         (command == "get" && (format == "geojson" || format == "geojsonseq"));
+}
+
+Status read_settings(const flags::Values& values, std::string_view command, Settings& settings) {
   flags::Reader reader(values);
   settings.url = values.has("server") ? values.text("server") : protocol::default_url();
   settings.has_default_url = !values.has("server") && std::getenv("SILURUS_SERVER") == nullptr;
@@ -69,7 +77,7 @@ Status read_settings(const flags::Values& values, bool is_export, Settings& sett
   reader.one_of("mode", kModes, settings.client.mode);
   reader.one_of("policy", kPolicies, settings.client.policy);
   reader.one_of("read", kMembers, settings.client.read.from);
-  if (!is_export) reader.one_of("format", kFormats, settings.format);
+  if (!has_own_format(values, command)) reader.one_of("format", kFormats, settings.format);
   reader.duration("max-staleness", settings.client.read.max_staleness);
   Nanoseconds timeout = 0;
   reader.duration("timeout", timeout);
@@ -257,10 +265,15 @@ Result<Command> parse_erase(const CommandTable& command, Words words, const flag
 Result<Command> parse_put(const CommandTable& command, Words words, const flags::Values& values) {
   const auto id = id_of(command, words);
   if (!id) return fail(id.error());
-  auto box = box_or_point_of(command, words.subspan(1));
-  if (!box) return fail(box.error());
-  PutCommand put{.id = *id, .box = std::move(*box)};
+  PutCommand put{.id = *id, .box = {}};
   flags::Reader reader(values);
+  reader.text("geometry", put.geometry);
+  reader.text("properties", put.properties);
+  if (put.geometry.empty() || words.size() != 1) {
+    auto box = box_or_point_of(command, words.subspan(1));
+    if (!box) return fail(box.error());
+    put.box = std::move(*box);
+  }
   reader.toggle("if-absent", put.if_absent);
   read_if_version(reader, put.if_version);
   if (put.if_absent && put.if_version.version != 0) {
@@ -276,6 +289,8 @@ Result<Command> parse_get(const CommandTable& command, Words words, const flags:
   GetCommand get{.ids = std::move(*ids)};
   flags::Reader reader(values);
   read_moment(reader, "as-of", get.as_of);
+  reader.toggle("records", get.records);
+  if (has_own_format(values, command.name)) reader.one_of("format", kFeatures, get.features);
   if (!reader.status()) return fail(reader.status().error());
   return get;
 }
@@ -550,8 +565,7 @@ Result<Invocation> parse_arguments(const std::vector<std::string>& arguments) {
   if (!values) return explained(*command, values.error());
 
   Invocation invocation;
-  const bool is_export = command->name == "export";
-  if (auto ok = read_settings(*values, is_export, invocation.settings); !ok) {
+  if (auto ok = read_settings(*values, command->name, invocation.settings); !ok) {
     return fail(ok.error());
   }
   const auto has_ids = [&](const flags::Option& one) { return one.name == "ids-as-strings"; };

@@ -67,13 +67,19 @@ struct UpdateCommand {
 };
 struct PutCommand {
   std::uint64_t id = 0;
-  std::vector<double> box;
+  std::vector<double> box;  ///< empty: that of the geometry
+  std::string geometry = {};
+  std::string properties = {};
   bool if_absent = false;
   IfVersion if_version = {};
 };
+/// Entries as features of GeoJSON: all in one collection, or one a line.
+enum class Features : std::uint8_t { kNone, kCollection, kSequence };
 struct GetCommand {
   std::vector<std::uint64_t> ids;
   Moment as_of = 0;  ///< 0: now
+  bool records = false;
+  Features features = Features::kNone;  ///< instead of a Format
 };
 struct LoadCommand {
   std::string source = {};

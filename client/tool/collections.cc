@@ -67,14 +67,6 @@ std::string done_text(const ChangeCommand& command) {
   return "annotated";
 }
 
-/// In quotes where it has to be (RFC 4180).
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
-
 std::string kinds(const nlohmann::json& collection) {
   std::string text;
   for (const char* kind : {"keyed", "lonlat", "records"}) {
@@ -107,7 +99,7 @@ std::vector<CommandTable> collection_commands() {
                     .help = "of its boxes, 2 or 3 (default: those of the server)"},
                    {.name = "keyed", .help = "an id is unique in it"},
                    {.name = "lonlat", .help = "coordinates are degrees, longitude first"},
-                   {.name = "records", .help = "an entry may carry a record"}},
+                   {.name = "records", .help = "an entry may carry a record; then an id is unique"}},
        .details = "NAME has 1 to 63 letters, digits, '_', '-' and '.'.\n",
        .examples = {"silurus create roads", "silurus load roads.gpkg --collection roads"}},
       {.name = "drop",

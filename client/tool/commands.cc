@@ -18,6 +18,7 @@
 #include "client/tool/key.h"
 #include "client/tool/load.h"
 #include "client/tool/output.h"
+#include "client/tool/records.h"
 #include "client/tool/progress.h"
 #include "datasets/columns.h"
 #include "datasets/open.h"
@@ -171,15 +172,21 @@ class Runner {
   }
 
   Result<std::string> operator()([[maybe_unused]] const PutCommand& command) {
-    if (auto ok = check_dimensions<D>(command.box, 2, "put"); !ok) return fail(ok.error());
+    if (!command.box.empty()) {
+      if (auto ok = check_dimensions<D>(command.box, 2, "put"); !ok) return fail(ok.error());
+    }
     if constexpr (kOneServer) {
+      const auto record = record_of(command.geometry, command.properties);
+      if (!record) return fail(record.error());
+      const auto box = command.box.empty() ? box_about<D>(record->geometry)
+                                           : Result<Box<D>>(box_of<D>(command.box));
+      if (!box) return fail(box.error());
       const Progress progress("waiting for the server to write");
-      const Box<D> box = box_of<D>(command.box);
       if (command.if_absent) {
         if (!client_.is_keyed()) return fail(ErrorCode::kUnsupported, not_keyed());
-        return written("inserted", command.id, client_.insert(command.id, box));
+        return written("inserted", command.id, client_.insert(command.id, *box, *record));
       }
-      const auto done = client_.put(command.id, box, command.if_version);
+      const auto done = client_.put(command.id, *box, *record, command.if_version);
       if (!done) return fail(done.error());
       return written(done->replaced ? "replaced" : "inserted", command.id, done->version);
     } else {
@@ -190,9 +197,14 @@ class Runner {
   Result<std::string> operator()([[maybe_unused]] const GetCommand& command) {
     if constexpr (kOneServer) {
       const Progress progress("waiting for the server");
-      const auto found = client_.get(command.ids, command.as_of);
+      const bool as_features = command.features != Features::kNone;
+      const bool with_records = command.records || (as_features && client_.has_records());
+      auto found = client_.get(command.ids, command.as_of, with_records);
       if (!found) return fail(found.error());
       note_missing(found->missing);
+      found->records.resize(found->entries.size());
+      if (as_features) return format_features<D>(*found, command.features);
+      if (!with_records) found->records.clear();
       return format_get<D>(*found, settings_.format, settings_.ids_as_strings);
     } else {
       return of_one_server_only();

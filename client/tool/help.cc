@@ -125,26 +125,38 @@ CommandTable get_command() {
   return {.name = "get",
           .summary = "prints the entries of some ids of a keyed collection",
           .usages = {"ID..."},
-          .options = {as_of_option(), ids_option()},
+          .options = {as_of_option(),
+                      {.name = "records", .help = "with the records that they carry"},
+                      ids_option()},
           .details =
               "An entry is its id, its box, and the version in which it was written last.\n"
               "All are of one version of the collection. The exit status is 1 if there is "
-              "none of some id.\n",
-          .examples = {"silurus get 7 -c buses", "silurus get 5 6 7 -c buses --format json"}};
+              "none of some id.\n"
+              "--format geojson prints a FeatureCollection of entries and their records, "
+              "geojsonseq a Feature a line.\n",
+          .examples = {"silurus get 7 -c buses", "silurus get 5 6 7 -c ports --format geojson"}};
 }
 
 CommandTable put_command() {
   return {.name = "put",
           .summary = "gives an id of a keyed collection a box, be it there or not",
-          .usages = {"ID XMIN YMIN XMAX YMAX", "ID X Y"},
+          .usages = {"ID XMIN YMIN XMAX YMAX", "ID X Y", "ID --geometry G"},
           .options = {{.name = "if-absent", .help = "only if there is no entry of that id"},
+                      {.name = "geometry",
+                       .argument = "G",
+                       .help = "of its record: WKT, GeoJSON, or @FILE with either"},
+                      {.name = "properties",
+                       .argument = "P",
+                       .help = "of its record: a JSON object, or @FILE"},
                       if_version_option(),
                       ids_option()},
           .details =
               "It says whether it inserted or replaced. silurus create --keyed makes keyed "
-              "collections.\n",
-          .examples = {"silurus put 7 2.35 48.86 -c buses",
-                       "silurus put 7 2.36 48.86 -c buses --if-version 12"}};
+              "collections,\n"
+              "--records those whose entries carry records. The box of a geometry need not be "
+              "said.\n",
+          .examples = {"silurus put 7 2.35 48.86 -c buses --if-version 12",
+                       "silurus put 3 --geometry 'POINT (4.1 51.9)' -c ports"}};
 }
 
 std::vector<CommandTable> write_commands() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "client/tool/output.h"
+#include "client/tool/records.h"
 
 #include <algorithm>
 #include <array>
@@ -207,6 +208,13 @@ std::string format_nearest(const NearestAnswer& found, bool count_only, Format f
   return text;
 }
 
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
 template <int D>
 std::string format_get(const GetAnswer<D>& found, Format format, bool ids_as_strings) {
   std::string text;
@@ -217,7 +225,9 @@ std::string format_get(const GetAnswer<D>& found, Format format, bool ids_as_str
       text += i != 0 ? ", " : "";
       append_json_entry<D>(text, entry.id, entry.box, ids_as_strings);
       text.back() = ',';
-      text += " \"version\": " + std::to_string(entry.version) + "}";
+      text += " \"version\": " + std::to_string(entry.version);
+      if (!found.records.empty()) text += ", \"record\": " + record_as_json(found.records[i]);
+      text += "}";
     }
     text += "], \"missing\": ";
     append_ids(text, found.missing, ids_as_strings);
@@ -226,12 +236,18 @@ std::string format_get(const GetAnswer<D>& found, Format format, bool ids_as_str
   const char* const between = format == Format::kCsv ? "," : " ";
   if (format == Format::kCsv) {
     text = csv_header<D>();
-    text.insert(text.size() - 1, ",version");
+    text.insert(text.size() - 1, found.records.empty() ? ",version" : ",version,record");
   }
-  for (const KeyedEntry<D>& entry : found.entries) {
+  for (std::size_t i = 0; i < found.entries.size(); ++i) {
+    const KeyedEntry<D>& entry = found.entries[i];
     append(text, entry.id);
     append_box<D>(text, entry.box, between);
-    text += between + std::to_string(entry.version) + "\n";
+    text += between + std::to_string(entry.version);
+    if (!found.records.empty()) {
+      text += format == Format::kCsv ? "," + csv_field(record_as_json(found.records[i]))
+                                     : record_as_text(found.records[i]);
+    }
+    text += "\n";
   }
   return text;
 }

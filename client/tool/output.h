@@ -36,6 +36,9 @@ void append_box(std::string& text, const Box<D>& box, const char* between);
 template <int D>
 std::string csv_header();
 
+/// A field of CSV: in quotes where it has to be (RFC 4180).
+std::string csv_field(const std::string& text);
+
 /// `shape`: what was asked for.
 template <int D>
 std::string format_range(const RangeAnswer<D>& found, ResultShape shape, Format format,

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -226,9 +227,12 @@ class WriteBatch {
   void clear() {
     operations_.clear();
     records_.clear();
+    bad_ = std::nullopt;
   }
   std::size_t size() const { return operations_.size(); }
   const std::vector<Operation<D>>& operations() const { return operations_; }
+  /// What is wrong with a record that was given, and its id: then the batch is not written.
+  SILURUS_API Status check() const;
   /// The records of the operations that have one, one behind the other, as they travel.
   const std::vector<std::byte>& records() const { return records_; }
 
@@ -244,6 +248,7 @@ class WriteBatch {
 
   std::vector<Operation<D>> operations_;
   std::vector<std::byte> records_;
+  std::optional<Error> bad_;  ///< the first record that is none
 };
 
 /// Is told how an asynchronous operation ended, from within poll() or a blocking call, never from

@@ -128,6 +128,8 @@ class SILURUS_API Client {
   /// kUnsupported), which takes the place of that which the entry had. kTooLarge.
   Result<PutAnswer> put(std::uint64_t id, const Box<D>& box, const Record& record,
                         IfVersion condition = {});
+  /// kConflict if the id is there.
+  Result<Version> insert(std::uint64_t id, const Box<D>& box, const Record& record);
   /// Gives an entry another box: kNotFound if there is none, kConflict as put().
   Result<Version> update(std::uint64_t id, const Box<D>& box, IfVersion condition = {});
   Result<Version> erase(std::uint64_t id, IfVersion condition = {});

@@ -85,9 +85,9 @@ TEST_F(RecordsTest, ComeBackAsTheyWereWritten) {
     Client<2> ports = connect("ports", address);
     EXPECT_TRUE(ports.has_records());
     EXPECT_TRUE(ports.is_keyed()) << "a record is found by the id of its entry";
-    const Record hamburg{geometry_at(10, 53.5), R"({"name": "Hamburg"})"};
+    const Record hamburg{geometry_at(10, 53.5), R"({"name":"Hamburg"})"};
     ASSERT_TRUE(ports.put(1, place(10, 53.5), hamburg));
-    ASSERT_TRUE(ports.put(2, place(4, 52), Record{.properties = R"({"name": "Rotterdam"})"}));
+    ASSERT_TRUE(ports.put(2, place(4, 52), Record{.properties = "{ \"name\" : \"Rotterdam\",\n\"a\": [1, 2]}"}));
     ASSERT_TRUE(ports.put(3, place(5, 51), Record{.geometry = geometry_at(5, 51)}));
     ASSERT_TRUE(ports.put(4, place(6, 50)));
     const GetAnswer<2> found = get(ports, {4, 9, 1, 3, 2});
@@ -98,7 +98,7 @@ TEST_F(RecordsTest, ComeBackAsTheyWereWritten) {
     EXPECT_EQ(found.records[1], hamburg);
     EXPECT_EQ(found.records[2].geometry, geometry_at(5, 51));
     EXPECT_EQ(found.records[2].properties, "");
-    EXPECT_EQ(found.records[3].properties, R"({"name": "Rotterdam"})");
+    EXPECT_EQ(found.records[3].properties, R"({"name":"Rotterdam","a":[1,2]})");
     EXPECT_EQ(found.missing, (std::vector<std::uint64_t>{9}));
     const auto bare = ports.get(std::vector<std::uint64_t>{1});
     ASSERT_TRUE(bare);
@@ -197,6 +197,28 @@ TEST_F(RecordsTest, AreRefusedWhereThereAreNone) {
   ASSERT_TRUE(in_bag);
   ASSERT_EQ(in_bag->failed.size(), 1u);
   EXPECT_EQ(in_bag->failed[0].code, ErrorCode::kUnsupported);
+}
+
+TEST_F(RecordsTest, ThatAreNoneAreRefusedWithWhatIsWrong) {
+  start_with_ports();
+  Client<2> ports = connect();
+  const auto expect = [&](const Record& record, const Box<2>& box, std::string_view says) {
+    const auto refused = ports.put(7, box, record);
+    ASSERT_FALSE(refused) << says;
+    EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument) << refused.error().message;
+    EXPECT_NE(refused.error().message.find(says), std::string::npos) << refused.error().message;
+  };
+  expect({.properties = "[1]"}, place(1, 1), "id 7");
+  expect({.properties = R"({"a": })"}, place(1, 1), "id 7");
+  expect({.geometry = geometry_at(1, 1).substr(0, 20)}, place(1, 1), "geometry");
+  expect({.geometry = geometry_at(1, 2)}, place(1, 1), "does not hold");
+  WriteBatch<2> batch;
+  batch.put(1, place(1, 1)).put(2, place(2, 2), {.properties = "[]"}).put(3, place(3, 3));
+  EXPECT_FALSE(batch.check());
+  EXPECT_FALSE(ports.write(batch));
+  EXPECT_EQ(get(ports, {1, 2, 3, 7}).missing.size(), 4u);
+  batch.clear();
+  EXPECT_TRUE(batch.check());
 }
 
 TEST_F(RecordsTest, AreOfOneVersionWithTheirBoxes) {

@@ -54,7 +54,7 @@ Result<Geometry> read_text(const std::string& bytes) {
   return read_wkb(std::as_bytes(std::span(bytes)));
 }
 
-const std::vector<const char*> kOfEachType = {
+const std::vector<const char*> kWktOfEachType = {
     "POINT (1 2)",
     "POINT Z (1 2 3)",
     "POINT EMPTY",
@@ -73,7 +73,7 @@ const std::vector<const char*> kOfEachType = {
 };
 
 TEST(GeometryWkb, OfEachTypeIsReadAsWritten) {
-  for (const char* text : kOfEachType) {
+  for (const char* text : kWktOfEachType) {
     const Geometry geometry = shape_of(text);
     const auto again = read_text(write_wkb(geometry));
     ASSERT_TRUE(again) << text << ": " << again.error().message;
@@ -132,7 +132,7 @@ TEST(GeometryWkb, RefusesWhatIsNotKept) {
 }
 
 TEST(GeometryWkb, OfEachTypeIsRefusedCutOffAnywhere) {
-  for (const char* text : kOfEachType) {
+  for (const char* text : kWktOfEachType) {
     const std::string bytes = write_wkb(shape_of(text));
     for (std::size_t size = 0; size < bytes.size(); ++size) {
       EXPECT_FALSE(read_text(bytes.substr(0, size))) << text << ", " << size << " bytes";

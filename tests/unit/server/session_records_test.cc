@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "geometry/record.h"
+#include "geometry/wkt.h"
 #include "server/limits.h"
 #include "server/long_request.h"
 #include "server/session.h"
@@ -43,14 +45,24 @@ class SessionRecords : public SessionTest {
     SILURUS_CHECK(code_of(creator.receive()) == kNoError);
     client_ = &world_.connect(0, 1u << 20, "a");
   }
-  /// A write that inserts `id` with a record of that many bytes.
-  static Bytes write_of(std::uint32_t request_id, std::uint64_t id, std::size_t bytes) {
+  /// A record of that many bytes, 21 at least.
+  static std::string record_of(std::size_t bytes) {
+    const std::size_t rest = bytes - geometry::kRecordHead - std::string(R"({"t":""})").size();
+    return geometry::encode(
+               {.geometry = {}, .properties = R"({"t":")" + std::string(rest, 'a') + R"("})"})
+        .value();
+  }
+  /// A write that inserts `id` with that record.
+  static Bytes write_with(std::uint32_t request_id, std::uint64_t id, const std::string& record) {
     protocol::Operation<2> operation = insert_of(id);
-    operation.record_bytes = static_cast<std::uint32_t>(bytes);
-    Bytes out(protocol::write_bytes<2>(1, bytes));
+    operation.record_bytes = static_cast<std::uint32_t>(record.size());
+    Bytes out(protocol::write_bytes<2>(1, record.size()));
     protocol::encode_write<2>(out, request_id, request_id, std::span(&operation, 1), 0,
-                              Bytes(bytes, std::byte{7}));
+                              std::as_bytes(std::span(record)));
     return out;
+  }
+  static Bytes write_of(std::uint32_t request_id, std::uint64_t id, std::size_t bytes) {
+    return write_with(request_id, id, record_of(bytes));
   }
   void send(std::uint32_t request_id, std::span<const std::byte> part, bool more) {
     Bytes out(sizeof(protocol::Header) + part.size());
@@ -123,6 +135,28 @@ TEST_F(SessionRecords, ComeWithInsertsAndPutsAlone) {
     world_.run();
     EXPECT_EQ(code_of(client_->receive()), ErrorCode::kInvalidArgument);
   }
+  EXPECT_FALSE(client_->closed());
+}
+
+TEST_F(SessionRecords, ThatAreNoneAreRefused) {
+  const auto with_geometry = [](const char* wkt) {
+    return geometry::encode({.geometry = geometry::read_wkt(wkt).value(), .properties = {}})
+        .value();
+  };
+  const Box<2> box = insert_of(1).box;
+  const std::string inside =
+      "POINT (" + std::to_string(box.min[0]) + " " + std::to_string(box.min[1]) + ")";
+  std::string bad_text = record_of(100);
+  bad_text.back() = ']';
+  for (const std::string& record : {std::string(50, 'a'), record_of(100).substr(0, 99), bad_text,
+                                    with_geometry("POINT (1e9 1)")}) {
+    client_->raw(write_with(5, 1, record));
+    world_.run();
+    EXPECT_EQ(code_of(client_->receive()), ErrorCode::kInvalidArgument);
+  }
+  client_->raw(write_with(5, 1, with_geometry(inside.c_str())));
+  world_.run();
+  EXPECT_EQ(code_of(client_->receive()), kNoError);
   EXPECT_FALSE(client_->closed());
 }
 

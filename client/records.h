@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "common/result.h"
+#include "silurus/types.h"
+
+namespace silurus::client {
+
+/// A record of an entry with that box, as it travels (geometry/record.h): its geometry in the one
+/// form that it has there, its properties without spaces. kInvalidArgument, kUnsupported, kTooLarge: what of its parts is wrong,
+/// or that the box does not hold the geometry. Pure.
+template <int D>
+Result<std::string> encode_record(const Record& record, const Box<D>& box);
+
+/// A record that a server told. kProtocol: it is none.
+Result<Record> decode_record(std::span<const std::byte> bytes);
+
+}  // namespace silurus::client
