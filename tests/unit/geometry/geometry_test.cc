@@ -24,7 +24,7 @@ std::string error_of(Shape shape) {
   return geometry ? "" : geometry.error().message;
 }
 
-TEST(Geometry, NamesTheCoordinateThatIsNotFinite) {
+TEST(GeometryValue, NamesTheCoordinateThatIsNotFinite) {
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   EXPECT_EQ(error_of(line_of({{0, 0}, {1, kNan}})), "coordinate 1 is not a number: its y");
@@ -39,7 +39,7 @@ TEST(Geometry, NamesTheCoordinateThatIsNotFinite) {
             "coordinate 2 of ring 1 of polygon 0 of part 0 is not a number: its y");
 }
 
-TEST(Geometry, ChecksZWhereThereIsOneAlone) {
+TEST(GeometryValue, ChecksZWhereThereIsOneAlone) {
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
   Shape point{.type = Type::kPoint, .has_z = true, .lines = {{{1, 2, kNan}}}};
   EXPECT_EQ(error_of(point), "coordinate 0 is not a number: its z");
@@ -49,7 +49,7 @@ TEST(Geometry, ChecksZWhereThereIsOneAlone) {
   EXPECT_EQ(flat->shape().lines[0][0].z, 0) << "what is not kept must not differ";
 }
 
-TEST(Geometry, RefusesLinesAndRingsThatAreNone) {
+TEST(GeometryValue, RefusesLinesAndRingsThatAreNone) {
   EXPECT_EQ(wrong_with("LINESTRING (1 1)"),
             "the geometry has fewer than 2 different coordinates: a line needs them");
   EXPECT_EQ(wrong_with("MULTILINESTRING ((0 0, 1 1), (1 1, 1 1, 1 1))"),
@@ -64,7 +64,7 @@ TEST(Geometry, RefusesLinesAndRingsThatAreNone) {
             "ring 0 has no extent: all its coordinates are equal");
 }
 
-TEST(Geometry, RefusesRingsThatMeetThemselves) {
+TEST(GeometryValue, RefusesRingsThatMeetThemselves) {
   EXPECT_EQ(wrong_with("POLYGON ((0 0, 2 2, 2 0, 0 2, 0 0))"),
             "ring 0 crosses itself: the segments that begin at their coordinates 0 and 2");
   EXPECT_EQ(wrong_with("POLYGON ((0 0, 4 0, 4 4, 2 0, 0 4, 0 0))"),
@@ -79,13 +79,13 @@ TEST(Geometry, RefusesRingsThatMeetThemselves) {
             "coordinates 0 and 2");
 }
 
-TEST(Geometry, TakesAVertexTwiceInARow) {
+TEST(GeometryValue, TakesAVertexTwiceInARow) {
   EXPECT_EQ(wrong_with("POLYGON ((0 0, 0 0, 4 0, 4 0, 4 4, 0 0, 0 0))"), "");
   EXPECT_EQ(wrong_with("LINESTRING (0 0, 0 0, 1 1)"), "");
   EXPECT_EQ(wrong_with("LINESTRING (0 0, 2 2, 2 0, 0 2)"), "") << "lines may cross themselves";
 }
 
-TEST(Geometry, RefusesHolesThatAreNone) {
+TEST(GeometryValue, RefusesHolesThatAreNone) {
   const auto with_holes = [](const std::string& holes) {
     return wrong_with("POLYGON ((0 0, 9 0, 9 9, 0 9, 0 0), " + holes + ")");
   };
@@ -105,7 +105,7 @@ TEST(Geometry, RefusesHolesThatAreNone) {
             "ring 1 crosses ring 0: the segments that begin at their coordinates 2 and 2");
 }
 
-TEST(Geometry, RefusesAHoleThatLeavesItsShellByAVertex) {
+TEST(GeometryValue, RefusesAHoleThatLeavesItsShellByAVertex) {
   // ring 1 passes through the vertex (2 2) of ring 0 by a vertex of its own, and comes back by
   // (2 4) and (2 6): no segments cross
   EXPECT_EQ(wrong_with("POLYGON ((0 0, 4 0, 2 2, 4 4, 4 8, 0 8, 0 0), "
@@ -113,7 +113,7 @@ TEST(Geometry, RefusesAHoleThatLeavesItsShellByAVertex) {
             "ring 1 lies outside ring 0: a hole must lie within the shell");
 }
 
-TEST(Geometry, TakesHolesThatTouchInOnePointAndRefusesThemInTwo) {
+TEST(GeometryValue, TakesHolesThatTouchInOnePointAndRefusesThemInTwo) {
   EXPECT_EQ(wrong_with("POLYGON ((0 0, 9 0, 9 9, 0 9, 0 0), (0 4, 4 3, 4 5, 0 4))"), "");
   EXPECT_EQ(wrong_with("POLYGON ((0 0, 9 0, 9 9, 0 9, 0 0), (0 4, 4 3, 9 4, 4 5, 0 4))"),
             "the inside of the geometry is in several pieces: ring 0 and ring 1 touch where that "
@@ -132,7 +132,7 @@ TEST(Geometry, TakesHolesThatTouchInOnePointAndRefusesThemInTwo) {
       << "three that touch in the same point";
 }
 
-TEST(Geometry, RefusesPolygonsThatOverlap) {
+TEST(GeometryValue, RefusesPolygonsThatOverlap) {
   EXPECT_EQ(wrong_with("MULTIPOLYGON (((0 0, 9 0, 9 9, 0 9, 0 0)), ((1 1, 2 1, 2 2, 1 1)))"),
             "polygon 1 overlaps polygon 0");
   EXPECT_EQ(wrong_with("MULTIPOLYGON (((1 1, 2 1, 2 2, 1 1)), ((0 0, 9 0, 9 9, 0 9, 0 0)))"),
@@ -149,7 +149,7 @@ TEST(Geometry, RefusesPolygonsThatOverlap) {
       << "one in the hole of another";
 }
 
-TEST(Geometry, TurnsShellsCounterClockwiseAndHolesClockwise) {
+TEST(GeometryValue, TurnsShellsCounterClockwiseAndHolesClockwise) {
   const Geometry clockwise = shape_of("POLYGON ((0 0, 0 9, 9 9, 9 0, 0 0), (1 1, 2 1, 2 2, 1 1))");
   EXPECT_EQ(write_wkt(clockwise), "POLYGON ((0 0, 9 0, 9 9, 0 9, 0 0), (1 1, 2 2, 2 1, 1 1))");
   EXPECT_EQ(shape_of(write_wkt(clockwise)), clockwise);
@@ -158,11 +158,11 @@ TEST(Geometry, TurnsShellsCounterClockwiseAndHolesClockwise) {
       << "by the turn at the least vertex, not at those that turn the other way";
 }
 
-TEST(Geometry, HasNoZeroWithASign) {
+TEST(GeometryValue, HasNoZeroWithASign) {
   EXPECT_EQ(write_wkt(shape_of("POINT Z (-0 -0.0 -0e5)")), "POINT Z (0 0 0)");
 }
 
-TEST(Geometry, RefusesPartsOfAnotherTypeOrWithoutZ) {
+TEST(GeometryValue, RefusesPartsOfAnotherTypeOrWithoutZ) {
   Shape point{.type = Type::kPoint, .lines = {{{1, 2}}}};
   EXPECT_EQ(error_of({.type = Type::kMultiLineString, .parts = {point}}),
             "line 0 is a Point, in a MultiLineString");
@@ -179,7 +179,7 @@ TEST(Geometry, RefusesPartsOfAnotherTypeOrWithoutZ) {
   EXPECT_EQ(error_of({.type = static_cast<Type>(8)}), "the geometry is of no type");
 }
 
-TEST(Geometry, HasALimitOfDepthAndOfBytes) {
+TEST(GeometryValue, HasALimitOfDepthAndOfBytes) {
   Shape nested{.type = Type::kPoint, .lines = {{{1, 2}}}};
   for (int depth = 2; depth <= kMaxDepth; ++depth) {
     nested = {.type = Type::kCollection, .parts = {nested}};
@@ -199,7 +199,7 @@ TEST(Geometry, HasALimitOfDepthAndOfBytes) {
   EXPECT_EQ(longer.error().code, ErrorCode::kTooLarge);
 }
 
-TEST(Geometry, GivesUpOnRingsWhoseSegmentsAllLieAcrossEachOther) {
+TEST(GeometryValue, GivesUpOnRingsWhoseSegmentsAllLieAcrossEachOther) {
   // narrow teeth along a diagonal: the boxes of all their sides meet
   Line ring;
   constexpr int kTeeth = 15'000;
@@ -214,7 +214,7 @@ TEST(Geometry, GivesUpOnRingsWhoseSegmentsAllLieAcrossEachOther) {
   EXPECT_EQ(geometry.error().code, ErrorCode::kTooLarge) << geometry.error().message;
 }
 
-TEST(Geometry, HasTheBoxOfAllVerticesAndNoneIfEmpty) {
+TEST(GeometryValue, HasTheBoxOfAllVerticesAndNoneIfEmpty) {
   EXPECT_EQ(box_of<2>(shape_of("GEOMETRYCOLLECTION (POINT (5 1), LINESTRING (-1 2, 3 7))")),
             (rtree::Box<2>{{-1, 1}, {5, 7}}));
   EXPECT_EQ(box_of<3>(shape_of("MULTIPOINT Z ((1 2 -3), EMPTY, (4 0 9))")),

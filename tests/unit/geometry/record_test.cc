@@ -28,7 +28,7 @@ const char* const kProperties = R"({ "name": "Århus",  "depth": 1.50 })";
 
 Record harbour() { return {shape_of("POINT Z (10 56 2)"), kProperties}; }
 
-TEST(Record, IsDecodedAsEncodedWithEitherPartOrBoth) {
+TEST(GeometryRecord, IsDecodedAsEncodedWithEitherPartOrBoth) {
   for (const Record& record :
        {harbour(), Record{shape_of("POINT EMPTY"), std::nullopt}, Record{std::nullopt, "{}"}}) {
     const auto bytes = encode(record);
@@ -39,7 +39,7 @@ TEST(Record, IsDecodedAsEncodedWithEitherPartOrBoth) {
   }
 }
 
-TEST(Record, HasTheBytesThatItsHeaderSays) {
+TEST(GeometryRecord, HasTheBytesThatItsHeaderSays) {
   const std::string wkb = write_wkb(shape_of("POINT (1 2)"));
   const std::string bytes = encode({shape_of("POINT (1 2)"), R"({"a":1})"}).value();
   EXPECT_EQ(bytes, std::string("\x01\x03\0\0\x15\0\0\0\x07\0\0\0", 12) + wkb + R"({"a":1})");
@@ -53,7 +53,7 @@ TEST(Record, HasTheBytesThatItsHeaderSays) {
   EXPECT_EQ(split_record(bytes_of(only))->wkb, std::nullopt);
 }
 
-TEST(Record, IsRefusedWithoutPartsOrWithPropertiesThatAreNoObject) {
+TEST(GeometryRecord, IsRefusedWithoutPartsOrWithPropertiesThatAreNoObject) {
   EXPECT_EQ(encode({}).error().message, "the record has neither geometry nor properties");
   for (const char* text : {"", "[1]", "7", "{\"a\":}", "{} {}", "null", "{\"a\":\"\xff\"}"}) {
     const auto bytes = encode({std::nullopt, text});
@@ -64,7 +64,7 @@ TEST(Record, IsRefusedWithoutPartsOrWithPropertiesThatAreNoObject) {
   EXPECT_EQ(encode({std::nullopt, deep}).error().code, ErrorCode::kTooLarge);
 }
 
-TEST(Record, HasALimitOfGeometryAndPropertiesTogether) {
+TEST(GeometryRecord, HasALimitOfGeometryAndPropertiesTogether) {
   const std::size_t point = 21;
   std::string text = "{}" + std::string(kMaxRecord - point - 2, ' ');
   EXPECT_TRUE(encode({shape_of("POINT (1 2)"), text}));
@@ -74,7 +74,7 @@ TEST(Record, HasALimitOfGeometryAndPropertiesTogether) {
   EXPECT_EQ(larger.error().code, ErrorCode::kTooLarge);
 }
 
-TEST(Record, OfOtherBytesIsRefused) {
+TEST(GeometryRecord, OfOtherBytesIsRefused) {
   const std::string good = encode(harbour()).value();
   for (std::size_t size = 0; size < good.size(); ++size) {
     EXPECT_NE(wrong_with_bytes(good.substr(0, size)), "") << size;
@@ -98,7 +98,7 @@ TEST(Record, OfOtherBytesIsRefused) {
   EXPECT_THAT(with(good.size() - 1, ']'), HasSubstr("no JSON"));
 }
 
-TEST(Record, OfBytesThatWereCheckedIsReadWithoutPartOfTheChecks) {
+TEST(GeometryRecord, OfBytesThatWereCheckedIsReadWithoutPartOfTheChecks) {
   std::string bytes = encode(harbour()).value();
   bytes.back() = ']';
   EXPECT_TRUE(decode(bytes_of(bytes), Checks::kForm));
@@ -106,7 +106,7 @@ TEST(Record, OfBytesThatWereCheckedIsReadWithoutPartOfTheChecks) {
   EXPECT_FALSE(decode(bytes_of(bytes), Checks::kForm));
 }
 
-TEST(Record, IsAFeatureWithItsPropertiesAsTheyAre) {
+TEST(GeometryRecord, IsAFeatureWithItsPropertiesAsTheyAre) {
   EXPECT_EQ(to_feature(18446744073709551615u, harbour()),
             R"({"type":"Feature","id":18446744073709551615,)"
             R"("geometry":{"type":"Point","coordinates":[10,56,2]},"properties":)" +
@@ -117,7 +117,7 @@ TEST(Record, IsAFeatureWithItsPropertiesAsTheyAre) {
               HasSubstr(R"("properties":null})"));
 }
 
-TEST(Record, IsReadFromAFeature) {
+TEST(GeometryRecord, IsReadFromAFeature) {
   const auto feature = read_feature(to_feature(7, harbour()));
   ASSERT_TRUE(feature) << feature.error().message;
   EXPECT_EQ(feature->id, 7u);
@@ -130,7 +130,7 @@ TEST(Record, IsReadFromAFeature) {
   EXPECT_EQ(bare->record, (Record{std::nullopt, R"({"b":1,"a":2})"}));
 }
 
-TEST(Record, OfAnotherTextIsRefused) {
+TEST(GeometryRecord, OfAnotherTextIsRefused) {
   const auto wrong = [](std::string_view text) { return read_feature(text).error().message; };
   EXPECT_EQ(wrong("{"), "the feature is no JSON");
   EXPECT_EQ(wrong(R"({"type":"Point","coordinates":[1,2]})"),

@@ -20,7 +20,7 @@ struct Texts {
   const char* wkt;
   const char* geojson;
 };
-constexpr Texts kOfEachType[] = {
+constexpr Texts kTextsOfEachType[] = {
     {"POINT (1 2)", R"({"type":"Point","coordinates":[1,2]})"},
     {"POINT Z (1.5 -2 3)", R"({"type":"Point","coordinates":[1.5,-2,3]})"},
     {"POINT EMPTY", R"({"type":"Point","coordinates":[]})"},
@@ -44,7 +44,7 @@ constexpr Texts kOfEachType[] = {
 };
 
 TEST(GeometryText, OfEachTypeIsTheSameInBothFormsAndIsReadAsWritten) {
-  for (const auto& [wkt, geojson] : kOfEachType) {
+  for (const auto& [wkt, geojson] : kTextsOfEachType) {
     const auto of_wkt = read_wkt(wkt);
     ASSERT_TRUE(of_wkt) << wkt << ": " << of_wkt.error().message;
     const auto of_json = read_geojson(geojson);
