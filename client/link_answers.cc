@@ -165,30 +165,7 @@ Status Link<D>::take_records(Call<D>& call, const protocol::Answer& answer) {
   constexpr std::size_t kMost = protocol::kMaxGetRecordBytes + rtree::kMostRecordBytes +
                                 protocol::kMaxGetIds * (sizeof(protocol::GotRecord<D>) + 8);
   if (auto ok = append<std::byte>(answer, kMost, call.got_bytes); !ok || answer.more()) return ok;
-  std::span<const std::byte> rest(call.got_bytes);
-  GetAnswer<D>& got = call.get();
-  while (!rest.empty()) {
-    protocol::GotRecord<D> one{};
-    const bool is_whole = rest.size() >= sizeof one;
-    if (is_whole) std::memcpy(static_cast<void*>(&one), rest.data(), sizeof one);
-    rest = rest.subspan(std::min(rest.size(), sizeof one));
-    if (!is_whole || one.bytes > rest.size() || protocol::padded(one.bytes) > rest.size()) {
-      return fail(ErrorCode::kProtocol, "an answer of records that is cut short");
-    }
-    if (one.entry.version == 0) {
-      got.missing.push_back(one.entry.id);
-      continue;
-    }
-    got.entries.push_back(one.entry);
-    Record& record = got.records.emplace_back();
-    if (one.bytes != 0) {
-      auto decoded = decode_record(rest.first(one.bytes));
-      if (!decoded) return fail(decoded.error());
-      record = std::move(*decoded);
-    }
-    rest = rest.subspan(protocol::padded(one.bytes));
-  }
-  return {};
+  return append_got_records<D>(call.got_bytes, call.get());
 }
 
 /// The server holds the version: from here on it is read one-sidedly.

@@ -2,10 +2,13 @@
 
 #include "client/records.h"
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "geometry/record.h"
 #include "geometry/wkb.h"
+#include "protocol/messages.h"
 
 namespace silurus::client {
 
@@ -28,6 +31,8 @@ Result<std::string> encode_record(const Record& record, const Box<D>& box) {
   return geometry::encode(checked);
 }
 
+namespace {
+
 Result<Record> decode_record(std::span<const std::byte> bytes) {
   const auto parts = geometry::split_record(bytes);
   if (!parts) return fail(parts.error());
@@ -39,6 +44,36 @@ Result<Record> decode_record(std::span<const std::byte> bytes) {
   return record;
 }
 
+}  // namespace
+
+template <int D>
+Status append_got_records(std::span<const std::byte> answer, GetAnswer<D>& to) {
+  while (!answer.empty()) {
+    protocol::GotRecord<D> one{};
+    const bool is_whole = answer.size() >= sizeof one;
+    if (is_whole) std::memcpy(static_cast<void*>(&one), answer.data(), sizeof one);
+    answer = answer.subspan(std::min(answer.size(), sizeof one));
+    if (!is_whole || one.bytes > answer.size() || protocol::padded(one.bytes) > answer.size()) {
+      return fail(ErrorCode::kProtocol, "an answer of records that is cut short");
+    }
+    const auto bytes = answer.first(one.bytes);
+    answer = answer.subspan(protocol::padded(one.bytes));
+    if (one.entry.version == 0) {
+      to.missing.push_back(one.entry.id);
+      continue;
+    }
+    to.entries.push_back(one.entry);
+    Record& record = to.records.emplace_back();
+    if (bytes.empty()) continue;
+    auto decoded = decode_record(bytes);
+    if (!decoded) return fail(decoded.error());
+    record = std::move(*decoded);
+  }
+  return {};
+}
+
+template Status append_got_records<2>(std::span<const std::byte>, GetAnswer<2>&);
+template Status append_got_records<3>(std::span<const std::byte>, GetAnswer<3>&);
 template Result<std::string> encode_record<2>(const Record&, const Box<2>&);
 template Result<std::string> encode_record<3>(const Record&, const Box<3>&);
 

@@ -2,7 +2,7 @@
 
 # libsilurus.so: the client side as one shared library, of the objects that the modules' static libraries are made of.
 # Programs of this tree link the static libraries; what is installed is this one, as silurus::client.
-set(modules common keys etcd rtree local transport protocol client shards)
+set(modules common keys etcd rtree geometry local transport protocol client shards)
 list(TRANSFORM modules REPLACE "(.+)" "$<TARGET_OBJECTS:silurus_\\1>" OUTPUT_VARIABLE objects)
 add_library(silurus_shared SHARED ${objects})
 set_target_properties(silurus_shared PROPERTIES

@@ -52,9 +52,14 @@ void try_writes(std::span<const std::byte> message) {
       }
     }
     const auto outstanding = static_cast<std::uint32_t>(write->sequence - write->oldest);
-    check_same(message, written,
-               encode_write<D>(written, write->header.request_id, write->sequence, operations,
-                               outstanding));
+    std::uint64_t record_bytes = 0;
+    for (const auto& operation : operations) record_bytes += operation.record_bytes;
+    SILURUS_CHECK(check_record_bytes(record_bytes, write->records));
+    const std::size_t bytes =
+        encode_write<D>(written, write->header.request_id, write->sequence, operations, outstanding,
+                        write->records.first(record_bytes));
+    const std::size_t rest = write->records.size() - record_bytes;  // may be other than zeros
+    check_same(message.first(bytes - rest), written, bytes - rest);
   }
   if (const auto load = decode_load_entries<D>(message)) {
     std::vector<rtree::Entry<D>> entries(1);
@@ -86,8 +91,14 @@ void try_others(std::span<const std::byte> message) {
   if (const auto get = decode_get(message)) {
     std::vector<std::uint64_t> ids;
     for (std::size_t i = 0; i < get->ids.size(); ++i) ids.push_back(get->ids[i]);
-    check_same(message, written,
-               encode_get(written, get->header.request_id, ids, get->header.flags));
+    check_same(
+        message, written,
+        encode_get(written, get->header.request_id, ids, get->header.flags, get->with_records));
+  }
+  if (const auto segment = decode_segment(message)) {
+    check_same(
+        message, written,
+        encode_segment(written, segment->header.request_id, segment->bytes, segment->more()));
   }
   if (const auto hold = decode_hold(message)) {
     check_same(message, written,
@@ -118,6 +129,10 @@ void add_seeds(std::vector<std::string>& all) {
   const std::vector<Operation<D>> operations(
       2, {.id = 7, .kind = OperationKind::kUpdate, .record_bytes = 0, .box = box, .to = box});
   add(encode_write<D>(out, 3, 9, operations, 4));
+  const Operation<D> put{
+      .id = 7, .kind = OperationKind::kPut, .record_bytes = 13, .box = box, .expected = 0};
+  add(encode_write<D>(out, 3, 9, std::span(&put, 1), 0, std::vector<std::byte>(13)));
+  add(encode_segment(out, 3, std::vector<std::byte>(100), true));
   add(encode_load_entries<D>(out, 4, std::vector<rtree::Entry<D>>(2, {5, box})));
   const std::size_t front = encode_at(out, 5, 6);
   add(front + encode_range<D>(std::span(out).subspan(front), 5, {.window = box}));

@@ -41,9 +41,7 @@ void append_word(std::string& bytes, std::size_t word) {
   }
 }
 
-Error no_object() {
-  return {ErrorCode::kInvalidArgument, "the properties are no object of JSON"};
-}
+Error no_object() { return {ErrorCode::kInvalidArgument, "the properties are no object of JSON"}; }
 
 }  // namespace
 
@@ -57,8 +55,7 @@ Status check_properties(std::string_view text) {
 }
 
 Result<std::string> compact_properties(std::string_view text) {
-  const auto json =
-      parse_whole_json<nlohmann::ordered_json>(text, "the text of the properties");
+  const auto json = parse_whole_json<nlohmann::ordered_json>(text, "the text of the properties");
   if (!json) return fail(json.error());
   if (!json->is_object()) return fail(no_object());
   return json_text(*json);

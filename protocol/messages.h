@@ -225,11 +225,11 @@ struct AnswerHeader {
   std::uint64_t count;     ///< in this segment; a kCount range: the total
 };
 
-/// Of one id in an answer to a kGet with records.
+/// What there is of one id in an answer to a kGet with records.
 template <int D>
 struct GotRecord {
-  silurus::KeyedEntry<D> entry;  ///< of version 0: there is none
-  std::uint64_t bytes;           ///< of its record; 0: it has none
+  silurus::KeyedEntry<D> entry;  ///< in version 0: there is none
+  std::uint64_t bytes;           ///< in its record; 0: it has none
 };
 /// Bytes that something of that length takes where what follows is aligned.
 constexpr std::size_t padded(std::size_t bytes) { return (bytes + 7) / 8 * 8; }

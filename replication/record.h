@@ -114,7 +114,7 @@ struct SelectPayload {
 
 struct PartPayload {
   static constexpr std::size_t kMostBytes = 120;
-  std::uint64_t count;          ///< of bytes: at most kMostBytes
+  std::uint64_t count;          ///< number of bytes: at most kMostBytes
   std::byte bytes[kMostBytes];  ///< as many, and zeros up to a multiple of 8; no more are written
 };
 

@@ -47,7 +47,8 @@ class Replay {
     rtree::Box<D> box;
     rtree::Box<D> to;
     CompactPayload compaction;
-    std::optional<std::vector<std::byte>> record;  ///< of the entry; none: it keeps what it has
+    std::optional<std::vector<std::byte>>
+        record;  ///< what the entry has then; none: it keeps what it has
   };
   Status take_part(const Record& record);
   Status end_batch(const Record& record);

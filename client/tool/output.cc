@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "client/tool/output.h"
-#include "client/tool/records.h"
 
 #include <algorithm>
 #include <array>
@@ -10,6 +9,7 @@
 #include <cmath>
 #include <csignal>
 
+#include "client/tool/records.h"
 #include "common/json.h"
 #include "common/units.h"
 

@@ -76,9 +76,8 @@ Result<Box<D>> box_about(const std::string& geometry) {
   const auto read = geometry_of(geometry);
   if (!read) return fail(read.error());
   if (const auto box = geometry::box_of<D>(*read)) return *box;
-  return fail(ErrorCode::kInvalidArgument,
-              "--geometry has no box of " + std::to_string(D) +
-                  " dimensions: say the box behind the id, too");
+  return fail(ErrorCode::kInvalidArgument, "--geometry has no box of " + std::to_string(D) +
+                                               " dimensions: say the box behind the id, too");
 }
 
 std::string record_as_json(const Record& record) {

@@ -49,7 +49,8 @@ struct JoinAnswer {
 template <int D>
 struct GetAnswer {
   std::vector<KeyedEntry<D>> entries;  ///< in the order of the ids asked for
-  std::vector<Record> records;         ///< of the entries, if asked for; empty ones where none is
+  std::vector<Record>
+      records;  ///< those of the entries, if asked for; empty ones where there is none
   std::vector<std::uint64_t> missing;  ///< ids of which there is none, in that order
   Version version = 0;                 ///< that all of them are of
 };

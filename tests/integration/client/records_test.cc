@@ -4,8 +4,10 @@
 #include <signal.h>
 
 #include <atomic>
+#include <fstream>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <thread>
@@ -28,6 +30,7 @@ namespace {
 using testing_support::patient;
 using testing_support::ServerProcess;
 using testing_support::TemporaryFolder;
+using testing_support::Tool;
 
 /// A point, as well-known binary.
 std::string geometry_at(double x, double y) {
@@ -87,7 +90,8 @@ TEST_F(RecordsTest, ComeBackAsTheyWereWritten) {
     EXPECT_TRUE(ports.is_keyed()) << "a record is found by the id of its entry";
     const Record hamburg{geometry_at(10, 53.5), R"({"name":"Hamburg"})"};
     ASSERT_TRUE(ports.put(1, place(10, 53.5), hamburg));
-    ASSERT_TRUE(ports.put(2, place(4, 52), Record{.properties = "{ \"name\" : \"Rotterdam\",\n\"a\": [1, 2]}"}));
+    ASSERT_TRUE(ports.put(2, place(4, 52),
+                          Record{.properties = "{ \"name\" : \"Rotterdam\",\n\"a\": [1, 2]}"}));
     ASSERT_TRUE(ports.put(3, place(5, 51), Record{.geometry = geometry_at(5, 51)}));
     ASSERT_TRUE(ports.put(4, place(6, 50)));
     const GetAnswer<2> found = get(ports, {4, 9, 1, 3, 2});
@@ -252,6 +256,37 @@ TEST_F(RecordsTest, AreOfOneVersionWithTheirBoxes) {
   }
   ends = true;
   writer.join();
+}
+
+TEST_F(RecordsTest, TheToolPutsAndPrintsThem) {
+  start_with_ports();
+  const std::string of_ports = " -c ports --server " + server_->addresses()[0];
+  const Tool tool;
+  const auto run = [&](const std::string& words) { return tool.run(words + of_ports); };
+  std::ofstream(folder_ / "area.json")
+      << R"({"type": "Polygon", "coordinates": [[[0, 0], [0, 2], [2, 2], [0, 0]]]})";
+  EXPECT_EQ(run(R"(put 3 --geometry 'POINT (4.1 51.9)' --properties '{"a": "x, y"}')").status, 0);
+  EXPECT_EQ(run("put 4 --geometry @" + (folder_ / "area.json")).status, 0);
+  EXPECT_EQ(run("put 5 9 53").status, 0);
+  const Tool::Ran text = run("get 3 4 5 --records");
+  EXPECT_EQ(text.status, 0) << text.err;
+  const std::string lines = text.out;
+  EXPECT_NE(lines.find(" POINT (4.1 51.9) {\"a\":\"x, y\"}\n"), std::string::npos) << lines;
+  EXPECT_NE(lines.find(" POLYGON ((0 0, 2 2, 0 2, 0 0))\n"), std::string::npos)
+      << "counter-clockwise: " << lines;
+  const auto told = nlohmann::json::parse(run("get 5 3 --records --format json").out);
+  EXPECT_TRUE(told["entries"][0]["record"].is_null());
+  EXPECT_EQ(told["entries"][1]["record"]["properties"]["a"], "x, y");
+  EXPECT_EQ(told["entries"][1]["record"]["geometry"]["type"], "Point");
+  const auto features = nlohmann::json::parse(run("get 3 4 5 --format geojson").out);
+  EXPECT_EQ(features["features"].size(), 3u);
+  EXPECT_EQ(features["features"][2]["geometry"]["coordinates"][1], 53);
+  EXPECT_TRUE(features["features"][2]["properties"].is_null());
+  EXPECT_NE(run("get 3 --records --format csv").out.find(R"(""a"":""x, y"")"), std::string::npos);
+  const Tool::Ran crossed = run("put 6 --geometry 'POLYGON ((0 0, 2 2, 2 0, 0 2, 0 0))'");
+  EXPECT_EQ(crossed.status, 1);
+  EXPECT_NE(crossed.err.find("crosses itself"), std::string::npos) << crossed.err;
+  EXPECT_EQ(run("get 6").status, 1);
 }
 
 TEST_F(RecordsTest, OutliveTheServerThatIsKilled) {
