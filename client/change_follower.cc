@@ -18,13 +18,16 @@ constexpr rtree::Version versions_between(rtree::Version from, rtree::Version to
 }
 
 constexpr double kRate = 1.0 / 16;
+constexpr double kGapRate = 1.0 / 4;
+/// Below this gap the number of records is taken for known.
+constexpr double kSmallGap = 0.25;
 /// An insert into a tree of four levels takes 176 bytes.
 constexpr double kUsualRecordBytes = 192;
-/// With fewer versions between two root words than this no record is read ahead: the round trip
-/// that is needed when there is one after all costs less.
-constexpr double kFewVersions = 0.05;
+/// With fewer records between two root words than this none is read ahead: the round trip that is
+/// needed when there is one after all costs less.
+constexpr double kFewRecords = 0.05;
 /// More are not counted, so that a client that has slept is soon as it was.
-constexpr rtree::Version kManyVersions = 256;
+constexpr double kManyRecords = 256;
 /// Between two root words, records are worth this number of bytes: no more than a mirrored root and
 /// an inner node, which would be read instead.
 constexpr double kWorth = rtree::kMostChangeBytes;
@@ -36,14 +39,31 @@ template <int D>
 ChangeFollower<D>::ChangeFollower(NodeCache& cache, std::size_t most_bytes)
     : cache_(cache),
       most_bytes_(std::min(most_bytes, rtree::kMostChangeBytes)),
-      bytes_a_version_(kUsualRecordBytes) {}
+      bytes_a_record_(kUsualRecordBytes) {}
 
 template <int D>
-void ChangeFollower<D>::begin(rtree::NodeRef root, std::size_t offset) {
+void ChangeFollower<D>::begin(rtree::NodeRef root, std::size_t offset, std::uint64_t records) {
+  // Of what it did not follow it knows at least how much that was.
+  if (records_ != 0 && records > records_) learn_gap(behind(root), records - records_);
   is_following_ = true;
   birth_ = root.birth();
+  records_ = records;
   offset_ = offset;
   next_bytes_ = 0;
+}
+
+template <int D>
+void ChangeFollower<D>::learn_gap(rtree::Version versions, std::uint64_t records) {
+  if (versions < records) return;
+  const double gap = std::log2(static_cast<double>(versions) / static_cast<double>(records));
+  gap_ += kGapRate * (gap - gap_);
+}
+
+/// How many records some versions are likely to have, of which the last one is the tree's own.
+template <int D>
+double ChangeFollower<D>::records_in(rtree::Version versions) const {
+  if (versions == 0) return 0;
+  return std::max(1.0, std::ceil(static_cast<double>(versions) / std::exp2(gap_)));
 }
 
 template <int D>
@@ -59,14 +79,13 @@ bool ChangeFollower<D>::has_reached(rtree::NodeRef root) const {
 template <int D>
 void ChangeFollower<D>::observe(rtree::NodeRef root, Piece ahead) {
   if (!ahead.birth) return;
-  const rtree::Version versions =
-      std::min(versions_between(*ahead.birth, root.birth()), kManyVersions);
-  versions_a_read_ += kRate * (static_cast<double>(versions) - versions_a_read_);
+  const double records = records_in(versions_between(*ahead.birth, root.birth()));
+  records_a_read_ += kRate * (std::min(records, kManyRecords) - records_a_read_);
 }
 
 template <int D>
 bool ChangeFollower<D>::is_worthwhile() const {
-  return versions_a_read_ * bytes_a_version_ <= kWorth;
+  return records_a_read_ * bytes_a_record_ <= kWorth;
 }
 
 template <int D>
@@ -81,18 +100,19 @@ auto ChangeFollower<D>::piece_of(double bytes) const -> Piece {
 template <int D>
 auto ChangeFollower<D>::ahead() const -> Piece {
   if (!is_following_) return {};
-  if (versions_a_read_ < kFewVersions || !is_worthwhile()) return piece_of(0);
+  if (records_a_read_ < kFewRecords || !is_worthwhile()) return piece_of(0);
   // What a random number of this average is seldom above.
-  const double versions = std::ceil(versions_a_read_ + std::sqrt(versions_a_read_));
-  return piece_of(versions * bytes_a_version_);
+  const double records = std::ceil(records_a_read_ + std::sqrt(records_a_read_));
+  return piece_of(records * bytes_a_record_);
 }
 
 template <int D>
 auto ChangeFollower<D>::rest(rtree::NodeRef root) const -> Piece {
-  if (!is_following_ || has_reached(root) || behind(root) > kManyVersions) return {};
-  const double others = static_cast<double>(behind(root) - 1) * bytes_a_version_;
-  const double next = next_bytes_ != 0 ? static_cast<double>(next_bytes_) : bytes_a_version_;
-  if (next + others > static_cast<double>(most_bytes_)) return {};
+  if (!is_following_ || has_reached(root)) return {};
+  const double others = (records_in(behind(root)) - 1) * bytes_a_record_;
+  const double next = next_bytes_ != 0 ? static_cast<double>(next_bytes_) : bytes_a_record_;
+  // Where other trees are written to, there may be fewer: one look at as many as may be read says.
+  if (next + others > static_cast<double>(most_bytes_) && gap_ < kSmallGap) return {};
   // A quarter more, since sizes differ: a record that is missing in the end is a round trip lost.
   return piece_of(1.25 * (next + others));
 }
@@ -102,7 +122,7 @@ template <int D>
 void ChangeFollower<D>::expect(std::size_t bytes) {
   if (next_bytes_ != 0 || bytes == 0) return;
   next_bytes_ = bytes;
-  bytes_a_version_ += kRate * (static_cast<double>(bytes) - bytes_a_version_);
+  bytes_a_record_ += kRate * (static_cast<double>(bytes) - bytes_a_record_);
 }
 
 template <int D>
@@ -111,13 +131,16 @@ bool ChangeFollower<D>::apply(std::span<const std::byte> bytes, Piece piece, rtr
   while (is_following_ && !has_reached(root)) {
     if (offset_ < piece.offset || offset_ - piece.offset >= piece.length) return has_found;
     const auto here = bytes.first(piece.length).subspan(offset_ - piece.offset);
-    const rtree::Version next = (birth_ + 1) & (kBirths - 1);
-    const auto record = rtree::ChangeRecord<D>::read(here, next);
-    expect(rtree::ChangeRecord<D>::expected_bytes(here, next));
+    const auto record = rtree::ChangeRecord<D>::read(here, birth_);
+    expect(rtree::ChangeRecord<D>::expected_bytes(here, birth_));
     if (!record) return has_found;
+    const rtree::NodeRef next(0, record->version());
+    if (behind(next) == 0 || behind(next) > behind(root)) return has_found;
     take(*record);
     has_found = true;
-    birth_ = next;
+    learn_gap(behind(next), 1);
+    birth_ = next.birth();
+    ++records_;
     offset_ = rtree::next_change(offset_, record->bytes());
     next_bytes_ = 0;
   }

@@ -19,6 +19,10 @@ namespace silurus::client {
 /// the ring, and takes what was read; what it has no record of it leaves to searches, which read
 /// nodes that they don't find.
 ///
+/// Versions are counted over all trees of a server, so how many records lie between two versions of
+/// one tree is not known before they are read. It goes by how many versions there were from one
+/// record to the next of late: one, where no other tree is written to.
+///
 /// Whether a record is right does not depend on when it is read: it says what is true of nodes that
 /// never change. So there is no lease here. One thread; no clock, no network.
 template <int D>
@@ -35,8 +39,9 @@ class ChangeFollower {
   /// No piece is longer than `most_bytes`.
   ChangeFollower(NodeCache& cache, std::size_t most_bytes);
 
-  /// Goes on from the version of that root, where the record of the next one begins at `offset`.
-  void begin(rtree::NodeRef root, std::size_t offset);
+  /// Goes on from the version of that root, where the record of the next one begins at `offset`,
+  /// behind that number of `records`.
+  void begin(rtree::NodeRef root, std::size_t offset, std::uint64_t records);
   /// Knows no place in the ring any more, until begin().
   void lose() { is_following_ = false; }
   bool is_following() const { return is_following_; }
@@ -60,6 +65,8 @@ class ChangeFollower {
 
  private:
   rtree::Version behind(rtree::NodeRef root) const;
+  double records_in(rtree::Version versions) const;
+  void learn_gap(rtree::Version versions, std::uint64_t records);
   void take(const rtree::ChangeRecord<D>& record);
   void expect(std::size_t bytes);
   Piece piece_of(double bytes) const;
@@ -67,12 +74,16 @@ class ChangeFollower {
   NodeCache& cache_;
   std::size_t most_bytes_;
   bool is_following_ = false;
-  rtree::Version birth_ = 0;  ///< low bits of the newest followed root's birth
-  std::size_t offset_ = 0;    ///< where the next version's record lies
+  rtree::Version birth_ = 0;   ///< low bits of the newest followed root's birth
+  std::uint64_t records_ = 0;  ///< that lie before that of the next version; 0: never followed
+  std::size_t offset_ = 0;     ///< where the next version's record lies
   /// The beginning of that record was seen, and tells its size; or 0.
   std::size_t next_bytes_ = 0;
-  double versions_a_read_ = 1;  ///< moving average: versions between two root words
-  double bytes_a_version_;      ///< moving average: size of a record
+  double records_a_read_ = 1;  ///< moving average: records between two root words
+  double bytes_a_record_;      ///< moving average: size of a record
+  /// Moving average: the binary logarithm of the versions from one record to the next. A few rests
+  /// of a tree that is written to in bursts don't move it far.
+  double gap_ = 0;
 };
 
 }  // namespace silurus::client

@@ -111,7 +111,9 @@ void Offloader<D>::look_at_root(std::uint32_t index) {
   if (view.node == nullptr) return;
   cache_.put(view.root, {reinterpret_cast<const std::byte*>(view.node),
                          rtree::node_bytes<D>(view.node->level())});
-  if (!changes_.has_reached(view.root)) changes_.begin(view.root, view.next_change);
+  if (!changes_.has_reached(view.root)) {
+    changes_.begin(view.root, view.next_change, view.records);
+  }
 }
 
 /// Lets those of the searches go on that don't need the changes up to this root, and sees to it

@@ -20,14 +20,14 @@ struct Head {
   std::uint8_t raw;
   std::uint8_t level;  ///< the level of the node that it is applied to
   std::uint8_t count;
-  std::uint32_t birth;
+  std::uint32_t before;  ///< the version that the record is to follow
 };
 
 void put_right(std::span<std::byte> bytes) {
   ChangeHeader header;
   if (bytes.size() < sizeof header) return;
   std::memcpy(&header, bytes.data(), sizeof header);
-  header.bytes = static_cast<std::uint32_t>(bytes.size());
+  header.bytes = static_cast<std::uint16_t>(bytes.size());
   std::memcpy(bytes.data(), &header, sizeof header);
   const std::uint64_t checksum = bytes_checksum(bytes.subspan(sizeof header.checksum));
   std::memcpy(bytes.data(), &checksum, sizeof checksum);
@@ -37,11 +37,12 @@ template <int D>
 void try_dimension(const Head& head, std::span<const std::byte> bytes) {
   const AlignedCopy record_bytes(bytes);
   if (head.raw == 0) put_right(record_bytes.bytes());
-  const auto record = ChangeRecord<D>::read(record_bytes.bytes(), head.birth);
+  const auto record = ChangeRecord<D>::read(record_bytes.bytes(), head.before);
   if (!record) return;
+  SILURUS_CHECK(record->version() > head.before);
   SILURUS_CHECK(record->bytes() <= bytes.size());
   record->for_each([&](const ChangedNode<D>& changed) {
-    SILURUS_CHECK(changed.before() && changed.after().birth() == head.birth);
+    SILURUS_CHECK(changed.before() && changed.after().is_born_in(record->version()));
     AlignedCopy memory({}, sizeof(Node<D>));
     auto& node = *reinterpret_cast<Node<D>*>(memory.bytes().data());
     node.reset(1, 1 + head.level % kMaxLevel);
@@ -73,14 +74,14 @@ std::string record_of(std::uint32_t level) {
   after.header.birth = 5;
   after.set_child(0, NodeRef(41, 5), after.bounds);
   const AlignedCopy room({}, kMostChangeBytes);
-  ChangeWriter<D> writer(room.bytes(), 5);
+  ChangeWriter<D> writer(room.bytes(), 5, 4);
   writer.add(NodeRef(30, 4), before, NodeRef(31, 5), after);
   const std::size_t size = writer.finish();
   return bytes_of(Head{.dimensions = D,
                        .raw = 0,
                        .level = static_cast<std::uint8_t>(level - 1),
                        .count = 0,
-                       .birth = 5}) +
+                       .before = 4}) +
          as_seed(room.bytes().first(size));
 }
 

@@ -23,9 +23,9 @@ std::uint64_t changed_children(const Node<D>& before, const Node<D>& after) {
 }
 
 template <typename Part>
-void append(std::span<std::byte> room, std::uint32_t& at, const Part& part) {
+void append(std::span<std::byte> room, std::uint16_t& at, const Part& part) {
   std::memcpy(room.data() + at, &part, sizeof part);
-  at += sizeof part;
+  at = static_cast<std::uint16_t>(at + sizeof part);
 }
 
 template <int D>
@@ -38,10 +38,16 @@ bool is_sound_child(NodeRef child, std::uint32_t level) {
 }  // namespace
 
 template <int D>
-ChangeWriter<D>::ChangeWriter(std::span<std::byte> room, Version version)
+ChangeWriter<D>::ChangeWriter(std::span<std::byte> room, Version version, Version before)
     : room_(room),
-      header_{.checksum = 0, .version = version, .bytes = sizeof(ChangeHeader), .nodes = 0} {
-  SILURUS_CHECK(room.size() >= kMostChangeBytes);
+      header_{.checksum = 0,
+              .version = version,
+              .versions = static_cast<std::uint32_t>(version - before),
+              .bytes = sizeof(ChangeHeader),
+              .nodes = 0,
+              .reserved = 0} {
+  SILURUS_CHECK(room.size() >= kMostChangeBytes && before < version);
+  if (header_.versions != version - before) header_.versions = 0;
 }
 
 template <int D>
@@ -126,19 +132,20 @@ void ChangedNode<D>::apply(Node<D>& node) const {
 }
 
 template <int D>
-std::size_t ChangeRecord<D>::expected_bytes(std::span<const std::byte> bytes, Version birth) {
+std::size_t ChangeRecord<D>::expected_bytes(std::span<const std::byte> bytes, Version before) {
   if (bytes.size() < sizeof(ChangeHeader)) return 0;
   ChangeHeader header;
   std::memcpy(&header, bytes.data(), sizeof header);
-  const bool is_it = NodeRef(0, header.version).birth() == birth && header.version != 0 &&
+  if (header.versions == 0 || header.versions > header.version) return 0;
+  const bool is_it = NodeRef(0, header.version - header.versions).birth() == before &&
                      header.bytes >= sizeof header && header.bytes <= kMostChangeBytes;
   return is_it ? header.bytes : 0;
 }
 
 template <int D>
-auto ChangeRecord<D>::read(std::span<const std::byte> bytes, Version birth)
+auto ChangeRecord<D>::read(std::span<const std::byte> bytes, Version before)
     -> std::optional<ChangeRecord> {
-  const std::size_t size = expected_bytes(bytes, birth);
+  const std::size_t size = expected_bytes(bytes, before);
   if (size == 0 || size > bytes.size()) return std::nullopt;
   ChangeHeader header;
   std::memcpy(&header, bytes.data(), sizeof header);

@@ -35,11 +35,16 @@ constexpr std::size_t next_change(std::size_t offset, std::size_t bytes) {
   return next + kMostChangeBytes <= kChangeRingBytes ? next : 0;
 }
 
+/// Versions are numbered over all trees of a forest, so a tree's next one may be any later number: a
+/// record is found by the version that it follows.
 struct ChangeHeader {
   std::uint64_t checksum;  ///< bytes_checksum() of what follows it in the record
   Version version;         ///< which has made these changes
-  std::uint32_t bytes;     ///< size of the record, this header included
-  std::uint32_t nodes;     ///< NodeChanges
+  std::uint32_t versions;  ///< by how many it is later than the tree's own version before; 0: more
+                           ///< than this can tell
+  std::uint16_t bytes;     ///< size of the record, this header included
+  std::uint8_t nodes;      ///< NodeChanges
+  std::uint8_t reserved;
 };
 static_assert(sizeof(ChangeHeader) == 24 && std::has_unique_object_representations_v<ChangeHeader>);
 
@@ -54,6 +59,7 @@ struct NodeChange {
 };
 static_assert(sizeof(NodeChange) == 24 && std::has_unique_object_representations_v<NodeChange>);
 static_assert(kInnerFanout<2> <= 64 && kInnerFanout<3> <= 64, "as many as `children` has bits");
+static_assert(kMostChangeBytes <= UINT16_MAX && kMostChangeBytes / sizeof(NodeChange) <= UINT8_MAX);
 
 /// A child of such a node: its name, and its box in the node's cells.
 template <int D>
@@ -76,8 +82,8 @@ constexpr std::size_t node_change_bytes(const NodeChange& change) {
 template <int D>
 class ChangeWriter {
  public:
-  /// `room`: kMostChangeBytes, where the record is to lie.
-  ChangeWriter(std::span<std::byte> room, Version version);
+  /// `room`: kMostChangeBytes, where the record is to lie. `before`: the tree's own version before.
+  ChangeWriter(std::span<std::byte> room, Version version, Version before);
 
   /// Tells of an inner node of the version that replaces another one. Leaves it out if it can't be
   /// made of that one in this way, or if there is no room.
@@ -119,14 +125,16 @@ class ChangedNode {
 template <int D>
 class ChangeRecord {
  public:
-  /// What `bytes` begin with (8-byte aligned), if it is an intact record of a version with these
-  /// low bits (NodeRef::birth) in which all is sound.
-  static std::optional<ChangeRecord> read(std::span<const std::byte> bytes, Version birth);
-  /// The size that the beginning of a record of that version tells, without proof, or 0: as much is
-  /// to be read.
-  static std::size_t expected_bytes(std::span<const std::byte> bytes, Version birth);
+  /// What `bytes` begin with (8-byte aligned), if it is an intact record in which all is sound, and
+  /// follows a version with these low bits (NodeRef::birth).
+  static std::optional<ChangeRecord> read(std::span<const std::byte> bytes, Version before);
+  /// The size that the beginning of a record which follows that version tells, without proof, or 0:
+  /// as much is to be read.
+  static std::size_t expected_bytes(std::span<const std::byte> bytes, Version before);
 
   std::size_t bytes() const { return bytes_.size(); }
+  /// Which has made the changes.
+  Version version() const { return version_; }
   /// Calls each(ChangedNode) from the root's level downwards.
   template <typename Each>
   void for_each(Each&& each) const {

@@ -452,7 +452,7 @@ constexpr std::size_t bytes_to_read(WantedNode wanted) {
 
 /// Identifies all of the above, for the handshake of two programs: layout, fanouts, chunk size,
 /// dimension. Count kNodeLayout up when the meaning of the bytes changes.
-inline constexpr std::uint32_t kNodeLayout = 5;
+inline constexpr std::uint32_t kNodeLayout = 6;
 template <int D>
 inline constexpr std::uint32_t kNodeFormat =
     (kNodeLayout << 24) | (kLeafFanout<D> << 16) | (kInnerFanout<D> << 8) |

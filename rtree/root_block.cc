@@ -48,10 +48,11 @@ RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chun
   if (node == nullptr || mirror.checksum != mirror_checksum(node_checksum(*node), index)) {
     return {root, nullptr};
   }
-  // It is no part of what the checksum covers: a reader believes a record, not a place.
+  // Neither it nor `records` is part of what the checksum covers: a reader believes a record, not a
+  // place or a number.
   const bool is_place = mirror.next_change <= kChangeRingBytes - kMostChangeBytes;
   return {root, node, is_place ? static_cast<std::size_t>(mirror.next_change) / 8 * 8 : 0,
-          NodeRef::from_word(index)};
+          mirror.records, NodeRef::from_word(index)};
 }
 
 template <int D>
@@ -74,6 +75,7 @@ void publish_root(RootBlock<D>& block, NodeRef root, const Node<D>& node, NodeRe
     std::memcpy(block.directories[which], bytes + node_bytes<D>(2), size - node_bytes<D>(2));
   }
   mirror.next_change = block.next_change;
+  mirror.records = block.records;
   mirror.checksum = mirror_checksum(
       node.header.checksum != 0 ? node.header.checksum : node_checksum(node), index.word());
   // Release: pairs with index_root(), which looks at the version behind it.

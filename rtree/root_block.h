@@ -28,7 +28,8 @@ struct RootMirror {
   std::uint64_t next_change;     ///< where in the ring the next version's record will begin
   std::atomic<std::uint64_t> index;  ///< the root of the id index of that version
                                      ///< (NodeRef::word()); 0: the tree is not keyed
-  std::uint8_t reserved[32];
+  std::uint64_t records;             ///< how many the ring has had, with that version's
+  std::uint8_t reserved[24];
   std::byte node[kMirroredBytes<D>];
   std::atomic<Version> version_again;  ///< the same, written last
   std::uint8_t reserved_again[56];
@@ -70,8 +71,9 @@ struct alignas(64) RootBlock {
   std::atomic<Version> version;
   std::atomic<std::uint64_t> ended;
   std::atomic<std::uint64_t> level;
-  std::uint64_t next_change;  ///< the writer's alone: where its next record begins
-  std::uint8_t reserved[16];
+  std::uint64_t next_change;  ///< the writer's alone: where its next record begins,
+  std::uint64_t records;      ///< and how many it has written
+  std::uint8_t reserved[8];
   RootMirror<D> mirrors[2];
   /// What the mirrors of roots of level 1 leave out: few trees are so low, so it lies at the end,
   /// where it is read only if wanted.
@@ -106,6 +108,7 @@ struct RootView {
   const Node<D>* node;  ///< that node, in `room`; nullptr if its mirror is torn or was not read
   /// Where the record of what the next version will change begins, if there is a node.
   std::size_t next_change = 0;
+  std::uint64_t records = 0;  ///< that lie before it, since the tree is there
   NodeRef index = {};  ///< the root of its id index, if there is a node and the tree is keyed
 };
 
@@ -118,13 +121,15 @@ RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chun
                             Node<D>& room, std::uint64_t number = 0);
 
 /// Writes the record of what a version changes: record(ChangeWriter) adds its nodes. To be called
-/// before publish_root(). Only the writer of the tree.
+/// before publish_root(), whose own store of the version before is read. Only the writer of the
+/// tree.
 template <int D, typename Record>
 void write_changes(RootBlock<D>& block, Version version, Record&& record) {
   ChangeWriter<D> writer(std::span(block.changes).subspan(block.next_change, kMostChangeBytes),
-                         version);
+                         version, block.version.load(std::memory_order_relaxed));
   record(writer);
   block.next_change = next_change(block.next_change, writer.finish());
+  ++block.records;
 }
 
 /// Writes the mirror of a root, with that of the id index of the same version, and then the root

@@ -32,7 +32,7 @@ class ChangeFollowerTest : public testing::Test {
     cache_inner_nodes();
     begin();
   }
-  void begin() { follower_.begin(root(), block().next_change); }
+  void begin() { follower_.begin(root(), block().next_change, block().records); }
   void publish(int inserts = 1) {
     for (int i = 0; i < inserts; ++i) ASSERT_TRUE(tree_->insert(random_entry()));
     tree_->publish();

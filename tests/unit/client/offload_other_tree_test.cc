@@ -66,6 +66,18 @@ TEST_F(OffloadOtherTree, FollowItsChanges) {
   }
 }
 
+TEST_F(OffloadOtherTree, TakeNoMoreRoundTripsWhereTheFirstTreeIsWrittenTo) {
+  ASSERT_EQ(finds_all(), true);
+  std::uint32_t trips = 0;
+  for (int i = 0; i < 300; ++i) {
+    for (int version = 0; version < 3; ++version) world_.insert_one();
+    insert_into_other();
+    const std::uint32_t more = world_.range(kSmallWindow).cost.round_trips;
+    if (i >= 100) trips += more;
+  }
+  EXPECT_LE(trips, 220u) << "of 200 searches";
+}
+
 TEST_F(OffloadOtherTree, FindNothingOnceItIsRemoved) {
   ASSERT_EQ(finds_all(), true);
   ASSERT_TRUE(other_->clear());

@@ -105,9 +105,10 @@ std::span<const std::byte> bytes_of(const std::vector<std::uint64_t>& words) {
   return std::as_bytes(std::span(words));
 }
 
+/// The record of a version that follows the one with the number before.
 template <int D>
 std::optional<ChangeRecord<D>> read(const std::vector<std::uint64_t>& words, Version version) {
-  return ChangeRecord<D>::read(bytes_of(words), NodeRef(0, version).birth());
+  return ChangeRecord<D>::read(bytes_of(words), NodeRef(0, version - 1).birth());
 }
 
 /// Whether a node that was made of another one is that of the tree in all that searches look at. A
@@ -257,22 +258,27 @@ TEST(Changes, ATornRecordIsNotBelieved) {
     EXPECT_FALSE(read<2>(torn, ringed.version())) << i;
   }
   const auto cut = bytes_of(words).first(record->bytes() - 8);
-  EXPECT_FALSE(ChangeRecord<2>::read(cut, NodeRef(0, ringed.version()).birth()));
-  EXPECT_EQ(ChangeRecord<2>::expected_bytes(cut, NodeRef(0, ringed.version()).birth()),
-            record->bytes());
+  const Version before = NodeRef(0, ringed.version() - 1).birth();
+  EXPECT_FALSE(ChangeRecord<2>::read(cut, before));
+  EXPECT_EQ(ChangeRecord<2>::expected_bytes(cut, before), record->bytes());
 }
 
 /// A record of one change, whose checksum is right.
 std::vector<std::uint64_t> record_of(NodeChange change, std::uint64_t child) {
   std::vector<std::uint64_t> words(kMostChangeBytes / 8);
   auto* bytes = reinterpret_cast<std::byte*>(words.data());
-  ChangeHeader header{.checksum = 0, .version = 7, .bytes = sizeof header, .nodes = 1};
+  ChangeHeader header{.checksum = 0,
+                      .version = 7,
+                      .versions = 1,
+                      .bytes = sizeof header,
+                      .nodes = 1,
+                      .reserved = 0};
   const ChildChange<2> changed{.word = child, .cells = {}};
   std::memcpy(bytes + sizeof header, &change, sizeof change);
   std::memcpy(bytes + sizeof header + sizeof change, &changed, sizeof changed);
-  header.bytes += static_cast<std::uint32_t>(node_change_bytes<2>(change));
+  header.bytes = static_cast<std::uint16_t>(header.bytes + node_change_bytes<2>(change));
   std::memcpy(bytes, &header, sizeof header);
-  const std::uint64_t checksum = bytes_checksum({bytes + 8, header.bytes - 8});
+  const std::uint64_t checksum = bytes_checksum({bytes + 8, header.bytes - std::size_t{8}});
   std::memcpy(bytes, &checksum, sizeof checksum);
   return words;
 }
