@@ -18,7 +18,7 @@ using namespace rtree;
 struct Head {
   std::uint8_t dimensions;  ///< odd: 3
   std::uint8_t raw;
-  std::uint8_t level;  ///< the level of the node that it is applied to
+  std::uint8_t level;  ///< the level of the node that it is applied to; from 128 on, of an index
   std::uint8_t count;
   std::uint32_t before;  ///< the version that the record is to follow
 };
@@ -33,6 +33,22 @@ void put_right(std::span<std::byte> bytes) {
   std::memcpy(bytes.data(), &checksum, sizeof checksum);
 }
 
+/// A node that has all children that it has room for.
+template <int D>
+void make_node(Node<D>& node, std::uint8_t level) {
+  const std::uint32_t height = 1 + level % kMaxLevel;
+  const bool is_of_index = level >= 128;
+  node.reset(1, is_of_index ? kIndexLevel + height : height);
+  for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) {
+    if (is_of_index) {
+      node.inner.children[i] = NodeRef(40, 1).word();
+      node.inner.least[i] = std::uint64_t{1'000} * i;
+    } else {
+      node.set_child(i, NodeRef(40, 1), node.bounds);
+    }
+  }
+}
+
 template <int D>
 void try_dimension(const Head& head, std::span<const std::byte> bytes) {
   const AlignedCopy record_bytes(bytes);
@@ -41,14 +57,13 @@ void try_dimension(const Head& head, std::span<const std::byte> bytes) {
   if (!record) return;
   SILURUS_CHECK(record->version() > head.before);
   SILURUS_CHECK(record->bytes() <= bytes.size());
+  const NodeRef index = record->index();
+  SILURUS_CHECK(!index || index.chunk() < NodeRef::kMaxChunks);
   record->for_each([&](const ChangedNode<D>& changed) {
     SILURUS_CHECK(changed.before() && changed.after().is_born_in(record->version()));
     AlignedCopy memory({}, sizeof(Node<D>));
     auto& node = *reinterpret_cast<Node<D>*>(memory.bytes().data());
-    node.reset(1, 1 + head.level % kMaxLevel);
-    for (std::uint32_t i = 0; i < kInnerFanout<D>; ++i) {
-      node.set_child(i, NodeRef(40, 1), node.bounds);
-    }
+    make_node(node, head.level);
     node.header.count = 1 + head.count % kInnerFanout<D>;
     node.header.entries = node.header.count;
     if (!changed.fits(node)) return;
@@ -85,6 +100,30 @@ std::string record_of(std::uint32_t level) {
          as_seed(room.bytes().first(size));
 }
 
+/// The record of a keyed tree whose index has a node with a child more.
+template <int D>
+std::string index_record() {
+  const AlignedCopy before_memory({}, sizeof(Node<D>));
+  const AlignedCopy after_memory({}, sizeof(Node<D>));
+  auto& before = *reinterpret_cast<Node<D>*>(before_memory.bytes().data());
+  auto& after = *reinterpret_cast<Node<D>*>(after_memory.bytes().data());
+  make_node(before, 128);
+  before.header.count = 3;
+  before.header.entries = 30;
+  copy_node(after, before);
+  after.header.birth = 5;
+  after.header.count = 4;
+  after.inner.children[2] = NodeRef(41, 5).word();
+  after.inner.children[3] = NodeRef(42, 5).word();
+  after.inner.least[3] = 2'500;
+  const AlignedCopy room({}, kMostChangeBytes);
+  ChangeWriter<D> writer(room.bytes(), 5, 4, NodeRef(31, 5));
+  writer.add(NodeRef(30, 4), before, NodeRef(31, 5), after);
+  const std::size_t size = writer.finish();
+  return bytes_of(Head{.dimensions = D, .raw = 0, .level = 128, .count = 2, .before = 4}) +
+         as_seed(room.bytes().first(size));
+}
+
 }  // namespace
 
 void try_input(std::span<const std::byte> bytes) {
@@ -98,7 +137,8 @@ void try_input(std::span<const std::byte> bytes) {
 }
 
 std::vector<std::string> seeds() {
-  return {record_of<2>(1), record_of<2>(2), record_of<3>(1), record_of<3>(2)};
+  return {record_of<2>(1), record_of<2>(2),   record_of<3>(1),
+          record_of<3>(2), index_record<2>(), index_record<3>()};
 }
 
 }  // namespace silurus::fuzz

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include <iterator>
 #include <vector>
 
 #include "fuzz/target.h"
+#include "rtree/id_cursor.h"
 #include "rtree/id_index.h"
 
 // Nodes of an index of ids that a hostile server, or a damaged file, has: what check_node() takes
@@ -54,6 +56,38 @@ void try_leaf(const Head& head, Node<D>& leaf) {
   SILURUS_CHECK(entries_of(leaf) == entries);
 }
 
+/// Looks up some ids, beginning with that node, whose children it wants as far as they have some.
+template <int D>
+void try_cursor(const Head& head, const Node<D>& node) {
+  const std::uint64_t ids[] = {head.id, head.at, head.id, head.id + 1, UINT64_MAX};
+  std::vector<KeyedEntry<D>> found;
+  IdCursor<D> cursor;
+  cursor.start(ids, {NodeRef(7, 9), kAnyIndexLevel}, found);
+  SILURUS_CHECK(cursor.take()->ref == NodeRef(7, 9) && !cursor.take());
+  cursor.feed(NodeRef(7, 9), node);
+  if (node.is_bottom()) {
+    SILURUS_CHECK(cursor.done());
+    std::size_t at = 0;
+    for (const std::uint64_t id : ids) {
+      const auto entry = IndexLeaf<D>(node).find(id);
+      if (entry) SILURUS_CHECK(at < found.size() && found[at++] == *entry);
+    }
+    SILURUS_CHECK(at == found.size());
+    return;
+  }
+  std::vector<WantedNode> wanted;
+  while (const auto child = cursor.take()) wanted.push_back(*child);
+  SILURUS_CHECK(!wanted.empty() && wanted.size() <= std::size(ids));
+  AlignedCopy bytes({}, node_bytes<D>(kIndexLevel));
+  auto& empty = *reinterpret_cast<Node<D>*>(bytes.bytes().data());
+  empty.header = {.checksum = 0, .birth = 9, .entries = 0, .level = kIndexLevel, .count = 0};
+  for (const WantedNode& child : wanted) {
+    SILURUS_CHECK(child.level == node.level() - 1 && !cursor.done());
+    cursor.feed(child.ref, empty);
+  }
+  SILURUS_CHECK(cursor.done() && found.empty());
+}
+
 template <int D>
 void try_dimension(const Head& head, std::span<const std::byte> image) {
   const WantedNode wanted{NodeRef(7, 9), kIndexLevel + head.height % 3};
@@ -62,6 +96,7 @@ void try_dimension(const Head& head, std::span<const std::byte> image) {
   node.header.birth = 9;
   node.header.level = wanted.level;
   if (check_node<D>(copy.bytes(), wanted, kChunks, false) == nullptr) return;
+  try_cursor(head, node);
   if (node.is_bottom()) return try_leaf(head, node);
   const std::uint32_t child = index_child(node, head.id);
   SILURUS_CHECK(child < node.count() && node.child(child).chunk() < kChunks);

@@ -14,12 +14,30 @@ namespace {
 /// The children at which two nodes differ, in bits, up to the count of `after`.
 template <int D>
 std::uint64_t changed_children(const Node<D>& before, const Node<D>& after) {
-  const std::uint64_t changed = words_that_differ(before.inner.children, after.inner.children);
+  std::uint64_t changed = words_that_differ(before.inner.children, after.inner.children);
+  if (after.is_of_index()) changed |= words_that_differ(before.inner.least, after.inner.least);
   const auto first = [](std::uint32_t count) {
     return count == 0 ? 0 : ~std::uint64_t{0} >> (64 - count);
   };
   const std::uint64_t there = first(after.count());
   return (changed & there) | (there & ~first(before.count()));
+}
+
+/// Calls each(i) for the children that a record tells of.
+template <typename Each>
+void for_each_child(const NodeChange& change, Each&& each) {
+  for (std::uint64_t rest = change.children; rest != 0; rest &= rest - 1) {
+    each(static_cast<std::uint32_t>(std::countr_zero(rest)));
+  }
+}
+
+/// The next part of a record; moves on behind it.
+template <typename Part>
+Part take(const std::byte*& from) {
+  Part part;
+  std::memcpy(&part, from, sizeof part);
+  from += sizeof part;
+  return part;
 }
 
 template <typename Part>
@@ -38,22 +56,24 @@ bool is_sound_child(NodeRef child, std::uint32_t level) {
 }  // namespace
 
 template <int D>
-ChangeWriter<D>::ChangeWriter(std::span<std::byte> room, Version version, Version before)
+ChangeWriter<D>::ChangeWriter(std::span<std::byte> room, Version version, Version before,
+                              NodeRef index)
     : room_(room),
       header_{.checksum = 0,
               .version = version,
               .versions = static_cast<std::uint32_t>(version - before),
               .bytes = sizeof(ChangeHeader),
               .nodes = 0,
-              .reserved = 0} {
+              .keyed = index ? std::uint8_t{1} : std::uint8_t{0}} {
   SILURUS_CHECK(room.size() >= kMostChangeBytes && before < version);
   if (header_.versions != version - before) header_.versions = 0;
+  if (index) append(room_, header_.bytes, index.word());
 }
 
 template <int D>
 void ChangeWriter<D>::add(NodeRef before_ref, const Node<D>& before, NodeRef after_ref,
                           const Node<D>& after) {
-  if (before.level() == 0 || before.level() != after.level()) return;
+  if (before.is_bottom() || before.level() != after.level()) return;
   // With another box all cells are others. The same box has the same grid, hence children that are
   // the same have the same cells, and their directories are good in it.
   if (before.bounds != after.bounds) return;
@@ -68,21 +88,32 @@ void ChangeWriter<D>::add(NodeRef before_ref, const Node<D>& before, NodeRef aft
                     .more_entries = few_more};
   if (header_.bytes + node_change_bytes<D>(change) > kMostChangeBytes) return;
   append(room_, header_.bytes, change);
-  const auto for_each_child = [&](auto&& each) {
-    for (std::uint64_t rest = change.children; rest != 0; rest &= rest - 1) {
-      each(static_cast<std::uint32_t>(std::countr_zero(rest)));
-    }
-  };
-  for_each_child([&](std::uint32_t i) {
+  if (after.is_of_index()) {
+    add_index_children(change, after);
+  } else {
+    add_children(change, after);
+  }
+  ++header_.nodes;
+}
+
+template <int D>
+void ChangeWriter<D>::add_children(const NodeChange& change, const Node<D>& after) {
+  for_each_child(change, [&](std::uint32_t i) {
     ChildChange<D> child{.word = after.inner.children[i], .cells = {}};
     for (int row = 0; row < 2 * D; ++row) child.cells[row] = after.inner.cells[row][i];
     append(room_, header_.bytes, child);
   });
-  if (change.level == 1) {
-    for_each_child(
-        [&](std::uint32_t i) { append(room_, header_.bytes, after.inner.directories[i]); });
-  }
-  ++header_.nodes;
+  if (change.level != 1) return;
+  for_each_child(
+      change, [&](std::uint32_t i) { append(room_, header_.bytes, after.inner.directories[i]); });
+}
+
+template <int D>
+void ChangeWriter<D>::add_index_children(const NodeChange& change, const Node<D>& after) {
+  for_each_child(change, [&](std::uint32_t i) {
+    append(room_, header_.bytes,
+           IndexChildChange{.word = after.inner.children[i], .least = after.inner.least[i]});
+  });
 }
 
 template <int D>
@@ -102,7 +133,22 @@ bool ChangedNode<D>::fits(const Node<D>& node) const {
       node.count() >= change_.count
           ? 0
           : (~std::uint64_t{0} >> (64 - change_.count)) & ~std::uint64_t{0} << node.count();
-  return (added & ~change_.children) == 0;
+  if ((added & ~change_.children) != 0) return false;
+  return !is_of_index() || keeps_order(node);
+}
+
+/// Whether the ids of the children of a node of an index will be in their order.
+template <int D>
+bool ChangedNode<D>::keeps_order(const Node<D>& node) const {
+  const std::byte* told = children_;
+  std::uint64_t before = 0;
+  for (std::uint32_t i = 0; i < change_.count; ++i) {
+    const bool is_told = (change_.children >> i & 1) != 0;
+    const std::uint64_t least = is_told ? take<IndexChildChange>(told).least : node.inner.least[i];
+    if (i > 0 && least <= before) return false;
+    before = least;
+  }
+  return true;
 }
 
 template <int D>
@@ -115,20 +161,35 @@ void ChangedNode<D>::apply(Node<D>& node) const {
                  .level = change_.level,
                  .count = change_.count};
   node.inner.ids_birth = 0;
+  if (is_of_index()) {
+    apply_to_index_children(node);
+  } else {
+    apply_to_children(node);
+  }
+}
+
+template <int D>
+void ChangedNode<D>::apply_to_children(Node<D>& node) const {
   const std::byte* children = children_;
-  const std::byte* directories =
-      children_ + std::popcount(change_.children) * sizeof(ChildChange<D>);
-  for (std::uint64_t rest = change_.children; rest != 0; rest &= rest - 1) {
-    const int i = std::countr_zero(rest);
-    ChildChange<D> child;
-    std::memcpy(&child, children, sizeof child);
-    children += sizeof child;
+  for_each_child(change_, [&](std::uint32_t i) {
+    const auto child = take<ChildChange<D>>(children);
     node.inner.children[i] = child.word;
     for (int row = 0; row < 2 * D; ++row) node.inner.cells[row][i] = child.cells[row];
-    if (change_.level != 1) continue;
-    std::memcpy(&node.inner.directories[i], directories, sizeof(LeafDirectory<D>));
-    directories += sizeof(LeafDirectory<D>);
-  }
+  });
+  if (change_.level != 1) return;
+  for_each_child(change_, [&](std::uint32_t i) {
+    node.inner.directories[i] = take<LeafDirectory<D>>(children);
+  });
+}
+
+template <int D>
+void ChangedNode<D>::apply_to_index_children(Node<D>& node) const {
+  const std::byte* children = children_;
+  for_each_child(change_, [&](std::uint32_t i) {
+    const auto child = take<IndexChildChange>(children);
+    node.inner.children[i] = child.word;
+    node.inner.least[i] = child.least;
+  });
 }
 
 template <int D>
@@ -155,8 +216,17 @@ auto ChangeRecord<D>::read(std::span<const std::byte> bytes, Version before)
   if (header.checksum != bytes_checksum(bytes.subspan(kSkipped, size - kSkipped))) {
     return std::nullopt;
   }
-  const ChangeRecord record(bytes.first(size), header.version);
+  if (header.keyed > 1) return std::nullopt;
+  const ChangeRecord record(bytes.first(size), header);
   return record.is_sound(header.nodes) ? std::optional(record) : std::nullopt;
+}
+
+template <int D>
+NodeRef ChangeRecord<D>::index() const {
+  if (!is_keyed_) return {};
+  std::uint64_t word = 0;
+  std::memcpy(&word, bytes_.data() + sizeof(ChangeHeader), sizeof word);
+  return NodeRef::from_word(word);
 }
 
 template <int D>
@@ -170,19 +240,23 @@ NodeChange ChangeRecord<D>::node_change(std::size_t at) const {
 /// it was written.
 template <int D>
 bool ChangeRecord<D>::is_sound(std::uint32_t nodes) const {
-  std::size_t at = sizeof(ChangeHeader);
+  std::size_t at = first_node();
+  if (at > bytes_.size()) return false;
+  if (is_keyed_ && !is_sound_child<D>(index(), kIndexLevel)) return false;
   for (std::uint32_t i = 0; i < nodes; ++i) {
     if (bytes_.size() - at < sizeof(NodeChange)) return false;
     const NodeChange change = node_change(at);
     if (bytes_.size() - at < node_change_bytes<D>(change)) return false;
-    if (change.level == 0 || change.level > kMaxLevel) return false;
+    if (is_bottom(change.level)) return false;
+    if (change.level > kMaxLevel && !is_index_level(change.level)) return false;
     if (change.count == 0 || change.count > kInnerFanout<D>) return false;
     if ((change.children & ~(~std::uint64_t{0} >> (64 - change.count))) != 0) return false;
     if (!NodeRef::from_word(change.before)) return false;
     if (!is_sound_child<D>(NodeRef(change.chunk, version_), change.level)) return false;
     for (int child = 0; child < std::popcount(change.children); ++child) {
       std::uint64_t word = 0;
-      std::memcpy(&word, bytes_.data() + at + sizeof change + child * sizeof(ChildChange<D>),
+      std::memcpy(&word,
+                  bytes_.data() + at + sizeof change + child * child_change_bytes<D>(change.level),
                   sizeof word);
       if (!is_sound_child<D>(NodeRef::from_word(word), change.level - 1u)) return false;
     }

@@ -40,8 +40,9 @@ constexpr std::uint8_t width_of(std::uint64_t number) {
   return static_cast<std::uint8_t>((std::bit_width(number) + 7) / 8);
 }
 
-constexpr bool has_width(std::uint64_t number, std::uint8_t width) {
-  return width == 8 || number >> (8 * width) == 0;
+/// The greatest number of that many bytes: a mask of their bits.
+constexpr std::uint64_t greatest_of_width(std::uint8_t width) {
+  return width == 0 ? 0 : ~std::uint64_t{0} >> (64 - 8 * width);
 }
 
 template <int D>
@@ -70,8 +71,7 @@ std::uint64_t IndexLeaf<D>::number(std::size_t row, std::uint32_t index) const {
   if (width == 0) return leaf_.keyed.least[row];
   std::uint64_t word = 0;
   std::memcpy(&word, leaf_.keyed.rows + begins_[row] + std::size_t{width} * index, sizeof word);
-  const std::uint64_t mask = ~std::uint64_t{0} >> (64 - 8 * width);
-  return leaf_.keyed.least[row] + (word & mask);
+  return leaf_.keyed.least[row] + (word & greatest_of_width(width));
 }
 
 template <int D>
@@ -172,7 +172,7 @@ bool put_in_index_leaf(Node<D>& leaf, const KeyedEntry<D>& entry) {
   to_numbers<D>(entry, numbers);
   for (std::size_t row = 0; row < kIndexRows<D>; ++row) {
     const bool has_place = numbers[row] >= body.least[row] &&
-                           has_width(numbers[row] - body.least[row], body.widths[row]);
+                           numbers[row] - body.least[row] <= greatest_of_width(body.widths[row]);
     if (!has_place) return false;
   }
   const IndexLeaf<D> view(leaf);

@@ -211,6 +211,7 @@ struct alignas(64) Node {
 
   bool is_leaf() const { return header.level == 0; }
   bool is_bottom() const { return rtree::is_bottom(header.level); }
+  bool is_of_index() const { return is_index_level(header.level); }
   /// Whether it is a node of the tree itself, not of what lies beside it.
   bool is_of_tree() const { return header.level <= kMaxLevel; }
   std::uint32_t level() const { return header.level; }
@@ -396,10 +397,14 @@ struct alignas(64) Node {
   }
 };
 
-/// Bytes of a node of that level; kAnyLevel: enough for each.
+/// Bytes of a node of that level; kAnyLevel: enough for each of the R-tree's; kAnyIndexLevel: for
+/// each of an index.
 template <int D>
 constexpr std::size_t node_bytes(std::uint32_t level) {
-  if (level >= kAnyIndexLevel) return sizeof(Node<D>);
+  if (level == kAnyLevel) return sizeof(Node<D>);
+  if (level == kAnyIndexLevel) {
+    return std::max(node_bytes<D>(kIndexLevel), node_bytes<D>(kIndexLevel + 1));
+  }
   if (is_bottom(level)) return kHeadBytes<D> + sizeof(LeafBody<D>);
   const std::size_t directories = level == 1 ? 0 : sizeof(LeafDirectory<D>) * kInnerFanout<D>;
   return kHeadBytes<D> + sizeof(InnerBody<D>) - directories;

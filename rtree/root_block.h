@@ -120,13 +120,14 @@ template <int D>
 RootView<D> read_root_block(std::span<const std::byte> bytes, std::uint64_t chunk_count,
                             Node<D>& room, std::uint64_t number = 0);
 
-/// Writes the record of what a version changes: record(ChangeWriter) adds its nodes. To be called
+/// Writes the record of what a version changes, with the root of its id index: record(ChangeWriter)
+/// adds its nodes. To be called
 /// before publish_root(), whose own store of the version before is read. Only the writer of the
 /// tree.
 template <int D, typename Record>
-void write_changes(RootBlock<D>& block, Version version, Record&& record) {
+void write_changes(RootBlock<D>& block, Version version, NodeRef index, Record&& record) {
   ChangeWriter<D> writer(std::span(block.changes).subspan(block.next_change, kMostChangeBytes),
-                         version, block.version.load(std::memory_order_relaxed));
+                         version, block.version.load(std::memory_order_relaxed), index);
   record(writer);
   block.next_change = next_change(block.next_change, writer.finish());
   ++block.records;

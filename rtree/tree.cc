@@ -205,10 +205,10 @@ NodeRef Tree<D>::own(NodeRef ref) {
   copy_node(made, old);
   made.header.birth = forest_->pending;
   made.header.checksum = 0;
-  const bool is_inner = !made.is_leaf() && made.is_of_tree();
-  if (is_inner) made.set_ids(old.ids());
+  const bool is_inner = !made.is_bottom();
+  if (is_inner && made.is_of_tree()) made.set_ids(old.ids());
   forest_->born.push_back(copy);
-  if (is_inner) copies_.push_back({ref, copy, made.level()});
+  if (is_inner && !is_record_level(made.level())) copies_.push_back({ref, copy, made.level()});
   retired_.push_back(retired(ref));
   forest_->add(forest_->counters.copied, 1);
   return copy;
@@ -270,19 +270,24 @@ void Tree<D>::seal_batch() {
   }
 }
 
-/// Tells one-sided readers which inner nodes have taken the place of which: from the root's level
-/// downwards, since every search comes to the upper ones.
+/// Tells one-sided readers which inner nodes have taken the place of which, of the R-tree and of
+/// the id index: the upper ones first, since every search comes to them.
 template <int D>
 void Tree<D>::write_changes() {
-  rtree::write_changes(root_block(), forest_->pending, [&](ChangeWriter<D>& record) {
-    for (std::uint32_t level = root_node().level(); level > 0; --level) {
+  const auto height_of = [](std::uint32_t level) {
+    return level >= kIndexLevel ? level - kIndexLevel : level;
+  };
+  std::uint32_t highest = root_node().level();
+  if (is_keyed_) highest = std::max(highest, height_of(node(index_).level()));
+  rtree::write_changes(root_block(), forest_->pending, index_, [&](ChangeWriter<D>& record) {
+    for (std::uint32_t height = highest; height > 0; --height) {
       for (const Copy& copy : copies_) {
-        if (copy.level != level) continue;
+        if (height_of(copy.level) != height) continue;
         if (record.is_full()) return;
         // A chunk that was dropped in the batch may hold another node: what is told of it is the
         // difference of the two nodes, whatever made them.
         const Node<D>& made = node(copy.after);
-        if (made.level() != level || made.header.birth != forest_->pending) continue;
+        if (made.level() != copy.level || made.header.birth != forest_->pending) continue;
         record.add(copy.before, node(copy.before), copy.after, made);
       }
     }

@@ -499,7 +499,8 @@ class Tree {
     NodeRef after;
     std::uint32_t level;
   };
-  std::vector<Copy> copies_;  ///< copies of inner nodes; may name dropped nodes
+  /// Copies of inner nodes, of the index too; may name dropped nodes.
+  std::vector<Copy> copies_;
   std::vector<RetiredNode> retired_;
   std::vector<WantedNode> cleared_;  ///< published nodes below which all is retired
   std::optional<Lookup> lookup_;     ///< what look_for() has found so far, in the batch as it is

@@ -26,8 +26,11 @@ using InnerNodes = std::map<std::uint64_t, std::unique_ptr<Node<D>>>;
 /// A tree whose ring is read as a remote reader would.
 template <int D>
 struct Ringed {
-  explicit Ringed(std::uint64_t seed) : random(seed) {
+  explicit Ringed(std::uint64_t seed, bool is_keyed = false) : random(seed) {
     tree = std::move(*Tree<D>::create({}, slabs, clock));
+    if (!is_keyed) return;
+    first = std::move(tree);
+    tree = std::move(*first->add_tree(7, true));
   }
 
   Box<D> random_box(double edge) {
@@ -65,7 +68,10 @@ struct Ringed {
     }
   }
 
-  RootBlock<D>& block() { return *reinterpret_cast<RootBlock<D>*>(slabs.slabs[0].data()); }
+  RootBlock<D>& block() {
+    const auto slab = slabs.slabs[tree->root_chunk() / kChunksPerSlab];
+    return *reinterpret_cast<RootBlock<D>*>(slab.data() + offset_in_slab<D>(tree->root_chunk()));
+  }
   Version version() const { return tree->snapshot().version(); }
   /// Publishes, and returns a copy of the record of that version.
   std::vector<std::uint64_t> publish() {
@@ -79,10 +85,13 @@ struct Ringed {
     InnerNodes<D> nodes;
     const auto snapshot = tree->snapshot();
     std::vector<WantedNode> left{snapshot.root()};
+    if (const NodeRef index = snapshot.index()) {
+      left.push_back({index, snapshot.node(index).level()});
+    }
     while (!left.empty()) {
       const WantedNode wanted = left.back();
       left.pop_back();
-      if (wanted.level == 0) continue;
+      if (is_bottom(wanted.level)) continue;
       const Node<D>& node = snapshot.node(wanted.ref);
       auto& copy = nodes[wanted.ref.word()] = std::make_unique<Node<D>>();
       copy_node(*copy, node);
@@ -96,6 +105,7 @@ struct Ringed {
   Random random;
   testing_support::VisibleSlabs slabs;
   SystemClock clock;
+  std::unique_ptr<Tree<D>> first;  ///< the first one of the forest, if the tree is keyed
   std::unique_ptr<Tree<D>> tree;
   std::vector<Entry<D>> entries;
   std::uint64_t next_id = 0;
@@ -120,6 +130,13 @@ void expect_same(const Node<D>& made, const Node<D>& real) {
   EXPECT_EQ(made.birth(), real.birth());
   EXPECT_EQ(made.header.entries, real.header.entries);
   EXPECT_EQ(made.bounds, real.bounds);
+  if (real.is_of_index()) {
+    for (std::uint32_t i = 0; i < real.count(); ++i) {
+      ASSERT_EQ(made.child(i), real.child(i)) << i;
+      ASSERT_EQ(made.inner.least[i], real.inner.least[i]) << i;
+    }
+    return;
+  }
   for (int d = 0; d < D; ++d) EXPECT_EQ(made.inner.scale[d], real.inner.scale[d]);
   for (std::uint32_t i = 0; i < real.count(); ++i) {
     ASSERT_EQ(made.child(i), real.child(i)) << i;
@@ -141,8 +158,9 @@ void expect_same(const Node<D>& made, const Node<D>& real) {
 /// Makes the nodes of each version of those of the version before, by its record alone; returns the
 /// share of inner nodes that were told of, of those that were new.
 template <int D>
-double follow(std::uint64_t seed, int versions, std::uint64_t most_in_batch) {
-  Ringed<D> ringed(seed);
+double follow(std::uint64_t seed, int versions, std::uint64_t most_in_batch,
+              bool is_keyed = false) {
+  Ringed<D> ringed(seed, is_keyed);
   ringed.load(20'000);
   ringed.publish();
   InnerNodes<D> before = ringed.inner_nodes();
@@ -155,6 +173,7 @@ double follow(std::uint64_t seed, int versions, std::uint64_t most_in_batch) {
     const auto record = read<D>(words, ringed.version());
     EXPECT_TRUE(record);
     if (!record) return 0;
+    EXPECT_EQ(record->index(), ringed.tree->snapshot().index());
     InnerNodes<D> after = ringed.inner_nodes();
     for (const auto& [word, node] : after) made_anew += before.contains(word) ? 0 : 1;
     record->for_each([&](const ChangedNode<D>& changed) {
@@ -182,6 +201,31 @@ TEST(Changes, TellOfBatchesToo) {
   const std::uint64_t seed = testing_support::seed(1);
   EXPECT_GT(follow<2>(seed, 200, 12), 0.85);
   EXPECT_GT(follow<3>(seed, 200, 12), 0.85);
+}
+
+TEST(Changes, OfAKeyedTreeTellOfItsIndexToo) {
+  const std::uint64_t seed = testing_support::seed(1);
+  EXPECT_GT(follow<2>(seed, 1'000, 1, true), 0.9);
+  EXPECT_GT(follow<3>(seed, 1'000, 1, true), 0.9);
+  EXPECT_GT(follow<2>(seed, 200, 12, true), 0.8);
+}
+
+TEST(Changes, AreFoundByTheTreesOwnVersionBefore) {
+  Ringed<2> ringed(1, true);
+  ringed.load(2'000);
+  ringed.publish();
+  const Version before = ringed.version();
+  for (std::uint64_t i = 0; i < 5; ++i) {
+    ASSERT_TRUE(ringed.first->insert({i, ringed.random_box(0.01)}));
+    ringed.first->publish();
+  }
+  ringed.change_one();
+  const auto words = ringed.publish();
+  ASSERT_EQ(ringed.version(), before + 6);
+  EXPECT_FALSE(read<2>(words, ringed.version())) << "the version before it is of another tree";
+  const auto record = ChangeRecord<2>::read(bytes_of(words), NodeRef(0, before).birth());
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->version(), ringed.version());
 }
 
 TEST(Changes, OfLargeBatchesTheUpperNodesAreToldOf) {
@@ -267,12 +311,8 @@ TEST(Changes, ATornRecordIsNotBelieved) {
 std::vector<std::uint64_t> record_of(NodeChange change, std::uint64_t child) {
   std::vector<std::uint64_t> words(kMostChangeBytes / 8);
   auto* bytes = reinterpret_cast<std::byte*>(words.data());
-  ChangeHeader header{.checksum = 0,
-                      .version = 7,
-                      .versions = 1,
-                      .bytes = sizeof header,
-                      .nodes = 1,
-                      .reserved = 0};
+  ChangeHeader header{
+      .checksum = 0, .version = 7, .versions = 1, .bytes = sizeof header, .nodes = 1, .keyed = 0};
   const ChildChange<2> changed{.word = child, .cells = {}};
   std::memcpy(bytes + sizeof header, &change, sizeof change);
   std::memcpy(bytes + sizeof header + sizeof change, &changed, sizeof changed);
@@ -299,6 +339,8 @@ TEST(Changes, ARecordThatMakesNoSenseIsNotBelieved) {
   };
   EXPECT_TRUE(is_refused([](NodeChange& change) { change.level = 0; }));
   EXPECT_TRUE(is_refused([](NodeChange& change) { change.level = kMaxLevel + 1; }));
+  EXPECT_TRUE(is_refused([](NodeChange& change) { change.level = kIndexLevel; }));
+  EXPECT_TRUE(is_refused([](NodeChange& change) { change.level = kMaxIndexLevel + 1; }));
   EXPECT_TRUE(is_refused([](NodeChange& change) { change.count = 0; }));
   EXPECT_TRUE(is_refused([](NodeChange& change) { change.count = kInnerFanout<2> + 1; }));
   EXPECT_TRUE(is_refused([](NodeChange& change) { change.count = 2; }));
@@ -306,6 +348,36 @@ TEST(Changes, ARecordThatMakesNoSenseIsNotBelieved) {
   EXPECT_TRUE(is_refused([](NodeChange& change) { change.chunk = kChunksPerSlab - 1; }));
   EXPECT_FALSE(read<2>(record_of(good, 0), 7));
   EXPECT_FALSE(read<2>(record_of(good, NodeRef(NodeRef::kMaxChunks - 1, 6).word()), 7));
+}
+
+/// A change of a node of an index with two children, of which the second one is told of.
+ChangedNode<2> change_of_index(const IndexChildChange& child) {
+  const NodeChange change{.before = NodeRef(100, 5).word(),
+                          .children = 2,
+                          .chunk = 200,
+                          .level = kIndexLevel + 1,
+                          .count = 2,
+                          .more_entries = 0};
+  return {change, 7, reinterpret_cast<const std::byte*>(&child)};
+}
+
+TEST(Changes, FitANodeOfAnIndexOnlyIfItsChildrenStayInTheirOrder) {
+  auto node = std::make_unique<Node<2>>();
+  node->reset(5, kIndexLevel + 1);
+  node->header.count = 2;
+  node->inner.least[0] = 50;
+  node->inner.least[1] = 60;
+  const std::uint64_t word = NodeRef(300, 7).word();
+  const IndexChildChange before{.word = word, .least = 49};
+  const IndexChildChange same{.word = word, .least = 50};
+  const IndexChildChange behind{.word = word, .least = 51};
+  EXPECT_FALSE(change_of_index(before).fits(*node));
+  EXPECT_FALSE(change_of_index(same).fits(*node));
+  ASSERT_TRUE(change_of_index(behind).fits(*node));
+  change_of_index(behind).apply(*node);
+  EXPECT_EQ(node->inner.least[0], 50u);
+  EXPECT_EQ(node->inner.least[1], 51u);
+  EXPECT_EQ(node->inner.children[1], word);
 }
 
 TEST(Changes, FitANodeOnlyIfAllChildrenThatItGainsAreToldOf) {
