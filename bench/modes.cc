@@ -11,6 +11,7 @@
 #include "bench/cpus.h"
 #include "bench/driver.h"
 #include "bench/figures.h"
+#include "bench/modes_keyed.h"
 #include "bench/server_process.h"
 
 namespace silurus::bench {
@@ -256,6 +257,7 @@ Status run_modes(const ModesBenchOptions& options, Report& report) {
       }
     }
   }
+  if (Status ok = measure_keyed_modes(servers->url, options, report); !ok) return ok;
   return record_idle(ways[2], report);
 }
 

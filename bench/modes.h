@@ -26,7 +26,8 @@ struct ModesBenchOptions {
 
 /// Compares the ways of asking a server: TCP (sleeping between messages, and spinning), messaging,
 /// offloading, adaptively (both policies), over query sizes, mixes and numbers of clients; adds
-/// rows modes/EDGE/MIX/WAY/clients=N and, under them, latency, round trips and bytes.
+/// rows modes/EDGE/MIX/WAY/clients=N and, under them, latency, round trips and bytes; and
+/// modes/keyed/... of entries read by their ids (modes_keyed.h).
 Status run_modes(const ModesBenchOptions& options, Report& report);
 
 /// The subcommand `silurus-bench modes`.

@@ -57,7 +57,6 @@ struct Call {
   bool given_back = false;     ///< by the offloader, while the server was silent
   bool any = false;            ///< any member may answer it, as fresh as `freshness` says
   bool is_repeatable = false;  ///< a request for text or a load step: may be asked twice
-  bool with_records = false;   ///< it asks for entries with their records
   bool is_own = false;         ///< asked by the client itself, of one member: never sent elsewhere
   /// A write that a lost server may have carried out.
   bool in_doubt = false;
@@ -72,7 +71,8 @@ struct Call {
   Nanoseconds patience = 0;
   std::uint64_t bytes = 0;  ///< in messages, both ways together
   SearchCost cost;
-  Search<D> search;  ///< what a range or nearest search asks
+  Search<D> search;  ///< what a range or nearest search asks, or a request for entries
+  std::vector<std::uint64_t> ids;  ///< whose entries are asked for: search refers to them
   Freshness freshness;
   std::uint64_t sequence = 0;      ///< a write's number
   std::vector<std::byte> message;  ///< its bytes, if it had to wait or may have to be sent again
@@ -85,7 +85,16 @@ struct Call {
   AnyCallback<D> callback;
 
   CallKind kind() const { return static_cast<CallKind>(callback.index()); }
-  bool is_search() const { return kind() == CallKind::kRange || kind() == CallKind::kNearest; }
+  /// Whether `search` is what it asks: it only reads, and may be read one-sidedly.
+  bool is_search() const {
+    return kind() == CallKind::kRange || kind() == CallKind::kNearest || is_get();
+  }
+  bool is_get() const { return kind() == CallKind::kGet; }
+  /// Whether it asks for entries with their records.
+  bool wants_records() const {
+    const auto* get = std::get_if<request::Get<D>>(&search);
+    return is_get() && get != nullptr && get->with_records;
+  }
   bool is_write() const { return kind() == CallKind::kWrite; }
   /// The version that a search asks; 0: the current one.
   Moment as_of() const {
@@ -101,14 +110,20 @@ struct Call {
   LoadAnswer& load() { return std::get<LoadAnswer>(answers); }
   JoinAnswer& join() { return std::get<JoinAnswer>(answers); }
   GetAnswer<D>& get() { return std::get<GetAnswer<D>>(answers); }
+  const GetAnswer<D>& get() const { return std::get<GetAnswer<D>>(answers); }
 
   /// The version of the tree that the answer to a search or write is of; 0: it does not say.
   rtree::Version version() const {
     if (kind() == CallKind::kRange) return range().version;
     if (kind() == CallKind::kNearest) return nearest().version;
+    if (is_get()) return get().version;
     return is_write() ? write().version : 0;
   }
-  void set_access(Access access) { range().access = nearest().access = access; }
+  void set_access(Access access) { range().access = nearest().access = get().access = access; }
+  Access access() const {
+    if (kind() == CallKind::kRange) return range().access;
+    return is_get() ? get().access : nearest().access;
+  }
 
   /// When its deadline, or the server's signs of life, must be looked at again, at the latest.
   Nanoseconds next_look(Nanoseconds now) const {

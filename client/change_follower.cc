@@ -19,6 +19,8 @@ constexpr rtree::Version versions_between(rtree::Version from, rtree::Version to
 
 constexpr double kRate = 1.0 / 16;
 constexpr double kGapRate = 1.0 / 4;
+/// The part of the records that a piece read ahead is to have room for.
+constexpr double kMost = 0.9;
 /// Below this gap the number of records is taken for known.
 constexpr double kSmallGap = 0.25;
 /// An insert into a tree of four levels takes 176 bytes.
@@ -36,14 +38,16 @@ constexpr double kPieceUnit = 64;
 }  // namespace
 
 template <int D>
-ChangeFollower<D>::ChangeFollower(NodeCache& cache, std::size_t most_bytes)
+ChangeFollower<D>::ChangeFollower(NodeCache& cache, IndexRoots& indexes, std::size_t most_bytes)
     : cache_(cache),
+      indexes_(indexes),
       most_bytes_(std::min(most_bytes, rtree::kMostChangeBytes)),
-      bytes_a_record_(kUsualRecordBytes) {}
+      bytes_a_record_(kUsualRecordBytes),
+      most_a_record_(kUsualRecordBytes) {}
 
 template <int D>
 void ChangeFollower<D>::begin(rtree::NodeRef root, std::size_t offset, std::uint64_t records) {
-  // Of what it did not follow it knows at least how much that was.
+  // What it did not follow is known by its number at least.
   if (records_ != 0 && records > records_) learn_gap(behind(root), records - records_);
   is_following_ = true;
   birth_ = root.birth();
@@ -57,6 +61,7 @@ void ChangeFollower<D>::learn_gap(rtree::Version versions, std::uint64_t records
   if (versions < records) return;
   const double gap = std::log2(static_cast<double>(versions) / static_cast<double>(records));
   gap_ += kGapRate * (gap - gap_);
+  knows_gap_ = true;
 }
 
 /// How many records some versions are likely to have, of which the last one is the tree's own.
@@ -103,7 +108,7 @@ auto ChangeFollower<D>::ahead() const -> Piece {
   if (records_a_read_ < kFewRecords || !is_worthwhile()) return piece_of(0);
   // What a random number of this average is seldom above.
   const double records = std::ceil(records_a_read_ + std::sqrt(records_a_read_));
-  return piece_of(records * bytes_a_record_);
+  return piece_of((records - 1) * bytes_a_record_ + most_a_record_);
 }
 
 template <int D>
@@ -111,8 +116,11 @@ auto ChangeFollower<D>::rest(rtree::NodeRef root) const -> Piece {
   if (!is_following_ || has_reached(root)) return {};
   const double others = (records_in(behind(root)) - 1) * bytes_a_record_;
   const double next = next_bytes_ != 0 ? static_cast<double>(next_bytes_) : bytes_a_record_;
-  // Where other trees are written to, there may be fewer: one look at as many as may be read says.
-  if (next + others > static_cast<double>(most_bytes_) && gap_ < kSmallGap) return {};
+  // Where other trees are written to, there may be fewer: one look at as many as may be read says;
+  // where it is not known whether others are, at the next one.
+  if (next + others > static_cast<double>(most_bytes_) && gap_ < kSmallGap) {
+    return knows_gap_ ? Piece{} : piece_of(1.25 * next);
+  }
   // A quarter more, since sizes differ: a record that is missing in the end is a round trip lost.
   return piece_of(1.25 * (next + others));
 }
@@ -122,7 +130,10 @@ template <int D>
 void ChangeFollower<D>::expect(std::size_t bytes) {
   if (next_bytes_ != 0 || bytes == 0) return;
   next_bytes_ = bytes;
-  bytes_a_record_ += kRate * (static_cast<double>(bytes) - bytes_a_record_);
+  const auto size = static_cast<double>(bytes);
+  // A step up for each that is larger, and a smaller one down for each that is not.
+  most_a_record_ += kRate * bytes_a_record_ * (size > most_a_record_ ? kMost : kMost - 1);
+  bytes_a_record_ += kRate * (size - bytes_a_record_);
 }
 
 template <int D>
@@ -149,6 +160,7 @@ bool ChangeFollower<D>::apply(std::span<const std::byte> bytes, Piece piece, rtr
 
 template <int D>
 void ChangeFollower<D>::take(const rtree::ChangeRecord<D>& record) {
+  indexes_.note(record.version(), record.index());
   record.for_each([&](const rtree::ChangedNode<D>& changed) {
     const std::byte* cached = cache_.find(changed.before());
     if (cached == nullptr) return;

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 
+#include "client/index_roots.h"
 #include "client/node_cache.h"
 #include "rtree/changes.h"
 #include "rtree/node_ref.h"
@@ -17,7 +18,8 @@ namespace silurus::client {
 /// the server writes beside its root (rtree/changes.h, docs/decisions/0017). It knows the version
 /// that it has come to, and where in the ring the record of the next one lies. Says what to read of
 /// the ring, and takes what was read; what it has no record of it leaves to searches, which read
-/// nodes that they don't find.
+/// nodes that they don't find. It notes which root the id index has in the versions that it comes
+/// by.
 ///
 /// Versions are counted over all trees of a server, so how many records lie between two versions of
 /// one tree is not known before they are read. It goes by how many versions there were from one
@@ -37,7 +39,7 @@ class ChangeFollower {
   };
 
   /// No piece is longer than `most_bytes`.
-  ChangeFollower(NodeCache& cache, std::size_t most_bytes);
+  ChangeFollower(NodeCache& cache, IndexRoots& indexes, std::size_t most_bytes);
 
   /// Goes on from the version of that root, where the record of the next one begins at `offset`,
   /// behind that number of `records`.
@@ -72,6 +74,7 @@ class ChangeFollower {
   Piece piece_of(double bytes) const;
 
   NodeCache& cache_;
+  IndexRoots& indexes_;
   std::size_t most_bytes_;
   bool is_following_ = false;
   rtree::Version birth_ = 0;   ///< low bits of the newest followed root's birth
@@ -81,9 +84,11 @@ class ChangeFollower {
   std::size_t next_bytes_ = 0;
   double records_a_read_ = 1;  ///< moving average: records between two root words
   double bytes_a_record_;      ///< moving average: size of a record
+  double most_a_record_;       ///< few records are larger
   /// Moving average: the binary logarithm of the versions from one record to the next. A few rests
   /// of a tree that is written to in bursts don't move it far.
   double gap_ = 0;
+  bool knows_gap_ = false;  ///< by a record at least
 };
 
 }  // namespace silurus::client

@@ -414,7 +414,13 @@ Result<GetAnswer<D>> Client<D>::get(std::span<const std::uint64_t> ids, Moment a
     const bool is_pinned = first != 0 && tries == kTries;
     auto found = impl_->call(request::Get<D>{some, is_pinned ? all.version : as_of, with_records});
     if (!found) return fail(found.error());
-    if (first == 0) all = {.entries = {}, .records = {}, .missing = {}, .version = found->version};
+    if (first == 0) {
+      all = {.entries = {},
+             .records = {},
+             .missing = {},
+             .version = found->version,
+             .access = found->access};
+    }
     if (found->version != all.version) {
       if (is_pinned) return fail(ErrorCode::kProtocol, "the server answers of another version");
       ++tries;

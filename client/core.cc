@@ -46,9 +46,11 @@ void set_search(Call<D>& call, const Request<D>& request, bool lonlat) {
     query.lonlat = lonlat;
   } else if (const auto* nearest = std::get_if<request::Nearest<D>>(&request)) {
     call.search.template emplace<request::Nearest<D>>(*nearest).query.lonlat = lonlat;
+  } else if (const auto* get = std::get_if<request::Get<D>>(&request)) {
+    call.ids.assign(get->ids.begin(), get->ids.end());
+    call.search.template emplace<request::Get<D>>(
+        request::Get<D>{call.ids, get->as_of, get->with_records});
   } else {
-    const auto* get = std::get_if<request::Get<D>>(&request);
-    call.with_records = get != nullptr && get->with_records;
     return;
   }
   call.search_class = search_class<D>(call.search);

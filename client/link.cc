@@ -122,10 +122,7 @@ void Link<D>::resume(std::uint32_t index) {
   if (call.is_search()) return begin_search(index);
   SILURUS_CHECK(!call.message.empty());
   if (call.message.size() > connection_->limits().max_message_bytes && !call.is_write()) {
-    const Error error{ErrorCode::kTooLarge,
-                      "the connection to " + connection_->peer() + " takes no messages of " +
-                          std::to_string(call.message.size()) + " bytes, as the one before did"};
-    return finish(index, &error);
+    return end_too_large(index, call.message.size());
   }
   if (call.is_write()) {
     protocol::WriteRequest request;
@@ -138,6 +135,24 @@ void Link<D>::resume(std::uint32_t index) {
   waiting_.push_back(calls_.id(index));
 }
 
+/// A call that was begun on another connection, whose messages were longer.
+template <int D>
+void Link<D>::end_too_large(std::uint32_t index, std::size_t bytes) {
+  const Error error{ErrorCode::kTooLarge, "the connection to " + connection_->peer() +
+                                              " takes no messages of " + std::to_string(bytes) +
+                                              " bytes, as the one before did"};
+  finish(index, &error);
+}
+
+/// Whether it can be read one-sidedly: a request for entries, in a keyed collection alone, without
+/// their records, and of its current version, since a server tells the root of an old one and not
+/// that of its index.
+template <int D>
+bool Link<D>::may_offload(const Call<D>& call) const {
+  if (offloader_ == nullptr) return false;
+  return !call.is_get() || (limits().keyed && call.as_of() == 0 && !call.wants_records());
+}
+
 template <int D>
 void Link<D>::begin_search(std::uint32_t index) {
   Call<D>& call = calls_[index];
@@ -147,7 +162,7 @@ void Link<D>::begin_search(std::uint32_t index) {
   if (const Status ok = fit<D>(call.search, is_lonlat()); !ok) [[unlikely]] {
     return finish(index, &ok.error());
   }
-  if (offloader_ != nullptr) {
+  if (may_offload(call)) {
     const bool is_leased = needs_lease(call);
     const Nanoseconds now = is_leased ? clock_.now() : 0;
     if (is_leased) renew_lease(now);
@@ -163,7 +178,7 @@ void Link<D>::begin_search(std::uint32_t index) {
     call.chosen = policy_->choose(call.search_class);
   }
   call.set_access(call.chosen);
-  if (call.chosen == Access::kMessaging) return send(index, call.search);
+  if (call.chosen == Access::kMessaging) return send_search(index);
   if (call.as_of() != 0) return begin_search_of_old_version(index);
   start_offload(index, std::nullopt);
 }
@@ -186,6 +201,8 @@ void Link<D>::start_offload(std::uint32_t index, const std::optional<LeasedRoot>
   call.state = CallState::kOffloading;
   if (const auto* range = std::get_if<request::Range<D>>(&call.search)) {
     offloader_->start_range(index, range->query, call.range(), held);
+  } else if (call.is_get()) {
+    offloader_->start_get(index, call.ids, call.get().entries);
   } else {
     offloader_->start_nearest(index, std::get<request::Nearest<D>>(call.search).query,
                               call.nearest().neighbors, held);
@@ -199,7 +216,15 @@ void Link<D>::send_by_message_instead(std::uint32_t index) {
   call.holding = false;
   call.given_back = silence_.is_silent();
   call.clear_answer();
-  send(index, call.search);
+  send_search(index);
+}
+
+/// By message; fails if the connection takes none that is as long.
+template <int D>
+void Link<D>::send_search(std::uint32_t index) {
+  const std::size_t bytes = message_bytes(calls_[index].search);
+  if (bytes > connection_->limits().max_message_bytes) return end_too_large(index, bytes);
+  send(index, calls_[index].search);
 }
 
 /// Sends the message of a Request or a Search.
@@ -322,7 +347,7 @@ void Link<D>::finish(std::uint32_t index, const Error* error) {
   if (is_lonlat() && error == nullptr && call.kind() == CallKind::kRange) {
     for (rtree::Box<D>& box : calls_[index].range().boxes) box = rtree::told_box(box, true);
   }
-  if (is_lonlat() && error == nullptr && call.kind() == CallKind::kGet) {
+  if (is_lonlat() && error == nullptr && call.is_get()) {
     for (KeyedEntry<D>& entry : calls_[index].get().entries) {
       entry.box = rtree::told_box(entry.box, true);
     }

@@ -110,6 +110,9 @@ class Link final : public transport::ConnectionHandler {
   void begin_search(std::uint32_t index);
   void begin_search_of_old_version(std::uint32_t index);
   void start_offload(std::uint32_t index, const std::optional<LeasedRoot>& held);
+  bool may_offload(const Call<D>& call) const;
+  void send_search(std::uint32_t index);
+  void end_too_large(std::uint32_t index, std::size_t bytes);
   void send_by_message_instead(std::uint32_t index);
   std::size_t hand_over_searches(Nanoseconds now);
   bool may_be_handed_over(const Call<D>& call, Nanoseconds now) const;

@@ -153,7 +153,8 @@ Status Link<D>::take_answer(Call<D>& call, const protocol::Answer& answer) {
       return append<IdPair>(answer, UINT64_MAX, call.join().pairs);
     case CallKind::kGet:
       call.get().version = answer.version;
-      if (call.with_records) return take_records(call, answer);
+      call.get().access = Access::kMessaging;
+      if (call.wants_records()) return take_records(call, answer);
       return append<KeyedEntry<D>>(answer, protocol::kMaxGetIds, call.get().entries);
   }
   return {};
@@ -233,6 +234,7 @@ bool Link<D>::may_be_handed_over(const Call<D>& call, Nanoseconds now) const {
   // An old version would first have to be held by the server. What was given back would be again,
   // until the server shows life.
   if (!call.is_search() || call.as_of() != 0 || call.given_back) return false;
+  if (!may_offload(call)) return false;
   return !needs_lease(call) || has_lease(now);
 }
 
@@ -293,7 +295,7 @@ std::size_t Link<D>::settle() {
         continue;
       }
     }
-    call.range().version = call.nearest().version = finished->version;
+    call.range().version = call.nearest().version = call.get().version = finished->version;
     call.set_access(Access::kOffload);
     finish(index, nullptr);
   }

@@ -91,11 +91,12 @@ void NodeCache::forget(rtree::NodeRef ref) {
   table_[gap] = kNone;
 }
 
-void NodeCache::observe(rtree::Version version) {
+bool NodeCache::observe(rtree::Version version) {
   const rtree::Version epoch = version >> (rtree::NodeRef::kBirthBits - 1);
-  if (epoch == epoch_) return;
+  if (epoch == epoch_) return false;
   clear();
   epoch_ = epoch;
+  return true;
 }
 
 void NodeCache::clear() {

@@ -39,8 +39,8 @@ class NodeCache {
   /// that the new name stands for, at once. nullptr if the node isn't here, or that of the new name
   /// is; then nothing happens.
   std::byte* rename(rtree::NodeRef from, rtree::NodeRef to);
-  /// Tells it which version was just seen.
-  void observe(rtree::Version version);
+  /// Tells it which version was just seen; whether it has forgotten all because of that.
+  bool observe(rtree::Version version);
   void clear();
 
   std::size_t capacity() const { return slots_.size(); }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <string>
+#include <type_traits>
 
 #include "common/check.h"
 
@@ -87,7 +88,7 @@ Offloader<D>::Offloader(const OffloadOptions& options, const protocol::ServerHel
       buffer_(std::move(buffer)),
       lease_(lease_of(server.grace_ns)),
       cache_(options.cache_bytes, kLargestNode),
-      changes_(cache_, connection.limits().max_read_bytes),
+      changes_(cache_, indexes_, connection.limits().max_read_bytes),
       slots_(options.slots) {
   for (std::uint32_t slot = options.slots; slot-- > 0;) free_slots_.push_back(slot);
   queued_reads_.reserve(std::size_t{options.slots} * kMostPieces);
@@ -113,6 +114,7 @@ typename Offloader<D>::Search& Offloader<D>::prepare(std::uint32_t index) {
   search.version = 0;
   search.depth = search.root_depth = search.outstanding = 0;
   search.pending.reset();
+  search.wants_mirror = false;
   search.cost = {};
   return search;
 }
@@ -122,7 +124,7 @@ void Offloader<D>::start_range(std::uint32_t index, const rtree::RangeQuery<D>& 
                                rtree::RangeResult<D>& result,
                                const std::optional<LeasedRoot>& held) {
   Search& search = prepare(index);
-  search.nearest = false;
+  search.kind = SearchKind::kRange;
   search.range_query = query;
   search.range_result = &result;
   start(index, held);
@@ -133,10 +135,37 @@ void Offloader<D>::start_nearest(std::uint32_t index, const rtree::NearestQuery<
                                  rtree::NearestResult& result,
                                  const std::optional<LeasedRoot>& held) {
   Search& search = prepare(index);
-  search.nearest = true;
+  search.kind = SearchKind::kNearest;
   search.nearest_query = query;
   search.nearest_result = &result;
   start(index, held);
+}
+
+template <int D>
+void Offloader<D>::start_get(std::uint32_t index, std::span<const std::uint64_t> ids,
+                             std::vector<KeyedEntry<D>>& result) {
+  Search& search = prepare(index);
+  search.kind = SearchKind::kGet;
+  search.ids.assign(ids.begin(), ids.end());
+  search.get_result = &result;
+  // What names the index cannot be read.
+  if (!may_read_mirror()) return finish(index, true);
+  search.wants_mirror = !known_root_ || !knows_index(search, known_root_);
+  start(index, std::nullopt);
+}
+
+/// Whether the search can begin at that root.
+template <int D>
+bool Offloader<D>::knows_index(const Search& search, rtree::NodeRef root) const {
+  return search.kind != SearchKind::kGet || indexes_.find(root) != nullptr;
+}
+
+/// The same; and that there is an index, if it is a look-up.
+template <int D>
+bool Offloader<D>::has_index(const Search& search, rtree::NodeRef root) const {
+  if (search.kind != SearchKind::kGet) return true;
+  const IndexRoots::Known* known = indexes_.find(root);
+  return known != nullptr && known->index;
 }
 
 template <int D>
@@ -149,7 +178,7 @@ void Offloader<D>::start(std::uint32_t index, const std::optional<LeasedRoot>& h
     return;
   }
   const bool may_trust =
-      known_root_ && options_.max_staleness > 0 &&
+      known_root_ && options_.max_staleness > 0 && has_index(search, known_root_) &&
       clock_.now() - known_started_ < std::min(options_.max_staleness, lease_ / 2);
   if (may_trust) {
     search.lease_start = known_started_;
@@ -157,7 +186,7 @@ void Offloader<D>::start(std::uint32_t index, const std::optional<LeasedRoot>& h
     search.lease_start = clock_.now();  // until the root word is here, which is asked for later
     request_root(index, false);
   }
-  if (!known_root_) return;
+  if (!known_root_ || !has_index(search, known_root_)) return;
   // The walk that is hoped to be right: what it leads to is read in the doorbell of the root word.
   restart_cursor(search, known_root_);
   advance(index);
@@ -170,7 +199,11 @@ void Offloader<D>::restart_cursor(Search& search, rtree::NodeRef root) {
   search.outstanding = 0;
   search.pending.reset();
   for (const std::uint32_t slot : search.slots) slots_[slot].wanted_now = false;
-  if (search.nearest) {
+  if (search.kind == SearchKind::kGet) {
+    const IndexRoots::Known& known = *indexes_.find(root);
+    search.version = known.version;
+    search.id_cursor.start(search.ids, {known.index, rtree::kAnyIndexLevel}, *search.get_result);
+  } else if (search.kind == SearchKind::kNearest) {
     search.by_groups = search.nearest_query.k <= kMostByGroups && !needs_checksums(search);
     search.nearest_cursor.start(search.nearest_query, {root, rtree::kAnyLevel},
                                 *search.nearest_result, search.by_groups);
@@ -228,7 +261,9 @@ void Offloader<D>::begin_again(std::uint32_t index) {
 template <int D>
 void Offloader<D>::advance(std::uint32_t index) {
   Search& search = *searches_[index];
-  if (search.nearest) {
+  if (search.kind == SearchKind::kGet) {
+    advance_with(index, search.id_cursor);
+  } else if (search.kind == SearchKind::kNearest) {
     advance_with(index, search.nearest_cursor);
   } else {
     advance_with(index, search.range);
@@ -241,7 +276,7 @@ template <int D>
 template <typename Cursor>
 void Offloader<D>::advance_with(std::uint32_t index, Cursor& cursor) {
   Search& search = *searches_[index];
-  const std::uint32_t width = !search.nearest    ? UINT32_MAX
+  const std::uint32_t width = search.kind != SearchKind::kNearest ? UINT32_MAX
                               : search.by_groups ? options_.nearest_width * kGroupsForALeaf
                                                  : options_.nearest_width;
   while (!cursor.done()) {
@@ -258,7 +293,11 @@ void Offloader<D>::advance_with(std::uint32_t index, Cursor& cursor) {
       --search.outstanding;
       ++search.cost.cache_hits;
       if (node.ref == search.root) search.version = cached->birth();
-      cursor.feed(*cached);
+      if constexpr (std::is_same_v<Cursor, rtree::IdCursor<D>>) {
+        cursor.feed(node.ref, *cached);
+      } else {
+        cursor.feed(*cached);
+      }
       continue;
     }
     if (const auto slot = find_read_ahead(search, node)) {
@@ -277,12 +316,14 @@ void Offloader<D>::advance_with(std::uint32_t index, Cursor& cursor) {
 
 template <int D>
 const rtree::Node<D>* Offloader<D>::find_cached(rtree::WantedNode wanted) {
-  if (wanted.level == 0) return nullptr;
+  if (rtree::is_bottom(wanted.level)) return nullptr;
   const std::byte* bytes = cache_.find(wanted.ref);
   if (bytes == nullptr) return nullptr;
   const auto* node = reinterpret_cast<const rtree::Node<D>*>(bytes);
-  // A parent that lies about the level could lead a walk round in circles.
-  return wanted.level == rtree::kAnyLevel || node->level() == wanted.level ? node : nullptr;
+  // A parent that lies about the level could lead a walk round in circles, and a root word that
+  // names a node of the other kind, astray.
+  const std::uint32_t any = node->is_of_index() ? rtree::kAnyIndexLevel : rtree::kAnyLevel;
+  return wanted.level == any || node->level() == wanted.level ? node : nullptr;
 }
 
 /// The slot of a node that was asked for before the root turned out to be another.
@@ -350,7 +391,7 @@ bool Offloader<D>::feed(std::uint32_t index, std::uint32_t slot_index) {
     return false;
   }
   if (slot.node.ref == search.root && !slot.has_groups_alone) search.version = node->birth();
-  if (!slot.has_groups_alone && !node->is_leaf()) {
+  if (!slot.has_groups_alone && !node->is_bottom()) {
     ++search.cost.cache_misses;
     cache_.put(slot.node.ref,
                {reinterpret_cast<const std::byte*>(node), rtree::node_bytes<D>(node->level())});
@@ -358,18 +399,26 @@ bool Offloader<D>::feed(std::uint32_t index, std::uint32_t slot_index) {
   search.depth = std::max(search.depth, slot.depth);
   search.cost.round_trips = std::max(search.cost.round_trips, search.depth);
   --search.outstanding;
-  if (search.nearest && slot.node.groups != rtree::kAllGroups) {
-    search.nearest_cursor.feed_groups(*node, slot.node.groups);
-  } else if (search.nearest) {
-    search.nearest_cursor.feed(*node);
-  } else if (slot.has_groups_alone) {
-    search.range.feed_groups(*node, slot.node.groups);
-  } else {
-    search.range.feed(*node);
-  }
+  feed_cursor(search, slot);
   std::erase(search.slots, slot_index);
   release_slot(slot_index);
   return true;
+}
+
+template <int D>
+void Offloader<D>::feed_cursor(Search& search, const Slot& slot) {
+  const rtree::Node<D>& node = *slot.content;
+  if (search.kind == SearchKind::kGet) {
+    search.id_cursor.feed(slot.node.ref, node);
+  } else if (search.kind == SearchKind::kNearest && slot.node.groups != rtree::kAllGroups) {
+    search.nearest_cursor.feed_groups(node, slot.node.groups);
+  } else if (search.kind == SearchKind::kNearest) {
+    search.nearest_cursor.feed(node);
+  } else if (slot.has_groups_alone) {
+    search.range.feed_groups(node, slot.node.groups);
+  } else {
+    search.range.feed(node);
+  }
 }
 
 /// Feeds all that was held back, then goes on.
@@ -382,7 +431,7 @@ void Offloader<D>::feed_landed(std::uint32_t index) {
       ++i;
       continue;
     }
-    if (search.nearest ? search.nearest_cursor.done() : search.range.done()) break;
+    if (search.is_walked()) break;
     if (!feed(index, slot)) return;
   }
   advance(index);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "client/change_follower.h"
+#include "client/index_roots.h"
 #include "client/node_cache.h"
 #include "client/version_leases.h"
 #include "common/clock.h"
@@ -17,6 +18,7 @@
 #include "protocol/messages.h"
 #include "rtree/cursor.h"
 #include "rtree/geometry.h"
+#include "rtree/id_cursor.h"
 #include "rtree/node.h"
 #include "rtree/root_block.h"
 #include "silurus/options.h"
@@ -64,6 +66,11 @@ struct SearchCost {
 /// within its lease) without looking: the answer is then that of a version that was current at most
 /// that long before the call.
 ///
+/// A look-up of entries by their ids walks the id index of a keyed tree, as a search walks the
+/// tree. Which root the index has in the version of a root, its mirror tells, or the record of what
+/// that version has changed (IndexRoots). Where neither was read, the mirror is, in a round trip
+/// more.
+///
 /// An old version has no root word: the server holds it for a time of its own (LeasedRoot), and
 /// what landed before that ends counts. When it ends in mid-search, the search is given back.
 ///
@@ -85,6 +92,10 @@ class Offloader {
                    rtree::RangeResult<D>& result, const std::optional<LeasedRoot>& held = {});
   void start_nearest(std::uint32_t search, const rtree::NearestQuery<D>& query,
                      rtree::NearestResult& result, const std::optional<LeasedRoot>& held = {});
+  /// The same of entries by their ids, of a keyed tree in its current version; ids of which there
+  /// is none are left out. The ids are copied.
+  void start_get(std::uint32_t search, std::span<const std::uint64_t> ids,
+                 std::vector<KeyedEntry<D>>& result);
   void cancel(std::uint32_t search);
 
   /// Posts what is to be read, in one doorbell.
@@ -120,11 +131,13 @@ class Offloader {
     kShort,  ///< less than half: to be renewed
     kOver,
   };
+  enum class SearchKind : std::uint8_t { kRange, kNearest, kGet };
   /// One search.
   struct Search {
     SearchState state = SearchState::kDone;
-    bool nearest = false;
-    bool by_groups = false;  ///< a nearest search that reads groups of leaves
+    SearchKind kind = SearchKind::kRange;
+    bool by_groups = false;     ///< a nearest search that reads groups of leaves
+    bool wants_mirror = false;  ///< the root word alone does not tell the root of the id index
     std::uint32_t generation = 0;
     rtree::NodeRef root;  ///< that the cursor works from; null: none yet
     rtree::Version version = 0;
@@ -138,10 +151,18 @@ class Offloader {
     SearchCost cost;
     rtree::RangeQuery<D> range_query;
     rtree::NearestQuery<D> nearest_query;
+    std::vector<std::uint64_t> ids;
     rtree::RangeResult<D>* range_result = nullptr;
     rtree::NearestResult* nearest_result = nullptr;
     rtree::RangeCursor<D> range;
     rtree::NearestCursor<D> nearest_cursor;
+    std::vector<KeyedEntry<D>>* get_result = nullptr;
+    rtree::IdCursor<D> id_cursor;
+
+    bool is_walked() const {
+      if (kind == SearchKind::kGet) return id_cursor.done();
+      return kind == SearchKind::kNearest ? nearest_cursor.done() : range.done();
+    }
   };
 
   enum class SlotState : std::uint8_t { kFree, kReading, kLanded };
@@ -210,6 +231,9 @@ class Offloader {
   Search& prepare(std::uint32_t search);
   void start(std::uint32_t index, const std::optional<LeasedRoot>& held);
   void restart_cursor(Search& search, rtree::NodeRef root);
+  bool knows_index(const Search& search, rtree::NodeRef root) const;
+  bool has_index(const Search& search, rtree::NodeRef root) const;
+  void seek_index(std::uint32_t index);
   void request_root(std::uint32_t index, bool renewal);
   void on_root(std::uint32_t index);
   void look_at_root(std::uint32_t index);
@@ -227,6 +251,7 @@ class Offloader {
   bool needs_checksums(const Search& search) const;
   const rtree::Node<D>* landed(std::uint32_t slot);
   bool feed(std::uint32_t index, std::uint32_t slot);
+  void feed_cursor(Search& search, const Slot& slot);
   void feed_landed(std::uint32_t index);
   void begin_again(std::uint32_t index);
   void finish(std::uint32_t index, bool given_back);
@@ -236,6 +261,8 @@ class Offloader {
   void queue_reads(std::uint32_t slot);
   void queue_groups(std::uint32_t slot);
   bool may_read_groups(const Search& search, rtree::WantedNode node) const;
+  std::size_t mirror_bytes() const;
+  bool may_read_mirror() const;
   std::uint32_t bytes_of_root_read() const;
   void release_slot(std::uint32_t slot);
   void abandon_slots(Search& search, bool only_read_ahead);
@@ -266,6 +293,7 @@ class Offloader {
   std::unique_ptr<transport::Buffer> buffer_;
   Nanoseconds lease_;
   NodeCache cache_;
+  IndexRoots indexes_;
   ChangeFollower<D> changes_;
 
   std::vector<std::unique_ptr<Search>> searches_;  ///< by number; kept for their memory

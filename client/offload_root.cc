@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "client/offload.h"
 
@@ -50,12 +51,24 @@ bool Offloader<D>::is_over(std::uint32_t read) {
 /// don't tell it.
 template <int D>
 std::uint32_t Offloader<D>::bytes_of_root_read() const {
-  const std::size_t whole =
-      known_level_ >= 2 ? rtree::kRootMirrorBytes<D> : rtree::kAnyRootMirrorBytes<D>;
   const bool follows = changes_.is_following() && changes_.is_worthwhile();
-  const bool wants_node =
-      root_changes_ > kWholeBlockAbove && !follows && connection_.limits().max_read_bytes >= whole;
-  return static_cast<std::uint32_t>(wants_node ? whole : rtree::kRootWordBytes);
+  const bool wants_node = root_changes_ > kWholeBlockAbove && !follows;
+  const bool wants_index = std::ranges::any_of(root_waiters_, [&](const Waiter& waiter) {
+    return is_waiting(waiter) && searches_[waiter.search]->wants_mirror;
+  });
+  const bool reads_mirror = (wants_node || wants_index) && may_read_mirror();
+  return static_cast<std::uint32_t>(reads_mirror ? mirror_bytes() : rtree::kRootWordBytes);
+}
+
+/// Bytes of a RootBlock in which there is a whole mirror, as far as is known of the root.
+template <int D>
+std::size_t Offloader<D>::mirror_bytes() const {
+  return known_level_ >= 2 ? rtree::kRootMirrorBytes<D> : rtree::kAnyRootMirrorBytes<D>;
+}
+
+template <int D>
+bool Offloader<D>::may_read_mirror() const {
+  return connection_.limits().max_read_bytes >= mirror_bytes();
 }
 
 template <int D>
@@ -98,7 +111,7 @@ void Offloader<D>::look_at_root(std::uint32_t index) {
                                               server_.collection);
   const auto* block = reinterpret_cast<const rtree::RootBlock<D>*>(bytes.data());
   // Our own copy, which no other thread writes: relaxed loads pair with nothing.
-  cache_.observe(block->version.load(std::memory_order_relaxed));
+  if (cache_.observe(block->version.load(std::memory_order_relaxed))) indexes_.clear();
   if (bytes.size() > rtree::kRootWordBytes) {
     const std::uint64_t level = block->level.load(std::memory_order_relaxed);
     known_level_ = level <= rtree::kMaxLevel ? static_cast<std::uint32_t>(level) : 0;
@@ -111,7 +124,11 @@ void Offloader<D>::look_at_root(std::uint32_t index) {
   if (view.node == nullptr) return;
   cache_.put(view.root, {reinterpret_cast<const std::byte*>(view.node),
                          rtree::node_bytes<D>(view.node->level())});
-  if (!changes_.has_reached(view.root)) {
+  indexes_.note(view.node->birth(), view.index);
+  // Where it follows, the mirror was read for an index: the records lead on from the nodes there
+  // are.
+  const bool follows = changes_.is_following() && changes_.is_worthwhile();
+  if (!follows && !changes_.has_reached(view.root)) {
     changes_.begin(view.root, view.next_change, view.records);
   }
 }
@@ -193,8 +210,22 @@ void Offloader<D>::continue_from_root(const Waiter& waiter, const RootRead& read
     finish(waiter.search, true);
     return;
   }
+  if (!knows_index(search, root)) return seek_index(waiter.search);
+  if (!has_index(search, root)) return finish(waiter.search, true);  // it is no keyed tree
   restart_cursor(search, root);
   advance(waiter.search);
+}
+
+/// The root is known, but not that of its index: its mirror is read. One that was torn is read
+/// again, and not for ever.
+template <int D>
+void Offloader<D>::seek_index(std::uint32_t index) {
+  Search& search = *searches_[index];
+  const bool is_torn = std::exchange(search.wants_mirror, true);
+  if (is_torn && ++search.cost.restarts > options_.max_restarts) return finish(index, true);
+  search.root = rtree::NodeRef();
+  search.pending.reset();
+  request_root(index, false);
 }
 
 template <int D>
@@ -297,6 +328,7 @@ void Offloader<D>::drop_root(const transport::ReadRequest& request) {
 
 template void Offloader<2>::request_root(std::uint32_t, bool);
 template void Offloader<2>::on_root(std::uint32_t);
+template bool Offloader<2>::may_read_mirror() const;
 template bool Offloader<2>::is_waiting(const Waiter&) const;
 template void Offloader<2>::add_root_request();
 template void Offloader<2>::add_changes_request(std::uint32_t);
@@ -305,6 +337,7 @@ template void Offloader<2>::mark_root_posted(const transport::ReadRequest&);
 template void Offloader<2>::drop_root(const transport::ReadRequest&);
 template void Offloader<3>::request_root(std::uint32_t, bool);
 template void Offloader<3>::on_root(std::uint32_t);
+template bool Offloader<3>::may_read_mirror() const;
 template bool Offloader<3>::is_waiting(const Waiter&) const;
 template void Offloader<3>::add_root_request();
 template void Offloader<3>::add_changes_request(std::uint32_t);

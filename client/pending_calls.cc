@@ -141,11 +141,9 @@ void PendingCalls<D>::end(std::uint32_t index, const Error* error, Nanoseconds n
 template <int D>
 void PendingCalls<D>::record(const Call<D>& call, bool has_failed, Nanoseconds now) {
   if (!call.is_search() && !call.is_write()) return;
-  const Access access =
-      call.kind() == CallKind::kRange ? call.range().access : call.nearest().access;
-  AccessStatistics& of = call.is_write()              ? statistics.writes
-                         : access == Access::kOffload ? statistics.offload
-                                                      : statistics.messaging;
+  AccessStatistics& of = call.is_write()                     ? statistics.writes
+                         : call.access() == Access::kOffload ? statistics.offload
+                                                             : statistics.messaging;
   if (has_failed) {
     ++of.failed;
     return;

@@ -3,6 +3,7 @@
 #include "client/request.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <string>
 
@@ -135,6 +136,17 @@ std::size_t bytes_of(const Kind&) {
   return sizeof(protocol::Header);
 }
 
+template <typename Asked>
+Status fit_one(Asked& one, bool lonlat) {
+  if (one.query.lonlat == lonlat) return {};  // it was checked so
+  one.query.lonlat = lonlat;
+  return check_one(one, {.lonlat = lonlat});
+}
+template <int D>
+Status fit_one(request::Get<D>&, bool) {
+  return {};
+}
+
 template <typename OneSearch, typename Encode>
 void encode_search(const OneSearch& search, const request::Envelope& envelope,
                    std::span<std::byte> out, Encode&& encode_query) {
@@ -203,6 +215,12 @@ std::uint8_t class_of(const request::Range<D>& range) {
   }
   return static_cast<std::uint8_t>(std::clamp(octaves / D + 40, 0, kRangeClasses - 1));
 }
+/// One entry is as much as the smallest window; twice as many are of the next class.
+template <int D>
+std::uint8_t class_of(const request::Get<D>& get) {
+  const auto octaves = static_cast<int>(std::bit_width(get.ids.size())) - 1;
+  return static_cast<std::uint8_t>(std::clamp(octaves, 0, kRangeClasses - 1));
+}
 template <int D>
 std::uint8_t class_of(const request::Nearest<D>& nearest) {
   return static_cast<std::uint8_t>(kRangeClasses +
@@ -231,13 +249,7 @@ Status check(const Request<D>& request, const request::Limits& limits) {
 
 template <int D>
 Status fit(Search<D>& search, bool lonlat) {
-  return std::visit(
-      [&](auto& one) {
-        if (one.query.lonlat == lonlat) return Status();  // it was checked so
-        one.query.lonlat = lonlat;
-        return check_one(one, {.lonlat = lonlat});
-      },
-      search);
+  return std::visit([&](auto& one) { return fit_one(one, lonlat); }, search);
 }
 
 template <typename... Kinds>

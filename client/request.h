@@ -67,7 +67,7 @@ struct Write {
 template <int D>
 struct Get {
   using Answer = GetAnswer<D>;
-  static constexpr Treatment kTreatment{.is_repeatable = true};
+  static constexpr Treatment kTreatment{};
   std::span<const std::uint64_t> ids;
   Moment as_of = 0;
   bool with_records = false;
@@ -163,8 +163,9 @@ struct Envelope {
 
 }  // namespace request
 
+/// What only reads, and may be read one-sidedly.
 template <int D>
-using Search = std::variant<request::Range<D>, request::Nearest<D>>;
+using Search = std::variant<request::Range<D>, request::Nearest<D>, request::Get<D>>;
 
 template <int D>
 using Request =

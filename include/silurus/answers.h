@@ -53,6 +53,7 @@ struct GetAnswer {
       records;  ///< those of the entries, if asked for; empty ones where there is none
   std::vector<std::uint64_t> missing;  ///< ids of which there is none, in that order
   Version version = 0;                 ///< that all of them are of
+  Access access = Access::kMessaging;
 };
 
 /// What a put has done.

@@ -117,7 +117,8 @@ class SILURUS_API Client {
   // others. There insert() is kConflict if the id is there.
   /// The entries of some ids, all at one version, which may be an older one. In the order of the
   /// ids; those of which there is none apart. More than kMaxGet while others write all the time:
-  /// kNotFound, unless the server keeps old versions (--retain).
+  /// kNotFound, unless the server keeps old versions (--retain). Those of the current version are
+  /// read as a search is (Mode), those of an older one, or with records, by message.
   /// `with_records`: with what they carry.
   Result<GetAnswer<D>> get(std::span<const std::uint64_t> ids, Moment as_of = 0,
                            bool with_records = false);

@@ -14,7 +14,7 @@
 
 namespace silurus {
 
-/// How searches are run. Writes always go by message.
+/// How searches are run, and entries read by their ids. Writes always go by message.
 enum class Mode : std::uint8_t {
   kMessaging = 0,
   kOffload = 1,   ///< by one-sided reads; an error at connect() where there are none

@@ -49,9 +49,11 @@ class KeyedTest : public testing::Test {
     const Status made = connect("").create_collection("buses", {.keyed = true});
     ASSERT_TRUE(made) << made.error().message;
   }
-  Client<2> connect(const std::string& collection = "buses", std::size_t address = 0) {
+  Client<2> connect(const std::string& collection = "buses", std::size_t address = 0,
+                    Mode mode = ClientOptions().mode) {
     ClientOptions options = patient();
     options.collection = collection;
+    options.mode = mode;
     auto client = Client<2>::connect(server_->addresses().at(address), options);
     EXPECT_TRUE(client) << client.error().message;
     return std::move(*client);
@@ -154,6 +156,76 @@ TEST_F(KeyedTest, ABagHasNone) {
   }
   ASSERT_TRUE(bag.insert(1, point_at(0, 0)));
   EXPECT_TRUE(bag.insert(1, point_at(0, 0))) << "ids need not be unique";
+}
+
+/// What a writer was told is there for every reader that asks after that, and for one reader time
+/// does not go back: a look-up takes effect between its beginning and its end.
+TEST_F(KeyedTest, ReadOneSidedlyEntriesAreAsNewAsWhatWasAcknowledged) {
+  start_with_buses();
+  constexpr std::uint64_t kIds = 20'000;
+  std::vector<Entry<2>> entries;
+  for (std::uint64_t id = 0; id < kIds; ++id) entries.push_back({id, point_at(0, 0)});
+  ASSERT_TRUE(connect().load(entries));
+  constexpr std::array<std::uint64_t, 4> kWritten{5, 6, 9'000, kIds - 1};
+  std::array<std::atomic<double>, kWritten.size()> acknowledged{};
+  std::vector<std::jthread> writing;
+  for (std::size_t w = 0; w < kWritten.size(); ++w) {
+    writing.emplace_back([&, w, client = connect()](const std::stop_token& stop) mutable {
+      for (double x = 1; !stop.stop_requested(); ++x) {
+        ASSERT_TRUE(client.put(kWritten[w], point_at(x, x)));
+        acknowledged[w].store(x, std::memory_order_release);  // pairs with the reader's load
+      }
+    });
+  }
+  Client<2> buses = connect("buses", 0, Mode::kOffload);
+  Version newest = 0;
+  std::array<double, kWritten.size()> seen{};
+  for (int i = 0; i < 3'000; ++i) {
+    std::array<double, kWritten.size()> before;
+    for (std::size_t w = 0; w < before.size(); ++w) {
+      before[w] = acknowledged[w].load(std::memory_order_acquire);  // pairs with the writer's store
+    }
+    const GetAnswer<2> found = get(buses, {kWritten.begin(), kWritten.end()});
+    ASSERT_EQ(found.entries.size(), kWritten.size());
+    ASSERT_GE(found.version, newest);
+    newest = found.version;
+    for (std::size_t w = 0; w < before.size(); ++w) {
+      const double x = found.entries[w].box.min[0];
+      ASSERT_GE(x, before[w]);
+      ASSERT_GE(x, seen[w]);
+      ASSERT_LE(found.entries[w].version, found.version);
+      seen[w] = x;
+    }
+  }
+  writing.clear();
+  const ClientStatistics statistics = buses.statistics();
+  EXPECT_GT(statistics.offload.completed, 2'900u) << "the others were given back";
+  // What is read one-sidedly is what is told by message.
+  std::vector<std::uint64_t> ids;
+  for (std::uint64_t id = 0; id < kIds + 10; id += 7) ids.push_back(id);
+  Client<2> asking = connect("buses", 0, Mode::kMessaging);
+  const GetAnswer<2> told = get(asking, ids);
+  const GetAnswer<2> read = get(buses, ids);
+  EXPECT_EQ(read.entries, told.entries);
+  EXPECT_EQ(read.missing, told.missing);
+  EXPECT_EQ(read.version, told.version);
+  EXPECT_EQ(read.access, Access::kOffload);
+  EXPECT_EQ(told.access, Access::kMessaging);
+}
+
+/// A reader of one-sided reads is told that its collection is gone, as one that asks by message is.
+TEST_F(KeyedTest, ReadOneSidedlyACollectionThatIsGoneOrReplacedIsNotReadOn) {
+  start_with_buses();
+  connect().put(1, point_at(1, 1)).value();
+  Client<2> buses = connect("buses", 0, Mode::kOffload);
+  ASSERT_EQ(get(buses, {1}).entries.size(), 1u);
+  Client<2> operating = connect("");
+  ASSERT_TRUE(operating.create_collection("bag", {}));
+  ASSERT_TRUE(operating.rename_collection("bag", "buses", true));
+  const std::vector<std::uint64_t> ids{1};
+  EXPECT_EQ(buses.get(ids).error().code, ErrorCode::kUnsupported) << "it is a bag now";
+  ASSERT_TRUE(operating.drop_collection("buses"));
+  EXPECT_EQ(buses.get(ids).error().code, ErrorCode::kNoCollection);
 }
 
 /// More than one request takes, of all of one version, however they are asked.

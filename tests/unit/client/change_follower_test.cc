@@ -59,6 +59,14 @@ class ChangeFollowerTest : public testing::Test {
     if (!follower_.has_reached(root())) follower_.lose();
     return rests;
   }
+  /// Versions of another tree of the same memory.
+  void publish_elsewhere(int versions) {
+    if (other_ == nullptr) other_ = std::move(*tree_->add_tree(7));
+    for (int i = 0; i < versions; ++i) {
+      ASSERT_TRUE(other_->insert(random_entry()));
+      other_->publish();
+    }
+  }
   bool is_cached(NodeRef ref) { return cache_.find(ref) != nullptr; }
 
   NodeRef root() const { return tree_->snapshot().root().ref; }
@@ -70,8 +78,10 @@ class ChangeFollowerTest : public testing::Test {
   testing_support::VisibleSlabs slabs_;
   SystemClock clock_;
   std::unique_ptr<rtree::Tree<2>> tree_;
+  std::unique_ptr<rtree::Tree<2>> other_;
   NodeCache cache_{1 << 20, sizeof(rtree::Node<2>)};
-  ChangeFollower<2> follower_{cache_, 1 << 16};
+  IndexRoots indexes_;
+  ChangeFollower<2> follower_{cache_, indexes_, 1 << 16};
 
  private:
   rtree::Entry<2> random_entry() {
@@ -202,6 +212,53 @@ TEST_F(ChangeFollowerTest, FindsRecordsNotWorthwhileThatAreMoreThanWhatTheySpare
   }
   EXPECT_FALSE(follower_.is_worthwhile());
   EXPECT_EQ(follower_.ahead().length, 0u);
+}
+
+TEST_F(ChangeFollowerTest, IsNotDetainedByVersionsOfOtherTrees) {
+  load(20'000);
+  int rests = 0;
+  int lost = 0;
+  for (int i = 0; i < 200; ++i) {
+    const Piece ahead = follower_.ahead();
+    publish_elsewhere(1 + i % 20);
+    publish();
+    const int more = catch_up(ahead);
+    if (i >= 50) rests += more;
+    if (follower_.is_following()) continue;
+    ++lost;
+    begin();
+  }
+  EXPECT_LE(rests, 20);
+  EXPECT_LE(lost, 1);
+}
+
+TEST_F(ChangeFollowerTest, ReadsNoRecordAheadOfATreeAtRestWhereOthersAreWrittenTo) {
+  load(20'000);
+  for (int i = 0; i < 100; ++i) {
+    const Piece ahead = follower_.ahead();
+    publish_elsewhere(30);
+    EXPECT_EQ(catch_up(ahead), 0);
+  }
+  EXPECT_EQ(follower_.ahead().length, 0u);
+  publish();
+  EXPECT_LE(catch_up(follower_.ahead()), 1);
+  EXPECT_TRUE(is_cached(root()));
+}
+
+TEST_F(ChangeFollowerTest, FollowsATreeAgainThatManyVersionsOfOthersHavePassed) {
+  load(20'000);
+  int lost = 0;
+  for (int i = 0; i < 30; ++i) {
+    const Piece ahead = follower_.ahead();
+    publish_elsewhere(500);
+    publish();
+    catch_up(ahead);
+    if (follower_.is_following()) continue;
+    ++lost;
+    begin();
+  }
+  EXPECT_LE(lost, 3);
+  EXPECT_TRUE(follower_.is_worthwhile());
 }
 
 TEST_F(ChangeFollowerTest, BelievesNoRecordThatIsOverwritten) {

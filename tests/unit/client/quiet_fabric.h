@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/check.h"
 #include "common/clock.h"
 #include "common/random.h"
 #include "protocol/encode.h"
@@ -88,6 +89,8 @@ class QuietConnection final : public transport::Connection {
     return header.request_id;
   }
 
+  void set_message_bytes(std::size_t most) { limits_.max_message_bytes = most; }
+
   std::size_t room = SIZE_MAX;  ///< messages that may still be sent
   protocol::Heartbeat heartbeat{};
 
@@ -99,6 +102,7 @@ class QuietConnection final : public transport::Connection {
   }
   std::string peer() const override { return "quiet://server"; }
   std::span<std::byte> reserve(std::size_t bytes) override {
+    SILURUS_CHECK(bytes <= limits_.max_message_bytes);  // as of every fabric
     if (room == 0) return {};
     message_.resize(bytes);
     return message_;
@@ -157,12 +161,14 @@ class QuietFabric final : public transport::Fabric {
       const transport::Address&, const transport::ConnectOptions&, transport::Poller&,
       std::span<const std::byte>, transport::ConnectionHandler& handler) override {
     auto made = std::make_unique<QuietConnection>(hello, slabs, handler);
+    made->set_message_bytes(message_bytes);
     server = made.get();
     return made;
   }
 
   protocol::ServerHello hello;         ///< what the server says of itself
   const RegionSlabs* slabs = nullptr;  ///< for one-sided reads
+  std::size_t message_bytes = 4096;    ///< that a message of the next connection may have
   QuietConnection* server = nullptr;   ///< the connection made last
 };
 

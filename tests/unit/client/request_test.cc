@@ -183,6 +183,27 @@ TEST(Request, LikeSearchesAreOfOneClassAndAllClassesAreKnown) {
   EXPECT_NE(nearest_class(1), nearest_class(100));
   EXPECT_LT(nearest_class(UINT32_MAX), kSearchClasses);
   EXPECT_NE(nearest_class(1), range_class(1e300));
+  const auto get_class = [](std::size_t count) {
+    const std::vector<std::uint64_t> ids(count);
+    return search_class<2>(Search<2>(request::Get<2>{.ids = ids}));
+  };
+  EXPECT_EQ(get_class(1), range_class(0)) << "one entry is a small search";
+  EXPECT_LT(get_class(1), get_class(100));
+  EXPECT_LT(get_class(protocol::kMaxGetIds), range_class(1e-6));
+}
+
+TEST(Request, ForEntriesIsWhatTheServerReads) {
+  const std::vector<std::uint64_t> ids{7, 3, 9};
+  const auto message = message_of(request::Get<2>{.ids = ids});
+  const auto whole = message_of(request::Get<2>{.ids = ids, .as_of = 5});
+  Search<2> kept = request::Get<2>{.ids = ids, .as_of = 5};
+  ASSERT_TRUE(fit<2>(kept, true)) << "degrees are nothing to it";
+  ASSERT_EQ(message_bytes(kept), whole.size());
+  EXPECT_EQ(whole.size(), message.size() + sizeof(protocol::AtRequest));
+  const auto at = protocol::decode_at(whole);
+  ASSERT_TRUE(at) << at.error().message;
+  EXPECT_EQ(at->moment, 5u);
+  EXPECT_EQ(at->search.header.type, protocol::MessageType::kGet);
 }
 
 }  // namespace
