@@ -60,8 +60,8 @@ struct Call {
   bool is_own = false;         ///< asked by the client itself, of one member: never sent elsewhere
   /// A write that a lost server may have carried out.
   bool in_doubt = false;
-  std::uint8_t search_class = 0;
-  std::uint8_t losses = 0;  ///< links that were lost under it
+  std::uint8_t search_class = 0;  ///< for the policy, if it has chosen
+  std::uint8_t losses = 0;        ///< links that were lost under it
   std::uint32_t generation = 0;
   Link<D>* link = nullptr;  ///< that it is on
   Nanoseconds started = 0;
@@ -73,6 +73,7 @@ struct Call {
   SearchCost cost;
   Search<D> search;  ///< what a range or nearest search asks, or a request for entries
   std::vector<std::uint64_t> ids;  ///< whose entries are asked for: search refers to them
+  bool is_of_degrees = false;      ///< what `search` was made for
   Freshness freshness;
   std::uint64_t sequence = 0;      ///< a write's number
   std::vector<std::byte> message;  ///< its bytes, if it had to wait or may have to be sent again

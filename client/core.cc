@@ -53,7 +53,7 @@ void set_search(Call<D>& call, const Request<D>& request, bool lonlat) {
   } else {
     return;
   }
-  call.search_class = search_class<D>(call.search);
+  call.is_of_degrees = lonlat;
 }
 
 }  // namespace

@@ -92,7 +92,7 @@ request::Limits Link<D>::limits() const {
           .entries = (bytes - sizeof(protocol::LoadEntries)) / sizeof(rtree::Entry<D>),
           .ids = std::min<std::size_t>(request::ids_in(bytes), protocol::kMaxGetIds),
           .lonlat = is_lonlat(),
-          .keyed = (server_.collection_flags & protocol::kKeyed) != 0,
+          .keyed = is_keyed(),
           .records = (server_.collection_flags & protocol::kWithRecords) != 0};
 }
 
@@ -144,23 +144,15 @@ void Link<D>::end_too_large(std::uint32_t index, std::size_t bytes) {
   finish(index, &error);
 }
 
-/// Whether it can be read one-sidedly: a request for entries, in a keyed collection alone, without
-/// their records, and of its current version, since a server tells the root of an old one and not
-/// that of its index.
-template <int D>
-bool Link<D>::may_offload(const Call<D>& call) const {
-  if (offloader_ == nullptr) return false;
-  return !call.is_get() || (limits().keyed && call.as_of() == 0 && !call.wants_records());
-}
-
 template <int D>
 void Link<D>::begin_search(std::uint32_t index) {
   Call<D>& call = calls_[index];
   call.chosen = Access::kMessaging;
   call.chosen_by_policy = false;
   // The collection may be another one than that for which it was checked: one of the same name.
-  if (const Status ok = fit<D>(call.search, is_lonlat()); !ok) [[unlikely]] {
-    return finish(index, &ok.error());
+  if (call.is_of_degrees != is_lonlat()) [[unlikely]] {
+    if (const Status ok = fit<D>(call.search, is_lonlat()); !ok) return finish(index, &ok.error());
+    call.is_of_degrees = is_lonlat();
   }
   if (may_offload(call)) {
     const bool is_leased = needs_lease(call);
@@ -175,6 +167,7 @@ void Link<D>::begin_search(std::uint32_t index) {
   if (silence_.is_silent()) call.chosen_by_policy = false;  // its memory is all that answers
   if (call.chosen_by_policy) {
     look_at_heartbeat(call.started);
+    call.search_class = search_class<D>(call.search);
     call.chosen = policy_->choose(call.search_class);
   }
   call.set_access(call.chosen);
@@ -219,12 +212,16 @@ void Link<D>::send_by_message_instead(std::uint32_t index) {
   send_search(index);
 }
 
-/// By message; fails if the connection takes none that is as long.
+/// By message; fails if the connection takes none that is as long. Range and nearest searches find
+/// room in any (kMinMessageBytes).
 template <int D>
 void Link<D>::send_search(std::uint32_t index) {
-  const std::size_t bytes = message_bytes(calls_[index].search);
-  if (bytes > connection_->limits().max_message_bytes) return end_too_large(index, bytes);
-  send(index, calls_[index].search);
+  const Call<D>& call = calls_[index];
+  if (call.is_get()) {
+    const std::size_t bytes = message_bytes(call.search);
+    if (bytes > connection_->limits().max_message_bytes) return end_too_large(index, bytes);
+  }
+  send(index, call.search);
 }
 
 /// Sends the message of a Request or a Search.

@@ -78,6 +78,7 @@ class Link final : public transport::ConnectionHandler {
   bool is_of_group() const { return server_.epoch != 0; }
   /// Whether the collection is of degrees.
   bool is_lonlat() const { return (server_.collection_flags & protocol::kLonLat) != 0; }
+  bool is_keyed() const { return (server_.collection_flags & protocol::kKeyed) != 0; }
   request::Limits limits() const;
   /// Reads the heartbeat if it may have changed.
   const HeartbeatState& look_at_heartbeat(Nanoseconds now);
@@ -110,7 +111,13 @@ class Link final : public transport::ConnectionHandler {
   void begin_search(std::uint32_t index);
   void begin_search_of_old_version(std::uint32_t index);
   void start_offload(std::uint32_t index, const std::optional<LeasedRoot>& held);
-  bool may_offload(const Call<D>& call) const;
+  /// Whether it can be read one-sidedly: a request for entries, in a keyed collection alone, without
+  /// their records, and of its current version, since a server tells the root of an old one and not
+  /// that of its index.
+  bool may_offload(const Call<D>& call) const {
+    if (!call.is_get()) return offloader_ != nullptr;
+    return offloader_ != nullptr && is_keyed() && call.as_of() == 0 && !call.wants_records();
+  }
   void send_search(std::uint32_t index);
   void end_too_large(std::uint32_t index, std::size_t bytes);
   void send_by_message_instead(std::uint32_t index);
