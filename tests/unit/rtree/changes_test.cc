@@ -380,6 +380,32 @@ TEST(Changes, FitANodeOfAnIndexOnlyIfItsChildrenStayInTheirOrder) {
   EXPECT_EQ(node->inner.children[1], word);
 }
 
+TEST(Changes, TellOfAChildOfAnIndexWhoseLeastIdAloneIsAnother) {
+  const auto before = std::make_unique<Node<2>>();
+  const auto after = std::make_unique<Node<2>>();
+  before->reset(6, kIndexLevel + 1);
+  before->header.count = 2;
+  before->header.entries = 9;
+  for (std::uint32_t i = 0; i < 2; ++i) {
+    before->inner.children[i] = NodeRef(300 + i, 6).word();
+    before->inner.least[i] = 50 + 10 * i;
+  }
+  copy_node(*after, *before);
+  after->header.birth = 7;
+  after->inner.least[1] = 55;
+  std::vector<std::uint64_t> words(kMostChangeBytes / 8);
+  ChangeWriter<2> writer(std::as_writable_bytes(std::span(words)), 7, 6, NodeRef(200, 7));
+  writer.add(NodeRef(100, 6), *before, NodeRef(200, 7), *after);
+  writer.finish();
+  const auto record = read<2>(words, 7);
+  ASSERT_TRUE(record);
+  record->for_each([&](const ChangedNode<2>& changed) {
+    ASSERT_TRUE(changed.fits(*before));
+    changed.apply(*before);
+  });
+  expect_same(*before, *after);
+}
+
 TEST(Changes, FitANodeOnlyIfAllChildrenThatItGainsAreToldOf) {
   const NodeChange change{.before = NodeRef(100, 5).word(),
                           .children = 1,
