@@ -111,9 +111,9 @@ class Link final : public transport::ConnectionHandler {
   void begin_search(std::uint32_t index);
   void begin_search_of_old_version(std::uint32_t index);
   void start_offload(std::uint32_t index, const std::optional<LeasedRoot>& held);
-  /// Whether it can be read one-sidedly: a request for entries, in a keyed collection alone, without
-  /// their records, and of its current version, since a server tells the root of an old one and not
-  /// that of its index.
+  /// Whether it can be read one-sidedly: a request for entries, in a keyed collection alone,
+  /// without their records, and of its current version, since a server tells the root of an old one
+  /// and not that of its index.
   bool may_offload(const Call<D>& call) const {
     if (!call.is_get()) return offloader_ != nullptr;
     return offloader_ != nullptr && is_keyed() && call.as_of() == 0 && !call.wants_records();

@@ -331,6 +331,36 @@ TEST_F(RecordsTest, OutliveTheServerThatIsKilled) {
   }
 }
 
+TEST_F(RecordsTest, LieBesideEntriesThatAreReadOneSidedly) {
+  const std::uint64_t seed = testing_support::fresh_seed();
+  Random random(seed);
+  start_with_ports();
+  Client<2> writer = connect();
+  ClientOptions options = patient();
+  options.collection = "ports";
+  options.mode = Mode::kOffload;
+  auto reader = Client<2>::connect(server_->addresses()[0], options);
+  ASSERT_TRUE(reader) << reader.error().message;
+  std::map<std::uint64_t, Box<2>> written;
+  for (int i = 0; i < 600; ++i) {
+    const std::uint64_t id = random.below(3000);
+    written[id] = place(random.uniform(), random.uniform());
+    const Record record{.properties = properties_of(random.below(800))};
+    ASSERT_TRUE(writer.put(id, written[id], record));
+    const std::uint64_t asked = random.below(2) == 0 ? id : random.below(3000);
+    const auto found = reader->get(std::vector<std::uint64_t>{asked});
+    ASSERT_TRUE(found) << found.error().message;
+    EXPECT_EQ(found->access, Access::kOffload);
+    const auto expected = written.find(asked);
+    ASSERT_EQ(found->entries.size(), expected == written.end() ? 0u : 1u) << asked;
+    if (expected == written.end()) continue;
+    EXPECT_EQ(found->entries[0].box, expected->second) << asked;
+  }
+  const auto told = reader->get(std::vector<std::uint64_t>{written.begin()->first}, 0, true);
+  ASSERT_TRUE(told) << told.error().message;
+  EXPECT_FALSE(told->records.at(0).empty()) << "records come by message";
+}
+
 TEST_F(RecordsTest, AreReadAsTheyWere) {
   start_with_ports({"--retain", "1h"});
   Client<2> ports = connect();

@@ -47,7 +47,7 @@ class CoreGetTest : public testing::Test {
 
   CoreGetTest()
       : first_(std::move(*rtree::Tree<2>::create({.grace = kTreeGrace}, slabs_, clock_))),
-        tree_(std::move(*first_->add_tree(kNumber, true))) {
+        tree_(std::move(*first_->add_tree(kNumber, {.is_keyed = true}))) {
     for (std::uint64_t id = 0; id < 2'000; ++id) {
       const double x = random_.uniform();
       EXPECT_TRUE(tree_->insert({id, {{x, x}, {x, x}}}));

@@ -17,7 +17,7 @@ class KeyedWorld {
   static constexpr std::uint64_t kNumber = 7;
 
   explicit KeyedWorld(std::uint64_t seed, const OffloadOptions& options = {})
-      : world(seed, options), tree(std::move(*world.tree->add_tree(kNumber, true))) {
+      : world(seed, options), tree(std::move(*world.tree->add_tree(kNumber, {.is_keyed = true}))) {
     world.tree->publish();
     protocol::ServerHello hello = hello_of_tree();
     hello.collection = kNumber;

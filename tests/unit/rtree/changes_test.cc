@@ -30,7 +30,7 @@ struct Ringed {
     tree = std::move(*Tree<D>::create({}, slabs, clock));
     if (!is_keyed) return;
     first = std::move(tree);
-    tree = std::move(*first->add_tree(7, true));
+    tree = std::move(*first->add_tree(7, {.is_keyed = true}));
   }
 
   Box<D> random_box(double edge) {

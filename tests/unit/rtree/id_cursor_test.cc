@@ -23,7 +23,7 @@ template <int D>
 struct Indexed {
   Indexed(std::uint64_t seed, std::size_t count) : random(seed) {
     first = std::move(*Tree<D>::create({}, slabs, clock));
-    tree = std::move(*first->add_tree(7, true));
+    tree = std::move(*first->add_tree(7, {.is_keyed = true}));
     for (std::size_t i = 0; i < count; ++i) {
       Box<D> box;
       for (int d = 0; d < D; ++d) box.min[d] = box.max[d] = random.uniform();
