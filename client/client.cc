@@ -11,6 +11,7 @@
 #include "client/core.h"
 #include "client/directory.h"
 #include "client/environment.h"
+#include "client/features.h"
 #include "client/full_tree.h"
 #include "client/internal.h"
 #include "client/parse_answers.h"
@@ -457,6 +458,44 @@ Result<PutAnswer> Client<D>::put(std::uint64_t id, const Box<D>& box, IfVersion 
   const auto done = impl_->write_one_whole(WriteBatch<D>().put(id, box, condition));
   if (!done) return fail(done.error());
   return PutAnswer{.version = done->version, .replaced = !done->replaced.empty()};
+}
+
+template <int D>
+Result<GetAnswer<D>> Client<D>::features(const FeatureQuery<D>& query) {
+  constexpr int kTries = 4;  // as of get()
+  const auto filter = client::FeatureFilter<D>::create(query);
+  if (!filter) return fail(filter.error());
+  if (!query.where.empty() && !has_records()) {
+    return fail(ErrorCode::kUnsupported,
+                "where: the collection has no records (silurus create --records)");
+  }
+  RangeOptions options{
+      .predicate = query.predicate, .shape = ResultShape::kEntries, .as_of = query.as_of};
+  if (filter->is_empty()) options.limit = query.limit;
+  for (int tries = 1;; ++tries) {
+    const auto found = range(filter->window(), options);
+    if (!found) return fail(found.error());
+    GetAnswer<D> all;
+    if (has_records()) {
+      const bool is_pinned = tries == kTries;
+      auto got = get(found->ids, is_pinned ? found->version : query.as_of, true);
+      if (!got) return fail(got.error());
+      if (!found->ids.empty() && got->version != found->version) {
+        if (is_pinned) return fail(ErrorCode::kProtocol, "the server answers of another version");
+        continue;
+      }
+      all = std::move(*got);
+    } else {
+      for (std::size_t i = 0; i < found->ids.size(); ++i) {
+        all.entries.push_back({found->ids[i], found->boxes[i], 0});
+      }
+      all.records.resize(all.entries.size());
+    }
+    all.version = found->version;
+    all.access = found->access;
+    if (auto kept = filter->keep(all, query.limit); !kept) return fail(kept.error());
+    return all;
+  }
 }
 
 template <int D>

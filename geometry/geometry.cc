@@ -111,6 +111,28 @@ bool is_held_by(const Geometry& geometry, const rtree::Box<D>& box) {
 template bool is_held_by<2>(const Geometry&, const rtree::Box<2>&);
 template bool is_held_by<3>(const Geometry&, const rtree::Box<3>&);
 
+template <int D>
+Geometry geometry_of(const rtree::Box<D>& box) {
+  const auto at = [&](bool right, bool top) {
+    return Coordinate{(right ? box.max : box.min)[0], (top ? box.max : box.min)[1]};
+  };
+  const bool has_width = box.min[0] != box.max[0];
+  const bool has_height = box.min[1] != box.max[1];
+  Shape shape;
+  if (has_width && has_height) {
+    shape = {.type = Type::kPolygon,
+             .lines = {{at(false, false), at(true, false), at(true, true), at(false, true),
+                        at(false, false)}}};
+  } else if (has_width || has_height) {
+    shape = {.type = Type::kLineString, .lines = {{at(false, false), at(true, true)}}};
+  } else {
+    shape = {.type = Type::kPoint, .lines = {{at(false, false)}}};
+  }
+  return std::move(*Geometry::create(std::move(shape), Checks::kForm));
+}
+template Geometry geometry_of<2>(const rtree::Box<2>&);
+template Geometry geometry_of<3>(const rtree::Box<3>&);
+
 std::size_t wkb_bytes(const Shape& shape) {
   constexpr std::size_t kHead = 5;
   constexpr std::size_t kCount = 4;

@@ -115,6 +115,11 @@ std::optional<rtree::Box<D>> box_of(const Geometry& geometry);
 template <int D>
 bool is_held_by(const Geometry& geometry, const rtree::Box<D>& box);
 
+/// A box as a geometry, in x and y: a point or a line where it has no extent. Its min is no more
+/// than its max.
+template <int D>
+Geometry geometry_of(const rtree::Box<D>& box);
+
 /// Bytes in well-known binary.
 std::size_t wkb_bytes(const Shape& shape);
 

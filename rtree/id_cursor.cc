@@ -19,8 +19,7 @@ void IdCursor<D>::start(std::span<const std::uint64_t> ids, WantedNode root,
   ids_.assign(ids.begin(), ids.end());
   sorted_ = ids_;
   std::ranges::sort(sorted_);
-  const auto rest = std::ranges::unique(sorted_);
-  sorted_.erase(rest.begin(), rest.end());
+  sorted_.erase(std::unique(sorted_.begin(), sorted_.end()), sorted_.end());
   entries_.clear();
   places_.assign(sorted_.size(), kNowhere);
   found_ = &found;

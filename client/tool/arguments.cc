@@ -62,8 +62,8 @@ tl::unexpected<Error> usage(const CommandTable& command, const std::string& mess
 /// Whether a command has the format that is asked for to itself.
 bool has_own_format(const flags::Values& values, std::string_view command) {
   const std::string& format = values.text("format");
-  return command == "export" ||
-         (command == "get" && (format == "geojson" || format == "geojsonseq"));
+  return command == "export" || ((command == "get" || command == "range") &&
+                                 (format == "geojson" || format == "geojsonseq"));
 }
 
 Status read_settings(const flags::Values& values, std::string_view command, Settings& settings) {
@@ -159,10 +159,22 @@ void read_moment(flags::Reader& reader, std::string_view option, Moment& into) {
 }
 
 Result<Command> parse_range(const CommandTable& command, Words words, const flags::Values& values) {
-  auto window = box_of(command, words);
-  if (!window) return fail(window.error());
-  RangeCommand range{.window = std::move(*window)};
+  RangeCommand range{.window = {}};
   flags::Reader reader(values);
+  reader.text("geometry", range.geometry);
+  if (range.geometry.empty() || !words.empty()) {
+    auto window = box_of(command, words);
+    if (!window) return fail(window.error());
+    range.window = std::move(*window);
+  }
+  if (!range.geometry.empty() && !words.empty()) {
+    reader.refuse("geometry", "a window is searched, or a geometry");
+  }
+  reader.toggle("exact", range.exact);
+  if (range.exact && range.geometry.empty()) reader.refuse("exact", "it is of --geometry");
+  reader.text("where", range.where);
+  reader.toggle("records", range.records);
+  if (has_own_format(values, command.name)) reader.one_of("format", kFeatures, range.features);
   reader.one_of("predicate", kPredicates, range.predicate);
   reader.toggle("count", range.count_only);
   reader.toggle("boxes", range.boxes);

@@ -32,13 +32,24 @@ struct Settings {
 // The commands. Coordinates are kept as numbers until the server has said how many dimensions its
 // tree has; a box is all minima, then all maxima.
 
+/// Entries as features of GeoJSON: all in one collection, or one a line.
+enum class Features : std::uint8_t { kNone, kCollection, kSequence };
 struct RangeCommand {
-  std::vector<double> window;
+  std::vector<double> window;  ///< empty: that of the geometry
   rtree::Predicate predicate = rtree::Predicate::kIntersects;
   bool count_only = false;
   bool boxes = false;  ///< with their boxes
   std::uint64_t limit = UINT64_MAX;
   Moment as_of = 0;  ///< 0: now
+  std::string geometry = {};
+  bool exact = false;  ///< the geometry itself, not its box
+  std::string where = {};
+  bool records = false;                 ///< with their records
+  Features features = Features::kNone;  ///< instead of a Format
+  /// Whether it takes more than the boxes.
+  bool looks_at_records() const {
+    return exact || !where.empty() || records || features != Features::kNone;
+  }
 };
 struct NearestCommand {
   std::vector<double> point;
@@ -73,8 +84,6 @@ struct PutCommand {
   bool if_absent = false;
   IfVersion if_version = {};
 };
-/// Entries as features of GeoJSON: all in one collection, or one a line.
-enum class Features : std::uint8_t { kNone, kCollection, kSequence };
 struct GetCommand {
   std::vector<std::uint64_t> ids;
   Moment as_of = 0;  ///< 0: now

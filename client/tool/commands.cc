@@ -85,6 +85,10 @@ class Runner {
   Runner(Connection& client, const Settings& settings) : client_(client), settings_(settings) {}
 
   Result<std::string> operator()(const RangeCommand& command) {
+    if (!command.geometry.empty() || command.looks_at_records()) {
+      if constexpr (kOneServer) return find_features(command);
+      return of_one_server_only();
+    }
     if (auto ok = check_dimensions<D>(command.window, 2, "range"); !ok) return fail(ok.error());
     typename Connection::RangeOptions options;
     options.predicate = command.predicate;
@@ -350,6 +354,48 @@ class Runner {
     return "the collection is not keyed (silurus create --keyed makes one that is)";
   }
   void note_missing(std::vector<std::uint64_t> ids) { missing_ = std::move(ids); }
+
+  /// A search by a geometry, or one that looks at records.
+  Result<std::string> find_features(const RangeCommand& command) requires kOneServer {
+    FeatureQuery<D> query{.window = {},
+                          .predicate = command.predicate,
+                          .where = command.where,
+                          .limit = command.limit,
+                          .as_of = command.as_of};
+    if (command.geometry.empty()) {
+      if (auto ok = check_dimensions<D>(command.window, 2, "range"); !ok) return fail(ok.error());
+      query.window = box_of<D>(command.window);
+    } else {
+      auto record = record_of(command.geometry, {});
+      if (!record) return fail(record.error());
+      const auto box = box_about<D>(record->geometry);
+      if (!box) return fail(box.error());
+      query.window = *box;
+      if (command.exact) query.geometry = std::move(record->geometry);
+    }
+    if (command.records && !client_.has_records()) {
+      return fail(ErrorCode::kUnsupported, "--records: the collection has none");
+    }
+    const Progress progress("waiting for the server to search");
+    const auto found = client_.features(query);
+    if (!found) return fail(found.error());
+    if (command.features != Features::kNone) return format_features<D>(*found, command.features);
+    if (command.records && !command.count_only) {
+      return format_get<D>(*found, settings_.format, settings_.ids_as_strings);
+    }
+    RangeAnswer<D> plain;
+    plain.version = found->version;
+    plain.access = found->access;
+    plain.count = found->entries.size();
+    for (const KeyedEntry<D>& entry : found->entries) {
+      plain.ids.push_back(entry.id);
+      plain.boxes.push_back(entry.box);
+    }
+    const ResultShape shape = command.count_only ? ResultShape::kCount
+                              : command.boxes    ? ResultShape::kEntries
+                                                 : ResultShape::kIds;
+    return format_range<D>(plain, shape, settings_.format, settings_.ids_as_strings);
+  }
 
   Result<std::string> erase_by_id([[maybe_unused]] const EraseCommand& command) requires
       kOneServer {

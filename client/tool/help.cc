@@ -36,7 +36,7 @@ std::vector<CommandTable> search_commands() {
   return {
       {.name = "range",
        .summary = "finds the boxes that meet a window",
-       .usages = {"XMIN YMIN XMAX YMAX"},
+       .usages = {"XMIN YMIN XMAX YMAX", "--geometry G"},
        .options = {{.name = "predicate",
                     .argument = "P",
                     .help = "intersects: box and window share a point; within: the box lies in the "
@@ -44,14 +44,30 @@ std::vector<CommandTable> search_commands() {
                     .fallback = "intersects"},
                    count_option("print only how many there are"),
                    {.name = "boxes", .help = "print the boxes, too"},
+                   {.name = "geometry",
+                    .argument = "G",
+                    .help = "instead of a window: WKT, GeoJSON, or @FILE with either; without "
+                            "--exact, its box"},
+                   {.name = "exact",
+                    .help = "compare the geometries of entries with it, in the plane of x and y; "
+                            "of an entry without one, its box"},
+                   {.name = "where",
+                    .argument = "C",
+                    .help = "only entries whose properties meet a condition: population > 100000 "
+                            "and kind = 'port'"},
+                   {.name = "records", .help = "print their records, too"},
                    {.name = "limit",
                     .argument = "N",
                     .help = "stop after N boxes; which ones is unspecified"},
                    as_of_option(),
                    ids_option()},
-       .details = "",
+       .details = "--format geojson prints a FeatureCollection of entries and their records, "
+                  "geojsonseq a Feature a line.\n"
+                  "Conditions compare (= != < <= > >=) top-level properties with numbers, strings, "
+                  "true and false;\n"
+                  "there are in (...), is null, and, or, not. What is missing meets none.\n",
        .examples = {"silurus range -25 63 -13 67 --count",
-                    "silurus range -22 64 -21 65 --boxes --as-of -30s --format json"}},
+                    "silurus range --geometry @harbour.json --exact --where 'depth>10' -c ports"}},
       {.name = "nearest",
        .summary = "finds the k boxes nearest to a point, nearest first",
        .usages = {"X Y"},
@@ -156,7 +172,7 @@ CommandTable put_command() {
               "--records those whose entries carry records. The box of a geometry need not be "
               "said.\n",
           .examples = {"silurus put 7 2.35 48.86 -c buses --if-version 12",
-                       "silurus put 3 --geometry 'POINT (4.1 51.9)' -c ports"}};
+                       "silurus put 3 --geometry @berth.wkt -c ports"}};
 }
 
 std::vector<CommandTable> write_commands() {

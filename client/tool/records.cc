@@ -33,27 +33,6 @@ Result<geometry::Geometry> geometry_of(const std::string& wkb) {
   return geometry::read_wkb(std::as_bytes(std::span(wkb)), geometry::Checks::kForm);
 }
 
-/// A box as a geometry: a point, where it is one.
-template <int D>
-geometry::Geometry geometry_of(const Box<D>& box) {
-  const auto at = [&](bool right, bool top) {
-    return geometry::Coordinate{(right ? box.max : box.min)[0], (top ? box.max : box.min)[1]};
-  };
-  const bool has_width = box.min[0] != box.max[0];
-  const bool has_height = box.min[1] != box.max[1];
-  geometry::Shape shape;
-  if (has_width && has_height) {
-    shape = {.type = geometry::Type::kPolygon,
-             .lines = {{at(false, false), at(true, false), at(true, true), at(false, true),
-                        at(false, false)}}};
-  } else if (has_width || has_height) {
-    shape = {.type = geometry::Type::kLineString, .lines = {{at(false, false), at(true, true)}}};
-  } else {
-    shape = {.type = geometry::Type::kPoint, .lines = {{at(false, false)}}};
-  }
-  return std::move(*geometry::Geometry::create(std::move(shape), geometry::Checks::kForm));
-}
-
 }  // namespace
 
 Result<Record> record_of(const std::string& geometry, const std::string& properties) {
@@ -104,8 +83,9 @@ std::string format_features(const GetAnswer<D>& found, Features features) {
     geometry::Record record;
     const Record& told = found.records[i];
     auto geometry = geometry_of(told.geometry);
-    record.geometry = told.geometry.empty() || !geometry ? geometry_of<D>(found.entries[i].box)
-                                                         : std::move(*geometry);
+    record.geometry = told.geometry.empty() || !geometry
+                          ? geometry::geometry_of(found.entries[i].box)
+                          : std::move(*geometry);
     if (!told.properties.empty()) record.properties = told.properties;
     text += (is_one && i != 0 ? "," : "") + geometry::to_feature(found.entries[i].id, record) +
             (is_one ? "" : "\n");

@@ -122,6 +122,12 @@ class SILURUS_API Client {
   /// `with_records`: with what they carry.
   Result<GetAnswer<D>> get(std::span<const std::uint64_t> ids, Moment as_of = 0,
                            bool with_records = false);
+  /// Entries that meet a window or a geometry, and a condition on their properties, with their
+  /// records and of one version: their boxes are searched for first, and then the records are read
+  /// and looked at here. In a collection without records the boxes are compared, and versions of
+  /// entries are 0. kInvalidArgument, kTooLarge: what is wrong with the geometry or the condition.
+  /// kNotFound while others write all the time, unless the server keeps old versions (--retain).
+  Result<GetAnswer<D>> features(const FeatureQuery<D>& query);
   /// Inserts an entry or gives it another box. With a condition only the latter: kConflict if it
   /// was written since, kNotFound if there is none.
   Result<PutAnswer> put(std::uint64_t id, const Box<D>& box, IfVersion condition = {});

@@ -89,6 +89,21 @@ struct RangeQuery {
   bool lonlat = false;
 };
 
+/// A search for entries with their records (Client::features).
+template <int D>
+struct FeatureQuery {
+  Box<D> window;  ///< that the boxes of entries meet; not looked at if there is a geometry
+  Predicate predicate = Predicate::kIntersects;
+  /// Well-known binary: entries whose geometries meet this one, exactly, and planar in x and y, in
+  /// degrees too. Of an entry without a geometry it is the box. Empty: none.
+  std::string geometry = {};
+  /// A condition on the top-level properties, as "population > 100000 and kind = 'port'"; empty:
+  /// none. What it compares with may be missing or of another kind: then it does not hold.
+  std::string where = {};
+  std::uint64_t limit = UINT64_MAX;  ///< entries found at most; which ones is unspecified
+  Moment as_of = 0;                  ///< an older version that the server keeps; 0: the current one
+};
+
 /// What a range search found, in no particular order.
 template <int D>
 struct RangeResult {
