@@ -163,9 +163,10 @@ Status Link<D>::take_answer(Call<D>& call, const protocol::Answer& answer) {
 /// Entries with their records: bytes that are looked at when all of them are there.
 template <int D>
 Status Link<D>::take_records(Call<D>& call, const protocol::Answer& answer) {
-  constexpr std::size_t kMost = protocol::kMaxGetRecordBytes + rtree::kMostRecordBytes +
-                                protocol::kMaxGetIds * (sizeof(protocol::GotRecord<D>) + 8);
-  if (auto ok = append<std::byte>(answer, kMost, call.got_bytes); !ok || answer.more()) return ok;
+  constexpr std::size_t kMostGotBytes = protocol::kMaxGetRecordBytes + rtree::kMostRecordBytes +
+                                        protocol::kMaxGetIds * (sizeof(protocol::GotRecord<D>) + 8);
+  if (auto ok = append<std::byte>(answer, kMostGotBytes, call.got_bytes); !ok || answer.more())
+    return ok;
   return append_got_records<D>(call.got_bytes, call.get());
 }
 

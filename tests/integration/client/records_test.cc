@@ -54,7 +54,7 @@ class RecordsTest : public testing::Test {
     std::vector<std::string> arguments{"--listen",    "shm://" + (folder_ / "socket"),
                                        "--listen",    "tcp://127.0.0.1:0",
                                        "--log-level", "error",
-                                       "--memory",    "256M"};
+                                       "--memory",    "1G"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     server_ = std::make_unique<ServerProcess>(arguments);
     ASSERT_EQ(server_->addresses().size(), 2u) << server_->errors();
