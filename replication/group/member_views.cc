@@ -330,7 +330,7 @@ void Member::consider_candidates(Nanoseconds now) {
             .ack = view_.ack,
             .min_members = options_.min_members.value_or(view_.min_members),
             .most_members = view_.most_members};
-  bool all_stand = true;
+  std::size_t yet_to_stand = 0;
   Nanoseconds better = 0;  // how many have a longer log
   for (const Registration& other : registrations_) {
     const MemberId id = other.member.id;
@@ -339,7 +339,7 @@ void Member::consider_candidates(Nanoseconds now) {
     // Among members in step the longer log is the newer one; else the epoch says which it is.
     const auto theirs = std::pair(by_quorum ? other.log_epoch : own.first, other.durable);
     if (other.candidate_for != next.epoch) {
-      all_stand = false;
+      ++yet_to_stand;
     } else if (by_quorum && has_all_of_copy(other) && (theirs != own || self < id)) {
       next.members.push_back(other.member);
     } else if (theirs > own || (theirs == own && id < self)) {
@@ -349,11 +349,15 @@ void Member::consider_candidates(Nanoseconds now) {
     }
   }
   const Nanoseconds patience = options_.timing.candidacy;
+  // Alone, or with too few, it could only refuse writes that it takes once others have come.
+  const bool is_better_with_others = !by_quorum && !next.has_enough() &&
+                                     next.members.size() + yet_to_stand >= next.needed();
+  const Nanoseconds wait = is_better_with_others ? options_.timing.lease / 2 : patience;
   const Nanoseconds waited = now - candidate_since_;
   // What is known of the others must be newer than our own candidacy.
   const bool is_informed = waited >= patience / 2;
-  const bool is_turn = better == 0 ? (all_stand && is_informed) || waited >= patience
-                                   : waited >= patience * (2 + better);
+  const bool is_turn = better == 0 ? (yet_to_stand == 0 && is_informed) || waited >= wait
+                                   : waited >= std::max(wait, patience * (2 + better));
   // Enough members that one of every quorum is among them; our log is as good as any of theirs.
   const std::size_t needed = by_quorum ? view_.members.size() - view_.quorum() + 1 : 1;
   const bool is_able = has_all_committed() && next.members.size() >= needed &&

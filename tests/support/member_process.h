@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -100,16 +101,25 @@ class MemberProcess {
   std::unique_ptr<ServerProcess> process_;
 };
 
-/// Until all that run know of a view of that many, and are in it.
+/// Until all that run know of the same view of that many, are in it, and one of them leads in it:
+/// one that has just started again knows of its last view, and so may the others.
 template <std::derived_from<MemberProcess> Member>
 bool wait_for_view(const std::vector<Member>& members, std::size_t size) {
   return wait_until([&] {
-    return std::ranges::all_of(members, [&](const Member& member) {
-      if (!member.is_running()) return true;
-      const nlohmann::json said = member.cluster();
-      return said.is_object() && said["members"].size() == size &&
-             (said["role"] == "primary" || said["role"] == "backup");
-    });
+    std::set<nlohmann::json> epochs;
+    int primaries = 0;
+    return std::ranges::all_of(members,
+                               [&](const Member& member) {
+                                 if (!member.is_running()) return true;
+                                 const nlohmann::json said = member.cluster();
+                                 if (!said.is_object() || said["members"].size() != size) {
+                                   return false;
+                                 }
+                                 epochs.insert(said["epoch"]);
+                                 primaries += said["role"] == "primary" ? 1 : 0;
+                                 return said["role"] == "primary" || said["role"] == "backup";
+                               }) &&
+           epochs.size() == 1 && primaries == 1;
   });
 }
 /// The one of them that leads, as soon as one does; nullptr if none does.

@@ -13,7 +13,9 @@ class Follow : public MemberTest {
   /// Member 2 leads, and is connected.
   void follow(Ack ack = Ack::kAll, const std::vector<MemberId>& members = {1, 2, 3}) {
     append(5);
-    start(view_of(5, members, ack, 2));
+    View view = view_of(5, members, ack, 2);
+    view.min_members = needed_;
+    start(view);
     ASSERT_EQ(member_->role(), Role::kBackup);
     run(20 * kMillisecond);
     ASSERT_TRUE(links_->is_connected());
@@ -21,8 +23,11 @@ class Follow : public MemberTest {
   const Message<RowBody>& last_row() const { return listens_.rows.back(); }
   /// Nothing is heard of the primary until the member stands for election.
   void stand() {
-    run(2 * kTestTiming.lease);
-    ASSERT_EQ(member_->role(), Role::kCandidate);
+    for (int i = 0; i < 2 * kTestTiming.lease / kMillisecond; ++i) {
+      if (member_->role() == Role::kCandidate) return;
+      run(kMillisecond);
+    }
+    FAIL() << "it does not stand";
   }
   static Registration candidate(MemberId id, Lsn durable, Epoch log_epoch) {
     return {.member = info(id),
@@ -31,6 +36,8 @@ class Follow : public MemberTest {
             .durable = durable,
             .log_epoch = log_epoch};
   }
+
+  std::uint32_t needed_ = 1;  ///< copies without which no write is acknowledged
 };
 
 TEST_F(Follow, TellsAsDurableOnlyWhatIs) {
@@ -143,6 +150,38 @@ TEST_F(Follow, LeadsOnlyWithSoManyCandidatesThatOneIsOfEveryQuorum) {
   store_.state.registrations.push_back(candidate(4, end, 5));
   run(5 * kTestTiming.candidacy);
   EXPECT_EQ(proposed(), Ids({1, 2, 3, 4, 5}));
+}
+
+/// With two copies it takes writes at once, alone it would refuse them until the other has come.
+TEST_F(Follow, WaitsForAnotherWithoutWhichItWouldTakeNoWrites) {
+  needed_ = 2;
+  follow(Ack::kAll);
+  const Lsn end = log_->end().lsn;
+  stand();
+  store_.state.registrations = {registration_of(1), registration_of(3)};
+  run(5 * kTestTiming.candidacy);
+  EXPECT_EQ(proposed(), Ids());
+  store_.state.registrations = {registration_of(1), candidate(3, end, 5)};
+  run(2 * kTestTiming.candidacy);
+  EXPECT_EQ(proposed(), Ids({1, 3}));
+}
+
+TEST_F(Follow, LeadsAloneForReadsIfTheOtherDoesNotStand) {
+  needed_ = 2;
+  follow(Ack::kAll);
+  stand();
+  store_.state.registrations = {registration_of(1), registration_of(3)};
+  run(kTestTiming.lease / 2 + 2 * kTestTiming.candidacy);
+  EXPECT_EQ(proposed(), Ids({1}));
+}
+
+TEST_F(Follow, DoesNotWaitIfThereAreTooFewForWritesAnyway) {
+  needed_ = 3;
+  follow(Ack::kAll);
+  stand();
+  store_.state.registrations = {registration_of(1), registration_of(3)};
+  run(2 * kTestTiming.candidacy);
+  EXPECT_EQ(proposed(), Ids({1}));
 }
 
 TEST_F(Follow, LeadsUnderAckMetadataOnlyIfItKnowsHowLongTheLogMustBe) {
