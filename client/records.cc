@@ -6,9 +6,12 @@
 #include <cstring>
 #include <utility>
 
+#include "geometry/geojson.h"
 #include "geometry/record.h"
 #include "geometry/wkb.h"
+#include "geometry/wkt.h"
 #include "protocol/messages.h"
+#include "silurus/geometry.h"
 
 namespace silurus::client {
 
@@ -78,3 +81,27 @@ template Result<std::string> encode_record<2>(const Record&, const Box<2>&);
 template Result<std::string> encode_record<3>(const Record&, const Box<3>&);
 
 }  // namespace silurus::client
+
+namespace silurus {
+
+Result<std::string> geometry_of_text(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  const bool is_json = first != std::string_view::npos && text[first] == '{';
+  const auto read = is_json ? geometry::read_geojson(text) : geometry::read_wkt(text);
+  if (!read) return fail(read.error());
+  return geometry::write_wkb(*read);
+}
+
+template <int D>
+Result<Box<D>> box_of_geometry(std::string_view wkb) {
+  const auto read = geometry::read_wkb(std::as_bytes(std::span(wkb)), geometry::Checks::kForm);
+  if (!read) return fail(read.error());
+  if (const auto box = geometry::box_of<D>(*read)) return *box;
+  return fail(ErrorCode::kInvalidArgument, D == 3 && !read->is_empty()
+                                               ? "the geometry has no z: its box is unknown"
+                                               : "the geometry is empty, and has no box");
+}
+template Result<Box<2>> box_of_geometry(std::string_view);
+template Result<Box<3>> box_of_geometry(std::string_view);
+
+}  // namespace silurus

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "python/binding.h"
+#include "silurus/geometry.h"
 
 namespace silurus::python {
 namespace {
@@ -15,6 +16,8 @@ namespace {
 constexpr std::size_t kSearchesInFlight = 64;
 /// Write batches in flight at once.
 constexpr std::size_t kWritesInFlight = 4;
+/// Bytes of records in a batch of writes, unless one alone has more.
+constexpr std::size_t kBatchRecordBytes = std::size_t{1} << 18;
 /// Entries of a bulk load that are put together at once.
 constexpr std::size_t kLoadPart = std::size_t{1} << 15;
 
@@ -227,19 +230,17 @@ class PyClient {
   /// (version, [(index, code), ...]) of what had no effect.
   py::tuple insert_v(const Ids& ids, const Doubles& boxes) {
     return write_v(ids, boxes, boxes,
-                   [](WriteBatch<D>& batch, std::uint64_t id, const Box<D>& box, const Box<D>&) {
-                     batch.insert(id, box);
-                   });
+                   [](WriteBatch<D>& batch, std::size_t, std::uint64_t id, const Box<D>& box,
+                      const Box<D>&) { batch.insert(id, box); });
   }
   py::tuple erase_v(const Ids& ids, const Doubles& boxes) {
     return write_v(ids, boxes, boxes,
-                   [](WriteBatch<D>& batch, std::uint64_t id, const Box<D>& box, const Box<D>&) {
-                     batch.erase(id, box);
-                   });
+                   [](WriteBatch<D>& batch, std::size_t, std::uint64_t id, const Box<D>& box,
+                      const Box<D>&) { batch.erase(id, box); });
   }
   py::tuple update_v(const Ids& ids, const Doubles& from, const Doubles& to) {
     return write_v(ids, from, to,
-                   [](WriteBatch<D>& batch, std::uint64_t id, const Box<D>& before,
+                   [](WriteBatch<D>& batch, std::size_t, std::uint64_t id, const Box<D>& before,
                       const Box<D>& after) { batch.update(id, before, after); });
   }
 
@@ -276,16 +277,52 @@ class PyClient {
   }
   py::tuple put_v(const Ids& ids, const Doubles& boxes) {
     return write_v(ids, boxes, boxes,
-                   [](WriteBatch<D>& batch, std::uint64_t id, const Box<D>& box, const Box<D>&) {
-                     batch.put(id, box);
-                   });
+                   [](WriteBatch<D>& batch, std::size_t, std::uint64_t id, const Box<D>& box,
+                      const Box<D>&) { batch.put(id, box); });
   }
   py::tuple erase_ids(const Ids& ids) {
     const Doubles none(std::vector<py::ssize_t>{ids.size(), 2 * D});
     return write_v(ids, none, none,
-                   [](WriteBatch<D>& batch, std::uint64_t id, const Box<D>&, const Box<D>&) {
-                     batch.erase(id);
-                   });
+                   [](WriteBatch<D>& batch, std::size_t, std::uint64_t id, const Box<D>&,
+                      const Box<D>&) { batch.erase(id); });
+  }
+
+  // --- entries with records
+  /// (ids, boxes, versions, [geometry or None], [properties or None], ids of which there is none,
+  /// version).
+  py::tuple get_features(const Ids& ids, Moment as_of) {
+    if (ids.ndim() != 1) throw py::value_error("ids must have the shape (n,)");
+    const std::span<const std::uint64_t> asked(ids.data(), static_cast<std::size_t>(ids.size()));
+    return to_features(value_of(run([&] { return client_.get(asked, as_of, true); })));
+  }
+  py::tuple features(py::handle box, const py::bytes& geometry, const std::string& predicate,
+                     const std::string& where, std::uint64_t limit, Moment as_of) {
+    FeatureQuery<D> query{.window = box.is_none() ? Box<D>() : to_box<D>(box),
+                          .predicate = to_predicate(predicate),
+                          .geometry = geometry,
+                          .where = where,
+                          .limit = limit,
+                          .as_of = as_of};
+    return to_features(value_of(run([&] { return client_.features(query); })));
+  }
+  /// Each geometry is bytes, each of the properties a text; empty ones are none. `boxes`: (n, 2 D)
+  /// numbers, or None for the geometries' own.
+  py::tuple put_features(const Ids& ids, const py::list& geometries, const py::list& properties,
+                         const py::object& boxes) {
+    std::vector<Record> records(geometries.size());
+    if (properties.size() != records.size()) {
+      throw py::value_error("geometries and properties differ in length");
+    }
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      records[i] = {geometries[i].cast<std::string>(), properties[i].cast<std::string>()};
+    }
+    const Doubles at = boxes.is_none() ? boxes_about(records) : boxes.cast<Doubles>();
+    check_ids(ids, records.size());
+    return write_v(
+        ids, at, at,
+        [&](WriteBatch<D>& batch, std::size_t i, std::uint64_t id, const Box<D>& box,
+            const Box<D>&) { batch.put(id, box, records[i]); },
+        [&](std::size_t i) { return records[i].geometry.size() + records[i].properties.size(); });
   }
 
   py::tuple load(const Ids& ids, const Doubles& boxes, double fill) {
@@ -332,16 +369,19 @@ class PyClient {
     const auto made = value_of(run([&] { return client_.backup(path); }));
     return py::make_tuple(made.path, made.version, made.entries);
   }
-  /// [(name, dimensions, entries, version, note), ...], in the order of the names.
+  /// [(name, dimensions, entries, version, note, keyed, lonlat, records), ...], in the order of the
+  /// names.
   py::list collections() {
     py::list list;
     for (const CollectionInfo& one : value_of(run([&] { return client_.collections(); }))) {
-      list.append(py::make_tuple(one.name, one.dimensions, one.entries, one.version, one.note));
+      list.append(py::make_tuple(one.name, one.dimensions, one.entries, one.version, one.note,
+                                 one.options.keyed, one.options.lonlat, one.options.records));
     }
     return list;
   }
-  void create_collection(const std::string& name, bool lonlat, bool keyed) {
-    check(run([&] { return client_.create_collection(name, {.keyed = keyed, .lonlat = lonlat}); }));
+  void create_collection(const std::string& name, bool lonlat, bool keyed, bool records) {
+    const CollectionOptions options{.keyed = keyed, .lonlat = lonlat, .records = records};
+    check(run([&] { return client_.create_collection(name, options); }));
   }
   void drop_collection(const std::string& name) {
     check(run([&] { return client_.drop_collection(name); }));
@@ -392,6 +432,39 @@ class PyClient {
       return Client<D>::connect(url, options);
     }();
     return value_of(std::move(made));
+  }
+
+  static Doubles boxes_about(const std::vector<Record>& records) {
+    Doubles boxes(std::vector<py::ssize_t>{static_cast<py::ssize_t>(records.size()), 2 * D});
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      auto box = box_of_geometry<D>(records[i].geometry);
+      if (!box) {
+        raise(box.error().code, "geometry " + std::to_string(i) + ": " + box.error().message);
+      }
+      std::memcpy(boxes.mutable_data(static_cast<py::ssize_t>(i)), &*box, sizeof *box);
+    }
+    return boxes;
+  }
+  static py::tuple to_features(GetAnswer<D> found) {
+    std::vector<std::uint64_t> ids;
+    std::vector<Box<D>> boxes;
+    std::vector<std::uint64_t> versions;
+    py::list geometries;
+    py::list properties;
+    for (const KeyedEntry<D>& entry : found.entries) {
+      ids.push_back(entry.id);
+      boxes.push_back(entry.box);
+      versions.push_back(entry.version);
+    }
+    for (const Record& record : found.records) {
+      geometries.append(record.geometry.empty() ? py::object(py::none())
+                                                : py::object(py::bytes(record.geometry)));
+      properties.append(record.properties.empty() ? py::object(py::none())
+                                                  : py::object(py::str(record.properties)));
+    }
+    return py::make_tuple(to_array(std::move(ids)), to_array<D>(std::move(boxes)),
+                          to_array(std::move(versions)), geometries, properties,
+                          to_array(std::move(found.missing)), found.version);
   }
 
   /// Runs a call without the GIL, one at a time. The mutex is taken without the GIL and given back
@@ -449,8 +522,32 @@ class PyClient {
     return {};
   }
 
+  /// Where the batches begin into which that many writes are parted, and where the last one ends.
+  template <typename BytesOf>
+  std::vector<std::size_t> part(std::size_t count, BytesOf&& bytes_of) const {
+    const std::size_t most = client_.max_batch();
+    std::vector<std::size_t> begins = {0};
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t more = bytes_of(i);
+      const std::size_t first = begins.back();
+      if (i > first && (i - first == most || bytes + more > kBatchRecordBytes)) {
+        begins.push_back(i);
+        bytes = 0;
+      }
+      bytes += more;
+    }
+    if (count > 0) begins.push_back(count);
+    return begins;
+  }
+  /// `bytes_of(i)`: bytes of the record of write i.
   template <typename Add>
   py::tuple write_v(const Ids& ids, const Doubles& from, const Doubles& to, Add&& add) {
+    return write_v(ids, from, to, std::forward<Add>(add), [](std::size_t) { return 0; });
+  }
+  template <typename Add, typename BytesOf>
+  py::tuple write_v(const Ids& ids, const Doubles& from, const Doubles& to, Add&& add,
+                    BytesOf&& bytes_of) {
     const Rows before = rows_of(from, 2 * D, "boxes");
     const Rows after = rows_of(to, 2 * D, "boxes");
     check_ids(ids, before.count);
@@ -462,16 +559,15 @@ class PyClient {
       std::vector<std::pair<std::size_t, ErrorCode>> failed;
     } outcome;
     Status written = run([&]() -> Status {
-      const std::size_t most = client_.max_batch();
-      const std::size_t batches = (before.count + most - 1) / most;
+      const auto begins = part(before.count, bytes_of);
       WriteBatch<D> batch;
       const auto begin = [&](std::size_t number, Error*& error) {
-        const std::size_t first = number * most;
+        const std::size_t first = begins[number];
+        const std::size_t count = begins[number + 1] - first;
         batch.clear();
-        for (std::size_t i = first; i < std::min(first + most, before.count); ++i) {
-          add(batch, id_data[i], box_of<D>(before.data, i), box_of<D>(after.data, i));
+        for (std::size_t i = first; i < first + count; ++i) {
+          add(batch, i, id_data[i], box_of<D>(before.data, i), box_of<D>(after.data, i));
         }
-        const std::size_t count = std::min(most, before.count - first);
         return client_.write_async(
             batch, [this, first, count, &outcome, &error](Result<WriteAnswer*> answer) {
               if (answer) {
@@ -484,7 +580,7 @@ class PyClient {
               note(answer, error);
             });
       };
-      return each(batches, begin, kWritesInFlight);
+      return each(begins.size() - 1, begin, kWritesInFlight);
     });
     if (!written && before.count > 1) {
       written.error().message += "; " + std::to_string(outcome.applied) + " of " +
@@ -536,6 +632,11 @@ void bind_client(py::module_& module, const char* name) {
       .def("erase_by_id", &C::erase_by_id, arg("id"), arg("if_version") = 0)
       .def("put_v", &C::put_v, arg("ids"), arg("boxes"))
       .def("erase_ids", &C::erase_ids, arg("ids"))
+      .def("get_features", &C::get_features, arg("ids"), arg("as_of") = 0)
+      .def("features", &C::features, arg("box"), arg("geometry"), arg("predicate"), arg("where"),
+           arg("limit") = kAll, arg("as_of") = 0)
+      .def("put_features", &C::put_features, arg("ids"), arg("geometries"), arg("properties"),
+           arg("boxes"))
       .def("load", &C::load, arg("ids"), arg("boxes"), arg("fill") = 0.0)
       .def("server_statistics", &C::server_statistics)
       .def("cluster", &C::cluster)
@@ -545,7 +646,7 @@ void bind_client(py::module_& module, const char* name) {
       .def("compact", &C::compact, arg("cursor"), arg("fill") = 0.0)
       .def("collections", &C::collections)
       .def("create_collection", &C::create_collection, arg("name"), arg("lonlat") = false,
-           arg("keyed") = false)
+           arg("keyed") = false, arg("records") = false)
       .def("drop_collection", &C::drop_collection, arg("name"))
       .def("clear_collection", &C::clear_collection, arg("name"))
       .def("rename_collection", &C::rename_collection, arg("from_name"), arg("to_name"),
@@ -575,6 +676,10 @@ void bind_clients(py::module_& module) {
         return py::make_tuple(known.dimensions, known.one_sided);
       },
       py::arg("url"), py::arg("timeout") = 5.0);
+  module.def(
+      "geometry_of_text",
+      [](const std::string& text) { return py::bytes(value_of(geometry_of_text(text))); },
+      py::arg("text"));
   module.def("moment_at", &moment_at, py::arg("unix_ns"));
 }
 

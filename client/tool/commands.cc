@@ -24,6 +24,7 @@
 #include "datasets/open.h"
 #include "etcd/gateway.h"
 #include "silurus/client.h"
+#include "silurus/geometry.h"
 #include "silurus/map_store.h"
 #include "silurus/router.h"
 
@@ -182,9 +183,12 @@ class Runner {
     if constexpr (kOneServer) {
       const auto record = record_of(command.geometry, command.properties);
       if (!record) return fail(record.error());
-      const auto box = command.box.empty() ? box_about<D>(record->geometry)
+      const auto box = command.box.empty() ? box_of_geometry<D>(record->geometry)
                                            : Result<Box<D>>(box_of<D>(command.box));
-      if (!box) return fail(box.error());
+      if (!box) {
+        return fail(box.error().code,
+                    "--geometry: " + box.error().message + "; say the box behind the id, too");
+      }
       const Progress progress("waiting for the server to write");
       if (command.if_absent) {
         if (!client_.is_keyed()) return fail(ErrorCode::kUnsupported, not_keyed());
@@ -368,8 +372,8 @@ class Runner {
     } else {
       auto record = record_of(command.geometry, {});
       if (!record) return fail(record.error());
-      const auto box = box_about<D>(record->geometry);
-      if (!box) return fail(box.error());
+      const auto box = box_of_geometry<D>(record->geometry);
+      if (!box) return fail(box.error().code, "--geometry: " + box.error().message);
       query.window = *box;
       if (command.exact) query.geometry = std::move(record->geometry);
     }

@@ -10,6 +10,7 @@
 #include "geometry/record.h"
 #include "geometry/wkb.h"
 #include "geometry/wkt.h"
+#include "silurus/geometry.h"
 
 namespace silurus::tool {
 namespace {
@@ -23,12 +24,6 @@ Result<std::string> content_of(const std::string& word, const std::string& what)
   return fail(ErrorCode::kNotFound, what + ": cannot read " + word.substr(1));
 }
 
-Result<geometry::Geometry> read_geometry(const std::string& text) {
-  const std::size_t first = text.find_first_not_of(" \t\r\n");
-  const bool is_json = first != std::string::npos && text[first] == '{';
-  return is_json ? geometry::read_geojson(text) : geometry::read_wkt(text);
-}
-
 Result<geometry::Geometry> geometry_of(const std::string& wkb) {
   return geometry::read_wkb(std::as_bytes(std::span(wkb)), geometry::Checks::kForm);
 }
@@ -40,23 +35,14 @@ Result<Record> record_of(const std::string& geometry, const std::string& propert
   const auto geometry_text = content_of(geometry, "--geometry");
   if (!geometry_text) return fail(geometry_text.error());
   if (!geometry_text->empty()) {
-    const auto read = read_geometry(*geometry_text);
+    auto read = geometry_of_text(*geometry_text);
     if (!read) return fail(read.error().code, "--geometry: " + read.error().message);
-    record.geometry = geometry::write_wkb(*read);
+    record.geometry = std::move(*read);
   }
   auto properties_text = content_of(properties, "--properties");
   if (!properties_text) return fail(properties_text.error());
   record.properties = std::move(*properties_text);
   return record;
-}
-
-template <int D>
-Result<Box<D>> box_about(const std::string& geometry) {
-  const auto read = geometry_of(geometry);
-  if (!read) return fail(read.error());
-  if (const auto box = geometry::box_of<D>(*read)) return *box;
-  return fail(ErrorCode::kInvalidArgument, "--geometry has no box of " + std::to_string(D) +
-                                               " dimensions: say the box behind the id, too");
 }
 
 std::string record_as_json(const Record& record) {
@@ -93,8 +79,6 @@ std::string format_features(const GetAnswer<D>& found, Features features) {
   return text + (is_one ? "]}\n" : "");
 }
 
-template Result<Box<2>> box_about(const std::string&);
-template Result<Box<3>> box_about(const std::string&);
 template std::string format_features(const GetAnswer<2>&, Features);
 template std::string format_features(const GetAnswer<3>&, Features);
 

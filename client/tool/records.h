@@ -16,10 +16,6 @@ namespace silurus::tool {
 /// or "@FILE" for what is in a file. kInvalidArgument, kNotFound and so on, with the word.
 Result<Record> record_of(const std::string& geometry, const std::string& properties);
 
-/// The box about a geometry in well-known binary; kInvalidArgument if it has none of D dimensions.
-template <int D>
-Result<Box<D>> box_about(const std::string& geometry);
-
 /// {"geometry": {...} or null, "properties": {...} or null}; null if the record is empty.
 std::string record_as_json(const Record& record);
 

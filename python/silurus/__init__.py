@@ -14,6 +14,7 @@ docs/python.md of the source tells more.
 """
 from . import aio, errors
 from ._client import Client, Collection, Difference, Got, KeptVersion, View, WriteResult, connect
+from ._features import Features
 from ._open import open
 from ._sindex import SpatialIndex, sindex
 from ._silurus import probe
@@ -26,6 +27,7 @@ __all__ = [
     "Client",
     "Collection",
     "Difference",
+    "Features",
     "Got",
     "KeptVersion",
     "LocalTree",

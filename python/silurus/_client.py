@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _silurus, errors
 from ._arrays import to_boxes, to_ids, to_points
 from ._display import card, svg_of_boxes
+from ._features import Features, to_features, to_records, to_wkb
 from ._moment import Moment, to_moment
 from ._table import Table
 
@@ -58,6 +59,9 @@ class Collection(NamedTuple):
     entries: int
     version: int  #: in which it was changed last
     note: str
+    keyed: bool = False
+    lonlat: bool = False
+    records: bool = False
 
 
 class Difference(NamedTuple):
@@ -109,6 +113,21 @@ class View:
     def get(self, ids: ArrayLike) -> Got:
         """As Client.get()."""
         return Got(*self._client._core.get(to_ids(ids), self._moment))
+
+    def get_features(self, ids: ArrayLike) -> Features:
+        """As Client.get_features()."""
+        return to_features(self._client._core.get_features(to_ids(ids), self._moment))
+
+    def features(
+        self,
+        box: Optional[Sequence[float]] = None,
+        geometry: Any = None,
+        predicate: str = "intersects",
+        where: str = "",
+        limit: Optional[int] = None,
+    ) -> Features:
+        """As Client.features()."""
+        return self._client._features(box, geometry, predicate, where, limit, self._moment)
 
     def range_v(
         self, mins: ArrayLike, maxs: ArrayLike, predicate: str = "intersects"
@@ -247,13 +266,14 @@ class Client:
         """All of them, in the order of their names."""
         return [Collection(*one) for one in self._core.collections()]
 
-    def create(self, name: str, lonlat: bool = False, keyed: bool = False) -> Client:
+    def create(self, name: str, lonlat: bool = False, keyed: bool = False, records: bool = False) -> Client:
         """Creates an empty collection of as many dimensions; returns a client of it. ConflictError: there is one.
 
         lonlat: coordinates are degrees, longitude first, and distances metres. keyed: an id is unique, and get(), put(),
-        and erase() and update() without the old box, name entries by their ids.
+        and erase() and update() without the old box, name entries by their ids. records: entries may carry a geometry
+        and properties (put_features()); such a collection is keyed, too.
         """
-        self._core.create_collection(name, lonlat, keyed)
+        self._core.create_collection(name, lonlat, keyed, records)
         return self[name]
 
     def drop(self, name: str) -> None:
@@ -319,6 +339,61 @@ class Client:
     def put_v(self, ids: ArrayLike, boxes: ArrayLike) -> WriteResult:
         """put() of many entries. ids: shape (n,); boxes: (n, 2 * dimensions), or points (n, dimensions)."""
         return self._result(self._core.put_v(to_ids(ids), to_boxes(boxes, self._dimensions)))
+
+    # --- entries with records, in collections that have them (create(records=True)); UnsupportedError in others
+
+    def put_features(
+        self,
+        ids: ArrayLike,
+        geometries: Sequence[Any],
+        properties: Optional[Sequence[Optional[Mapping[str, Any]]]] = None,
+        boxes: Optional[ArrayLike] = None,
+    ) -> WriteResult:
+        """put() of many entries with geometries and properties, which take the place of what the entries had.
+
+        ids: shape (n,). geometries: n of shapely's, WKB, WKT, dicts of GeoJSON, or None. properties: n mappings, as JSON
+        has them, or None. boxes: (n, 2 * dimensions), which hold the geometries; None: those of the geometries, which
+        each entry must have then. InvalidArgumentError says what is wrong with which. They go in batches, each of which
+        is visible at once.
+        """
+        wkbs, texts = to_records(geometries, properties)
+        at = None if boxes is None else to_boxes(boxes, self._dimensions)
+        return self._result(self._core.put_features(to_ids(ids), wkbs, texts, at))
+
+    def get_features(self, ids: ArrayLike) -> Features:
+        """As get(), with geometries and properties."""
+        return to_features(self._core.get_features(to_ids(ids), 0))
+
+    def features(
+        self,
+        box: Optional[Sequence[float]] = None,
+        geometry: Any = None,
+        predicate: str = "intersects",
+        where: str = "",
+        limit: Optional[int] = None,
+    ) -> Features:
+        """Entries with their records, in no particular order, all of one version.
+
+        box: a window that their boxes match, as of range(). geometry instead (shapely's, WKB, WKT, a dict of GeoJSON):
+        one that their geometries match, exactly, in the plane of x and y; of an entry without one its box counts.
+        where: a condition on properties, "population > 100000 and kind = 'port'". limit: entries found at most; which
+        ones is unspecified.
+        """
+        return self._features(box, geometry, predicate, where, limit, 0)
+
+    def _features(
+        self,
+        box: Optional[Sequence[float]],
+        geometry: Any,
+        predicate: str,
+        where: str,
+        limit: Optional[int],
+        moment: int,
+    ) -> Features:
+        if (box is None) == (geometry is None):
+            raise ValueError("features() searches by a box or by a geometry")
+        most = _ALL if limit is None else limit
+        return to_features(self._core.features(box, to_wkb(geometry), predicate, where, most, moment))
 
     def insert_v(self, ids: ArrayLike, boxes: ArrayLike) -> WriteResult:
         """Adds many entries. ids: shape (n,); boxes: (n, 2 * dimensions), or points (n, dimensions).
@@ -405,7 +480,18 @@ class Client:
         self.close()
 
     def __len__(self) -> int:
-        return int(self.server_statistics()["entries"])
+        return self._facts()[0]
+
+    def _facts(self) -> Tuple[int, int]:
+        """Entries of the collection, and the version in which it was changed last."""
+        name = self._options.get("collection", "default")
+        if name == "default":
+            says = self.server_statistics()
+            return int(says["entries"]), int(says["version"])
+        for one in self.collections():
+            if one.name == name:
+                return one.entries, one.version
+        raise errors.NoCollectionError(f"there is no collection {name}")
 
     def __bool__(self) -> bool:
         return True  # also with an empty tree
@@ -414,10 +500,10 @@ class Client:
         if "_core" not in self.__dict__:
             return ["closed"]
         try:
-            says = self.server_statistics()
+            entries, version = self._facts()
         except errors.SilurusError as error:
             return [f"no word from the server: {error}"]
-        return [f"{says['entries']} entries, version {says['version']}", f"{self._dimensions} dimensions"]
+        return [f"{entries} entries, version {version}", f"{self._dimensions} dimensions"]
 
     def __repr__(self) -> str:
         return f"<silurus.Client of {self._url}: {', '.join(self._describe())}>"

@@ -350,8 +350,8 @@ void Member::consider_candidates(Nanoseconds now) {
   }
   const Nanoseconds patience = options_.timing.candidacy;
   // Alone, or with too few, it could only refuse writes that it takes once others have come.
-  const bool is_better_with_others = !by_quorum && !next.has_enough() &&
-                                     next.members.size() + yet_to_stand >= next.needed();
+  const bool is_better_with_others =
+      !by_quorum && !next.has_enough() && next.members.size() + yet_to_stand >= next.needed();
   const Nanoseconds wait = is_better_with_others ? options_.timing.lease / 2 : patience;
   const Nanoseconds waited = now - candidate_since_;
   // What is known of the others must be newer than our own candidacy.

@@ -13,6 +13,8 @@ def test_a_collection_has_entries_of_its_own(db):
     assert roads.range(ALL).tolist() == [7]
     assert db.range(ALL).tolist() == []
     assert db["roads"].range(ALL).tolist() == [7]
+    assert len(roads) == 1 and len(db) == 0
+    assert "1 entries" in repr(roads)
 
 
 def test_collections_are_listed(db):
